@@ -1,0 +1,1 @@
+"""Rankings and statistics of sets of vectors."""

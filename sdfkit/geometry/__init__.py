@@ -1,0 +1,1 @@
+"""Meshes, distances and metrics: numpy in, numpy and trimesh out."""

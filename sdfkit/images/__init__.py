@@ -1,0 +1,1 @@
+"""Meshes to views, views to features."""
