@@ -1,0 +1,116 @@
+"""The noise schedule, and a sampler that walks it backwards.
+
+One convention: t = 0 is nearly clean, t = T - 1 is nothing but noise, and
+x_t = √ᾱ_t · x_0 + √(1 - ᾱ_t) · ε. Vectors are standardised; nothing is clipped.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def cosine_alphas(steps: int) -> Float[Tensor, " step"]:
+    """ᾱ at each timestep: f((t + 1) / T) / f(0) with f(u) = cos²(π/2 · (u + s) / (1 + s)), s = 0.008.
+
+    The last one is 0 but for rounding: there the input tells nothing of the vector.
+
+    Reference: Nichol and Dhariwal (2021), equation 17. Their limit on β, which keeps the last ᾱ above 0 for
+    networks that predict ε, is left out: ours predict x_0 or v.
+    """
+    s = 0.008
+    u = torch.arange(1, steps + 1, dtype=torch.float64) / steps
+    alphas = torch.cos(math.pi / 2 * (u + s) / (1 + s)) ** 2 / math.cos(math.pi / 2 * s / (1 + s)) ** 2
+    return alphas.float()
+
+
+def add_noise(
+    clean: Float[Tensor, "batch dim"], noise: Float[Tensor, "batch dim"], alphas: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch dim"]:
+    """x_t, drawn from q(x_t | x_0): `alphas` holds ᾱ_t of each sample."""
+    return alphas[:, None].sqrt() * clean + (1 - alphas[:, None]).sqrt() * noise
+
+
+def velocity(
+    clean: Float[Tensor, "batch dim"], noise: Float[Tensor, "batch dim"], alphas: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch dim"]:
+    """v = √ᾱ · ε - √(1 - ᾱ) · x_0.
+
+    Reference: Salimans and Ho (2022), appendix D.
+    """
+    return alphas[:, None].sqrt() * noise - (1 - alphas[:, None]).sqrt() * clean
+
+
+def clean_from_velocity(
+    noisy: Float[Tensor, "batch dim"], velocities: Float[Tensor, "batch dim"], alphas: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch dim"]:
+    """x_0 from x_t and v; holds at every timestep."""
+    return alphas[:, None].sqrt() * noisy - (1 - alphas[:, None]).sqrt() * velocities
+
+
+def clean_from_noise(
+    noisy: Float[Tensor, "batch dim"], noise: Float[Tensor, "batch dim"], alphas: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch dim"]:
+    """x_0 from x_t and ε; undefined where ᾱ is 0."""
+    return (noisy - (1 - alphas[:, None]).sqrt() * noise) / alphas[:, None].sqrt()
+
+
+def noise_from_clean(
+    noisy: Float[Tensor, "batch dim"], clean: Float[Tensor, "batch dim"], alphas: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch dim"]:
+    """ε from x_t and x_0; undefined where ᾱ is 1."""
+    return (noisy - alphas[:, None].sqrt() * clean) / (1 - alphas[:, None]).sqrt()
+
+
+def guide(
+    unconditional: Float[Tensor, "batch dim"], conditional: Float[Tensor, "batch dim"], guidance: float
+) -> Float[Tensor, "batch dim"]:
+    """Classifier-free guidance, u + w · (c - u): w = 1 is plain conditioning, w = 0 ignores the condition.
+
+    Reference: Ho and Salimans (2022), equation 6, whose own weight is w - 1.
+    """
+    return unconditional + guidance * (conditional - unconditional)
+
+
+def ddim_timesteps(steps: int, total: int) -> Int[Tensor, " step"]:
+    """`steps` timesteps out of `total`, falling evenly from the last one, T - 1, to 0."""
+    return torch.linspace(total - 1, 0, steps, dtype=torch.float64).round().long()
+
+
+def sample_ddim(
+    predict_clean: Callable[[Tensor, Tensor], Tensor],
+    noise: Float[Tensor, "step batch dim"],
+    alphas: Float[Tensor, " timestep"],
+    eta: float,
+) -> Float[Tensor, "batch dim"]:
+    """Walk from noise to clean vectors.
+
+    Args:
+        predict_clean: x_0 from x_t (batch, dim) and t (batch,).
+        noise: Standard normal noise, a slice for each step: the first is the start, each of the others is
+            added at the end of a step.
+        alphas: ᾱ of the schedule.
+        eta: How much of the noise to renew at each step: 0 is deterministic after the start, 1 is ancestral
+            sampling.
+
+    Returns:
+        The x_0 that is predicted at the last step, to which no noise is added.
+
+    Reference: Song et al., DDIM (2021), equations 12 and 16. Pure noise, t = T - 1, is always visited: a walk
+    that starts later asks the network about inputs that pretend to hold a trace of the vector.
+    """
+    walk = ddim_timesteps(len(noise), len(alphas)).to(noise.device)
+    now = alphas[walk]
+    after = torch.cat([now[1:], now.new_ones(1)])
+    sigmas = eta * ((1 - after) / (1 - now)).sqrt() * (1 - now / after).clamp_min(0).sqrt()
+    x = noise[0]
+    for step, timestep in enumerate(walk):
+        alpha = now[step].expand(len(x))
+        clean = predict_clean(x, timestep.expand(len(x)))  # (batch, dim)
+        kept = (1 - after[step] - sigmas[step] ** 2).clamp_min(0).sqrt()
+        x = after[step].sqrt() * clean + kept * noise_from_clean(x, clean, alpha)
+        if step + 1 < len(walk):
+            x = x + sigmas[step] * noise[step + 1]
+    return x

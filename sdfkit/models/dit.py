@@ -1,0 +1,196 @@
+"""A diffusion transformer that denoises a shape's vector (its code, or its weights) given views of the shape.
+
+Reference: Peebles and Xie, DiT (2023), with cross-attention to views in each block. The paper names widths,
+layers, heads and totals; the block below is the one whose parameters count up to both of its totals.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from sdfkit.models.encodings import CAMERA_WIDTH, embed_cameras, embed_timesteps
+
+TIMESTEP_WIDTH = 256
+
+
+@dataclass(frozen=True)
+class DiTConfig:
+    """The shape of a denoiser.
+
+    Attributes:
+        dim: Numbers in the vector that is denoised.
+        tokens: Pieces that the vector is cut into; the last is padded with zeros.
+        feature: Numbers in an image's feature.
+        width: Numbers in a token inside the transformer.
+        layers: Blocks.
+        heads: Attention heads; divides `width`.
+        ffn: Hidden width of a block's feed-forward part, in units of `width`.
+        gated: Modulate all three parts of a block by shift, scale and gate (adaLN-Zero, 9 · width), and not
+            only self-attention and feed-forward by shift and scale (4 · width).
+    """
+
+    dim: int
+    tokens: int
+    feature: int
+    width: int
+    layers: int
+    heads: int
+    ffn: int
+    gated: bool
+
+
+def latent_10m(dim: int, feature: int) -> DiTConfig:
+    """For codes: 10,372,288 parameters with 64 numbers in a code and 768 in a feature."""
+    return DiTConfig(dim, tokens=1, feature=feature, width=384, layers=4, heads=6, ffn=2, gated=False)
+
+
+def weights_132m(dim: int, feature: int) -> DiTConfig:
+    """For weights: 131,242,689 parameters with 54,785 weights and 768 numbers in a feature."""
+    return DiTConfig(dim, tokens=8, feature=feature, width=768, layers=8, heads=12, ffn=4, gated=True)
+
+
+PRESETS: dict[str, Callable[[int, int], DiTConfig]] = {"latent-10m": latent_10m, "weights-132m": weights_132m}
+
+
+class Attention(nn.Module):
+    """Tokens gather from a context, which may be themselves."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "batch token width"],
+        context: Float[Tensor, "batch context width"],
+        seen: Bool[Tensor, "batch context"] | None,
+    ) -> Float[Tensor, "batch token width"]:
+        query = self.split(self.query(tokens))  # (batch, head, token, part)
+        key, value = map(self.split, self.key_value(context).chunk(2, dim=-1))  # (batch, head, context, part)
+        mask = None if seen is None else seen[:, None, None, :]
+        x = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)  # (batch, head, token, part)
+        gathered: Tensor = self.out(x.transpose(1, 2).flatten(-2))  # (batch, token, width)
+        return gathered
+
+    def split(self, x: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch head token part"]:
+        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention to the views, and feed-forward, modulated by the timestep."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.gated = config.gated
+        self.norm = nn.LayerNorm(config.width, eps=1e-6, elementwise_affine=False)
+        self.self_attention = Attention(config.width, config.heads)
+        self.cross_attention = Attention(config.width, config.heads)
+        self.ffn = nn.Sequential(
+            nn.Linear(config.width, config.ffn * config.width),
+            nn.GELU(approximate="tanh"),
+            nn.Linear(config.ffn * config.width, config.width),
+        )
+        self.modulation = zeros(nn.Linear(config.width, (9 if config.gated else 4) * config.width))
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch token width"],
+        time: Float[Tensor, "batch width"],
+        views: Float[Tensor, "batch view width"],
+        seen: Bool[Tensor, "batch view"],
+    ) -> Float[Tensor, "batch token width"]:
+        # A sample without any view is unconditional. Its softmax would divide by zero, so it looks at all
+        # views, and what it saw is thrown away.
+        some = seen.any(dim=1)[:, None, None]
+        seen = seen | ~some[:, 0]
+        modulation = self.modulation(time)[:, None]  # (batch, 1, 4 or 9 times width)
+        if self.gated:
+            parts = modulation.chunk(9, dim=-1)
+            y = modulate(self.norm(x), parts[0], parts[1])
+            x = x + parts[2] * self.self_attention(y, y, None)
+            y = modulate(self.norm(x), parts[3], parts[4])
+            x = x + parts[5] * some * self.cross_attention(y, views, seen)
+            x = x + parts[8] * self.ffn(modulate(self.norm(x), parts[6], parts[7]))
+        else:
+            parts = modulation.chunk(4, dim=-1)
+            y = modulate(self.norm(x), parts[0], parts[1])
+            x = x + self.self_attention(y, y, None)
+            x = x + some * self.cross_attention(self.norm(x), views, seen)
+            x = x + self.ffn(modulate(self.norm(x), parts[2], parts[3]))
+        return x
+
+
+class DiT(nn.Module):
+    """The clean vector (or the velocity) behind a noisy one, given views of the shape."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, token = config.width, math.ceil(config.dim / config.tokens)
+        self.padding = token * config.tokens - config.dim
+        self.tokens_in = nn.Linear(token, width)
+        self.position = nn.Parameter(0.02 * torch.randn(config.tokens, width))
+        self.views_in = nn.Linear(config.feature + CAMERA_WIDTH, width)
+        self.time_in = nn.Sequential(nn.Linear(TIMESTEP_WIDTH, width), nn.SiLU(), nn.Linear(width, width))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
+        # Zeros, as in DiT: blocks begin unmodulated (gated ones as the identity), and the first guess is
+        # the mean.
+        self.modulation = zeros(nn.Linear(width, 2 * width))
+        self.tokens_out = zeros(nn.Linear(width, token))
+
+    def forward(
+        self,
+        noisy: Float[Tensor, "batch dim"],
+        timesteps: Int[Tensor, " batch"],
+        features: Float[Tensor, "batch view feature"],
+        cameras: Float[Tensor, "batch view 4 4"],
+        seen: Bool[Tensor, "batch view"],
+    ) -> Float[Tensor, "batch dim"]:
+        """Denoise vectors.
+
+        Args:
+            noisy: Standardised vectors with noise.
+            timesteps: How noisy, from 0 (hardly) to the last step of the schedule (nothing but noise).
+            features: Features of views of the shape.
+            cameras: Their camera-to-world matrices; zeros where unknown.
+            seen: The views that count. Their number may differ from sample to sample; none at all makes a
+                sample unconditional.
+
+        Returns:
+            What the model was trained to predict, standardised.
+        """
+        x = F.pad(noisy, (0, self.padding))
+        x = x.reshape(len(x), self.config.tokens, -1)  # (batch, token, number)
+        x = self.tokens_in(x) + self.position  # (batch, token, width)
+        views = self.views_in(torch.cat([features, embed_cameras(cameras)], dim=-1))  # (batch, view, width)
+        time = F.silu(self.time_in(embed_timesteps(timesteps, TIMESTEP_WIDTH)))  # (batch, width)
+        for block in self.blocks:
+            x = block(x, time, views, seen)
+        shift, scale = self.modulation(time)[:, None].chunk(2, dim=-1)
+        pieces: Tensor = self.tokens_out(modulate(self.norm(x), shift, scale))  # (batch, token, number)
+        return pieces.flatten(1)[:, : self.config.dim]  # (batch, dim)
+
+
+def modulate(
+    x: Float[Tensor, "batch token width"],
+    shift: Float[Tensor, "batch 1 width"],
+    scale: Float[Tensor, "batch 1 width"],
+) -> Float[Tensor, "batch token width"]:
+    """Scale and shift normalised tokens; zeros leave them as they are."""
+    return x * (1 + scale) + shift
+
+
+def zeros(layer: nn.Linear) -> nn.Linear:
+    """The layer, with nothing but zeros in it."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

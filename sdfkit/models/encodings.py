@@ -1,0 +1,52 @@
+"""How numbers enter a network: points, timesteps and cameras as sines and cosines."""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+CAMERA_WIDTH = 64
+
+
+def encode_points(points: Float[Tensor, "*batch xyz"], bands: int) -> Float[Tensor, "*batch encoded"]:
+    """Encode points as themselves and their sines and cosines at `bands` octaves.
+
+    The frequencies are π·2^k for k = 0 … bands - 1, so in the query cube the lowest band makes one turn
+    and the highest of six makes 32. Order: the point, all sines (coordinate first, octave
+    last), all cosines. Three coordinates and 6 bands give 3 + 2·3·6 = 39 numbers.
+
+    Reference: Mildenhall et al., NeRF, equation 4. The point itself is kept, as in the authors' code: at
+    the lowest frequency the two faces x = -1 and x = 1 of the query cube would otherwise look the same.
+    """
+    frequencies = math.pi * 2.0 ** torch.arange(bands, dtype=points.dtype, device=points.device)
+    angles = (points[..., None] * frequencies).flatten(-2)  # (*batch, 3 · bands)
+    return torch.cat([points, angles.sin(), angles.cos()], dim=-1)  # (*batch, 3 + 6 · bands)
+
+
+def encoded_width(bands: int) -> int:
+    """How many numbers `encode_points` makes of a point in space."""
+    return 3 + 2 * 3 * bands
+
+
+def embed_timesteps(timesteps: Int[Tensor, " batch"], width: int) -> Float[Tensor, "batch width"]:
+    """Embed timesteps as cosines, then sines, of `width / 2` frequencies from 1 down to nearly 1/10,000.
+
+    Reference: Vaswani et al., Attention Is All You Need, section 3.5; cosines first, as in DiT.
+    """
+    half = width // 2
+    octaves = torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
+    angles = timesteps[:, None] * torch.exp(-math.log(10_000) * octaves)  # (batch, width / 2)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)  # (batch, width)
+
+
+def embed_cameras(camera_to_world: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 64"]:
+    """Embed camera poses as sines and cosines of the 16 entries of their matrix, at frequencies 1 and 2.
+
+    Of this embedding the paper gives only the width. Frequencies are low because neighbouring cameras should
+    look alike; sine and cosine at frequency 1 tell positions apart up to π from the centre of the shape. A
+    matrix of zeros stands for an unknown camera.
+    """
+    entries = camera_to_world.flatten(-2)  # (*batch, 16)
+    angles = torch.cat([entries, 2 * entries], dim=-1)  # (*batch, 32)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)  # (*batch, 64)

@@ -1,0 +1,104 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdfkit.models.diffusion import (
+    add_noise,
+    clean_from_noise,
+    clean_from_velocity,
+    cosine_alphas,
+    ddim_timesteps,
+    guide,
+    noise_from_clean,
+    sample_ddim,
+    velocity,
+)
+
+ALPHAS = cosine_alphas(500)
+
+
+@pytest.mark.parametrize(
+    ("timestep", "alpha"),
+    [(0, 0.9999), (50, 0.9711), (100, 0.8968), (200, 0.6445), (300, 0.3379), (450, 0.0231)],
+)
+def test_schedule_has_the_six_values_of_the_papers_table(timestep, alpha):
+    assert round(ALPHAS[timestep].item(), 4) == alpha
+
+
+def test_schedule_falls_to_nothing_but_noise():
+    assert torch.all(ALPHAS.diff() < 0)
+    assert 0 <= ALPHAS[-1] < 1e-30
+
+
+@given(st.integers(0, 498), st.integers(0, 1000))
+def test_predictions_convert_into_each_other(timestep, seed):
+    clean, noise = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(seed)).double()
+    alphas = ALPHAS[timestep].double().expand(3)
+    noisy = add_noise(clean, noise, alphas)
+    assert torch.allclose(clean_from_noise(noisy, noise, alphas), clean)
+    assert torch.allclose(noise_from_clean(noisy, clean, alphas), noise)
+    assert torch.allclose(clean_from_velocity(noisy, velocity(clean, noise, alphas), alphas), clean)
+
+
+def test_velocity_gives_the_vector_even_where_nothing_but_noise_is_left():
+    clean, noise = torch.randn(2, 3, 8)
+    alphas = ALPHAS[499].expand(3)
+    noisy = add_noise(clean, noise, alphas)
+    assert torch.equal(noisy, noise)
+    assert torch.allclose(clean_from_velocity(noisy, velocity(clean, noise, alphas), alphas), clean)
+
+
+def test_noise_keeps_unit_variance():
+    clean, noise = torch.randn(2, 4, 50_000, generator=torch.Generator().manual_seed(0))
+    noisy = add_noise(clean, noise, ALPHAS[[0, 100, 300, 499]])
+    assert torch.allclose(noisy.std(dim=1), torch.ones(4), atol=0.02)
+
+
+def test_guidance_follows_its_formula():
+    u, c = torch.randn(2, 3, 4)
+    assert torch.allclose(guide(u, c, 1.0), c)
+    assert torch.equal(guide(u, c, 0.0), u)
+    assert torch.allclose(guide(u, c, 3.0), u + 3 * (c - u))
+
+
+@given(st.integers(2, 500))
+def test_walk_goes_from_the_last_timestep_to_the_first(steps):
+    walk = ddim_timesteps(steps, 500)
+    assert walk[0] == 499 and walk[-1] == 0
+    assert torch.all(walk.diff() < 0)
+
+
+def test_one_step_starts_from_pure_noise():
+    assert ddim_timesteps(1, 500).tolist() == [499]
+
+
+@given(st.integers(1, 60), st.sampled_from([0.0, 0.5, 1.0]))
+def test_an_oracle_for_the_clean_vector_is_returned_exactly(steps, eta):
+    truth = 5 * torch.randn(3, 8)
+    noise = torch.randn(steps, 3, 8)
+    assert torch.equal(sample_ddim(lambda x, t: truth, noise, ALPHAS, eta), truth)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_sampling_gaussian_data_gives_back_its_mean_and_spread(eta):
+    # For data from N(m, s²) the best x_0 is known: m + s² √ᾱ / (ᾱ s² + 1 - ᾱ) · (x_t - √ᾱ m).
+    mean, spread = 2.0, 0.5
+
+    def best(x, t):
+        alpha = ALPHAS[t][:, None]
+        gain = spread**2 * alpha.sqrt() / (alpha * spread**2 + 1 - alpha)
+        return mean + gain * (x - alpha.sqrt() * mean)
+
+    noise = torch.randn(100, 4000, 2, generator=torch.Generator().manual_seed(0))
+    samples = sample_ddim(best, noise, ALPHAS, eta)
+    assert samples.mean() == pytest.approx(mean, abs=0.02)
+    assert samples.std() == pytest.approx(spread, abs=0.03)
+
+
+def test_walk_without_renewal_depends_on_the_start_alone():
+    start, first, second = torch.randn(3, 10, 2, 4)
+    first[0] = second[0] = start[0]
+    shrink = lambda x, t: 0.5 * x  # noqa: E731
+    assert torch.equal(sample_ddim(shrink, first, ALPHAS, 0.0), sample_ddim(shrink, second, ALPHAS, 0.0))
+    assert not torch.equal(sample_ddim(shrink, first, ALPHAS, 1.0), sample_ddim(shrink, second, ALPHAS, 1.0))

@@ -1,0 +1,102 @@
+import pytest
+import torch
+
+from sdfkit.models.dit import DiT, DiTConfig, latent_10m, weights_132m
+
+TINY = DiTConfig(dim=10, tokens=1, feature=7, width=16, layers=2, heads=2, ffn=2, gated=False)
+PIECES = DiTConfig(dim=10, tokens=3, feature=7, width=16, layers=2, heads=2, ffn=4, gated=True)
+
+
+def lively(config):
+    """A model whose zero layers have been filled, as if it had been trained."""
+    torch.manual_seed(0)
+    model = DiT(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+def inputs(batch, views):
+    generator = torch.Generator().manual_seed(1)
+    return (
+        torch.randn(batch, 10, generator=generator),
+        torch.arange(batch) * 7,
+        torch.randn(batch, views, 7, generator=generator),
+        torch.randn(batch, views, 4, 4, generator=generator),
+        torch.ones(batch, views, dtype=torch.bool),
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "parameters"), [(latent_10m(64, 768), 10_372_288), (weights_132m(54_785, 768), 131_242_689)]
+)
+def test_presets_have_the_papers_number_of_parameters(config, parameters):
+    with torch.device("meta"):
+        model = DiT(config)
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize("config", [TINY, PIECES])
+def test_an_untrained_model_predicts_the_mean(config):
+    assert torch.equal(DiT(config)(*inputs(3, 4)), torch.zeros(3, 10))
+
+
+@pytest.mark.parametrize("config", [TINY, PIECES])
+def test_views_that_do_not_count_change_nothing(config):
+    model = lively(config)
+    noisy, timesteps, features, cameras, seen = inputs(2, 5)
+    seen[:, 3:] = False
+    short = model(noisy, timesteps, features[:, :3], cameras[:, :3], seen[:, :3])
+    assert torch.allclose(model(noisy, timesteps, features, cameras, seen), short, atol=1e-5)
+
+
+@pytest.mark.parametrize("config", [TINY, PIECES])
+def test_order_of_views_does_not_matter_and_views_do(config):
+    model = lively(config)
+    noisy, timesteps, features, cameras, seen = inputs(2, 5)
+    order = torch.tensor([4, 2, 0, 3, 1])
+    plain = model(noisy, timesteps, features, cameras, seen)
+    mixed = model(noisy, timesteps, features[:, order], cameras[:, order], seen)
+    assert torch.allclose(mixed, plain, atol=1e-5)
+    assert not torch.allclose(model(noisy, timesteps, features + 1, cameras, seen), plain, atol=1e-2)
+    assert not torch.allclose(model(noisy, timesteps, features, cameras + 1, seen), plain, atol=1e-2)
+
+
+@pytest.mark.parametrize("config", [TINY, PIECES])
+def test_without_any_view_features_are_ignored_beside_a_sample_that_sees(config):
+    model = lively(config)
+    noisy, timesteps, features, cameras, seen = inputs(2, 3)
+    seen[0] = False
+    first = model(noisy, timesteps, features, cameras, seen)
+    second = model(noisy, timesteps, features + 1, cameras - 1, seen)
+    assert torch.isfinite(first).all()
+    assert torch.equal(first[0], second[0])
+    assert not torch.allclose(first[1], second[1], atol=1e-2)
+
+
+@pytest.mark.parametrize("config", [TINY, PIECES])
+def test_permuting_samples_permutes_predictions(config):
+    model = lively(config)
+    order = torch.tensor([2, 0, 1])
+    permuted = model(*(part[order] for part in inputs(3, 4)))
+    assert torch.allclose(permuted, model(*inputs(3, 4))[order], atol=1e-5)
+
+
+@pytest.mark.parametrize("config", [TINY, PIECES])
+def test_timestep_and_every_number_of_the_vector_matter(config):
+    model = lively(config)
+    noisy, timesteps, features, cameras, seen = inputs(1, 4)
+    plain = model(noisy, timesteps, features, cameras, seen)
+    assert not torch.allclose(model(noisy, timesteps + 100, features, cameras, seen), plain, atol=1e-3)
+    for number in range(10):
+        changed = noisy.clone()
+        changed[0, number] += 1
+        assert not torch.allclose(model(changed, timesteps, features, cameras, seen), plain, atol=1e-3)
+
+
+@pytest.mark.parametrize("config", [TINY, PIECES])
+def test_every_parameter_takes_part(config):
+    model = lively(config)
+    model(*inputs(3, 4)).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
