@@ -77,7 +77,7 @@ def to_unit(
     Returns:
         The same points in the unit frame, float64.
     """
-    centred = points.astype(np.float64) - to_original[:3, 3]
+    centred = points - to_original[:3, 3]
     unit: Float[np.ndarray, "point 3"] = np.linalg.solve(to_original[:3, :3], centred.T).T
     return unit
 
@@ -94,4 +94,5 @@ def from_unit(
     Returns:
         The same points in the original unit, float64.
     """
-    return points.astype(np.float64) @ to_original[:3, :3].T + to_original[:3, 3]
+    original: Float[np.ndarray, "point 3"] = points @ to_original[:3, :3].T + to_original[:3, 3]
+    return original
