@@ -1,0 +1,213 @@
+"""Any triangle mess to the closed surface that is seen from outside.
+
+An unsigned distance on a grid knows nothing of flipped, doubled, missing or hidden faces. Whatever a flood
+from the border cannot reach without coming nearer than the offset is solid; the surface at the offset is
+closed by construction, and its vertices are then moved back onto the input. Taking the level set of
+|distance| itself instead would give a double wall: two shells where there is one solid.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import trimesh
+from jaxtyping import Bool, Float, Int
+from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from skimage.measure import marching_cubes
+
+from sdfkit.errors import GeometryError
+from sdfkit.geometry import watertight_kernels as kernels
+
+# In cells. Half a cell is enough to stop the flood at a wall; a wire without thickness passes between the
+# nodes of the grid unless they are caught from sqrt(3)/2 cells away.
+OFFSET = 0.9
+# Marching cubes reads distances one cell beyond the offset.
+BAND = OFFSET + 1.05
+# A value of zero at a node would put several vertices onto that node.
+NEAREST_TO_ZERO = 1e-3
+# Triangles lower than this carry no area that a float64 normal could describe.
+SLIVER = 1e-6
+# A cavity is sealed only where it is wider than its opening by this factor.
+WIDER = 1.25
+# Faces whose normal, summed over the corners' outward directions, has less than this area in square cells
+# count as folded: too small for float32 coordinates to keep its side.
+FLATTEST = 1e-5
+# Shares of the offset kept by vertices whose full return would fold the surface, tried in turn. The last one
+# is the offset surface itself, which has no folds.
+RETREATS = (0.05, 0.15, 0.3, 0.5, 0.75, 1.0, 1.0, 1.0)
+
+
+class _Grid(NamedTuple):
+    """A grid of nodes around the mesh, the mesh's triangles in its units, and what the nodes know of them."""
+
+    shape: Int[np.ndarray, "3"]
+    triangles: Float[np.ndarray, "triangle corner xyz"]
+    distance: Float[np.ndarray, "x y z"]
+    nearest: Int[np.ndarray, "x y z"]
+
+
+def make_watertight(
+    mesh: trimesh.Trimesh, *, resolution: int, gap: float, thickness: float, keep_parts: bool
+) -> trimesh.Trimesh:
+    """The closed outer surface of any set of triangles.
+
+    What the outside cannot reach is solid: hidden faces and inner cavities disappear, parts that touch become
+    one. A sheet that encloses nothing becomes a thin plate. The result is a 2-manifold whose faces look
+    outward; faces may still cut through each other in creases finer than a cell.
+
+    Args:
+        mesh: Any triangles, in the unit frame. Orientation, duplicates and holes do not matter.
+        resolution: Cells along a side of the cube from -1 to 1. Parts and slits finer than about a cell may
+            merge with what lies beside them, but never vanish.
+        gap: Openings narrower than this, in the unit of the frame, are closed where they lead into a cavity
+            that is wider than they are (0: only those that the grid cannot see, about two cells).
+        thickness: What a sheet without thickness is given, in the unit of the frame; anything thinner is
+            brought to it. At least a quarter of a cell is used.
+        keep_parts: Keep separate pieces smaller than two cells (diagonal of the bounding box). The largest
+            piece is always kept.
+
+    Returns:
+        The surface in the frame of `mesh`, which it may exceed by half the thickness: normalise it again.
+
+    Raises:
+        GeometryError: The mesh has no triangle with an area.
+    """
+    if not len(mesh.faces) or np.abs(mesh.bounds).max() > 1 + 1e-3:
+        if not len(mesh.faces):
+            raise GeometryError("no faces: there is no surface to close")
+        raise ValueError("the mesh leaves the cube from -1 to 1: normalise it first")
+    cell = 2.0 / resolution
+    opening = 0.5 * gap / cell
+    grid, origin = _measure(mesh, cell, max(BAND, WIDER * opening + 1))
+    field = _outside_field(grid, opening)
+    vertices, faces = _contour(field)
+    positions = _return_to_surface(vertices, faces, grid, field, max(thickness / cell, 0.25))
+    closed = trimesh.Trimesh(origin + positions * cell, faces, process=False)
+    return closed if keep_parts else _drop_debris(closed, 2 * cell)
+
+
+def _measure(mesh: trimesh.Trimesh, cell: float, reach: float) -> tuple[_Grid, Float[np.ndarray, "3"]]:
+    """Distances, in cells, of all nodes within `reach` of a triangle, and the place of the first node."""
+    used = mesh.vertices[mesh.faces]
+    padding = math.ceil(reach) + 2
+    origin = used.min(axis=(0, 1)) - padding * cell
+    triangles = np.ascontiguousarray((used - origin) / cell)
+    edges = triangles - np.roll(triangles, 1, axis=1)
+    longest = np.linalg.norm(edges, axis=2).max(axis=1)
+    double_area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)
+    triangles = triangles[double_area > SLIVER * longest]
+    if not len(triangles):
+        raise GeometryError("no surface: none of the faces has an area")
+    shape = np.ceil(triangles.max(axis=(0, 1))).astype(np.int64) + padding + 1
+    squared, nearest = kernels.splat(triangles, shape, BAND)
+    if reach > BAND:
+        kernels.extend(triangles, shape, squared, nearest, reach)
+    size = tuple(shape.tolist())
+    return _Grid(shape, triangles, np.sqrt(squared, out=squared).reshape(size), nearest.reshape(size)), origin
+
+
+def _outside_field(grid: _Grid, opening: float) -> Float[np.ndarray, "x y z"]:
+    """Distance to the offset surface in cells, positive outside, true within a cell of it, constant farther in."""
+    outside = _reached_from_border(grid.distance > OFFSET)
+    field = np.minimum(grid.distance - np.float32(OFFSET), np.float32(2.0))
+    field[~outside & (field > 0)] = -OFFSET
+    if opening > OFFSET and _seal_leaks(grid, outside, field, opening):
+        # Sealing may cut off pockets that only the cavity led to.
+        field[~_reached_from_border(field > 0) & (field > 0)] = -OFFSET
+    near_zero = np.abs(field) < NEAREST_TO_ZERO
+    field[near_zero] = np.where(field[near_zero] > 0, NEAREST_TO_ZERO, -NEAREST_TO_ZERO)
+    return field
+
+
+def _reached_from_border(free: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
+    labels, _ = ndimage.label(free)
+    return np.asarray(labels == labels[0, 0, 0])
+
+
+def _seal_leaks(
+    grid: _Grid, outside: Bool[np.ndarray, "x y z"], field: Float[np.ndarray, "x y z"], opening: float
+) -> bool:
+    """Close openings narrower than 2 `opening` cells that lead into wider cavities, in place; were there any?
+
+    A ball of radius `opening` rolling in from the border stays out of such a cavity, though it fits inside.
+    The seam is laid where the places for balls outside and inside are equally far, which is across the hole
+    and nowhere else: closing everything that the ball cannot touch would blur every concave corner.
+    """
+    labels, pieces = ndimage.label(outside & (grid.distance > opening))
+    widest = ndimage.maximum(grid.distance, labels, np.arange(pieces + 1))
+    leaks = widest > WIDER * opening
+    leaks[[0, labels[0, 0, 0]]] = False
+    if not leaks.any():
+        return False
+    core, cavities = labels == labels[0, 0, 0], leaks[labels]
+    del labels
+    # A corner that the ball cannot touch is at most about twice its radius away from where the ball stops.
+    reach = 3 * opening + 2
+    to_cavity = kernels.spread(grid.shape, cavities.ravel(), outside.ravel(), reach).reshape(field.shape)
+    to_core = kernels.spread(grid.shape, core.ravel(), outside.ravel(), reach).reshape(field.shape)
+    near = np.isfinite(to_cavity)
+    seam = 0.5 * (np.sqrt(to_cavity[near]) - np.sqrt(np.minimum(to_core[near], (2 * reach) ** 2)))
+    field[near] = np.minimum(field[near], np.maximum(seam, -OFFSET))
+    return True
+
+
+def _contour(
+    field: Float[np.ndarray, "x y z"],
+) -> tuple[Float[np.ndarray, "vertex xyz"], Int[np.ndarray, "face 3"]]:
+    """The offset surface, facing outward, in cells."""
+    vertices, faces, _, _ = marching_cubes(field, 0.0, gradient_direction="descent")
+    return vertices.astype(np.float64), faces
+
+
+def _return_to_surface(
+    vertices: Float[np.ndarray, "vertex xyz"],
+    faces: Int[np.ndarray, "face 3"],
+    grid: _Grid,
+    field: Float[np.ndarray, "x y z"],
+    thickness: float,
+) -> Float[np.ndarray, "vertex xyz"]:
+    """Move the vertices of the offset surface onto the nearest triangles, where that does not fold it."""
+    feet = kernels.project(vertices, grid.triangles, grid.shape, grid.nearest.ravel())
+    outward = vertices - feet
+    height = np.linalg.norm(outward, axis=1)
+    outward /= height[:, None]
+    # Seams across closed holes have no triangle behind them and stay where they are.
+    height[height > OFFSET + 0.3] = 0.0
+    feet[height == 0] = vertices[height == 0]
+    # From a foot inwards it is one offset to the far side of a sheet, and more by its thickness if it has
+    # one.
+    through = kernels.depth(feet, -outward, field.ravel(), grid.shape, OFFSET + thickness)
+    kept = np.clip(0.5 * (thickness + OFFSET - through), 0.0, height)
+    positions = feet + outward * kept[:, None]
+    corners = outward[faces].sum(axis=1)
+    for retreat in RETREATS:
+        normals = np.cross(
+            positions[faces[:, 1]] - positions[faces[:, 0]], positions[faces[:, 2]] - positions[faces[:, 0]]
+        )
+        folded = np.einsum("fi,fi->f", normals, corners) <= FLATTEST
+        if not folded.any():
+            break
+        moved = np.unique(faces[folded])
+        kept[moved] = np.maximum(kept[moved], retreat * height[moved])
+        positions[moved] = feet[moved] + outward[moved] * kept[moved, None]
+    return positions
+
+
+def _drop_debris(mesh: trimesh.Trimesh, smallest: float) -> trimesh.Trimesh:
+    """The mesh without pieces whose bounding box has a diagonal under `smallest`; the largest piece stays."""
+    _, piece = connected_components(
+        coo_array((np.ones(len(mesh.edges), dtype=bool), mesh.edges.T), shape=(len(mesh.vertices),) * 2)
+    )
+    index = np.arange(piece.max() + 1)
+    extents = [
+        ndimage.maximum(axis, piece, index) - ndimage.minimum(axis, piece, index) for axis in mesh.vertices.T
+    ]
+    diagonal = np.linalg.norm(extents, axis=0)
+    diagonal[diagonal.argmax()] = np.inf
+    kept = (diagonal >= smallest)[piece]
+    if kept.all():
+        return mesh
+    renumbered = np.cumsum(kept) - 1
+    return trimesh.Trimesh(mesh.vertices[kept], renumbered[mesh.faces[kept[mesh.faces[:, 0]]]], process=False)
