@@ -1,0 +1,247 @@
+"""The door to mesh files and to the stream of PLY meshes.
+
+A file of ours carries its labels and history: in a PLY comment, in `asset.extras` of a GLB, in the first comment of an OBJ.
+"""
+
+import io
+import json
+import struct
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdfkit.errors import GeometryError, InputError
+from sdfkit.manifest import LABELS, Entry, Row, label, read_manifest, unique
+from sdfkit.ply import MARK, read_ply
+from sdfkit.stream import STANDARD, name_of, open_input, sniff
+
+if TYPE_CHECKING:
+    import trimesh
+
+SUFFIXES = (".3mf", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
+HEADER = 1 << 16
+
+
+@dataclass(frozen=True)
+class MeshRow(Row):
+    """One mesh of an input: its labels, and how to load it, here or in a worker."""
+
+    info: Mapping[str, Any] = field(default_factory=dict)
+    path: str = ""
+    content: bytes = field(default=b"", repr=False)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        return list(self.info.get("history", []))
+
+    def load(self) -> "trimesh.Trimesh":
+        """The mesh, all its parts in one, vertices as they are in the file.
+
+        Raises:
+            InputError: The file cannot be read.
+            GeometryError: It has no faces, NaN vertices or no extent; or the shape failed in an earlier step.
+        """
+        if self.error:
+            raise GeometryError(self.error)
+        name = self.path or self.uid
+        if self.content:
+            mesh = _parse(io.BytesIO(self.content), _kind(self.content), name)
+        elif self.path.lower().endswith(".ply"):
+            with open_input(self.path) as stream:
+                sniff(stream, name)
+                mesh = _parse(io.BytesIO(read_ply(stream, name)[1]), "ply", name)
+        else:
+            with open_input(self.path) as stream:
+                sniff(stream, name)
+            mesh = _parse(self.path, Path(self.path).suffix[1:].lower(), name)
+        _refuse_unusable(mesh, name)
+        return mesh
+
+
+def _kind(content: bytes) -> str:
+    return "ply" if content.startswith(b"ply") else "glb"
+
+
+def _parse(source: io.BytesIO | str, kind: str, name: str) -> "trimesh.Trimesh":
+    import trimesh
+
+    try:
+        scene = trimesh.load_scene(source, file_type=kind, process=False)
+        return scene.to_mesh() if scene.geometry else trimesh.Trimesh()
+    # Parsers meet damaged files with every kind of error; each means the same to us.
+    except (
+        ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError, struct.error,
+    ) as error:  # fmt: skip
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise InputError(f"{name}: cannot be read as {kind.upper()} ({reason}); is it cut or damaged?") from error
+
+
+def _refuse_unusable(mesh: "trimesh.Trimesh", name: str) -> None:
+    import numpy as np
+
+    if len(mesh.faces) == 0:
+        raise GeometryError(f"{name}: no faces; a surface is needed, not points or lines")
+    if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices):
+        raise InputError(f"{name}: a face names a vertex past the last one; is the file damaged?")
+    used = mesh.vertices[np.unique(mesh.faces)]
+    if not np.isfinite(used).all():
+        bad = int((~np.isfinite(used).all(axis=1)).sum())
+        raise GeometryError(f"{name}: {bad} of {len(used)} vertices are not finite; repair the file")
+    if not np.ptp(used, axis=0).any():
+        raise GeometryError(f"{name}: no extent; all its vertices are one point")
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """What sdfkit wrote about a mesh into its file, without loading it; empty for a file of others."""
+    with path.open("rb") as file:
+        start = file.read(20)
+        if start[:4] == b"glTF":
+            content = file.read(int.from_bytes(start[12:16], "little"))
+            try:
+                info = json.loads(content).get("asset", {}).get("extras", {}).get("sdfkit", {})
+            except (ValueError, AttributeError):
+                return {}
+            return info if isinstance(info, dict) else {}
+        head = start + file.read(HEADER)
+    for line in head.split(b"end_header", 1)[0].splitlines()[:8]:
+        if line.startswith((b"comment " + MARK, b"# " + MARK)):
+            try:
+                info = json.loads(line.split(MARK, 1)[1])
+            except ValueError:
+                return {}
+            return info if isinstance(info, dict) else {}
+    return {}
+
+
+class Meshes:
+    """The meshes of an input: their number, and each in turn. `rows` holds them where they are known beforehand."""
+
+    def __init__(self, rows: Sequence[MeshRow] | None, stream: Iterator[MeshRow], count: int) -> None:
+        self.rows = rows
+        self.count = count
+        self._stream = stream
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[MeshRow]:
+        return iter(self.rows) if self.rows is not None else self._stream
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The steps that made the first shape: those of one folder share them."""
+        return self.rows[0].history if self.rows else []
+
+
+def find_meshes(inputs: Sequence[str]) -> list[Path]:
+    """The mesh files that are named; a folder stands for those in it, by name.
+
+    Raises:
+        InputError: A folder without meshes, or a store.
+        FileNotFoundError: No such file.
+    """
+    paths: list[Path] = []
+    for name in inputs:
+        path = Path(name)
+        if not path.is_dir():
+            path.stat()
+            paths.append(path)
+            continue
+        if (path / "zarr.json").exists():
+            raise InputError(f"{path}: holds a Zarr store, but meshes are needed")
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        if not found:
+            raise InputError(f"{path}: a folder without meshes ({', '.join(SUFFIXES)}); name the files")
+        paths += found
+    return paths
+
+
+@contextmanager
+def open_meshes(inputs: Sequence[str], *, manifest: Path | None) -> Iterator[Meshes]:
+    """Open meshes to read: files, folders of files, or `-` for a stream of PLY (or GLB) on standard input.
+
+    Raises:
+        InputError: The stream holds no meshes; a name is a folder without meshes.
+        FileNotFoundError: A file is not there; told before any work begins.
+    """
+    labels = read_manifest(manifest) if manifest else {}
+    if list(inputs) == [STANDARD]:
+        yield from _open_stream(labels)
+        return
+    paths = find_meshes(inputs)
+    by_path = {str(Path(entry.path).resolve()): entry.uid for entry in labels.values()}
+    infos = [read_info(path) for path in paths]
+    names = [
+        str(info.get("uid") or by_path.get(str(path.resolve())) or path.stem)
+        for path, info in zip(paths, infos, strict=True)
+    ]
+    rows = [
+        _row(index, uid, info, labels, path=str(path))
+        for index, (uid, info, path) in enumerate(zip(unique(names), infos, paths, strict=True))
+    ]
+    yield Meshes(rows, iter(()), len(rows))
+
+
+def _row(index: int, uid: str, info: Mapping[str, Any], labels: dict[str, Entry], **source: Any) -> MeshRow:
+    columns = {name: str(info.get(name, "")) for name in (*LABELS, "error")}
+    return label(MeshRow(index=index, uid=uid, info=info, **columns, **source), labels)
+
+
+def _open_stream(labels: dict[str, Entry]) -> Iterator[Meshes]:
+    stream = open_input(STANDARD)
+    name = name_of(STANDARD)
+    kind = sniff(stream, name)
+    if kind not in ("ply", "glb"):
+        holds = {"zarr": "a Zarr store", "npy": "an array", "npz": "an array"}.get(kind, "neither PLY nor GLB")
+        raise InputError(f"{name}: holds {holds}, but meshes are needed")
+    first = _next_mesh(stream, name)
+    assert first is not None
+    if "rows" in first[0]:
+        yield Meshes(None, _stream_rows(first, stream, name, labels), int(first[0]["rows"]))
+        return
+    # Nobody says how many will come: they are put aside and counted.
+    with tempfile.TemporaryDirectory(prefix="sdfkit-") as folder:
+        rows: list[MeshRow] = []
+        mesh: tuple[dict[str, Any], bytes] | None = first
+        while mesh is not None:
+            info, content = mesh
+            path = Path(folder, f"mesh_{len(rows):04d}.{_kind(content)}")
+            path.write_bytes(content)
+            rows.append(_row(len(rows), str(info.get("uid", path.stem)), info, labels, path=str(path)))
+            mesh = _next_mesh(stream, name)
+        names = unique([row.uid for row in rows])
+        yield Meshes([replace(row, uid=uid) for row, uid in zip(rows, names, strict=True)], iter(()), len(rows))
+
+
+def _stream_rows(
+    first: tuple[dict[str, Any], bytes], stream: io.BufferedReader, name: str, labels: dict[str, Entry]
+) -> Iterator[MeshRow]:
+    mesh: tuple[dict[str, Any], bytes] | None = first
+    count = int(first[0]["rows"])
+    for index in range(count):
+        if mesh is None:
+            raise InputError(f"{name}: ends after {index} of {count} meshes; the command that wrote it did not finish")
+        info, content = mesh
+        if info.get("row", index) != index:
+            raise InputError(f"{name}: mesh {info.get('row')} where {index} is due; were streams mixed?")
+        yield _row(index, str(info.get("uid", f"mesh_{index:04d}")), info, labels, content=content)
+        mesh = _next_mesh(stream, name) if index + 1 < count else None
+    if stream.peek(1):
+        raise InputError(f"{name}: more than the {count} meshes it announces; were streams joined?")
+
+
+def _next_mesh(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], bytes] | None:
+    """The next mesh of a stream and what it says of itself; None at the end."""
+    start = stream.peek(12)
+    if not start:
+        return None
+    if start.startswith(b"glTF"):
+        size = int.from_bytes(start[8:12], "little")
+        content = stream.read(size)
+        if len(content) < size:
+            raise InputError(f"{name}: ends in the middle of a mesh")
+        return {}, content
+    return read_ply(stream, name)

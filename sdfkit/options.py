@@ -1,0 +1,30 @@
+"""The options that mean the same in every command, each written once."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdfkit.stream import STANDARD
+
+__all__ = ["STANDARD", "Cluster", "FailFast", "Input", "Jobs", "Json", "Manifest", "Meshes", "Output", "Overwrite",
+           "Seed", "Timeout", "CORES"]  # fmt: skip
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+Meshes = Annotated[
+    list[str], typer.Argument(metavar="[MESH]...", help="Mesh files or folders of them; - reads a stream of PLY.")
+]
+Input = Annotated[str, typer.Argument(metavar="[STORE]", help="A store: folder, zip file or URL; - reads a pipe.")]
+Output = Annotated[str, typer.Option("-o", "--output", metavar="PATH", help="Where to write; - is standard output.")]
+Manifest = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A manifest.json whose uid, category, licence and source to use.")
+]
+Jobs = Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")]
+Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds after which a shape counts as failed (--jobs > 1).")]
+Cluster = Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler to run the shapes on.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first shape that fails.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the same facts for programs.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]

@@ -1,0 +1,129 @@
+"""Where one PLY of a stream ends and the next begins, and what sdfkit writes into its header.
+
+trimesh reads and writes the meshes; a stream only has to be cut at the right bytes.
+"""
+
+import io
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sdfkit.errors import InputError
+
+MARK = b"sdfkit "
+LONGEST_HEADER = 1 << 22
+SIZES = {
+    "char": 1, "uchar": 1, "int8": 1, "uint8": 1,
+    "short": 2, "ushort": 2, "int16": 2, "uint16": 2,
+    "int": 4, "uint": 4, "int32": 4, "uint32": 4, "float": 4, "float32": 4,
+    "double": 8, "float64": 8,
+}  # fmt: skip
+COUNTS = {1: "B", 2: "H", 4: "I"}
+
+
+def write_comment(ply: bytes, info: Mapping[str, Any]) -> bytes:
+    """Put a comment with `info` into a PLY's header, behind its format line."""
+    end = ply.index(b"\n", ply.index(b"format")) + 1
+    line = b"comment " + MARK + json.dumps(info, ensure_ascii=True).encode() + b"\n"
+    return ply[:end] + line + ply[end:]
+
+
+def read_ply(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], bytes]:
+    """Take exactly one PLY from a stream.
+
+    Returns:
+        What sdfkit wrote about it, empty for a PLY of others; and its bytes.
+
+    Raises:
+        InputError: Cut, damaged, or claiming more than comes. Nothing is allocated on a header's word.
+    """
+    header: list[bytes] = []
+    info: dict[str, Any] = {}
+    elements: list[tuple[int, list[tuple[int, int]]]] = []  # count; (bytes of a count or 0, bytes of an item)
+    encoding = b""
+    while not header or header[-1].strip() != b"end_header":
+        line = stream.readline(LONGEST_HEADER)
+        if not line.endswith(b"\n") or sum(map(len, header)) > LONGEST_HEADER:
+            raise InputError(f"{name}: ends in the header of a PLY")
+        header.append(line)
+        words = line.split()
+        try:
+            if line.startswith(b"comment " + MARK):
+                info = dict(json.loads(line.split(MARK, 1)[1]))
+            elif words[:1] == [b"format"]:
+                encoding = words[1]
+            elif words[:1] == [b"element"]:
+                elements.append((int(words[2]), []))
+            elif words[:2] == [b"property", b"list"]:
+                elements[-1][1].append((SIZES[words[2].decode()], SIZES[words[3].decode()]))
+            elif words[:1] == [b"property"]:
+                elements[-1][1].append((0, SIZES[words[1].decode()]))
+        except (IndexError, KeyError, ValueError) as error:
+            raise InputError(f"{name}: a PLY header has a line that means nothing: {line[:60]!r}") from error
+    if header[0].strip() != b"ply" or encoding not in (b"ascii", b"binary_little_endian", b"binary_big_endian"):
+        raise InputError(f"{name}: not a PLY; its header lacks ply or format")
+    body = io.BytesIO()
+    for count, properties in elements:
+        if encoding == b"ascii":
+            for _ in range(count):
+                body.write(_whole_line(stream, name))
+        else:
+            _copy_element(stream, body, count, properties, "<" if b"little" in encoding else ">", name)
+    return info, b"".join(header) + body.getvalue()
+
+
+def _whole_line(stream: io.BufferedReader, name: str) -> bytes:
+    line = stream.readline(LONGEST_HEADER)
+    if not line.strip():
+        raise InputError(f"{name}: a PLY ends in the middle")
+    return line
+
+
+def _copy_element(
+    stream: io.BufferedReader, body: io.BytesIO, count: int, properties: list[tuple[int, int]], order: str, name: str
+) -> None:
+    """Copy the rows of one element. Lists may differ in length, so each length is looked at."""
+    if not any(length for length, _ in properties):
+        _copy(stream, body, count * sum(size for _, size in properties), name)
+        return
+    while count:
+        rows = _equal_rows(stream.peek(), count, properties, order) if len(properties) == 1 else 0
+        if rows:
+            # Nearly always all faces are triangles: as many as are buffered go at once.
+            length, size = properties[0]
+            items = struct.unpack_from(order + COUNTS[length], stream.peek())[0]
+            _copy(stream, body, rows * (length + items * size), name)
+            count -= rows
+            continue
+        for length, size in properties:
+            items = 1
+            if length:
+                items = struct.unpack(order + COUNTS[length], _copy(stream, body, length, name))[0]
+            _copy(stream, body, items * size, name)
+        count -= 1
+
+
+def _equal_rows(buffered: bytes, count: int, properties: list[tuple[int, int]], order: str) -> int:
+    """How many whole rows at the start of `buffered` are lists of one length."""
+    length, size = properties[0]
+    if len(buffered) < length:
+        return 0
+    row = length + struct.unpack_from(order + COUNTS[length], buffered)[0] * size
+    whole = min(len(buffered) // row, count)
+    head = np.frombuffer(buffered, np.uint8, whole * row).reshape(whole, row)[:, :length]
+    differs = (head != head[:1]).any(axis=1)
+    return int(differs.argmax()) if differs.any() else whole
+
+
+def _copy(stream: io.BufferedReader, body: io.BytesIO, size: int, name: str) -> bytes:
+    part = b""
+    while size:
+        part = stream.read(min(size, 1 << 24))
+        if not part:
+            raise InputError(f"{name}: a PLY ends in the middle")
+        body.write(part)
+        size -= len(part)
+    return part

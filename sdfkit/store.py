@@ -1,0 +1,255 @@
+"""The door to Zarr stores: folder, zip file, URL or pipe; kinds, row columns, history, resume.
+
+A store is a table whose rows are shapes. `open_store` reads one and `create_store` writes one, wherever it lies;
+what is inside is ordinary Zarr v3. sdfkit-store(5) describes the format.
+"""
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from sdfkit.errors import InputError, MissingError
+from sdfkit.manifest import LABELS, Entry, Row, label, read_manifest
+from sdfkit.stream import STANDARD, name_of, open_input, sniff
+
+if TYPE_CHECKING:
+    import zarr
+
+FORMAT = 1
+COLUMNS = ("uid", *LABELS)
+# The array that a plain .npy file stands for, by the kind of store that was asked for.
+PLAIN = {"codes": "code", "deepsdf": "code", "weights": "weights", "features": "feature"}
+
+
+class StoreReader:
+    """An open store. `name` is how messages call it."""
+
+    def __init__(self, group: "zarr.Group", name: str, manifest: Mapping[str, Entry]) -> None:
+        self.group = group
+        self.name = name
+        self.attributes: dict[str, Any] = dict(group.attrs)
+        self.kind = str(self.attributes.get("kind"))
+        self.history: list[dict[str, Any]] = list(self.attributes.get("history", []))
+        self._manifest = manifest
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.group
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return int(self.array("uid").shape[0])
+
+    def array(self, name: str) -> "zarr.Array[Any]":
+        """The Zarr array, unread: its shape is known before its chunks have come."""
+        import zarr
+
+        try:
+            array = self.group[name]
+        except KeyError as error:
+            raise InputError(f"{self.name}: {self.kind} without {name}; was it made by sdfkit?") from error
+        if not isinstance(array, zarr.Array):
+            raise InputError(f"{self.name}: {name} is a group, but an array is needed")
+        return array
+
+    def read(self, name: str, *axes: str) -> np.ndarray:
+        """A whole array, whose axes must be the ones named."""
+        array = self.array(name)
+        stored = array.metadata.dimension_names  # type: ignore[union-attr]
+        if axes and tuple(stored or ()) != axes:
+            raise InputError(f"{self.name}: {name} has axes {stored}, but {axes} are needed")
+        return self._get(array, name, ...)
+
+    def read_group(self, name: str) -> dict[str, np.ndarray]:
+        """Every array of a subgroup, by its path below it."""
+        import zarr
+
+        group = self.group[name]
+        assert isinstance(group, zarr.Group)
+        arrays = (path for path, node in group.members(max_depth=None) if isinstance(node, zarr.Array))
+        return {path: self.read(f"{name}/{path}") for path in sorted(arrays)}
+
+    def _get(self, array: "zarr.Array[Any]", name: str, selection: Any) -> np.ndarray:
+        try:
+            return np.asarray(array[selection])
+        except (ValueError, RuntimeError, OSError, BadZipFile) as error:
+            # The codecs' own words for a chunk that does not decode.
+            raise InputError(f"{self.name}: {name}: a chunk is damaged ({error}); make the store again") from error
+
+    def row(self, index: int) -> Row:
+        """The columns of one row."""
+        text = {name: str(self._get(self.array(name), name, index)) for name in (*COLUMNS, "error")}
+        return label(Row(index=index, **text), self._manifest)
+
+    def all_rows(self) -> list[Row]:
+        """The columns of every row; on a pipe this waits for the last one."""
+        columns = {name: self.read(name).tolist() for name in (*COLUMNS, "error")}
+        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        return [label(Row(index=index, **row), self._manifest) for index, row in enumerate(rows)]
+
+    def rows(self, *names: str) -> Iterator[tuple[Row, dict[str, np.ndarray]]]:
+        """Each row with its part of the named arrays, in order and in flat memory.
+
+        A shape that failed earlier comes with its `error` and without arrays.
+        """
+        arrays = {name: self.array(name) for name in names}
+        forget = getattr(self.group.store, "forget", None)
+        # zarr counts shards where there are any.
+        by_row = [name for name, node in self.group.arrays() if (node.shards or node.chunks)[:1] == (1,)]
+        for index in range(len(self)):
+            row = self.row(index)
+            yield row, {} if row.error else {name: self._get(array, name, index) for name, array in arrays.items()}
+            if forget is not None:
+                for name in by_row:
+                    forget(f"{name}/c/{index}")
+
+
+@contextmanager
+def open_store(path: str, *kinds: str, manifest: Path | None, partial: bool = False) -> Iterator[StoreReader]:
+    """Open a store to read: a folder, a zip file, a URL, `-` for standard input, or one plain .npy/.npz array.
+
+    Args:
+        path: Where it lies.
+        kinds: What it may hold; any kind where none is named.
+        manifest: Labels to prefer over the stored ones.
+        partial: Accept a store whose making was interrupted.
+
+    Raises:
+        InputError: Not a store, of another kind, incomplete, cut or damaged.
+    """
+    labels = read_manifest(manifest) if manifest else {}
+    name = name_of(path)
+    store: Any
+    if "://" in path:
+        store = remote(path)
+    elif path != STANDARD and Path(path).is_dir():
+        from zarr.storage import LocalStore
+
+        store = LocalStore(path, read_only=True)
+    else:
+        store = _file_store(path, name, kinds)
+    try:
+        yield _check(store, name, kinds, labels, partial)
+        if path == STANDARD and hasattr(store, "finish"):
+            store.finish()
+    except BadZipFile as error:
+        raise InputError(f"{name}: {error}; the file is cut or damaged") from error
+    finally:
+        store.close()
+
+
+def _file_store(path: str, name: str, kinds: Sequence[str]) -> Any:
+    stream = open_input(path)
+    kind = sniff(stream, name)
+    if kind == "zarr" and path == STANDARD:
+        from sdfkit.pipe import ZipReader
+
+        return ZipReader(stream, name)
+    with stream:
+        if kind in ("npy", "npz"):
+            return _plain_store(stream, name, kinds)
+        if kind != "zarr":
+            holds = "meshes" if kind in ("ply", "glb") else "nothing sdfkit knows"
+            raise InputError(f"{name}: holds {holds}, but {_needed(kinds)} needed")
+    from zarr.storage import ZipStore
+
+    return ZipStore(path)
+
+
+def _needed(kinds: Sequence[str]) -> str:
+    return f"{' or '.join(kinds) or 'a store'} {'is' if not kinds else 'are'}"
+
+
+def _check(
+    store: Any, name: str, kinds: Sequence[str], labels: Mapping[str, Entry], partial: bool
+) -> StoreReader:
+    import zarr
+
+    try:
+        group = zarr.open_group(store, mode="r")
+    except (FileNotFoundError, json.JSONDecodeError, ValueError, KeyError) as error:
+        raise InputError(f"{name}: not a Zarr group, but {_needed(kinds)} needed") from error
+    reader = StoreReader(group, name, labels)
+    if reader.attributes.get("format", 0) > FORMAT:
+        raise InputError(f"{name}: store format {reader.attributes['format']}; this sdfkit reads {FORMAT}, update it")
+    if kinds and reader.kind not in kinds:
+        raise InputError(f"{name}: holds {reader.kind}, but {_needed(kinds)} needed")
+    if not partial and not reader.attributes.get("complete", False):
+        raise InputError(f"{name}: not complete; finish it with the command that began it, or add --partial")
+    return reader
+
+
+def read_vectors(path: str, *kinds: str, manifest: Path | None) -> tuple[list[str], np.ndarray]:
+    """Names and vectors (shape, dim) of codes, weights, features or a plain array. Needs no zarr for a .npy.
+
+    Features of several views become their mean. Rows of shapes that failed are left out.
+    """
+    if path != STANDARD and Path(path).is_file():
+        with open_input(path) as stream:
+            if sniff(stream, name_of(path)) in ("npy", "npz"):
+                vectors = load_plain(stream, name_of(path))
+                return [f"row_{index}" for index in range(len(vectors))], vectors
+    with open_store(path, *kinds, manifest=manifest) as store:
+        name = PLAIN[store.kind]
+        rows = store.all_rows()
+        vectors = store.read(name)
+        keep = [row.index for row in rows if not row.error]
+        if vectors.ndim == 3:
+            vectors = vectors.mean(axis=1)
+        return [rows[index].uid for index in keep], vectors[keep]
+
+
+def load_plain(stream: io.BufferedReader, name: str) -> np.ndarray:
+    """One array of a .npy or .npz; never a pickle.
+
+    Raises:
+        InputError: A pickle, several arrays, damage, or not a matrix of finite numbers.
+    """
+    try:
+        content = np.load(io.BytesIO(stream.read()), allow_pickle=False)
+        if isinstance(content, np.lib.npyio.NpzFile):
+            if len(content.files) != 1:
+                raise InputError(f"{name}: holds {', '.join(content.files)}; one array is needed, save it alone")
+            content = content[content.files[0]]
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise InputError(f"{name}: not a plain array ({error})") from error
+    if content.ndim != 2 or content.dtype.kind not in "fiu" or not np.isfinite(content).all():
+        fault = f"{content.dtype} of shape {content.shape}" if content.ndim != 2 else "numbers that are not finite"
+        raise InputError(f"{name}: {fault}; a matrix of finite numbers is needed, one row a shape")
+    return np.asarray(content, np.float32)
+
+
+def _plain_store(stream: io.BufferedReader, name: str, kinds: Sequence[str]) -> Any:
+    """A store in memory around one plain array."""
+    from zarr.storage import MemoryStore
+
+    from sdfkit.storewriter import StoreWriter
+
+    kind = next((kind for kind in kinds if kind in PLAIN), None)
+    if kind is None:
+        raise InputError(f"{name}: one plain array, but {_needed(kinds)} needed")
+    vectors = load_plain(stream, name)
+    store = MemoryStore()
+    rows = [Row(index, f"row_{index}") for index in range(len(vectors))]
+    attributes = {"kind": kind, "format": FORMAT, "complete": True, "history": []}
+    writer = StoreWriter(store, attributes, rows, len(rows), in_order=False)
+    writer.create_array(PLAIN[kind], data=vectors, axes=("shape", "dim"))
+    for row in rows:
+        writer.write(row)
+    return store
+
+
+def remote(path: str) -> Any:
+    from zarr.storage import FsspecStore
+
+    try:
+        return FsspecStore.from_url(path)
+    except ImportError as error:
+        raise MissingError(f"{path}: {error}; pip install 'sdfkit[cloud]'") from error
+
+
