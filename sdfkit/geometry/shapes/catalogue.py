@@ -1,0 +1,82 @@
+"""The list of categories, and how objects are drawn from it."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sdfkit.errors import InputError
+from sdfkit.geometry.shapes.field import Field
+from sdfkit.geometry.shapes.furniture import FURNITURE
+from sdfkit.geometry.shapes.seating import SEATING
+from sdfkit.geometry.shapes.solid import Solid, normalise
+from sdfkit.geometry.shapes.vessels import VESSELS
+
+Builder = Callable[[np.random.Generator], Field]
+
+
+@dataclass(frozen=True)
+class Category:
+    """A kind of object.
+
+    Attributes:
+        name: As in `--category`.
+        group: The heading that it is listed under.
+        build: Draws one object, of any size and place.
+        pieces: How many connected pieces an object has; 0 where it varies.
+        euler: The Euler number of every object's surface; None where it varies.
+    """
+
+    name: str
+    group: str
+    build: Builder
+    pieces: int
+    euler: int | None
+
+    @property
+    def summary(self) -> str:
+        """One line on what it is: the first line of its builder's documentation."""
+        return (self.build.__doc__ or "").splitlines()[0]
+
+
+GROUPS: dict[str, dict[str, Builder]] = {
+    "furniture": {**FURNITURE, **SEATING},
+    "vessels": VESSELS,
+}
+SEVERAL_PIECES: dict[str, int] = {}
+EULER_NUMBERS: dict[str, int] = {}
+
+CATEGORIES: dict[str, Category] = {
+    name: Category(name, group, build, SEVERAL_PIECES.get(name, 1), EULER_NUMBERS.get(name))
+    for group, builders in GROUPS.items()
+    for name, build in sorted(builders.items())
+}
+
+
+def generate(category: str, rng: np.random.Generator) -> Solid:
+    """Draw one object of a category.
+
+    Args:
+        category: A key of `CATEGORIES`.
+        rng: The source of all its variety; equal states give equal objects.
+
+    Returns:
+        The object, in the unit frame.
+
+    Raises:
+        InputError: There is no such category.
+    """
+    if category not in CATEGORIES:
+        close = difflib.get_close_matches(category, CATEGORIES, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else "--list shows them all"
+        raise InputError(f"category {category!r}: there is none of that name; {hint}")
+    return normalise(CATEGORIES[category].build(rng))
+
+
+def choose_categories(count: int, rng: np.random.Generator) -> list[str]:
+    """Draw categories so that none comes again before all have come once: one shuffle of the list after another."""
+    chosen: list[str] = []
+    while len(chosen) < count:
+        chosen += rng.permutation(list(CATEGORIES)).tolist()
+    return chosen[:count]
