@@ -1,10 +1,26 @@
 """Exact distances from points to a mesh, and which side of it they are on."""
 
+from functools import cached_property
+from typing import Literal, NamedTuple
+
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from sdfkit.errors import GeometryError
 from sdfkit.geometry import distance_kernels as kernels
+
+Sign = Literal["normal", "winding"]
+
+# A part of the mesh is taken as one dipole from this many of its radii away.
+ACCURACY = 3.0
+
+
+class _Topology(NamedTuple):
+    faces: Int[np.ndarray, "face 3"]
+    start: Int[np.ndarray, " start"]
+    incident: Int[np.ndarray, " incident"]
+    normals: Float[np.ndarray, "place 3"]
+    regular: Bool[np.ndarray, " place"]
 
 
 class TriangleTree:
@@ -31,8 +47,108 @@ class TriangleTree:
         # Outwards, so that a box in float32 holds its triangle in float64.
         np.nextafter(corners.min(axis=1).astype(np.float32), np.float32(-np.inf), out=bounds[:, :3])
         np.nextafter(corners.max(axis=1).astype(np.float32), np.float32(np.inf), out=bounds[:, 3:])
-        self._order, self._boxes, self._children = kernels.build(bounds)
+        self._order = np.arange(len(faces), dtype=np.int32)
+        boxes = np.empty((len(faces), 2, 6), dtype=np.float32)
+        children = np.empty((len(faces), 2), dtype=np.int32)
+        nodes = kernels.build(bounds, self._order, boxes, children)
+        self._boxes, self._children = boxes[:nodes].copy(), children[:nodes].copy()
         self._corners = corners[self._order].reshape(-1, 9)
+        self._vertices, self._faces = vertices, faces
+
+    @cached_property
+    def closed(self) -> bool:
+        """Whether the faces enclose volume without holes: each edge is run as often one way as the other."""
+        faces, _, _, _, regular = self._topology
+        if regular.all():
+            return True
+        suspect = faces[~regular[faces].all(axis=1)].astype(np.int64)
+        ends = np.concatenate([suspect[:, [0, 1]], suspect[:, [1, 2]], suspect[:, [2, 0]]])
+        ends = ends[~regular[ends].any(axis=1)]  # an edge at a regular vertex is shared by two
+        low, high = ends.min(axis=1), ends.max(axis=1)
+        _, edge = np.unique(low * len(regular) + high, return_inverse=True)
+        runs = np.bincount(edge, weights=np.sign(ends[:, 1] - ends[:, 0]))
+        return not runs.any()
+
+    def signed(self, points: Float[np.ndarray, "point 3"], sign: Sign) -> Float[np.ndarray, " point"]:
+        """Measure the distance of each point, negative inside.
+
+        Args:
+            points: Positions anywhere.
+            sign: "normal" looks at which side of the nearest feature a point is on: exact on a closed surface
+                that does not cut itself, and wrong behind a hole or inside overlapping parts. "winding" asks
+                how often the surface winds around a point, more than half being inside: right for
+                overlapping closed parts, and the best guess for a surface with holes.
+
+        Returns:
+            Signed distances, float64.
+        """
+        points = _own(points)
+        visit = _visit(points)
+        distance, face, feature, closest = self._nearest(points, visit)
+        if sign == "winding":
+            # Between closed surfaces the number is constant, so one point answers for all in its empty ball.
+            clear = distance if self.closed else np.zeros_like(distance)
+            return np.where(self._winding(points, visit, clear) > 0.5, -distance, distance)
+
+        faces, start, incident, normals, regular = self._topology
+        # The theorem needs a plain surface around the nearest feature. Where a closed mesh has none (parts that
+        # touch in an edge, faces without area) the winding number decides.
+        trusted = regular if self.closed else np.ones_like(regular)
+        side = kernels.pseudonormal_sign(
+            points, closest, face, feature, self._corners, faces, start, incident, normals, trusted
+        )
+        doubtful = np.flatnonzero(side == 0)
+        number = self.winding(points[doubtful])
+        side[doubtful] = np.where(number > 0.5, -1, 1)
+        signed: Float[np.ndarray, " point"] = side * distance
+        return signed
+
+    def winding(self, points: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, " point"]:
+        """Count how often the surface winds around each point: 1 inside, 0 outside, between them near holes.
+
+        Parts that are far from a point, measured in their own size, are summed up: this is off by 0.01 in the
+        mean and 0.04 at worst.
+
+        Args:
+            points: Positions anywhere.
+
+        Returns:
+            Generalised winding numbers, float64.
+
+        Reference: Jacobson et al., Robust Inside-Outside Segmentation using Generalized Winding Numbers
+            (2013); Barill et al., Fast Winding Numbers for Soups and Clouds (2018).
+        """
+        points = _own(points)
+        return self._winding(points, _visit(points), np.zeros(len(points)))
+
+    def _winding(
+        self,
+        points: Float[np.ndarray, "point 3"],
+        visit: Int[np.ndarray, " point"],
+        clear: Float[np.ndarray, " point"],
+    ) -> Float[np.ndarray, " point"]:
+        numbers: Float[np.ndarray, " point"] = kernels.winding(
+            points, visit, clear, self._corners, self._dipoles, self._children, ACCURACY
+        )
+        return numbers
+
+    @cached_property
+    def _dipoles(self) -> Float[np.ndarray, "node 2 8"]:
+        far: Float[np.ndarray, "node 2 8"] = kernels.dipoles(self._corners, self._boxes, self._children)
+        return far
+
+    @cached_property
+    def _topology(self) -> _Topology:
+        """Which faces meet where, with vertices at the same place made one."""
+        place, count = _merge(self._vertices)
+        faces = place[self._faces[self._order]]
+        degree = np.bincount(faces.ravel(), minlength=count)
+        start = np.concatenate([[0], np.cumsum(degree)]).astype(np.int32)
+        incident = np.empty(faces.size, dtype=np.int32)
+        normals, regular = np.zeros((count, 3)), np.ones(count, dtype=bool)
+        scratch = np.empty((3, count), dtype=np.int32)
+        kernels.topology(self._corners, faces, start, incident, normals, regular, scratch)
+        return _Topology(faces, start, incident, normals, regular)
 
     def closest(
         self, points: Float[np.ndarray, "point 3"]
@@ -46,11 +162,12 @@ class TriangleTree:
             The distance (0 or more, float64), the face it is measured to (a row of `faces`; where several are
             equally near, one of them), and the nearest place on that face (float64).
         """
-        distance, face, _, closest = self._nearest(_own(points))
+        points = _own(points)
+        distance, face, _, closest = self._nearest(points, _visit(points))
         return distance, self._order[face], closest
 
     def _nearest(
-        self, points: Float[np.ndarray, "point 3"]
+        self, points: Float[np.ndarray, "point 3"], visit: Int[np.ndarray, " point"]
     ) -> tuple[
         Float[np.ndarray, " point"],
         Int[np.ndarray, " point"],
@@ -59,7 +176,7 @@ class TriangleTree:
     ]:
         """As `closest`, with faces in the order of the leaves, and which feature of the face is nearest."""
         squared, face, feature, closest = kernels.nearest(
-            points, _visit(points), self._corners, self._boxes, self._children
+            points, visit, self._corners, self._boxes, self._children
         )
         return np.sqrt(squared), face, feature, closest
 
@@ -74,3 +191,13 @@ def _visit(points: Float[np.ndarray, "point 3"]) -> Int[np.ndarray, " point"]:
     low = points.min(axis=0, initial=np.inf)
     extent = float((points.max(axis=0, initial=-np.inf) - low).max())
     return np.argsort(kernels.morton_codes(points, low, extent or 1.0), kind="stable")
+
+
+def _merge(vertices: Float[np.ndarray, "vertex 3"]) -> tuple[Int[np.ndarray, " vertex"], int]:
+    """Number the places that vertices stand in, and count them."""
+    order = np.lexsort(vertices.T)
+    ranked = vertices[order]
+    moved = (ranked[1:] != ranked[:-1]).any(axis=1)
+    place = np.empty(len(vertices), dtype=np.int32)
+    place[order] = np.concatenate([[0], np.cumsum(moved)])
+    return place, int(place.max()) + 1

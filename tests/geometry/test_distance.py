@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from sdfkit.errors import GeometryError
 from sdfkit.geometry.distance import TriangleTree
@@ -64,6 +66,141 @@ def test_many_coinciding_triangles_still_make_a_tree():
     assert np.allclose(
         soup(triangles).closest(points)[0], by_search(triangles[:1], points), rtol=0, atol=1e-12
     )
+
+
+CELLS = arrays(np.bool_, (3, 3, 3)).filter(np.any)
+
+
+def mesh_of_cells(filled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The boundary of a union of unit cells: closed, and branching where cells meet only in an edge."""
+    triangles = []
+    padded = np.pad(filled, 1)
+    for axis in range(3):
+        along, u, v = np.roll(np.eye(3, dtype=int), -axis, axis=0)
+        for outward in (1, -1):
+            bare = padded & ~np.roll(padded, -outward, axis=axis)
+            for cell in np.argwhere(bare) - 1:
+                base = cell + along * (outward > 0)
+                quad = np.array([base, base + u, base + u + v, base + v])[::outward]
+                triangles += [quad[[0, 1, 2]], quad[[0, 2, 3]]]
+    triangles = np.array(triangles, dtype=float)
+    return triangles.reshape(-1, 3), np.arange(3 * len(triangles)).reshape(-1, 3)
+
+
+def with_flat_faces(vertices: np.ndarray, faces: np.ndarray, rng: np.random.Generator) -> tuple:
+    """Split some edges on one side only, and close the gap with a face without area."""
+    for row in rng.choice(len(faces), len(faces) // 3, replace=False):
+        a, b, c = faces[row]
+        middle = (vertices[a] + vertices[b]) / 2
+        m = len(vertices)
+        vertices = np.concatenate([vertices, middle[None]])
+        faces = np.concatenate([faces, [[m, b, c], [a, b, m]]])
+        faces[row] = a, m, c
+    return vertices, faces
+
+
+@settings(max_examples=60, deadline=None)
+@given(CELLS, st.booleans(), st.sampled_from(["normal", "winding"]), st.integers(0, 2**32 - 1))
+def test_every_sign_is_right_on_any_union_of_boxes(filled, flat, sign, seed):
+    rng = np.random.default_rng(seed)
+    vertices, faces = mesh_of_cells(filled)
+    if flat:
+        vertices, faces = with_flat_faces(vertices, faces, rng)
+    tree = TriangleTree(vertices, faces)
+    assert tree.closed
+    # Beside free points a lattice of quarters: its nearest features are edges and corners of several cells.
+    points = np.concatenate([rng.uniform(-1, 4, (150, 3)), rng.integers(-4, 16, (150, 3)) / 4 + 1e-4])
+    distance = tree.signed(points, sign)
+    cell = np.clip(np.floor(points).astype(int), -1, 3) + 1
+    assert np.array_equal(distance < 0, np.pad(filled, 1)[tuple(cell.T)])
+    assert np.allclose(np.abs(distance), by_search(vertices[faces], points), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("sign", ["normal", "winding"])
+def test_sphere_and_torus_are_as_far_as_their_facets_allow(sign):
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-1, 1, (20_000, 3))
+    ball = trimesh.creation.icosphere(subdivisions=5, radius=0.8)
+    ring = trimesh.creation.torus(0.7, 0.3, major_sections=128, minor_sections=64)
+    x, y, z = points.T
+    # Facets leave a sphere by (edge)^2 / (6 radius) at most, and a circle by 1 - cos(half the angle).
+    for mesh, truth, sag in (
+        (ball, np.linalg.norm(points, axis=1) - 0.8, ball.edges_unique_length.max() ** 2 / (6 * 0.8)),
+        (
+            ring,
+            np.hypot(np.hypot(x, y) - 0.7, z) - 0.3,
+            1 - np.cos(np.pi / 128) + 0.3 * (1 - np.cos(np.pi / 64)),
+        ),
+    ):
+        tree = TriangleTree(mesh.vertices, mesh.faces)
+        distance = tree.signed(points, sign)
+        assert tree.closed
+        assert np.abs(distance - truth).max() < sag
+        clear = np.abs(truth) > sag
+        assert np.array_equal(distance[clear] < 0, truth[clear] < 0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(CELLS, st.floats(0, 0.5), st.integers(0, 2**32 - 1))
+def test_a_distance_changes_no_faster_than_its_point_moves(filled, step, seed):
+    rng = np.random.default_rng(seed)
+    tree = TriangleTree(*mesh_of_cells(filled))
+    here = rng.uniform(-1, 4, (100, 3))
+    there = here + step * rng.normal(size=here.shape)
+    change = np.abs(tree.signed(here, "normal") - tree.signed(there, "normal"))
+    assert (change <= np.linalg.norm(here - there, axis=1) + 1e-12).all()
+
+
+def test_overlapping_parts_are_inside_by_winding():
+    one, two = trimesh.creation.box((1, 1, 1)), trimesh.creation.box((1, 1, 1))
+    two.apply_translation([0.5, 0.2, 0.1])
+    both = trimesh.util.concatenate([one, two])
+    points = np.random.default_rng(0).uniform(-1, 1.5, (5000, 3))
+    tree = TriangleTree(both.vertices, both.faces)
+    inside = [(np.abs(points - centre) < 0.5).all(axis=1) for centre in ([0, 0, 0], [0.5, 0.2, 0.1])]
+    assert tree.closed
+    assert np.array_equal(tree.signed(points, "winding") < 0, inside[0] | inside[1])
+
+
+def exact_winding(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Solid angles of all triangles, after van Oosterom and Strackee (1983)."""
+    a, b, c = np.moveaxis(triangles[None] - points[:, None, None], 2, 0)
+    la, lb, lc = (np.linalg.norm(x, axis=2) for x in (a, b, c))
+    volume = (a * np.cross(b, c)).sum(axis=2)
+    cosine = la * lb * lc + (a * b).sum(2) * lc + (b * c).sum(2) * la + (c * a).sum(2) * lb
+    return np.arctan2(volume, cosine).sum(axis=1) / (2 * np.pi)
+
+
+def test_winding_of_a_torn_sphere_is_near_the_exact_sum():
+    rng = np.random.default_rng(0)
+    ball = trimesh.creation.icosphere(subdivisions=3)
+    faces = ball.faces[rng.random(len(ball.faces)) > 0.05]
+    points = rng.uniform(-1.2, 1.2, (500, 3))
+    tree = TriangleTree(ball.vertices, faces)
+    exact = exact_winding(ball.vertices[faces].view(np.ndarray), points)
+    assert not tree.closed
+    assert np.abs(tree.winding(points) - exact).max() < 0.04
+    assert np.abs(tree.winding(points) - exact).mean() < 0.012
+    off = np.abs(np.linalg.norm(points, axis=1) - 1) > 0.05
+    assert np.array_equal(tree.signed(points, "winding")[off] < 0, np.linalg.norm(points[off], axis=1) < 1)
+
+
+def test_a_hole_or_a_flipped_face_is_not_closed():
+    box = trimesh.creation.box((1, 1, 1))
+    flipped = box.faces.copy()
+    flipped[3] = flipped[3][::-1]
+    assert TriangleTree(box.vertices, box.faces).closed
+    assert not TriangleTree(box.vertices, box.faces[1:]).closed
+    assert not TriangleTree(box.vertices, flipped).closed
+
+
+def test_the_order_of_points_does_not_matter():
+    rng = np.random.default_rng(0)
+    tree = TriangleTree(*mesh_of_cells(rng.random((3, 3, 3)) < 0.5))
+    points = rng.uniform(-1, 4, (500, 3))
+    shuffled = rng.permutation(500)
+    again = tree.signed(points[shuffled], "normal")
+    assert np.allclose(again, tree.signed(points, "normal")[shuffled], rtol=0, atol=1e-14)
 
 
 def test_no_points_give_no_distances():
