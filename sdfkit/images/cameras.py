@@ -73,9 +73,9 @@ def fibonacci_cameras(count: int, distance: float) -> Float[np.ndarray, "view 4 
 def intrinsics(yfov: float, width: int, height: int) -> Float[np.ndarray, "3 3"]:
     """Give the matrix that takes a point in camera space to the picture.
 
-    For `u, v, depth = intrinsics @ point`, the point lies at column u / depth and row v / depth, where whole numbers
-    are the corners of pixels and halves their centres, at `depth` in front of the camera (along -Z). Pixels
-    are square: `yfov` is the angle between the lower and the upper edge.
+    For `u, v, depth = intrinsics @ point`, the point lies at column u / depth and row v / depth, where whole
+    numbers are the corners of pixels and halves their centres, at `depth` in front of the camera (along -Z).
+    Pixels are square: `yfov` is the angle between the lower and the upper edge.
     """
     focal = height / 2 / math.tan(yfov / 2)
     return np.array([[focal, 0, -width / 2], [0, -focal, -height / 2], [0, 0, -1.0]])
