@@ -91,8 +91,8 @@ class TriangleTree:
             return np.where(self._winding(points, visit, clear) > 0.5, -distance, distance)
 
         faces, start, incident, normals, regular = self._topology
-        # The theorem needs a plain surface around the nearest feature. Where a closed mesh has none (parts that
-        # touch in an edge, faces without area) the winding number decides.
+        # The theorem needs a plain surface around the nearest feature. Where a closed mesh has none (parts
+        # that touch, faces without area) the winding number decides.
         trusted = regular if self.closed else np.ones_like(regular)
         side = kernels.pseudonormal_sign(
             points, closest, face, feature, self._corners, faces, start, incident, normals, trusted

@@ -213,7 +213,9 @@ def triangle_distance(x, y, z, corners, f):
             ww = uu - 2.0 * uv + vv
             longest = max(uu, vv, ww)
             total = va + vb + vc
-            if uu * vv - uv * uv > SLIVER * longest * longest:
+            # By the cross product: uu * vv - uv * uv would cancel to noise.
+            nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+            if nx * nx + ny * ny + nz * nz > SLIVER * longest * longest:
                 v, w = vb / total, vc / total
             elif longest == uu:
                 v, feature = min(max(d1 / uu, 0.0), 1.0), 4
