@@ -25,18 +25,20 @@ from sdfkit.geometry import watertight_kernels as kernels
 OFFSET = 0.9
 # Marching cubes reads distances one cell beyond the offset.
 BAND = OFFSET + 1.05
+# Vertices farther than this from every triangle belong to a seam across a hole and stay where they are.
+SEAM = OFFSET + 0.3
 # A value of zero at a node would put several vertices onto that node.
-NEAREST_TO_ZERO = 1e-3
-# Triangles lower than this carry no area that a float64 normal could describe.
-SLIVER = 1e-6
+NEAREST_TO_ZERO = 0.02
 # A cavity is sealed only where it is wider than its opening by this factor.
 WIDER = 1.25
+# A neighbour's tangent plane that lies this many cells deeper tells of a concave crease between the two.
+CREASE = 0.25
 # Faces whose normal, summed over the corners' outward directions, has less than this area in square cells
 # count as folded: too small for float32 coordinates to keep its side.
 FLATTEST = 1e-5
 # Shares of the offset kept by vertices whose full return would fold the surface, tried in turn. The last one
 # is the offset surface itself, which has no folds.
-RETREATS = (0.05, 0.15, 0.3, 0.5, 0.75, 1.0, 1.0, 1.0)
+RETREATS = (0.0, 0.05, 0.15, 0.3, 0.5, 0.75, 1.0, 1.0, 1.0)
 
 
 class _Grid(NamedTuple):
@@ -93,15 +95,11 @@ def _measure(mesh: trimesh.Trimesh, cell: float, reach: float) -> tuple[_Grid, F
     used = mesh.vertices[mesh.faces]
     padding = math.ceil(reach) + 2
     origin = used.min(axis=(0, 1)) - padding * cell
-    triangles = np.ascontiguousarray((used - origin) / cell)
-    edges = triangles - np.roll(triangles, 1, axis=1)
-    longest = np.linalg.norm(edges, axis=2).max(axis=1)
-    double_area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)
-    triangles = triangles[double_area > SLIVER * longest]
-    if not len(triangles):
-        raise GeometryError("no surface: none of the faces has an area")
+    triangles = (used - origin) / cell
     shape = np.ceil(triangles.max(axis=(0, 1))).astype(np.int64) + padding + 1
     squared, nearest = kernels.splat(triangles, shape, BAND)
+    if nearest.max() < 0:
+        raise GeometryError("no surface: none of the faces has an area")
     if reach > BAND:
         kernels.extend(triangles, shape, squared, nearest, reach)
     size = tuple(shape.tolist())
@@ -143,12 +141,13 @@ def _seal_leaks(
         return False
     core, cavities = labels == labels[0, 0, 0], leaks[labels]
     del labels
-    # A corner that the ball cannot touch is at most about twice its radius away from where the ball stops.
-    reach = 3 * opening + 2
-    to_cavity = kernels.spread(grid.shape, cavities.ravel(), outside.ravel(), reach).reshape(field.shape)
-    to_core = kernels.spread(grid.shape, core.ravel(), outside.ravel(), reach).reshape(field.shape)
+    # Beyond this the seam has been passed; what lies farther in is cut off by it.
+    reach = 2 * opening + 2
+    to_cavity = kernels.spread(grid.shape, cavities.ravel(), outside.ravel(), reach)
     near = np.isfinite(to_cavity)
+    to_core = kernels.spread(grid.shape, core.ravel() & near, near, 2 * reach)
     seam = 0.5 * (np.sqrt(to_cavity[near]) - np.sqrt(np.minimum(to_core[near], (2 * reach) ** 2)))
+    near = near.reshape(field.shape)
     field[near] = np.minimum(field[near], np.maximum(seam, -OFFSET))
     return True
 
@@ -169,30 +168,47 @@ def _return_to_surface(
     thickness: float,
 ) -> Float[np.ndarray, "vertex xyz"]:
     """Move the vertices of the offset surface onto the nearest triangles, where that does not fold it."""
-    feet = kernels.project(vertices, grid.triangles, grid.shape, grid.nearest.ravel())
+    feet = kernels.project(vertices, grid.triangles, grid.shape, SEAM)
     outward = vertices - feet
     height = np.linalg.norm(outward, axis=1)
-    outward /= height[:, None]
-    # Seams across closed holes have no triangle behind them and stay where they are.
-    height[height > OFFSET + 0.3] = 0.0
-    feet[height == 0] = vertices[height == 0]
+    outward /= np.where(height > 0, height, 1.0)[:, None]
     # From a foot inwards it is one offset to the far side of a sheet, and more by its thickness if it has
     # one.
     through = kernels.depth(feet, -outward, field.ravel(), grid.shape, OFFSET + thickness)
     kept = np.clip(0.5 * (thickness + OFFSET - through), 0.0, height)
     positions = feet + outward * kept[:, None]
-    corners = outward[faces].sum(axis=1)
-    for retreat in RETREATS:
-        normals = np.cross(
-            positions[faces[:, 1]] - positions[faces[:, 0]], positions[faces[:, 2]] - positions[faces[:, 0]]
-        )
-        folded = np.einsum("fi,fi->f", normals, corners) <= FLATTEST
-        if not folded.any():
-            break
-        moved = np.unique(faces[folded])
-        kept[moved] = np.maximum(kept[moved], retreat * height[moved])
-        positions[moved] = feet[moved] + outward[moved] * kept[moved, None]
+    creased, corners = _crease_corners(faces, positions, outward)
+    positions[creased] = corners
+    kernels.unfold(positions, faces, feet, outward, height, kept, np.array(RETREATS), FLATTEST)
     return positions
+
+
+def _crease_corners(
+    faces: Int[np.ndarray, "face 3"],
+    positions: Float[np.ndarray, "vertex xyz"],
+    outward: Float[np.ndarray, "vertex xyz"],
+) -> tuple[Int[np.ndarray, " creased"], Float[np.ndarray, "creased xyz"]]:
+    """Vertices beside a concave crease, and where the tangent planes of their neighbours meet.
+
+    The offset surface runs over such a crease at a distance, so the vertices that come down on both sides leave a
+    bevel of an offset's width. Each is moved along its own plane until it also lies on its neighbours' planes, as in
+    dual contouring, but for a small rest that keeps both sides of the crease apart.
+
+    Reference: Ju et al., Dual Contouring of Hermite Data (2002), equation 1.
+    """
+    start, end = faces.ravel(), faces[:, [1, 2, 0]].ravel()
+    over = np.einsum("ex,ex->e", outward[end], positions[start] - positions[end])
+    creased = np.unique(start[over > CREASE])
+    row = np.full(len(positions), -1)
+    row[creased] = np.arange(len(creased))
+    start, end = start[row[start] >= 0], end[row[start] >= 0]
+    normals, row = outward[end], row[start]
+    level = np.einsum("ex,ex->e", normals, positions[end] - positions[start])
+    matrix = 0.02 * np.eye(3) + np.einsum("ca,cb->cab", outward[creased], outward[creased])
+    target = np.zeros((len(creased), 3, 1))
+    np.add.at(matrix, row, normals[:, :, None] * normals[:, None, :])
+    np.add.at(target[:, :, 0], row, normals * level[:, None])
+    return creased, positions[creased] + 0.95 * np.linalg.solve(matrix, target)[:, :, 0]
 
 
 def _drop_debris(mesh: trimesh.Trimesh, smallest: float) -> trimesh.Trimesh:

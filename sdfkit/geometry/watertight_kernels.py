@@ -10,6 +10,9 @@ import math
 import numpy as np
 from numba import njit
 
+# Triangles lower than this, in cells, have no normal worth the name; they count as missing.
+SLIVER = 1e-6
+
 
 @njit(cache=True, error_model="numpy")
 def _closest(corners, px, py, pz):  # type: ignore[no-untyped-def]
@@ -54,80 +57,149 @@ def _closest(corners, px, py, pz):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
+def _columns(corners, shape, band, plane, columns):  # type: ignore[no-untyped-def]
+    """Runs of nodes that may lie within `band` of a triangle.
+
+    The columns run along the normal's largest axis. Columns farther than `band` from the triangle's shadow are
+    left out, and so are nodes farther than that from its plane: a large slanted triangle costs its area, not
+    its bounding box.
+
+    Args:
+        plane: Is given the unit normal and the level of the triangle's plane.
+        columns: Is given, a row a run, its first node, its length, and where the first node lies.
+
+    Returns:
+        The number of runs and the axis along which they go.
+    """
+    for axis in range(3):
+        y, z = (axis + 1) % 3, (axis + 2) % 3
+        plane[axis] = (corners[1, y] - corners[0, y]) * (corners[2, z] - corners[0, z]) - (
+            corners[1, z] - corners[0, z]
+        ) * (corners[2, y] - corners[0, y])
+    length = math.sqrt(plane[0] ** 2 + plane[1] ** 2 + plane[2] ** 2)
+    size = 0.0
+    for axis in range(3):
+        size = max(size, abs(corners[1, axis] - corners[0, axis]), abs(corners[2, axis] - corners[0, axis]))
+    if length <= SLIVER * size:
+        return 0, 0
+    for axis in range(3):
+        plane[axis] /= length
+    plane[3] = plane[0] * corners[0, 0] + plane[1] * corners[0, 1] + plane[2] * corners[0, 2]
+    w = 0
+    for axis in range(1, 3):
+        if abs(plane[axis]) > abs(plane[w]):
+            w = axis
+    u, v = (w + 1) % 3, (w + 2) % 3
+    strides = (shape[1] * shape[2], shape[2], 1)
+    reach = band / abs(plane[w])
+    turn = 1.0 if plane[w] > 0 else -1.0
+    lowest = min(corners[0, w], corners[1, w], corners[2, w]) - band
+    highest = max(corners[0, w], corners[1, w], corners[2, w]) + band
+    first_u = max(0, math.ceil(min(corners[0, u], corners[1, u], corners[2, u]) - band))
+    last_u = min(shape[u] - 1, math.floor(max(corners[0, u], corners[1, u], corners[2, u]) + band))
+    first_v = max(0.0, math.ceil(min(corners[0, v], corners[1, v], corners[2, v]) - band))
+    last_v = min(shape[v] - 1.0, math.floor(max(corners[0, v], corners[1, v], corners[2, v]) + band))
+    count = 0
+    for i in range(first_u, last_u + 1):
+        begin, end = first_v, last_v
+        for edge in range(3):
+            au, av = corners[edge, u], corners[edge, v]
+            eu, ev = corners[(edge + 1) % 3, u] - au, corners[(edge + 1) % 3, v] - av
+            slack = turn * (-eu * av - ev * (i - au)) + band * math.sqrt(eu * eu + ev * ev)
+            slope = turn * eu
+            if slope > 1e-9:
+                begin = max(begin, -slack / slope)
+            elif slope < -1e-9:
+                end = min(end, -slack / slope)
+        for j in range(math.ceil(begin), math.floor(end) + 1):
+            height = (plane[3] - plane[u] * i - plane[v] * j) / plane[w]
+            first = max(0, math.ceil(max(lowest, height - reach)))
+            last = min(shape[w] - 1, math.floor(min(highest, height + reach)))
+            if first <= last:
+                columns[count, 0] = i * strides[u] + j * strides[v] + first * strides[w]
+                columns[count, 1] = last - first + 1
+                columns[count, 2 + u] = i
+                columns[count, 2 + v] = j
+                columns[count, 2 + w] = first
+                count += 1
+    return count, w
+
+
+@njit(cache=True, error_model="numpy")
 def splat(triangles, shape, band):  # type: ignore[no-untyped-def]
     """Exact squared distance and nearest triangle of every node closer than `band` to one.
 
-    Each triangle visits the columns along its normal's largest axis, and in each only the nodes that lie
-    within `band` of its plane: a large slanted triangle then costs its area, not its bounding box.
-
     Args:
-        triangles: (triangle, corner, xyz) float64 in cells, none of them without area.
+        triangles: (triangle, corner, xyz) float64 in cells.
         shape: Nodes along each axis, int64.
         band: Distance up to which nodes are written.
 
     Returns:
-        Squared distances (float32) and nearest triangles (int32) of the flat grid. Of equally near triangles
-        the first one is kept.
+        Squared distances (float32) and nearest triangles (int32) of the flat grid. Of equally near triangles the
+        first one is kept.
     """
     squared = np.full(shape[0] * shape[1] * shape[2], np.inf, dtype=np.float32)
     nearest = np.full(squared.size, -1, dtype=np.int32)
-    strides = np.array([shape[1] * shape[2], shape[2], 1])
-    normal = np.empty(3)
+    columns = np.empty((shape.max() ** 2, 5), dtype=np.int64)
+    strides = (shape[1] * shape[2], shape[2], 1)
+    plane = np.empty(4)
     for face in range(len(triangles)):
-        corners = triangles[face]
-        for axis in range(3):
-            y, z = (axis + 1) % 3, (axis + 2) % 3
-            normal[axis] = (corners[1, y] - corners[0, y]) * (corners[2, z] - corners[0, z]) - (
-                corners[1, z] - corners[0, z]
-            ) * (corners[2, y] - corners[0, y])
-        length = math.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2)
-        w = 0
-        for axis in range(1, 3):
-            if abs(normal[axis]) > abs(normal[w]):
-                w = axis
-        u, v = (w + 1) % 3, (w + 2) % 3
-        nu, nv, nw = normal[u] / length, normal[v] / length, normal[w] / length
-        level = nu * corners[0, u] + nv * corners[0, v] + nw * corners[0, w]
-        reach = band / abs(nw)
-        lowest = min(corners[0, w], corners[1, w], corners[2, w]) - band
-        highest = max(corners[0, w], corners[1, w], corners[2, w]) + band
-        first_u = max(0, math.ceil(min(corners[0, u], corners[1, u], corners[2, u]) - band))
-        last_u = min(shape[u] - 1, math.floor(max(corners[0, u], corners[1, u], corners[2, u]) + band))
-        first_v = max(0, math.ceil(min(corners[0, v], corners[1, v], corners[2, v]) - band))
-        last_v = min(shape[v] - 1, math.floor(max(corners[0, v], corners[1, v], corners[2, v]) + band))
-        turn = 1.0 if nw > 0 else -1.0
-        for i in range(first_u, last_u + 1):
-            # Columns farther than `band` from the triangle's shadow, judged by its three edges, are passed
-            # over.
-            begin, end = float(first_v), float(last_v)
-            for edge in range(3):
-                a, b = corners[edge], corners[(edge + 1) % 3]
-                eu, ev = b[u] - a[u], b[v] - a[v]
-                slack = turn * (eu * -a[v] - ev * (i - a[u])) + band * math.sqrt(eu * eu + ev * ev)
-                slope = turn * eu
-                if slope > 1e-12:
-                    begin = max(begin, -slack / slope)
-                elif slope < -1e-12:
-                    end = min(end, -slack / slope)
-            for j in range(math.ceil(begin), math.floor(end) + 1):
-                height = (level - nu * i - nv * j) / nw
-                first_w = max(0, math.ceil(max(lowest, height - reach)))
-                last_w = min(shape[w] - 1, math.floor(min(highest, height + reach)))
-                node = i * strides[u] + j * strides[v] + first_w * strides[w]
-                for k in range(first_w, last_w + 1):
-                    best = min(squared[node], band * band)
-                    if ((k - height) * nw) ** 2 < best:
-                        if w == 0:
-                            found = _closest(corners, float(k), float(i), float(j))[0]
-                        elif w == 1:
-                            found = _closest(corners, float(j), float(k), float(i))[0]
-                        else:
-                            found = _closest(corners, float(i), float(j), float(k))[0]
-                        if found < best:
-                            squared[node] = found
-                            nearest[node] = face
-                    node += strides[w]
+        count, axis = _columns(triangles[face], shape, band, plane, columns)
+        for column in range(count):
+            node = columns[column, 0]
+            x, y, z = float(columns[column, 2]), float(columns[column, 3]), float(columns[column, 4])
+            for _ in range(columns[column, 1]):
+                best = min(squared[node], band * band)
+                if (plane[0] * x + plane[1] * y + plane[2] * z - plane[3]) ** 2 < best:
+                    found = _closest(triangles[face], x, y, z)[0]
+                    if found < best:
+                        squared[node] = found
+                        nearest[node] = face
+                node += strides[axis]
+                if axis == 0:
+                    x += 1.0
+                elif axis == 1:
+                    y += 1.0
+                else:
+                    z += 1.0
     return squared, nearest
+
+
+@njit(cache=True, error_model="numpy")
+def project(points, triangles, shape, band):  # type: ignore[no-untyped-def]
+    """Closest point of all triangles to each point, for points on edges of the grid.
+
+    Returns:
+        (point, xyz) float64. A point with no triangle within `band` is returned as it is.
+    """
+    # A point on an edge of the grid is at most half a cell away from the node that it is filed under.
+    head = np.full(shape[0] * shape[1] * shape[2], -1, dtype=np.int32)
+    following = np.empty(len(points), dtype=np.int32)
+    for row in range(len(points)):
+        node = (round(points[row, 0]) * shape[1] + round(points[row, 1])) * shape[2] + round(points[row, 2])
+        following[row] = head[node]
+        head[node] = row
+    closest = points.copy()
+    squared = np.full(len(points), band * band)
+    columns = np.empty((shape.max() ** 2, 5), dtype=np.int64)
+    strides = (shape[1] * shape[2], shape[2], 1)
+    plane = np.empty(4)
+    for face in range(len(triangles)):
+        count, axis = _columns(triangles[face], shape, band + 0.5, plane, columns)
+        for column in range(count):
+            node = columns[column, 0]
+            for _ in range(columns[column, 1]):
+                row = head[node]
+                while row >= 0:
+                    x, y, z = points[row, 0], points[row, 1], points[row, 2]
+                    if (plane[0] * x + plane[1] * y + plane[2] * z - plane[3]) ** 2 < squared[row]:
+                        found, qx, qy, qz = _closest(triangles[face], x, y, z)
+                        if found < squared[row]:
+                            squared[row] = found
+                            closest[row, 0], closest[row, 1], closest[row, 2] = qx, qy, qz
+                    row = following[row]
+                node += strides[axis]
+    return closest
 
 
 @njit(cache=True, error_model="numpy")
@@ -136,107 +208,105 @@ def extend(triangles, shape, squared, nearest, reach):  # type: ignore[no-untype
 
     A node's triangle is offered to its six neighbours, and the exact distance to it is taken where it is
     smaller: what follows is never too small, and too large only where the nearest triangle was no neighbour's
-        nearest.
+    nearest.
     """
-    strides = np.array([shape[1] * shape[2], shape[2], 1])
-    frontier = np.flatnonzero(nearest >= 0).astype(np.int32)
-    place = np.empty(3, dtype=np.int64)
+    strides = (shape[1] * shape[2], shape[2], 1)
+    frontier = [np.int32(node) for node in range(nearest.size) if nearest[node] >= 0]
     while len(frontier):
-        reached = []
+        reached = [np.int32(0) for _ in range(0)]
         for node in frontier:
-            place[0] = node // strides[0]
-            place[1] = node // strides[1] % shape[1]
-            place[2] = node % shape[2]
+            x, y, z = node // strides[0], node // strides[1] % shape[1], node % shape[2]
             face = nearest[node]
             for side in range(6):
                 axis, step = side // 2, 2 * (side % 2) - 1
-                moved = place[axis] + step
-                if moved < 0 or moved >= shape[axis]:
-                    continue
+                place = x if axis == 0 else (y if axis == 1 else z)
                 neighbour = node + step * strides[axis]
-                if nearest[neighbour] == face:
+                if place + step < 0 or place + step >= shape[axis] or nearest[neighbour] == face:
                     continue
-                place[axis] += step
-                found = _closest(triangles[face], float(place[0]), float(place[1]), float(place[2]))[0]
-                place[axis] -= step
+                px = float(x + step if axis == 0 else x)
+                py = float(y + step if axis == 1 else y)
+                pz = float(z + step if axis == 2 else z)
+                found = _closest(triangles[face], px, py, pz)[0]
+                # float32 rounds: without a margin two equally near triangles would be offered for ever.
                 if found < squared[neighbour] * (1 - 1e-6) and found < reach * reach:
                     squared[neighbour] = found
                     nearest[neighbour] = face
                     reached.append(np.int32(neighbour))
-        frontier = np.array(reached, dtype=np.int32)
+        frontier = reached
 
 
 @njit(cache=True, error_model="numpy")
 def spread(shape, seeds, allowed, reach):  # type: ignore[no-untyped-def]
-    """Squared distance to the nearest seed node that can be reached through allowed nodes, infinite beyond `reach`.
+    """Squared distance to the nearest seed node that can be reached through allowed nodes, infinite beyond
+    `reach`.
 
     The distance is the straight one, the way only decides whether a seed counts: so fronts stay round, yet do
     not pass through walls.
     """
     squared = np.full(seeds.size, np.inf, dtype=np.float32)
     origin = np.full(seeds.size, -1, dtype=np.int32)
-    strides = np.array([shape[1] * shape[2], shape[2], 1])
-    frontier = np.flatnonzero(seeds).astype(np.int32)
-    squared[frontier] = 0.0
-    origin[frontier] = frontier
+    strides = (shape[1] * shape[2], shape[2], 1)
+    for node in range(seeds.size):
+        if seeds[node]:
+            squared[node] = 0.0
+            origin[node] = node
+    frontier = [np.int32(node) for node in range(seeds.size) if seeds[node]]
     while len(frontier):
-        reached = []
+        reached = [np.int32(0) for _ in range(0)]
         for node in frontier:
             x, y, z = node // strides[0], node // strides[1] % shape[1], node % shape[2]
             seed = origin[node]
-            sx, sy, sz = seed // strides[0], seed // strides[1] % shape[1], seed % shape[2]
+            dx, dy, dz = x - seed // strides[0], y - seed // strides[1] % shape[1], z - seed % shape[2]
+            here = dx * dx + dy * dy + dz * dz
+            if here > squared[node]:
+                continue
             for side in range(6):
                 axis, step = side // 2, 2 * (side % 2) - 1
-                nx = x + step if axis == 0 else x
-                ny = y + step if axis == 1 else y
-                nz = z + step if axis == 2 else z
-                if nx < 0 or ny < 0 or nz < 0 or nx >= shape[0] or ny >= shape[1] or nz >= shape[2]:
+                place = x if axis == 0 else (y if axis == 1 else z)
+                if place + step < 0 or place + step >= shape[axis]:
                     continue
+                away = dx if axis == 0 else (dy if axis == 1 else dz)
+                found = here + 2 * step * away + 1
                 neighbour = node + step * strides[axis]
-                found = (nx - sx) ** 2 + (ny - sy) ** 2 + (nz - sz) ** 2
-                if allowed[neighbour] and found < squared[neighbour] and found <= reach * reach:
+                if found < squared[neighbour] and allowed[neighbour] and found <= reach * reach:
                     squared[neighbour] = found
                     origin[neighbour] = seed
                     reached.append(np.int32(neighbour))
-        frontier = np.array(reached, dtype=np.int32)
+        frontier = reached
     return squared
 
 
 @njit(cache=True, error_model="numpy")
-def project(points, triangles, shape, nearest):  # type: ignore[no-untyped-def]
-    """Closest point of the triangles that the nodes around each point hold nearest.
+def unfold(positions, faces, feet, outward, height, kept, retreats, flattest):  # type: ignore[no-untyped-def]
+    """Lift the vertices of folded faces, step by step, in place.
 
-    Returns:
-        (point, xyz) float64. A point with no triangle around it is returned as it is.
+    A face is folded where its area, seen along its corners' outward directions, is under `flattest`. In round k its
+    corners are lifted to `retreats[k]` of their height over their feet, or left where they are if they are higher.
     """
-    strides = np.array([shape[1] * shape[2], shape[2], 1])
-    closest = points.copy()
-    tried = np.empty(32, dtype=np.int32)
-    for row in range(len(points)):
-        x, y, z = points[row, 0], points[row, 1], points[row, 2]
-        best, count = np.inf, 0
-        # The point lies on an edge of the grid: its cell's corners, one step farther on every side of that
-        # edge.
-        for i in range(max(0, math.ceil(x - 1)), min(shape[0] - 1, math.floor(x + 1)) + 1):
-            for j in range(max(0, math.ceil(y - 1)), min(shape[1] - 1, math.floor(y + 1)) + 1):
-                for k in range(max(0, math.ceil(z - 1)), min(shape[2] - 1, math.floor(z + 1)) + 1):
-                    face = nearest[i * strides[0] + j * strides[1] + k]
-                    if face < 0:
-                        continue
-                    seen = False
-                    for other in range(count):
-                        if tried[other] == face:
-                            seen = True
-                            break
-                    if seen:
-                        continue
-                    tried[count] = face
-                    count += 1
-                    found, qx, qy, qz = _closest(triangles[face], x, y, z)
-                    if found < best:
-                        best = found
-                        closest[row, 0], closest[row, 1], closest[row, 2] = qx, qy, qz
-    return closest
+    folded = np.empty(len(positions), dtype=np.bool_)
+    for retreat in retreats:
+        folded[:] = False
+        clean = True
+        for face in range(len(faces)):
+            a, b, c = faces[face]
+            ax, ay, az = positions[a]
+            ux, uy, uz = positions[b, 0] - ax, positions[b, 1] - ay, positions[b, 2] - az
+            vx, vy, vz = positions[c, 0] - ax, positions[c, 1] - ay, positions[c, 2] - az
+            seen = (
+                (uy * vz - uz * vy) * (outward[a, 0] + outward[b, 0] + outward[c, 0])
+                + (uz * vx - ux * vz) * (outward[a, 1] + outward[b, 1] + outward[c, 1])
+                + (ux * vy - uy * vx) * (outward[a, 2] + outward[b, 2] + outward[c, 2])
+            )
+            if seen < flattest:
+                folded[a] = folded[b] = folded[c] = True
+                clean = False
+        if clean:
+            return
+        for row in range(len(positions)):
+            if folded[row]:
+                kept[row] = max(kept[row], retreat * height[row])
+                for axis in range(3):
+                    positions[row, axis] = feet[row, axis] + kept[row] * outward[row, axis]
 
 
 @njit(cache=True, error_model="numpy")
