@@ -1,0 +1,278 @@
+"""Training a DeepSDF decoder together with one code a shape."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from sdfkit.errors import InputError, SdfkitError
+from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
+from sdfkit.training.muon import Muon
+from sdfkit.training.run import (
+    Machine,
+    State,
+    cosine,
+    moments,
+    pack,
+    pack_clock,
+    seeded,
+    set_rate,
+    unpack,
+    unpack_clock,
+    update_average,
+)
+
+
+@dataclass(frozen=True)
+class DeepSDFSettings:
+    """How a decoder is trained.
+
+    Attributes:
+        steps: Steps in all; the learning rates fall to 0 over them, as a cosine.
+        shapes: Shapes a step; all, if there are fewer.
+        points: Points of each of those shapes a step.
+        near: The share of those points that lie near the surface.
+        clamp: Distances, predicted and true, count up to this. The paper's 0.1 leaves the field beyond it
+            untaught; 2 lies beyond every distance in the query cube, and clamps nothing.
+        matrix_lr: Learning rate of Muon for the decoder's hidden matrices; None trains them by Adam too.
+        decoder_lr: Learning rate of Adam for the rest of the decoder.
+        code_lr: Learning rate of Adam for the codes.
+        code_std: Spread of the codes at the start.
+        code_penalty: Weight of the mean squared length of the codes.
+        average: Decay of the averaged decoder and codes, which are the result; 0 takes the last ones.
+        chunk: Points that pass through the decoder at a time. Smaller chunks stay in a CPU's cache; the
+            gradient is the same but for rounding.
+    """
+
+    steps: int
+    shapes: int
+    points: int
+    near: float
+    clamp: float
+    matrix_lr: float | None
+    decoder_lr: float
+    code_lr: float
+    code_std: float
+    code_penalty: float
+    average: float
+    chunk: int
+
+
+class DeepSDFTraining:
+    """A decoder and codes in training.
+
+    Args:
+        config: The decoder.
+        settings: How it is trained.
+        points: Query points of each shape.
+        distances: Their distances, negative inside.
+        near: Which of them were drawn near the surface.
+        machine: Where to compute.
+        generator: Source of all draws, on the CPU; the training object keeps it.
+
+    Raises:
+        InputError: A shape has distances that are not finite, or lacks a kind of points that is asked for.
+    """
+
+    def __init__(
+        self,
+        config: DeepSDFConfig,
+        settings: DeepSDFSettings,
+        points: Float[np.ndarray, "shape sample 3"],
+        distances: Float[np.ndarray, "shape sample"],
+        near: Bool[np.ndarray, "shape sample"],
+        machine: Machine,
+        generator: torch.Generator,
+    ) -> None:
+        self.config = config
+        self.settings = settings
+        self.machine = machine
+        self.generator = generator
+        self.points = torch.from_numpy(points)
+        self.distances = torch.from_numpy(distances)
+        self.order, self.near_counts = order_near_first(distances, near, settings)
+
+        with seeded(generator):
+            decoder = DeepSDF(config).to(machine.device)
+        codes = settings.code_std * torch.randn(len(points), config.code, generator=generator)
+        self.codes = nn.Parameter(codes.to(machine.device))
+        self.optimizers = build_optimizers(decoder, self.codes, settings)
+        self.parameters = dict(decoder.named_parameters(prefix="decoder")) | {"code": self.codes}
+        self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
+        self.decoder: nn.Module = machine.accelerator.prepare(decoder)
+        self.steps_taken = 0
+
+    def step(self) -> float:
+        """Take one step.
+
+        Returns:
+            The mean clamped error of the points of this step, and the code penalty.
+
+        Raises:
+            SdfkitError: The loss is not a finite number.
+
+        Reference: equation 5 of the paper and 9 of DeepSDF, as a mean over shapes and points.
+        """
+        settings = self.settings
+        rows, points, distances = self.draw()
+        set_rate(self.optimizers, cosine(self.steps_taken, settings.steps))
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        penalty = settings.code_penalty * self.codes[rows].square().sum(dim=1).mean()
+        self.machine.accelerator.backward(penalty)
+        errors = torch.zeros(len(rows), device=self.machine.device)  # (shape,)
+        size = max(1, settings.chunk // len(rows))
+        for start in range(0, settings.points, size):
+            part = slice(start, start + size)
+            with self.machine.autocast():
+                predicted = self.decoder(self.codes[rows], points[:, part])  # (shape, point)
+            error = predicted.float().clamp(-settings.clamp, settings.clamp) - distances[:, part]
+            error = error.abs().sum(dim=1) / settings.points  # (shape,)
+            self.machine.accelerator.backward(error.mean())
+            errors += error.detach()
+        loss = errors.mean().item() + penalty.item()
+        if not np.isfinite(loss):
+            row = int(rows[(~torch.isfinite(errors.cpu())).int().argmax()])
+            raise SdfkitError(
+                f"row {row}: the loss at step {self.steps_taken} is {loss}: lower the learning rate, "
+                "or go on from an earlier save"
+            )
+        for optimizer in self.optimizers:
+            optimizer.step()
+        update_average(self.average, self.parameters, settings.average, self.steps_taken)
+        self.steps_taken += 1
+        return loss
+
+    def draw(
+        self,
+    ) -> tuple[Int[Tensor, " row"], Float[Tensor, "row point 3"], Float[Tensor, "row point"]]:
+        """The shapes of a step, and points of each with their clamped distances, near ones first."""
+        settings = self.settings
+        rows = torch.randperm(len(self.points), generator=self.generator)[: settings.shapes]
+        places = torch.rand(len(rows), settings.points, generator=self.generator)  # (row, point)
+        split = round(settings.near * settings.points)
+        counts = self.near_counts[rows, None]
+        places[:, :split] *= counts
+        places[:, split:] = counts + places[:, split:] * (self.points.shape[1] - counts)
+        # Rounding may carry a place to the end of its range.
+        places = places.long().clamp_max(self.points.shape[1] - 1)
+        samples = self.order[rows[:, None], places].long()  # (row, point)
+        distances = self.distances[rows[:, None], samples].clamp(-settings.clamp, settings.clamp)
+        device = self.machine.device
+        return rows.to(device), self.points[rows[:, None], samples].to(device), distances.to(device)
+
+    def result(self) -> tuple[DeepSDF, Float[Tensor, "shape code"]]:
+        """The averaged decoder and codes."""
+        decoder = DeepSDF(self.config)
+        decoder.load_state_dict(
+            {name.removeprefix("decoder."): value for name, value in self.average.items() if name != "code"}
+        )
+        return decoder.to(self.machine.device), self.average["code"].clone()
+
+    def report(self, samples: int) -> dict[str, float]:
+        """How far the result is, judged on the first samples of each shape, without a clamp.
+
+        Returns:
+            `sdf_l1_mean` and `sdf_l1_max`: the mean and largest error of a shape; `code_cosine`: the mean
+            cosine between two codes.
+        """
+        decoder, codes = self.result()
+        errors = field_errors(
+            decoder, codes, self.points[:, :samples], self.distances[:, :samples], self.settings.chunk
+        )
+        return {
+            "sdf_l1_mean": errors.mean().item(),
+            "sdf_l1_max": errors.max().item(),
+            "code_cosine": mean_cosine(codes),
+        }
+
+    def state(self) -> State:
+        """All that the next step depends on; see `sdfkit.training.run`."""
+        return (
+            pack("parameters", self.parameters)
+            | pack("average", self.average)
+            | pack("moments", moments(self.optimizers, self.parameters))
+            | pack_clock(self.steps_taken, self.generator)
+        )
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a state.
+
+        Raises:
+            InputError: The state was saved with another network or number of shapes.
+        """
+        unpack("parameters", self.parameters, state)
+        unpack("average", self.average, state)
+        unpack("moments", moments(self.optimizers, self.parameters), state)
+        self.steps_taken = unpack_clock(state, self.generator)
+
+
+def build_optimizers(
+    decoder: DeepSDF, codes: nn.Parameter, settings: DeepSDFSettings
+) -> list[torch.optim.Optimizer]:
+    """Adam, and Muon where it is asked for."""
+    hidden = [layer.weight for layer in decoder.hidden if isinstance(layer, nn.Linear)]
+    matrices = [] if settings.matrix_lr is None else hidden
+    taken = {id(matrix) for matrix in matrices}
+    rest = [parameter for parameter in decoder.parameters() if id(parameter) not in taken]
+    groups = [
+        {"params": rest, "initial_lr": settings.decoder_lr},
+        # Codes learn faster: they start near zero and must spread before they can differ.
+        {"params": [codes], "initial_lr": settings.code_lr},
+    ]
+    adam = torch.optim.Adam(groups, fused=True)
+    if settings.matrix_lr is None:
+        return [adam]
+    return [adam, Muon([{"params": matrices, "initial_lr": settings.matrix_lr}])]
+
+
+def order_near_first(
+    distances: Float[np.ndarray, "shape sample"],
+    near: Bool[np.ndarray, "shape sample"],
+    settings: DeepSDFSettings,
+) -> tuple[Int[Tensor, "shape sample"], Int[Tensor, " shape"]]:
+    """Each shape's samples, those near the surface first, and how many these are.
+
+    Raises:
+        InputError: A shape has a distance that is not finite, or lacks a kind of points that a step asks for.
+    """
+    counts = near.sum(axis=1)
+    asked = round(settings.near * settings.points)
+    for row, count in enumerate(counts):
+        if not np.isfinite(distances[row]).all():
+            raise InputError(f"row {row}: a distance is not a finite number: sample it again")
+        if count == 0 < asked:
+            raise InputError(f"row {row}: has no points near its surface, but a step asks for {asked}")
+        if count == near.shape[1] and asked < settings.points:
+            others = settings.points - asked
+            raise InputError(
+                f"row {row}: has only points near its surface, but a step asks for {others} others"
+            )
+    order = np.argsort(~near, axis=1, kind="stable").astype(np.int32)
+    return torch.from_numpy(order), torch.from_numpy(counts.astype(np.int64))
+
+
+@torch.no_grad()
+def field_errors(
+    decoder: DeepSDF,
+    codes: Float[Tensor, "shape code"],
+    points: Float[Tensor, "shape sample 3"],
+    distances: Float[Tensor, "shape sample"],
+    chunk: int,
+) -> Float[Tensor, " shape"]:
+    """The mean absolute error of each shape's distances, without a clamp."""
+    errors = []
+    for code, own_points, own_distances in zip(codes, points, distances, strict=True):
+        predicted = [decoder(code[None], part[None])[0] for part in own_points.to(code.device).split(chunk)]
+        errors.append((torch.cat(predicted) - own_distances.to(code.device)).abs().mean())
+    return torch.stack(errors)
+
+
+def mean_cosine(codes: Float[Tensor, "shape code"]) -> float:
+    """The mean cosine between two different codes; 0 for a single one."""
+    directions = nn.functional.normalize(codes, dim=1)
+    pairs = len(codes) * (len(codes) - 1)
+    return (directions.sum(dim=0).square().sum().item() - len(codes)) / max(pairs, 1)

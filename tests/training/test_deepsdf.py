@@ -1,0 +1,214 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from skimage.measure import marching_cubes
+
+from sdfkit.errors import InputError, SdfkitError
+from sdfkit.models.deepsdf import DeepSDFConfig
+from sdfkit.training.deepsdf import DeepSDFSettings, DeepSDFTraining, field_errors, mean_cosine
+from sdfkit.training.run import use_machine
+
+CONFIG = DeepSDFConfig(code=8, bands=2, hidden=32, layers=3, skip=1)
+SETTINGS = DeepSDFSettings(
+    steps=300,
+    shapes=2,
+    points=512,
+    near=0.75,
+    clamp=2.0,
+    matrix_lr=0.03,
+    decoder_lr=5e-3,
+    code_lr=1e-2,
+    code_std=0.01,
+    code_penalty=1e-5,
+    average=0.0,
+    chunk=100_000,
+)
+CPU = use_machine("cpu", "fp32")
+
+
+def sphere(points):
+    return np.linalg.norm(points, axis=-1) - 0.6
+
+
+def torus(points):
+    ring = np.hypot(points[..., 0], points[..., 2]) - 0.65
+    return np.hypot(ring, points[..., 1]) - 0.15
+
+
+def samples(*fields, count=20_000):
+    """Query points of shapes, half of them within 0.1 of the surface, in random order."""
+    rng = np.random.default_rng(0)
+    cloud = rng.uniform(-1, 1, (30 * count, 3)).astype(np.float32)
+    points, near = [], []
+    for field in fields:
+        close = cloud[np.abs(field(cloud)) < 0.1][: count // 2]
+        order = rng.permutation(2 * len(close))
+        points.append(np.concatenate([close, cloud[: len(close)]])[order])
+        near.append((np.arange(2 * len(close)) < len(close))[order])
+    least = min(map(len, points))
+    points = np.stack([part[:least] for part in points])
+    distances = np.stack([field(part) for field, part in zip(fields, points, strict=True)])
+    return points, distances.astype(np.float32), np.stack([part[:least] for part in near])
+
+
+TWO = samples(sphere, torus)
+
+
+def start(settings=SETTINGS, arrays=TWO, config=CONFIG, seed=0):
+    return DeepSDFTraining(config, settings, *arrays, CPU, torch.Generator().manual_seed(seed))
+
+
+def field_on_grid(decoder, code, cells):
+    axis = torch.linspace(-1, 1, cells)
+    grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(1, -1, 3)
+    with torch.no_grad():
+        return grid[0].numpy(), decoder(code[None], grid)[0].numpy()
+
+
+def test_two_shapes_are_learned_as_meshes():
+    training = start()
+    for _ in range(SETTINGS.steps):
+        training.step()
+    decoder, codes = training.result()
+    for field, code, euler in ((sphere, codes[0], 2), (torus, codes[1], 0)):
+        points, learned = field_on_grid(decoder, code, 48)
+        inside, truth = learned < 0, field(points) < 0
+        assert (inside & truth).sum() / (inside | truth).sum() > 0.95
+        vertices, faces, _, _ = marching_cubes(learned.reshape(48, 48, 48), 0)
+        mesh = trimesh.Trimesh(vertices, faces)
+        assert mesh.is_watertight and mesh.body_count == 1 and mesh.euler_number == euler
+    report = training.report(4_000)
+    assert report["sdf_l1_mean"] < 0.01
+    assert report["sdf_l1_mean"] <= report["sdf_l1_max"] < 0.015
+
+
+@pytest.mark.parametrize(("average", "matrix_lr"), [(0.0, 0.03), (0.99, 0.03), (0.99, None)])
+def test_a_run_goes_on_bit_for_bit(average, matrix_lr):
+    settings = dataclasses.replace(SETTINGS, average=average, matrix_lr=matrix_lr, shapes=1)
+    straight = start(settings)
+    for _ in range(5):
+        straight.step()
+    state = straight.state()
+    resumed = start(settings, seed=99)
+    resumed.load_state(state)
+    assert [straight.step() for _ in range(5)] == [resumed.step() for _ in range(5)]
+    first, second = straight.state(), resumed.state()
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[key], second[key]) for key in first)
+
+
+def test_a_state_is_plain_and_a_copy():
+    training = start()
+    state = training.state()
+    kept = {key: array.copy() for key, array in state.items()}
+    training.step()
+    assert all(type(array) is np.ndarray and array.dtype != object for array in state.values())
+    assert all(np.array_equal(state[key], kept[key]) for key in state)
+
+
+def test_a_state_can_be_taken_before_the_first_step():
+    straight, resumed = start(), start(seed=5)
+    resumed.load_state(straight.state())
+    assert [straight.step() for _ in range(3)] == [resumed.step() for _ in range(3)]
+
+
+def test_a_state_of_other_shapes_is_refused():
+    three = tuple(np.concatenate([part, part[:1]]) for part in TWO)
+    with pytest.raises(
+        InputError, match=r"^state: parameters/code has shape \(2, 8\), but .* \(3, 8\): resume"
+    ):
+        start(arrays=three).load_state(start().state())
+
+
+def test_equal_seeds_give_equal_runs_and_others_do_not():
+    first, second, other = start(), start(), start(seed=1)
+    losses = [[training.step() for _ in range(3)] for training in (first, second, other)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_chunks_do_not_change_the_step():
+    whole, parts = start(), start(dataclasses.replace(SETTINGS, chunk=200))
+    assert [whole.step() for _ in range(3)] == pytest.approx([parts.step() for _ in range(3)], rel=1e-4)
+
+
+@pytest.mark.parametrize("near", [0.0, 0.25, 1.0])
+def test_a_step_draws_the_asked_share_near_the_surface(near):
+    points, distances, _ = TWO
+    # Mark by place, so that the draw itself can be read back: near samples lie at x = 5, the others at x = 7.
+    marked = np.arange(points.shape[1])[None].repeat(2, axis=0) % 3 == 0
+    points = np.where(marked[..., None], np.float32(5), np.float32(7)) * np.ones_like(points)
+    training = start(dataclasses.replace(SETTINGS, near=near), (points, distances, marked))
+    _, drawn, _ = training.draw()
+    assert (drawn[..., 0] == 5).sum(dim=1).tolist() == [near * SETTINGS.points] * 2
+
+
+def test_points_keep_their_distances_and_shapes():
+    rows, drawn, drawn_distances = start().draw()
+    for row, own, own_distances in zip(rows, drawn, drawn_distances, strict=True):
+        field = (sphere, torus)[int(row)]
+        assert np.allclose(field(own.numpy()), own_distances, atol=1e-6)
+
+
+def test_distances_count_up_to_the_clamp():
+    points, distances, near = TWO
+    far = np.where(np.abs(distances) > 0.3, 100 * distances, distances)
+    settings = dataclasses.replace(SETTINGS, clamp=0.3)
+    tame, wild = start(settings), start(settings, (points, far, near))
+    assert [tame.step() for _ in range(3)] == [wild.step() for _ in range(3)]
+
+
+def test_a_subset_of_shapes_moves_only_its_codes():
+    training = start(dataclasses.replace(SETTINGS, shapes=1))
+    before = training.codes.detach().clone()
+    training.step()
+    assert (training.codes.detach() != before).any(dim=1).sum() == 1
+
+
+def test_permuting_shapes_permutes_errors():
+    decoder, codes = start().result()
+    points, distances = torch.from_numpy(TWO[0]), torch.from_numpy(TWO[1])
+    errors = field_errors(decoder, codes, points, distances, 512)
+    swapped = field_errors(decoder, codes.flip(0), points.flip(0), distances.flip(0), 512)
+    assert torch.equal(errors.flip(0), swapped)
+    whole = (decoder(codes, points) - distances).abs().mean(dim=1)
+    assert torch.allclose(errors, whole, atol=1e-6)
+
+
+def test_mean_cosine_of_a_square_of_codes():
+    # Each direction meets two at right angles and its opposite: (0 + 0 - 1) / 3.
+    codes = torch.tensor([[1.0, 0], [0, 2], [-3, 0], [0, -4]])
+    assert mean_cosine(codes) == pytest.approx(-1 / 3)
+    assert mean_cosine(codes[:1]) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_loss_that_is_not_finite_names_step_and_shape():
+    training = start()
+    training.step()
+    with torch.no_grad():
+        training.codes[1] = np.nan
+    with pytest.raises(SdfkitError, match=r"^row 1: the loss at step 1 is nan: lower the learning rate"):
+        training.step()
+
+
+def test_distances_that_are_not_finite_are_refused():
+    points, distances, near = TWO
+    broken = distances.copy()
+    broken[1, 3] = np.inf
+    with pytest.raises(InputError, match=r"^row 1: a distance is not a finite number: sample it again$"):
+        start(arrays=(points, broken, near))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (False, r"^row 0: has no points near its surface, but a step asks for 384$"),
+        (True, r"^row 0: has only points near its surface, but a step asks for 128 others$"),
+    ],
+)
+def test_points_of_one_kind_only_are_refused(value, message):
+    points, distances, near = TWO
+    with pytest.raises(InputError, match=message):
+        start(arrays=(points, distances, np.full_like(near, value)))

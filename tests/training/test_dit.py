@@ -1,0 +1,199 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from sdfkit.errors import InputError, SdfkitError
+from sdfkit.models.dit import DiTConfig
+from sdfkit.training.dit import DiTSettings, DiTTraining, Standard, measure_standard, predict_codes
+from sdfkit.training.run import use_machine
+
+SHAPES, VIEWS, FEATURE, DIM = 6, 5, 12, 8
+CONFIG = DiTConfig(dim=DIM, tokens=1, feature=FEATURE, width=64, layers=2, heads=2, ffn=2, gated=False)
+SETTINGS = DiTSettings(
+    steps=400, batch=64, views=3, lr=3e-3, feature_dropout=0.0, camera_dropout=0.0, average=0.99
+)
+CPU = use_machine("cpu", "fp32")
+FLOOR = 1e-4
+
+
+def views_and_codes():
+    """Codes far from standard, features that tell a shape apart from any of its views, and poses."""
+    rng = np.random.default_rng(0)
+    codes = (0.05 * rng.normal(size=(SHAPES, DIM)) + 0.3).astype(np.float32)
+    own = rng.normal(size=(SHAPES, 1, FEATURE))
+    features = (own + 0.2 * rng.normal(size=(SHAPES, VIEWS, FEATURE))).astype(np.float32)
+    cameras = np.tile(np.eye(4, dtype=np.float32), (SHAPES, VIEWS, 1, 1))
+    cameras[..., :3, 3] = rng.normal(size=(SHAPES, VIEWS, 3))
+    return codes, features, cameras
+
+
+CODES, FEATURES, CAMERAS = views_and_codes()
+
+
+def start(settings=SETTINGS, codes=CODES, features=FEATURES, config=CONFIG, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return DiTTraining(config, settings, codes, features, CAMERAS, FLOOR, CPU, generator)
+
+
+def generators(*seeds):
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+@pytest.fixture(scope="module")
+def trained():
+    training = start(dataclasses.replace(SETTINGS, feature_dropout=0.2))
+    for _ in range(SETTINGS.steps):
+        training.step()
+    return training
+
+
+def predict(training, features=FEATURES, cameras=CAMERAS, seeds=range(SHAPES), **options):
+    asked = {"steps": 10, "eta": 0.0, "guidance": 1.0, "samples": 1} | options
+    return predict_codes(
+        training.result(), training.standard, features, cameras, generators=generators(*seeds), **asked
+    )
+
+
+def test_codes_of_known_shapes_are_recalled_from_one_view(trained):
+    predicted = predict(trained, FEATURES[:, :1], CAMERAS[:, :1], samples=2)
+    assert predicted.shape == (SHAPES, 2, DIM)
+    spread = np.sqrt(((predicted - CODES[:, None]) ** 2).mean()) / CODES.std(axis=0).mean()
+    assert spread < 0.1
+
+
+def test_recalled_codes_are_nearest_their_own_shape(trained):
+    distances = np.linalg.norm(predict(trained) - CODES[None], axis=-1)
+    assert distances.argmin(axis=1).tolist() == list(range(SHAPES))
+
+
+def test_without_guidance_to_the_views_shapes_look_alike(trained):
+    blind = predict(trained, guidance=0.0, seeds=[3] * SHAPES)
+    assert np.allclose(blind, blind[:1], atol=1e-5)
+    guided = predict(trained, guidance=1.0, seeds=[3] * SHAPES)
+    assert np.abs(guided - guided[:1]).max() > 0.01
+
+
+def test_guidance_of_one_step_follows_its_formula(trained):
+    u, c, g = (predict(trained, steps=1, guidance=weight) for weight in (0.0, 1.0, 2.5))
+    assert np.allclose(g, u + 2.5 * (c - u), atol=1e-5)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_a_shape_does_not_depend_on_those_beside_it(trained, eta):
+    order = [4, 1, 3]
+    together = predict(trained, eta=eta, samples=2)
+    some = predict(trained, FEATURES[order], CAMERAS[order], order, eta=eta, samples=2)
+    assert np.allclose(together[order], some, atol=1e-5)
+
+
+def test_equal_seeds_give_equal_codes_and_others_do_not(trained):
+    first, second = predict(trained, eta=1.0), predict(trained, eta=1.0)
+    other = predict(trained, eta=1.0, seeds=range(10, 10 + SHAPES))
+    assert np.array_equal(first, second) and not np.array_equal(first, other)
+
+
+def test_the_mean_code_scores_one_and_a_fresh_network_as_much():
+    training = start(dataclasses.replace(SETTINGS, batch=4096))
+    assert training.mean_loss() == pytest.approx(1, abs=1e-4)
+    assert training.step() == pytest.approx(1, abs=0.03)
+
+
+def test_dimensions_that_hardly_differ_are_floored_and_counted():
+    codes = CODES.copy()
+    codes[:, 2] = 0.25 + 1e-6 * np.arange(SHAPES)
+    training = start(codes=codes)
+    assert training.standard.floored == 1
+    assert training.standard.std[2] == pytest.approx(FLOOR)
+    assert training.mean_loss() == pytest.approx((DIM - 1) / DIM, abs=1e-3)
+    state = training.state()
+    assert state["standard/floored"] == 1
+    assert np.allclose(state["standard/mean"], codes.mean(axis=0), atol=1e-6)
+    assert np.array_equal(state["standard/std"], training.standard.std.numpy())
+
+
+@given(arrays(np.float32, (5, 3), elements=st.floats(-8, 8, width=32)))
+def test_standardising_and_undoing_it_is_the_identity(vectors):
+    codes = torch.from_numpy(vectors)
+    standard = measure_standard(codes, 1e-2)
+    assert torch.allclose(standard.undo(standard.apply(codes)), codes, atol=1e-5)
+
+
+def test_standardised_codes_have_mean_0_and_spread_1():
+    codes = torch.from_numpy(CODES)
+    standard = measure_standard(codes, FLOOR)
+    assert torch.allclose(standard.apply(codes).mean(dim=0), torch.zeros(DIM), atol=1e-4)
+    assert torch.allclose(standard.apply(codes).std(dim=0, correction=0), torch.ones(DIM), atol=1e-4)
+
+
+def test_each_sample_sees_1_to_3_different_views_of_its_shape_equally_often():
+    marks = np.arange(SHAPES * VIEWS, dtype=np.float32).reshape(SHAPES, VIEWS, 1).repeat(FEATURE, axis=2)
+    training = start(dataclasses.replace(SETTINGS, batch=6000), features=marks)
+    rows, features, cameras, seen = training.draw_views()
+    assert torch.equal((features[..., 0] // VIEWS).long(), rows[:, None].expand(-1, 3))
+    views = (features[..., 0] % VIEWS).long()
+    assert (views.sort(dim=1).values.diff(dim=1) > 0).all()
+    assert torch.equal(cameras, torch.from_numpy(CAMERAS)[rows[:, None], views])
+    assert seen[:, 0].all()
+    counts = torch.bincount(seen.sum(dim=1), minlength=4) / 6000
+    assert torch.allclose(counts, torch.tensor([0, 1 / 3, 1 / 3, 1 / 3]), atol=0.03)
+
+
+def test_dropout_hides_features_and_cameras_at_its_rates():
+    settings = dataclasses.replace(SETTINGS, batch=6000, feature_dropout=0.1, camera_dropout=0.2)
+    _, _, cameras, seen = start(settings).draw_views()
+    assert (~seen.any(dim=1)).float().mean() == pytest.approx(0.1, abs=0.02)
+    assert (cameras == 0).all(dim=(1, 2, 3)).float().mean() == pytest.approx(0.2, abs=0.02)
+
+
+def test_a_run_goes_on_bit_for_bit():
+    straight = start()
+    for _ in range(5):
+        straight.step()
+    resumed = start(seed=99)
+    resumed.load_state(straight.state())
+    assert [straight.step() for _ in range(5)] == [resumed.step() for _ in range(5)]
+    first, second = straight.state(), resumed.state()
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[key], second[key]) for key in first)
+    assert all(array.dtype != object for array in first.values())
+
+
+def test_a_state_of_another_network_is_refused():
+    narrow = start(config=dataclasses.replace(CONFIG, width=32))
+    with pytest.raises(InputError, match=r"^state: parameters/position has shape \(1, 32\), .* \(1, 64\)"):
+        start().load_state(narrow.state())
+
+
+def test_a_loss_that_is_not_finite_names_step_and_shape():
+    training = start()
+    training.step()
+    training.codes[4] = np.nan
+    with pytest.raises(SdfkitError, match=r"^row 4: the loss at step 1 is nan: lower the learning rate"):
+        training.step()
+
+
+@pytest.mark.parametrize("kind", ["codes", "features"])
+def test_numbers_that_are_not_finite_are_refused(kind):
+    broken = {"codes": CODES, "features": FEATURES}[kind].copy()
+    broken[2] = np.nan
+    with pytest.raises(InputError, match=r"^row 2: its code or a feature is not finite: make them again$"):
+        start(**{kind: broken})
+
+
+def test_a_result_is_the_averaged_network():
+    training = start(dataclasses.replace(SETTINGS, average=0.0))
+    training.step()
+    for (_, averaged), current in zip(
+        training.result().named_parameters(), training.parameters.values(), strict=True
+    ):
+        assert torch.equal(averaged, current)
+
+
+def test_standard_is_undone_by_its_own_numbers():
+    standard = Standard(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 4.0]), 0)
+    assert torch.equal(standard.undo(torch.tensor([2.0, -1.0])), torch.tensor([2.0, -2.0]))

@@ -1,0 +1,45 @@
+import pytest
+import torch
+
+from sdfkit.training.muon import Muon, orthogonalise
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6)])
+def test_singular_values_become_about_one_and_vectors_stay(shape):
+    torch.manual_seed(0)
+    left, _, right = torch.linalg.svd(torch.randn(shape), full_matrices=False)
+    values = torch.linspace(1, 0.1, min(shape))
+    near_orthogonal = orthogonalise(1000 * left @ torch.diag(values) @ right)
+    inside = left.T @ near_orthogonal @ right.T
+    assert torch.allclose(inside, torch.diag(inside.diagonal()), atol=1e-4)
+    assert inside.diagonal().min() > 0.65 and inside.diagonal().max() < 1.25
+
+
+def test_a_matrix_without_gradient_stays():
+    assert torch.equal(orthogonalise(torch.zeros(3, 5)), torch.zeros(3, 5))
+
+
+def test_the_length_of_the_gradient_does_not_matter():
+    steps = []
+    for length in (1e-3, 1e3):
+        matrix = torch.nn.Parameter(torch.zeros(4, 6))
+        optimizer = Muon([{"params": [matrix], "lr": 0.1}])
+        matrix.grad = length * torch.arange(24.0).sin().reshape(4, 6)
+        optimizer.step()
+        steps.append(matrix.detach())
+    assert torch.allclose(*steps, atol=1e-5)
+
+
+def test_a_quadratic_is_descended():
+    torch.manual_seed(0)
+    wanted, matrix = torch.randn(5, 5), torch.nn.Parameter(torch.zeros(5, 5))
+    optimizer = Muon([{"params": [matrix], "lr": 0.05}])
+    losses = []
+    for step in range(200):
+        optimizer.param_groups[0]["lr"] = 0.05 * (1 - step / 200)
+        optimizer.zero_grad()
+        loss = (matrix - wanted).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 1e-3 * losses[0]
