@@ -169,6 +169,13 @@ class ZipReader(_StreamStore):
     async def set(self, key: str, value: "Buffer") -> None:
         raise NotImplementedError(f"{key}: this stream is read")
 
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        # What a store holds is known when its first chunk comes: the metadata lies before it.
+        while not (self._chunks_have_begun or self.has_ended):
+            self._pull()
+        async for name in super().list_dir(prefix):
+            yield name
+
     def forget(self, prefix: str) -> None:
         """Drop what is no longer needed, so that memory stays flat."""
         for key in [key for key in self._members if key == prefix or key.startswith(f"{prefix}/")]:

@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -37,6 +38,7 @@ class StoreReader:
         self.kind = str(self.attributes.get("kind"))
         self.history: list[dict[str, Any]] = list(self.attributes.get("history", []))
         self._manifest = manifest
+        self._arrays: dict[str, zarr.Array[Any]] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self.group
@@ -49,12 +51,16 @@ class StoreReader:
         """The Zarr array, unread: its shape is known before its chunks have come."""
         import zarr
 
+        # Opening an array parses its metadata, which costs more than reading a row of it.
+        if name in self._arrays:
+            return self._arrays[name]
         try:
             array = self.group[name]
         except KeyError as error:
             raise InputError(f"{self.name}: {self.kind} without {name}; was it made by sdfkit?") from error
         if not isinstance(array, zarr.Array):
             raise InputError(f"{self.name}: {name} is a group, but an array is needed")
+        self._arrays[name] = array
         return array
 
     def read(self, name: str, *axes: str) -> np.ndarray:
@@ -64,6 +70,10 @@ class StoreReader:
         if axes and tuple(stored or ()) != axes:
             raise InputError(f"{self.name}: {name} has axes {stored}, but {axes} are needed")
         return self._get(array, name, ...)
+
+    def attributes_of(self, name: str) -> dict[str, Any]:
+        """The attributes of a subgroup, such as a network's configuration."""
+        return dict(self.group[name].attrs)
 
     def read_group(self, name: str) -> dict[str, np.ndarray]:
         """Every array of a subgroup, by its path below it."""
@@ -92,6 +102,18 @@ class StoreReader:
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         return [label(Row(index=index, **row), self._manifest) for index, row in enumerate(rows)]
 
+    def read_rows(self, *names: str) -> tuple[list[Row], dict[str, np.ndarray]]:
+        """All rows that did not fail, and their part of the named arrays."""
+        rows = self.all_rows()
+        good = [row for row in rows if not row.error]
+        if not good:
+            raise InputError(f"{self.name}: none of its {len(rows)} shapes is usable")
+        keep = [row.index for row in good]
+        arrays = {name: self.read(name) for name in names}
+        if len(good) < len(rows):
+            arrays = {name: array[keep] for name, array in arrays.items()}
+        return [replace(row, index=index) for index, row in enumerate(good)], arrays
+
     def rows(self, *names: str) -> Iterator[tuple[Row, dict[str, np.ndarray]]]:
         """Each row with its part of the named arrays, in order and in flat memory.
 
@@ -105,7 +127,9 @@ class StoreReader:
             row = self.row(index)
             yield row, {} if row.error else {name: self._get(array, name, index) for name, array in arrays.items()}
             if forget is not None:
+                # Of the row before, too: its arrays that nobody asked for came with this one.
                 for name in by_row:
+                    forget(f"{name}/c/{index - 1}")
                     forget(f"{name}/c/{index}")
 
 
@@ -189,19 +213,19 @@ def read_vectors(path: str, *kinds: str, manifest: Path | None) -> tuple[list[st
 
     Features of several views become their mean. Rows of shapes that failed are left out.
     """
-    if path != STANDARD and Path(path).is_file():
-        with open_input(path) as stream:
-            if sniff(stream, name_of(path)) in ("npy", "npz"):
+    if path == STANDARD or Path(path).is_file():
+        stream = open_input(path)
+        if sniff(stream, name_of(path)) in ("npy", "npz"):
+            with stream:
                 vectors = load_plain(stream, name_of(path))
-                return [f"row_{index}" for index in range(len(vectors))], vectors
+            return [f"row_{index}" for index in range(len(vectors))], vectors
+        if path != STANDARD:
+            stream.close()
     with open_store(path, *kinds, manifest=manifest) as store:
         name = PLAIN[store.kind]
-        rows = store.all_rows()
-        vectors = store.read(name)
-        keep = [row.index for row in rows if not row.error]
-        if vectors.ndim == 3:
-            vectors = vectors.mean(axis=1)
-        return [rows[index].uid for index in keep], vectors[keep]
+        rows, arrays = store.read_rows(name)
+        vectors = arrays[name]
+        return [row.uid for row in rows], vectors.mean(axis=1) if vectors.ndim == 3 else vectors
 
 
 def load_plain(stream: io.BufferedReader, name: str) -> np.ndarray:
@@ -210,18 +234,35 @@ def load_plain(stream: io.BufferedReader, name: str) -> np.ndarray:
     Raises:
         InputError: A pickle, several arrays, damage, or not a matrix of finite numbers.
     """
+    arrays = load_arrays(stream, name)
+    if len(arrays) != 1:
+        raise InputError(f"{name}: holds {', '.join(arrays) or 'nothing'}; one array is needed, save it alone")
+    (content,) = arrays.values()
+    needed = "a matrix of finite numbers is needed, one row a shape"
+    if content.ndim != 2 or content.dtype.kind not in "fiu":
+        raise InputError(f"{name}: {content.dtype} of shape {content.shape}; {needed}")
+    # A float64 beyond the range of float32 is refused like one that is infinite already.
+    with np.errstate(over="ignore"):
+        vectors = content.astype(np.float32, copy=False)
+    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if wrong.size:
+        raise InputError(f"{name}: row {wrong[0]} holds numbers that are not finite; {needed}")
+    return vectors
+
+
+def load_arrays(stream: io.BufferedReader, name: str) -> dict[str, np.ndarray]:
+    """The arrays of a .npz by name, or the one of a .npy, whose name is empty; never a pickle.
+
+    Raises:
+        InputError: A pickle, or damage.
+    """
     try:
         content = np.load(io.BytesIO(stream.read()), allow_pickle=False)
         if isinstance(content, np.lib.npyio.NpzFile):
-            if len(content.files) != 1:
-                raise InputError(f"{name}: holds {', '.join(content.files)}; one array is needed, save it alone")
-            content = content[content.files[0]]
+            return {member: content[member] for member in content.files}
     except (ValueError, EOFError, BadZipFile) as error:
         raise InputError(f"{name}: not a plain array ({error})") from error
-    if content.ndim != 2 or content.dtype.kind not in "fiu" or not np.isfinite(content).all():
-        fault = f"{content.dtype} of shape {content.shape}" if content.ndim != 2 else "numbers that are not finite"
-        raise InputError(f"{name}: {fault}; a matrix of finite numbers is needed, one row a shape")
-    return np.asarray(content, np.float32)
+    return {"": content}
 
 
 def _plain_store(stream: io.BufferedReader, name: str, kinds: Sequence[str]) -> Any:

@@ -174,3 +174,24 @@ def test_a_key_is_written_once():
     writer.write(ROWS[0])
     with pytest.raises(ValueError, match="valid/c/0: written twice|error/c/0: written twice"):
         writer.write(ROWS[0])
+
+
+def test_a_reader_drops_what_nobody_asked_for():
+    stream = io.BytesIO()
+    zipped = ZipWriter(stream)
+    rows = [Row(index, f"obj_{index}") for index in range(20)]
+    writer = StoreWriter(zipped, ROOT, rows, 20, in_order=True)
+    writer.create_array("yfov", shape=(20, 1), dtype="f4", axes=("shape", "view"))
+    writer.create_array("rgb", shape=(20, 100), dtype="u1", axes=("shape", "pixel"))
+    for row in rows:
+        writer.write(row, yfov=np.ones(1, np.float32), rgb=np.ones(100, np.uint8))
+    zipped.finish()
+    store, reader = open_archive(stream.getvalue())
+    for _ in reader.rows("yfov"):
+        assert sum(key.startswith("rgb/c/") for key in store._members) <= 1
+
+
+def test_a_stream_lists_its_arrays_before_the_first_row_is_read(archive):
+    _, reader = open_archive(archive)
+    columns = {"uid", "category", "licence", "source", "valid", "error"}
+    assert {name for name, _ in reader.group.arrays()} == {*columns, "rgb"}
