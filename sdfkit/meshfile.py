@@ -42,7 +42,7 @@ class MeshRow(Row):
 
         Raises:
             InputError: The file cannot be read.
-            GeometryError: It has no faces, NaN vertices or no extent; or the shape failed in an earlier step.
+            GeometryError: The shape failed in an earlier step.
         """
         if self.error:
             raise GeometryError(self.error)
@@ -57,7 +57,8 @@ class MeshRow(Row):
             with open_input(self.path) as stream:
                 sniff(stream, name)
             mesh = _parse(self.path, Path(self.path).suffix[1:].lower(), name)
-        _refuse_unusable(mesh, name)
+        if len(mesh.faces) and (mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices)):
+            raise InputError(f"{name}: a face names a vertex past the last one; is the file damaged?")
         return mesh
 
 
@@ -77,21 +78,6 @@ def _parse(source: io.BytesIO | str, kind: str, name: str) -> "trimesh.Trimesh":
     ) as error:  # fmt: skip
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(f"{name}: cannot be read as {kind.upper()} ({reason}); is it cut or damaged?") from error
-
-
-def _refuse_unusable(mesh: "trimesh.Trimesh", name: str) -> None:
-    import numpy as np
-
-    if len(mesh.faces) == 0:
-        raise GeometryError(f"{name}: no faces; a surface is needed, not points or lines")
-    if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices):
-        raise InputError(f"{name}: a face names a vertex past the last one; is the file damaged?")
-    used = mesh.vertices[np.unique(mesh.faces)]
-    if not np.isfinite(used).all():
-        bad = int((~np.isfinite(used).all(axis=1)).sum())
-        raise GeometryError(f"{name}: {bad} of {len(used)} vertices are not finite; repair the file")
-    if not np.ptp(used, axis=0).any():
-        raise GeometryError(f"{name}: no extent; all its vertices are one point")
 
 
 def read_info(path: Path) -> dict[str, Any]:
@@ -117,11 +103,18 @@ def read_info(path: Path) -> dict[str, Any]:
 
 
 class Meshes:
-    """The meshes of an input: their number, and each in turn. `rows` holds them where they are known beforehand."""
+    """The meshes of an input, each in turn.
 
-    def __init__(self, rows: Sequence[MeshRow] | None, stream: Iterator[MeshRow], count: int) -> None:
+    `rows` holds them where they are known beforehand; `history` is the steps that made the first, which those
+    of one input share.
+    """
+
+    def __init__(
+        self, rows: Sequence[MeshRow] | None, stream: Iterator[MeshRow], count: int, history: Sequence[dict[str, Any]]
+    ) -> None:
         self.rows = rows
         self.count = count
+        self.history = list(history)
         self._stream = stream
 
     def __len__(self) -> int:
@@ -129,11 +122,6 @@ class Meshes:
 
     def __iter__(self) -> Iterator[MeshRow]:
         return iter(self.rows) if self.rows is not None else self._stream
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """The steps that made the first shape: those of one folder share them."""
-        return self.rows[0].history if self.rows else []
 
 
 def find_meshes(inputs: Sequence[str]) -> list[Path]:
@@ -182,7 +170,7 @@ def open_meshes(inputs: Sequence[str], *, manifest: Path | None) -> Iterator[Mes
         _row(index, uid, info, labels, path=str(path))
         for index, (uid, info, path) in enumerate(zip(unique(names), infos, paths, strict=True))
     ]
-    yield Meshes(rows, iter(()), len(rows))
+    yield Meshes(rows, iter(()), len(rows), rows[0].history)
 
 
 def _row(index: int, uid: str, info: Mapping[str, Any], labels: dict[str, Entry], **source: Any) -> MeshRow:
@@ -200,7 +188,8 @@ def _open_stream(labels: dict[str, Entry]) -> Iterator[Meshes]:
     first = _next_mesh(stream, name)
     assert first is not None
     if "rows" in first[0]:
-        yield Meshes(None, _stream_rows(first, stream, name, labels), int(first[0]["rows"]))
+        rows_to_come = _stream_rows(first, stream, name, labels)
+        yield Meshes(None, rows_to_come, int(first[0]["rows"]), first[0].get("history", []))
         return
     # Nobody says how many will come: they are put aside and counted.
     with tempfile.TemporaryDirectory(prefix="sdfkit-") as folder:
@@ -213,7 +202,8 @@ def _open_stream(labels: dict[str, Entry]) -> Iterator[Meshes]:
             rows.append(_row(len(rows), str(info.get("uid", path.stem)), info, labels, path=str(path)))
             mesh = _next_mesh(stream, name)
         names = unique([row.uid for row in rows])
-        yield Meshes([replace(row, uid=uid) for row, uid in zip(rows, names, strict=True)], iter(()), len(rows))
+        named = [replace(row, uid=uid) for row, uid in zip(rows, names, strict=True)]
+        yield Meshes(named, iter(()), len(named), named[0].history)
 
 
 def _stream_rows(

@@ -63,7 +63,7 @@ def fill(
         for row, outcome in _in_order(missing, submit, ahead=2 * workers.jobs + 1):
             if isinstance(outcome, BaseException):
                 if stop:
-                    raise outcome
+                    raise _named(outcome, row)
                 text = _tell(outcome, workers.timeout)
                 writer.write(replace(row, error=text))
                 bar.clear()
@@ -108,6 +108,13 @@ def _tell(error: BaseException, timeout: float) -> str:
     if type(error).__name__ == "ProcessExpired":
         return f"its process died ({error}); is there enough memory?"
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def _named(error: BaseException, row: Row) -> BaseException:
+    """The same error, with the shape it is about."""
+    if not isinstance(error, SdfkitError) or row.uid in str(error):
+        return error
+    return type(error)(f"{row.uid}: {error}").with_traceback(error.__traceback__)
 
 
 class _Done:
@@ -192,6 +199,8 @@ def conclude(output: str, what: str, count: int, failed: set[int]) -> None:
         GeometryError: Some shapes failed; the output is whole, and they are marked in it.
     """
     place = "standard output" if output == "-" else output
-    log.info("%s of %d shape%s written to %s", what, count - len(failed), "s"[: count - len(failed) != 1], place)
+    good = count - len(failed)
     if failed:
-        raise GeometryError(f"{len(failed)} of {count} shapes failed, for the reasons above; the others are in {place}")
+        rest = f"the other {good} are in {place}" if good else "nothing was written"
+        raise GeometryError(f"{len(failed)} of {count} shapes failed, for the reasons above; {rest}")
+    log.info("wrote %s of %d shape%s to %s", what, count, "" if count == 1 else "s", place)

@@ -46,6 +46,8 @@ def read_ply(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], byte
     encoding = b""
     while not header or header[-1].strip() != b"end_header":
         line = stream.readline(LONGEST_HEADER)
+        if not header and line.strip() != b"ply":
+            raise InputError(f"{name}: not a PLY; its first line is not ply")
         if not line.endswith(b"\n") or sum(map(len, header)) > LONGEST_HEADER:
             raise InputError(f"{name}: ends in the header of a PLY")
         header.append(line)
@@ -63,8 +65,8 @@ def read_ply(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], byte
                 elements[-1][1].append((0, SIZES[words[1].decode()]))
         except (IndexError, KeyError, ValueError) as error:
             raise InputError(f"{name}: a PLY header has a line that means nothing: {line[:60]!r}") from error
-    if header[0].strip() != b"ply" or encoding not in (b"ascii", b"binary_little_endian", b"binary_big_endian"):
-        raise InputError(f"{name}: not a PLY; its header lacks ply or format")
+    if encoding not in (b"ascii", b"binary_little_endian", b"binary_big_endian"):
+        raise InputError(f"{name}: a PLY header without a format that is known")
     body = io.BytesIO()
     for count, properties in elements:
         if encoding == b"ascii":

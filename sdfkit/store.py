@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -208,8 +208,21 @@ def _check(
     return reader
 
 
-def read_vectors(path: str, *kinds: str, manifest: Path | None) -> tuple[list[str], np.ndarray]:
-    """Names and vectors (shape, dim) of codes, weights, features or a plain array. Needs no zarr for a .npy.
+class Vectors(NamedTuple):
+    """A set of vectors, one a row.
+
+    `rows` tells which shape each belongs to, `index` being its place in the store. A plain array `has_uids` not: its
+    rows are only counted, so row_3 of one is not row_3 of another.
+    """
+
+    rows: list[Row]
+    vectors: np.ndarray
+    history: list[dict[str, Any]]
+    has_uids: bool
+
+
+def read_vectors(path: str, *kinds: str, manifest: Path | None) -> Vectors:
+    """Vectors (shape, dim) of codes, weights, features or a plain array. Needs no zarr for a .npy.
 
     Features of several views become their mean. Rows of shapes that failed are left out.
     """
@@ -218,14 +231,18 @@ def read_vectors(path: str, *kinds: str, manifest: Path | None) -> tuple[list[st
         if sniff(stream, name_of(path)) in ("npy", "npz"):
             with stream:
                 vectors = load_plain(stream, name_of(path))
-            return [f"row_{index}" for index in range(len(vectors))], vectors
+            return Vectors([Row(index, f"row_{index}") for index in range(len(vectors))], vectors, [], False)
         if path != STANDARD:
             stream.close()
     with open_store(path, *kinds, manifest=manifest) as store:
         name = PLAIN[store.kind]
-        rows, arrays = store.read_rows(name)
-        vectors = arrays[name]
-        return [row.uid for row in rows], vectors.mean(axis=1) if vectors.ndim == 3 else vectors
+        rows = [row for row in store.all_rows() if not row.error]
+        vectors = store.read(name)
+        if vectors.ndim == 3:
+            vectors = vectors.mean(axis=1)
+        if len(rows) < len(vectors):
+            vectors = vectors[[row.index for row in rows]]
+        return Vectors(rows, vectors, store.history, True)
 
 
 def load_plain(stream: io.BufferedReader, name: str) -> np.ndarray:

@@ -168,12 +168,13 @@ def create_store(
     attributes: Mapping[str, Any] | None = None,
     seed: int | None = None,
     overwrite: bool,
+    resumable: bool = False,
     complete: bool = True,
 ) -> Iterator[StoreWriter]:
     """Create a store that appears whole when the block ends, or not at all.
 
-    A folder whose `rows` are known is filled in its place, so that the same command can continue it; it says that
-    it is not complete until the block ends.
+    A `resumable` folder whose `rows` are known is filled in its place, so that the same command can continue it;
+    it says that it is not complete until the block ends.
 
     Args:
         output: A folder `*.zarr`, a file `*.zip`, a URL, or `-` for standard output.
@@ -185,6 +186,7 @@ def create_store(
         attributes: More root attributes.
         seed: Recorded in the history.
         overwrite: Replace what is there.
+        resumable: Keep the rows of an interrupted run.
         complete: False for a checkpoint: readers refuse it, its own command continues from it.
 
     Raises:
@@ -220,7 +222,7 @@ def create_store(
         return
     if path.suffix != ".zarr":
         raise UsageError(f"{output}: name a store *.zarr (a folder) or *.zarr.zip (one file)")
-    if rows is not None and complete:
+    if rows is not None and resumable:
         yield from _fill_in_place(path, root, rows, overwrite)
     else:
         yield from _appear_at_once(path, root, rows, number, overwrite)

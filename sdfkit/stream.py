@@ -6,13 +6,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TextIO, cast
+from weakref import WeakKeyDictionary
 
 from sdfkit.errors import InputError, UsageError
 
-STANDARD = "-"
+from sdfkit.options import STANDARD
 BUFFER = 1 << 16
 MAGIC = {b"ply": "ply", b"PK": "zarr", b"glTF": "glb", b"\x93NUMPY": "npy"}
+_readers: WeakKeyDictionary[TextIO, io.BufferedReader] = WeakKeyDictionary()
 
 
 def name_of(path: str) -> str:
@@ -33,7 +35,11 @@ def open_input(path: str) -> io.BufferedReader:
         return Path(path).open("rb", buffering=BUFFER)
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("no input: name a file, or pipe one in")
-    return io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), BUFFER)
+    # Once a process: what one door has looked at, the next one still finds.
+    reader = _readers.get(sys.stdin)
+    if reader is None or reader.closed:
+        reader = _readers[sys.stdin] = io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), BUFFER)
+    return reader
 
 
 def sniff(stream: io.BufferedReader, name: str) -> str:
@@ -99,6 +105,7 @@ def _standard_output() -> Iterator[BinaryIO]:
     try:
         yield _Whole(stream)  # type: ignore[misc]
     finally:
+        sys.stdout.flush()
         os.dup2(stream.fileno(), 1)
         stream.close()
 

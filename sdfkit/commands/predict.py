@@ -1,0 +1,89 @@
+from typing import Annotated
+
+import typer
+
+from sdfkit.options import STANDARD, Device, Input, Manifest, Output, Overwrite, Seed
+
+
+def predict(
+    model: Annotated[str, typer.Argument(metavar="DENOISER", help="A denoiser that train-dit made.")],
+    features: Input = STANDARD,
+    *,
+    samples: Annotated[int, typer.Option(min=1, help="Codes to draw for each shape.")] = 1,
+    steps: Annotated[int, typer.Option(min=1, max=500, help="Steps of the DDIM sampler.")] = 50,
+    eta: Annotated[float, typer.Option(min=0, max=1, help="Share of noise renewed in each step.")] = 0,
+    guidance: Annotated[float, typer.Option(help="Weight of classifier-free guidance; 1 is none.")] = 1,
+    seed: Seed = 0,
+    device: Device = "auto",
+    manifest: Manifest = None,
+    output: Output = STANDARD,
+    overwrite: Overwrite = False,
+) -> None:
+    """Predict codes of shapes from their pictures' features.
+
+    All views of a shape are used together. With --samples N each shape gives N rows, uid_s0, uid_s1 ...: how they
+    differ tells how sure the model is.
+
+    \b
+    Examples:
+      sdfkit render new.glb --views 4 | sdfkit embed | sdfkit predict dit.zarr | sdfkit mesh --decoder deepsdf.zarr > new.ply
+      sdfkit predict dit.zarr features.zarr | sdfkit rank --known deepsdf.zarr
+    """
+    import dataclasses
+
+    import numpy as np
+    import torch
+
+    from sdfkit.errors import InputError
+    from sdfkit.models.dit import DiT, DiTConfig
+    from sdfkit.parallel import conclude, progress
+    from sdfkit.store import open_store
+    from sdfkit.storewriter import create_store
+    from sdfkit.training.dit import Standard, predict_codes
+    from sdfkit.training.run import use_machine
+
+    with open_store(model, "denoiser", manifest=None) as store:
+        config = DiTConfig(**store.attributes_of("denoiser"))
+        parameters = {name: torch.from_numpy(value) for name, value in store.read_group("denoiser").items()}
+        scale = {name: torch.from_numpy(value) for name, value in store.read_group("standard").items()}
+        standard = Standard(scale["mean"], scale["std"], store.attributes_of("standard")["floored"])
+        encoder = store.attributes.get("encoder", {})
+    network = DiT(config)
+    network.load_state_dict(parameters)
+    network.to(use_machine(device, "fp32").device).eval()
+    settings = {"samples": samples, "steps": steps, "eta": eta, "guidance": guidance, "seed": seed}
+    with open_store(features, "features", manifest=manifest) as views:
+        if views.array("feature").shape[2] != config.feature:
+            raise InputError(
+                f"{views.name}: features of {views.array('feature').shape[2]} numbers, but {model} was trained on "
+                f"{config.feature} ({encoder.get('model', 'another encoder')}); embed with that model"
+            )
+        if views.attributes.get("encoder", {}).get("model") != encoder.get("model"):
+            raise InputError(
+                f"{views.name}: embedded with {views.attributes.get('encoder', {}).get('model')}, but {model} was "
+                f"trained on {encoder.get('model')}; embed with that model"
+            )
+        count = len(views) * samples
+        with create_store(
+            output, "codes", count=count, history=views.history, settings=settings, seed=seed,
+            attributes={"denoiser": model}, overwrite=overwrite,
+        ) as codes, progress(len(views), "shape") as bar:  # fmt: skip
+            codes.create_array("code", shape=(count, config.dim), dtype="f4", axes=("shape", "dim"))
+            for row, arrays in views.rows("feature", "camera_to_world"):
+                draws = [
+                    dataclasses.replace(
+                        row, index=row.index * samples + draw, uid=f"{row.uid}_s{draw}" if samples > 1 else row.uid
+                    )
+                    for draw in range(samples)
+                ]
+                # A shape's stream does not depend on the shapes beside it.
+                stream = np.random.SeedSequence(seed, spawn_key=(row.index,)).generate_state(1, np.uint64)
+                predicted = None if row.error else predict_codes(
+                    network, standard, arrays["feature"][None], arrays["camera_to_world"][None],
+                    steps=steps, eta=eta, guidance=guidance, samples=samples,
+                    generators=[torch.Generator().manual_seed(int(stream[0] >> np.uint64(1)))],
+                )[0]  # fmt: skip
+                for draw in range(samples):
+                    codes.write(draws[draw], **({} if predicted is None else {"code": predicted[draw]}))
+                bar.update()
+    conclude(output, "codes", count, codes.failed)

@@ -1,0 +1,25 @@
+"""Running the program in process, and small meshes to run it on."""
+
+import pytest
+import trimesh
+from typer.testing import CliRunner, Result
+
+from sdfkit.cli import app
+
+
+@pytest.fixture
+def sdfkit():
+    """Run a command line; the result has exit_code, stdout and stderr. Binary output needs -o."""
+
+    def run(*words: object) -> Result:
+        return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def sphere(tmp_path):
+    """A closed mesh file: an icosphere of 320 faces."""
+    path = tmp_path / "sphere.ply"
+    trimesh.creation.icosphere(subdivisions=2).export(path)
+    return path
