@@ -23,6 +23,13 @@ class _Topology(NamedTuple):
     regular: Bool[np.ndarray, " place"]
 
 
+class _Nearest(NamedTuple):
+    distance: Float[np.ndarray, " point"]
+    face: Int[np.ndarray, " point"]  # in the order of the leaves
+    feature: Int[np.ndarray, " point"]  # which corner or edge of it
+    closest: Float[np.ndarray, "point 3"]
+
+
 class TriangleTree:
     """A tree of boxes over triangles, built once and asked many times.
 
@@ -40,7 +47,7 @@ class TriangleTree:
     def __init__(self, vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"]) -> None:
         if len(faces) == 0:
             raise GeometryError("no faces: there is nothing to measure a distance to")
-        corners = vertices.astype(np.float64)[faces]
+        corners = np.asarray(vertices, dtype=np.float64)[faces]
         if not np.isfinite(corners).all():
             raise GeometryError("vertices are NaN or infinite: export the shape again")
         bounds = np.empty((len(faces), 6), dtype=np.float32)
@@ -54,6 +61,22 @@ class TriangleTree:
         self._boxes, self._children = boxes[:nodes].copy(), children[:nodes].copy()
         self._corners = corners[self._order].reshape(-1, 9)
         self._vertices, self._faces = vertices, faces
+
+    def closest(
+        self, points: Float[np.ndarray, "point 3"]
+    ) -> tuple[Float[np.ndarray, " point"], Int[np.ndarray, " point"], Float[np.ndarray, "point 3"]]:
+        """Find the nearest place of the mesh for each point.
+
+        Args:
+            points: Positions anywhere.
+
+        Returns:
+            The distance (0 or more, float64), the face it is measured to (a row of `faces`; where several are
+            equally near, one of them), and the nearest place on that face (float64).
+        """
+        points = _own(points)
+        nearest = self._nearest(points, _visit(points))
+        return nearest.distance, self._order[nearest.face], nearest.closest
 
     @cached_property
     def closed(self) -> bool:
@@ -84,24 +107,58 @@ class TriangleTree:
         """
         points = _own(points)
         visit = _visit(points)
-        distance, face, feature, closest = self._nearest(points, visit)
-        if sign == "winding":
-            # Between closed surfaces the number is constant, so one point answers for all in its empty ball.
-            clear = distance if self.closed else np.zeros_like(distance)
-            return np.where(self._winding(points, visit, clear) > 0.5, -distance, distance)
+        nearest = self._nearest(points, visit)
+        inside = (
+            self._by_normal(points, nearest) if sign == "normal" else self._by_winding(points, visit, nearest)
+        )
+        return np.where(inside, -nearest.distance, nearest.distance)
 
+    def sides(
+        self, points: Float[np.ndarray, "point 3"]
+    ) -> tuple[Float[np.ndarray, " point"], Bool[np.ndarray, " point"], Bool[np.ndarray, " point"]]:
+        """Measure distances once and tell the sides both ways, so that the two can be compared.
+
+        Args:
+            points: Positions anywhere.
+
+        Returns:
+            The distance (0 or more, float64), which points are inside by "normal", and which by "winding".
+        """
+        points = _own(points)
+        visit = _visit(points)
+        nearest = self._nearest(points, visit)
+        return nearest.distance, self._by_normal(points, nearest), self._by_winding(points, visit, nearest)
+
+    def _by_winding(
+        self, points: Float[np.ndarray, "point 3"], visit: Int[np.ndarray, " point"], nearest: _Nearest
+    ) -> Bool[np.ndarray, " point"]:
+        # Between closed surfaces the number is constant, so one point answers for all in its empty ball.
+        clear = nearest.distance if self.closed else np.zeros_like(nearest.distance)
+        return self._winding(points, visit, clear) > 0.5
+
+    def _by_normal(
+        self, points: Float[np.ndarray, "point 3"], nearest: _Nearest
+    ) -> Bool[np.ndarray, " point"]:
         faces, start, incident, normals, regular = self._topology
         # The theorem needs a plain surface around the nearest feature. Where a closed mesh has none (parts
         # that touch, faces without area) the winding number decides.
         trusted = regular if self.closed else np.ones_like(regular)
         side = kernels.pseudonormal_sign(
-            points, closest, face, feature, self._corners, faces, start, incident, normals, trusted
+            points,
+            nearest.closest,
+            nearest.face,
+            nearest.feature,
+            self._corners,
+            faces,
+            start,
+            incident,
+            normals,
+            trusted,
         )
+        inside: Bool[np.ndarray, " point"] = side < 0
         doubtful = np.flatnonzero(side == 0)
-        number = self.winding(points[doubtful])
-        side[doubtful] = np.where(number > 0.5, -1, 1)
-        signed: Float[np.ndarray, " point"] = side * distance
-        return signed
+        inside[doubtful] = self.winding(points[doubtful]) > 0.5
+        return inside
 
     def winding(self, points: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, " point"]:
         """Count how often the surface winds around each point: 1 inside, 0 outside, between them near holes.
@@ -150,35 +207,11 @@ class TriangleTree:
         kernels.topology(self._corners, faces, start, incident, normals, regular, scratch)
         return _Topology(faces, start, incident, normals, regular)
 
-    def closest(
-        self, points: Float[np.ndarray, "point 3"]
-    ) -> tuple[Float[np.ndarray, " point"], Int[np.ndarray, " point"], Float[np.ndarray, "point 3"]]:
-        """Find the nearest place of the mesh for each point.
-
-        Args:
-            points: Positions anywhere.
-
-        Returns:
-            The distance (0 or more, float64), the face it is measured to (a row of `faces`; where several are
-            equally near, one of them), and the nearest place on that face (float64).
-        """
-        points = _own(points)
-        distance, face, _, closest = self._nearest(points, _visit(points))
-        return distance, self._order[face], closest
-
-    def _nearest(
-        self, points: Float[np.ndarray, "point 3"], visit: Int[np.ndarray, " point"]
-    ) -> tuple[
-        Float[np.ndarray, " point"],
-        Int[np.ndarray, " point"],
-        Int[np.ndarray, " point"],
-        Float[np.ndarray, "point 3"],
-    ]:
-        """As `closest`, with faces in the order of the leaves, and which feature of the face is nearest."""
+    def _nearest(self, points: Float[np.ndarray, "point 3"], visit: Int[np.ndarray, " point"]) -> _Nearest:
         squared, face, feature, closest = kernels.nearest(
             points, visit, self._corners, self._boxes, self._children
         )
-        return np.sqrt(squared), face, feature, closest
+        return _Nearest(np.sqrt(squared), face, feature, closest)
 
 
 def _own(points: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, "point 3"]:

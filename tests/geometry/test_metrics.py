@@ -1,0 +1,135 @@
+"""Scores against closed forms, and against the same definitions written another way."""
+
+import numpy as np
+import pytest
+import trimesh
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+
+from sdfkit.errors import GeometryError
+from sdfkit.geometry.metrics import DEFINITIONS, Comparison, bootstrap_interval, compare_meshes
+
+FLAT = trimesh.Trimesh(np.eye(3), [[0, 1, 1]], process=False)
+
+
+def compare(predicted, truth, points: int = 100_000, seed: int = 0) -> Comparison:
+    return compare_meshes(predicted, truth, points=points, rng=np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("gap", [0.01, 0.05, 0.15])
+def test_concentric_spheres(gap):
+    inner = trimesh.creation.icosphere(subdivisions=5, radius=0.8)
+    outer = trimesh.creation.icosphere(subdivisions=5, radius=0.8 + gap)
+    scores = compare(inner, outer, points=30_000)
+    # Points do not face each other. Sideways the nearest of N even ones on an area A is more than s away for
+    # exp(-pi s^2 N / A) of them, which is A / (pi N) in the mean square.
+    sideways = 4 * (0.8 + gap / 2) ** 2 / 30_000
+    assert gap < scores.chamfer < 1.01 * np.hypot(gap, np.sqrt(sideways))
+    assert scores.chamfer_deepsdf == pytest.approx(2000 * (gap**2 + sideways), rel=0.01)
+    for score, near in ((scores.f_score_1, 0.02), (scores.f_score_5, 0.1)):
+        assert score == pytest.approx(1 - np.exp(-max(near**2 - gap**2, 0) / sideways), abs=0.005)
+    assert scores.iou == pytest.approx((0.8 / (0.8 + gap)) ** 3, abs=0.01)
+    assert scores.normal_consistency > 0.99
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1, 0.5, 1.5])
+def test_shifted_cubes_share_what_they_overlap(shift):
+    one, two = trimesh.creation.box((1, 1, 1)), trimesh.creation.box((1, 1, 1))
+    two.apply_translation([shift, 0, 0])
+    overlap = max(1 - shift, 0) / (1 + min(shift, 1))
+    assert compare(one, two, points=30_000).iou == pytest.approx(overlap, abs=0.02)
+
+
+def test_the_same_surface_scores_the_spacing_of_its_points():
+    ball = trimesh.creation.icosphere(subdivisions=5, radius=0.8)
+    scores = compare(ball, ball)
+    # Nearest of N even points on area A: sqrt(A / N) / 2 away in the mean, A / (pi N) in the mean square.
+    assert scores.chamfer == pytest.approx(0.5 * np.sqrt(ball.area / 100_000), rel=0.01)
+    assert scores.chamfer_deepsdf == pytest.approx(2000 * ball.area / (np.pi * 30_000), rel=0.03)
+    assert scores.f_score_1 > 0.9999 and scores.f_score_5 == scores.iou == 1
+
+
+def test_crossed_planes_share_no_normal():
+    floor = trimesh.creation.box((1, 1e-6, 1))
+    wall = trimesh.creation.box((1e-6, 1, 1))
+    assert compare(floor, wall, points=5000).normal_consistency < 0.01
+    assert compare(floor, floor, points=5000).normal_consistency > 0.99
+
+
+def search(here: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far the nearest of `there` is from each of `here`, and which it is, through all pairs."""
+    parts = [cdist(part, there) for part in np.array_split(here, 20)]
+    return np.concatenate([p.min(axis=1) for p in parts]), np.concatenate([p.argmin(axis=1) for p in parts])
+
+
+def test_an_independent_implementation_agrees_to_one_percent():
+    predicted = trimesh.creation.torus(0.65, 0.25, major_sections=64, minor_sections=32)
+    truth = trimesh.creation.icosphere(subdivisions=3, radius=0.7)
+    scores = compare(predicted, truth, points=10_000)
+    a, face_a = trimesh.sample.sample_surface(predicted, 10_000, seed=1)
+    b, face_b = trimesh.sample.sample_surface(truth, 10_000, seed=2)
+    (to_b, in_b), (to_a, in_a) = search(a, b), search(b, a)
+    normal_a, normal_b = predicted.face_normals[face_a], truth.face_normals[face_b]
+    consistency = np.abs([(normal_a * normal_b[in_b]).sum(1), (normal_b * normal_a[in_a]).sum(1)]).mean()
+    assert scores.chamfer == pytest.approx((to_b.mean() + to_a.mean()) / 2, rel=0.01)
+    assert scores.chamfer_deepsdf == pytest.approx(1000 * ((to_b**2).mean() + (to_a**2).mean()), rel=0.02)
+    assert scores.normal_consistency == pytest.approx(consistency, rel=0.01)
+    for score, near in ((scores.f_score_1, 0.02), (scores.f_score_5, 0.1)):
+        precision, recall = (to_b < near).mean(), (to_a < near).mean()
+        assert score == pytest.approx(2 * precision * recall / (precision + recall), abs=0.01)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.floats(0.2, 1), st.floats(0.2, 1), st.integers(0, 1000))
+def test_who_is_the_prediction_does_not_matter(a, b, seed):
+    one, two = trimesh.creation.box((a, 0.5, 0.5)), trimesh.creation.box((0.5, b, 0.5))
+    here, there = compare(one, two, 5000, seed), compare(two, one, 5000, seed + 1)
+    assert here.chamfer == pytest.approx(there.chamfer, rel=0.1)
+    assert here.iou == pytest.approx(there.iou, abs=0.08)
+    assert compare(one, two, 5000, seed) == here
+
+
+@pytest.mark.parametrize("nothing", [None, trimesh.Trimesh(), FLAT])
+def test_an_empty_prediction_scores_the_worst(nothing):
+    diagonal = np.sqrt(12)
+    assert compare(nothing, trimesh.creation.box()) == Comparison(diagonal, 24_000.0, 0.0, 0.0, 0.0, 0.0)
+    assert f"{diagonal:.3f}" in DEFINITIONS
+
+
+def test_two_sheets_share_no_volume():
+    sheet = trimesh.Trimesh(np.eye(3), [[0, 1, 2]], process=False)
+    assert compare(sheet, sheet, points=1000).iou == 0
+
+
+@pytest.mark.parametrize("truth", [trimesh.Trimesh(), FLAT])
+def test_no_truth_is_refused(truth):
+    with pytest.raises(GeometryError, match="no area: there is no true surface to compare with"):
+        compare(trimesh.creation.box(), truth)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_broken_vertex_is_refused_not_scored(bad):
+    broken = trimesh.Trimesh(np.diag([1, 1, bad]), [[0, 1, 2]], process=False)
+    for pair in ((broken, trimesh.creation.box()), (trimesh.creation.box(), broken)):
+        with pytest.raises(GeometryError, match="vertices are NaN or infinite: there is no distance"):
+            compare(*pair)
+
+
+def test_every_score_is_defined_in_the_text():
+    assert all(f"\n{name} " in DEFINITIONS for name in Comparison.__dataclass_fields__)
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(50):
+        low, high = bootstrap_interval(rng.normal(3, 1, 50), rng)
+        hits += low < 3 < high
+    assert 42 <= hits <= 50
+    assert bootstrap_interval(np.array([2.0, 2.0]), rng) == (2.0, 2.0)
+
+
+def test_no_values_have_no_interval():
+    with pytest.raises(ValueError, match="no values: an interval needs at least one"):
+        bootstrap_interval(np.zeros(0), np.random.default_rng(0))
