@@ -7,10 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from sdfkit.errors import InputError
+from sdfkit.geometry.shapes.animals import ANIMALS
 from sdfkit.geometry.shapes.field import Field
+from sdfkit.geometry.shapes.figures import FIGURES
+from sdfkit.geometry.shapes.flight import FLIGHT
 from sdfkit.geometry.shapes.furniture import FURNITURE
+from sdfkit.geometry.shapes.plants import PLANTS
 from sdfkit.geometry.shapes.seating import SEATING
 from sdfkit.geometry.shapes.solid import Solid, normalise
+from sdfkit.geometry.shapes.structures import STRUCTURES
+from sdfkit.geometry.shapes.things import THINGS
+from sdfkit.geometry.shapes.tools import TOOLS
+from sdfkit.geometry.shapes.vehicles import VEHICLES
 from sdfkit.geometry.shapes.vessels import VESSELS
 
 Builder = Callable[[np.random.Generator], Field]
@@ -41,17 +49,38 @@ class Category:
 
 
 GROUPS: dict[str, dict[str, Builder]] = {
+    "animals": ANIMALS,
+    "figures": FIGURES,
     "furniture": {**FURNITURE, **SEATING},
+    "plants": PLANTS,
+    "structures": STRUCTURES,
+    "things": THINGS,
+    "tools": TOOLS,
+    "vehicles": {**FLIGHT, **VEHICLES},
     "vessels": VESSELS,
 }
-SEVERAL_PIECES: dict[str, int] = {}
-EULER_NUMBERS: dict[str, int] = {}
+# Where not one piece: 0 means that it varies.
+SEVERAL_PIECES = {"chain": 0}
+EULER_NUMBERS = {"torus_knot": 0, "tunnel": 0, "wagon_wheel": -24}
 
 CATEGORIES: dict[str, Category] = {
     name: Category(name, group, build, SEVERAL_PIECES.get(name, 1), EULER_NUMBERS.get(name))
     for group, builders in GROUPS.items()
     for name, build in sorted(builders.items())
 }
+
+
+def find_category(name: str) -> Category:
+    """The category of that name.
+
+    Raises:
+        InputError: There is none; close names are offered.
+    """
+    if name not in CATEGORIES:
+        close = difflib.get_close_matches(name, CATEGORIES, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else "--list shows them all"
+        raise InputError(f"category {name!r}: there is none of that name; {hint}")
+    return CATEGORIES[name]
 
 
 def generate(category: str, rng: np.random.Generator) -> Solid:
@@ -67,11 +96,7 @@ def generate(category: str, rng: np.random.Generator) -> Solid:
     Raises:
         InputError: There is no such category.
     """
-    if category not in CATEGORIES:
-        close = difflib.get_close_matches(category, CATEGORIES, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else "--list shows them all"
-        raise InputError(f"category {category!r}: there is none of that name; {hint}")
-    return normalise(CATEGORIES[category].build(rng))
+    return normalise(find_category(category).build(rng))
 
 
 def choose_categories(count: int, rng: np.random.Generator) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
+from scipy.interpolate import CubicSpline
 
 from sdfkit.geometry.shapes.field import Columns, Corner, Distances, Field, union
 
@@ -173,13 +174,25 @@ def arc(centre: Vector, axis: Vector, middle: Vector, radius: float, angle: floa
     return Field(distance, trace.min(axis=0) - reach, trace.max(axis=0) + reach, True)
 
 
+def smooth_path(knots: Sequence[Vector], steps: int) -> Float[np.ndarray, "knot dim"]:
+    """A cubic spline through knots, parametrised by the distance between them, as a polyline of `steps` points.
+
+    Knots may carry more than a position: a fourth number a knot gives a radius that changes as smoothly.
+    """
+    given = np.array(knots, dtype=float)
+    pace = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(given[:, :3], axis=0), axis=1))])
+    return np.asarray(CubicSpline(pace, given)(np.linspace(0, pace[-1], steps)))
+
+
 def tube(path: Float[np.ndarray, "knot 3"], radius: float) -> Field:
     """All points within a radius of a polyline: a union of capsules, exact outside."""
     return taper(path, np.full(len(path), radius))
 
 
 def taper(path: Float[np.ndarray, "knot 3"], radii: Float[np.ndarray, " knot"]) -> Field:
-    """A chain of balls of changing radius, each hulled with the next: a union of round cones, exact outside."""
+    """Balls of changing radius along a polyline, each hulled with the next.
+
+    A union of round cones: exact outside."""
     links = [round_cone(path[i], path[i + 1], radii[i], radii[i + 1]) for i in range(len(path) - 1)]
     # Groups of eight with one box each: a long curve is then searched as a tree of two levels.
     groups = [union(*links[i : i + 8]) for i in range(0, len(links), 8)]

@@ -3,7 +3,18 @@
 import numpy as np
 
 from sdfkit.geometry.shapes.field import Field, difference, smooth_union, union
-from sdfkit.geometry.shapes.primitives import arc, capsule, cone, rod, round_cone, sphere, taper, torus, tube
+from sdfkit.geometry.shapes.primitives import (
+    arc,
+    capsule,
+    cone,
+    rod,
+    round_cone,
+    smooth_path,
+    sphere,
+    taper,
+    torus,
+    tube,
+)
 from sdfkit.geometry.shapes.profiles import Loop, curve, lathe, polygon, shell
 
 AROUND_Z = (0.0, 0.0, 1.0)
@@ -155,8 +166,8 @@ def goblet(rng: np.random.Generator) -> Field:
         )
     for share in np.linspace(0.5, 0.8, int(rng.integers(1, 3))):
         parts.append(sphere((0, stem * share, 0), rng.uniform(0.08, 0.12)))
-    y = stem + 0.62 * tall
-    ear = arc((cup + 0.02, y, 0), AROUND_Z, (1, 0, 0), rng.uniform(0.14, 0.2), 4.2, 0.036)
+    y, size = stem + 0.5 * tall, min(rng.uniform(0.14, 0.2), 0.4 * tall)
+    ear = arc((cup + 0.02, y, 0), AROUND_Z, (1, 0, 0), size, 4.2, 0.036)
     parts.append(difference(ear, lathe(_solid(path), 0)).mirrored("x"))
     return union(*parts)
 
@@ -174,10 +185,14 @@ def teapot(rng: np.random.Generator) -> Field:
     )
     y = 0.42 * squash
     tip = rng.uniform(0.85, 0.98)
-    spout = taper(
-        np.array([(0.3, y - 0.1, 0), (0.6, y, 0), (0.7, y + 0.2, 0), (tip, y + rng.uniform(0.32, 0.42), 0)]),
-        np.array([0.16, 0.11, 0.075, 0.055]),
-    )
+    knots = [
+        (0.3, y - 0.1, 0, 0.16),
+        (0.6, y, 0, 0.11),
+        (0.72, y + 0.2, 0, 0.075),
+        (tip, y + rng.uniform(0.32, 0.42), 0, 0.055),
+    ]
+    path = smooth_path(knots, 14)
+    spout = taper(path[:, :3], path[:, 3])
     if rng.random() < 0.6:
         handle = arc((-0.5, y + 0.04, 0), AROUND_Z, (-1, 0, 0), rng.uniform(0.2, 0.27), 4.0, 0.045)
     else:
@@ -202,7 +217,7 @@ def jug(rng: np.random.Generator) -> Field:
         (-belly - 0.08, 0.5, 0),
         (-belly * 0.85, 0.34, 0),
     ]
-    handle = tube(np.array(knots), grip)
+    handle = tube(smooth_path(knots, 20), grip)
     spout = round_cone((lip * 0.6, 0.86, 0), (lip + 0.12, height + 0.03, 0), 0.1, 0.06)
     outer = union(shell(path, wall), difference(union(handle, spout), lathe(_solid(path), 0)))
     groove = round_cone((lip * 0.4, 0.97, 0), (lip + 0.2, height + 0.1, 0), 0.09, 0.05)

@@ -1,0 +1,177 @@
+"""Damage a clean mesh as meshes from the wild are damaged, without changing the shape that it shows.
+
+The true surface stays that of the solid: what is added lies inside it or on it, and holes are small.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import trimesh
+from jaxtyping import Bool, Float, Int
+from scipy.spatial import cKDTree
+
+Vertices = Float[np.ndarray, "vertex 3"]
+Faces = Int[np.ndarray, "face 3"]
+Damage = Callable[[Vertices, Faces, trimesh.Trimesh, np.random.Generator], tuple[Vertices, Faces]]
+
+HOLE_SHARE = 0.03  # of the faces, in all holes together
+PATCH_SHARE = 0.15  # of the faces, in a patch that is flipped or torn apart
+
+
+def break_mesh(mesh: trimesh.Trimesh, rng: np.random.Generator) -> tuple[trimesh.Trimesh, tuple[str, ...]]:
+    """Apply two defects or more, drawn at random.
+
+    Args:
+        mesh: A closed mesh.
+        rng: Draws which defects, and where.
+
+    Returns:
+        The damaged mesh, its vertices and faces left as they are (not merged), and the names of the defects in the
+        order in which they were applied; see `DEFECTS`.
+    """
+    names = list(DEFECTS)
+    count = int(rng.integers(2, len(names) + 1))
+    # In the order of the table: what needs connected faces comes before what tears them apart.
+    chosen = sorted(rng.choice(len(names), size=count, replace=False).tolist())
+    vertices, faces = np.array(mesh.vertices), np.array(mesh.faces)
+    for index in chosen:
+        vertices, faces = DEFECTS[names[index]](vertices, faces, mesh, rng)
+    return trimesh.Trimesh(vertices, faces, process=False), tuple(names[index] for index in chosen)
+
+
+def add_internal(
+    vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
+) -> tuple[Vertices, Faces]:
+    """Closed shells wholly inside: balls and boxes at the thickest places found."""
+    seeds = mesh.vertices[rng.choice(len(mesh.vertices), size=min(256, len(mesh.vertices)), replace=False)]
+    room, middles = _inner_balls(mesh, seeds)
+    best = np.argsort(-room, kind="stable")[: int(rng.integers(1, 4))]
+    for index in best:
+        radius = 0.6 * float(room[index])
+        if rng.random() < 0.5:
+            part = trimesh.creation.icosphere(subdivisions=2, radius=radius)
+        else:
+            part = trimesh.creation.box(extents=np.full(3, 2 * radius / np.sqrt(3)))
+        vertices, faces = _append(vertices, faces, part.vertices + middles[index], part.faces)
+    return vertices, faces
+
+
+def add_overlap(
+    vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
+) -> tuple[Vertices, Faces]:
+    """A closed shrunken copy of the object pushed through its own surface by less than a hundredth."""
+    middle = mesh.vertices[int(rng.integers(len(mesh.vertices)))]
+    copy = middle + (mesh.vertices - middle) * 0.97
+    direction = rng.normal(size=3)
+    copy = copy + 0.008 * direction / np.linalg.norm(direction)
+    return _append(vertices, faces, copy, mesh.faces)
+
+
+def cut_holes(
+    vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
+) -> tuple[Vertices, Faces]:
+    """Remove patches of faces: a few per cent in all."""
+    count = int(rng.integers(2, 9))
+    size = HOLE_SHARE * rng.uniform(0.3, 1.0) * len(mesh.faces) / count
+    gone = np.zeros(len(faces), dtype=bool)
+    for _ in range(count):
+        gone |= _patch(vertices, faces, max(1, round(size)), rng)
+    return vertices, faces[~gone]
+
+
+def flip_faces(
+    vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
+) -> tuple[Vertices, Faces]:
+    """Turn the winding of a patch, of scattered faces, or of everything."""
+    kind = rng.choice(["patch", "scattered", "all"], p=[0.5, 0.35, 0.15])
+    if kind == "patch":
+        turned = _patch(vertices, faces, max(1, int(PATCH_SHARE * len(faces))), rng)
+    elif kind == "scattered":
+        turned = rng.random(len(faces)) < 0.05
+        turned[int(rng.integers(len(faces)))] = True
+    else:
+        turned = np.ones(len(faces), dtype=bool)
+    return vertices, np.where(turned[:, None], faces[:, ::-1], faces)
+
+
+def unmerge_vertices(
+    vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
+) -> tuple[Vertices, Faces]:
+    """Give each face of a patch, or of the whole, vertices of its own: a triangle soup."""
+    if rng.random() < 0.3:
+        torn = np.ones(len(faces), dtype=bool)
+    else:
+        torn = _patch(vertices, faces, max(1, int(PATCH_SHARE * len(faces))), rng)
+    own = vertices[faces[torn]].reshape(-1, 3)
+    faces = faces.copy()
+    faces[torn] = len(vertices) + np.arange(len(own)).reshape(-1, 3)
+    return np.concatenate([vertices, own]), faces
+
+
+def duplicate_faces(
+    vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
+) -> tuple[Vertices, Faces]:
+    """Repeat some faces, half of them on the same vertices and half on copies; leave some vertices unused."""
+    picked = rng.choice(len(faces), size=max(2, len(faces) // 50), replace=False)
+    same, copied = picked[::2], picked[1::2]
+    own = vertices[faces[copied]].reshape(-1, 3)
+    again = len(vertices) + np.arange(len(own)).reshape(-1, 3)
+    unused = vertices[rng.choice(len(vertices), size=8)]
+    return np.concatenate([vertices, own, unused]), np.concatenate([faces, faces[same], again])
+
+
+def split_parts(
+    vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
+) -> tuple[Vertices, Faces]:
+    """Cut the surface along a plane into two parts that only touch."""
+    normal = rng.normal(size=3)
+    side = vertices[faces].mean(axis=1) @ normal
+    far = side > np.quantile(side, rng.uniform(0.3, 0.7))
+    used, renumbered = np.unique(faces[far], return_inverse=True)
+    faces = faces.copy()
+    faces[far] = len(vertices) + renumbered.reshape(-1, 3)
+    return np.concatenate([vertices, vertices[used]]), faces
+
+
+DEFECTS: dict[str, Damage] = {
+    "internal": add_internal,
+    "overlap": add_overlap,
+    "holes": cut_holes,
+    "flipped": flip_faces,
+    "parts": split_parts,
+    "unmerged": unmerge_vertices,
+    "duplicates": duplicate_faces,
+}
+
+
+def _append(vertices: Vertices, faces: Faces, more: Vertices, more_faces: Faces) -> tuple[Vertices, Faces]:
+    return np.concatenate([vertices, more]), np.concatenate([faces, more_faces + len(vertices)])
+
+
+def _patch(
+    vertices: Vertices, faces: Faces, size: int, rng: np.random.Generator
+) -> Bool[np.ndarray, " face"]:
+    """The `size` faces whose middles are nearest to that of a random one."""
+    middles = vertices[faces].mean(axis=1)
+    away = np.linalg.norm(middles - middles[int(rng.integers(len(faces)))], axis=1)
+    chosen = np.zeros(len(faces), dtype=bool)
+    chosen[np.argsort(away, kind="stable")[:size]] = True
+    return chosen
+
+
+def _inner_balls(
+    mesh: trimesh.Trimesh, seeds: Float[np.ndarray, "seed 3"]
+) -> tuple[Float[np.ndarray, " seed"], Float[np.ndarray, "seed 3"]]:
+    """Balls that touch the surface at seeds from inside and hold no vertex (shrinking-ball method, Ma et al. 2012)."""
+    tree = cKDTree(mesh.vertices)
+    _, index = tree.query(seeds)
+    normals = mesh.vertex_normals[index]
+    radius = np.full(len(seeds), 1.0)
+    for _ in range(30):
+        middles = seeds - radius[:, None] * normals
+        away, nearest = tree.query(middles)
+        chord = mesh.vertices[nearest] - seeds
+        across = -(chord * normals).sum(axis=1)
+        smaller = (chord * chord).sum(axis=1) / np.maximum(2 * across, 1e-9)
+        radius = np.where(away < radius - 1e-6, np.minimum(radius, smaller), radius)
+    return radius, seeds - radius[:, None] * normals
