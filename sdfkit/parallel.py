@@ -204,3 +204,20 @@ def conclude(output: str, what: str, count: int, failed: set[int]) -> None:
         rest = f"the other {good} are in {place}" if good else "nothing was written"
         raise GeometryError(f"{len(failed)} of {count} shapes failed, for the reasons above; {rest}")
     log.info("wrote %s of %d shape%s to %s", what, count, "" if count == 1 else "s", place)
+
+
+class Results:
+    """Keeps what `fill` brings, for a command that ends in a report."""
+
+    def __init__(self) -> None:
+        self.failed: set[int] = set()
+        self.rows: list[tuple[Row, dict[str, Any]]] = []
+
+    def has(self, row: Row) -> bool:
+        return False
+
+    def write(self, row: Row, **values: Any) -> None:
+        if row.error:
+            self.failed.add(row.index)
+        else:
+            self.rows.append((row, values))
