@@ -95,7 +95,7 @@ def silhouette_share(
         width: Pixels in a row.
         height: Rows.
         kept: Share of the width and of the height that a later centre crop keeps: (1, 1) without one, see
-            `crop_share`.
+            `Preprocessing.kept`.
 
     Returns:
         A share in (0, 1] of the silhouette's area.
@@ -117,12 +117,6 @@ def _segment(radius: float, chord: float) -> float:
     if chord >= radius:
         return 0.0
     return radius**2 * math.acos(chord / radius) - chord * math.sqrt(radius**2 - chord**2)
-
-
-def crop_share(width: int, height: int, shortest_edge: int, crop: int) -> tuple[float, float]:
-    """Tell which share of the width and the height survives "resize the shortest edge, crop the centre"."""
-    scale = shortest_edge / min(width, height)
-    return min(1.0, crop / (width * scale)), min(1.0, crop / (height * scale))
 
 
 def check_outside(camera_to_world: Float[np.ndarray, "view 4 4"]) -> None:

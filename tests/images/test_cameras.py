@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from sdfkit.errors import GeometryError
 from sdfkit.images.cameras import (
     check_outside,
-    crop_share,
     fibonacci_cameras,
     fibonacci_sphere,
     intrinsics,
@@ -112,12 +111,6 @@ def test_share_agrees_with_counting_rays(distance, yfov, width, height, kept):
     disc = math.pi / (distance**2 - 1)
     share = silhouette_share(distance, yfov, width, height, (kept, kept))
     assert share * disc / box == pytest.approx(hit.mean(), abs=0.01)
-
-
-def test_share_that_a_crop_keeps():
-    assert crop_share(224, 224, 256, 224) == (0.875, 0.875)
-    assert crop_share(518, 259, 256, 224) == (224 / 512, 0.875)
-    assert crop_share(224, 224, 224, 224) == (1, 1)
 
 
 def test_cameras_must_stand_outside():

