@@ -7,7 +7,7 @@ what is inside is ordinary Zarr v3. sdfkit-store(5) describes the format.
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -169,12 +169,12 @@ def open_store(path: str, *kinds: str, manifest: Path | None, partial: bool = Fa
 
 def _file_store(path: str, name: str, kinds: Sequence[str]) -> Any:
     stream = open_input(path)
-    kind = sniff(stream, name)
-    if kind == "zarr" and path == STANDARD:
-        from sdfkit.pipe import ZipReader
+    with nullcontext() if path == STANDARD else stream:
+        kind = sniff(stream, name)
+        if kind == "zarr" and path == STANDARD:
+            from sdfkit.pipe import ZipReader
 
-        return ZipReader(stream, name)
-    with stream:
+            return ZipReader(stream, name)
         if kind in ("npy", "npz"):
             return _plain_store(stream, name, kinds)
         if kind != "zarr":
@@ -211,8 +211,8 @@ def _check(
 class Vectors(NamedTuple):
     """A set of vectors, one a row.
 
-    `rows` tells which shape each belongs to, `index` being its place in the store. A plain array `has_uids` not: its
-    rows are only counted, so row_3 of one is not row_3 of another.
+    `rows` tells which shape each belongs to, `index` being its place in the store. The rows of a plain array have
+    no uid, only a number: row_3 of one is not row_3 of another.
     """
 
     rows: list[Row]
@@ -228,12 +228,11 @@ def read_vectors(path: str, *kinds: str, manifest: Path | None) -> Vectors:
     """
     if path == STANDARD or Path(path).is_file():
         stream = open_input(path)
-        if sniff(stream, name_of(path)) in ("npy", "npz"):
-            with stream:
+        # Standard input stays open: where it is a store, the next door reads it from the start.
+        with nullcontext() if path == STANDARD else stream:
+            if sniff(stream, name_of(path)) in ("npy", "npz"):
                 vectors = load_plain(stream, name_of(path))
-            return Vectors([Row(index, f"row_{index}") for index in range(len(vectors))], vectors, [], False)
-        if path != STANDARD:
-            stream.close()
+                return Vectors([Row(index, f"row_{index}") for index in range(len(vectors))], vectors, [], False)
     with open_store(path, *kinds, manifest=manifest) as store:
         name = PLAIN[store.kind]
         rows = [row for row in store.all_rows() if not row.error]

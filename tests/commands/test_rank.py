@@ -1,0 +1,302 @@
+"""sdfkit rank: its report, its JSON, what it keeps, what it says to bad input."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import zarr
+
+from sdfkit.manifest import Row
+from sdfkit.storewriter import create_store
+
+RNG = np.random.default_rng(0)
+KNOWN = RNG.normal(size=(12, 16)).astype(np.float32)
+
+
+def write(path, kind, array, vectors, uids, errors=()):
+    rows = [Row(i, uid, error="no surface" if uid in errors else "") for i, uid in enumerate(uids)]
+    history = [{"version": "0", "command": f"sdfkit made {path.name}"}]
+    with create_store(str(path), kind, rows=rows, history=history, settings={}, overwrite=False) as store:
+        store.create_array(array, shape=vectors.shape, dtype="f4", axes=("shape", "dim"))
+        for row, vector in zip(rows, vectors, strict=True):
+            store.write(row, **({} if row.error else {array: vector}))
+    return path
+
+
+@pytest.fixture
+def known(tmp_path):
+    return write(tmp_path / "known.zarr", "deepsdf", "code", KNOWN, [f"obj_{i:04d}" for i in range(12)])
+
+
+@pytest.fixture
+def predicted(tmp_path):
+    """Predictions of three training shapes, the second one wrong, and of a shape nobody has seen."""
+    vectors = np.stack([KNOWN[3], KNOWN[8] + 0.1 * KNOWN[1], KNOWN[11], -KNOWN[0]])
+    return write(
+        tmp_path / "predicted.zarr", "codes", "code", vectors, ["obj_0003", "obj_0005", "obj_0011", "new"]
+    )
+
+
+@pytest.fixture
+def plain(tmp_path):
+    path = tmp_path / "predicted.npy"
+    np.save(path, KNOWN[:4])
+    return path
+
+
+def fails(result, status, message):
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert result.stderr == f"sdfkit: {message}\n"
+
+
+def test_predictions_alone_are_compared_with_each_other(sdfkit, plain):
+    result = sdfkit("rank", plain)
+    assert result.exit_code == 0
+    title, _, header, cosine, *_ = result.stdout.splitlines()
+    assert title == f"{plain}: 4 predictions of 16 numbers"
+    assert header.split() == ["mean", "min", "max"]
+    unit = KNOWN[:4] / np.linalg.norm(KNOWN[:4], axis=1, keepdims=True)
+    pairs = (unit @ unit.T)[np.triu_indices(4, 1)]
+    assert cosine.split() == [
+        "cosine",
+        "of",
+        "pairs",
+        *(f"{x:.4f}" for x in (pairs.mean(), pairs.min(), pairs.max())),
+    ]
+
+
+def test_a_collapse_is_plain_to_see(sdfkit, tmp_path):
+    np.save(tmp_path / "same.npy", np.tile(KNOWN[0], (5, 1)))
+    facts = json.loads(sdfkit("rank", tmp_path / "same.npy", "--json").stdout)
+    assert facts["likeness"]["cosine"]["min"] == pytest.approx(1)
+    assert facts["likeness"]["variance_share"] == pytest.approx(0, abs=1e-9)
+
+
+def test_each_prediction_is_ranked_and_its_truth_found_by_uid(sdfkit, predicted, known):
+    facts = json.loads(sdfkit("rank", predicted, "--known", known, "--json").stdout)
+    rows = {row["uid"]: row for row in facts["predictions"]}
+    assert [row["neighbours"][0]["uid"] for row in facts["predictions"]][:3] == [
+        "obj_0003",
+        "obj_0008",
+        "obj_0011",
+    ]
+    assert all(len(row["neighbours"]) == 5 for row in facts["predictions"])
+    assert rows["new"]["truth"] is None
+    assert (rows["obj_0003"]["truth"]["rank"], rows["obj_0003"]["truth"]["cosine"]) == (1, 1)
+    assert rows["obj_0005"]["truth"]["rank"] > 1
+    assert rows["obj_0005"]["truth"]["margin"] < 0
+    mean = KNOWN.mean(axis=0)
+    baseline = mean @ KNOWN[3] / np.linalg.norm(mean) / np.linalg.norm(KNOWN[3])
+    assert rows["obj_0003"]["truth"]["mean_cosine"] == pytest.approx(baseline, abs=1e-6)
+
+
+def test_the_table_holds_neighbours_truths_and_the_baseline(sdfkit, predicted, known):
+    lines = sdfkit("rank", predicted, "--known", known, "--top", 2).stdout.splitlines()
+    start = lines.index(next(line for line in lines if line.startswith("prediction ")))
+    assert lines[start].split() == [
+        "prediction",
+        "place",
+        "neighbour",
+        "cosine",
+        "centred",
+        "margin",
+        "to",
+        "mean",
+    ]
+    assert [line.split()[:3] for line in lines[start + 1 : start + 3]] == [
+        ["obj_0003", "1", "obj_0003"],
+        ["obj_0003", "2", lines[start + 2].split()[2]],
+    ]
+    truths = lines.index(next(line for line in lines if line.startswith("truth of")))
+    assert "the mean's" in lines[truths]
+    assert lines[truths + 1].split()[:3] == ["obj_0003", "1", "1.0000"]
+    assert lines[-1] == "2 of 3 truths rank first; 2 predictions beat the mean"
+
+
+def test_rows_of_plain_arrays_are_no_uids(sdfkit, plain):
+    facts = json.loads(sdfkit("rank", plain, "--known", plain, "--json").stdout)
+    assert [row["truth"] for row in facts["predictions"]] == [None] * 4
+
+
+def test_one_prediction_can_be_ranked_but_not_compared(sdfkit, tmp_path, known):
+    np.save(tmp_path / "one.npy", KNOWN[:1])
+    facts = json.loads(sdfkit("rank", tmp_path / "one.npy", "--known", known, "--json").stdout)
+    assert (facts["likeness"], facts["spread"]) == (None, None)
+    assert facts["predictions"][0]["neighbours"][0]["uid"] == "obj_0000"
+    assert sdfkit("rank", tmp_path / "one.npy", "--known", known).stdout.startswith(
+        f"{tmp_path / 'one.npy'}: 1 prediction of 16 numbers\n"
+    )
+    fails(
+        sdfkit("rank", tmp_path / "one.npy"),
+        3,
+        f"{tmp_path / 'one.npy'}: one row, nothing to compare it with; add --known STORE",
+    )
+
+
+def test_failed_shapes_are_left_out_and_order_names_rows_of_the_store(sdfkit, tmp_path, predicted):
+    known = write(
+        tmp_path / "some.zarr", "weights", "weights", KNOWN, [f"obj_{i:04d}" for i in range(12)], {"obj_0000"}
+    )
+    output = tmp_path / "ranks.zarr"
+    result = sdfkit("rank", predicted, "--known", known, "--top", 3, "-o", output)
+    assert result.exit_code == 0
+    ranks = zarr.open_group(output, mode="r")
+    assert dict(ranks.attrs)["kind"] == "ranks"
+    assert dict(ranks.attrs)["complete"] is True
+    commands = [step["command"] for step in dict(ranks.attrs)["history"]]
+    assert [text for text in commands if "made" in text] == [
+        "sdfkit made predicted.zarr",
+        "sdfkit made some.zarr",
+    ]
+    assert ranks["uid"][:].tolist() == ["obj_0003", "obj_0005", "obj_0011", "new"]
+    assert ranks["valid"][:].all()
+    for name in ("order", "cosine", "centred_cosine", "uid_of_neighbour"):
+        assert ranks[name].shape == (4, 3)
+        assert ranks[name].metadata.dimension_names == ("prediction", "neighbour")
+    assert ranks["order"][:3, 0].tolist() == [3, 8, 11]
+    assert ranks["uid_of_neighbour"][:3, 0].tolist() == ["obj_0003", "obj_0008", "obj_0011"]
+    assert ranks["cosine"][0, 0] == 1
+    assert 0 not in ranks["order"][:]
+
+
+def test_more_neighbours_than_shapes_are_cut_to_all(sdfkit, predicted, known):
+    facts = json.loads(sdfkit("rank", predicted, "--known", known, "--top", 99, "--json").stdout)
+    assert all(len(row["neighbours"]) == 12 for row in facts["predictions"])
+
+
+def test_nothing_is_overwritten(sdfkit, predicted, known, tmp_path):
+    output = tmp_path / "ranks.zarr"
+    assert sdfkit("rank", predicted, "--known", known, "-o", output).exit_code == 0
+    fails(
+        sdfkit("rank", predicted, "--known", known, "-o", output),
+        3,
+        f"{output}: exists; choose another name or add --overwrite",
+    )
+    assert sdfkit("rank", predicted, "--known", known, "-o", output, "--overwrite").exit_code == 0
+
+
+def save_pickle(path):
+    path.write_bytes(pickle.dumps({"code": [1, 2]}))
+
+
+BAD = {
+    "nan": (
+        lambda path: np.save(path, np.array([[1, 2], [np.nan, 1]])),
+        "row 1 holds numbers that are not finite",
+    ),
+    "too large": (
+        lambda path: np.save(path, np.array([[1, 2], [1e300, 1]])),
+        "row 1 holds numbers that are not finite",
+    ),
+    "zero": (
+        lambda path: np.save(path, np.array([[1, 2], [0, 0]])),
+        "row_1: all zeros, so it has no direction",
+    ),
+    "no rows": (lambda path: np.save(path, np.zeros((0, 4))), "no rows that did not fail"),
+    "a vector": (
+        lambda path: np.save(path, np.zeros(4)),
+        "float64 of shape (4,); a matrix of finite numbers",
+    ),
+    "text": (
+        lambda path: np.save(path, np.array([["a", "b"]])),
+        "<U1 of shape (1, 2); a matrix of finite numbers",
+    ),
+    "objects": (
+        lambda path: np.save(path, np.array([[{}, {}]])),
+        "not a plain array (Object arrays cannot be loaded",
+    ),
+    "pickle": (save_pickle, "holds nothing sdfkit knows"),
+    "mesh": (
+        lambda path: path.write_bytes(b"ply\n"),
+        "holds meshes, but codes or deepsdf or weights are needed",
+    ),
+    "empty": (lambda path: path.write_bytes(b""), "empty; did the command that writes it fail?"),
+    "cut": (lambda path: path.write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr'"), "not a plain array"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("side", ["predicted", "known"])
+def test_bad_vectors_are_refused_in_one_line(sdfkit, tmp_path, plain, bad, side):
+    make, message = BAD[bad]
+    path = tmp_path / "bad.npy"
+    make(path)
+    words = [path] if side == "predicted" else [plain, "--known", path]
+    result = sdfkit("rank", *words)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (3, "", 1)
+    assert result.stderr.startswith(f"sdfkit: {path}: {message}")
+
+
+def test_a_store_with_numbers_that_are_not_finite_is_refused(sdfkit, tmp_path):
+    vectors = KNOWN.copy()
+    vectors[4, 2] = np.nan
+    path = write(tmp_path / "known.zarr", "codes", "code", vectors, [f"obj_{i}" for i in range(12)])
+    fails(sdfkit("rank", path), 3, f"{path}: obj_4: numbers that are not finite; drop it or make it again")
+
+
+def test_another_kind_is_refused(sdfkit, tmp_path):
+    path = write(tmp_path / "features.zarr", "features", "feature", KNOWN, [f"obj_{i}" for i in range(12)])
+    fails(sdfkit("rank", path), 3, f"{path}: holds features, but codes or deepsdf or weights are needed")
+
+
+def test_other_lengths_are_refused(sdfkit, plain, tmp_path):
+    np.save(tmp_path / "short.npy", KNOWN[:, :9])
+    message = f"{plain}: rows of 16 numbers, but {tmp_path / 'short.npy'} has 9; rank like with like"
+    fails(sdfkit("rank", plain, "--known", tmp_path / "short.npy"), 3, message)
+
+
+def test_one_known_shape_is_refused(sdfkit, plain, tmp_path):
+    np.save(tmp_path / "one.npy", KNOWN[:1])
+    message = f"{tmp_path / 'one.npy'}: one row, so nothing to rank; name the vectors of all training shapes"
+    fails(sdfkit("rank", plain, "--known", tmp_path / "one.npy"), 3, message)
+
+
+def test_what_does_not_go_together_is_wrong_usage(sdfkit, plain, tmp_path):
+    fails(
+        sdfkit("rank", plain, "-o", tmp_path / "x.zarr"),
+        2,
+        "-o keeps a ranking; add --known STORE, against which to rank",
+    )
+    fails(sdfkit("rank", "--known", "-"), 2, "standard input can be read once; name a file for --known")
+
+
+def test_a_file_that_is_not_there(sdfkit, tmp_path):
+    fails(sdfkit("rank", tmp_path / "none.npy"), 1, f"{tmp_path / 'none.npy'}: No such file or directory")
+
+
+def run(*words, stdin, env=None):
+    command = [
+        sys.executable,
+        "-X",
+        "importtime",
+        "-c",
+        "from sdfkit.cli import main; main()",
+        *map(str, words),
+    ]
+    return subprocess.run(
+        command, stdin=stdin, capture_output=True, env={**os.environ, **(env or {})}, check=False
+    )
+
+
+def test_a_plain_array_on_standard_input_needs_neither_torch_nor_zarr(plain):
+    with plain.open("rb") as stdin:
+        result = run("rank", stdin=stdin)
+    assert result.returncode == 0
+    assert result.stdout.startswith(b"standard input: 4 predictions of 16 numbers\n")
+    imported = {line.split("|")[-1].strip().split(".")[0] for line in result.stderr.decode().splitlines()}
+    assert "numpy" in imported
+    assert not imported & {"torch", "zarr", "scipy", "trimesh", "numba"}
+
+
+def test_a_ranking_that_is_piped_on_leaves_the_report_on_standard_error(plain, tmp_path):
+    with plain.open("rb") as stdin:
+        result = run("rank", "--known", plain, "-o", "-", stdin=stdin, env={"PYTHONUNBUFFERED": ""})
+    assert result.returncode == 0
+    assert b"standard input: 4 predictions of 16 numbers\n" in result.stderr
+    (tmp_path / "ranks.zarr.zip").write_bytes(result.stdout)
+    ranks = zarr.open_group(zarr.storage.ZipStore(tmp_path / "ranks.zarr.zip"), mode="r")
+    assert ranks["order"][:, 0].tolist() == [0, 1, 2, 3]
