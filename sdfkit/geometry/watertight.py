@@ -22,7 +22,7 @@ from sdfkit.geometry import watertight_kernels as kernels
 
 # In cells. Half a cell is enough to stop the flood at a wall; a wire without thickness passes between the
 # nodes of the grid unless they are caught from sqrt(3)/2 cells away.
-OFFSET = 0.9
+OFFSET = 0.72
 # Marching cubes reads distances one cell beyond the offset.
 BAND = OFFSET + 1.05
 # Vertices farther than this from every triangle belong to a seam across a hole and stay where they are.
@@ -31,14 +31,16 @@ SEAM = OFFSET + 0.3
 NEAREST_TO_ZERO = 0.02
 # A cavity is sealed only where it is wider than its opening by this factor.
 WIDER = 1.25
-# A neighbour's tangent plane that lies this many cells deeper tells of a concave crease between the two.
-CREASE = 0.25
+# Faces whose middle is farther than this from the input, in cells, cut off a crease; each round draws their corners
+# about a third nearer to it.
+BEVEL = 0.05
+SHARPENINGS = 6
 # Faces whose normal, summed over the corners' outward directions, has less than this area in square cells
 # count as folded: too small for float32 coordinates to keep its side.
 FLATTEST = 1e-5
 # Shares of the offset kept by vertices whose full return would fold the surface, tried in turn. The last one
 # is the offset surface itself, which has no folds.
-RETREATS = (0.0, 0.05, 0.15, 0.3, 0.5, 0.75, 1.0, 1.0, 1.0)
+RETREATS = (0.05, 0.15, 0.3, 0.5, 0.75, 1.0, 1.0, 1.0)
 
 
 class _Grid(NamedTuple):
@@ -168,7 +170,7 @@ def _return_to_surface(
     thickness: float,
 ) -> Float[np.ndarray, "vertex xyz"]:
     """Move the vertices of the offset surface onto the nearest triangles, where that does not fold it."""
-    feet = kernels.project(vertices, grid.triangles, grid.shape, SEAM)
+    feet, source = kernels.project(vertices, grid.triangles, grid.shape, SEAM)
     outward = vertices - feet
     height = np.linalg.norm(outward, axis=1)
     outward /= np.where(height > 0, height, 1.0)[:, None]
@@ -177,10 +179,31 @@ def _return_to_surface(
     through = kernels.depth(feet, -outward, field.ravel(), grid.shape, OFFSET + thickness)
     kept = np.clip(0.5 * (thickness + OFFSET - through), 0.0, height)
     positions = feet + outward * kept[:, None]
-    creased, corners = _crease_corners(faces, positions, outward)
-    positions[creased] = corners
     kernels.unfold(positions, faces, feet, outward, height, kept, np.array(RETREATS), FLATTEST)
+    kernels.sharpen(positions, faces, grid.triangles, source, outward, kept, SHARPENINGS, BEVEL, FLATTEST)
+    for retreat in RETREATS:
+        same = _coincident(positions)
+        kept[same] = np.maximum(kept[same], retreat * height[same])
+        positions[same] = feet[same] + outward[same] * kept[same, None]
+        if not len(same):
+            break
     return positions
+
+
+def _coincident(positions: Float[np.ndarray, "vertex xyz"]) -> Int[np.ndarray, " same"]:
+    """Vertices that lie where an earlier one lies, to a millionth of the whole: a file reader would weld them."""
+    x, y, z = np.rint(positions.T * (2**20 / positions.max())).astype(np.int64)
+    keys = (x << 42) | (y << 21) | z
+    _, first = np.unique(keys, return_index=True)
+    return np.setdiff1d(np.arange(len(keys)), first)
+
+
+def _coincident(positions: Float[np.ndarray, "vertex xyz"]) -> Int[np.ndarray, " same"]:
+    """Vertices that lie where an earlier one lies, to a millionth of the whole: a file reader would weld them."""
+    x, y, z = np.rint(positions.T * (2**20 / positions.max())).astype(np.int64)
+    keys = (x << 42) | (y << 21) | z
+    _, first = np.unique(keys, return_index=True)
+    return np.setdiff1d(np.arange(len(keys)), first)
 
 
 def _crease_corners(

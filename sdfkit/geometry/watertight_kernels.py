@@ -170,7 +170,8 @@ def project(points, triangles, shape, band):  # type: ignore[no-untyped-def]
     """Closest point of all triangles to each point, for points on edges of the grid.
 
     Returns:
-        (point, xyz) float64. A point with no triangle within `band` is returned as it is.
+        The closest points, (point, xyz) float64, and their triangles, int32. A point with no triangle within `band` is
+        returned as it is, with triangle -1.
     """
     # A point on an edge of the grid is at most half a cell away from the node that it is filed under.
     head = np.full(shape[0] * shape[1] * shape[2], -1, dtype=np.int32)
@@ -180,6 +181,7 @@ def project(points, triangles, shape, band):  # type: ignore[no-untyped-def]
         following[row] = head[node]
         head[node] = row
     closest = points.copy()
+    source = np.full(len(points), -1, dtype=np.int32)
     squared = np.full(len(points), band * band)
     columns = np.empty((shape.max() ** 2, 5), dtype=np.int64)
     strides = (shape[1] * shape[2], shape[2], 1)
@@ -196,10 +198,11 @@ def project(points, triangles, shape, band):  # type: ignore[no-untyped-def]
                         found, qx, qy, qz = _closest(triangles[face], x, y, z)
                         if found < squared[row]:
                             squared[row] = found
+                            source[row] = face
                             closest[row, 0], closest[row, 1], closest[row, 2] = qx, qy, qz
                     row = following[row]
                 node += strides[axis]
-    return closest
+    return closest, source
 
 
 @njit(cache=True, error_model="numpy")
@@ -277,36 +280,93 @@ def spread(shape, seeds, allowed, reach):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
+def _mark_folded(positions, faces, outward, flattest, folded):  # type: ignore[no-untyped-def]
+    """Mark the corners of faces whose area, seen along their corners' outward directions, is under `flattest`."""
+    folded[:] = False
+    found = False
+    for face in range(len(faces)):
+        a, b, c = faces[face]
+        ax, ay, az = positions[a]
+        ux, uy, uz = positions[b, 0] - ax, positions[b, 1] - ay, positions[b, 2] - az
+        vx, vy, vz = positions[c, 0] - ax, positions[c, 1] - ay, positions[c, 2] - az
+        seen = (
+            (uy * vz - uz * vy) * (outward[a, 0] + outward[b, 0] + outward[c, 0])
+            + (uz * vx - ux * vz) * (outward[a, 1] + outward[b, 1] + outward[c, 1])
+            + (ux * vy - uy * vx) * (outward[a, 2] + outward[b, 2] + outward[c, 2])
+        )
+        if seen < flattest:
+            folded[a] = folded[b] = folded[c] = True
+            found = True
+    return found
+
+
+@njit(cache=True, error_model="numpy")
 def unfold(positions, faces, feet, outward, height, kept, retreats, flattest):  # type: ignore[no-untyped-def]
     """Lift the vertices of folded faces, step by step, in place.
 
-    A face is folded where its area, seen along its corners' outward directions, is under `flattest`. In round k its
-    corners are lifted to `retreats[k]` of their height over their feet, or left where they are if they are higher.
+    In round k they are lifted to `retreats[k]` of their height over their feet, or left where they are if they
+    are higher.
     """
     folded = np.empty(len(positions), dtype=np.bool_)
     for retreat in retreats:
-        folded[:] = False
-        clean = True
-        for face in range(len(faces)):
-            a, b, c = faces[face]
-            ax, ay, az = positions[a]
-            ux, uy, uz = positions[b, 0] - ax, positions[b, 1] - ay, positions[b, 2] - az
-            vx, vy, vz = positions[c, 0] - ax, positions[c, 1] - ay, positions[c, 2] - az
-            seen = (
-                (uy * vz - uz * vy) * (outward[a, 0] + outward[b, 0] + outward[c, 0])
-                + (uz * vx - ux * vz) * (outward[a, 1] + outward[b, 1] + outward[c, 1])
-                + (ux * vy - uy * vx) * (outward[a, 2] + outward[b, 2] + outward[c, 2])
-            )
-            if seen < flattest:
-                folded[a] = folded[b] = folded[c] = True
-                clean = False
-        if clean:
+        if not _mark_folded(positions, faces, outward, flattest, folded):
             return
         for row in range(len(positions)):
             if folded[row]:
                 kept[row] = max(kept[row], retreat * height[row])
                 for axis in range(3):
                     positions[row, axis] = feet[row, axis] + kept[row] * outward[row, axis]
+
+
+@njit(cache=True, error_model="numpy")
+def sharpen(positions, faces, triangles, source, outward, kept, rounds, bevel, flattest):  # type: ignore[no-untyped-def]
+    """Draw vertices along their own triangles into the creases that they cut off, in place.
+
+    A face whose middle is more than `bevel` away from its corners' triangles spans a crease. Each of its corners is
+    moved to where its own triangle is closest to that middle, unless this folds the surface.
+    """
+    sums = np.empty_like(positions)
+    counts = np.empty(len(positions))
+    before = np.empty_like(positions)
+    folded = np.empty(len(positions), dtype=np.bool_)
+    for _ in range(rounds):
+        sums[:] = 0.0
+        counts[:] = 0.0
+        for face in range(len(faces)):
+            a, b, c = faces[face]
+            if source[a] < 0 or source[b] < 0 or source[c] < 0:
+                continue
+            if source[a] == source[b] and source[a] == source[c]:
+                continue
+            x = (positions[a, 0] + positions[b, 0] + positions[c, 0]) / 3
+            y = (positions[a, 1] + positions[b, 1] + positions[c, 1]) / 3
+            z = (positions[a, 2] + positions[b, 2] + positions[c, 2]) / 3
+            nearest = np.inf
+            for corner in range(3):
+                nearest = min(nearest, _closest(triangles[source[faces[face, corner]]], x, y, z)[0])
+            if math.sqrt(nearest) < bevel + (kept[a] + kept[b] + kept[c]) / 3:
+                continue
+            for corner in range(3):
+                row = faces[face, corner]
+                _, qx, qy, qz = _closest(triangles[source[row]], x, y, z)
+                sums[row, 0] += qx
+                sums[row, 1] += qy
+                sums[row, 2] += qz
+                counts[row] += 1.0
+        before[:] = positions
+        for row in range(len(positions)):
+            if counts[row] > 0:
+                for axis in range(3):
+                    positions[row, axis] = sums[row, axis] / counts[row] + kept[row] * outward[row, axis]
+        while _mark_folded(positions, faces, outward, flattest, folded):
+            clean = True
+            for row in range(len(positions)):
+                if folded[row] and counts[row] > 0:
+                    positions[row] = before[row]
+                    counts[row] = 0.0
+                    clean = False
+            if clean:
+                break
 
 
 @njit(cache=True, error_model="numpy")

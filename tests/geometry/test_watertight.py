@@ -85,3 +85,103 @@ def test_a_sheet_becomes_a_plate_of_the_thickness_asked_for():
     closed = close(sheet, thickness=0.06)
     assert closed.euler_number == 2
     assert closed.volume / sheet.area == pytest.approx(0.06, rel=0.1)
+
+
+def leaky_sphere():
+    sphere = icosphere(3)
+    sphere.update_faces(np.random.default_rng(0).random(len(sphere.faces)) > 0.03)
+    return sphere
+
+
+def test_a_sphere_with_missing_faces_becomes_one_solid():
+    leaky = leaky_sphere()
+    closed = close(leaky, gap=0.3)
+    assert closed.euler_number == 2
+    assert closed.volume == pytest.approx(icosphere(3).volume, rel=0.01)
+
+
+def test_holes_wider_than_the_gap_stay_open():
+    closed = close(leaky_sphere(), resolution=64, gap=0.0)
+    assert closed.volume < 0.2 * icosphere(3).volume
+
+
+def test_closing_gaps_leaves_concave_corners_of_a_sound_mesh_alone():
+    stairs = [box((0.8, 0.2, 0.3)).apply_translation((0, -0.2 * k, 0.15 * k)) for k in range(4)]
+    stairs = trimesh.util.concatenate(stairs)
+    stairs.apply_translation(-stairs.bounds.mean(axis=0))
+    plain, sealed = close(stairs), close(stairs, gap=0.3)
+    assert np.array_equal(plain.faces, sealed.faces)
+    # The grids are padded differently, so rounding may settle ties otherwise.
+    assert np.abs(plain.vertices - sealed.vertices).max() < 0.1 * CELL
+
+
+def soup(mesh, rng):
+    """The same surface with its faces flipped at random, doubled, unwelded and hiding others."""
+    corners = mesh.triangles.copy()
+    flipped = rng.random(len(corners)) < 0.5
+    corners[flipped] = corners[flipped][:, ::-1]
+    corners = np.concatenate([corners, corners[::3], 0.5 * corners, corners[:5, [0, 0, 1]]])
+    corners = corners[rng.permutation(len(corners))]
+    return trimesh.Trimesh(corners.reshape(-1, 3), np.arange(3 * len(corners)).reshape(-1, 3), process=False)
+
+
+@pytest.mark.parametrize(
+    "mesh", [icosphere(3), box((1, 0.5, 0.3)), torus(0.7, 0.25)], ids=["sphere", "box", "torus"]
+)
+def test_orientation_order_duplicates_and_hidden_faces_do_not_matter(mesh):
+    mess = soup(mesh, np.random.default_rng(1))
+    hidden = trimesh.util.concatenate([mesh, trimesh.Trimesh(0.5 * mesh.vertices, mesh.faces)])
+    closed, reference = close(mess), close(hidden)
+    assert closed.euler_number == reference.euler_number
+    assert closed.volume == pytest.approx(reference.volume, rel=1e-3)
+
+
+def test_a_concave_crease_is_not_bevelled():
+    cross = trimesh.util.concatenate(
+        [box((1.2, 0.2, 1.2)), box((0.3, 0.9, 0.3)).apply_translation((0, 0.3, 0))]
+    )
+    cross.apply_translation(-cross.bounds.mean(axis=0))
+    closed = close(cross, resolution=64)
+    middles = closed.triangles_center
+    inside = [np.abs(middles - part.bounds.mean(axis=0)) - part.extents / 2 for part in cross.split()]
+    exact = [np.linalg.norm(np.maximum(q, 0), axis=1) + np.minimum(q.max(axis=1), 0) for q in inside]
+    assert np.abs(np.minimum(*exact)).max() < 0.5 * 2 / 64
+
+
+def test_debris_is_dropped_only_when_asked():
+    crumb = box((CELL / 2, CELL / 2, CELL / 2)).apply_translation((0.8, 0, 0))
+    mesh = trimesh.util.concatenate([box((0.5, 0.5, 0.5)), crumb])
+    assert pieces(close(mesh)) == 2
+    assert pieces(close(mesh, keep_parts=False)) == 1
+
+
+def test_a_shape_that_is_all_debris_keeps_its_largest_piece():
+    assert pieces(close(box((CELL / 2, CELL / 2, CELL / 2)), keep_parts=False)) == 1
+
+
+def test_a_slanted_wire_does_not_break():
+    ends = 0.97 * np.array([[-0.6, -0.5, -0.6], [0.6, 0.5, 0.62]])
+    wire = cylinder(0.1 * CELL, segment=ends, sections=5)
+    assert close(wire).euler_number == 2
+
+
+def test_equal_input_gives_equal_bytes():
+    once, again = (close(leaky_sphere(), gap=0.3) for _ in range(2))
+    assert once.vertices.tobytes() == again.vertices.tobytes()
+    assert once.faces.tobytes() == again.faces.tobytes()
+
+
+def test_no_faces():
+    with pytest.raises(GeometryError, match="no faces: there is no surface to close"):
+        close(trimesh.Trimesh())
+
+
+def test_no_area():
+    line = trimesh.Trimesh([[0, 0, 0], [0.5, 0, 0], [1, 0, 0]], [[0, 1, 2], [0, 0, 1]], process=False)
+    with pytest.raises(GeometryError, match="no surface: none of the faces has an area"):
+        close(line)
+
+
+def test_a_mesh_outside_the_frame_is_refused():
+    with pytest.raises(ValueError, match="normalise it first"):
+        close(icosphere(1, radius=3.0))
