@@ -80,6 +80,7 @@ def load_encoder(
     Args:
         model: A name on the hub, a local folder, or `efficientnet-lite0`, whose weights come with a package.
         revision: Commit, tag or branch on the hub; None for its main branch.
+            What was once downloaded is used without asking the hub again.
         device: Where to run, as torch names it.
         precision: "auto" takes bf16 where the hardware multiplies it faster than fp32.
 
@@ -87,32 +88,17 @@ def load_encoder(
         MissingError: The model, or the package that carries it, is not on this machine and cannot be fetched.
         InputError: The model is no image encoder, or lacks weights.
     """
-    from transformers import AutoImageProcessor, AutoModel
-    from transformers.utils import logging
-
     bundled = model == lite0.NAME
     source = str(lite0.lite0_folder()) if bundled else model
-    local = Path(source).is_dir()
-    bars = logging.is_progress_bar_enabled()
-    if local:  # Bars are for downloads; reading a folder takes a second.
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        # Pillow's resizing, whether torchvision is installed or not: features must not depend on that.
-        options = {"revision": revision, "backend": "pil"}
-        processor = AutoImageProcessor.from_pretrained(source, **options)  # type: ignore[no-untyped-call]
-        network, report = AutoModel.from_pretrained(
-            source, revision=revision, dtype="float32", output_loading_info=True
-        )
+        network, report, processor = _read(source, revision)
     except (OSError, ValueError) as error:
-        if local:
+        if Path(source).is_dir():
             raise InputError(f"{model}: no image encoder for transformers: {_line(error)}") from error
         raise MissingError(
             f"{model}: not on this machine, and the hub does not give it: {_line(error)} "
             f"(a downloaded folder works offline: --model PATH; so does --model {lite0.NAME})"
         ) from error
-    finally:
-        if local and bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
     # Models of images and texts: only the side that sees is kept.
     body = getattr(network, "vision_model", network)
@@ -130,6 +116,36 @@ def load_encoder(
         device=device,
         bf16=precision == "bf16" or (precision == "auto" and _multiplies_bf16(device)),
     )
+
+
+def _read(source: str, revision: str | None) -> tuple[Any, Any, Any]:
+    """Give the network, what its checkpoint lacks, and its image processor."""
+    from huggingface_hub import hf_hub_download
+    from transformers import AutoImageProcessor, AutoModel
+    from transformers.utils import logging
+
+    def read(local_files_only: bool) -> tuple[Any, Any, Any]:
+        options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
+        # Pillow's processor, whether torchvision is installed or not: features must not depend on that.
+        processor = AutoImageProcessor.from_pretrained(source, backend="pil", **options)  # type: ignore[no-untyped-call]
+        network, report = AutoModel.from_pretrained(
+            source, dtype="float32", output_loading_info=True, **options
+        )
+        return network, report, processor
+
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # reading a folder takes a second
+    try:
+        return read(local_files_only=True)
+    except OSError:
+        if Path(source).is_dir():
+            raise
+    finally:
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+    # Without a network this fails once, clearly; from_pretrained would try again for every file.
+    hf_hub_download(source, "config.json", revision=revision)
+    return read(local_files_only=False)
 
 
 def _choose_output(body: Any) -> tuple[Literal["cls", "normed cls", "pooled", "mean"], int]:

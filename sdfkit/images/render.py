@@ -76,8 +76,7 @@ def render_views(
     Raises:
         GeometryError: The mesh has no faces.
     """
-    if len(mesh.faces) == 0:
-        raise GeometryError("a mesh without faces cannot be drawn: leave it out")
+    check_faces(mesh)
     points = np.ascontiguousarray(mesh.vertices, dtype=np.float32)
     faces = np.ascontiguousarray(mesh.faces, dtype=np.int32)
     normals = angle_weighted_normals(points, faces) if smooth else np.zeros((0, 3), dtype=np.float32)
@@ -112,6 +111,16 @@ def render_views(
         if directions is not None:
             orient(*surface, owner, directions[view])
     return Views(rgb, mask, distances, directions)
+
+
+def check_faces(mesh: trimesh.Trimesh) -> None:
+    """Refuse a mesh that would give empty pictures.
+
+    Raises:
+        GeometryError: The mesh has no faces.
+    """
+    if len(mesh.faces) == 0:
+        raise GeometryError("a mesh without faces cannot be drawn: leave it out")
 
 
 def _look() -> tuple[object, ...]:
