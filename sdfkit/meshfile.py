@@ -5,6 +5,7 @@ A file of ours carries its labels and history: in a PLY comment, in `asset.extra
 
 import io
 import json
+import os
 import struct
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdfkit.errors import GeometryError, InputError
-from sdfkit.manifest import LABELS, Entry, Row, label, read_manifest, unique
+from sdfkit.manifest import LABELS, Entry, Row, label, place, read_manifest, unique
 from sdfkit.ply import MARK, read_ply
 from sdfkit.stream import STANDARD, name_of, open_input, sniff
 
@@ -125,7 +126,9 @@ class Meshes:
 
 
 def find_meshes(inputs: Sequence[str]) -> list[Path]:
-    """The mesh files that are named; a folder stands for those in it, by name.
+    """The mesh files that are named; a folder stands for those in it and below it, by name.
+
+    Folders that are hidden, or stores, are left aside, and links to folders are not followed.
 
     Raises:
         InputError: A folder without meshes, or a store.
@@ -140,11 +143,17 @@ def find_meshes(inputs: Sequence[str]) -> list[Path]:
             continue
         if (path / "zarr.json").exists():
             raise InputError(f"{path}: holds a Zarr store, but meshes are needed")
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        found = sorted(_walk(path))
         if not found:
             raise InputError(f"{path}: a folder without meshes ({', '.join(SUFFIXES)}); name the files")
         paths += found
     return paths
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and not name.endswith(".zarr")]
+        yield from (Path(parent, name) for name in files if Path(name).suffix.lower() in SUFFIXES)
 
 
 @contextmanager
@@ -160,10 +169,11 @@ def open_meshes(inputs: Sequence[str], *, manifest: Path | None) -> Iterator[Mes
         yield from _open_stream(labels)
         return
     paths = find_meshes(inputs)
-    by_path = {str(Path(entry.path).resolve()): entry.uid for entry in labels.values()}
+    folder = manifest.parent if manifest else Path()
+    by_place = {place(folder / entry.path): entry.uid for entry in labels.values()}
     infos = [read_info(path) for path in paths]
     names = [
-        str(info.get("uid") or by_path.get(str(path.resolve())) or path.stem)
+        str(by_place.get(place(path)) or info.get("uid") or path.stem)
         for path, info in zip(paths, infos, strict=True)
     ]
     rows = [

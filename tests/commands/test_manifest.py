@@ -1,0 +1,199 @@
+"""sdfkit manifest: where labels come from, and what it says to bad input."""
+
+import json
+import sys
+from types import SimpleNamespace
+from urllib.error import URLError
+
+import pytest
+import trimesh
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """A folder of two classes, with a file of the same name in each."""
+    for name in ("chair/a", "chair/b", "lamp/a"):
+        path = tmp_path / f"raw/{name}.obj"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        trimesh.creation.box().export(path)
+    (tmp_path / "raw/chair/a.mtl").write_text("newmtl wood\n")
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def labels(sdfkit, tmp_path):
+    """Run the command; give each uid's category, licence and source."""
+
+    def run(*words):
+        path = tmp_path / "manifest.json"
+        result = sdfkit("manifest", *words, "-o", path, "--overwrite")
+        assert result.exit_code == 0, result.stderr
+        shapes = json.loads(path.read_text())["shapes"]
+        return {shape["uid"]: (shape["category"], shape["licence"], shape["source"]) for shape in shapes}
+
+    return run
+
+
+def table(tmp_path, *lines):
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def objaverse(monkeypatch):
+    """What stands for the package: two LVIS shapes, one of them without an author."""
+    facts = {
+        "a": {
+            "license": "by-nc",
+            "user": {"username": "ann"},
+            "viewerUrl": "https://sketchfab.com/3d-models/a",
+        },
+        "b": {"license": "cc0", "user": None},
+    }
+
+    def load_lvis_annotations():
+        sys.stdout.write("a library that prints\n")
+        return {"armchair": ["a", "x"], "stool": ["b"]}
+
+    module = SimpleNamespace(
+        load_lvis_annotations=load_lvis_annotations,
+        load_annotations=lambda uids: {uid: facts[uid] for uid in uids},
+    )
+    monkeypatch.setitem(sys.modules, "objaverse", module)
+    return module
+
+
+def test_folders_are_categories_and_names_unique(labels, raw):
+    assert labels(raw) == {"a": ("chair", "", ""), "b": ("chair", "", ""), "a_2": ("lamp", "", "")}
+
+
+def test_a_file_that_is_named_has_no_folder(labels, raw):
+    assert labels(raw / "lamp/a.obj", "--licence", "CC0-1.0") == {"a": ("", "CC0-1.0", "")}
+
+
+def test_csv_by_uid_and_what_it_lacks_comes_from_elsewhere(labels, raw, tmp_path):
+    csv = table(tmp_path, "uid,license,category", "a_2,CC-BY-4.0,light", "b,,stool")
+    assert labels(raw, "--csv", csv, "--licence", "CC0-1.0", "--source", "me") == {
+        "a": ("chair", "CC0-1.0", "me"),
+        "b": ("stool", "CC0-1.0", "me"),
+        "a_2": ("light", "CC-BY-4.0", "me"),
+    }
+
+
+def test_csv_by_file(labels, raw, tmp_path):
+    csv = table(tmp_path, "source,file", "ann,lamp/a.obj", "bob,chair/a.obj")
+    assert labels(raw, "--csv", csv) == {
+        "a": ("chair", "", "bob"),
+        "b": ("chair", "", ""),
+        "a_2": ("lamp", "", "ann"),
+    }
+
+
+def test_rows_without_a_mesh_are_counted(sdfkit, raw, tmp_path):
+    csv = table(tmp_path, "uid,category", "a,seat", "x,seat", "y,seat")
+    result = sdfkit("manifest", raw, "--csv", csv, "-o", tmp_path / "m.json")
+    assert result.exit_code == 0
+    assert f"{csv}: 2 of 3 rows are about no mesh; a uid here is a" in result.stderr
+    assert "wrote a manifest of 3 shapes" in result.stderr
+    assert "0 without category, 3 without licence, 3 without source" in result.stderr
+
+
+def test_lvis_tells_category_licence_and_source(labels, raw, objaverse, tmp_path):
+    by_ann = "ann, https://sketchfab.com/3d-models/a"
+    assert labels(raw, "--lvis", "--licence", "unknown") == {
+        "a": ("armchair", "CC-BY-NC-4.0", by_ann),
+        "b": ("stool", "CC0-1.0", ""),
+        "a_2": ("", "unknown", ""),
+    }
+    csv = table(tmp_path, "uid,category", "a,seat")
+    assert labels(raw, "--lvis", "--csv", csv)["a"] == ("seat", "CC-BY-NC-4.0", by_ann)
+
+
+def test_standard_output_is_json_with_paths_from_here(sdfkit, raw, objaverse, monkeypatch):
+    monkeypatch.chdir(raw.parent)
+    result = sdfkit("manifest", "raw", "--lvis")
+    assert result.exit_code == 0
+    assert [shape["path"] for shape in json.loads(result.stdout)["shapes"]] == [
+        "raw/chair/a.obj",
+        "raw/chair/b.obj",
+        "raw/lamp/a.obj",
+    ]
+
+
+def test_existing_manifest_is_kept(sdfkit, raw, tmp_path):
+    path = tmp_path / "manifest.json"
+    path.write_text("mine")
+    result = sdfkit("manifest", raw, "-o", path)
+    assert result.exit_code == 3
+    assert result.stderr == f"sdfkit: {path}: exists; choose another name or add --overwrite\n"
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["uid,category", "z,chair"], "none of its 1 rows is about these meshes; a uid here is a"),
+        (
+            ["file,category", "a.obj,chair"],
+            "none of its 1 rows is about these meshes; a file here is chair/a.obj",
+        ),
+        (["uid,category"], "none of its 0 rows is about these meshes; a uid here is a"),
+        (["uid;category", "a;chair"], "no column uid or file in ['uid;category']; name it so"),
+        (["uid,kind", "a,chair"], "no column category, licence or source in ['uid', 'kind']; name it so"),
+        (["uid,category", "a,chair", "a,lamp"], "a: two rows; keep one"),
+        (["uid,category", 'a,"' + 200_000 * "x"], "cannot be read as CSV"),
+        ([""], "no column uid or file in []; name it so"),
+    ],
+)
+def test_bad_tables_are_refused(sdfkit, raw, tmp_path, lines, message):
+    csv = table(tmp_path, *lines)
+    result = sdfkit("manifest", raw, "--csv", csv, "-o", tmp_path / "m.json")
+    assert result.exit_code == 3
+    assert result.stderr.startswith(f"sdfkit: {csv}: {message}")
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "m.json").exists()
+
+
+def test_table_in_another_encoding_is_refused(sdfkit, raw, tmp_path):
+    csv = tmp_path / "labels.csv"
+    csv.write_bytes("uid,source\na,Zoë\n".encode("latin-1"))
+    result = sdfkit("manifest", raw, "--csv", csv)
+    assert result.exit_code == 3
+    assert "cannot be read as CSV" in result.stderr
+    assert "save it as UTF-8" in result.stderr
+
+
+def test_other_files_and_streams_are_refused(sdfkit, raw):
+    result = sdfkit("manifest", raw / "chair/a.obj", raw / "chair/a.mtl")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith("sdfkit: a.mtl: not a mesh by its ending (.3mf")
+    result = sdfkit("manifest", "-")
+    assert result.exit_code == 3
+    assert result.stderr == "sdfkit: standard input: a manifest names files; name them, or their folder\n"
+
+
+def test_missing_package_is_told(sdfkit, raw, monkeypatch):
+    monkeypatch.setitem(sys.modules, "objaverse", None)
+    result = sdfkit("manifest", raw, "--lvis")
+    assert result.exit_code == 5
+    assert result.stderr == "sdfkit: --lvis: objaverse is not installed; pip install 'sdfkit[lvis]'\n"
+
+
+def test_missing_network_is_told(sdfkit, raw, objaverse):
+    def load():
+        raise URLError("no route to host")
+
+    objaverse.load_lvis_annotations = load
+    result = sdfkit("manifest", raw, "--lvis")
+    assert result.exit_code == 5
+    assert (
+        "annotations did not come (<urlopen error no route to host>); connect, or use --csv" in result.stderr
+    )
+
+
+def test_meshes_that_are_none_of_lvis_are_refused(sdfkit, raw, objaverse):
+    objaverse.load_lvis_annotations = lambda: {"armchair": ["x"]}
+    result = sdfkit("manifest", raw, "--lvis")
+    assert result.exit_code == 3
+    assert "none of the 3 meshes bears an LVIS shape's uid; the first is a" in result.stderr
