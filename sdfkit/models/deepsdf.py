@@ -36,6 +36,8 @@ class DeepSDFConfig:
 PRESETS = {
     "512x8": DeepSDFConfig(code=64, bands=6, hidden=512, layers=8, skip=4),
     "256x4": DeepSDFConfig(code=64, bands=6, hidden=256, layers=4, skip=2),
+    # For two CPU cores: the pilot's network. What makes it learn there is how it is trained.
+    "small": DeepSDFConfig(code=64, bands=6, hidden=256, layers=4, skip=2),
 }
 
 

