@@ -10,15 +10,17 @@ STANDARD = "-"
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 Meshes = Annotated[
-    list[str], typer.Argument(metavar="[MESH]...", help="Mesh files or folders of them; - reads a stream of PLY.")
+    list[str], typer.Argument(metavar="MESH", help="Mesh files or folders of them; - reads a stream of PLY.")
 ]
-Input = Annotated[str, typer.Argument(metavar="[STORE]", help="A store: folder, zip file or URL; - reads a pipe.")]
+Input = Annotated[str, typer.Argument(metavar="STORE", help="A store: folder, zip file or URL; - reads a pipe.")]
 Output = Annotated[str, typer.Option("-o", "--output", metavar="PATH", help="Where to write; - is standard output.")]
 Format = Annotated[Literal["ply", "glb", "obj", "stl"], typer.Option(help="What the files of a folder are.")]
 Manifest = Annotated[
     Path | None, typer.Option(metavar="FILE", help="A manifest.json whose category, licence and source to use.")
 ]
-Jobs = Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")]
+Jobs = Annotated[
+    int, typer.Option(min=1, show_default="one a core", help="Processes, of one thread each.")
+]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds after which a shape counts as failed (--jobs > 1).")]
 Cluster = Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler to run the shapes on.")]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first shape that fails.")]

@@ -8,8 +8,11 @@ Cell = str | int | float | None
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """Lay out a table: text to the left; numbers to the right, four digits behind the point; - for None."""
-    cells = [list(header), *([_text(cell) for cell in row] for row in rows)]
+    """Lay out a table: text to the left; numbers to the right, four digits behind the point; - for None.
+
+    An empty header leaves its line out.
+    """
+    cells = [list(header)] * bool(header) + [[_text(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     is_text = [
         any(isinstance(cell, str) and cell != "" for cell in column) for column in zip(*rows, strict=True)

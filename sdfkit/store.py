@@ -164,7 +164,9 @@ def open_store(path: str, *kinds: str, manifest: Path | None, partial: bool = Fa
     except BadZipFile as error:
         raise InputError(f"{name}: {error}; the file is cut or damaged") from error
     finally:
-        store.close()
+        # A zip file that is cut has never been open, and zarr fails to close it.
+        if store._is_open:
+            store.close()
 
 
 def _file_store(path: str, name: str, kinds: Sequence[str]) -> Any:

@@ -22,6 +22,10 @@ def test_a_table_without_rows_is_its_header():
     assert format_table(("uid", "faces"), []) == "uid  faces"
 
 
+def test_a_table_without_header_is_its_rows():
+    assert format_table((), [("faces", 3), ("vertices", 12)]) == "faces      3\nvertices  12"
+
+
 def test_names_of_foreign_files_cannot_steer_the_terminal():
     assert format_table(("uid",), [("a\x1b[2J\nb",)]).splitlines() == ["uid", "a�[2J�b"]
 

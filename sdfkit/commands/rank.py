@@ -15,7 +15,7 @@ KINDS = ("codes", "deepsdf", "weights")
 def rank(
     predicted: Annotated[
         str,
-        typer.Argument(metavar="[STORE]", help="Predicted codes or weights, or .npy; - reads a pipe."),
+        typer.Argument(metavar="STORE", help="Predicted codes or weights, or .npy; - reads a pipe."),
     ] = STANDARD,
     *,
     known: Annotated[
