@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Draw meshes beside their predictions, pair by pair, into one PNG.
+
+    python contact_sheet.py closed/ predicted/ -o picture.png
+
+Meshes are paired by uid, in the order of the first folder; each is drawn in its own unit frame, from the same
+side. A pair without a partner keeps its place and says so: nothing that failed is left out of the picture.
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from sdfkit.errors import SdfkitError
+from sdfkit.geometry.frame import normalise
+from sdfkit.images.cameras import look_at
+from sdfkit.images.render import render_views
+from sdfkit.meshfile import MeshRow, open_meshes
+
+DISTANCE, YFOV = 2.6, math.radians(46)  # the whole unit sphere, up to the edge
+AZIMUTH, HEIGHT = math.radians(35), math.radians(22)
+CAPTION, GAP, TITLE = 20, 16, 30
+INK, PALE, PAPER = (40, 40, 40), (150, 150, 150), (255, 255, 255)
+
+
+def read_folder(path: str) -> dict[str, MeshRow]:
+    with open_meshes([path], manifest=None) as meshes:
+        return {row.uid: row for row in meshes}
+
+
+def draw(row: MeshRow | None, size: int) -> Image.Image:
+    """A picture of a mesh on white, or the reason why there is none."""
+    picture = Image.new("RGB", (size, size), PAPER)
+    reason = "no mesh"
+    try:
+        if row is not None:
+            mesh, _ = normalise(row.load())
+            eye = DISTANCE * np.array([
+                math.sin(AZIMUTH) * math.cos(HEIGHT), math.sin(HEIGHT), math.cos(AZIMUTH) * math.cos(HEIGHT),
+            ])  # fmt: skip
+            camera = look_at(eye, np.zeros(3), np.array([0.0, 1.0, 0.0])).astype(np.float32)
+            options = {"smooth": False, "cull": False, "depth": False, "normal": False}
+            views = render_views(mesh, camera[None], yfov=YFOV, size=size, **options)
+            # At the edges the picture is mixed with black already; only the paper's share is missing.
+            return Image.fromarray(np.minimum(views.rgb[0] + 255 - views.mask[0, :, :, None].astype(int), 255)
+                                   .astype(np.uint8))  # fmt: skip
+    except SdfkitError as error:
+        reason = str(error)
+    ImageDraw.Draw(picture).multiline_text((8, size // 2), reason, fill=PALE, font=ImageFont.load_default(12))
+    return picture
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("left", help="folder of meshes")
+    parser.add_argument("right", help="folder of their predictions")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="PNG to write")
+    parser.add_argument("--columns", type=int, default=4, help="pairs in a row")
+    parser.add_argument("--size", type=int, default=180, help="pixels a picture")
+    options = parser.parse_args()
+
+    left, right = read_folder(options.left), read_folder(options.right)
+    columns, size = min(options.columns, len(left)), options.size
+    wide, high = 2 * size + GAP, size + CAPTION + GAP
+    rows = -(-len(left) // columns)
+    sheet = Image.new("RGB", (columns * wide + GAP, rows * high + TITLE), PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    title = f"{len(left)} pairs: {options.left} on the left, {options.right} on the right of each"
+    pen.text((GAP, 8), title, fill=INK, font=ImageFont.load_default(15))
+    for index, (uid, row) in enumerate(left.items()):
+        x, y = GAP + index % columns * wide, TITLE + index // columns * high
+        sheet.paste(draw(row, size), (x, y))
+        sheet.paste(draw(right.get(uid), size), (x + size, y))
+        caption = f"{uid}  {row.category}"
+        while font.getlength(caption) > 2 * size:
+            caption = caption[:-2] + "…"
+        pen.text((x + size, y + size), caption, fill=INK, font=font, anchor="ma")
+    sheet.save(options.output)
+    print(f"{len(left)} pairs drawn to {options.output}")
+
+
+if __name__ == "__main__":
+    main()
