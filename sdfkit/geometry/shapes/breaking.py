@@ -15,6 +15,7 @@ Faces = Int[np.ndarray, "face 3"]
 Damage = Callable[[Vertices, Faces, trimesh.Trimesh, np.random.Generator], tuple[Vertices, Faces]]
 
 HOLE_SHARE = 0.03  # of the faces, in all holes together
+OVERLAP = 0.008  # how far a pushed copy is from its place, in the unit frame
 PATCH_SHARE = 0.15  # of the faces, in a patch that is flipped or torn apart
 
 
@@ -59,12 +60,12 @@ def add_internal(
 def add_overlap(
     vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
 ) -> tuple[Vertices, Faces]:
-    """A closed shrunken copy of the object pushed through its own surface by less than a hundredth."""
-    middle = mesh.vertices[int(rng.integers(len(mesh.vertices)))]
-    copy = middle + (mesh.vertices - middle) * 0.97
+    """A copy of part of the surface, pushed by less than a hundredth so that it cuts through the original."""
+    part = mesh.faces[_patch(mesh.vertices, mesh.faces, int(rng.uniform(0.2, 0.6) * len(mesh.faces)), rng)]
+    used, renumbered = np.unique(part, return_inverse=True)
     direction = rng.normal(size=3)
-    copy = copy + 0.008 * direction / np.linalg.norm(direction)
-    return _append(vertices, faces, copy, mesh.faces)
+    push = rng.uniform(0.4, 1.0) * OVERLAP * direction / np.linalg.norm(direction)
+    return _append(vertices, faces, mesh.vertices[used] + push, renumbered.reshape(-1, 3))
 
 
 def cut_holes(
@@ -174,4 +175,6 @@ def _inner_balls(
         across = -(chord * normals).sum(axis=1)
         smaller = (chord * chord).sum(axis=1) / np.maximum(2 * across, 1e-9)
         radius = np.where(away < radius - 1e-6, np.minimum(radius, smaller), radius)
-    return radius, seeds - radius[:, None] * normals
+    # Where it has not settled, the ball that is known to be empty is smaller.
+    room = np.minimum(radius, tree.query(seeds - radius[:, None] * normals)[0])
+    return room, seeds - radius[:, None] * normals

@@ -1,7 +1,7 @@
 """The list of categories, and how objects are drawn from it."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +48,7 @@ class Category:
         return (self.build.__doc__ or "").splitlines()[0]
 
 
-GROUPS: dict[str, dict[str, Builder]] = {
+GROUPS: dict[str, Mapping[str, Builder]] = {
     "animals": ANIMALS,
     "figures": FIGURES,
     "furniture": {**FURNITURE, **SEATING},

@@ -123,7 +123,7 @@ class Field:
         return type(self)(folded, low, high, self.exact)
 
     def grown(self, radius: float) -> Self:
-        """Offset the surface outwards: rounds convex edges. Keeps exactness."""
+        """Offset the surface outwards: rounds convex edges. Exact outside if the field is; inside, a bound."""
         inner = self.distance
 
         def offset(points: Columns) -> Distances:
@@ -151,13 +151,17 @@ def rotation(axis: str, angle: float) -> Float[np.ndarray, "3 3"]:
     return turn
 
 
-def box_gap(points: Columns, low: Corner, high: Corner) -> Distances:
-    """Distance from points to an axis-aligned box; 0 inside."""
+def box_floor(points: Columns, low: Corner, high: Corner) -> Distances:
+    """Signed distance to an axis-aligned box: the least value that a solid within the box can have at a point."""
+    middle, half = (low + high) / 2, (high - low) / 2
     squared = np.zeros(points.shape[1])
+    deepest = np.full(points.shape[1], -np.inf)
     for row in range(3):
-        beyond = np.maximum(np.maximum(low[row] - points[row], points[row] - high[row]), 0)
+        beyond = np.abs(points[row] - middle[row]) - half[row]
+        np.maximum(deepest, beyond, out=deepest)
+        np.maximum(beyond, 0, out=beyond)
         squared += beyond * beyond
-    return np.sqrt(squared)
+    return np.where(deepest > 0, np.sqrt(squared), deepest)
 
 
 def union(*parts: Field) -> Field:
@@ -186,19 +190,20 @@ def _join(parts: Sequence[Field], blend: float) -> Field:
         # (cheap, and telling when the batch is compact), then point by point.
         least, greatest = points.min(axis=1, initial=np.inf), points.max(axis=1, initial=-np.inf)
         gaps = np.linalg.norm(np.maximum(np.maximum(lows - greatest, least - highs), 0), axis=1)
+        gaps[gaps == 0] = -np.inf  # a batch within the box may lie deep inside the part
         best = np.full(points.shape[1], np.inf)
         worst = np.inf
         for part in np.argsort(gaps, kind="stable") if reorder else range(len(parts)):
             if gaps[part] >= worst + blend:
                 continue
-            floor = box_gap(points, lows[part], highs[part])
+            floor = box_floor(points, lows[part], highs[part])
             near = np.flatnonzero(floor < best + blend)
             if near.size == 0:
                 continue
             chosen = near if near.size < 0.7 * best.size else slice(None)
             value = parts[part].distance(points[:, chosen])
             # Never less than the distance to the part's box: makes the value independent of what was skipped.
-            value = np.where(floor[chosen] > 0, np.maximum(value, floor[chosen]), value)
+            value = np.maximum(value, floor[chosen])
             after = np.minimum(best[chosen], value)
             if blend > 0:
                 mix = np.maximum(blend - np.abs(best[chosen] - value), 0)
@@ -227,7 +232,7 @@ def intersection(*parts: Field) -> Field:
     """What is in every part. A bound near the edges where parts meet, 1-Lipschitz."""
 
     def shared(points: Columns) -> Distances:
-        return np.max([part.distance(points) for part in parts], axis=0)
+        return np.asarray(np.max([part.distance(points) for part in parts], axis=0))
 
     low = np.max([part.low for part in parts], axis=0)
     high = np.min([part.high for part in parts], axis=0)

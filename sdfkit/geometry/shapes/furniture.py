@@ -90,7 +90,7 @@ def desk(rng: np.random.Generator) -> Field:
                 y = foot + (row + 0.5) * tall / count
                 parts.append(box((x, y, depth / 2 - 0.03), (chest - 0.06, tall / count - 0.05, 0.06), 0.008))
                 parts.append(
-                    capsule((x - 0.06, y, depth / 2 + 0.025), (x + 0.06, y, depth / 2 + 0.025), 0.02)
+                    capsule((x - 0.06, y, depth / 2 + 0.012), (x + 0.06, y, depth / 2 + 0.012), 0.022)
                 )
             if foot:
                 leg = rod(

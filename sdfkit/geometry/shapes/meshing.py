@@ -2,7 +2,9 @@
 
 import numpy as np
 import trimesh
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from skimage.measure import marching_cubes
 
 from sdfkit.geometry.shapes.solid import Solid
@@ -11,6 +13,7 @@ BLOCK = 4  # cells along one side of the blocks that are kept or skipped as one
 # Where the grid begins, in cells: odd fractions, so that planes of symmetry and flat faces, which lie at round
 # coordinates, do not pass through grid points.
 OFFSET = np.array([0.3719, 0.4273, 0.3137])
+POCKET = 6  # cells: hollows that are smaller are left out
 ROOT_STEPS = 40
 ROOT_TOLERANCE = 1e-6
 
@@ -20,7 +23,9 @@ def solid_mesh(solid: Solid, resolution: int) -> trimesh.Trimesh:
 
     Marching cubes on the blocks that can hold the surface (the distance is 1-Lipschitz, so a block whose centre is
     farther from it than its corners is empty). Every vertex then moves along its own grid edge to the field's zero,
-    so it lies on the surface and nothing folds. Sharp edges are bevelled within one cell.
+    so it lies on the surface and nothing folds. Sharp edges are bevelled within one cell. Pockets of a few cells
+    that parts happen to enclose where they meet are left out: no eye sees them, and the object would no longer be
+    one piece.
 
     Args:
         solid: What to triangulate.
@@ -31,15 +36,17 @@ def solid_mesh(solid: Solid, resolution: int) -> trimesh.Trimesh:
     """
     cell = 2 / resolution
     origin, values = _sample(solid, cell)
-    vertices, faces, _, _ = marching_cubes(values.astype(np.float32), 0.0, gradient_direction="descent")
+    vertices, faces, _, _ = marching_cubes(values.astype(np.float32), 0.0, gradient_direction="descent")  # type: ignore[no-untyped-call]
     on_edge = _to_zero(solid, values, vertices.astype(np.float64), origin, cell)
-    return trimesh.Trimesh(on_edge, faces, process=False)
+    kept = ~_in_pockets(on_edge, faces, POCKET * cell)
+    used, renumbered = np.unique(faces[kept], return_inverse=True)
+    return trimesh.Trimesh(on_edge[used], renumbered.reshape(-1, 3), process=False)
 
 
 def _sample(solid: Solid, cell: float) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "x y z"]]:
     """The field on a grid around the solid; where no surface can be near, only its sign is right."""
     origin = -solid.half_extents - cell * (1 + OFFSET)
-    blocks = np.ceil((solid.half_extents - origin + cell) / (cell * BLOCK)).astype(int)
+    blocks = np.ceil((solid.half_extents - origin + 2 * cell) / (cell * BLOCK)).astype(int)
     index = np.stack([axis.ravel() for axis in np.meshgrid(*map(np.arange, blocks), indexing="ij")], axis=1)
     middle = origin + cell * (index * BLOCK + (BLOCK - 1) / 2)
     at_middle = solid.distance(middle)
@@ -54,6 +61,25 @@ def _sample(solid: Solid, cell: float) -> tuple[Float[np.ndarray, "3"], Float[np
     # Never quite zero, so that no vertex falls on a grid point and merges with its neighbours.
     smallest = 1e-3 * cell
     return origin, np.where(np.abs(grid) < smallest, np.where(grid < 0, -smallest, smallest), grid)
+
+
+def _in_pockets(
+    vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"], width: float
+) -> Bool[np.ndarray, " face"]:
+    """Which faces bound a hollow within the solid that is nowhere wider than `width`."""
+    links = coo_matrix(
+        (np.ones(2 * len(faces), dtype=bool), (faces[:, [0, 1]].ravel(), faces[:, [1, 2]].ravel())),
+        shape=(len(vertices), len(vertices)),
+    )
+    count, piece = connected_components(links, directed=False)
+    low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
+    np.minimum.at(low, piece, vertices)
+    np.maximum.at(high, piece, vertices)
+    corners = vertices[faces]
+    volume = np.zeros(count)
+    np.add.at(volume, piece[faces[:, 0]], np.linalg.det(corners - low[piece[faces[:, :1]]]) / 6)
+    pocket = (volume < 0) & ((high - low).max(axis=1) < width)
+    return np.asarray(pocket[piece[faces[:, 0]]])
 
 
 def _to_zero(
@@ -85,4 +111,4 @@ def _to_zero(
         share_a, share_b = np.where(same, share, share_a), np.where(same, share_b, share)
         rows, first, last, a, b = rows[going], first[going], last[going], a[going], b[going]
         share_a, share_b = share_a[going], share_b[going]
-    return placed
+    return np.asarray(placed)

@@ -12,7 +12,7 @@ from scipy.interpolate import CubicSpline
 
 from sdfkit.geometry.shapes.field import Columns, Corner, Distances, Field, union
 
-Vector = Sequence[float]
+Vector = Sequence[float] | Float[np.ndarray, " dim"]
 
 NEWTON_STEPS = 12  # the ellipsoid's root is then at rounding error, also for axes of 1 : 20
 
@@ -49,7 +49,7 @@ def ellipsoid(centre: Vector, radii: Vector) -> Field:
         nearest = squared * point / (root + squared)
         inside = ((point / radius) ** 2).sum(axis=0) < 1
         gap = np.sqrt(((point - nearest) ** 2).sum(axis=0))
-        return np.where(inside, -gap, gap)
+        return np.asarray(np.where(inside, -gap, gap))
 
     return Field(distance, middle - radius[:, 0], middle + radius[:, 0], True)
 
@@ -64,7 +64,7 @@ def box(centre: Vector, size: Vector, rounding: float) -> Field:
     def distance(points: Columns) -> Distances:
         beyond = np.abs(points - middle[:, None]) - core
         outer = np.sqrt((np.maximum(beyond, 0) ** 2).sum(axis=0))
-        return outer + np.minimum(beyond.max(axis=0), 0) - rounding
+        return np.asarray(outer + np.minimum(beyond.max(axis=0), 0) - rounding)
 
     return Field(distance, middle - half, middle + half, True)
 
@@ -91,7 +91,7 @@ def round_cone(start: Vector, end: Vector, start_radius: float, end_radius: floa
         side = out * upright + along * slope - start_radius
         first = np.hypot(out, along) - start_radius
         last = np.hypot(out, along - length) - end_radius
-        return np.where(foot < 0, first, np.where(foot > upright * length, last, side))
+        return np.asarray(np.where(foot < 0, first, np.where(foot > upright * length, last, side)))
 
     low = np.minimum(a - start_radius, b - end_radius)
     high = np.maximum(a + start_radius, b + end_radius)
@@ -132,7 +132,7 @@ def cone(start: Vector, end: Vector, start_radius: float, end_radius: float) -> 
         side_out, side_along = out - start_radius - share * lean, along - share * length
         squared = np.minimum(cap_out**2 + cap_along**2, side_out**2 + side_along**2)
         inside = (cap_along < 0) & (out < start_radius + lean * along / length)
-        return np.where(inside, -1, 1) * np.sqrt(squared)
+        return np.asarray(np.where(inside, -1, 1) * np.sqrt(squared))
 
     across = np.sqrt(np.maximum(1 - axis * axis, 0))
     low = np.minimum(a - start_radius * across, b - end_radius * across)
@@ -146,7 +146,7 @@ def torus(centre: Vector, axis: Vector, radius: float, thickness: float) -> Fiel
 
     def distance(points: Columns) -> Distances:
         along, out = _cylindrical(points, middle, normal)
-        return np.hypot(out - radius, along) - thickness
+        return np.asarray(np.hypot(out - radius, along) - thickness)
 
     reach = radius * np.sqrt(np.maximum(1 - normal * normal, 0)) + thickness
     return Field(distance, middle - reach, middle + reach, True)
@@ -166,7 +166,7 @@ def arc(centre: Vector, axis: Vector, middle: Vector, radius: float, angle: floa
         within = np.arctan2(y, x) <= angle / 2
         ring = np.hypot(np.hypot(x, y) - radius, z)
         tip = np.sqrt((x - end[0]) ** 2 + (y - end[1]) ** 2 + z * z)
-        return np.where(within, ring, tip) - thickness
+        return np.asarray(np.where(within, ring, tip) - thickness)
 
     turns = np.linspace(-angle / 2, angle / 2, 65)
     trace = origin + radius * (np.cos(turns)[:, None] * ahead + np.sin(turns)[:, None] * aside)
@@ -227,11 +227,11 @@ def bar(start: Vector, end: Vector, width: float, height: float, up: Vector, rou
     return Field(distance, corners.min(axis=0), corners.max(axis=0), True)
 
 
-def _vector(values: Vector | Corner) -> Corner:
+def _vector(values: Vector) -> Corner:
     return np.array(values, dtype=float)
 
 
-def _unit(values: Vector | Corner) -> Corner:
+def _unit(values: Vector) -> Corner:
     vector = _vector(values)
     return np.asarray(vector / np.linalg.norm(vector))
 

@@ -26,7 +26,7 @@ def _to_edges(
         pu -= share * du
         pv -= share * dv
         np.minimum(squared, pu * pu + pv * pv, out=squared)
-    return np.sqrt(squared)
+    return np.asarray(np.sqrt(squared))
 
 
 def _within(u: Distances, v: Distances, loops: Sequence[Loop]) -> np.ndarray:
@@ -42,7 +42,8 @@ def _within(u: Distances, v: Distances, loops: Sequence[Loop]) -> np.ndarray:
 def plate(loops: Sequence[Loop], depth: float, rounding: float) -> Field:
     """A plate in the xy plane, cut along loops, centred on z = 0 with full thickness `depth`.
 
-    The rounding grows outline and faces alike; `depth` includes it, the loops do not.
+    The rounding grows outline and faces alike; `depth` includes it, the loops do not. Exact outside; inside, exact
+    where it is 0, else a bound near corners that point inwards.
     """
     starts = np.concatenate(loops)
     ends = np.concatenate([np.roll(loop, -1, axis=0) for loop in loops])
@@ -54,7 +55,7 @@ def plate(loops: Sequence[Loop], depth: float, rounding: float) -> Field:
         flat = np.where(_within(x, y, loops), -flat, flat)
         above = np.abs(z) - half
         outer = np.hypot(np.maximum(flat, 0), np.maximum(above, 0))
-        return outer + np.minimum(np.maximum(flat, above), 0) - rounding
+        return np.asarray(outer + np.minimum(np.maximum(flat, above), 0) - rounding)
 
     low = np.array([*starts.min(axis=0), -half]) - rounding
     high = np.array([*starts.max(axis=0), half]) + rounding
@@ -64,7 +65,8 @@ def plate(loops: Sequence[Loop], depth: float, rounding: float) -> Field:
 def lathe(outline: Loop, rounding: float) -> Field:
     """A solid of revolution about the y axis; the outline's corners are (radius, height).
 
-    Edges on the axis are no surface: they close the outline, but have no distance.
+    Edges on the axis are no surface: they close the outline, but have no distance. The rounding grows the outline;
+    exact as a plate is.
     """
     starts, ends = outline, np.roll(outline, -1, axis=0)
     surface = (starts[:, 0] > 0) | (ends[:, 0] > 0)
@@ -98,7 +100,7 @@ def curve(knots: Sequence[tuple[float, float]], steps: int) -> Loop:
     """A smooth path of (radius, height) through knots of rising height, without overshoot (monotone cubic)."""
     radii, heights = np.array(knots, dtype=float).T
     fine = np.linspace(heights[0], heights[-1], steps)
-    return np.stack([PchipInterpolator(heights, radii)(fine), fine], axis=1)
+    return np.asarray(np.stack([PchipInterpolator(heights, radii)(fine), fine], axis=1))
 
 
 def circle(u: float, v: float, radius: float, corners: int) -> Loop:
@@ -110,7 +112,7 @@ def circle(u: float, v: float, radius: float, corners: int) -> Loop:
 def rectangle(u: float, v: float, width: float, height: float) -> Loop:
     """A rectangle centred on (u, v)."""
     signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-    return np.array([u, v]) + signs * np.array([width / 2, height / 2])
+    return np.asarray(np.array([u, v]) + signs * np.array([width / 2, height / 2]))
 
 
 def polygon(*corners: tuple[float, float]) -> Loop:

@@ -16,13 +16,17 @@ def house(rng: np.random.Generator) -> Field:
     wall = box((0, tall / 2, 0), (wide, tall, deep), 0)
     cuts = [box((rng.uniform(-0.2, 0.2) * wide, 0.17, deep / 2), (0.18, 0.34, 0.12), 0)]
     count = int(rng.integers(2, 4))
+    extra = rng.choice(["porch", "wing", "none"])
     for level in range(levels):
         y = (level + 0.55) * tall / levels
         for x in np.linspace(-0.36, 0.36, count) * wide:
             if level or abs(x - float(cuts[0].low[0]) - 0.09) > 0.22:
                 cuts.append(box((x, y, deep / 2), (0.17, 0.2, 0.12), 0))
         for z in (-0.22 * deep, 0.22 * deep):
-            cuts.append(box((wide / 2, y, z), (0.12, 0.2, 0.16), 0).mirrored("x"))
+            pane = box((-wide / 2, y, z), (0.12, 0.2, 0.16), 0)
+            cuts += (
+                [pane] if extra == "wing" else [pane, pane.reflected("x")]
+            )  # none where the wing would close it
     parts = [difference(wall, *cuts)]
     style = rng.choice(["gable", "hip", "flat"])
     eaves, rise = rng.uniform(0.06, 0.14), rng.uniform(0.35, 0.65) * deep
@@ -50,7 +54,6 @@ def house(rng: np.random.Generator) -> Field:
                 0.01,
             )
         )
-    extra = rng.choice(["porch", "wing", "none"])
     if extra == "porch":
         reach, roof_y = rng.uniform(0.2, 0.32), 0.42
         parts.append(box((0, roof_y, deep / 2 + reach / 2), (0.75 * wide, 0.06, reach + 0.1), 0.01))

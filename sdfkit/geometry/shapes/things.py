@@ -352,7 +352,7 @@ def chess_piece(rng: np.random.Generator) -> Field:
         parts.append(lathe(wall, 0) - notch)
     elif kind == "bishop":
         mitre = ellipsoid((0, tall + 0.24, 0), (0.21, 0.3, 0.21))
-        cut = box((0, 0, 0), (1, 0.06, 0.5), 0).turned("z", 0.7).at(0.2, tall + 0.36, 0)
+        cut = box((0, 0, 0), (1, 0.06, 0.5), 0).turned("z", 0.7).at(0.44, tall + 0.55, 0)
         parts += [mitre - cut, sphere((0, tall + 0.55, 0), 0.065)]
     else:
         cup = polygon((0, tall), (1.2 * waist, tall), (1.9 * waist, tall + 0.32), (0, tall + 0.3))
