@@ -1,5 +1,7 @@
 """Scores against closed forms, and against the same definitions written another way."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import trimesh
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from sdfkit.errors import GeometryError
-from sdfkit.geometry.metrics import DEFINITIONS, Comparison, bootstrap_interval, compare_meshes
+from sdfkit.geometry.metrics import DEFINITIONS, Comparison, bootstrap_interval, compare_meshes, summarise
 
 FLAT = trimesh.Trimesh(np.eye(3), [[0, 1, 1]], process=False)
 
@@ -128,6 +130,17 @@ def test_the_interval_covers_the_mean_as_often_as_it_says():
         hits += low < 3 < high
     assert 42 <= hits <= 50
     assert bootstrap_interval(np.array([2.0, 2.0]), rng) == (2.0, 2.0)
+
+
+def test_a_summary_names_the_worst_of_each_kind():
+    box, half = trimesh.creation.box((1, 1, 1)), trimesh.creation.box((1, 1, 0.5))
+    scores = [asdict(compare(mesh, box, points=2000)) for mesh in (box, half, None)]
+    summary = summarise(scores, 0)
+    assert list(summary) == list(scores[0]) and summarise([], 0) == {}
+    for name, line in summary.items():
+        values = [score[name] for score in scores]
+        assert line["worst"] == values[2] and line["median"] == values[1]
+        assert line["mean"] == pytest.approx(np.mean(values)) and line["low"] <= line["mean"] <= line["high"]
 
 
 def test_no_values_have_no_interval():
