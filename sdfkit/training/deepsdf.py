@@ -1,5 +1,6 @@
 """Training a DeepSDF decoder together with one code a shape."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -221,20 +222,23 @@ class DeepSDFTraining:
         )
         return decoder.to(self.machine.device), self.average["code"].clone()
 
-    def report(self, samples: int) -> dict[str, float]:
-        """How far the result is, judged on the first samples of each shape, without a clamp.
+    def report(self, samples: int, clamp: float) -> dict[str, float]:
+        """How far the result is, judged on the first samples of each shape.
 
         Returns:
-            `sdf_l1_mean` and `sdf_l1_max`: the mean and largest error of a shape; `code_cosine`: the mean
-            cosine between two codes.
+            `sdf_l1_mean` and `sdf_l1_max`: the mean and largest error of a shape; `clamped_l1_mean` and
+            `clamped_l1_max`: the same, where distances count up to `clamp`, which is all that a run with that
+            clamp has been taught; `code_cosine`: the mean cosine between two codes.
         """
         decoder, codes = self.result()
-        errors = field_errors(
-            decoder, codes, self.points[:, :samples], self.distances[:, :samples], self.settings.chunk
-        )
+        points, distances = self.points[:, :samples], self.distances[:, :samples]
+        full = field_errors(decoder, codes, points, distances, math.inf, self.settings.chunk)
+        clamped = field_errors(decoder, codes, points, distances, clamp, self.settings.chunk)
         return {
-            "sdf_l1_mean": errors.mean().item(),
-            "sdf_l1_max": errors.max().item(),
+            "sdf_l1_mean": full.mean().item(),
+            "sdf_l1_max": full.max().item(),
+            "clamped_l1_mean": clamped.mean().item(),
+            "clamped_l1_max": clamped.max().item(),
             "code_cosine": mean_cosine(codes),
         }
 
@@ -310,13 +314,15 @@ def field_errors(
     codes: Float[Tensor, "shape code"],
     points: Float[Tensor, "shape sample 3"],
     distances: Float[Tensor, "shape sample"],
+    clamp: float,
     chunk: int,
 ) -> Float[Tensor, " shape"]:
-    """The mean absolute error of each shape's distances, without a clamp."""
+    """The mean absolute error of each shape's distances, which count up to `clamp`; infinity counts all."""
     errors = []
     for code, own_points, own_distances in zip(codes, points, distances, strict=True):
-        predicted = [decoder(code[None], part[None])[0] for part in own_points.to(code.device).split(chunk)]
-        errors.append((torch.cat(predicted) - own_distances.to(code.device)).abs().mean())
+        parts = [decoder(code[None], part[None])[0] for part in own_points.to(code.device).split(chunk)]
+        error = torch.cat(parts).clamp(-clamp, clamp) - own_distances.to(code.device).clamp(-clamp, clamp)
+        errors.append(error.abs().mean())
     return torch.stack(errors)
 
 

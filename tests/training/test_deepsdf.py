@@ -80,9 +80,10 @@ def test_two_shapes_are_learned_as_meshes():
         vertices, faces, _, _ = marching_cubes(learned.reshape(48, 48, 48), 0)
         mesh = trimesh.Trimesh(vertices, faces)
         assert mesh.is_watertight and mesh.body_count == 1 and mesh.euler_number == euler
-    report = training.report(4_000)
-    assert report["sdf_l1_mean"] < 0.005
+    report = training.report(4_000, 0.1)
+    assert report["clamped_l1_mean"] < report["sdf_l1_mean"] < 0.005
     assert report["sdf_l1_mean"] <= report["sdf_l1_max"] < 0.006
+    assert report["clamped_l1_mean"] <= report["clamped_l1_max"] < 0.005
 
 
 @pytest.mark.parametrize(("average", "matrix_lr"), [(0.0, 0.03), (0.99, 0.03), (0.99, None)])
@@ -170,11 +171,20 @@ def test_a_subset_of_shapes_moves_only_its_codes():
 def test_permuting_shapes_permutes_errors():
     decoder, codes = start().result()
     points, distances = torch.from_numpy(TWO[0]), torch.from_numpy(TWO[1])
-    errors = field_errors(decoder, codes, points, distances, 512)
-    swapped = field_errors(decoder, codes.flip(0), points.flip(0), distances.flip(0), 512)
+    errors = field_errors(decoder, codes, points, distances, np.inf, 512)
+    swapped = field_errors(decoder, codes.flip(0), points.flip(0), distances.flip(0), np.inf, 512)
     assert torch.equal(errors.flip(0), swapped)
     whole = (decoder(codes, points) - distances).abs().mean(dim=1)
     assert torch.allclose(errors, whole, atol=1e-6)
+
+
+def test_errors_beyond_the_clamp_do_not_count():
+    decoder, codes = start().result()
+    points = torch.from_numpy(TWO[0])
+    learned = decoder(codes, points).detach()
+    distances = learned.sign() * (learned.abs() + 3)
+    assert torch.allclose(field_errors(decoder, codes, points, distances, np.inf, 512), torch.full((2,), 3.0))
+    assert torch.all(field_errors(decoder, codes, points, distances, 0.01, 512) < 0.01)
 
 
 def test_mean_cosine_of_a_square_of_codes():
