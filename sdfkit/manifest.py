@@ -23,6 +23,16 @@ class Row:
     source: str = ""
     error: str = ""
 
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The steps that made what it was read from."""
+        return []
+
+    @property
+    def identity(self) -> str:
+        """A digest of what it was read from; empty where it was made from nothing."""
+        return ""
+
 
 LABELS = ("category", "licence", "source")
 R = TypeVar("R", bound=Row)

@@ -3,6 +3,7 @@
 A file of ours carries its labels and history: in a PLY comment, in `asset.extras` of a GLB, in the first comment of an OBJ.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -37,6 +38,10 @@ class MeshRow(Row):
     @property
     def history(self) -> list[dict[str, Any]]:
         return list(self.info.get("history", []))
+
+    @property
+    def identity(self) -> str:
+        return hashlib.sha256(self.content or Path(self.path).read_bytes()).hexdigest()[:16]
 
     def load(self) -> "trimesh.Trimesh":
         """The mesh, all its parts in one, vertices as they are in the file.

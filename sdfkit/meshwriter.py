@@ -1,6 +1,5 @@
 """The writing half of the door to meshes: a stream of PLY, one file, or a folder of files."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sdfkit.errors import InputError, UsageError
 from sdfkit.manifest import LABELS, Row
-from sdfkit.meshfile import MeshRow, read_info
+from sdfkit.meshfile import read_info
 from sdfkit.ply import MARK, write_comment
 from sdfkit.storewriter import step
 from sdfkit.stream import STANDARD, open_output, refuse_existing
@@ -83,15 +82,14 @@ class MeshWriter:
         if not self._is_folder or self._overwrite or not (path := self._path(row.uid)).exists():
             return False
         info = read_info(path)
-        if info.get("settings") == self._settings and info.get("input") == _identity(row):
+        if info.get("settings") == self._settings and info.get("input") == row.identity:
             return True
         raise InputError(f"{path}: exists, made from another input or with other settings; add --overwrite")
 
     def write(self, row: Row, *, mesh: "trimesh.Trimesh | None" = None, **more: Any) -> None:
         """Write one mesh with its labels and history; `more` is kept beside them."""
         info: dict[str, Any] = {"uid": row.uid, **{name: getattr(row, name) for name in LABELS}}
-        history = list(row.history) if isinstance(row, MeshRow) else list(more.pop("history", []))
-        info |= {"history": [*history, self._step], "settings": self._settings, "input": _identity(row), **more}
+        info |= {"history": [*row.history, self._step], "settings": self._settings, "input": row.identity, **more}
         if row.error:
             self.failed.add(row.index)
             info["error"] = row.error
@@ -104,14 +102,6 @@ class MeshWriter:
         if self.output == STANDARD:
             info |= {"row": row.index, "rows": self.count}
         self._stream.write(encode(mesh, self._kind, info))
-
-
-def _identity(row: Row) -> str:
-    """A digest of the bytes a row was read from; empty where it was made from nothing."""
-    if not isinstance(row, MeshRow):
-        return ""
-    content = row.content or (Path(row.path).read_bytes() if row.path else b"")
-    return hashlib.sha256(content).hexdigest()[:16]
 
 
 @contextmanager

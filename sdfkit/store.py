@@ -4,11 +4,12 @@ A store is a table whose rows are shapes. `open_store` reads one and `create_sto
 what is inside is ordinary Zarr v3. sdfkit-store(5) describes the format.
 """
 
+import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import BadZipFile
@@ -26,6 +27,25 @@ FORMAT = 1
 COLUMNS = ("uid", *LABELS)
 # The array that a plain .npy file stands for, by the kind of store that was asked for.
 PLAIN = {"codes": "code", "deepsdf": "code", "weights": "weights", "features": "feature"}
+
+
+@dataclass(frozen=True)
+class ArrayRow(Row):
+    """One row of a store with its part of some arrays; a shape that failed earlier has none."""
+
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    steps: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        return [dict(step) for step in self.steps]
+
+    @property
+    def identity(self) -> str:
+        content = hashlib.sha256()
+        for name, array in self.arrays.items():
+            content.update(name.encode() + np.ascontiguousarray(array).tobytes())
+        return content.hexdigest()[:16]
 
 
 class StoreReader:
@@ -114,18 +134,17 @@ class StoreReader:
             arrays = {name: array[keep] for name, array in arrays.items()}
         return [replace(row, index=index) for index, row in enumerate(good)], arrays
 
-    def rows(self, *names: str) -> Iterator[tuple[Row, dict[str, np.ndarray]]]:
-        """Each row with its part of the named arrays, in order and in flat memory.
-
-        A shape that failed earlier comes with its `error` and without arrays.
-        """
+    def rows(self, *names: str) -> Iterator[ArrayRow]:
+        """Each row with its part of the named arrays, in order and in flat memory."""
         arrays = {name: self.array(name) for name in names}
         forget = getattr(self.group.store, "forget", None)
         # zarr counts shards where there are any.
         by_row = [name for name, node in self.group.arrays() if (node.shards or node.chunks)[:1] == (1,)]
         for index in range(len(self)):
             row = self.row(index)
-            yield row, {} if row.error else {name: self._get(array, name, index) for name, array in arrays.items()}
+            wanted = {} if row.error else arrays
+            parts = {name: self._get(array, name, index) for name, array in wanted.items()}
+            yield ArrayRow(**vars(row), arrays=parts, steps=self.history)
             if forget is not None:
                 # Of the row before, too: its arrays that nobody asked for came with this one.
                 for name in by_row:

@@ -47,7 +47,7 @@ def test_what_is_written_is_read(known):
     failed = Row(1, "obj_0001", error="no surface")
     write_views(stream, [ROWS[0], failed, ROWS[2]], known)
     store, reader = open_archive(stream.getvalue())
-    seen = [(row.uid, row.error, [int(a.mean()) for a in arrays.values()]) for row, arrays in reader.rows("rgb")]
+    seen = [(row.uid, row.error, [int(a.mean()) for a in row.arrays.values()]) for row in reader.rows("rgb")]
     store.finish()
     assert seen == [("obj_0000", "", [0]), ("obj_0001", "no surface", []), ("obj_0002", "", [2])]
 
@@ -75,9 +75,9 @@ def test_first_row_leaves_before_the_second_is_made():
     writer.create_array("rgb", shape=(3, 1), dtype="u1", axes=("shape", "view"))
     writer.write(ROWS[0], rgb=np.array([7], np.uint8))
     _, reader = open_archive(stream.getvalue())  # only what has been sent so far
-    row, arrays = next(reader.rows("rgb"))
+    row = next(reader.rows("rgb"))
     assert row.uid == "obj_0000"
-    assert arrays["rgb"].tolist() == [7]
+    assert row.arrays["rgb"].tolist() == [7]
 
 
 def test_array_that_does_not_come_is_not_waited_for(archive):
@@ -89,7 +89,7 @@ def test_array_that_does_not_come_is_not_waited_for(archive):
 
 def test_rows_that_are_passed_are_dropped(archive):
     store, reader = open_archive(archive)
-    for row, _ in reader.rows("rgb"):
+    for row in reader.rows("rgb"):
         kept = [key for key in store._members if key.startswith("rgb/c/")]
         assert kept == [f"rgb/c/{row.index}/0/0/0/0"]
 
@@ -140,7 +140,7 @@ def test_deflated_archives_of_others_are_read(archive):
         for name in source.namelist():
             packed.writestr(name, source.read(name))
     store, reader = open_archive(stream.getvalue())
-    assert [int(arrays["rgb"].max()) for _, arrays in reader.rows("rgb")] == [0, 1, 2]
+    assert [int(row.arrays["rgb"].max()) for row in reader.rows("rgb")] == [0, 1, 2]
     store.finish()
 
 

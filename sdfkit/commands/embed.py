@@ -7,8 +7,7 @@ import typer
 from sdfkit.options import STANDARD, Device, Input, Manifest, Output, Overwrite, Precision
 
 if TYPE_CHECKING:
-    from sdfkit.manifest import Row
-    from sdfkit.store import StoreReader
+    from sdfkit.store import ArrayRow, StoreReader
 
 
 def embed(
@@ -39,15 +38,16 @@ def embed(
     """
     import numpy as np
 
+    from sdfkit.device import choose_device, choose_precision
     from sdfkit.images.features import embed_rows, load_encoder
     from sdfkit.parallel import conclude, progress
     from sdfkit.store import open_store
     from sdfkit.storewriter import create_store
-    from sdfkit.training.run import use_machine
 
     with open_store(views, "views", manifest=manifest) as pictures:
+        place = choose_device(device)
         encoder = load_encoder(
-            model, revision=revision, device=str(use_machine(device, "fp32").device), precision=precision
+            model, revision=revision, device=place, precision=choose_precision(precision, place)
         )
         count, view_count, height, width, _ = pictures.array("rgb").shape
         # One black picture tells the widths before the first row has come.
@@ -64,19 +64,20 @@ def embed(
             if tokens:
                 shape = (count, view_count, *token.shape[1:])
                 features.create_array("token", shape=shape, dtype="f4", axes=(*axes, "token", "dim"))
-            waiting: deque[tuple[Row, Any]] = deque()
+            waiting: deque[ArrayRow] = deque()
 
             def arrive() -> Iterator[tuple[int, np.ndarray]]:
-                for row, arrays in pictures.rows("rgb", "camera_to_world"):
-                    waiting.append((row, arrays.get("camera_to_world")))
+                for row in pictures.rows("rgb", "camera_to_world"):
+                    waiting.append(row)
                     if not row.error:
-                        yield row.index, arrays["rgb"]
+                        yield row.index, row.arrays["rgb"]
 
             def write(index: int, **arrays: Any) -> None:
                 # Shapes that failed earlier keep their place before the ones that came after them.
-                while waiting and waiting[0][0].index <= index:
-                    row, cameras = waiting.popleft()
-                    features.write(row, **({} if row.error else {"camera_to_world": cameras, **arrays}))
+                while waiting and waiting[0].index <= index:
+                    row = waiting.popleft()
+                    known = {"camera_to_world": row.arrays["camera_to_world"], **arrays} if not row.error else {}
+                    features.write(row, **known)
                     bar.update()
 
             for index, vectors, patches in embed_rows(encoder, arrive(), batch=batch, tokens=tokens):

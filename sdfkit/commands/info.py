@@ -133,7 +133,7 @@ def _describe_rows(store: "StoreReader") -> Facts:
     count = len(store)
     if hasattr(store.group.store, "forget"):
         # Through a pipe row by row, in flat memory; all that are announced have to come.
-        failed = [{"uid": row.uid, "error": row.error} for row, _ in store.rows() if row.error]
+        failed = [{"uid": row.uid, "error": row.error} for row in store.rows() if row.error]
         return {"count": count, "valid": count - len(failed), "missing": 0, "failed": failed}
     rows = store.all_rows()
     failed = [{"uid": row.uid, "error": row.error} for row in rows if row.error]

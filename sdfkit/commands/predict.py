@@ -34,13 +34,13 @@ def predict(
     import numpy as np
     import torch
 
+    from sdfkit.device import choose_device
     from sdfkit.errors import InputError
     from sdfkit.models.dit import DiT, DiTConfig
     from sdfkit.parallel import conclude, progress
     from sdfkit.store import open_store
     from sdfkit.storewriter import create_store
     from sdfkit.training.dit import Standard, predict_codes
-    from sdfkit.training.run import use_machine
 
     with open_store(model, "denoiser", manifest=None) as store:
         config = DiTConfig(**store.attributes_of("denoiser"))
@@ -50,7 +50,7 @@ def predict(
         encoder = store.attributes.get("encoder", {})
     network = DiT(config)
     network.load_state_dict(parameters)
-    network.to(use_machine(device, "fp32").device).eval()
+    network.to(choose_device(device)).eval()
     settings = {"samples": samples, "steps": steps, "eta": eta, "guidance": guidance, "seed": seed}
     with open_store(features, "features", manifest=manifest) as views:
         if views.array("feature").shape[2] != config.feature:
@@ -69,7 +69,7 @@ def predict(
             attributes={"denoiser": model}, overwrite=overwrite,
         ) as codes, progress(len(views), "shape") as bar:  # fmt: skip
             codes.create_array("code", shape=(count, config.dim), dtype="f4", axes=("shape", "dim"))
-            for row, arrays in views.rows("feature", "camera_to_world"):
+            for row in views.rows("feature", "camera_to_world"):
                 draws = [
                     dataclasses.replace(
                         row, index=row.index * samples + draw, uid=f"{row.uid}_s{draw}" if samples > 1 else row.uid
@@ -79,7 +79,7 @@ def predict(
                 # A shape's stream does not depend on the shapes beside it.
                 stream = np.random.SeedSequence(seed, spawn_key=(row.index,)).generate_state(1, np.uint64)
                 predicted = None if row.error else predict_codes(
-                    network, standard, arrays["feature"][None], arrays["camera_to_world"][None],
+                    network, standard, row.arrays["feature"][None], row.arrays["camera_to_world"][None],
                     steps=steps, eta=eta, guidance=guidance, samples=samples,
                     generators=[torch.Generator().manual_seed(int(stream[0] >> np.uint64(1)))],
                 )[0]  # fmt: skip

@@ -37,12 +37,13 @@ def train_deepsdf(
     import torch
 
     from sdfkit.checkpoint import load_unfinished, train
+    from sdfkit.device import choose_device, choose_precision
     from sdfkit.models.deepsdf import PRESETS
     from sdfkit.store import open_store
     from sdfkit.storewriter import create_store
     from sdfkit.stream import STANDARD as PIPE
     from sdfkit.training.deepsdf import RECIPES, DeepSDFTraining
-    from sdfkit.training.run import choose_precision, use_machine
+    from sdfkit.training.run import use_machine
 
     log = logging.getLogger(__name__)
     config, recipe = PRESETS[preset], RECIPES[preset]
@@ -52,7 +53,7 @@ def train_deepsdf(
         rows, arrays = store.read_rows("point", "distance", "near")
         history = store.history
     uids = [row.uid for row in rows]
-    machine = use_machine(device, choose_precision(device, precision))
+    machine = use_machine(device, choose_precision(precision, choose_device(device)))
     training = DeepSDFTraining(
         config, recipe, arrays["point"], arrays["distance"], arrays["near"], machine,
         torch.Generator().manual_seed(seed),

@@ -34,13 +34,14 @@ def train_dit(
     import torch
 
     from sdfkit.checkpoint import load_unfinished, train
+    from sdfkit.device import choose_device, choose_precision
     from sdfkit.errors import InputError
     from sdfkit.models.dit import PRESETS
     from sdfkit.store import open_store
     from sdfkit.storewriter import create_store
     from sdfkit.stream import STANDARD as PIPE
     from sdfkit.training.dit import RECIPES, DiTTraining
-    from sdfkit.training.run import choose_precision, use_machine
+    from sdfkit.training.run import use_machine
 
     log = logging.getLogger(__name__)
     with open_store(codes, "deepsdf", "codes", manifest=None) as store:
@@ -60,7 +61,7 @@ def train_dit(
     if steps is not None:
         recipe = dataclasses.replace(recipe, steps=steps)
     config = PRESETS[preset](targets.shape[1], arrays["feature"].shape[2])
-    machine = use_machine(device, choose_precision(device, precision))
+    machine = use_machine(device, choose_precision(precision, choose_device(device)))
     training = DiTTraining(
         config, recipe, targets, arrays["feature"][both], arrays["camera_to_world"][both], 1e-4, machine,
         torch.Generator().manual_seed(seed),
