@@ -13,12 +13,11 @@ import numpy as np
 import trimesh
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from skimage.measure import marching_cubes
 
 from sdfkit.errors import GeometryError
 from sdfkit.geometry import watertight_kernels as kernels
+from sdfkit.geometry.pieces import label_pieces, select_pieces
 
 # In cells. Half a cell is enough to stop the flood at a wall; a wire without thickness passes between the
 # nodes of the grid unless they are caught from sqrt(3)/2 cells away.
@@ -31,8 +30,8 @@ SEAM = OFFSET + 0.3
 NEAREST_TO_ZERO = 0.02
 # A cavity is sealed only where it is wider than its opening by this factor.
 WIDER = 1.25
-# Faces whose middle is farther than this from the input, in cells, cut off a crease; each round draws their corners
-# about a third nearer to it.
+# Faces whose middle is farther than this from the input, in cells, cut off a crease; each round draws their
+# corners about a third nearer to it.
 BEVEL = 0.05
 SHARPENINGS = 6
 # Faces whose normal, summed over the corners' outward directions, has less than this area in square cells
@@ -44,12 +43,11 @@ RETREATS = (0.05, 0.15, 0.3, 0.5, 0.75, 1.0, 1.0, 1.0)
 
 
 class _Grid(NamedTuple):
-    """A grid of nodes around the mesh, the mesh's triangles in its units, and what the nodes know of them."""
+    """A grid of nodes around the mesh, the mesh's triangles in cells, and each node's distance to them."""
 
     shape: Int[np.ndarray, "3"]
     triangles: Float[np.ndarray, "triangle corner xyz"]
     distance: Float[np.ndarray, "x y z"]
-    nearest: Int[np.ndarray, "x y z"]
 
 
 def make_watertight(
@@ -78,9 +76,9 @@ def make_watertight(
     Raises:
         GeometryError: The mesh has no triangle with an area.
     """
-    if not len(mesh.faces) or np.abs(mesh.bounds).max() > 1 + 1e-3:
-        if not len(mesh.faces):
-            raise GeometryError("no faces: there is no surface to close")
+    if not len(mesh.faces):
+        raise GeometryError("no faces: there is no surface to close")
+    if np.abs(mesh.bounds).max() > 1 + 1e-3:
         raise ValueError("the mesh leaves the cube from -1 to 1: normalise it first")
     cell = 2.0 / resolution
     opening = 0.5 * gap / cell
@@ -105,11 +103,11 @@ def _measure(mesh: trimesh.Trimesh, cell: float, reach: float) -> tuple[_Grid, F
     if reach > BAND:
         kernels.extend(triangles, shape, squared, nearest, reach)
     size = tuple(shape.tolist())
-    return _Grid(shape, triangles, np.sqrt(squared, out=squared).reshape(size), nearest.reshape(size)), origin
+    return _Grid(shape, triangles, np.sqrt(squared, out=squared).reshape(size)), origin
 
 
 def _outside_field(grid: _Grid, opening: float) -> Float[np.ndarray, "x y z"]:
-    """Distance to the offset surface in cells, positive outside, true within a cell of it, constant farther in."""
+    """Distance to the offset surface in cells, positive outside, true within a cell of it."""
     outside = _reached_from_border(grid.distance > OFFSET)
     field = np.minimum(grid.distance - np.float32(OFFSET), np.float32(2.0))
     field[~outside & (field > 0)] = -OFFSET
@@ -123,7 +121,7 @@ def _outside_field(grid: _Grid, opening: float) -> Float[np.ndarray, "x y z"]:
 
 def _reached_from_border(free: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
     labels, _ = ndimage.label(free)
-    return np.asarray(labels == labels[0, 0, 0])
+    return np.asarray(labels == labels[0, 0, 0], dtype=bool)
 
 
 def _seal_leaks(
@@ -158,8 +156,8 @@ def _contour(
     field: Float[np.ndarray, "x y z"],
 ) -> tuple[Float[np.ndarray, "vertex xyz"], Int[np.ndarray, "face 3"]]:
     """The offset surface, facing outward, in cells."""
-    vertices, faces, _, _ = marching_cubes(field, 0.0, gradient_direction="descent")
-    return vertices.astype(np.float64), faces
+    vertices, faces, _, _ = marching_cubes(field, 0.0, gradient_direction="descent")  # type: ignore[no-untyped-call]
+    return np.asarray(vertices, dtype=np.float64), faces
 
 
 def _return_to_surface(
@@ -174,8 +172,7 @@ def _return_to_surface(
     outward = vertices - feet
     height = np.linalg.norm(outward, axis=1)
     outward /= np.where(height > 0, height, 1.0)[:, None]
-    # From a foot inwards it is one offset to the far side of a sheet, and more by its thickness if it has
-    # one.
+    # From a foot inwards it is one offset to the far side of a sheet, and more by the thickness it has.
     through = kernels.depth(feet, -outward, field.ravel(), grid.shape, OFFSET + thickness)
     kept = np.clip(0.5 * (thickness + OFFSET - through), 0.0, height)
     positions = feet + outward * kept[:, None]
@@ -187,58 +184,22 @@ def _return_to_surface(
         positions[same] = feet[same] + outward[same] * kept[same, None]
         if not len(same):
             break
-    return positions
+    return np.asarray(positions)
 
 
 def _coincident(positions: Float[np.ndarray, "vertex xyz"]) -> Int[np.ndarray, " same"]:
-    """Vertices that lie where an earlier one lies, to a millionth of the whole: a file reader would weld them."""
+    """Vertices that lie where an earlier one lies, to a millionth of the whole: a reader would weld them."""
     x, y, z = np.rint(positions.T * (2**20 / positions.max())).astype(np.int64)
     keys = (x << 42) | (y << 21) | z
     _, first = np.unique(keys, return_index=True)
-    return np.setdiff1d(np.arange(len(keys)), first)
-
-
-def _coincident(positions: Float[np.ndarray, "vertex xyz"]) -> Int[np.ndarray, " same"]:
-    """Vertices that lie where an earlier one lies, to a millionth of the whole: a file reader would weld them."""
-    x, y, z = np.rint(positions.T * (2**20 / positions.max())).astype(np.int64)
-    keys = (x << 42) | (y << 21) | z
-    _, first = np.unique(keys, return_index=True)
-    return np.setdiff1d(np.arange(len(keys)), first)
-
-
-def _crease_corners(
-    faces: Int[np.ndarray, "face 3"],
-    positions: Float[np.ndarray, "vertex xyz"],
-    outward: Float[np.ndarray, "vertex xyz"],
-) -> tuple[Int[np.ndarray, " creased"], Float[np.ndarray, "creased xyz"]]:
-    """Vertices beside a concave crease, and where the tangent planes of their neighbours meet.
-
-    The offset surface runs over such a crease at a distance, so the vertices that come down on both sides leave a
-    bevel of an offset's width. Each is moved along its own plane until it also lies on its neighbours' planes, as in
-    dual contouring, but for a small rest that keeps both sides of the crease apart.
-
-    Reference: Ju et al., Dual Contouring of Hermite Data (2002), equation 1.
-    """
-    start, end = faces.ravel(), faces[:, [1, 2, 0]].ravel()
-    over = np.einsum("ex,ex->e", outward[end], positions[start] - positions[end])
-    creased = np.unique(start[over > CREASE])
-    row = np.full(len(positions), -1)
-    row[creased] = np.arange(len(creased))
-    start, end = start[row[start] >= 0], end[row[start] >= 0]
-    normals, row = outward[end], row[start]
-    level = np.einsum("ex,ex->e", normals, positions[end] - positions[start])
-    matrix = 0.02 * np.eye(3) + np.einsum("ca,cb->cab", outward[creased], outward[creased])
-    target = np.zeros((len(creased), 3, 1))
-    np.add.at(matrix, row, normals[:, :, None] * normals[:, None, :])
-    np.add.at(target[:, :, 0], row, normals * level[:, None])
-    return creased, positions[creased] + 0.95 * np.linalg.solve(matrix, target)[:, :, 0]
+    later = np.ones(len(keys), dtype=bool)
+    later[first] = False
+    return np.flatnonzero(later)
 
 
 def _drop_debris(mesh: trimesh.Trimesh, smallest: float) -> trimesh.Trimesh:
     """The mesh without pieces whose bounding box has a diagonal under `smallest`; the largest piece stays."""
-    _, piece = connected_components(
-        coo_array((np.ones(len(mesh.edges), dtype=bool), mesh.edges.T), shape=(len(mesh.vertices),) * 2)
-    )
+    piece = label_pieces(mesh)
     index = np.arange(piece.max() + 1)
     extents = [
         ndimage.maximum(axis, piece, index) - ndimage.minimum(axis, piece, index) for axis in mesh.vertices.T
@@ -246,7 +207,4 @@ def _drop_debris(mesh: trimesh.Trimesh, smallest: float) -> trimesh.Trimesh:
     diagonal = np.linalg.norm(extents, axis=0)
     diagonal[diagonal.argmax()] = np.inf
     kept = (diagonal >= smallest)[piece]
-    if kept.all():
-        return mesh
-    renumbered = np.cumsum(kept) - 1
-    return trimesh.Trimesh(mesh.vertices[kept], renumbered[mesh.faces[kept[mesh.faces[:, 0]]]], process=False)
+    return mesh if kept.all() else select_pieces(mesh, kept)

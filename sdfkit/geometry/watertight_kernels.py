@@ -4,6 +4,8 @@ All lengths here are in cells: grid node (i, j, k) lies at the point (i, j, k). 
 order, with their shape. Squared distances of nodes that nothing has reached are infinite, and their nearest
 face is -1.
 """
+# mypy: disable-error-code="no-untyped-def"
+# numba finds the types; tests cannot check them here.
 
 import math
 
@@ -15,7 +17,7 @@ SLIVER = 1e-6
 
 
 @njit(cache=True, error_model="numpy")
-def _closest(corners, px, py, pz):  # type: ignore[no-untyped-def]
+def _closest(corners, px, py, pz):
     """Closest point of one triangle, and its squared distance.
 
     Reference: Ericson, Real-Time Collision Detection (2005), section 5.1.5.
@@ -57,12 +59,12 @@ def _closest(corners, px, py, pz):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def _columns(corners, shape, band, plane, columns):  # type: ignore[no-untyped-def]
+def _columns(corners, shape, band, plane, columns):
     """Runs of nodes that may lie within `band` of a triangle.
 
-    The columns run along the normal's largest axis. Columns farther than `band` from the triangle's shadow are
-    left out, and so are nodes farther than that from its plane: a large slanted triangle costs its area, not
-    its bounding box.
+    The columns run along the normal's largest axis. Columns farther than `band` from the triangle's shadow
+    are left out, and so are nodes farther than that from its plane: a large slanted triangle costs its area,
+    not its bounding box.
 
     Args:
         plane: Is given the unit normal and the level of the triangle's plane.
@@ -126,7 +128,7 @@ def _columns(corners, shape, band, plane, columns):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, error_model="numpy")
-def splat(triangles, shape, band):  # type: ignore[no-untyped-def]
+def splat(triangles, shape, band):
     """Exact squared distance and nearest triangle of every node closer than `band` to one.
 
     Args:
@@ -135,8 +137,8 @@ def splat(triangles, shape, band):  # type: ignore[no-untyped-def]
         band: Distance up to which nodes are written.
 
     Returns:
-        Squared distances (float32) and nearest triangles (int32) of the flat grid. Of equally near triangles the
-        first one is kept.
+        Squared distances (float32) and nearest triangles (int32) of the flat grid. Of equally near triangles
+        the first one is kept.
     """
     squared = np.full(shape[0] * shape[1] * shape[2], np.inf, dtype=np.float32)
     nearest = np.full(squared.size, -1, dtype=np.int32)
@@ -166,18 +168,19 @@ def splat(triangles, shape, band):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def project(points, triangles, shape, band):  # type: ignore[no-untyped-def]
+def project(points, triangles, shape, band):
     """Closest point of all triangles to each point, for points on edges of the grid.
 
     Returns:
-        The closest points, (point, xyz) float64, and their triangles, int32. A point with no triangle within `band` is
-        returned as it is, with triangle -1.
+        The closest points, (point, xyz) float64, and their triangles, int32. A point with no triangle within
+        `band` is returned as it is, with triangle -1.
     """
     # A point on an edge of the grid is at most half a cell away from the node that it is filed under.
     head = np.full(shape[0] * shape[1] * shape[2], -1, dtype=np.int32)
     following = np.empty(len(points), dtype=np.int32)
     for row in range(len(points)):
-        node = (round(points[row, 0]) * shape[1] + round(points[row, 1])) * shape[2] + round(points[row, 2])
+        i, j, k = round(points[row, 0]), round(points[row, 1]), round(points[row, 2])
+        node = (i * shape[1] + j) * shape[2] + k
         following[row] = head[node]
         head[node] = row
     closest = points.copy()
@@ -206,7 +209,7 @@ def project(points, triangles, shape, band):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def extend(triangles, shape, squared, nearest, reach):  # type: ignore[no-untyped-def]
+def extend(triangles, shape, squared, nearest, reach):
     """Carry distances outwards from node to node, up to `reach`, in place.
 
     A node's triangle is offered to its six neighbours, and the exact distance to it is taken where it is
@@ -239,9 +242,8 @@ def extend(triangles, shape, squared, nearest, reach):  # type: ignore[no-untype
 
 
 @njit(cache=True, error_model="numpy")
-def spread(shape, seeds, allowed, reach):  # type: ignore[no-untyped-def]
-    """Squared distance to the nearest seed node that can be reached through allowed nodes, infinite beyond
-    `reach`.
+def spread(shape, seeds, allowed, reach):
+    """Squared distance to the nearest seed that allowed nodes lead to, infinite beyond `reach`.
 
     The distance is the straight one, the way only decides whether a seed counts: so fronts stay round, yet do
     not pass through walls.
@@ -249,10 +251,10 @@ def spread(shape, seeds, allowed, reach):  # type: ignore[no-untyped-def]
     squared = np.full(seeds.size, np.inf, dtype=np.float32)
     origin = np.full(seeds.size, -1, dtype=np.int32)
     strides = (shape[1] * shape[2], shape[2], 1)
-    for node in range(seeds.size):
-        if seeds[node]:
-            squared[node] = 0.0
-            origin[node] = node
+    for first in range(seeds.size):
+        if seeds[first]:
+            squared[first] = 0.0
+            origin[first] = first
     frontier = [np.int32(node) for node in range(seeds.size) if seeds[node]]
     while len(frontier):
         reached = [np.int32(0) for _ in range(0)]
@@ -280,8 +282,8 @@ def spread(shape, seeds, allowed, reach):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def _mark_folded(positions, faces, outward, flattest, folded):  # type: ignore[no-untyped-def]
-    """Mark the corners of faces whose area, seen along their corners' outward directions, is under `flattest`."""
+def _mark_folded(positions, faces, outward, flattest, folded):
+    """Mark the corners of faces whose area, seen along the outward directions, is under `flattest`; any?"""
     folded[:] = False
     found = False
     for face in range(len(faces)):
@@ -301,11 +303,11 @@ def _mark_folded(positions, faces, outward, flattest, folded):  # type: ignore[n
 
 
 @njit(cache=True, error_model="numpy")
-def unfold(positions, faces, feet, outward, height, kept, retreats, flattest):  # type: ignore[no-untyped-def]
+def unfold(positions, faces, feet, outward, height, kept, retreats, flattest):
     """Lift the vertices of folded faces, step by step, in place.
 
-    In round k they are lifted to `retreats[k]` of their height over their feet, or left where they are if they
-    are higher.
+    In round k they are lifted to `retreats[k]` of their height over their feet, or left where they are if
+    they are higher.
     """
     folded = np.empty(len(positions), dtype=np.bool_)
     for retreat in retreats:
@@ -319,11 +321,11 @@ def unfold(positions, faces, feet, outward, height, kept, retreats, flattest):  
 
 
 @njit(cache=True, error_model="numpy")
-def sharpen(positions, faces, triangles, source, outward, kept, rounds, bevel, flattest):  # type: ignore[no-untyped-def]
+def sharpen(positions, faces, triangles, source, outward, kept, rounds, bevel, flattest):
     """Draw vertices along their own triangles into the creases that they cut off, in place.
 
-    A face whose middle is more than `bevel` away from its corners' triangles spans a crease. Each of its corners is
-    moved to where its own triangle is closest to that middle, unless this folds the surface.
+    A face whose middle is more than `bevel` away from its corners' triangles spans a crease. Each of its
+    corners is moved to where its own triangle is closest to that middle, unless this folds the surface.
     """
     sums = np.empty_like(positions)
     counts = np.empty(len(positions))
@@ -370,7 +372,7 @@ def sharpen(positions, faces, triangles, source, outward, kept, rounds, bevel, f
 
 
 @njit(cache=True, error_model="numpy")
-def depth(points, inward, field, shape, reach):  # type: ignore[no-untyped-def]
+def depth(points, inward, field, shape, reach):
     """How far each point can walk along `inward` until the field turns positive again, at most `reach`."""
     strides = np.array([shape[1] * shape[2], shape[2], 1])
     depths = np.full(len(points), reach)

@@ -111,8 +111,9 @@ def test_closing_gaps_leaves_concave_corners_of_a_sound_mesh_alone():
     stairs.apply_translation(-stairs.bounds.mean(axis=0))
     plain, sealed = close(stairs), close(stairs, gap=0.3)
     assert np.array_equal(plain.faces, sealed.faces)
-    # The grids are padded differently, so rounding may settle ties otherwise.
-    assert np.abs(plain.vertices - sealed.vertices).max() < 0.1 * CELL
+    # The grids are padded differently, so rounding settles a few ties otherwise.
+    moved = np.linalg.norm(plain.vertices - sealed.vertices, axis=1) > 1e-6
+    assert moved.mean() < 0.05
 
 
 def soup(mesh, rng):
