@@ -150,10 +150,10 @@ def test_a_mesh_of_ours_tells_its_labels_and_history(sdfkit, tmp_path):
     assert facts["history"][-1]["seed"] == 3
     text = sdfkit("info", tmp_path / "chair.glb").stdout
     for line in (
-        "licence         CC0-1.0",
-        "watertight      yes",
-        "euler number    2",
-        "faces           320",
+        "licence       CC0-1.0",
+        "watertight    yes",
+        "Euler number  2",
+        "faces         320",
     ):
         assert line in text.splitlines()
     assert "bounds        -1 -1 -1 to 1 1 1" in text

@@ -1,0 +1,163 @@
+"""Write the man pages of section 1 from the commands' own signatures and docstrings.
+
+python man/generate.py           write man/man1/*.1
+python man/generate.py --check   name the pages that are stale, and end with status 1
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+import sdfkit
+from sdfkit import errors
+from sdfkit.cli import app
+
+FOLDER = Path(__file__).parent / "man1"
+
+
+def escape(text: str) -> str:
+    """Text as roff prints it: signs that can be copied from the page, no line that is taken for a request."""
+    for letter, escaped in (
+        ("\\", "\\e"),
+        ("-", "\\-"),
+        ("'", "\\(aq"),
+        ("`", "\\(ga"),
+        ("^", "\\(ha"),
+        ("~", "\\(ti"),
+    ):
+        text = text.replace(letter, escaped)
+    return "\n".join(f"\\&{line}" if line.startswith(".") else line for line in text.splitlines())
+
+
+def split_help(command: Any) -> tuple[str, list[str], str]:
+    """A command's help as its first sentence, its paragraphs and its examples."""
+    first, *paragraphs = (command.help or "").split("\n\n")
+    examples = ""
+    if paragraphs and paragraphs[-1].startswith("\b\nExamples:\n"):
+        examples = "\n".join(line[2:] for line in paragraphs.pop().splitlines()[2:])
+    return " ".join(first.split()), paragraphs, examples
+
+
+def write_title(name: str, summary: str) -> Iterator[str]:
+    yield '.\\" Written by man/generate.py; edit the command instead.'
+    # Without a date: the same commands give the same bytes.
+    yield f'.TH {escape(name.upper())} 1 "" "sdfkit {sdfkit.__version__}" "sdfkit manual"'
+    yield ".nh"
+    yield ".SH NAME"
+    yield f"{escape(name)} \\- {escape(summary[:1].lower() + summary[1:].rstrip('.'))}"
+
+
+def write_parameters(command: Any, context: Any) -> Iterator[str]:
+    """Arguments and options, with what --help says of them."""
+    for title, kind in (("ARGUMENTS", "argument"), ("OPTIONS", "option")):
+        parameters = [p for p in command.get_params(context) if p.param_type_name == kind and not p.hidden]
+        if parameters:
+            yield f".SH {title}"
+        for parameter in parameters:
+            names, text = parameter.get_help_record(context)
+            yield ".TP"
+            yield f"\\fB{escape(names)}\\fR"
+            yield escape(text)
+
+
+def write_exits() -> Iterator[str]:
+    yield ".SH EXIT STATUS"
+    classes = (errors.UsageError, errors.InputError, errors.GeometryError, errors.MissingError)
+    known = {error.status: (error.__doc__ or "").splitlines()[0] for error in classes}
+    known |= {
+        0: "Done.",
+        1: "The system refuses, or a bug in sdfkit.",
+        130: "Interrupted.",
+        141: "The reader left.",
+    }
+    for status, meaning in sorted(known.items()):
+        yield f".TP\n{status}\n{escape(meaning)}"
+
+
+def write_command(name: str, command: Any) -> str:
+    """The page of one subcommand."""
+    context = command.context_class(command, info_name=f"sdfkit {name}")
+    summary, paragraphs, examples = split_help(command)
+    lines = [*write_title(f"sdfkit-{name}", summary)]
+    lines += [
+        ".SH SYNOPSIS",
+        f".B sdfkit {escape(name)}",
+        escape(" ".join(command.collect_usage_pieces(context))),
+    ]
+    lines += [".SH DESCRIPTION", escape(summary)]
+    for paragraph in paragraphs:
+        is_verbatim = paragraph.startswith("\b")
+        lines += [
+            ".PP",
+            *[".nf"] * is_verbatim,
+            escape(paragraph.removeprefix("\b\n")),
+            *[".fi"] * is_verbatim,
+        ]
+    lines += write_parameters(command, context)
+    if examples:
+        lines += [".SH EXAMPLES", ".nf", escape(examples), ".fi"]
+    lines += [*write_exits(), ".SH SEE ALSO", ".BR sdfkit (1),", ".BR sdfkit\\-store (5)"]
+    return "\n".join(lines) + "\n"
+
+
+def write_program(program: Any) -> str:
+    """The page of sdfkit itself, which lists the subcommands."""
+    context = program.context_class(program, info_name="sdfkit")
+    lines = [*write_title("sdfkit", program.help)]
+    lines += [".SH SYNOPSIS", ".B sdfkit", escape("[OPTIONS] COMMAND [ARGS]...")]
+    lines += [".SH DESCRIPTION", escape(program.help)]
+    lines += [
+        ".PP",
+        escape("A command that is given no input reads standard input; one that is given no -o writes to"),
+    ]
+    lines += [
+        escape("standard output. Meshes travel as PLY after PLY, arrays as one zip archive that holds a Zarr")
+    ]
+    lines += [
+        "store, which",
+        ".BR sdfkit\\-store (5)",
+        "describes. Talk goes to standard error.",
+        ".SH COMMANDS",
+    ]
+    for name, command in sorted(program.commands.items()):
+        lines += [".TP", f".BR sdfkit\\-{escape(name)} (1)", escape(split_help(command)[0])]
+    lines += [*write_parameters(program, context), *write_exits(), ".SH SEE ALSO", ".BR sdfkit\\-store (5)"]
+    return "\n".join(lines) + "\n"
+
+
+def write_pages(program: Any) -> dict[str, str]:
+    """Every page by its file name."""
+    pages = {f"sdfkit-{name}.1": write_command(name, command) for name, command in program.commands.items()}
+    return {"sdfkit.1": write_program(program), **pages}
+
+
+def find_stale(pages: dict[str, str], folder: Path) -> list[str]:
+    """Names of pages that are missing, differ, or tell of a command that is gone."""
+    present = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.1")}
+    return sorted(name for name in {*pages, *present} if pages.get(name) != present.get(name))
+
+
+def main(words: list[str]) -> int:
+    pages = write_pages(get_command(app))
+    stale = find_stale(pages, FOLDER)
+    if words == ["--check"]:
+        if stale:
+            print(f"stale: {', '.join(stale)}; run python man/generate.py", file=sys.stderr)
+        return bool(stale)
+    if words:
+        print(__doc__, file=sys.stderr)
+        return 2
+    FOLDER.mkdir(exist_ok=True)
+    for name in stale:
+        if name in pages:
+            (FOLDER / name).write_text(pages[name], encoding="utf-8")
+        else:
+            (FOLDER / name).unlink()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
