@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from sdfkit.errors import GeometryError
-from sdfkit.geometry import distance_kernels as kernels
+from sdfkit.geometry import distance_kernels, sign_kernels
 
 Sign = Literal["normal", "winding"]
 
@@ -57,7 +57,7 @@ class TriangleTree:
         self._order = np.arange(len(faces), dtype=np.int32)
         boxes = np.empty((len(faces), 2, 6), dtype=np.float32)
         children = np.empty((len(faces), 2), dtype=np.int32)
-        nodes = kernels.build(bounds, self._order, boxes, children)
+        nodes = distance_kernels.build(bounds, self._order, boxes, children)
         self._boxes, self._children = boxes[:nodes].copy(), children[:nodes].copy()
         self._corners = corners[self._order].reshape(-1, 9)
         self._vertices, self._faces = vertices, faces
@@ -100,7 +100,8 @@ class TriangleTree:
             sign: "normal" looks at which side of the nearest feature a point is on: exact on a closed surface
                 that does not cut itself, and wrong behind a hole or inside overlapping parts. "winding" asks
                 how often the surface winds around a point, more than half being inside: right for
-                overlapping closed parts, and the best guess for a surface with holes.
+                overlapping closed parts (whose hidden faces still count as near), and the best guess for a
+                surface with holes.
 
         Returns:
             Signed distances, float64.
@@ -143,7 +144,7 @@ class TriangleTree:
         # The theorem needs a plain surface around the nearest feature. Where a closed mesh has none (parts
         # that touch, faces without area) the winding number decides.
         trusted = regular if self.closed else np.ones_like(regular)
-        side = kernels.pseudonormal_sign(
+        side = sign_kernels.pseudonormal_sign(
             points,
             nearest.closest,
             nearest.face,
@@ -184,14 +185,14 @@ class TriangleTree:
         visit: Int[np.ndarray, " point"],
         clear: Float[np.ndarray, " point"],
     ) -> Float[np.ndarray, " point"]:
-        numbers: Float[np.ndarray, " point"] = kernels.winding(
+        numbers: Float[np.ndarray, " point"] = sign_kernels.winding(
             points, visit, clear, self._corners, self._dipoles, self._children, ACCURACY
         )
         return numbers
 
     @cached_property
     def _dipoles(self) -> Float[np.ndarray, "node 2 8"]:
-        far: Float[np.ndarray, "node 2 8"] = kernels.dipoles(self._corners, self._boxes, self._children)
+        far: Float[np.ndarray, "node 2 8"] = sign_kernels.dipoles(self._corners, self._boxes, self._children)
         return far
 
     @cached_property
@@ -204,11 +205,11 @@ class TriangleTree:
         incident = np.empty(faces.size, dtype=np.int32)
         normals, regular = np.zeros((count, 3)), np.ones(count, dtype=bool)
         scratch = np.empty((3, count), dtype=np.int32)
-        kernels.topology(self._corners, faces, start, incident, normals, regular, scratch)
+        sign_kernels.topology(self._corners, faces, start, incident, normals, regular, scratch)
         return _Topology(faces, start, incident, normals, regular)
 
     def _nearest(self, points: Float[np.ndarray, "point 3"], visit: Int[np.ndarray, " point"]) -> _Nearest:
-        squared, face, feature, closest = kernels.nearest(
+        squared, face, feature, closest = distance_kernels.nearest(
             points, visit, self._corners, self._boxes, self._children
         )
         return _Nearest(np.sqrt(squared), face, feature, closest)
@@ -223,7 +224,7 @@ def _visit(points: Float[np.ndarray, "point 3"]) -> Int[np.ndarray, " point"]:
     """An order in which points that are near each other follow each other."""
     low = points.min(axis=0, initial=np.inf)
     extent = float((points.max(axis=0, initial=-np.inf) - low).max())
-    return np.argsort(kernels.morton_codes(points, low, extent or 1.0), kind="stable")
+    return np.argsort(distance_kernels.morton_codes(points, low, extent or 1.0), kind="stable")
 
 
 def _merge(vertices: Float[np.ndarray, "vertex 3"]) -> tuple[Int[np.ndarray, " vertex"], int]:
