@@ -88,11 +88,13 @@ def load_encoder(
         MissingError: The model, or the package that carries it, is not on this machine and cannot be fetched.
         InputError: The model is no image encoder, or lacks weights.
     """
+    from safetensors import SafetensorError
+
     bundled = model == lite0.NAME
     source = str(lite0.lite0_folder()) if bundled else model
     try:
         network, report, processor = _read(source, revision)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         if Path(source).is_dir():
             raise InputError(f"{model}: no image encoder for transformers: {_line(error)}") from error
         raise MissingError(

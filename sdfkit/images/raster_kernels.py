@@ -262,8 +262,8 @@ def _brightness(  # type: ignore[no-untyped-def]
 ):
     """Give the light (red, green, blue) that a point sends to the camera: pyrender's physical shader.
 
-    `mirror_color` (3) f8 is reflected head on, `diffuse_color` (3) f8 scattered; `lights` (light, 4) f8 are
-    the unit direction towards the light in camera space, and its intensity.
+    `mirror_color` (3) f8 is reflected head on, `diffuse_color` (3) f8 scattered into each direction; `lights`
+    (light, 4) f8 are the unit direction towards the light in camera space, and its intensity.
 
     Reference:
         glTF 2.0, appendix B: GGX distribution, Smith's occlusion in Schlick's form with Disney's k, Schlick's
@@ -295,20 +295,19 @@ def _brightness(  # type: ignore[no-untyped-def]
         grazing = (1.0 - vh) ** 5
         radiance = nl * lights[index, 3]
         fresnel = mirror_color[0] + (1.0 - mirror_color[0]) * grazing
-        red += radiance * ((1.0 - fresnel) * diffuse_color[0] / math.pi + fresnel * mirror)
+        red += radiance * ((1.0 - fresnel) * diffuse_color[0] + fresnel * mirror)
         fresnel = mirror_color[1] + (1.0 - mirror_color[1]) * grazing
-        green += radiance * ((1.0 - fresnel) * diffuse_color[1] / math.pi + fresnel * mirror)
+        green += radiance * ((1.0 - fresnel) * diffuse_color[1] + fresnel * mirror)
         fresnel = mirror_color[2] + (1.0 - mirror_color[2]) * grazing
-        blue += radiance * ((1.0 - fresnel) * diffuse_color[2] / math.pi + fresnel * mirror)
+        blue += radiance * ((1.0 - fresnel) * diffuse_color[2] + fresnel * mirror)
     return red, green, blue
 
 
 @njit(cache=True)
 def _encode(light, steps, guesses):  # type: ignore[no-untyped-def]
     """Find the byte whose range of light, from its step to the next, holds `light`."""
-    if not light < 1.0:
-        return 255
-    code = guesses[int(light * len(guesses))]
+    # In this order a NaN becomes 0. Returning early for what is out of range would cost 2 ms a picture.
+    code = guesses[int(min(max(0.0, light), 0.99999) * len(guesses))]
     while code < 255 and light >= steps[code + 1]:
         code += 1
     return code
@@ -326,31 +325,34 @@ def shade(  # type: ignore[no-untyped-def]
     """
     mirror_color, diffuse_color, roughness, lights, steps, guesses = look
     size = len(owner)
+    shaded = np.empty(4, dtype=np.int32)
+    colors = np.empty((4, 3), dtype=np.int64)
     for row in range(size):
         for column in range(size):
-            across = (column + 0.5 - 0.5 * size) / focal
-            down = (0.5 * size - row - 0.5) / focal
-            hits = 0
+            hits = known = 0
             red = green = blue = 2
-            previous = EMPTY
-            r = g = b = 0
             for index in range(4):
                 face = owner[row, 4 * column + index]
                 if face == EMPTY:
                     continue
                 hits += 1
-                if face != previous:
+                entry = 0
+                while entry < known and shaded[entry] != face:
+                    entry += 1
+                if entry == known:
+                    across = (column + 0.5 - 0.5 * size) / focal
+                    down = (0.5 * size - row - 0.5) / focal
                     depth, nx, ny, nz = _meet(
                         face, across, down, seen, faces, normals, smooth, world_to_camera
                     )
                     light = _brightness(
                         depth, across, down, nx, ny, nz, mirror_color, diffuse_color, roughness, lights
                     )
-                    r = _encode(light[0], steps, guesses)
-                    g = _encode(light[1], steps, guesses)
-                    b = _encode(light[2], steps, guesses)
-                    previous = face
-                red, green, blue = red + r, green + g, blue + b
+                    for channel in range(3):
+                        colors[entry, channel] = _encode(light[channel], steps, guesses)
+                    shaded[entry] = face
+                    known += 1
+                red, green, blue = red + colors[entry, 0], green + colors[entry, 1], blue + colors[entry, 2]
             mask[row, column] = (hits * 255 + 2) // 4
             rgb[row, column, 0], rgb[row, column, 1], rgb[row, column, 2] = red // 4, green // 4, blue // 4
 

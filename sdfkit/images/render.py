@@ -127,7 +127,7 @@ def _look() -> tuple[object, ...]:
     """Put material, lights and the encoding of light as bytes into the tables that `shade` reads."""
     base = np.array(BASE_COLOR)
     mirror_color = DIELECTRIC + METALLIC * (base - DIELECTRIC)
-    diffuse_color = base * (1 - DIELECTRIC) * (1 - METALLIC)
+    diffuse_color = base * (1 - DIELECTRIC) * (1 - METALLIC) / math.pi
     directions = np.array(LIGHT_DIRECTIONS)
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
     lights = np.column_stack([directions, LIGHT_INTENSITIES])
@@ -135,5 +135,5 @@ def _look() -> tuple[object, ...]:
     # byte's range begins, and stepping up from there, gives the same byte as a power function in a third of
     # the time.
     steps = (np.maximum(np.arange(256) - 0.5, 0) / 255) ** GAMMA
-    guesses = np.searchsorted(steps, np.arange(4096) / 4096, side="right") - 1
+    guesses = (np.searchsorted(steps, np.arange(16384) / 16384, side="right") - 1).astype(np.uint8)
     return mirror_color, diffuse_color, ROUGHNESS, lights, steps, guesses

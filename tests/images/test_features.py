@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -218,6 +219,14 @@ def test_a_folder_without_a_model_is_refused(tmp_path, folder):
         load(str(tmp_path))
     assert "\n" not in str(error.value)
     (tmp_path / "config.json").write_text('{"model_type": "unheard-of"}')
+    with pytest.raises(InputError, match="no image encoder for transformers: "):
+        load(str(tmp_path))
+
+
+def test_a_folder_whose_weights_are_cut_short_is_refused(tmp_path, folder):
+    shutil.copytree(folder("dinov2"), tmp_path, dirs_exist_ok=True)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(InputError, match="no image encoder for transformers: "):
         load(str(tmp_path))
 

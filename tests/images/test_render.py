@@ -10,6 +10,7 @@ from scipy.spatial import Delaunay
 from sdfkit.errors import GeometryError
 from sdfkit.images import render
 from sdfkit.images.cameras import fibonacci_cameras, intrinsics, look_at
+from sdfkit.images.raster_kernels import _encode, angle_weighted_normals
 from sdfkit.images.render import Views, render_views
 
 YFOV = math.radians(55)
@@ -247,3 +248,23 @@ def test_faces_without_area_and_points_without_faces_do_no_harm():
 def test_nothing_to_draw_is_refused():
     with pytest.raises(GeometryError, match="without faces cannot be drawn: leave it out"):
         draw(trimesh.Trimesh(np.zeros((3, 3)), np.zeros((0, 3), dtype=int), process=False))
+
+
+@pytest.mark.parametrize(
+    "mesh", [trimesh.creation.box(), trimesh.creation.icosphere(2), trimesh.creation.cone(0.2, 3)]
+)
+def test_vertex_normals_are_weighted_by_angle(mesh):
+    mesh = trimesh.Trimesh(mesh.vertices + 5, mesh.faces, process=True)
+    normals = angle_weighted_normals(mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32))
+    assert np.allclose(normals, mesh.vertex_normals, atol=1e-4)
+
+
+def test_light_is_encoded_as_a_power_function_would():
+    *_, steps, guesses = render._look()
+    light = np.concatenate([np.linspace(0, 1.2, 20_011), steps, np.nextafter(steps, 0), [1e-9, 1e9, np.inf]])
+    codes = [_encode(value, steps, guesses) for value in light]
+    # Rounded up, as steps are: the byte's range of light begins at half a byte below it.
+    expected = np.searchsorted(steps, light, side="right") - 1
+    assert np.array_equal(codes, expected)
+    assert np.abs(codes - 255 * np.minimum(light, 1) ** (1 / 2.2)).max() <= 0.5 + 1e-6
+    assert _encode(np.nan, steps, guesses) == 0

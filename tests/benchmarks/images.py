@@ -1,0 +1,155 @@
+"""What pictures and features cost: python tests/benchmarks/images.py [render] [embed].
+
+CPU time, of this process, in milliseconds a view. Every figure is the least of three rounds in which the
+candidates take turns, so that a busy machine slows all of them alike. Threads: set OMP_NUM_THREADS=1.
+"""
+
+import math
+import sys
+import time
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import trimesh
+
+from sdfkit import gl
+from sdfkit.geometry.frame import normalise
+from sdfkit.images.cameras import fibonacci_cameras
+from sdfkit.images.features import Encoder
+from sdfkit.images.preprocess import read_preprocessing
+from sdfkit.images.render import Views, render_views
+
+VIEWS = 8
+SETTINGS = {
+    "yfov": math.radians(55),
+    "size": 224,
+    "smooth": True,
+    "cull": True,
+    "depth": False,
+    "normal": False,
+}
+
+
+def knot(faces: int) -> trimesh.Trimesh:
+    """A torus knot: overlaps itself in every view, with no symmetry that would flatter a renderer."""
+    along, around = round(math.sqrt(faces * 4)), round(math.sqrt(faces / 16))
+    t, s = np.meshgrid(
+        np.linspace(0, 2 * np.pi, along, endpoint=False),
+        np.linspace(0, 2 * np.pi, around, endpoint=False),
+        indexing="ij",
+    )
+    radius = 2 + np.cos(3 * t)
+    centre = np.stack([radius * np.cos(2 * t), radius * np.sin(2 * t), np.sin(3 * t)], axis=-1)
+    tangent = np.roll(centre, -1, axis=0) - np.roll(centre, 1, axis=0)
+    side = np.cross(tangent, [0.3, 0.5, 1.0])
+    side /= np.linalg.norm(side, axis=-1, keepdims=True)
+    other = np.cross(tangent, side)
+    other /= np.linalg.norm(other, axis=-1, keepdims=True)
+    points = centre + 0.4 * (np.cos(s)[..., None] * side + np.sin(s)[..., None] * other)
+    index = np.arange(along * around).reshape(along, around)
+    right, up = np.roll(index, -1, axis=0), np.roll(index, -1, axis=1)
+    both = np.roll(right, -1, axis=1)
+    quads = np.stack([index, right, both, index, both, up], axis=-1).reshape(-1, 3)
+    return normalise(trimesh.Trimesh(points.reshape(-1, 3), quads, process=False))[0]
+
+
+def plain_pyrender(mesh: trimesh.Trimesh, cameras: np.ndarray) -> Views:
+    """The usual loop: a scene, an upload and a context for each view."""
+    views = []
+    for camera in cameras:
+        gl._renderer.cache_clear()
+        views.append(gl.render_views_gl(mesh, camera[None], **SETTINGS))
+    return Views(np.concatenate([v.rgb for v in views]), np.concatenate([v.mask for v in views]), None, None)
+
+
+def take_turns(candidates: dict[str, Callable[[], object]], rounds: int, count: int) -> dict[str, float]:
+    best = dict.fromkeys(candidates, math.inf)
+    for _ in range(rounds):
+        for name, run in candidates.items():
+            start = time.process_time()
+            run()
+            best[name] = min(best[name], (time.process_time() - start) / count * 1000)
+    return best
+
+
+def compare_renderers() -> None:
+    start = time.process_time()
+    cameras = fibonacci_cameras(VIEWS, 2.5)
+    render_views(trimesh.creation.box(), cameras[:1], **SETTINGS)
+    print(f"first call, with compiling or reading the cache: {time.process_time() - start:.2f} CPU s")
+    gl.render_views_gl(trimesh.creation.box(), cameras[:1], **SETTINGS)
+    print("  faces |  sdfkit | pyrender plain     | pyrender reused    | worst PSNR | worst IoU")
+    for faces in (5_000, 100_000, 1_000_000):
+        mesh = knot(faces)
+        cost = take_turns(
+            {
+                "ours": lambda mesh=mesh: render_views(mesh, cameras, **SETTINGS),
+                "plain": lambda mesh=mesh: plain_pyrender(mesh, cameras),
+                "reused": lambda mesh=mesh: gl.render_views_gl(mesh, cameras, **SETTINGS),
+            },
+            rounds=3,
+            count=VIEWS,
+        )
+        ours, theirs = render_views(mesh, cameras, **SETTINGS), gl.render_views_gl(mesh, cameras, **SETTINGS)
+        error = np.square(ours.rgb.astype(float) - theirs.rgb).mean(axis=(1, 2, 3)).max()
+        a, b = ours.mask >= 128, theirs.mask >= 128
+        overlap = ((a & b).sum(axis=(1, 2)) / (a | b).sum(axis=(1, 2))).min()
+        ratios = "".join(
+            f" | {cost[name]:7.1f} ({cost[name] / cost['ours']:4.1f} x)" for name in ("plain", "reused")
+        )
+        print(
+            f"{len(mesh.faces):7} | {cost['ours']:7.1f}{ratios} | {10 * math.log10(255**2 / error):7.1f} dB "
+            f"| {overlap:.6f}"
+        )
+
+
+def compare_embedding() -> None:
+    from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
+
+    torch.manual_seed(0)
+    images = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3), dtype=np.uint8)
+    processor = BitImageProcessorPil(size={"shortest_edge": 256})
+    network = Dinov2Model(Dinov2Config(image_size=518, patch_size=14)).eval()
+
+    def encoder(bf16: bool) -> Encoder:
+        preprocessing = read_preprocessing(processor, "dinov2")
+        return Encoder(network, "dinov2", "", preprocessing, "cls", 1, "cpu", bf16)
+
+    def plain() -> np.ndarray:
+        network.set_attn_implementation("eager")
+        with torch.inference_mode():
+            features = [
+                network(**processor(images=[image], return_tensors="pt")).last_hidden_state[:, 0].numpy()
+                for image in images
+            ]
+        return np.concatenate(features)
+
+    def ours(bf16: bool) -> np.ndarray:
+        network.set_attn_implementation("sdpa")
+        return encoder(bf16).embed(images)
+
+    exact = plain()
+    candidates = {"plain fp32, one view at a time": plain, "sdfkit fp32": lambda: ours(False)}
+    if torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported():
+        candidates["sdfkit bf16"] = lambda: ours(True)
+    else:
+        print("this processor has no bf16 units: bf16 is left out")
+    cost = take_turns(candidates, rounds=3, count=len(images))
+    print("DINOv2-base, random weights     | ms a view |     ratio | least CLS cosine to plain")
+    for name, run in candidates.items():
+        feature = run()
+        lengths = np.linalg.norm(feature, axis=-1) * np.linalg.norm(exact, axis=-1)
+        cosine = ((feature * exact).sum(-1) / lengths).min()
+        ratio = cost["plain fp32, one view at a time"] / cost[name]
+        print(f"{name:31} | {cost[name]:9.1f} | {ratio:6.2f} x  | {cosine:.6f}")
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    wanted = sys.argv[1:] or ["render", "embed"]
+    if "render" in wanted:
+        compare_renderers()
+    if "embed" in wanted:
+        compare_embedding()
