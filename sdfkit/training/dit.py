@@ -51,6 +51,30 @@ class DiTSettings:
     average: float
 
 
+# By the name of the network in sdfkit.models.dit.PRESETS.
+RECIPES = {
+    "latent-10m": DiTSettings(
+        steps=15_000,
+        batch=32,
+        views=8,
+        lr=3e-4,
+        feature_dropout=0.0,
+        camera_dropout=0.0,
+        average=0.999,
+    ),
+    # Larger batches at a larger rate: one step sees each of 20 shapes at six timesteps.
+    "small": DiTSettings(
+        steps=3_000,
+        batch=128,
+        views=8,
+        lr=2e-3,
+        feature_dropout=0.0,
+        camera_dropout=0.0,
+        average=0.999,
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Standard:
     """Mean and spread of each number of a set of vectors.

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sdfkit.models.dit import DiT, DiTConfig, latent_10m, weights_132m
+from sdfkit.models.dit import PRESETS, DiT, DiTConfig
 
 TINY = DiTConfig(dim=10, tokens=1, feature=7, width=16, layers=2, heads=2, ffn=2, gated=False)
 PIECES = DiTConfig(dim=10, tokens=3, feature=7, width=16, layers=2, heads=2, ffn=4, gated=True)
@@ -28,7 +28,12 @@ def inputs(batch, views):
 
 
 @pytest.mark.parametrize(
-    ("config", "parameters"), [(latent_10m(64, 768), 10_372_288), (weights_132m(54_785, 768), 131_242_689)]
+    ("config", "parameters"),
+    [
+        (PRESETS["latent-10m"](64, 768), 10_372_288),
+        (PRESETS["weights-132m"](54_785, 768), 131_242_689),
+        (PRESETS["small"](64, 1280), 799_424),
+    ],
 )
 def test_presets_have_the_papers_number_of_parameters(config, parameters):
     with torch.device("meta"):

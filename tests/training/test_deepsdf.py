@@ -7,8 +7,8 @@ import trimesh
 from skimage.measure import marching_cubes
 
 from sdfkit.errors import InputError, SdfkitError
-from sdfkit.models.deepsdf import DeepSDFConfig
-from sdfkit.training.deepsdf import DeepSDFSettings, DeepSDFTraining, field_errors, mean_cosine
+from sdfkit.models.deepsdf import PRESETS, DeepSDFConfig
+from sdfkit.training.deepsdf import RECIPES, DeepSDFSettings, DeepSDFTraining, field_errors, mean_cosine
 from sdfkit.training.run import use_machine
 
 CONFIG = DeepSDFConfig(code=8, bands=3, hidden=48, layers=3, skip=1)
@@ -222,3 +222,7 @@ def test_points_of_one_kind_only_are_refused(value, message):
     points, distances, near = TWO
     with pytest.raises(InputError, match=message):
         start(arrays=(points, distances, np.full_like(near, value)))
+
+
+def test_recipes_are_named_after_networks():
+    assert RECIPES.keys() == PRESETS.keys()

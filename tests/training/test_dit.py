@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sdfkit.errors import InputError, SdfkitError
-from sdfkit.models.dit import DiTConfig
-from sdfkit.training.dit import DiTSettings, DiTTraining, Standard, measure_standard, predict_codes
+from sdfkit.models.dit import PRESETS, DiTConfig
+from sdfkit.training.dit import RECIPES, DiTSettings, DiTTraining, Standard, measure_standard, predict_codes
 from sdfkit.training.run import use_machine
 
 SHAPES, VIEWS, FEATURE, DIM = 6, 5, 12, 8
@@ -197,3 +197,7 @@ def test_a_result_is_the_averaged_network():
 def test_standard_is_undone_by_its_own_numbers():
     standard = Standard(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 4.0]), 0)
     assert torch.equal(standard.undo(torch.tensor([2.0, -1.0])), torch.tensor([2.0, -2.0]))
+
+
+def test_recipes_are_named_after_networks():
+    assert RECIPES.keys() <= PRESETS.keys()
