@@ -206,8 +206,8 @@ def winding(points, visit, clear, corners, far, children, accuracy):
 
     A child is taken as a dipole when it is farther than `accuracy` times its radius.
 
-    Reference: van Oosterom and Strackee, The Solid Angle of a Plane Triangle (1983), equation 8; Barill et al.
-        (2018) for the dipoles.
+    Reference: van Oosterom and Strackee, The Solid Angle of a Plane Triangle (1983), equation 8; for the
+        dipoles Barill et al. (2018).
     """
     numbers = np.empty(len(points), np.float64)
     stack = np.empty(STACK, np.int32)
