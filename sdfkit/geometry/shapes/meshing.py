@@ -93,8 +93,11 @@ def _to_zero(
     low, high = np.floor(vertices).astype(int), np.ceil(vertices).astype(int)
     first, last = values[tuple(low.T)], values[tuple(high.T)]
     a, b = low * cell + origin, high * cell + origin
-    rows = np.flatnonzero(first * last < 0)
     placed = vertices * cell + origin
+    on_edge = (high - low).sum(axis=1) == 1
+    # Where a cell is ambiguous, marching cubes sets a vertex within it: that one falls along the gradient.
+    placed[~on_edge] = solid.fall(placed[~on_edge])
+    rows = np.flatnonzero(on_edge)
     share_a, share_b = np.zeros(len(rows)), np.ones(len(rows))
     first, last, a, b = first[rows], last[rows], a[rows], b[rows]
     for _ in range(ROOT_STEPS):

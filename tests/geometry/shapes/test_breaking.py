@@ -49,7 +49,9 @@ def test_internal_parts_are_closed_and_wholly_inside(solid: Solid, mesh: trimesh
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_an_overlap_cuts_through_the_surface_it_copies(solid: Solid, mesh: trimesh.Trimesh, seed: int) -> None:
+def test_an_overlap_cuts_through_the_surface_it_copies(
+    solid: Solid, mesh: trimesh.Trimesh, seed: int
+) -> None:
     broken = damaged("overlap", mesh, seed)
     distance = solid.distance(broken.vertices[len(mesh.vertices) :])
     assert distance.min() < -1e-3

@@ -1,0 +1,180 @@
+"""Every category keeps the promises of the package."""
+
+from collections import Counter
+from functools import cache
+
+import numpy as np
+import pytest
+import trimesh
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial import cKDTree
+
+from sdfkit.errors import InputError
+from sdfkit.geometry.shapes import CATEGORIES, Solid, choose_categories, generate, solid_mesh
+
+RESOLUTION = 80
+
+
+def stream(seed: int, row: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(row,)))
+
+
+@cache
+def example(category: str) -> tuple[Solid, trimesh.Trimesh]:
+    solid = generate(category, stream(1, 0))
+    return solid, solid_mesh(solid, RESOLUTION)
+
+
+def winding(mesh: trimesh.Trimesh, points: np.ndarray) -> np.ndarray:
+    """How often the mesh wraps around each point (van Oosterom & Strackee 1983): 1 inside, 0 outside."""
+    a, b, c = np.moveaxis(mesh.triangles[None] - points[:, None, None], 2, 0)
+    la, lb, lc = (np.linalg.norm(corner, axis=2) for corner in (a, b, c))
+    volume = (a * np.cross(b, c)).sum(axis=2)
+    rest = la * lb * lc + (a * b).sum(2) * lc + (b * c).sum(2) * la + (c * a).sum(2) * lb
+    return np.arctan2(volume, rest).sum(axis=1) / (2 * np.pi)
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_the_field_is_a_signed_distance_in_the_unit_frame(category: str) -> None:
+    solid, mesh = example(category)
+    rng = np.random.default_rng(0)
+
+    # 1-Lipschitz, on near pairs and far ones.
+    points = rng.uniform(-1, 1, (3000, 3))
+    moved = points + rng.normal(size=points.shape) * 10 ** rng.uniform(-4, 0, (3000, 1))
+    values = solid.distance(points)
+    assert (np.abs(values - solid.distance(moved)) <= np.linalg.norm(points - moved, axis=1) + 1e-9).all()
+
+    # The unit frame: nothing beyond the unit ball or the bounding box, and the mesh reaches both up to its cells.
+    far = np.linalg.norm(mesh.vertices, axis=1)
+    assert far.max() <= 1 + 1e-3
+    assert far.max() >= 1 - 1.5 / RESOLUTION
+    assert (np.abs(mesh.vertices) <= solid.half_extents + 1e-3).all()
+
+    # The sign is that of the mesh, away from the surface by half a cell.
+    clear = np.flatnonzero(np.abs(values) > 1 / RESOLUTION)
+    inside = clear[values[clear] < 0][:12]
+    outside = clear[values[clear] > 0][:12]
+    assert np.allclose(winding(mesh, points[inside]), 1, atol=1e-3)
+    assert np.allclose(winding(mesh, points[outside]), 0, atol=1e-3)
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_the_mesh_is_closed_and_of_the_promised_topology(category: str) -> None:
+    solid, mesh = example(category)
+    promise = CATEGORIES[category]
+    assert mesh.is_watertight
+    assert mesh.is_winding_consistent
+    assert mesh.volume > 0
+    assert np.abs(solid.distance(mesh.vertices)).max() < 1e-5
+    if promise.pieces:
+        assert mesh.body_count == promise.pieces
+    if promise.euler is not None:
+        assert mesh.euler_number == promise.euler
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_the_value_is_near_the_true_distance(category: str) -> None:
+    """Exact outside where promised; else, at 0.05 from the surface and nearer, at least 0.55 of the distance."""
+    solid, mesh = example(category)
+    rng = np.random.default_rng(2)
+    surface, _ = trimesh.sample.sample_surface(mesh, 20000, seed=0)
+    points = surface[:1500] + rng.normal(size=(1500, 3)) * 0.03
+    values = solid.distance(points)
+    true = cKDTree(surface).query(points)[0]
+    # Samples are about 0.01 apart and the mesh cuts corners: the measured distance is too great by less than that.
+    outside = (values > 0) & (values < 0.05) & (true > 0.02)
+    assert (values[outside] <= true[outside] + 1e-3).all()
+    short = true[outside] - values[outside]
+    if solid.exact:
+        assert np.quantile(short, 0.98) < 0.008
+    else:
+        assert np.quantile(values[outside] / true[outside], 0.02) > 0.55
+
+
+@pytest.mark.parametrize("category", ["wagon_wheel", "tunnel", "torus_knot"])
+@pytest.mark.parametrize("seed", range(3))
+def test_promised_topology_holds_for_every_seed(category: str, seed: int) -> None:
+    mesh = solid_mesh(generate(category, stream(seed, 7)), 112)
+    assert mesh.euler_number == {"wagon_wheel": -24, "tunnel": 0, "torus_knot": 0}[category]
+    assert mesh.body_count == 1
+
+
+def test_a_chain_is_of_rings_that_interlock() -> None:
+    links = solid_mesh(generate("chain", stream(0, 0)), 112).split()
+    assert 3 <= len(links) <= 6
+    assert {link.euler_number for link in links} == {0}
+    # Each link's hull reaches into its neighbour's: they cannot be drawn apart.
+    order = sorted(links, key=lambda link: link.centroid[0])
+    for left, right in zip(order[:-1], order[1:], strict=True):
+        assert left.bounds[1, 0] > right.bounds[0, 0]
+
+
+def test_there_are_forty_categories_in_groups() -> None:
+    assert len(CATEGORIES) >= 40
+    groups = [category.group for category in CATEGORIES.values()]
+    assert groups == sorted(groups)
+    assert len(set(groups)) >= 6
+    for name, category in CATEGORIES.items():
+        assert category.name == name
+        assert category.summary.endswith(".")
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.sampled_from(sorted(CATEGORIES)), st.integers(0, 2**32 - 1))
+def test_equal_seeds_give_equal_bytes_and_others_differ(category: str, seed: int) -> None:
+    points = np.random.default_rng(0).uniform(-1, 1, (200, 3))
+    one, same, other = (generate(category, stream(s, 3)) for s in (seed, seed, seed + 1))
+    assert one.distance(points).tobytes() == same.distance(points).tobytes()
+    assert one.distance(points).tobytes() != other.distance(points).tobytes()
+
+
+@pytest.mark.parametrize("category", ["chair", "teapot", "horse"])
+def test_a_category_varies(category: str) -> None:
+    grid = np.random.default_rng(0).uniform(-1, 1, (4000, 3))
+    filled = [generate(category, stream(seed, 0)).distance(grid) < 0 for seed in range(4)]
+    for i in range(4):
+        for j in range(i):
+            assert (filled[i] & filled[j]).sum() / (filled[i] | filled[j]).sum() < 0.9
+
+
+def test_values_do_not_depend_on_what_else_is_asked() -> None:
+    solid, _ = example("bicycle")
+    points = np.random.default_rng(4).uniform(-1, 1, (300, 3))
+    together = solid.distance(points)
+    assert np.allclose(solid.distance(points[::-1])[::-1], together, rtol=0, atol=1e-13)
+    assert np.allclose(solid.distance(points[17:18]), together[17], rtol=0, atol=1e-13)
+
+
+def test_float32_points_are_taken_and_float64_comes_back() -> None:
+    solid, _ = example("mug")
+    points = np.zeros((3, 3), dtype=np.float32)
+    assert solid.distance(points).dtype == np.float64
+    assert solid.distance(points[:0]).shape == (0,)
+
+
+@given(st.integers(0, 300), st.integers(0, 2**32 - 1))
+def test_all_categories_come_before_any_comes_again(count: int, seed: int) -> None:
+    chosen = choose_categories(count, np.random.default_rng(seed))
+    assert len(chosen) == count
+    assert set(chosen) <= set(CATEGORIES)
+    times = Counter(chosen)
+    assert max(times.values(), default=0) <= -(-count // len(CATEGORIES))
+    assert chosen == choose_categories(count + 50, np.random.default_rng(seed))[:count]
+
+
+def test_seeds_shuffle_the_categories() -> None:
+    one, two = (choose_categories(20, np.random.default_rng(seed)) for seed in (0, 1))
+    assert one != two
+
+
+def test_an_unknown_category_names_close_ones() -> None:
+    with pytest.raises(
+        InputError, match=r"category 'chiar': there is none of that name; did you mean .*chair"
+    ):
+        generate("chiar", np.random.default_rng(0))
+    with pytest.raises(
+        InputError, match=r"category 'qqqq': there is none of that name; --list shows them all"
+    ):
+        generate("qqqq", np.random.default_rng(0))
