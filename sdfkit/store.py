@@ -59,6 +59,7 @@ class StoreReader:
         self.history: list[dict[str, Any]] = list(self.attributes.get("history", []))
         self._manifest = manifest
         self._arrays: dict[str, zarr.Array[Any]] = {}
+        self._columns: dict[str, list[str]] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self.group
@@ -113,8 +114,17 @@ class StoreReader:
 
     def row(self, index: int) -> Row:
         """The columns of one row."""
-        text = {name: str(self._get(self.array(name), name, index)) for name in (*COLUMNS, "error")}
+        text = {name: self._text(name, index) for name in (*COLUMNS, "error")}
         return label(Row(index=index, **text), self._manifest)
+
+    def _text(self, name: str, index: int) -> str:
+        array = self.array(name)
+        if array.chunks == (1,):
+            return str(self._get(array, name, index))
+        # A column in one chunk is decoded once, not for every row: that took minutes for 10,000.
+        if name not in self._columns:
+            self._columns[name] = self.read(name).tolist()
+        return self._columns[name][index]
 
     def all_rows(self) -> list[Row]:
         """The columns of every row; on a pipe this waits for the last one."""

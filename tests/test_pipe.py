@@ -195,3 +195,12 @@ def test_a_stream_lists_its_arrays_before_the_first_row_is_read(archive):
     _, reader = open_archive(archive)
     columns = {"uid", "category", "licence", "source", "valid", "error"}
     assert {name for name, _ in reader.group.arrays()} == {*columns, "rgb"}
+
+
+def test_a_column_in_one_chunk_is_decoded_once(archive, monkeypatch):
+    wanted = []
+    find = ZipReader._find
+    monkeypatch.setattr(ZipReader, "_find", lambda self, key: wanted.append(key) or find(self, key))
+    _, reader = open_archive(archive)
+    assert [row.category for row in reader.rows()] == ["chair"] * 3
+    assert wanted.count("category/c/0") == 1
