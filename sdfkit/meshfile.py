@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.manifest import LABELS, Entry, Row, label, place, read_manifest, unique
+from sdfkit.obj import cut_polygons
 from sdfkit.ply import MARK, read_ply
 from sdfkit.stream import STANDARD, name_of, open_input, sniff
 
@@ -59,6 +60,10 @@ class MeshRow(Row):
             with open_input(self.path) as stream:
                 sniff(stream, name)
                 mesh = _parse(io.BytesIO(read_ply(stream, name)[1]), "ply", name)
+        elif self.path.lower().endswith(".obj"):
+            with open_input(self.path) as stream:
+                sniff(stream, name)
+                mesh = _parse(io.BytesIO(cut_polygons(stream.read())), "obj", name, beside=self.path)
         else:
             with open_input(self.path) as stream:
                 sniff(stream, name)
@@ -72,11 +77,13 @@ def _kind(content: bytes) -> str:
     return "ply" if content.startswith(b"ply") else "glb"
 
 
-def _parse(source: io.BytesIO | str, kind: str, name: str) -> "trimesh.Trimesh":
+def _parse(source: io.BytesIO | str, kind: str, name: str, beside: str | None = None) -> "trimesh.Trimesh":
+    """Load a mesh; its materials lie `beside` that file, where the source itself is none."""
     import trimesh
 
     try:
-        scene = trimesh.load_scene(source, file_type=kind, process=False)
+        resolver = trimesh.resolvers.FilePathResolver(beside) if beside else None
+        scene = trimesh.load_scene(source, file_type=kind, resolver=resolver, process=False)
         return scene.to_mesh() if scene.geometry else trimesh.Trimesh()
     # Parsers meet damaged files with every kind of error; each means the same to us.
     except (
