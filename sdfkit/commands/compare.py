@@ -40,6 +40,8 @@ def compare(
     """
     import json as jsons
 
+    import numpy as np
+
     from sdfkit.geometry.metrics import DEFINITIONS, summarise
     from sdfkit.meshfile import open_meshes
     from sdfkit.parallel import Results, Workers, conclude, fill
@@ -54,7 +56,7 @@ def compare(
     fill(results, [row for row, _ in pairs], len(pairs), judge, Workers(jobs, timeout, None, fail_fast))
     shapes = {row.uid: scores for row, scores in results.rows}
     missing = sum(guess is None for _, guess in pairs)
-    summary = summarise(list(shapes.values()), seed)
+    summary = summarise(list(shapes.values()), np.random.default_rng(seed))
     if json:
         facts = {"shapes": shapes, "summary": summary, "not_predicted": missing, "points": points, "seed": seed}
         typer.echo(jsons.dumps({**facts, "definitions": DEFINITIONS}, indent=1))

@@ -18,11 +18,11 @@ def sample_sdf(
     near_share: Annotated[float, typer.Option(min=0, max=1, help="Share of them near the surface.")] = 0.5,
     near_std: Annotated[
         list[float], typer.Option(min=1e-6, max=1, help="How near: standard deviations, in equal parts.")
-    ] = [0.05, 0.005],  # noqa: B006  typer copies it
+    ] = [0.07, 0.02, 0.006],  # noqa: B006  typer copies it
     surface_points: Annotated[int, typer.Option(min=0, help="Points on the surface, with normals.")] = 20_000,
     sign: Annotated[
-        Literal["normal", "winding"], typer.Option(help="Inside by the nearest normal, or by the winding number.")
-    ] = "normal",
+        Literal["normal", "winding"], typer.Option(help="Inside by the winding number, or by the nearest normal.")
+    ] = "winding",
     agreement: Annotated[
         float, typer.Option(min=0, max=1, help="Refuse a shape on which the two agree for less of the points.")
     ] = 0.99,

@@ -46,10 +46,11 @@ def train_dit(
     log = logging.getLogger(__name__)
     with open_store(codes, "deepsdf", "codes", manifest=None) as store:
         known, vectors = store.read_rows("code")
+        history = store.history
         known_at = {row.uid: index for index, row in enumerate(known)}
     with open_store(features, "features", manifest=manifest) as store:
         rows, arrays = store.read_rows("feature", "camera_to_world")
-        history, encoder = store.history, store.attributes.get("encoder", {})
+        history, encoder = [*history, *store.history], store.attributes.get("encoder", {})
     both = [index for index, row in enumerate(rows) if row.uid in known_at]
     if not both:
         raise InputError(f"{codes}: has no shape of {features}; their uids must be the same ({known[0].uid}, {rows[0].uid})")

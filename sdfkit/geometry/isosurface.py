@@ -91,7 +91,7 @@ def extract_surface(
     nodes = _all_indices(count + 1)
     values = samples(nodes * stride).reshape((count + 1,) * 3)
     cells, slope, doubt = _all_indices(count), 0.0, margin - 1.0
-    while stride > 1:
+    while stride > 1 and len(cells):
         side = 2.0 * stride / resolution
         corners = _corner_values(values, cells)
         slope = max(slope, _steepest(corners) / side)

@@ -141,14 +141,15 @@ def bootstrap_interval(values: Float[np.ndarray, " value"], rng: np.random.Gener
     return float(low), float(high)
 
 
-def summarise(scores: Sequence[Mapping[str, float]], seed: int) -> dict[str, dict[str, float]]:
+def summarise(
+    scores: Sequence[Mapping[str, float]], rng: np.random.Generator
+) -> dict[str, dict[str, float]]:
     """Mean with its 95 % interval, median and worst of each score over shapes.
 
     Args:
         scores: The fields of a `Comparison` by name, one mapping a shape.
-        seed: Of the bootstrap.
+        rng: Where the resamples of the bootstrap come from.
     """
-    rng = np.random.default_rng(seed)
     summary = {}
     for field in fields(Comparison) if scores else ():
         values = np.array([score[field.name] for score in scores])

@@ -135,8 +135,8 @@ def test_the_interval_covers_the_mean_as_often_as_it_says():
 def test_a_summary_names_the_worst_of_each_kind():
     box, half = trimesh.creation.box((1, 1, 1)), trimesh.creation.box((1, 1, 0.5))
     scores = [asdict(compare(mesh, box, points=2000)) for mesh in (box, half, None)]
-    summary = summarise(scores, 0)
-    assert list(summary) == list(scores[0]) and summarise([], 0) == {}
+    summary = summarise(scores, np.random.default_rng(0))
+    assert list(summary) == list(scores[0]) and summarise([], np.random.default_rng(0)) == {}
     for name, line in summary.items():
         values = [score[name] for score in scores]
         assert line["worst"] == values[2] and line["median"] == values[1]
