@@ -7,7 +7,6 @@ closed by construction, and its vertices are then moved back onto the input. Tak
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import trimesh
@@ -42,14 +41,6 @@ FLATTEST = 1e-5
 RETREATS = (0.05, 0.15, 0.3, 0.5, 0.75, 1.0, 1.0, 1.0)
 
 
-class _Grid(NamedTuple):
-    """A grid of nodes around the mesh, the mesh's triangles in cells, and each node's distance to them."""
-
-    shape: Int[np.ndarray, "3"]
-    triangles: Float[np.ndarray, "triangle corner xyz"]
-    distance: Float[np.ndarray, "x y z"]
-
-
 def make_watertight(
     mesh: trimesh.Trimesh, *, resolution: int, gap: float, thickness: float, keep_parts: bool
 ) -> trimesh.Trimesh:
@@ -78,20 +69,27 @@ def make_watertight(
     """
     if not len(mesh.faces):
         raise GeometryError("no faces: there is no surface to close")
-    if np.abs(mesh.bounds).max() > 1 + 1e-3:
+    if not np.abs(mesh.bounds).max() <= 1 + 1e-3:
         raise ValueError("the mesh leaves the cube from -1 to 1: normalise it first")
     cell = 2.0 / resolution
     opening = 0.5 * gap / cell
-    grid, origin = _measure(mesh, cell, max(BAND, WIDER * opening + 1))
-    field = _outside_field(grid, opening)
+    triangles, origin, field = _measure(mesh, cell, max(BAND, WIDER * opening + 1))
+    _flood(field, opening)
     vertices, faces = _contour(field)
-    positions = _return_to_surface(vertices, faces, grid, field, max(thickness / cell, 0.25))
+    positions = _return_to_surface(vertices, faces, triangles, field, max(thickness / cell, 0.25))
     closed = trimesh.Trimesh(origin + positions * cell, faces, process=False)
     return closed if keep_parts else _drop_debris(closed, 2 * cell)
 
 
-def _measure(mesh: trimesh.Trimesh, cell: float, reach: float) -> tuple[_Grid, Float[np.ndarray, "3"]]:
-    """Distances, in cells, of all nodes within `reach` of a triangle, and the place of the first node."""
+def _measure(
+    mesh: trimesh.Trimesh, cell: float, reach: float
+) -> tuple[Float[np.ndarray, "triangle corner xyz"], Float[np.ndarray, "3"], Float[np.ndarray, "x y z"]]:
+    """Lay a grid around the mesh.
+
+    Returns:
+        The triangles in cells from the first node, the place of that node, and how much farther than the
+        offset each node is from the triangles, in cells; infinite beyond `reach`.
+    """
     used = mesh.vertices[mesh.faces]
     padding = math.ceil(reach) + 2
     origin = used.min(axis=(0, 1)) - padding * cell
@@ -102,21 +100,21 @@ def _measure(mesh: trimesh.Trimesh, cell: float, reach: float) -> tuple[_Grid, F
         raise GeometryError("no surface: none of the faces has an area")
     if reach > BAND:
         kernels.extend(triangles, shape, squared, nearest, reach)
-    size = tuple(shape.tolist())
-    return _Grid(shape, triangles, np.sqrt(squared, out=squared).reshape(size)), origin
+    field = np.sqrt(squared, out=squared)
+    field -= np.float32(OFFSET)
+    return triangles, origin, field.reshape(shape)
 
 
-def _outside_field(grid: _Grid, opening: float) -> Float[np.ndarray, "x y z"]:
-    """Distance to the offset surface in cells, positive outside, true within a cell of it."""
-    outside = _reached_from_border(grid.distance > OFFSET)
-    field = np.minimum(grid.distance - np.float32(OFFSET), np.float32(2.0))
+def _flood(field: Float[np.ndarray, "x y z"], opening: float) -> None:
+    """Make the field negative wherever the outside does not reach, and finite and not zero, in place."""
+    outside = _reached_from_border(field > 0)
     field[~outside & (field > 0)] = -OFFSET
-    if opening > OFFSET and _seal_leaks(grid, outside, field, opening):
+    if opening > OFFSET and _seal_leaks(field, outside, opening):
         # Sealing may cut off pockets that only the cavity led to.
         field[~_reached_from_border(field > 0) & (field > 0)] = -OFFSET
+    np.minimum(field, np.float32(2.0), out=field)
     near_zero = np.abs(field) < NEAREST_TO_ZERO
     field[near_zero] = np.where(field[near_zero] > 0, NEAREST_TO_ZERO, -NEAREST_TO_ZERO)
-    return field
 
 
 def _reached_from_border(free: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
@@ -125,7 +123,7 @@ def _reached_from_border(free: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x
 
 
 def _seal_leaks(
-    grid: _Grid, outside: Bool[np.ndarray, "x y z"], field: Float[np.ndarray, "x y z"], opening: float
+    field: Float[np.ndarray, "x y z"], outside: Bool[np.ndarray, "x y z"], opening: float
 ) -> bool:
     """Close openings narrower than 2 `opening` cells that lead into wider cavities, in place; were there any?
 
@@ -133,19 +131,20 @@ def _seal_leaks(
     The seam is laid where the places for balls outside and inside are equally far, which is across the hole
     and nowhere else: closing everything that the ball cannot touch would blur every concave corner.
     """
-    labels, pieces = ndimage.label(outside & (grid.distance > opening))
-    widest = ndimage.maximum(grid.distance, labels, np.arange(pieces + 1))
-    leaks = widest > WIDER * opening
+    labels, pieces = ndimage.label(outside & (field > opening - OFFSET))
+    leaks = np.zeros(pieces + 1, dtype=bool)
+    leaks[labels[field > WIDER * opening - OFFSET]] = True
     leaks[[0, labels[0, 0, 0]]] = False
     if not leaks.any():
         return False
     core, cavities = labels == labels[0, 0, 0], leaks[labels]
     del labels
+    shape = np.array(field.shape)
     # Beyond this the seam has been passed; what lies farther in is cut off by it.
     reach = 2 * opening + 2
-    to_cavity = kernels.spread(grid.shape, cavities.ravel(), outside.ravel(), reach)
+    to_cavity = kernels.spread(shape, cavities.ravel(), outside.ravel(), reach)
     near = np.isfinite(to_cavity)
-    to_core = kernels.spread(grid.shape, core.ravel() & near, near, 2 * reach)
+    to_core = kernels.spread(shape, core.ravel() & near, near, 2 * reach)
     seam = 0.5 * (np.sqrt(to_cavity[near]) - np.sqrt(np.minimum(to_core[near], (2 * reach) ** 2)))
     near = near.reshape(field.shape)
     field[near] = np.minimum(field[near], np.maximum(seam, -OFFSET))
@@ -156,28 +155,29 @@ def _contour(
     field: Float[np.ndarray, "x y z"],
 ) -> tuple[Float[np.ndarray, "vertex xyz"], Int[np.ndarray, "face 3"]]:
     """The offset surface, facing outward, in cells."""
-    vertices, faces, _, _ = marching_cubes(field, 0.0, gradient_direction="descent")  # type: ignore[no-untyped-call]
-    return np.asarray(vertices, dtype=np.float64), faces
+    found = marching_cubes(field, 0.0, gradient_direction="descent")  # type: ignore[no-untyped-call]
+    return np.asarray(found[0], dtype=np.float64), np.asarray(found[1])
 
 
 def _return_to_surface(
     vertices: Float[np.ndarray, "vertex xyz"],
     faces: Int[np.ndarray, "face 3"],
-    grid: _Grid,
+    triangles: Float[np.ndarray, "triangle corner xyz"],
     field: Float[np.ndarray, "x y z"],
     thickness: float,
 ) -> Float[np.ndarray, "vertex xyz"]:
     """Move the vertices of the offset surface onto the nearest triangles, where that does not fold it."""
-    feet, source = kernels.project(vertices, grid.triangles, grid.shape, SEAM)
+    shape = np.array(field.shape)
+    feet, source = kernels.project(vertices, triangles, shape, SEAM)
     outward = vertices - feet
     height = np.linalg.norm(outward, axis=1)
     outward /= np.where(height > 0, height, 1.0)[:, None]
     # From a foot inwards it is one offset to the far side of a sheet, and more by the thickness it has.
-    through = kernels.depth(feet, -outward, field.ravel(), grid.shape, OFFSET + thickness)
+    through = kernels.depth(feet, -outward, field.ravel(), shape, OFFSET + thickness)
     kept = np.clip(0.5 * (thickness + OFFSET - through), 0.0, height)
     positions = feet + outward * kept[:, None]
     kernels.unfold(positions, faces, feet, outward, height, kept, np.array(RETREATS), FLATTEST)
-    kernels.sharpen(positions, faces, grid.triangles, source, outward, kept, SHARPENINGS, BEVEL, FLATTEST)
+    kernels.sharpen(positions, faces, triangles, source, outward, kept, SHARPENINGS, BEVEL, FLATTEST)
     for retreat in RETREATS:
         same = _coincident(positions)
         kept[same] = np.maximum(kept[same], retreat * height[same])

@@ -183,6 +183,9 @@ def test_no_area():
         close(line)
 
 
-def test_a_mesh_outside_the_frame_is_refused():
-    with pytest.raises(ValueError, match="normalise it first"):
-        close(icosphere(1, radius=3.0))
+@pytest.mark.parametrize("size", [3.0, np.nan])
+def test_a_mesh_outside_the_frame_is_refused(size):
+    mesh = icosphere(1)
+    mesh.vertices[7] *= size
+    with pytest.raises(ValueError, match="the mesh leaves the cube from -1 to 1: normalise it first"):
+        close(mesh)

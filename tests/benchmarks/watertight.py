@@ -1,0 +1,167 @@
+"""Closed surfaces and level sets beside their peers: python tests/benchmarks/watertight.py [MESH ...]
+
+First table: CPU seconds, Chamfer and Hausdorff distance to the true outer surface (thousandths of the
+half-extent), Euler number, pieces, faces, closed or not; installed peers (point-cloud-utils, pymeshlab's
+alpha wrap) take turns on the same meshes. Meshes named as arguments are added; of these only the way from the
+result to the input counts, for nobody knows their outer surface.
+Second table: points that coarse-to-fine meshing evaluates, and whether its triangles are the dense grid's.
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import trimesh
+from skimage.measure import marching_cubes
+from trimesh.creation import cylinder, icosphere, torus
+
+from sdfkit.geometry.distance import TriangleTree
+from sdfkit.geometry.frame import normalise
+from sdfkit.geometry.isosurface import extract_surface
+from sdfkit.geometry.pieces import label_pieces
+from sdfkit.geometry.watertight import make_watertight
+
+RESOLUTION = 128
+POINTS = 50_000
+
+
+def wheel() -> tuple[trimesh.Trimesh, trimesh.Trimesh]:
+    parts = [torus(1.0, 0.05, 64, 24), cylinder(0.12, 0.15)]
+    angles = 2 * np.pi * np.arange(13) / 13
+    parts += [cylinder(0.012, segment=[[0, 0, 0], [np.cos(angle), np.sin(angle), 0]]) for angle in angles]
+    return trimesh.util.concatenate(parts), trimesh.boolean.union(parts, engine="manifold")
+
+
+def soup() -> tuple[trimesh.Trimesh, trimesh.Trimesh]:
+    rng = np.random.default_rng(0)
+    truth = icosphere(4)
+    kept = truth.triangles[rng.random(len(truth.faces)) > 0.01]
+    corners = np.concatenate([kept, 0.5 * icosphere(3).triangles])
+    flipped = rng.random(len(corners)) < 0.5
+    corners[flipped] = corners[flipped][:, ::-1]
+    faces = np.arange(3 * len(corners)).reshape(-1, 3)
+    return trimesh.Trimesh(corners.reshape(-1, 3), faces, process=False), truth
+
+
+def sheet() -> tuple[trimesh.Trimesh, trimesh.Trimesh]:
+    mesh = trimesh.Trimesh([[0, 0, 0], [1, 0, 0.3], [1, 1, 0.3], [0, 1, 0]], [[0, 1, 2], [0, 2, 3]])
+    return mesh, mesh
+
+
+def alone(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, trimesh.Trimesh]:
+    return mesh, mesh
+
+
+def by_sdfkit(mesh: trimesh.Trimesh, gap: float) -> trimesh.Trimesh:
+    return make_watertight(mesh, resolution=RESOLUTION, gap=gap, thickness=0.0, keep_parts=True)
+
+
+def by_point_cloud_utils(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    import point_cloud_utils
+
+    vertices, faces = np.array(mesh.vertices), np.array(mesh.faces)
+    return trimesh.Trimesh(
+        *point_cloud_utils.make_mesh_watertight(vertices, faces, RESOLUTION**2), process=False
+    )
+
+
+def by_alpha_wrap(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    import pymeshlab
+
+    meshes = pymeshlab.MeshSet()
+    meshes.add_mesh(pymeshlab.Mesh(np.array(mesh.vertices), np.array(mesh.faces)))
+    cell = pymeshlab.PureValue(2 / RESOLUTION)
+    meshes.generate_alpha_wrap(alpha=cell, offset=pymeshlab.PureValue(0.3 * 2 / RESOLUTION))
+    closed = meshes.current_mesh()
+    return trimesh.Trimesh(closed.vertex_matrix(), closed.face_matrix(), process=False)
+
+
+def gaps(source: trimesh.Trimesh, target: trimesh.Trimesh) -> np.ndarray:
+    points = trimesh.sample.sample_surface(source, POINTS, seed=0)[0]
+    return TriangleTree(np.array(target.vertices), np.array(target.faces)).closest(np.array(points))[0]
+
+
+def closing(named: list[str]) -> None:
+    shapes = {
+        "sphere": alone(icosphere(4)),
+        "wheel, 13 spokes": wheel(),
+        "soup": soup(),
+        "sheet": sheet(),
+        "torus, 500k faces": alone(torus(1.0, 0.35, 1000, 250)),
+    } | {path: (trimesh.load_mesh(path), None) for path in named}
+    ways: dict[str, Callable[[trimesh.Trimesh], trimesh.Trimesh]] = {
+        "sdfkit, gap 0": partial(by_sdfkit, gap=0.0),
+        "sdfkit, gap 0.1": partial(by_sdfkit, gap=0.1),
+        "point-cloud-utils": by_point_cloud_utils,
+        "alpha wrap": by_alpha_wrap,
+    }
+    by_sdfkit(icosphere(2), 0.1)  # compile
+    heads = f"{'CPU s':>7}{'Chamfer':>9}{'Hausdorff':>10}{'Euler':>7}{'pieces':>7}{'faces':>8}"
+    print(f"{'shape':20}{'by':20}{heads} closed")
+    for name, (raw, outer) in shapes.items():
+        mesh, to_original = normalise(raw)
+        for way, close in ways.items():
+            start = time.process_time()
+            try:
+                closed = close(mesh)
+            except ImportError:
+                continue
+            seconds = time.process_time() - start
+            out = gaps(closed, mesh)
+            if outer is not None:
+                truth = outer.copy().apply_transform(np.linalg.inv(to_original))
+                out, back = gaps(closed, truth), gaps(truth, closed)
+            else:
+                back = out
+            chamfer, hausdorff = 500 * (out.mean() + back.mean()), 1000 * max(out.max(), back.max())
+            counts = f"{closed.euler_number:7}{label_pieces(closed).max() + 1:7}{len(closed.faces):8}"
+            figures = f"{seconds:7.2f}{chamfer:9.2f}{hausdorff:10.1f}{counts}"
+            print(f"{name[-19:]:20}{way:20}{figures} {closed.is_volume}")
+
+
+def spoked(points: np.ndarray) -> np.ndarray:
+    distances = np.hypot(np.hypot(points[:, 0], points[:, 1]) - 0.8, points[:, 2]) - 0.05
+    for angle in np.pi * np.arange(7) / 7:
+        along = np.array([np.cos(angle), np.sin(angle), 0.0])
+        reach = np.clip(points @ along, -0.8, 0.8)
+        distances = np.minimum(distances, np.linalg.norm(points - reach[:, None] * along, axis=1) - 0.02)
+    return distances
+
+
+def ring(points: np.ndarray) -> np.ndarray:
+    return np.hypot(np.hypot(points[:, 0], points[:, 2]) - 0.6, points[:, 1]) - 0.25
+
+
+def steep(points: np.ndarray) -> np.ndarray:
+    return ring(points) * (1.4 + 0.5 * np.sin(7 * points[:, 0]) * np.cos(5 * points[:, 1]))
+
+
+def meshing() -> None:
+    print(f"\n{'field':10}{'cells':>6}{'points':>9}{'dense /':>9}{'CPU s':>7} same as dense")
+    for field in (spoked, ring, steep):
+        for resolution in (128, 256):
+            start = time.process_time()
+            mesh, evaluated = extract_surface(field, resolution=resolution, margin=1.5, batch=1 << 16)
+            seconds = time.process_time() - start
+            axis = np.linspace(-1, 1, resolution + 1, dtype=np.float32)
+            planes = [np.stack(np.meshgrid(x, axis, axis, indexing="ij"), -1).reshape(-1, 3) for x in axis]
+            values = np.stack([field(plane) for plane in planes]).reshape((len(axis),) * 3).astype(np.float32)
+            smallest = np.float32(2e-3 / resolution)
+            values = np.where(np.abs(values) < smallest, np.copysign(smallest, values), values)
+            vertices, faces, _, _ = marching_cubes(values, 0.0, gradient_direction="descent")
+            same = np.array_equal(faces, mesh.faces) and np.array_equal(
+                vertices.astype(np.float64) * (2.0 / resolution) - 1.0, mesh.vertices
+            )
+            ratio = values.size / evaluated
+            print(f"{field.__name__:10}{resolution:6}{evaluated:9}{ratio:9.1f}{seconds:7.2f} {same}")
+
+
+if __name__ == "__main__":
+    closing(sys.argv[1:])
+    meshing()
