@@ -27,7 +27,8 @@ def break_mesh(mesh: trimesh.Trimesh, rng: np.random.Generator) -> tuple[trimesh
         rng: Draws which defects, and where.
 
     Returns:
-        The damaged mesh, its vertices and faces left as they are (not merged), and the names of the defects in the
+        The damaged mesh, its vertices and faces left as they are (not merged), and the names of the defects
+        in the
         order in which they were applied; see `DEFECTS`.
     """
     names = list(DEFECTS)
@@ -163,7 +164,7 @@ def _patch(
 def _inner_balls(
     mesh: trimesh.Trimesh, seeds: Float[np.ndarray, "seed 3"]
 ) -> tuple[Float[np.ndarray, " seed"], Float[np.ndarray, "seed 3"]]:
-    """Balls that touch the surface at seeds from inside and hold no vertex (shrinking-ball method, Ma et al. 2012)."""
+    """Balls that touch the surface at seeds from inside and hold no vertex (shrinking balls, Ma et al. 2012)."""
     tree = cKDTree(mesh.vertices)
     _, index = tree.query(seeds)
     normals = mesh.vertex_normals[index]

@@ -8,10 +8,14 @@ import numpy as np
 
 from sdfkit.errors import InputError
 from sdfkit.geometry.shapes.animals import ANIMALS
+from sdfkit.geometry.shapes.buildings import BUILDINGS
+from sdfkit.geometry.shapes.creatures import CREATURES
+from sdfkit.geometry.shapes.cutlery import CUTLERY
 from sdfkit.geometry.shapes.field import Field
 from sdfkit.geometry.shapes.figures import FIGURES
 from sdfkit.geometry.shapes.flight import FLIGHT
 from sdfkit.geometry.shapes.furniture import FURNITURE
+from sdfkit.geometry.shapes.instruments import INSTRUMENTS
 from sdfkit.geometry.shapes.plants import PLANTS
 from sdfkit.geometry.shapes.seating import SEATING
 from sdfkit.geometry.shapes.solid import Solid, normalise
@@ -49,13 +53,13 @@ class Category:
 
 
 GROUPS: dict[str, Mapping[str, Builder]] = {
-    "animals": ANIMALS,
+    "animals": {**ANIMALS, **CREATURES},
     "figures": FIGURES,
     "furniture": {**FURNITURE, **SEATING},
     "plants": PLANTS,
-    "structures": STRUCTURES,
-    "things": THINGS,
-    "tools": TOOLS,
+    "structures": {**BUILDINGS, **STRUCTURES},
+    "things": {**INSTRUMENTS, **THINGS},
+    "tools": {**CUTLERY, **TOOLS},
     "vehicles": {**FLIGHT, **VEHICLES},
     "vessels": VESSELS,
 }
@@ -100,7 +104,7 @@ def generate(category: str, rng: np.random.Generator) -> Solid:
 
 
 def choose_categories(count: int, rng: np.random.Generator) -> list[str]:
-    """Draw categories so that none comes again before all have come once: one shuffle of the list after another."""
+    """Draw categories, one shuffle of the list after another: none comes again before all have come once."""
     chosen: list[str] = []
     while len(chosen) < count:
         chosen += rng.permutation(list(CATEGORIES)).tolist()

@@ -104,7 +104,8 @@ class Field:
     def spun(self, count: int) -> Self:
         """Repeat `count` times about the y axis.
 
-        The part lies along +x, within half a sector, and is symmetric in z (its half at z > 0 is what counts).
+        The part lies along +x, within half a sector, and is symmetric in z (its half at z > 0 is what
+        counts).
         The fold is then a reflection group, and the nearest copy is always the folded one: exactness is kept.
         """
         inner = self.distance
@@ -123,7 +124,7 @@ class Field:
         return type(self)(folded, low, high, self.exact)
 
     def grown(self, radius: float) -> Self:
-        """Offset the surface outwards: rounds convex edges. Exact outside if the field is; inside, a bound."""
+        """Offset the surface outwards, which rounds edges. Exact outside if the field is; inside, a bound."""
         inner = self.distance
 
         def offset(points: Columns) -> Distances:
@@ -152,7 +153,7 @@ def rotation(axis: str, angle: float) -> Float[np.ndarray, "3 3"]:
 
 
 def box_floor(points: Columns, low: Corner, high: Corner) -> Distances:
-    """Signed distance to an axis-aligned box: the least value that a solid within the box can have at a point."""
+    """Signed distance to an axis-aligned box: the least value at a point that a solid within it can have."""
     middle, half = (low + high) / 2, (high - low) / 2
     squared = np.zeros(points.shape[1])
     deepest = np.full(points.shape[1], -np.inf)
@@ -172,8 +173,10 @@ def union(*parts: Field) -> Field:
 def smooth_union(blend: float, *parts: Field) -> Field:
     """Union whose creases are filled by a fillet about `blend` wide. A bound; still 1-Lipschitz.
 
-    The quadratic polynomial minimum: where two values differ by less than `blend`, the result is a weighted mean
-    of both lowered by at most `blend / 4`, so its gradient is a convex combination of theirs. Its value depends
+    The quadratic polynomial minimum: where two values differ by less than `blend`, the result is a weighted
+    mean
+    of both lowered by at most `blend / 4`, so its gradient is a convex combination of theirs. Its value
+    depends
     on the order of three parts or more.
     """
     return _join(parts, blend)

@@ -1,6 +1,8 @@
-"""Exact solids: balls, boxes, rods, cones, rings and tubes. Every one is exact outside and inside, unless it says not.
+"""Exact solids: balls, boxes, rods, cones, rings and tubes. Every one is exact outside and inside, unless
+it says not.
 
-Formulas are the standard closed forms (Quilez, "Distance functions"), written from the geometry: reduce to a half
+Formulas are the standard closed forms (Quilez, "Distance functions"), written from the geometry: reduce to
+a half
 plane or an octant by symmetry, then take the nearest of a few points, segments and arcs.
 """
 
@@ -31,8 +33,10 @@ def sphere(centre: Vector, radius: float) -> Field:
 def ellipsoid(centre: Vector, radii: Vector) -> Field:
     """An ellipsoid with axes along x, y, z.
 
-    Reference: Eberly, "Distance from a point to an ellipse, an ellipsoid, or a hyperellipsoid": the nearest point
-    is r² p / (t + r²) for the greatest root t of a convex decreasing function, found by Newton's method from the
+    Reference: Eberly, "Distance from a point to an ellipse, an ellipsoid, or a hyperellipsoid": the nearest
+    point
+    is r² p / (t + r²) for the greatest root t of a convex decreasing function, found by Newton's method
+    from the
     left, which cannot overshoot.
     """
     middle, radius = _vector(centre), _vector(radii)[:, None]
@@ -153,7 +157,7 @@ def torus(centre: Vector, axis: Vector, radius: float, thickness: float) -> Fiel
 
 
 def arc(centre: Vector, axis: Vector, middle: Vector, radius: float, angle: float, thickness: float) -> Field:
-    """Part of a ring: the tube around an arc of `angle` radians, centred on direction `middle`, with round ends."""
+    """Part of a ring: a tube around an arc of `angle` radians about the direction `middle`, with round ends."""
     origin, normal = _vector(centre), _unit(axis)
     ahead = _vector(middle) - normal * float(_vector(middle) @ normal)
     ahead /= np.linalg.norm(ahead)
@@ -175,7 +179,8 @@ def arc(centre: Vector, axis: Vector, middle: Vector, radius: float, angle: floa
 
 
 def smooth_path(knots: Sequence[Vector], steps: int) -> Float[np.ndarray, "knot dim"]:
-    """A cubic spline through knots, parametrised by the distance between them, as a polyline of `steps` points.
+    """A cubic spline through knots, parametrised by the distance between them, as a polyline of `steps`
+    points.
 
     Knots may carry more than a position: a fourth number a knot gives a radius that changes as smoothly.
     """

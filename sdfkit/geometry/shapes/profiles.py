@@ -1,6 +1,7 @@
 """Solids made from flat outlines: turned on a lathe, or cut from a plate.
 
-An outline is a closed polygon or several (even-odd: a polygon inside another is a hole). Its distance in the plane is
+An outline is a closed polygon or several (even-odd: a polygon inside another is a hole). Its distance in
+the plane is
 exact on both sides, and so is that of the solids made from it.
 """
 
@@ -42,7 +43,8 @@ def _within(u: Distances, v: Distances, loops: Sequence[Loop]) -> np.ndarray:
 def plate(loops: Sequence[Loop], depth: float, rounding: float) -> Field:
     """A plate in the xy plane, cut along loops, centred on z = 0 with full thickness `depth`.
 
-    The rounding grows outline and faces alike; `depth` includes it, the loops do not. Exact outside; inside, exact
+    The rounding grows outline and faces alike; `depth` includes it, the loops do not. Exact outside;
+    inside, exact
     where it is 0, else a bound near corners that point inwards.
     """
     starts = np.concatenate(loops)
@@ -65,7 +67,8 @@ def plate(loops: Sequence[Loop], depth: float, rounding: float) -> Field:
 def lathe(outline: Loop, rounding: float) -> Field:
     """A solid of revolution about the y axis; the outline's corners are (radius, height).
 
-    Edges on the axis are no surface: they close the outline, but have no distance. The rounding grows the outline;
+    Edges on the axis are no surface: they close the outline, but have no distance. The rounding grows the
+    outline;
     exact as a plate is.
     """
     starts, ends = outline, np.roll(outline, -1, axis=0)
@@ -84,7 +87,7 @@ def lathe(outline: Loop, rounding: float) -> Field:
 
 
 def shell(path: Loop, thickness: float) -> Field:
-    """A vessel's wall: an open path of (radius, height) turned about the y axis, of even full thickness, round lips."""
+    """A vessel's wall: an open path of (radius, height) turned about y, evenly thick, with round lips."""
     half = thickness / 2
 
     def distance(points: Columns) -> Distances:
@@ -97,7 +100,7 @@ def shell(path: Loop, thickness: float) -> Field:
 
 
 def curve(knots: Sequence[tuple[float, float]], steps: int) -> Loop:
-    """A smooth path of (radius, height) through knots of rising height, without overshoot (monotone cubic)."""
+    """A smooth path of (radius, height) through knots of rising height: a monotone cubic, no overshoot."""
     radii, heights = np.array(knots, dtype=float).T
     fine = np.linspace(heights[0], heights[-1], steps)
     return np.asarray(np.stack([PchipInterpolator(heights, radii)(fine), fine], axis=1))

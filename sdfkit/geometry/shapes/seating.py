@@ -1,4 +1,4 @@
-"""Things to sit or lie on. The front is at +z; lengths are in metres; parts overlap deeply, so each is one piece."""
+"""Things to sit or lie on. The front is at +z; lengths are in metres; parts overlap, to be one piece."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ UP = (0.0, 1.0, 0.0)
 
 
 def legs(rng: np.random.Generator, width: float, depth: float, height: float, radius: float) -> Field:
-    """Four legs under the corners of a rectangle: square, round, tapered or splayed; sometimes with stretchers."""
+    """Four legs under the corners of a rectangle: square, round, tapered or splayed; some with stretchers."""
     style = rng.choice(["square", "round", "tapered", "splayed"])
     x, z = width / 2 - radius, depth / 2 - radius
     splay = rng.uniform(0.03, 0.09) if style == "splayed" else 0.0
@@ -36,7 +36,7 @@ def legs(rng: np.random.Generator, width: float, depth: float, height: float, ra
 def backrest(
     rng: np.random.Generator, width: float, seat: float, rise: float, z: float, radius: float
 ) -> Field:
-    """Two posts leaning back from the seat, and a solid panel, ladder slats, spindles or hoop between them."""
+    """Two posts leaning back from the seat, with a panel, slats or spindles between them; or a hoop."""
     lean = rng.uniform(0.02, 0.16)
     x, top = width / 2 - radius, seat + rise
     foot, head = (x, seat - 0.03, z), (x, top, z - lean)

@@ -50,9 +50,15 @@ class Solid:
             values[order[batch]] = self.field.distance(columns[:, batch])
         return values / self.reach
 
+    def fall(self, points: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, "point 3"]:
+        """Move points near the surface onto it, by Newton's method along the numerical gradient."""
+        columns = np.ascontiguousarray((points * self.reach + self.centre).T)
+        fallen, _ = _fall(self.field, columns, 8)
+        return np.asarray((fallen.T - self.centre) / self.reach)
+
 
 def _space_order(points: Float[np.ndarray, "point 3"]) -> np.ndarray:
-    """An order in which neighbours in the list are neighbours in space: by cell of an 8³ grid, in Morton order."""
+    """An order in which neighbours in the list are neighbours in space: Morton order of an 8³ grid."""
     cell = np.clip(((points + 1) * 4).astype(np.int64), 0, 7)
     spread = (cell & 1) | (cell & 2) << 2 | (cell & 4) << 4
     key = spread[:, 0] | spread[:, 1] << 1 | spread[:, 2] << 2
@@ -62,8 +68,10 @@ def _space_order(points: Float[np.ndarray, "point 3"]) -> np.ndarray:
 def normalise(field: Field) -> Solid:
     """Find where a field's surface ends, and put it into the unit frame.
 
-    The extremes (six sides, then the farthest point) are found by climbing: points on the surface step outwards
-    and fall back onto it, with ever smaller steps. Good to 1e-4 of the object's size in practice; tests hold 1e-3.
+    The extremes (six sides, then the farthest point) are found by climbing: points on the surface step
+    outwards
+    and fall back onto it, with ever smaller steps. Good to 1e-4 of the object's size in practice; tests
+    hold 1e-3.
     """
     size = float((field.high - field.low).max())
     cells, values = _surface_cells(field, size / COARSE_CELLS)
@@ -113,9 +121,8 @@ def _highest(cells: Columns, heights: Distances) -> Columns:
 
 
 def _in_batches(field: Field, points: Columns) -> Distances:
-    return np.concatenate(
-        [field.distance(points[:, i : i + BATCH]) for i in range(0, points.shape[1], BATCH)]
-    )
+    starts = range(0, max(points.shape[1], 1), BATCH)
+    return np.concatenate([field.distance(points[:, start : start + BATCH]) for start in starts])
 
 
 def _fall(field: Field, points: Columns, steps: int) -> tuple[Columns, Distances]:
@@ -141,7 +148,7 @@ def _climb(
     height: Callable[[Columns], Distances],
     size: float,
 ) -> Distances:
-    """The heights on the surface that points reach by steps ahead and falls back; -inf where one never lands."""
+    """The heights on the surface that points reach by steps ahead and falls back; -inf where none lands."""
     points, left = _fall(field, points, 4)
     best = np.where(np.abs(left) < 1e-5 * size, height(points), -np.inf)
     step = np.full(best.shape, size / COARSE_CELLS / 2)

@@ -8,7 +8,6 @@ from sdfkit.geometry.shapes.primitives import (
     box,
     capsule,
     cone,
-    ellipsoid,
     rod,
     round_cone,
     smooth_path,
@@ -22,7 +21,7 @@ AROUND_Z = (0.0, 0.0, 1.0)
 UP = (0.0, 1.0, 0.0)
 
 
-def _handle(rng: np.random.Generator, bottom: float, top: float, radius: float) -> Field:
+def turned_handle(rng: np.random.Generator, bottom: float, top: float, radius: float) -> Field:
     """A grip along y: turned with a swell, plain, or wrapped with rings."""
     style = rng.choice(["turned", "plain", "ringed"])
     long = top - bottom
@@ -50,7 +49,7 @@ def hammer(rng: np.random.Generator) -> Field:
     top, thick = 1.7, rng.uniform(0.055, 0.085)
     kind = rng.choice(["claw", "mallet", "sledge", "ball"])
     handle = union(
-        _handle(rng, 0, rng.uniform(0.6, 1.0), 1.25 * thick),
+        turned_handle(rng, 0, rng.uniform(0.6, 1.0), 1.25 * thick),
         rod((0, 0.1, 0), (0, top + 0.1, 0), 0.8 * thick, 0),
     )
     face = rng.uniform(0.11, 0.18)
@@ -87,7 +86,7 @@ def screwdriver(rng: np.random.Generator) -> Field:
         grip = plate([outline], split - 0.1, 0.025).turned("x", np.pi / 2).at(0, split / 2, 0)
         grip = union(grip, cone((0, split - 0.1, 0), (0, split + 0.08, 0), 0.85 * radius, 1.5 * shaft))
     else:
-        grip = _handle(rng, 0.0, split, radius)
+        grip = turned_handle(rng, 0.0, split, radius)
     blade = rod((0, split - 0.2, 0), (0, tip - 0.2, 0), shaft, 0)
     if rng.random() < 0.5:
         end = bar((0, tip - 0.3, 0), (0, tip, 0), 0.12, 0.04, (0, 0, 1), 0.005)
@@ -246,109 +245,6 @@ def key(rng: np.random.Generator) -> Field:
     return union(*parts)
 
 
-def spoon(rng: np.random.Generator) -> Field:
-    """A table spoon, ladle or wooden spoon: a hollow bowl on a bent handle."""
-    wide, long, wall = rng.uniform(0.2, 0.3), rng.uniform(0.3, 0.42), 0.05
-    deep = rng.uniform(0.16, 0.3)
-    # The wall between two ellipsoids, cut level: the offset of an exact field keeps an even thickness.
-    dish = ellipsoid((0, 0, 0), (wide, deep, long))
-    lid = box((0, 0.5, 0), (2, 1.0, 2), 0)
-    bowl = difference(dish, dish.grown(-wall), lid)
-    rise = rng.uniform(0.0, 0.25)
-    knots = [
-        (0, -0.05, long - 0.03, 0.04),
-        (0, 0.06, long + 0.2, 0.036),
-        (0, 0.1 + 0.5 * rise, long + 0.7, 0.04),
-        (0, rise, long + rng.uniform(1.1, 1.4), rng.uniform(0.045, 0.08)),
-    ]
-    path = smooth_path(knots, 14)
-    handle = difference(taper(path[:, :3], path[:, 3]), dish.grown(-wall))
-    return bowl | handle
-
-
-def fork(rng: np.random.Generator) -> Field:
-    """A fork with three to five tines, or a two-pronged carving fork."""
-    count = int(rng.integers(2, 6))
-    wide, long = (rng.uniform(0.18, 0.26) if count > 2 else 0.12), rng.uniform(0.45, 0.7)
-    thin = 0.034
-    parts = []
-    bend = rng.uniform(0.05, 0.16)
-    for x in np.linspace(-wide, wide, count):
-        knots = [
-            (x, 0.0, 0.0, thin),
-            (x, -bend, -0.5 * long, thin),
-            (x * 0.97, -0.3 * bend, -long, 0.75 * thin),
-        ]
-        path = smooth_path(knots, 7)
-        parts.append(taper(path[:, :3], path[:, 3]))
-    parts.append(capsule((-wide, 0, 0), (wide, 0, 0), 1.1 * thin))
-    parts.append(capsule((wide, 0, 0), (0, 0.02, 0.25), 1.2 * thin).mirrored("x"))
-    parts.append(
-        plate([polygon((-wide, 0), (wide, 0), (0.03, 0.26), (-0.03, 0.26))], 1.9 * thin, 0.015).turned(
-            "x", np.pi / 2
-        )
-    )
-    rise = rng.uniform(0.0, 0.2)
-    knots = [
-        (0, 0, 0.1, 0.05),
-        (0, 0.08, 0.4, 0.036),
-        (0, 0.1 + rise / 2, 0.8, 0.042),
-        (0, rise, 1.3, rng.uniform(0.045, 0.08)),
-    ]
-    path = smooth_path(knots, 12)
-    return union(*parts, taper(path[:, :3], path[:, 3]))
-
-
-def knife(rng: np.random.Generator) -> Field:
-    """A kitchen knife, dagger or cleaver."""
-    thick, split = 0.05, 0.0
-    kind = rng.choice(["chef", "cleaver", "dagger"])
-    deep, long = rng.uniform(0.2, 0.3), rng.uniform(0.9, 1.25)
-    if kind == "chef":
-        outline = polygon(
-            (-0.1, 0.1),
-            (0.6 * long, 0.1),
-            (long, -0.02),
-            (0.8 * long, 0.02 - 0.7 * deep),
-            (0.4 * long, 0.05 - deep),
-            (0.05, 0.05 - deep),
-            (0.0, -0.06),
-            (-0.1, -0.06),
-        )
-    elif kind == "cleaver":
-        outline = polygon(
-            (-0.1, 0.1),
-            (0.8 * long, 0.1),
-            (0.82 * long, -1.6 * deep),
-            (0.04, -1.6 * deep),
-            (0.02, -0.06),
-            (-0.1, -0.06),
-        )
-    else:
-        outline = polygon((-0.1, 0.09), (0.7 * long, 0.12), (long, 0), (0.7 * long, -0.12), (-0.1, -0.09))
-    blade = plate([outline], thick, 0.008)
-    grip = rng.uniform(0.55, 0.75)
-    parts = [blade]
-    if rng.random() < 0.5:
-        knots = [
-            (0.02, 0.1),
-            (-0.3, 0.07),
-            (-grip, 0.11),
-            (-grip - 0.05, -0.1),
-            (-grip + 0.08, -0.13),
-            (-0.3, -0.09),
-            (0.02, -0.08),
-        ]
-        parts.append(plate([spline(*knots, steps=4)], 0.13, 0.03))
-        parts += [rod((x, 0, -0.08), (x, 0, 0.08), 0.03, 0.008) for x in (-0.15, -0.32, -0.5)]
-    else:
-        parts.append(_handle(rng, 0.0, grip, 0.085).turned("z", np.pi / 2).at(split, 0, 0))
-    if kind == "dagger":
-        parts.append(bar((0, -0.26, 0), (0, 0.26, 0), 0.09, 0.11, (0, 0, 1), 0.03))
-        parts.append(sphere((-grip, 0, 0), 0.11))
-    return union(*parts)
-
-
 def shovel(rng: np.random.Generator) -> Field:
     """A spade or shovel with a T, D or plain grip."""
     deep, wide, top = rng.uniform(0.55, 0.75), rng.uniform(0.2, 0.3), 2.0
@@ -410,15 +306,12 @@ def pliers(rng: np.random.Generator) -> Field:
 
 TOOLS = {
     "axe": axe,
-    "fork": fork,
     "hammer": hammer,
     "key": key,
-    "knife": knife,
     "pliers": pliers,
     "saw": saw,
     "scissors": scissors,
     "screwdriver": screwdriver,
     "shovel": shovel,
-    "spoon": spoon,
     "wrench": wrench,
 }

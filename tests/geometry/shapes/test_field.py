@@ -88,7 +88,8 @@ def slope(field: Field, points: np.ndarray) -> np.ndarray:
 def share_landing(field: Field, points: np.ndarray) -> float:
     """Of the points, the share from which walking the distance down the slope ends on the surface.
 
-    A 1-Lipschitz field is never greater than the distance; where the walk lands, there is a point of the surface at
+    A 1-Lipschitz field is never greater than the distance; where the walk lands, there is a point of the
+    surface at
     that distance, so it is not less either. The walk fails only where two nearest points compete.
     """
     values = field.distance(points)
