@@ -164,7 +164,7 @@ def _patch(
 def _inner_balls(
     mesh: trimesh.Trimesh, seeds: Float[np.ndarray, "seed 3"]
 ) -> tuple[Float[np.ndarray, " seed"], Float[np.ndarray, "seed 3"]]:
-    """Balls that touch the surface at seeds from inside and hold no vertex (shrinking balls, Ma et al. 2012)."""
+    """Balls that touch the surface from inside and hold no vertex (shrinking balls, Ma et al. 2012)."""
     tree = cKDTree(mesh.vertices)
     _, index = tree.query(seeds)
     normals = mesh.vertex_normals[index]

@@ -180,15 +180,19 @@ def bridge(rng: np.random.Generator) -> Field:
     thin = 0.032
     leg = bar((tower_x, -0.5, z), (tower_x, top, z), 0.09, 0.09, (1, 0, 0), 0.01).mirrored("z").mirrored("x")
     parts = [box((0, y, 0), (2.0, 0.07, wide + 0.03), 0.01), leg]
-    for height in (top - 0.03, 0.55 * top):
-        parts.append(bar((tower_x, height, -z), (tower_x, height, z), 0.08, 0.08, UP, 0.01).mirrored("x"))
+    parts += [
+        bar((tower_x, height, -z), (tower_x, height, z), 0.08, 0.08, UP, 0.01).mirrored("x")
+        for height in (top - 0.03, 0.55 * top)
+    ]
     across = np.linspace(0, tower_x, 9)
     sag = 0.1 + (top - 0.1) * (across / tower_x) ** 2
     main = np.stack([across, sag, np.full(9, z)], axis=1)
     main = np.concatenate([main, [[0.98, 0.0, z]]])
     parts.append(tube(main, thin).mirrored("x").mirrored("z"))
-    for x, height in zip(across[2:8:2], sag[2:8:2], strict=True):
-        parts.append(capsule((x, y, z), (x, height, z), thin).mirrored("x").mirrored("z"))
+    parts += [
+        capsule((x, y, z), (x, height, z), thin).mirrored("x").mirrored("z")
+        for x, height in zip(across[2:8:2], sag[2:8:2], strict=True)
+    ]
     return union(*parts)
 
 

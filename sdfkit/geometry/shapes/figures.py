@@ -156,8 +156,9 @@ def snowman(rng: np.random.Generator) -> Field:
     )
     eye = sphere((0.38 * radius, y + 0.3 * radius, 0.85 * radius), 0.055)
     parts.append(eye.mirrored("x"))
-    for tilt in (0.35, 0.0, -0.35):
-        parts.append(sphere((0, middle + chest * np.sin(tilt), chest * np.cos(tilt)), 0.055))
+    parts += [
+        sphere((0, middle + chest * np.sin(tilt), chest * np.cos(tilt)), 0.055) for tilt in (0.35, 0.0, -0.35)
+    ]
     for side in (-1.0, 1.0):
         elbow = np.array([side * (chest + 0.3), middle + rng.uniform(0.0, 0.3), rng.uniform(0.0, 0.2)])
         tip = elbow + np.array([side * 0.2, rng.uniform(0.05, 0.25), 0.05])
@@ -230,10 +231,10 @@ def robot(rng: np.random.Generator) -> Field:
             sphere(elbow, 1.25 * limb),
             capsule(elbow, hand, limb),
         ]
-        for turn in (-0.5, 0.5):
-            parts.append(
-                capsule(hand, hand + _turned((0.13 * np.sin(turn), -0.14, 0), ("x", swing - fold)), 0.04)
-            )
+        parts += [
+            capsule(hand, hand + _turned((0.13 * np.sin(turn), -0.14, 0), ("x", swing - fold)), 0.04)
+            for turn in (-0.5, 0.5)
+        ]
         hip = np.array([side * 0.26 * wide, -tall / 2 + 0.05, 0])
         step = rng.uniform(-0.35, 0.35)
         foot = hip + _turned((0, -rng.uniform(0.38, 0.5), 0), ("x", step))

@@ -157,7 +157,7 @@ def torus(centre: Vector, axis: Vector, radius: float, thickness: float) -> Fiel
 
 
 def arc(centre: Vector, axis: Vector, middle: Vector, radius: float, angle: float, thickness: float) -> Field:
-    """Part of a ring: a tube around an arc of `angle` radians about the direction `middle`, with round ends."""
+    """Part of a ring: a tube around an arc of `angle` radians about direction `middle`, round at its ends."""
     origin, normal = _vector(centre), _unit(axis)
     ahead = _vector(middle) - normal * float(_vector(middle) @ normal)
     ahead /= np.linalg.norm(ahead)

@@ -127,15 +127,11 @@ def spline(*knots: tuple[float, float], steps: int) -> Loop:
     """A smooth closed loop through knots (periodic Catmull-Rom), `steps` corners to a knot."""
     given = np.array(knots, dtype=float)
     before, after, beyond = (np.roll(given, shift, axis=0) for shift in (1, -1, -2))
-    pieces = []
-    for t in np.linspace(0, 1, steps, endpoint=False):
-        pieces.append(
-            0.5
-            * (
-                2 * given
-                + (after - before) * t
-                + (2 * before - 5 * given + 4 * after - beyond) * t**2
-                + (3 * given - before - 3 * after + beyond) * t**3
-            )
-        )
-    return np.stack(pieces, axis=1).reshape(-1, 2)
+    t = np.linspace(0, 1, steps, endpoint=False)[:, None]
+    fine = (
+        2 * given[:, None]
+        + (after - before)[:, None] * t
+        + (2 * before - 5 * given + 4 * after - beyond)[:, None] * t**2
+        + (3 * given - before - 3 * after + beyond)[:, None] * t**3
+    )
+    return np.asarray(fine.reshape(-1, 2) / 2)

@@ -76,8 +76,10 @@ def backrest(
     else:
         y, back = on_back(0.97)
         parts.append(bar((-x, y, back), (x, y, back), 1.6 * radius, 3 * radius, UP, 0.5 * radius))
-        for across in np.linspace(-1, 1, int(rng.integers(3, 6)) + 2)[1:-1] * x:
-            parts.append(capsule((across, seat - 0.02, z), (across, y, back), 0.75 * radius))
+        parts += [
+            capsule((across, seat - 0.02, z), (across, y, back), 0.75 * radius)
+            for across in np.linspace(-1, 1, int(rng.integers(3, 6)) + 2)[1:-1] * x
+        ]
     return union(*parts)
 
 
@@ -239,8 +241,10 @@ def bed(rng: np.random.Generator) -> Field:
         parts.append(
             rod((x, 0, -z), (x, board + (0.25 if style == "posts" else 0), -z), post, 0.01).mirrored("x")
         )
-        for across in np.linspace(-x, x, int(rng.integers(4, 8)))[1:-1]:
-            parts.append(capsule((across, height, -z), (across, board, -z), 0.036))
+        parts += [
+            capsule((across, height, -z), (across, board, -z), 0.036)
+            for across in np.linspace(-x, x, int(rng.integers(4, 8)))[1:-1]
+        ]
     if style == "posts":
         parts.append(rod((x, 0, z), (x, board + 0.25, z), post, 0.01).mirrored("x"))
     if rng.random() < 0.5:

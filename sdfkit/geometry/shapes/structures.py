@@ -1,4 +1,4 @@
-"""Wheels, gears, tunnels, knots, lattices, chains and stairs: solids with much topology, some of it promised."""
+"""Wheels, gears, tunnels, knots, lattices, chains, stairs: much topology, some of it promised."""
 
 import numpy as np
 

@@ -160,12 +160,14 @@ def goblet(rng: np.random.Generator) -> Field:
     parts = [shell(path, wall), rod((0, 0.05, 0), (0, stem + 0.06, 0), 0.055, 0)]
     parts.append(rod((0, stem - wall / 2, 0), (0, stem + 0.5 * wall, 0), 0.08, 0.01))
     steps = int(rng.integers(1, 4))
-    for step in range(steps):
-        parts.append(
-            rod((0, step * 0.07 - (step > 0) * 0.02, 0), (0, (step + 1) * 0.07, 0), 0.3 - 0.07 * step, 0.012)
-        )
-    for share in np.linspace(0.5, 0.8, int(rng.integers(1, 3))):
-        parts.append(sphere((0, stem * share, 0), rng.uniform(0.08, 0.12)))
+    parts += [
+        rod((0, step * 0.07 - (step > 0) * 0.02, 0), (0, (step + 1) * 0.07, 0), 0.3 - 0.07 * step, 0.012)
+        for step in range(steps)
+    ]
+    parts += [
+        sphere((0, stem * share, 0), rng.uniform(0.08, 0.12))
+        for share in np.linspace(0.5, 0.8, int(rng.integers(1, 3)))
+    ]
     y, size = stem + 0.5 * tall, min(rng.uniform(0.14, 0.2), 0.4 * tall)
     ear = arc((cup + 0.02, y, 0), AROUND_Z, (1, 0, 0), size, 4.2, 0.036)
     parts.append(difference(ear, lathe(_solid(path), 0)).mirrored("x"))
@@ -231,8 +233,10 @@ def bucket(rng: np.random.Generator) -> Field:
     foot = top * rng.uniform(0.65, 0.85)
     path = polygon((foot, 0), (top, height))
     parts = [_open_wall(path, wall), torus((0, height, 0), UP, top, 0.04)]
-    for share in np.linspace(0.3, 0.75, int(rng.integers(0, 3))):
-        parts.append(torus((0, height * share, 0), UP, foot + (top - foot) * share, 0.038))
+    parts += [
+        torus((0, height * share, 0), UP, foot + (top - foot) * share, 0.038)
+        for share in np.linspace(0.3, 0.75, int(rng.integers(0, 3)))
+    ]
     bail = arc((0, 0, 0), AROUND_Z, (0, 1, 0), top + 0.04, np.pi, 0.028)
     bail = bail.turned("x", rng.uniform(-1.1, 1.1)).at(0, height - 0.06, 0)
     boss = rod((top - 0.02, height - 0.06, 0), (top + 0.07, height - 0.06, 0), 0.055, 0.01).mirrored("x")
