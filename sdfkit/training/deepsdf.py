@@ -36,8 +36,9 @@ class DeepSDFSettings:
         shapes: Shapes a step; all, if there are fewer.
         points: Points of each of those shapes a step.
         near: The share of those points that lie near the surface.
-        clamp: Distances, predicted and true, count up to this. The paper's 0.1 leaves the field beyond it
-            untaught; 2 lies beyond every distance in the query cube, and clamps nothing.
+        first_clamp: Distances, predicted and true, count up to a clamp, which begins here …
+        clamp: … and falls to this over the first half of the steps, by the same factor each step. The paper's is
+            0.1 all along.
         matrix_lr: Learning rate of Muon for the decoder's hidden matrices; None trains them by Adam too.
         decoder_lr: Learning rate of Adam for the rest of the decoder.
         code_lr: Learning rate of Adam for the codes.
@@ -52,6 +53,7 @@ class DeepSDFSettings:
     shapes: int
     points: int
     near: float
+    first_clamp: float
     clamp: float
     matrix_lr: float | None
     decoder_lr: float
@@ -60,6 +62,11 @@ class DeepSDFSettings:
     code_penalty: float
     average: float
     chunk: int
+
+    def clamp_at(self, step: int) -> float:
+        """The clamp of a step."""
+        fallen = min(2 * step / self.steps, 1)
+        return float(self.first_clamp * (self.clamp / self.first_clamp) ** fallen)
 
 
 # By the name of the network in sdfkit.models.deepsdf.PRESETS. The first two are the paper's for 20 shapes,
@@ -70,6 +77,7 @@ RECIPES = {
         shapes=4,
         points=8_192,
         near=0.5,
+        first_clamp=0.1,
         clamp=0.1,
         matrix_lr=None,
         decoder_lr=5e-4,
@@ -84,6 +92,7 @@ RECIPES = {
         shapes=4,
         points=8_192,
         near=0.5,
+        first_clamp=0.1,
         clamp=0.1,
         matrix_lr=None,
         decoder_lr=5e-4,
@@ -93,12 +102,17 @@ RECIPES = {
         average=0.0,
         chunk=2_560,
     ),
+    # Twenty built-in shapes, 60 CPU seconds; IoU, by the signs of points around the shape, in the mean, of a wagon
+    # wheel and of a thin floor lamp. Clamp 0.1: 0.966, 0.936, 0.914, and false surfaces in the far field,
+    # which is never taught. Clamp 2, beyond every distance in the query cube: 0.963, 0.893, 0.958; far
+    # points pull as hard as the spokes. From 2 to 0.1: 0.970, 0.915, 0.958.
     "small": DeepSDFSettings(
         steps=2_500,
         shapes=24,
         points=256,
         near=0.9,
-        clamp=2.0,
+        first_clamp=2.0,
+        clamp=0.1,
         matrix_lr=0.02,
         decoder_lr=1.5e-3,
         code_lr=3e-3,
@@ -167,6 +181,7 @@ class DeepSDFTraining:
         """
         settings = self.settings
         rows, points, distances = self.draw()
+        clamp = settings.clamp_at(self.steps_taken)
         set_rate(self.optimizers, cosine(self.steps_taken, settings.steps))
         for optimizer in self.optimizers:
             optimizer.zero_grad()
@@ -179,7 +194,7 @@ class DeepSDFTraining:
             part = slice(start, start + size)
             with self.machine.autocast():
                 predicted = self.decoder(self.codes[rows], points[:, part])  # (shape, point)
-            error = predicted.float().clamp(-settings.clamp, settings.clamp) - distances[:, part]
+            error = predicted.float().clamp(-clamp, clamp) - distances[:, part].clamp(-clamp, clamp)
             error = error.abs().sum(dim=1) / settings.points  # (shape,)
             self.machine.accelerator.backward(error.mean())
             errors += error.detach()
@@ -199,7 +214,7 @@ class DeepSDFTraining:
     def draw(
         self,
     ) -> tuple[Int[Tensor, " row"], Float[Tensor, "row point 3"], Float[Tensor, "row point"]]:
-        """The shapes of a step, and points of each with their clamped distances, near ones first."""
+        """The shapes of a step, and points of each with their distances, near ones first."""
         settings = self.settings
         rows = torch.randperm(len(self.points), generator=self.generator)[: settings.shapes]
         places = torch.rand(len(rows), settings.points, generator=self.generator)  # (row, point)
@@ -210,9 +225,9 @@ class DeepSDFTraining:
         # Rounding may carry a place to the end of its range.
         places = places.long().clamp_max(self.points.shape[1] - 1)
         samples = self.order[rows[:, None], places].long()  # (row, point)
-        distances = self.distances[rows[:, None], samples].clamp(-settings.clamp, settings.clamp)
         device = self.machine.device
-        return rows.to(device), self.points[rows[:, None], samples].to(device), distances.to(device)
+        points, distances = self.points[rows[:, None], samples], self.distances[rows[:, None], samples]
+        return rows.to(device), points.to(device), distances.to(device)
 
     def result(self) -> tuple[DeepSDF, Float[Tensor, "shape code"]]:
         """The averaged decoder and codes."""

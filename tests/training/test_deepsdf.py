@@ -17,6 +17,7 @@ SETTINGS = DeepSDFSettings(
     shapes=2,
     points=512,
     near=0.75,
+    first_clamp=2.0,
     clamp=2.0,
     matrix_lr=0.03,
     decoder_lr=5e-3,
@@ -156,9 +157,14 @@ def test_points_keep_their_distances_and_shapes():
 def test_distances_count_up_to_the_clamp():
     points, distances, near = TWO
     far = np.where(np.abs(distances) > 0.3, 100 * distances, distances)
-    settings = dataclasses.replace(SETTINGS, clamp=0.3)
+    settings = dataclasses.replace(SETTINGS, first_clamp=0.3, clamp=0.3)
     tame, wild = start(settings), start(settings, (points, far, near))
     assert [tame.step() for _ in range(3)] == [wild.step() for _ in range(3)]
+
+
+def test_the_clamp_falls_to_its_end_half_way_by_equal_factors():
+    settings = dataclasses.replace(SETTINGS, steps=8, first_clamp=1.6, clamp=0.1)
+    assert [settings.clamp_at(step) for step in range(9)] == pytest.approx([1.6, 0.8, 0.4, 0.2] + [0.1] * 5)
 
 
 def test_a_subset_of_shapes_moves_only_its_codes():
