@@ -37,8 +37,8 @@ class DeepSDFSettings:
         points: Points of each of those shapes a step.
         near: The share of those points that lie near the surface.
         first_clamp: Distances, predicted and true, count up to a clamp, which begins here …
-        clamp: … and falls to this over the first half of the steps, by the same factor each step. The paper's is
-            0.1 all along.
+        clamp: … and falls to this over the first half of the steps, by the same factor each step. The
+            paper's is 0.1 all along.
         matrix_lr: Learning rate of Muon for the decoder's hidden matrices; None trains them by Adam too.
         decoder_lr: Learning rate of Adam for the rest of the decoder.
         code_lr: Learning rate of Adam for the codes.
@@ -102,9 +102,9 @@ RECIPES = {
         average=0.0,
         chunk=2_560,
     ),
-    # Twenty built-in shapes, 60 CPU seconds; IoU, by the signs of points around the shape, in the mean, of a wagon
-    # wheel and of a thin floor lamp. Clamp 0.1: 0.966, 0.936, 0.914, and false surfaces in the far field,
-    # which is never taught. Clamp 2, beyond every distance in the query cube: 0.963, 0.893, 0.958; far
+    # Twenty built-in shapes, 60 CPU seconds; IoU, by the signs of points around the shape, in the mean, of a
+    # wagon wheel and of a thin floor lamp. Clamp 0.1: 0.966, 0.936, 0.914, and false surfaces in the far
+    # field, which is never taught. Clamp 2, beyond every distance in the query cube: 0.963, 0.893, 0.958; far
     # points pull as hard as the spokes. From 2 to 0.1: 0.970, 0.915, 0.958.
     "small": DeepSDFSettings(
         steps=2_500,
