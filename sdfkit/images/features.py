@@ -65,7 +65,7 @@ class Encoder:
     def describe(self) -> dict[str, Any]:
         """Give what a store must record so that its features can be made again."""
         return {
-            "encoder": self.name,
+            "model": self.name,
             "revision": self.revision,
             "precision": "bf16" if self.bf16 else "fp32",
             "preprocessing": asdict(self.preprocessing) | {"output": self.output},

@@ -51,7 +51,7 @@ def knot(faces: int) -> trimesh.Trimesh:
     index = np.arange(along * around).reshape(along, around)
     right, up = np.roll(index, -1, axis=0), np.roll(index, -1, axis=1)
     both = np.roll(right, -1, axis=1)
-    quads = np.stack([index, right, both, index, both, up], axis=-1).reshape(-1, 3)
+    quads = np.stack([index, both, right, index, up, both], axis=-1).reshape(-1, 3)
     return normalise(trimesh.Trimesh(points.reshape(-1, 3), quads, process=False))[0]
 
 

@@ -174,7 +174,7 @@ def test_the_description_can_be_stored_and_names_the_crop(folder):
     assert described["preprocessing"]["crop"] == (56, 56)
     assert described["preprocessing"]["resample"] == "bicubic"
     assert described["preprocessing"]["output"] == "cls"
-    assert described["encoder"] == folder("dinov2")
+    assert described["model"] == folder("dinov2")
     assert (described["revision"], described["precision"]) == ("", "fp32")
 
 
