@@ -20,7 +20,7 @@ from sdfkit.images.raster_kernels import (
     shade,
 )
 
-# A gray-blue plastic. Where it is seen head on it stays below white, so that shading is never clipped.
+# A gray-blue plastic that stays below white where the headlight meets it head on; only the rim light may clip.
 BASE_COLOR = (0.40, 0.46, 0.56)
 METALLIC = 0.1
 ROUGHNESS = 0.6
