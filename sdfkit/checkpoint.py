@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 import typer
 
+from sdfkit.options import STANDARD
 from sdfkit.parallel import progress
-from sdfkit.storewriter import find_unfinished
 from sdfkit.store import open_store
-from sdfkit.stream import STANDARD
+from sdfkit.storewriter import find_unfinished
 
 log = logging.getLogger(__name__)
 MINUTES_BETWEEN_SAVES = 3.0
@@ -34,7 +34,13 @@ class Training(Protocol):
 
 
 def load_unfinished(
-    training: Training, output: str, kind: str, settings: Mapping[str, Any], uids: Sequence[str], *, overwrite: bool
+    training: Training,
+    output: str,
+    kind: str,
+    settings: Mapping[str, Any],
+    uids: Sequence[str],
+    *,
+    overwrite: bool,
 ) -> list[float]:
     """Continue from what an interrupted run of the same command has saved, if there is such a thing.
 
@@ -79,7 +85,9 @@ def train(
                 save(losses)
                 saved_at = time.monotonic()
             if received:
-                log.warning("stopped after step %d%s", training.steps_taken, "; the same command goes on" * bool(save))
+                log.warning(
+                    "stopped after step %d%s", training.steps_taken, "; the same command goes on" * bool(save)
+                )
                 raise typer.Exit(128 + received[0])
     return losses
 

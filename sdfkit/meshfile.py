@@ -1,6 +1,7 @@
 """The door to mesh files and to the stream of PLY meshes.
 
-A file of ours carries its labels and history: in a PLY comment, in `asset.extras` of a GLB, in the first comment of an OBJ.
+A file of ours carries its labels and history: in a PLY comment, in `asset.extras` of a GLB, in the first comment
+of an OBJ.
 """
 
 import hashlib
@@ -18,14 +19,27 @@ from typing import TYPE_CHECKING, Any
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.manifest import LABELS, Entry, Row, label, place, read_manifest, unique
 from sdfkit.obj import cut_polygons
+from sdfkit.options import STANDARD
 from sdfkit.ply import MARK, read_ply
-from sdfkit.stream import STANDARD, name_of, open_input, sniff
+from sdfkit.stream import name_of, open_input, sniff
 
 if TYPE_CHECKING:
     import trimesh
 
 SUFFIXES = (".3mf", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
 HEADER = 1 << 16
+# Parsers meet damaged files with every kind of error; each means the same to us.
+PARSER_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True)
@@ -85,12 +99,11 @@ def _parse(source: io.BytesIO | str, kind: str, name: str, beside: str | None = 
         resolver = trimesh.resolvers.FilePathResolver(beside) if beside else None
         scene = trimesh.load_scene(source, file_type=kind, resolver=resolver, process=False)
         return scene.to_mesh() if scene.geometry else trimesh.Trimesh()
-    # Parsers meet damaged files with every kind of error; each means the same to us.
-    except (
-        ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError, struct.error,
-    ) as error:  # fmt: skip
+    except PARSER_ERRORS as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InputError(f"{name}: cannot be read as {kind.upper()} ({reason}); is it cut or damaged?") from error
+        raise InputError(
+            f"{name}: cannot be read as {kind.upper()} ({reason}); is it cut or damaged?"
+        ) from error
 
 
 def read_info(path: Path) -> dict[str, Any]:
@@ -123,7 +136,11 @@ class Meshes:
     """
 
     def __init__(
-        self, rows: Sequence[MeshRow] | None, stream: Iterator[MeshRow], count: int, history: Sequence[dict[str, Any]]
+        self,
+        rows: Sequence[MeshRow] | None,
+        stream: Iterator[MeshRow],
+        count: int,
+        history: Sequence[dict[str, Any]],
     ) -> None:
         self.rows = rows
         self.count = count
@@ -196,7 +213,7 @@ def open_meshes(inputs: Sequence[str], *, manifest: Path | None) -> Iterator[Mes
 
 
 def _row(index: int, uid: str, info: Mapping[str, Any], labels: dict[str, Entry], **source: Any) -> MeshRow:
-    columns = {name: str(info.get(name, "")) for name in (*LABELS, "error")}
+    columns: dict[str, Any] = {name: str(info.get(name, "")) for name in (*LABELS, "error")}
     return label(MeshRow(index=index, uid=uid, info=info, **columns, **source), labels)
 
 
@@ -205,7 +222,9 @@ def _open_stream(labels: dict[str, Entry]) -> Iterator[Meshes]:
     name = name_of(STANDARD)
     kind = sniff(stream, name)
     if kind not in ("ply", "glb"):
-        holds = {"zarr": "a Zarr store", "npy": "an array", "npz": "an array"}.get(kind, "neither PLY nor GLB")
+        holds = {"zarr": "a Zarr store", "npy": "an array", "npz": "an array"}.get(
+            kind, "neither PLY nor GLB"
+        )
         raise InputError(f"{name}: holds {holds}, but meshes are needed")
     first = _next_mesh(stream, name)
     assert first is not None
@@ -235,7 +254,9 @@ def _stream_rows(
     count = int(first[0]["rows"])
     for index in range(count):
         if mesh is None:
-            raise InputError(f"{name}: ends after {index} of {count} meshes; the command that wrote it did not finish")
+            raise InputError(
+                f"{name}: ends after {index} of {count} meshes; the command that wrote it did not finish"
+            )
         info, content = mesh
         if info.get("row", index) != index:
             raise InputError(f"{name}: mesh {info.get('row')} where {index} is due; were streams mixed?")

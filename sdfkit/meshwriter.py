@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from sdfkit.errors import InputError, UsageError
 from sdfkit.manifest import LABELS, Row
 from sdfkit.meshfile import read_info
+from sdfkit.options import STANDARD
 from sdfkit.ply import MARK, write_comment
 from sdfkit.storewriter import step
-from sdfkit.stream import STANDARD, open_output, refuse_existing
+from sdfkit.stream import open_output, refuse_existing
 
 if TYPE_CHECKING:
     import trimesh
@@ -27,8 +28,6 @@ def encode(mesh: "trimesh.Trimesh | None", kind: str, info: Mapping[str, Any]) -
         empty = "ply\nformat binary_little_endian 1.0\nelement vertex 0\nproperty float x\nproperty float y\n"
         empty += "property float z\nelement face 0\nproperty list uchar int vertex_indices\nend_header\n"
         return write_comment(empty.encode(), info)
-    if kind == "ply":
-        return write_comment(mesh.export(file_type="ply"), info)
     if kind == "glb":
 
         def put(tree: dict[str, Any]) -> None:
@@ -36,13 +35,14 @@ def encode(mesh: "trimesh.Trimesh | None", kind: str, info: Mapping[str, Any]) -
 
         content: bytes = trimesh.exchange.gltf.export_glb(trimesh.Scene(mesh), tree_postprocessor=put)
         return content
+    file: Any = mesh.export(file_type=kind)
+    if kind == "ply":
+        return write_comment(file, info)
     if kind == "obj":
-        text: str = mesh.export(file_type="obj", include_texture=False)
-        return b"# " + MARK + json.dumps(info).encode() + b"\n" + text.encode()
-    stl: bytes = mesh.export(file_type="stl")
+        return b"# " + MARK + json.dumps(info).encode() + b"\n" + str(file).encode()
     # An STL header has 80 bytes, and nothing else to write into.
     title = f"sdfkit {info.get('uid', '')} {info.get('category', '')} {info.get('licence', '')}"
-    return title.encode("ascii", "replace")[:80].ljust(80) + stl[80:]
+    return title.encode("ascii", "replace")[:80].ljust(80) + bytes(file[80:])
 
 
 class MeshWriter:
@@ -89,7 +89,12 @@ class MeshWriter:
     def write(self, row: Row, *, mesh: "trimesh.Trimesh | None" = None, **more: Any) -> None:
         """Write one mesh with its labels and history; `more` is kept beside them."""
         info: dict[str, Any] = {"uid": row.uid, **{name: getattr(row, name) for name in LABELS}}
-        info |= {"history": [*row.history, self._step], "settings": self._settings, "input": row.identity, **more}
+        info |= {
+            "history": [*row.history, self._step],
+            "settings": self._settings,
+            "input": row.identity,
+            **more,
+        }
         if row.error:
             self.failed.add(row.index)
             info["error"] = row.error
@@ -134,7 +139,9 @@ def create_meshes(
     else:
         ending = path.suffix[1:].lower() if path.is_file() or not path.exists() else "ply"
         if ending not in WRITTEN:
-            raise UsageError(f"{output}: meshes are written as {', '.join(WRITTEN)}, or into a folder (name/)")
+            raise UsageError(
+                f"{output}: meshes are written as {', '.join(WRITTEN)}, or into a folder (name/)"
+            )
         if count != 1:
             raise UsageError(f"{output}: one file cannot hold {count} meshes; name a folder (name/)")
         with open_output(output, overwrite=overwrite) as stream:

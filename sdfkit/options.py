@@ -12,20 +12,30 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 Meshes = Annotated[
     list[str], typer.Argument(metavar="MESH", help="Mesh files or folders of them; - reads a stream of PLY.")
 ]
-Input = Annotated[str, typer.Argument(metavar="STORE", help="A store: folder, zip file or URL; - reads a pipe.")]
-Output = Annotated[str, typer.Option("-o", "--output", metavar="PATH", help="Where to write; - is standard output.")]
+Input = Annotated[
+    str, typer.Argument(metavar="STORE", help="A store: folder, zip file or URL; - reads a pipe.")
+]
+Output = Annotated[
+    str, typer.Option("-o", "--output", metavar="PATH", help="Where to write; - is standard output.")
+]
 Format = Annotated[Literal["ply", "glb", "obj", "stl"], typer.Option(help="What the files of a folder are.")]
 Manifest = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="A manifest.json whose category, licence and source to use.")
+    Path | None,
+    typer.Option(metavar="FILE", help="A manifest.json whose category, licence and source to use."),
 ]
-Jobs = Annotated[
-    int, typer.Option(min=1, show_default="one a core", help="Processes, of one thread each.")
+Jobs = Annotated[int, typer.Option(min=1, show_default="one a core", help="Processes, of one thread each.")]
+Timeout = Annotated[
+    float, typer.Option(min=0.1, help="Seconds after which a shape counts as failed (--jobs > 1).")
 ]
-Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds after which a shape counts as failed (--jobs > 1).")]
-Cluster = Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler to run the shapes on.")]
+Cluster = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler to run the shapes on.")
+]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first shape that fails.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the same facts for programs.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
 Device = Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute.")]
-Precision = Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="Of matrix products; auto takes bf16 where it is faster.")]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16"],
+    typer.Option(help="Of matrix products; auto takes bf16 where it is faster."),
+]

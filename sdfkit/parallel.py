@@ -140,10 +140,10 @@ def _submitter(function: Callable[[R], Any], count: int, workers: Workers) -> It
         # One shape or one job needs no second process, which costs seconds to start.
         yield lambda row: _Done(function, row)
     else:
-        from pebble import ProcessPool
-
         # Workers start from a clean process: forking one with compiled code or threads in it may hang.
         import multiprocessing
+
+        from pebble import ProcessPool
 
         pool = ProcessPool(
             max_workers=min(workers.jobs, count),
@@ -152,9 +152,9 @@ def _submitter(function: Callable[[R], Any], count: int, workers: Workers) -> It
         )
         try:
             yield lambda row: pool.schedule(function, args=(row,), timeout=workers.timeout)
-            pool.close()
+            pool.close()  # type: ignore[no-untyped-call]
         except BaseException:
-            pool.stop()
+            pool.stop()  # type: ignore[no-untyped-call]
             raise
         finally:
             pool.join()
@@ -174,11 +174,15 @@ def _cluster(address: str) -> Iterator[Any]:
     try:
         from distributed import Client
     except ImportError as error:
-        raise MissingError(f"--cluster {address}: dask is not installed; pip install 'sdfkit[cluster]'") from error
+        raise MissingError(
+            f"--cluster {address}: dask is not installed; pip install 'sdfkit[cluster]'"
+        ) from error
     try:
         client = Client(address, timeout="10s")
     except (OSError, ValueError) as error:
-        raise MissingError(f"--cluster {address}: no scheduler answers ({error}); start one with dask scheduler") from error
+        raise MissingError(
+            f"--cluster {address}: no scheduler answers ({error}); start one with dask scheduler"
+        ) from error
     with client:
         yield client
 

@@ -1,7 +1,7 @@
 """A Zarr store that is a zip stream, so that a store can pass through a pipe.
 
-`ZipWriter` appends each key as one uncompressed member, with its size and CRC in the local header; `ZipReader` reads the
-members in the order they come and keeps them until they are forgotten. What is written is an ordinary zip archive.
+`ZipWriter` appends each key as one uncompressed member, with its size and CRC in the local header; `ZipReader` reads
+the members in the order they come and keeps them until they are forgotten. The stream is an ordinary zip archive.
 """
 
 import struct
@@ -126,7 +126,7 @@ class ZipWriter(_StreamStore):
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__(read_only=False)
         self._window = _Window(stream)
-        self._archive = zipfile.ZipFile(self._window, "w")  # type: ignore[arg-type]
+        self._archive = zipfile.ZipFile(self._window, "w")  # type: ignore[call-overload]
         self._is_open = True
 
     async def set(self, key: str, value: "Buffer") -> None:
@@ -190,7 +190,9 @@ class ZipReader(_StreamStore):
 
     def _find(self, key: str) -> bytes | None:
         is_metadata = key.endswith(("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"))
-        while key not in self._members and not self.has_ended and not (is_metadata and self._chunks_have_begun):
+        while (
+            key not in self._members and not self.has_ended and not (is_metadata and self._chunks_have_begun)
+        ):
             self._pull()
         return self._members.get(key)
 
@@ -247,7 +249,12 @@ class ZipReader(_StreamStore):
 
     def _check_name(self, name: str) -> None:
         parts = name.rstrip("/").split("/")
-        if name.startswith("/") or "\\" in name or ":" in parts[0] or any(part in ("", ".", "..") for part in parts):
+        if (
+            name.startswith("/")
+            or "\\" in name
+            or ":" in parts[0]
+            or any(part in ("", ".", "..") for part in parts)
+        ):
             raise self._fail(f"{name!r}: a member's name leaves the store; refused")
         if hash(name) in self._seen:
             raise self._fail(f"{name}: comes twice; refused")

@@ -85,7 +85,12 @@ def _whole_line(stream: io.BufferedReader, name: str) -> bytes:
 
 
 def _copy_element(
-    stream: io.BufferedReader, body: io.BytesIO, count: int, properties: list[tuple[int, int]], order: str, name: str
+    stream: io.BufferedReader,
+    body: io.BytesIO,
+    count: int,
+    properties: list[tuple[int, int]],
+    order: str,
+    name: str,
 ) -> None:
     """Copy the rows of one element. Lists may differ in length, so each length is looked at."""
     if not any(length for length, _ in properties):

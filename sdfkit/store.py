@@ -18,7 +18,8 @@ import numpy as np
 
 from sdfkit.errors import InputError, MissingError
 from sdfkit.manifest import LABELS, Entry, Row, label, read_manifest
-from sdfkit.stream import STANDARD, name_of, open_input, sniff
+from sdfkit.options import STANDARD
+from sdfkit.stream import name_of, open_input, sniff
 
 if TYPE_CHECKING:
     import zarr
@@ -110,7 +111,9 @@ class StoreReader:
             return np.asarray(array[selection])
         except (ValueError, RuntimeError, OSError, BadZipFile) as error:
             # The codecs' own words for a chunk that does not decode.
-            raise InputError(f"{self.name}: {name}: a chunk is damaged ({error}); make the store again") from error
+            raise InputError(
+                f"{self.name}: {name}: a chunk is damaged ({error}); make the store again"
+            ) from error
 
     def row(self, index: int) -> Row:
         """The columns of one row."""
@@ -231,7 +234,9 @@ def _check(
         raise InputError(f"{name}: not a Zarr group, but {_needed(kinds)} needed") from error
     reader = StoreReader(group, name, labels)
     if reader.attributes.get("format", 0) > FORMAT:
-        raise InputError(f"{name}: store format {reader.attributes['format']}; this sdfkit reads {FORMAT}, update it")
+        raise InputError(
+            f"{name}: store format {reader.attributes['format']}; this sdfkit reads {FORMAT}, update it"
+        )
     if kinds and reader.kind not in kinds:
         raise InputError(f"{name}: holds {reader.kind}, but {_needed(kinds)} needed")
     if not partial and not reader.attributes.get("complete", False):
@@ -263,7 +268,9 @@ def read_vectors(path: str, *kinds: str, manifest: Path | None) -> Vectors:
         with nullcontext() if path == STANDARD else stream:
             if sniff(stream, name_of(path)) in ("npy", "npz"):
                 vectors = load_plain(stream, name_of(path))
-                return Vectors([Row(index, f"row_{index}") for index in range(len(vectors))], vectors, [], False)
+                return Vectors(
+                    [Row(index, f"row_{index}") for index in range(len(vectors))], vectors, [], False
+                )
     with open_store(path, *kinds, manifest=manifest) as store:
         name = PLAIN[store.kind]
         rows = [row for row in store.all_rows() if not row.error]
@@ -283,7 +290,9 @@ def load_plain(stream: io.BufferedReader, name: str) -> np.ndarray:
     """
     arrays = load_arrays(stream, name)
     if len(arrays) != 1:
-        raise InputError(f"{name}: holds {', '.join(arrays) or 'nothing'}; one array is needed, save it alone")
+        raise InputError(
+            f"{name}: holds {', '.join(arrays) or 'nothing'}; one array is needed, save it alone"
+        )
     (content,) = arrays.values()
     needed = "a matrix of finite numbers is needed, one row a shape"
     if content.ndim != 2 or content.dtype.kind not in "fiu":
@@ -339,5 +348,3 @@ def remote(path: str) -> Any:
         return FsspecStore.from_url(path)
     except ImportError as error:
         raise MissingError(f"{path}: {error}; pip install 'sdfkit[cloud]'") from error
-
-

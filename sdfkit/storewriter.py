@@ -15,8 +15,9 @@ import numpy as np
 import sdfkit
 from sdfkit.errors import InputError, UsageError
 from sdfkit.manifest import Row
+from sdfkit.options import STANDARD
 from sdfkit.store import COLUMNS, FORMAT, StoreReader, open_store, remote
-from sdfkit.stream import STANDARD, open_output
+from sdfkit.stream import open_output
 
 SAMPLES_PER_CHUNK = 8192
 
@@ -148,7 +149,9 @@ class StoreWriter:
         self.flush()
         known = {name: getattr(row, name) for name in COLUMNS if name in self._by_row}
         status = {"error": row.error, "valid": not row.error}
-        values: dict[str, Any] = {**known, **status, **arrays} if self._in_order else {**arrays, **known, **status}
+        values: dict[str, Any] = (
+            {**known, **status, **arrays} if self._in_order else {**arrays, **known, **status}
+        )
         for name, value in values.items():
             self._by_row[name][row.index] = value
         self.done.add(row.index)
@@ -231,7 +234,9 @@ def create_store(
 def _fill_in_place(
     path: Path, root: Mapping[str, Any], rows: Sequence[Row], overwrite: bool
 ) -> Iterator[StoreWriter]:
-    unfinished = find_unfinished(path, root["kind"], root["settings"], [row.uid for row in rows], overwrite=overwrite)
+    unfinished = find_unfinished(
+        path, root["kind"], root["settings"], [row.uid for row in rows], overwrite=overwrite
+    )
     if not unfinished and path.exists():
         shutil.rmtree(path)
     attributes = {} if unfinished else {**root, "complete": False}
@@ -281,7 +286,9 @@ def find_unfinished(
             raise InputError(f"{path}: exists; choose another name or add --overwrite")
         difference = _difference(store, kind, settings, uids)
     if difference:
-        raise InputError(f"{path}: holds an unfinished run with {difference}; finish that one, or add --overwrite")
+        raise InputError(
+            f"{path}: holds an unfinished run with {difference}; finish that one, or add --overwrite"
+        )
     return True
 
 

@@ -10,8 +10,8 @@ from typing import BinaryIO, TextIO, cast
 from weakref import WeakKeyDictionary
 
 from sdfkit.errors import InputError, UsageError
-
 from sdfkit.options import STANDARD
+
 BUFFER = 1 << 16
 MAGIC = {b"ply": "ply", b"PK": "zarr", b"glTF": "glb", b"\x93NUMPY": "npy"}
 _readers: WeakKeyDictionary[TextIO, io.BufferedReader] = WeakKeyDictionary()
@@ -32,7 +32,7 @@ def open_input(path: str) -> io.BufferedReader:
     if path != STANDARD:
         if Path(path).is_dir():
             raise InputError(f"{path}: a folder, but a file is needed")
-        return Path(path).open("rb", buffering=BUFFER)
+        return io.BufferedReader(io.FileIO(path), BUFFER)
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("no input: name a file, or pipe one in")
     # Once a process: what one door has looked at, the next one still finds.
@@ -88,7 +88,9 @@ def open_output(output: str, *, overwrite: bool) -> Iterator[BinaryIO]:
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Refuse to overwrite, and to write into a folder that is not there."""
     if path.exists() and (path.is_dir() or not overwrite):
-        raise InputError(f"{path}: exists; choose another name" + ("" if path.is_dir() else " or add --overwrite"))
+        raise InputError(
+            f"{path}: exists; choose another name" + ("" if path.is_dir() else " or add --overwrite")
+        )
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder; make it first")
 

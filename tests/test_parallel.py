@@ -68,7 +68,9 @@ def test_failing_hanging_and_dying_rows_are_marked(capsys):
     assert texts[5] == 25
     assert table.failed == {1, 2, 3, 4}
     assert "sdfkit: obj_1: no surface\n" in capsys.readouterr().err
-    with pytest.raises(GeometryError, match="4 of 6 shapes failed, for the reasons above; the other 2 are in x.zarr"):
+    with pytest.raises(
+        GeometryError, match="4 of 6 shapes failed, for the reasons above; the other 2 are in x.zarr"
+    ):
         conclude("x.zarr", "squares", 6, table.failed)
 
 
@@ -85,5 +87,7 @@ def test_fail_fast_and_a_lonely_row_end_the_command(rows, fail_fast):
 
 
 def test_cluster_without_dask_or_scheduler():
-    with pytest.raises(MissingError, match="--cluster tcp://127.0.0.1:1: (dask is not installed|no scheduler answers)"):
+    with pytest.raises(
+        MissingError, match="--cluster tcp://127.0.0.1:1: (dask is not installed|no scheduler answers)"
+    ):
         fill(Table(), ROWS, 6, square, Workers(1, 60, "tcp://127.0.0.1:1", False))

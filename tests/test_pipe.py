@@ -20,7 +20,9 @@ ROOT = {"kind": "views", "format": 1, "complete": True, "history": []}
 def write_views(stream, rows=ROWS, known=True):
     zipped = ZipWriter(stream)
     writer = StoreWriter(zipped, ROOT, rows if known else None, len(rows), in_order=True)
-    writer.create_array("rgb", shape=(len(rows), 2, 4, 4, 3), dtype="u1", axes=("shape", "view", "row", "column", "channel"))
+    writer.create_array(
+        "rgb", shape=(len(rows), 2, 4, 4, 3), dtype="u1", axes=("shape", "view", "row", "column", "channel")
+    )
     for row in rows:
         if row.error:
             writer.write(row)
@@ -107,7 +109,7 @@ def test_every_flipped_byte_of_a_chunk_is_noticed(archive):
     start = archive.index(b"rgb/c/1") + 60
     damaged = bytearray(archive)
     damaged[start] ^= 1
-    store, reader = open_archive(bytes(damaged))
+    _, reader = open_archive(bytes(damaged))
     with pytest.raises(InputError, match="checksum is wrong"):
         list(reader.rows("rgb"))
 

@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,7 +49,10 @@ def compare(
 
     if output is not None:
         refuse_existing(output, overwrite)
-    with open_meshes([predicted], manifest=manifest) as guesses, open_meshes([truth], manifest=manifest) as truths:
+    with (
+        open_meshes([predicted], manifest=manifest) as guesses,
+        open_meshes([truth], manifest=manifest) as truths,
+    ):
         pairs = _pair(list(guesses), list(truths))
     results = Results()
     judge = partial(_judge, predictions={row.uid: guess for row, guess in pairs}, points=points, seed=seed)
@@ -58,14 +61,24 @@ def compare(
     missing = sum(guess is None for _, guess in pairs)
     summary = summarise(list(shapes.values()), np.random.default_rng(seed))
     if json:
-        facts = {"shapes": shapes, "summary": summary, "not_predicted": missing, "points": points, "seed": seed}
+        facts = {
+            "shapes": shapes,
+            "summary": summary,
+            "not_predicted": missing,
+            "points": points,
+            "seed": seed,
+        }
         typer.echo(jsons.dumps({**facts, "definitions": DEFINITIONS}, indent=1))
     else:
-        typer.echo("\n".join(_table(shapes, summary)))
-        typer.echo(f"\n{len(shapes)} shapes, {missing} of them not predicted; {points} points, seed {seed}\n\n{DEFINITIONS}")
+        typer.echo(_table(shapes, summary))
+        typer.echo(
+            f"\n{len(shapes)} shapes, {missing} of them not predicted; {points} points, seed {seed}\n\n{DEFINITIONS}"
+        )
     if output is not None:
         lines = [",".join(["uid", *summary])]
-        lines += [",".join([uid, *(f"{value:.6g}" for value in scores.values())]) for uid, scores in shapes.items()]
+        lines += [
+            ",".join([uid, *(f"{value:.6g}" for value in scores.values())]) for uid, scores in shapes.items()
+        ]
         with open_output(str(output), overwrite=overwrite) as stream:
             stream.write(("\n".join(lines) + "\n").encode())
     if results.failed:
@@ -81,7 +94,9 @@ def _pair(guesses: "list[MeshRow]", truths: "list[MeshRow]") -> "list[tuple[Mesh
     by_uid = {row.uid: row for row in guesses}
     shared = [row for row in truths if row.uid in by_uid]
     if not shared:
-        raise InputError(f"no uid in common: predicted {guesses[0].uid} …, true {truths[0].uid} …; name the files alike")
+        raise InputError(
+            f"no uid in common: predicted {guesses[0].uid} …, true {truths[0].uid} …; name the files alike"
+        )
     return [(row, by_uid.get(row.uid)) for row in (shared if len(guesses) == 1 else truths)]
 
 
@@ -101,15 +116,16 @@ def _judge(
     return asdict(compare_meshes(mesh, row.load(), points=points, rng=rng))
 
 
-def _table(shapes: Mapping[str, Mapping[str, float]], summary: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:
-    width = max(6, *(len(uid) for uid in shapes))
-    lines = [" " * width + "".join(f"{name:>20}" for name in summary)]
-    for uid, scores in shapes.items():
-        lines.append(f"{uid:<{width}}" + "".join(f"{value:>20.4f}" for value in scores.values()))
-    if len(shapes) == 1:
-        return lines
-    lines.append("")
-    for key in ("mean", "median", "worst"):
-        lines.append(f"{key:<{width}}" + "".join(f"{line[key]:>20.4f}" for line in summary.values()))
-    spans = (f"{line['low']:.4f}–{line['high']:.4f}" for line in summary.values())
-    return [*lines, f"{'95 %':<{width}}" + "".join(f"{span:>20}" for span in spans)]
+def _table(shapes: Mapping[str, Mapping[str, float]], summary: Mapping[str, Mapping[str, Any]]) -> str:
+    from sdfkit.report import format_table
+
+    rows: list[list[Any]] = [[uid, *scores.values()] for uid, scores in shapes.items()]
+    if len(shapes) > 1:
+        rows.append(["", *[""] * len(summary)])
+        rows += [[key, *(line[key] for line in summary.values())] for key in ("mean", "median", "worst")]
+        # The mean's 95 % interval, from a bootstrap over shapes.
+        rows += [
+            [name, *(line[key] for line in summary.values())]
+            for name, key in (("from", "low"), ("to", "high"))
+        ]
+    return format_table(["uid", *summary], rows)

@@ -59,8 +59,12 @@ def embed(
             attributes={"encoder": encoder.describe()}, overwrite=overwrite,
         ) as features, progress(count, "shape") as bar:  # fmt: skip
             axes = ("shape", "view")
-            features.create_array("camera_to_world", shape=(count, view_count, 4, 4), dtype="f4", axes=(*axes, "to", "from"))
-            features.create_array("feature", shape=(count, view_count, feature.shape[1]), dtype="f4", axes=(*axes, "dim"))
+            features.create_array(
+                "camera_to_world", shape=(count, view_count, 4, 4), dtype="f4", axes=(*axes, "to", "from")
+            )
+            features.create_array(
+                "feature", shape=(count, view_count, feature.shape[1]), dtype="f4", axes=(*axes, "dim")
+            )
             if tokens:
                 shape = (count, view_count, *token.shape[1:])
                 features.create_array("token", shape=shape, dtype="f4", axes=(*axes, "token", "dim"))
@@ -76,7 +80,9 @@ def embed(
                 # Shapes that failed earlier keep their place before the ones that came after them.
                 while waiting and waiting[0].index <= index:
                     row = waiting.popleft()
-                    known = {"camera_to_world": row.arrays["camera_to_world"], **arrays} if not row.error else {}
+                    known = (
+                        {"camera_to_world": row.arrays["camera_to_world"], **arrays} if not row.error else {}
+                    )
                     features.write(row, **known)
                     bar.update()
 

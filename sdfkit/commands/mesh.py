@@ -6,8 +6,7 @@ import typer
 from sdfkit.options import STANDARD, Device, FailFast, Format, Input, Manifest, Output, Overwrite
 
 if TYPE_CHECKING:
-    import torch
-
+    from sdfkit.models.deepsdf import DeepSDF
     from sdfkit.store import ArrayRow, StoreReader
 
 
@@ -57,10 +56,19 @@ def mesh(
             network = _load_from(store, place)
         dim, needed = store.array("code").shape[1], network.config.code
         if dim != needed:
-            raise InputError(f"{store.name}: codes of {dim} numbers, but {decoder or store.name} reads {needed}")
+            raise InputError(
+                f"{store.name}: codes of {dim} numbers, but {decoder or store.name} reads {needed}"
+            )
         asked: list[int] = []
-        make = partial(_extract, network=network, resolution=resolution, margin=margin, largest=largest, asked=asked)
-        settings = {"decoder": decoder or codes, "resolution": resolution, "margin": margin, "largest": largest}
+        make = partial(
+            _extract, network=network, resolution=resolution, margin=margin, largest=largest, asked=asked
+        )
+        settings = {
+            "decoder": decoder or codes,
+            "resolution": resolution,
+            "margin": margin,
+            "largest": largest,
+        }
         with create_meshes(
             output, len(store), settings=settings, seed=None, kind=format, overwrite=overwrite
         ) as meshes:
@@ -68,29 +76,33 @@ def mesh(
             fill(meshes, store.rows("code"), len(store), make, Workers(1, 0, None, fail_fast))
     if asked:
         dense = len(asked) * (resolution + 1) ** 3
-        logging.getLogger(__name__).info("the decoder was asked at %.1f %% of the grid's points", 100 * sum(asked) / dense)
+        logging.getLogger(__name__).info(
+            "the decoder was asked at %.1f %% of the grid's points", 100 * sum(asked) / dense
+        )
     conclude(output, "meshes", len(store), meshes.failed)
 
 
-def _load(path: str, device: str) -> "torch.nn.Module":
+def _load(path: str, device: str) -> "DeepSDF":
     from sdfkit.store import open_store
 
     with open_store(path, "deepsdf", manifest=None) as store:
         return _load_from(store, device)
 
 
-def _load_from(store: "StoreReader", device: str) -> Any:
+def _load_from(store: "StoreReader", device: str) -> "DeepSDF":
     import torch
 
     from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
 
     network = DeepSDF(DeepSDFConfig(**store.attributes_of("decoder")))
-    network.load_state_dict({name: torch.from_numpy(value) for name, value in store.read_group("decoder").items()})
+    network.load_state_dict(
+        {name: torch.from_numpy(value) for name, value in store.read_group("decoder").items()}
+    )
     return network.to(device).eval()
 
 
 def _extract(
-    row: "ArrayRow", *, network: Any, resolution: int, margin: float, largest: bool, asked: list[int]
+    row: "ArrayRow", *, network: "DeepSDF", resolution: int, margin: float, largest: bool, asked: list[int]
 ) -> dict[str, Any]:
     import torch
 

@@ -26,7 +26,7 @@ def predict(
 
     \b
     Examples:
-      sdfkit render new.glb --views 4 | sdfkit embed | sdfkit predict dit.zarr | sdfkit mesh --decoder deepsdf.zarr > new.ply
+      sdfkit predict dit.zarr features.zarr | sdfkit mesh --decoder deepsdf.zarr -o predicted/
       sdfkit predict dit.zarr features.zarr | sdfkit rank --known deepsdf.zarr
     """
     import dataclasses
@@ -72,7 +72,9 @@ def predict(
             for row in views.rows("feature", "camera_to_world"):
                 draws = [
                     dataclasses.replace(
-                        row, index=row.index * samples + draw, uid=f"{row.uid}_s{draw}" if samples > 1 else row.uid
+                        row,
+                        index=row.index * samples + draw,
+                        uid=f"{row.uid}_s{draw}" if samples > 1 else row.uid,
                     )
                     for draw in range(samples)
                 ]

@@ -4,7 +4,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sdfkit.options import (
-    CORES, STANDARD, Cluster, FailFast, Jobs, Manifest, Meshes, Output, Overwrite, Timeout,
+    CORES,
+    STANDARD,
+    Cluster,
+    FailFast,
+    Jobs,
+    Manifest,
+    Meshes,
+    Output,
+    Overwrite,
+    Timeout,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -76,7 +85,9 @@ def render(
     ):  # fmt: skip
         count, axes = len(meshes), ("shape", "view", "row", "column")
         shape = (count, views, size, size)
-        pictures.create_array("camera_to_world", shape=(count, views, 4, 4), dtype="f4", axes=(*axes[:2], "to", "from"))
+        pictures.create_array(
+            "camera_to_world", shape=(count, views, 4, 4), dtype="f4", axes=(*axes[:2], "to", "from")
+        )
         pictures.create_array("yfov", shape=(count, views), dtype="f4", axes=axes[:2])
         pictures.create_array("rgb", shape=(*shape, 3), dtype="u1", axes=(*axes, "channel"), compress=True)
         pictures.create_array("mask", shape=shape, dtype="u1", axes=axes, compress=True)

@@ -4,7 +4,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sdfkit.options import (
-    CORES, STANDARD, Cluster, FailFast, Jobs, Manifest, Meshes, Output, Overwrite, Seed, Timeout,
+    CORES,
+    STANDARD,
+    Cluster,
+    FailFast,
+    Jobs,
+    Manifest,
+    Meshes,
+    Output,
+    Overwrite,
+    Seed,
+    Timeout,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -21,10 +31,12 @@ def sample_sdf(
     ] = [0.07, 0.02, 0.006],  # noqa: B006  typer copies it
     surface_points: Annotated[int, typer.Option(min=0, help="Points on the surface, with normals.")] = 20_000,
     sign: Annotated[
-        Literal["normal", "winding"], typer.Option(help="Inside by the winding number, or by the nearest normal.")
+        Literal["normal", "winding"],
+        typer.Option(help="Inside by the winding number, or by the nearest normal."),
     ] = "winding",
     agreement: Annotated[
-        float, typer.Option(min=0, max=1, help="Refuse a shape on which the two agree for less of the points.")
+        float,
+        typer.Option(min=0, max=1, help="Refuse a shape on which the two agree for less of the points."),
     ] = 0.99,
     seed: Seed = 0,
     manifest: Manifest = None,
@@ -51,7 +63,7 @@ def sample_sdf(
     from sdfkit.parallel import Workers, conclude, fill
     from sdfkit.storewriter import create_store
 
-    options = {
+    options: dict[str, Any] = {
         "points": points,
         "near_share": near_share,
         "near_std": tuple(near_std),
@@ -74,7 +86,9 @@ def sample_sdf(
         samples.create_array("distance", shape=(count, points), dtype="f4", axes=("shape", "sample"))
         samples.create_array("near", shape=(count, points), dtype="bool", axes=("shape", "sample"))
         for name in ("surface_point", "surface_normal"):
-            samples.create_array(name, shape=(count, surface_points, 3), dtype="f4", axes=("shape", "surface", "xyz"))
+            samples.create_array(
+                name, shape=(count, surface_points, 3), dtype="f4", axes=("shape", "surface", "xyz")
+            )
         fill(samples, meshes, count, partial(_sample, **options), Workers(jobs, timeout, cluster, fail_fast))
     conclude(output, f"{points} samples", count, samples.failed)
 

@@ -62,10 +62,15 @@ def shapes(
         Row(index, f"obj_{index:04d}", name, "CC0-1.0", f"sdfkit shapes --seed {seed}")
         for index, name in enumerate(chosen)
     ]
-    settings = {"seed": seed, "resolution": resolution, "messy": messy}
+    settings: dict[str, Any] = {"seed": seed, "resolution": resolution, "messy": messy}
     make = partial(_make, **settings)
     with create_meshes(
-        output, count, settings={**settings, "categories": wanted}, seed=seed, kind=format, overwrite=overwrite
+        output,
+        count,
+        settings={**settings, "categories": wanted},
+        seed=seed,
+        kind=format,
+        overwrite=overwrite,
     ) as meshes:
         fill(meshes, rows, count, make, Workers(jobs, timeout, cluster, fail_fast))
     conclude(output, "meshes", count, meshes.failed)

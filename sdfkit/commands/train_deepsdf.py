@@ -9,7 +9,8 @@ def train_deepsdf(
     samples: Input = STANDARD,
     *,
     preset: Annotated[
-        Literal["small", "256x4", "512x8"], typer.Option(help="Decoder and recipe; small is made for two CPU cores.")
+        Literal["small", "256x4", "512x8"],
+        typer.Option(help="Decoder and recipe; small is made for two CPU cores."),
     ] = "small",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps; the preset's where not given.")] = None,
     seed: Seed = 0,
@@ -41,7 +42,6 @@ def train_deepsdf(
     from sdfkit.models.deepsdf import PRESETS
     from sdfkit.store import open_store
     from sdfkit.storewriter import create_store
-    from sdfkit.stream import STANDARD as PIPE
     from sdfkit.training.deepsdf import RECIPES, DeepSDFTraining
     from sdfkit.training.run import use_machine
 
@@ -75,7 +75,7 @@ def train_deepsdf(
             for row in rows:
                 model.write(row)
 
-    losses = train(training, recipe.steps, losses, None if output == PIPE else save)
+    losses = train(training, recipe.steps, losses, None if output == STANDARD else save)
     save(losses, complete=True)
     report = training.report(samples=20_000, clamp=0.1)
     # The paper's figures count distances up to its clamp; a decoder is only taught that far.
@@ -84,4 +84,6 @@ def train_deepsdf(
         report["sdf_l1_mean"], report["sdf_l1_max"], report["clamped_l1_mean"], report["clamped_l1_max"],
         report["code_cosine"],
     )  # fmt: skip
-    log.info("wrote a decoder and %d codes to %s", len(rows), "standard output" if output == PIPE else output)
+    log.info(
+        "wrote a decoder and %d codes to %s", len(rows), "standard output" if output == STANDARD else output
+    )

@@ -8,7 +8,9 @@ from sdfkit.options import STANDARD, Device, Input, Manifest, Output, Overwrite,
 def train_dit(
     features: Input = STANDARD,
     *,
-    codes: Annotated[str, typer.Option(metavar="STORE", help="Codes of the same shapes: a deepsdf or codes store.")],
+    codes: Annotated[
+        str, typer.Option(metavar="STORE", help="Codes of the same shapes: a deepsdf or codes store.")
+    ],
     preset: Annotated[Literal["small", "latent-10m"], typer.Option(help="Network and recipe.")] = "small",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps; the preset's where not given.")] = None,
     seed: Seed = 0,
@@ -39,7 +41,6 @@ def train_dit(
     from sdfkit.models.dit import PRESETS
     from sdfkit.store import open_store
     from sdfkit.storewriter import create_store
-    from sdfkit.stream import STANDARD as PIPE
     from sdfkit.training.dit import RECIPES, DiTTraining
     from sdfkit.training.run import use_machine
 
@@ -53,7 +54,9 @@ def train_dit(
         history, encoder = [*history, *store.history], store.attributes.get("encoder", {})
     both = [index for index, row in enumerate(rows) if row.uid in known_at]
     if not both:
-        raise InputError(f"{codes}: has no shape of {features}; their uids must be the same ({known[0].uid}, {rows[0].uid})")
+        raise InputError(
+            f"{codes}: has no shape of {features}; their uids must be the same ({known[0].uid}, {rows[0].uid})"
+        )
     if len(both) < len(rows):
         log.warning("%d of %d shapes have no code and are left out", len(rows) - len(both), len(rows))
     rows = [dataclasses.replace(rows[index], index=place) for place, index in enumerate(both)]
@@ -90,8 +93,10 @@ def train_dit(
             for row in rows:
                 model.write(row)
 
-    losses = train(training, recipe.steps, losses, None if output == PIPE else save)
+    losses = train(training, recipe.steps, losses, None if output == STANDARD else save)
     save(losses, complete=True)
     last = float(np.mean(losses[-100:]))
     log.info("loss %.3g in the last 100 steps; predicting the mean code: %.3g", last, training.mean_loss())
-    log.info("wrote a denoiser for %d shapes to %s", len(rows), "standard output" if output == PIPE else output)
+    log.info(
+        "wrote a denoiser for %d shapes to %s", len(rows), "standard output" if output == STANDARD else output
+    )

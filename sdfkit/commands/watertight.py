@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdfkit.options import (
-    CORES, STANDARD, Cluster, FailFast, Format, Jobs, Manifest, Meshes, Output, Overwrite, Timeout,
+    CORES,
+    STANDARD,
+    Cluster,
+    FailFast,
+    Format,
+    Jobs,
+    Manifest,
+    Meshes,
+    Output,
+    Overwrite,
+    Timeout,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -20,14 +30,18 @@ class Frame(StrEnum):
 def watertight(
     inputs: Meshes = [STANDARD],  # noqa: B006  typer copies it
     *,
-    resolution: Annotated[int, typer.Option(min=16, max=1024, help="Cells along a side of the unit cube.")] = 256,
+    resolution: Annotated[
+        int, typer.Option(min=16, max=1024, help="Cells along a side of the unit cube.")
+    ] = 256,
     gap: Annotated[
         float, typer.Option(min=0, max=1, help="Openings narrower than this are closed (unit frame).")
     ] = 0.06,
     thickness: Annotated[
         float, typer.Option(min=0, max=1, help="What a sheet without thickness is given (unit frame).")
     ] = 0.01,
-    keep_parts: Annotated[bool, typer.Option("--keep-parts", help="Keep loose pieces of less than two cells.")] = False,
+    keep_parts: Annotated[
+        bool, typer.Option("--keep-parts", help="Keep loose pieces of less than two cells.")
+    ] = False,
     frame: Annotated[Frame, typer.Option(help="Coordinates of the result.")] = Frame.unit,
     manifest: Manifest = None,
     output: Output = STANDARD,
@@ -55,7 +69,7 @@ def watertight(
     from sdfkit.meshwriter import create_meshes
     from sdfkit.parallel import Workers, conclude, fill
 
-    settings = {
+    settings: dict[str, Any] = {
         "resolution": resolution,
         "gap": gap,
         "thickness": thickness,
@@ -64,9 +78,17 @@ def watertight(
     }
     with (
         open_meshes(inputs, manifest=manifest) as meshes,
-        create_meshes(output, len(meshes), settings=settings, seed=None, kind=format, overwrite=overwrite) as closed,
+        create_meshes(
+            output, len(meshes), settings=settings, seed=None, kind=format, overwrite=overwrite
+        ) as closed,
     ):
-        fill(closed, meshes, len(meshes), partial(_close, **settings), Workers(jobs, timeout, cluster, fail_fast))
+        fill(
+            closed,
+            meshes,
+            len(meshes),
+            partial(_close, **settings),
+            Workers(jobs, timeout, cluster, fail_fast),
+        )
     conclude(output, "closed meshes", len(meshes), closed.failed)
 
 

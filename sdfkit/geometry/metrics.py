@@ -141,9 +141,7 @@ def bootstrap_interval(values: Float[np.ndarray, " value"], rng: np.random.Gener
     return float(low), float(high)
 
 
-def summarise(
-    scores: Sequence[Mapping[str, float]], rng: np.random.Generator
-) -> dict[str, dict[str, float]]:
+def summarise(scores: Sequence[Mapping[str, float]], rng: np.random.Generator) -> dict[str, dict[str, float]]:
     """Mean with its 95 % interval, median and worst of each score over shapes.
 
     Args:

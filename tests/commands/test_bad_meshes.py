@@ -27,15 +27,21 @@ def broken(kind, path):
         box.vertices[0, 0] = np.nan
         path.write_bytes(box.export(file_type="ply"))
     elif kind == "no faces":
-        path.write_bytes(trimesh.Trimesh(box.vertices, np.zeros((0, 3), int), process=False).export(file_type="ply"))
+        path.write_bytes(
+            trimesh.Trimesh(box.vertices, np.zeros((0, 3), int), process=False).export(file_type="ply")
+        )
     elif kind == "no extent":
         path.write_bytes(trimesh.Trimesh(np.ones((3, 3)), [[0, 1, 2]], process=False).export(file_type="ply"))
     elif kind == "face past the end":
-        text = b"ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+        text = (
+            b"ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+        )
         text += b"element face 1\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n1 0 0\n0 1 0\n3 0 1 9\n"
         path.write_bytes(text)
     elif kind == "claims a billion":
-        path.write_bytes(box.export(file_type="ply").replace(b"element vertex 8", b"element vertex 1000000000"))
+        path.write_bytes(
+            box.export(file_type="ply").replace(b"element vertex 8", b"element vertex 1000000000")
+        )
     elif kind == "not a mesh":
         path.write_text("hello\n")
     elif kind == "store":
@@ -77,7 +83,9 @@ def test_message_status_and_no_output(sdfkit, tmp_path, command, kind, status, m
 
 def test_one_bad_shape_does_not_stop_the_others(sdfkit, tmp_path, sphere):
     bad = broken("nan", tmp_path / "bad.ply")
-    result = sdfkit("watertight", sphere, bad, sphere, "--resolution", 32, "--jobs", 1, "-o", tmp_path / "closed/")
+    result = sdfkit(
+        "watertight", sphere, bad, sphere, "--resolution", 32, "--jobs", 1, "-o", tmp_path / "closed/"
+    )
     assert result.exit_code == 4
     assert "bad: 1 of 8 vertices are NaN" in result.stderr
     assert "1 of 3 shapes failed" in result.stderr

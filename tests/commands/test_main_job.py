@@ -24,7 +24,9 @@ def encoder(tmp_path_factory):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Dinov2Model(
-            Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8)
+            Dinov2Config(
+                hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8
+            )
         )
     network.save_pretrained(folder)
     ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
@@ -44,14 +46,54 @@ def job(tmp_path_factory, encoder):
         result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
         assert result.exit_code == 0, result.stderr
 
-    run("shapes", "--category", "table", "--category", "bowl", "--count", 3, "--resolution", 48, "-o", f"{folder}/raw/")
+    run(
+        "shapes",
+        "--category",
+        "table",
+        "--category",
+        "bowl",
+        "--count",
+        3,
+        "--resolution",
+        48,
+        "-o",
+        f"{folder}/raw/",
+    )
     run("manifest", folder / "raw", "-o", folder / "manifest.json")
-    run("watertight", folder / "raw", "--resolution", 64, "--manifest", folder / "manifest.json", "-o", f"{folder}/closed/")
-    run("sample-sdf", folder / "closed", "--points", 9000, "--surface-points", 100, "-o", folder / "samples.zarr")
+    run(
+        "watertight",
+        folder / "raw",
+        "--resolution",
+        64,
+        "--manifest",
+        folder / "manifest.json",
+        "-o",
+        f"{folder}/closed/",
+    )
+    run(
+        "sample-sdf",
+        folder / "closed",
+        "--points",
+        9000,
+        "--surface-points",
+        100,
+        "-o",
+        folder / "samples.zarr",
+    )
     run("render", folder / "closed", "--views", 3, "--size", 48, "--jobs", 1, "-o", folder / "views.zarr")
     run("embed", folder / "views.zarr", "--model", encoder, "--tokens", "-o", folder / "features.zarr")
     run("train-deepsdf", folder / "samples.zarr", *TRAIN, "--steps", 60, "-o", folder / "deepsdf.zarr")
-    run("train-dit", folder / "features.zarr", "--codes", folder / "deepsdf.zarr", *TRAIN, "--steps", 30, "-o", folder / "dit.zarr")
+    run(
+        "train-dit",
+        folder / "features.zarr",
+        "--codes",
+        folder / "deepsdf.zarr",
+        *TRAIN,
+        "--steps",
+        30,
+        "-o",
+        folder / "dit.zarr",
+    )
     return folder
 
 
@@ -90,7 +132,7 @@ def test_features_are_those_of_the_encoder(job, encoder):
     store = zarr.open_group(job / "features.zarr", mode="r")
     assert store["feature"].shape == (3, 3, 16)
     assert store["token"].shape == (3, 3, 16, 16)
-    assert store.attrs["encoder"]["encoder"] == str(encoder)
+    assert store.attrs["encoder"]["model"] == str(encoder)
     assert np.ptp(store["feature"][:], axis=(0, 1)).min() > 0
 
 
@@ -101,7 +143,12 @@ def test_history_is_carried_from_every_input(job):
 
 def test_predicted_meshes(sdfkit, job, tmp_path):
     codes = tmp_path / "codes.zarr"
-    assert sdfkit("predict", job / "dit.zarr", job / "features.zarr", "--samples", 2, "--steps", 5, "-o", codes).exit_code == 0
+    assert (
+        sdfkit(
+            "predict", job / "dit.zarr", job / "features.zarr", "--samples", 2, "--steps", 5, "-o", codes
+        ).exit_code
+        == 0
+    )
     store = zarr.open_group(codes, mode="r")
     assert store["uid"][:3].tolist() == ["obj_0000_s0", "obj_0000_s1", "obj_0001_s0"]
     assert not np.array_equal(store["code"][0], store["code"][1])
@@ -129,7 +176,9 @@ def test_codes_need_their_decoder(sdfkit, job, tmp_path):
 
 def test_a_code_without_surface_tells_its_range(sdfkit, job, tmp_path):
     np.save(tmp_path / "far.npy", np.full((1, 64), 1e4, np.float32))
-    result = sdfkit("mesh", tmp_path / "far.npy", "--decoder", job / "deepsdf.zarr", "-o", tmp_path / "far.ply")
+    result = sdfkit(
+        "mesh", tmp_path / "far.npy", "--decoder", job / "deepsdf.zarr", "-o", tmp_path / "far.ply"
+    )
     assert result.exit_code == 4
     assert "row_0: no surface: distances run from" in result.stderr
     assert not (tmp_path / "far.ply").exists()
@@ -140,7 +189,10 @@ def test_a_code_without_surface_tells_its_range(sdfkit, job, tmp_path):
     [
         (["train-deepsdf", "views.zarr"], "holds views, but samples are needed"),
         (["train-dit", "samples.zarr", "--codes", "deepsdf.zarr"], "holds samples, but features are needed"),
-        (["train-dit", "features.zarr", "--codes", "views.zarr"], "holds views, but deepsdf or codes are needed"),
+        (
+            ["train-dit", "features.zarr", "--codes", "views.zarr"],
+            "holds views, but deepsdf or codes are needed",
+        ),
         (["predict", "deepsdf.zarr", "features.zarr"], "holds deepsdf, but denoiser are needed"),
         (["mesh", "dit.zarr"], "holds denoiser, but codes or deepsdf are needed"),
         (["embed", "features.zarr"], "holds features, but views are needed"),
@@ -159,7 +211,9 @@ def test_shapes_in_common_are_needed(sdfkit, job, tmp_path):
     group = zarr.open_group(tmp_path / "other.zarr", mode="r+")
     for index in range(3):
         group["uid"][index] = f"other_{index}"
-    result = sdfkit("train-dit", tmp_path / "other.zarr", "--codes", job / "deepsdf.zarr", "-o", tmp_path / "out.zarr")
+    result = sdfkit(
+        "train-dit", tmp_path / "other.zarr", "--codes", job / "deepsdf.zarr", "-o", tmp_path / "out.zarr"
+    )
     assert result.exit_code == 3
     assert "their uids must be the same" in result.stderr
 

@@ -47,16 +47,17 @@ def steep(points):
 def network(seed):
     """A random ReLU network, added to a sphere so that its surface lies in the cube."""
     rng = np.random.default_rng(seed)
-    widths = [3, 16, 16, 1]
+    widths = [3, 8, 8, 1]
     layers = [
         (rng.normal(size=(a, b)) * np.sqrt(2 / a), 0.3 * rng.normal(size=b)) for a, b in pairwise(widths)
     ]
 
     def distance(points):
+        # In float64: the last bit of a float32 product depends on the size of the batch.
         hidden = points.astype(np.float64)
         for weight, bias in layers[:-1]:
             hidden = np.maximum(hidden @ weight + bias, 0)
-        return sphere(0.6)(points) + 0.15 * (hidden @ layers[-1][0])[:, 0]
+        return sphere(0.6)(points) + 0.4 * (hidden @ layers[-1][0])[:, 0]
 
     return distance
 
@@ -110,8 +111,8 @@ def test_few_points_are_evaluated():
 
 
 def test_a_finer_grid_needs_points_like_a_surface_not_like_a_solid():
-    counts = [extract(torus, resolution)[1] for resolution in (64, 128, 256)]
-    assert counts[2] < 4.2 * counts[1]
+    counts = [extract(torus, resolution)[1] for resolution in (96, 192)]
+    assert counts[1] < 4.2 * counts[0]
 
 
 def test_vertices_lie_on_the_surface_in_the_frame():

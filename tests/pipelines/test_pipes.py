@@ -16,7 +16,9 @@ def open_zip(path):
 
 
 def test_meshes_and_stores_flow(bash, tmp_path):
-    result = bash(f"{SPHERES} | sdfkit watertight --resolution 32 | sdfkit render --views 2 --size 32 > views.zarr.zip")
+    result = bash(
+        f"{SPHERES} | sdfkit watertight --resolution 32 | sdfkit render --views 2 --size 32 > views.zarr.zip"
+    )
     assert result.returncode == 0, result.stderr
     group = open_zip(tmp_path / "views.zarr.zip")
     assert group["uid"][:].tolist() == ["obj_0000", "obj_0001", "obj_0002"]
@@ -39,7 +41,9 @@ def test_a_shape_that_fails_stays_in_its_row(bash, tmp_path):
     trimesh.creation.box().export(tmp_path / "a.ply")
     flat = trimesh.Trimesh([[0, 0, 0], [0, 0, 0], [0, 0, 0]], [[0, 1, 2]], process=False)
     flat.export(tmp_path / "b.ply")
-    result = bash("sdfkit watertight a.ply b.ply a.ply --resolution 32 | sdfkit render --views 1 --size 16 > v.zarr.zip")
+    result = bash(
+        "sdfkit watertight a.ply b.ply a.ply --resolution 32 | sdfkit render --views 1 --size 16 > v.zarr.zip"
+    )
     assert result.returncode == 4
     group = open_zip(tmp_path / "v.zarr.zip")
     assert group["valid"][:].tolist() == [True, False, True]
@@ -76,7 +80,9 @@ def test_cut_meshes_give_status_3_and_no_output(bash, tmp_path):
     assert bash(f"{SPHERES} > meshes.ply").returncode == 0
     size = (tmp_path / "meshes.ply").stat().st_size
     for cut in (0, 3, size // 2, size - 1):
-        result = bash(f"head -c {cut} meshes.ply | sdfkit watertight --resolution 16 --jobs 1 -o out{cut}.zarr.zip; echo $?")
+        result = bash(
+            f"head -c {cut} meshes.ply | sdfkit watertight --resolution 16 --jobs 1 -o out{cut}.zarr.zip; echo $?"
+        )
         result = bash(f"head -c {cut} meshes.ply | sdfkit render --views 1 --size 16 --jobs 1 > out.zip")
         assert result.returncode == 3, result.stderr
         assert result.stderr.count("\n") == 1
@@ -133,6 +139,8 @@ def test_xarray_opens_what_was_piped(bash, tmp_path):
     import xarray
 
     assert bash(f"{SPHERES} | sdfkit render --views 2 --size 16 > views.zarr.zip").returncode == 0
-    with xarray.open_zarr(zarr.storage.ZipStore(tmp_path / "views.zarr.zip", mode="r"), consolidated=False) as views:
+    with xarray.open_zarr(
+        zarr.storage.ZipStore(tmp_path / "views.zarr.zip", mode="r"), consolidated=False
+    ) as views:
         assert views.rgb.dims == ("shape", "view", "row", "column", "channel")
         assert views.rgb.shape == (3, 2, 16, 16, 3)
