@@ -32,8 +32,8 @@ LIBRARIES = {
 # Thin parts, holes, curves and soft forms; nothing so large that one stage takes minutes.
 PICKED = """
     cc0_oakChair cc0_plasticChair cc0_foldingChair cc0_winchesterArmchair cc0_stool cc0_oakTable
-    scopia_round-table cc0_sofa2 cc0_bed3 cc0_desklamp cc0_lamp2 scopia_candelabre cc0_spiralStaircase
-    scopia_bicycle cc0_littlePlant cc0_yogurtBottle reallusion_male01 scopia_smart-car cc0_electricGuitar
+    ccby_wheelchair cc0_sofa2 cc0_bed3 cc0_desklamp cc0_lamp2 scopia_candelabre cc0_spiralStaircase
+    ccby_bike cc0_littlePlant cc0_yogurtBottle reallusion_male01 scopia_smart-car cc0_electricGuitar
     cc0_horse2 cc0_wheelbarrow cc0_teddyBear cc0_tennisRacket cc0_headphones
 """
 

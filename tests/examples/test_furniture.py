@@ -38,7 +38,7 @@ def furniture():
 
 @pytest.fixture
 def run(furniture, tmp_path, monkeypatch):
-    """Unpack everything of a catalogue whose second library holds the two objects, and more members."""
+    """Unpack everything of a catalogue of which one library holds the two objects, and more members."""
 
     def run(**more):
         for library in furniture.LIBRARIES:
@@ -81,7 +81,7 @@ def test_rotation_sets_upright_what_lay_down(run):
     chair = MeshRow(0, "chair", path=str(raw / "scopia_chair/scopia_chair.obj")).load()
     assert np.ptp(lamp.vertices, axis=0).tolist() == [1, 0, 2]
     assert np.ptp(chair.vertices, axis=0).tolist() == [1, 2, 0]
-    assert np.allclose(chair.vertex_normals, [0, 0, -1])
+    assert b"\nvn 0 0 -1\n" in (raw / "scopia_chair/scopia_chair.obj").read_bytes()
     assert (raw / "scopia_lamp/scopia_lamp.obj").read_bytes() == OBJ
 
 

@@ -1,0 +1,40 @@
+#!/bin/sh
+# The whole job on real models: 24 household objects that people made, broken as such models are.
+# Their data come from Debian: apt-get install sweethome3d-furniture. Else as examples/quickstart.sh, which see.
+#   sh examples/furniture.sh [FOLDER]
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+[ -e /usr/share/sweethome3d/furniture/Scopia.sh3f ] || {
+    echo "furniture.sh: no models here; apt-get install sweethome3d-furniture" >&2
+    exit 5
+}
+work=${1:-furniture}
+mkdir -p "$work"
+cd "$work"
+
+[ -x .venv/bin/sdfkit ] || {
+    "${PYTHON:-python3}" -m venv .venv
+    .venv/bin/pip install --quiet --disable-pip-version-check --constraint "$root/constraints.txt" "$root[offline]"
+}
+PATH="$PWD/.venv/bin:$PATH"
+
+# Any step that is done already is kept, so the script may be stopped and run again.
+[ -e furniture.csv ] || python "$root/examples/furniture.py" --pick -o .
+[ -e manifest.json ] || sdfkit manifest raw/ --csv furniture.csv -o manifest.json
+sdfkit watertight raw/ --manifest manifest.json -o closed/
+[ -e samples.zarr ] || sdfkit sample-sdf closed/*.ply -o samples.zarr
+[ -e features.zarr ] || sdfkit render closed/*.ply --views 24 | sdfkit embed --model efficientnet-lite0 -o features.zarr
+[ -e deepsdf.zarr ] || sdfkit train-deepsdf samples.zarr --preset small -o deepsdf.zarr
+[ -e dit.zarr ] || sdfkit train-dit features.zarr --codes deepsdf.zarr --preset small -o dit.zarr
+
+# Four new pictures of each, from other sides than the 24 it was trained on.
+sdfkit render closed/*.ply --views 4 | sdfkit embed --model efficientnet-lite0 |
+    sdfkit predict dit.zarr | sdfkit mesh --decoder deepsdf.zarr -o predicted/
+sdfkit compare predicted/ closed/ | tee evaluation.txt
+python "$root/examples/contact_sheet.py" closed/ predicted/ -o picture.png
+
+echo
+echo "Meshes:           $PWD/predicted/"
+echo "Picture:          $PWD/picture.png (each object beside its prediction)"
+echo "Evaluation table: $PWD/evaluation.txt"
+echo "Credits:          $PWD/manifest.json (who made each object, and its licence)"
