@@ -105,7 +105,9 @@ def castle_tower(rng: np.random.Generator) -> Field:
         box((0, 0.15, radius), (0.24, 0.3, 0.4), 0),
         rod((0, 0.3, radius - 0.2), (0, 0.3, radius + 0.4), 0.12, 0),
     ]
-    for y in np.linspace(0.7, tall - 0.25, int(rng.integers(1, 4))):
+    turreted = rng.random() < 0.4
+    # No slits behind turrets, which would wall them up.
+    for y in np.linspace(0.7, tall - 0.25, 0 if turreted else int(rng.integers(1, 4))):
         slit = box((radius, y, 0), (0.3, 0.2, 0.07), 0)
         cuts.append(slit.turned("y", rng.uniform(0, 2 * np.pi)) if not square else slit.mirrored("x"))
     parts = [difference(body, *cuts), top]
@@ -115,7 +117,7 @@ def castle_tower(rng: np.random.Generator) -> Field:
         )
         parts.append(rod((0, tall, 0), (0, tall + 1.1, 0), 0.036, 0))
         parts.append(plate([polygon((0, 0), (0.26, -0.07), (0, -0.15))], 0.06, 0.01).at(0, tall + 1.08, 0))
-    if rng.random() < 0.4:
+    if turreted:
         small = rng.uniform(0.12, 0.16)
         turret = union(
             rod((0, 0, 0), (0, tall * 0.85, 0), small, 0),

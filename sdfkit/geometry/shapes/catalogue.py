@@ -36,7 +36,7 @@ class Category:
         name: As in `--category`.
         group: The heading that it is listed under.
         build: Draws one object, of any size and place.
-        pieces: How many connected pieces an object has; 0 where it varies.
+        pieces: How many connected pieces the surface of every object has; 0 where it varies.
         euler: The Euler number of every object's surface; None where it varies.
     """
 

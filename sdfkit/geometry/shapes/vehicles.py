@@ -64,7 +64,8 @@ def car(rng: np.random.Generator) -> Field:
         hull = difference(hull, box((0, waist + 0.1, -0.62), (width - 0.16, 0.5, 0.6), 0.02))
     shell = smooth_union(0.06, hull, cabin)
     axle = rng.uniform(0.56, 0.66)
-    wells = [rod((-1, wheel, z), (1, wheel, z), wheel * 1.16, 0) for z in (-axle, axle)]
+    side = width / 2 - 0.2  # wells end here: the hull between them holds bonnet and boot together
+    wells = [rod((side, wheel, z), (1, wheel, z), wheel * 1.16, 0).mirrored("x") for z in (-axle, axle)]
     inner = box((0, floor + 0.1, 0), (width - 0.3, 0.24, 1.7), 0.02)
     shell = union(difference(shell, *wells), inner)
     tread = rng.uniform(0.13, 0.18)

@@ -269,6 +269,8 @@ def cooking_pot(rng: np.random.Generator) -> Field:
         pot = union(
             pot,
             shell(dome, wall),
+            # Full to the lid: a closed hollow would be a second surface that nobody sees.
+            lathe(np.concatenate([[[0, 0], [radius, 0], [radius, height]], dome]), 0),
             rod((0, peak - 0.02, 0), (0, peak + 0.09, 0), 0.035, 0),
             sphere((0, peak + 0.11, 0), 0.06),
         )
