@@ -73,8 +73,8 @@ def extract_surface(
     Args:
         distance: From points in the cube to signed distances, negative inside.
         resolution: Cells along a side of the cube.
-        margin: How many times steeper than measured the function is allowed to be; 1.5 is safe for trained
-            networks.
+        margin: How many times steeper than measured the function may be; what it has above 1 is halved with the
+            grid. 1.5 was safe for every random network tried, up to a slope of 2.6.
         batch: Most points handed to `distance` at once.
 
     Returns:

@@ -106,7 +106,7 @@ def test_the_sparse_surface_is_the_dense_one(name, resolution):
 
 
 def test_few_points_are_evaluated():
-    _, evaluated = extract(FIELDS["wheel"], 256)
+    _, evaluated = extract(spoked_wheel, 256)
     assert evaluated * 35 < 257**3
 
 
@@ -161,3 +161,10 @@ def test_distances_of_zero_at_nodes_leave_no_coinciding_vertices():
 def test_no_surface(offset, message):
     with pytest.raises(GeometryError, match=message):
         extract(sphere(-offset), 48)
+
+
+@pytest.mark.parametrize("field", [torus, spoked_wheel], ids=["torus", "wheel"])
+def test_a_surface_that_leaves_the_refined_cells_is_followed(field):
+    mesh, evaluated = extract_surface(field, resolution=96, margin=0.3, batch=BATCH)
+    assert evaluated < extract(field, 96)[1]
+    assert np.array_equal(mesh.faces, dense_surface(field, 96)[1])
