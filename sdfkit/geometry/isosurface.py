@@ -161,7 +161,12 @@ def _refine(
     near = mixed | (np.abs(corners).min(axis=1) <= 0.5 * math.sqrt(3) * fall)
     cells, middles = cells[near], 2 * cells[near] + 1
     at_middles = samples(middles * stride)
-    outside, inside = _excluded(np.column_stack([corners[near], at_middles]), fall)
+    stations = np.column_stack([corners[near], at_middles])
+    outside, inside = _excluded(stations, fall)
+    # Steeper than allowed: both signs are there, yet every child seems free of the surface between them.
+    torn = (stations < 0).any(axis=1) & (stations > 0).any(axis=1) & (outside | inside).all(axis=1)
+    outside[torn] = inside[torn] = False
+    outside, inside = outside.ravel(), inside.ravel()
     children = (2 * cells[:, None] + CORNERS).reshape(-1, 3)
     for corner in CORNERS:
         finer[tuple((children[outside] + corner).T)] = UNSEEN
@@ -185,7 +190,7 @@ def _refine(
 
 def _excluded(
     stations: Float[np.ndarray, "cell 9"], fall: float
-) -> tuple[Bool[np.ndarray, " child"], Bool[np.ndarray, " child"]]:
+) -> tuple[Bool[np.ndarray, "cell 8"], Bool[np.ndarray, "cell 8"]]:
     """Children that lie wholly outside, and wholly inside, given the values at their cell's corners and
     middle.
 
@@ -202,7 +207,7 @@ def _excluded(
             np.minimum(lowest, value[:, None] + reach, out=lowest)
         outside[part] = (highest > 0).reshape(-1, 8, 8).all(axis=2)
         inside[part] = (lowest < 0).reshape(-1, 8, 8).all(axis=2)
-    return (outside & ~inside).ravel(), (inside & ~outside).ravel()
+    return outside & ~inside, inside & ~outside
 
 
 def _across_crossed_faces(

@@ -168,3 +168,8 @@ def test_a_surface_that_leaves_the_refined_cells_is_followed(field):
     mesh, evaluated = extract_surface(field, resolution=96, margin=0.3, batch=BATCH)
     assert evaluated < extract(field, 96)[1]
     assert np.array_equal(mesh.faces, dense_surface(field, 96)[1])
+
+
+def test_a_surface_is_found_however_steep_the_function_is_allowed_to_be():
+    mesh, _ = extract_surface(torus, resolution=96, margin=0.0, batch=BATCH)
+    assert np.array_equal(mesh.faces, dense_surface(torus, 96)[1])
