@@ -191,8 +191,7 @@ def _refine(
 def _excluded(
     stations: Float[np.ndarray, "cell 9"], fall: float
 ) -> tuple[Bool[np.ndarray, "cell 8"], Bool[np.ndarray, "cell 8"]]:
-    """Children that lie wholly outside, and wholly inside, given the values at their cell's corners and
-    middle.
+    """Children wholly outside, and wholly inside, given the values at their cell's corners and middle.
 
     No station need decide for a whole child: each of its eighths may be cleared by another one.
     """

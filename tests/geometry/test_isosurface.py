@@ -170,6 +170,10 @@ def test_a_surface_that_leaves_the_refined_cells_is_followed(field):
     assert np.array_equal(mesh.faces, dense_surface(field, 96)[1])
 
 
-def test_a_surface_is_found_however_steep_the_function_is_allowed_to_be():
-    mesh, _ = extract_surface(torus, resolution=96, margin=0.0, batch=BATCH)
-    assert np.array_equal(mesh.faces, dense_surface(torus, 96)[1])
+@pytest.mark.parametrize("margin", [0.02, 0.3])
+def test_a_function_much_steeper_outside_than_allowed_keeps_its_surface(margin):
+    def skewed(points):
+        return spoked_wheel(points) * np.where(spoked_wheel(points) > 0, 10, 0.05)
+
+    mesh, _ = extract_surface(skewed, resolution=96, margin=margin, batch=BATCH)
+    assert np.array_equal(mesh.faces, dense_surface(skewed, 96)[1])
