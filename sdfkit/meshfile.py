@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdfkit.errors import GeometryError, InputError
+from sdfkit.errors import GeometryError, InputError, MissingError
 from sdfkit.manifest import LABELS, Entry, Row, label, place, read_manifest, unique
 from sdfkit.obj import cut_polygons
 from sdfkit.options import STANDARD
@@ -99,6 +99,8 @@ def _parse(source: io.BytesIO | str, kind: str, name: str, beside: str | None = 
         resolver = trimesh.resolvers.FilePathResolver(beside) if beside else None
         scene = trimesh.load_scene(source, file_type=kind, resolver=resolver, process=False)
         return scene.to_mesh() if scene.geometry else trimesh.Trimesh()
+    except ImportError as error:
+        raise MissingError(f"{name}: reading {kind} needs {error.name}; pip install {error.name}") from error
     except PARSER_ERRORS as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(

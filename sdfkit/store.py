@@ -7,10 +7,13 @@ what is inside is ordinary Zarr v3. sdfkit-store(5) describes the format.
 import hashlib
 import io
 import json
+import struct
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import BadZipFile
 
@@ -28,6 +31,21 @@ FORMAT = 1
 COLUMNS = ("uid", *LABELS)
 # The array that a plain .npy file stands for, by the kind of store that was asked for.
 PLAIN = {"codes": "code", "deepsdf": "code", "weights": "weights", "features": "feature"}
+# What numpy meets a damaged header or archive with.
+NUMPY_ERRORS = (
+    ArithmeticError,
+    BadZipFile,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -316,8 +334,8 @@ def load_arrays(stream: io.BufferedReader, name: str) -> dict[str, np.ndarray]:
         content = np.load(io.BytesIO(stream.read()), allow_pickle=False)
         if isinstance(content, np.lib.npyio.NpzFile):
             return {member: content[member] for member in content.files}
-    except (ValueError, EOFError, BadZipFile) as error:
-        raise InputError(f"{name}: not a plain array ({error})") from error
+    except NUMPY_ERRORS as error:
+        raise InputError(f"{name}: not a plain array ({' '.join(str(error).split())[:120]})") from error
     return {"": content}
 
 

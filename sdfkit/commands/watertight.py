@@ -55,9 +55,11 @@ def watertight(
     """Close meshes: any triangles to the surface that is seen from outside.
 
     Holes, flipped, doubled and hidden faces do not matter: what the outside cannot reach becomes solid, and
-    sheets get a thickness, so that every result is a closed 2-manifold. Shapes are brought into the unit
-    frame (centred, farthest vertex at distance 1); the matrix that undoes this is kept in the file, and
-    --frame original applies it. Doubling --resolution takes about five times as long.
+    sheets get a thickness, so that every result is a closed 2-manifold. Openings narrower than --gap do not count
+    where they lead into a wider cavity, so a cage with finer bars than that becomes solid: lower --gap for it.
+
+    Shapes are brought into the unit frame (centred, farthest vertex at distance 1); the matrix that undoes this is
+    kept in the file, and --frame original applies it. Doubling --resolution takes about five times as long.
 
     \b
     Examples:

@@ -107,7 +107,7 @@ RECIPES = {
     # field, which is never taught. Clamp 2, beyond every distance in the query cube: 0.963, 0.893, 0.958; far
     # points pull as hard as the spokes. From 2 to 0.1: 0.970, 0.915, 0.958.
     "small": DeepSDFSettings(
-        steps=2_500,
+        steps=3_000,
         shapes=24,
         points=256,
         near=0.9,

@@ -1,0 +1,5 @@
+"""`python -m sdfkit`."""
+
+from sdfkit.cli import main
+
+main()
