@@ -11,6 +11,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 work=${1:-furniture}
 mkdir -p "$work"
 cd "$work"
+rm -rf raw closed predicted ./*.zarr manifest.json furniture.csv evaluation.txt picture.png
 
 [ -x .venv/bin/sdfkit ] || {
     "${PYTHON:-python3}" -m venv .venv
@@ -18,14 +19,13 @@ cd "$work"
 }
 PATH="$PWD/.venv/bin:$PATH"
 
-# Any step that is done already is kept, so the script may be stopped and run again.
-[ -e furniture.csv ] || python "$root/examples/furniture.py" --pick -o .
-[ -e manifest.json ] || sdfkit manifest raw/ --csv furniture.csv -o manifest.json
+python "$root/examples/furniture.py" --pick -o .
+sdfkit manifest raw/ --csv furniture.csv -o manifest.json
 sdfkit watertight raw/ --manifest manifest.json -o closed/
-[ -e samples.zarr ] || sdfkit sample-sdf closed/*.ply -o samples.zarr
-[ -e features.zarr ] || sdfkit render closed/*.ply --views 24 | sdfkit embed --model efficientnet-lite0 -o features.zarr
-[ -e deepsdf.zarr ] || sdfkit train-deepsdf samples.zarr --preset small -o deepsdf.zarr
-[ -e dit.zarr ] || sdfkit train-dit features.zarr --codes deepsdf.zarr --preset small -o dit.zarr
+sdfkit sample-sdf closed/*.ply -o samples.zarr
+sdfkit render closed/*.ply --views 24 | sdfkit embed --model efficientnet-lite0 -o features.zarr
+sdfkit train-deepsdf samples.zarr --preset small -o deepsdf.zarr
+sdfkit train-dit features.zarr --codes deepsdf.zarr --preset small -o dit.zarr
 
 # Four new pictures of each, from other sides than the 24 it was trained on.
 sdfkit render closed/*.ply --views 4 | sdfkit embed --model efficientnet-lite0 |

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The whole job on built-in data: messy meshes in, a mesh predicted from four pictures out.
+# The whole job on built-in data: messy meshes in, meshes predicted from four pictures out.
 # Makes a virtual environment, installs, and takes under ten minutes on two CPU cores. No GPU, display or hub is needed.
 #   sh examples/quickstart.sh [FOLDER]
 set -eu
@@ -7,6 +7,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 work=${1:-quickstart}
 mkdir -p "$work"
 cd "$work"
+rm -rf raw closed predicted ./*.zarr manifest.json predicted.ply evaluation.txt picture.png
 
 [ -x .venv/bin/sdfkit ] || {
     "${PYTHON:-python3}" -m venv .venv
@@ -14,17 +15,15 @@ cd "$work"
 }
 PATH="$PWD/.venv/bin:$PATH"
 
-# Any step that is done already is kept, so the script may be stopped and run again.
-sdfkit shapes --count 24 --messy --seed 1 -o raw/
-[ -e manifest.json ] || sdfkit manifest raw/ -o manifest.json
+sdfkit shapes --count 24 --messy --seed 1 -o raw/ && sdfkit manifest raw/ -o manifest.json
 sdfkit watertight raw/*.glb --manifest manifest.json -o closed/
-[ -e samples.zarr ] || sdfkit sample-sdf closed/*.ply -o samples.zarr
-# The encoder is EfficientNet-Lite0 (ImageNet), which comes from a package; with a hub, leave out --model for DINOv2.
-[ -e features.zarr ] || sdfkit render closed/*.ply --views 24 | sdfkit embed --model efficientnet-lite0 -o features.zarr
-[ -e deepsdf.zarr ] || sdfkit train-deepsdf samples.zarr --preset small -o deepsdf.zarr
-[ -e dit.zarr ] || sdfkit train-dit features.zarr --codes deepsdf.zarr --preset small -o dit.zarr
+sdfkit sample-sdf closed/*.ply -o samples.zarr
+# The encoder is EfficientNet-Lite0 (ImageNet), which comes in a package. It is not DINOv2: with a hub, leave out --model.
+sdfkit render closed/*.ply --views 24 | sdfkit embed --model efficientnet-lite0 -o features.zarr
+sdfkit train-deepsdf samples.zarr --preset small -o deepsdf.zarr
+sdfkit train-dit features.zarr --codes deepsdf.zarr --preset small -o dit.zarr
 
-# Four new pictures of one shape, from other sides than the 24 it was trained on, through every stage in one pipe.
+# Four new pictures of a shape, from other sides than the 24 it was trained on, through every stage in one pipe.
 sdfkit render closed/obj_0003.ply --views 4 | sdfkit embed --model efficientnet-lite0 |
     sdfkit predict dit.zarr | sdfkit mesh --decoder deepsdf.zarr >predicted.ply
 sdfkit compare predicted.ply closed/obj_0003.ply | tee evaluation.txt
@@ -35,6 +34,6 @@ sdfkit compare predicted/ closed/ | tee -a evaluation.txt
 python "$root/examples/contact_sheet.py" closed/ predicted/ -o picture.png
 
 echo
-echo "Meshes:           $PWD/predicted.ply, $PWD/predicted/"
+echo "Meshes:           $PWD/predicted.ply and $PWD/predicted/"
 echo "Picture:          $PWD/picture.png (each shape beside its prediction)"
 echo "Evaluation table: $PWD/evaluation.txt"
