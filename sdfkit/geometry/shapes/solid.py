@@ -11,7 +11,7 @@ from sdfkit.geometry.shapes.field import Columns, Corner, Distances, Field
 
 BATCH = 4096  # points at a time: temporaries then stay in cache, and boxes of compact batches prune more
 COARSE_CELLS = 20  # along the longest side of the box in which the surface is first looked for
-CLIMBERS = 48  # points that climb towards each extreme of the surface
+CLIMBERS = 12  # points in each octant that climb towards each extreme of the surface
 CLIMBS = 26
 
 
@@ -116,8 +116,14 @@ def _surface_cells(field: Field, size: float) -> tuple[Columns, Distances]:
 
 
 def _highest(cells: Columns, heights: Distances) -> Columns:
-    """The cells whose surface may be highest: a cell's own height, less what it lies outside."""
-    return cells[:, np.argsort(-heights, kind="stable")[:CLIMBERS]]
+    """In each octant, the cells whose surface may be highest: a cell's own height, less what it lies outside.
+
+    By octant, because the estimate is good to a cell only: feet and a brim may compete within that.
+    """
+    middle = (cells.min(axis=1) + cells.max(axis=1)) / 2
+    octant = np.array([1, 2, 4]) @ (cells > middle[:, None])
+    order = np.argsort(-heights, kind="stable")
+    return np.concatenate([cells[:, order[octant[order] == i][:CLIMBERS]] for i in range(8)], axis=1)
 
 
 def _in_batches(field: Field, points: Columns) -> Distances:

@@ -108,6 +108,20 @@ def test_promised_topology_holds_for_every_seed(category: str, seed: int) -> Non
     assert mesh.body_count == 1
 
 
+@pytest.mark.parametrize("seed", [1003, 1004])
+def test_the_farthest_point_is_found_where_two_compete(seed: int) -> None:
+    """Foot and seat of these stools reach equally far to within a cell of the first search.
+
+    The rim of the foot is acute and loses a cell or so to the bevel: twice as many cells lose half as much.
+    """
+    solid = generate("stool", stream(seed, 5))
+    coarse, fine = (
+        float(np.linalg.norm(solid_mesh(solid, cells).vertices, axis=1).max()) for cells in (96, 192)
+    )
+    assert fine <= 1 + 1e-4
+    assert 2 * fine - coarse == pytest.approx(1, abs=1e-3)
+
+
 def test_a_chain_is_of_rings_that_interlock() -> None:
     links = solid_mesh(generate("chain", stream(0, 0)), 112).split()
     assert 3 <= len(links) <= 6
