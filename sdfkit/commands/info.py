@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdfkit.options import STANDARD, Json
+from sdfkit.options import STANDARD, Json, Manifest
 
 if TYPE_CHECKING:
     from sdfkit.meshfile import MeshRow
@@ -24,6 +24,7 @@ def info(
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
     as_json: Json = False,
+    manifest: Manifest = None,
 ) -> None:
     """Tell what a store or mesh is, whether it is whole, and how it was made.
 
@@ -43,7 +44,7 @@ def info(
 
     several: list[Facts] = []
     unreadable = 0
-    for facts in _describe(inputs):
+    for facts in _describe(inputs, manifest):
         unreadable += facts.get("unreadable", False)
         if as_json:
             typer.echo(
@@ -59,7 +60,7 @@ def info(
         raise InputError(f"{unreadable} of the meshes cannot be read, for the reasons above; make them again")
 
 
-def _describe(inputs: list[str]) -> Iterator[Facts]:
+def _describe(inputs: list[str], manifest: Path | None) -> Iterator[Facts]:
     """One set of facts for each store, and then for each mesh."""
     meshes = []
     for path in inputs:
@@ -71,7 +72,7 @@ def _describe(inputs: list[str]) -> Iterator[Facts]:
             case _:
                 meshes.append(path)
     if meshes:
-        yield from _describe_meshes(meshes)
+        yield from _describe_meshes(meshes, manifest)
 
 
 def _holds(path: str) -> str:
@@ -157,11 +158,11 @@ def _describe_arrays(path: str) -> Facts:
     return {"name": name_of(path), "kind": "arrays", "arrays": described}
 
 
-def _describe_meshes(paths: list[str]) -> Iterator[Facts]:
+def _describe_meshes(paths: list[str], manifest: Path | None) -> Iterator[Facts]:
     from sdfkit.errors import InputError
     from sdfkit.meshfile import open_meshes
 
-    with open_meshes(paths, manifest=None) as meshes:
+    with open_meshes(paths, manifest=manifest) as meshes:
         for row in meshes:
             facts = {
                 "name": row.path if paths != [STANDARD] else "standard input",

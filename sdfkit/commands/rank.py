@@ -1,9 +1,10 @@
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdfkit.options import STANDARD, Json, Overwrite
+from sdfkit.options import STANDARD, Json, Manifest, Overwrite
 
 if TYPE_CHECKING:
     from sdfkit.analysis.ranking import Likeness, Ranking, Truth
@@ -28,6 +29,7 @@ def rank(
         str | None, typer.Option("-o", "--output", metavar="STORE", help="Keep the ranking in this store.")
     ] = None,
     overwrite: Overwrite = False,
+    manifest: Manifest = None,
 ) -> None:
     """Tell whether predictions have collapsed, and which training shapes they are near.
 
@@ -45,7 +47,7 @@ def rank(
     Examples:
       sdfkit rank predicted.npy
       sdfkit rank predicted.zarr --known deepsdf.zarr
-      sdfkit embed photos/ | sdfkit predict dit.zarr | sdfkit rank --known deepsdf.zarr --top 3
+      sdfkit predict dit.zarr features.zarr | sdfkit rank --known deepsdf.zarr --top 3
       sdfkit rank predicted.zarr --known deepsdf.zarr --json | jq '.predictions[].truth.rank'
     """
     from contextlib import nullcontext
@@ -60,7 +62,7 @@ def rank(
     if known is None:
         if output is not None:
             raise UsageError("-o keeps a ranking; add --known STORE, against which to rank")
-        guesses = _read(predicted)
+        guesses = _read(predicted, manifest)
         if len(guesses.rows) < 2:
             raise InputError(f"{name}: one row, nothing to compare it with; add --known STORE")
         facts = _describe(name, guesses, measure_likeness(guesses.vectors))
@@ -68,7 +70,7 @@ def rank(
         return
     if predicted == known == STANDARD:
         raise UsageError("standard input can be read once; name a file for --known")
-    guesses, training = _read(predicted), _read(known)
+    guesses, training = _read(predicted, manifest), _read(known, manifest)
     _refuse_unlike(name, guesses, name_of(known), training)
     top = min(top, len(training.rows))
     rows = [replace(row, index=index) for index, row in enumerate(guesses.rows)]
@@ -94,13 +96,13 @@ def rank(
             _keep(ranks, rows, training, ranking)
 
 
-def _read(path: str) -> "Vectors":
+def _read(path: str, manifest: Path | None) -> "Vectors":
     from sdfkit.analysis.ranking import require_directions
     from sdfkit.errors import InputError
     from sdfkit.store import read_vectors
     from sdfkit.stream import name_of
 
-    vectors = read_vectors(path, *KINDS, manifest=None)
+    vectors = read_vectors(path, *KINDS, manifest=manifest)
     if not len(vectors.rows):
         raise InputError(f"{name_of(path)}: no rows that did not fail; at least one is needed")
     require_directions(vectors.vectors, [row.uid for row in vectors.rows], name_of(path))
@@ -146,7 +148,12 @@ def _describe_rows(
             if index in place
             else None,
             "neighbours": [
-                {"uid": training.rows[known].uid, "cosine": cosine, "centred": centred}
+                {
+                    "uid": training.rows[known].uid,
+                    "category": training.rows[known].category,
+                    "cosine": cosine,
+                    "centred": centred,
+                }
                 for known, cosine, centred in zip(
                     ranking.order[index], ranking.cosine[index], ranking.centred[index], strict=True
                 )
@@ -184,9 +191,9 @@ def _tell_ranking(facts: dict[str, Any]) -> str:
     truths = [(row["uid"], row["truth"]) for row in rows if row["truth"]]
     parts.append(
         format_table(
-            ("prediction", "place", "neighbour", "cosine", "centred", "margin", "to mean"),
+            ("prediction", "place", "neighbour", "category", "cosine", "centred", "margin", "to mean"),
             [
-                (row["uid"], place, near["uid"], near["cosine"], near["centred"],
+                (row["uid"], place, near["uid"], near["category"], near["cosine"], near["centred"],
                  *((row["margin"], row["to_mean"]) if place == 1 else ("", "")))
                 for row in rows
                 for place, near in enumerate(row["neighbours"], 1)

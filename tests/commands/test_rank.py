@@ -97,16 +97,8 @@ def test_each_prediction_is_ranked_and_its_truth_found_by_uid(sdfkit, predicted,
 def test_the_table_holds_neighbours_truths_and_the_baseline(sdfkit, predicted, known):
     lines = sdfkit("rank", predicted, "--known", known, "--top", 2).stdout.splitlines()
     start = lines.index(next(line for line in lines if line.startswith("prediction ")))
-    assert lines[start].split() == [
-        "prediction",
-        "place",
-        "neighbour",
-        "cosine",
-        "centred",
-        "margin",
-        "to",
-        "mean",
-    ]
+    header = "prediction place neighbour category cosine centred margin to mean"
+    assert lines[start].split() == header.split()
     assert [line.split()[:3] for line in lines[start + 1 : start + 3]] == [
         ["obj_0003", "1", "obj_0003"],
         ["obj_0003", "2", lines[start + 2].split()[2]],
@@ -300,3 +292,13 @@ def test_a_ranking_that_is_piped_on_leaves_the_report_on_standard_error(plain, t
     (tmp_path / "ranks.zarr.zip").write_bytes(result.stdout)
     ranks = zarr.open_group(zarr.storage.ZipStore(tmp_path / "ranks.zarr.zip"), mode="r")
     assert ranks["order"][:, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_a_manifest_labels_the_neighbours(sdfkit, tmp_path, predicted, known):
+    label = {"obj_idx": 3, "path": "x.glb", "category": "chair", "licence": "", "source": "", "sha256": ""}
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"format": 1, "shapes": [{"uid": "obj_0003", **label}]}))
+    facts = json.loads(sdfkit("rank", predicted, "--known", known, "--manifest", manifest, "--json").stdout)
+    near = {n["uid"]: n["category"] for row in facts["predictions"] for n in row["neighbours"]}
+    assert near["obj_0003"] == "chair"
+    assert {category for uid, category in near.items() if uid != "obj_0003"} == {""}
