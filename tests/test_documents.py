@@ -1,0 +1,73 @@
+"""Every command line in the README, the example scripts and the help texts is one that the program accepts."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from sdfkit.cli import app, find_commands
+
+ROOT = Path(__file__).parent.parent
+PROGRAM = typer.main.get_command(app)
+
+
+def blocks():
+    """Shell text by where it stands."""
+    readme = (ROOT / "README.md").read_text()
+    yield "README.md", "\n".join(re.findall(r"```sh\n(.*?)```", readme, flags=re.DOTALL))
+    for script in sorted((ROOT / "examples").glob("*.sh")):
+        yield script.name, script.read_text()
+    for name, function in find_commands().items():
+        examples = function.__doc__.split("Examples:\n")[1]
+        yield f"sdfkit {name} --help", examples.split("\n\n")[0]
+
+
+def command_lines(text):
+    """The sdfkit commands of a shell text: comments, redirections, `&&`, `||` and pipes taken apart."""
+    text = re.sub(r"\|\s*\n\s*", "| ", text.replace("\\\n", " "))
+    for line in text.splitlines():
+        words = shlex.split(line, comments=True, posix=True) if "sdfkit " in line else []
+        command = []
+        for word in [*words, ";"]:
+            if word in ("|", "&&", "||", ";"):
+                if command[:1] == ["sdfkit"]:
+                    yield command[1:]
+                command = []
+            elif word == ">" or not word.startswith(">"):
+                command.append(word)
+    return
+
+
+CASES = [(place, words) for place, text in blocks() for words in command_lines(text)]
+
+
+def test_they_were_found():
+    assert {"README.md", "quickstart.sh", "furniture.sh"} <= {place for place, _ in CASES}
+    assert {words[0] for _, words in CASES} >= set(find_commands())
+
+
+@pytest.mark.parametrize(
+    ("place", "words"), CASES, ids=[f"{place}: {' '.join(words)}" for place, words in CASES]
+)
+def test_the_program_accepts_it(place, words):
+    if ">" in words:
+        words = words[: words.index(">")]
+    if words[0].startswith("--"):
+        return
+    command = PROGRAM.get_command(None, words[0])
+    assert command is not None, f"{place}: no command {words[0]}"
+    context = command.make_context(words[0], words[1:], resilient_parsing=False)
+    assert context.params
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().split()) < 800
+
+
+def test_every_command_is_in_the_readme_and_has_a_page():
+    readme = (ROOT / "README.md").read_text()
+    for name in find_commands():
+        assert f"| `{name}` |" in readme
+        assert (ROOT / f"man/man1/sdfkit-{name}.1").is_file()
