@@ -38,7 +38,7 @@ def watertight(
     ] = 0.06,
     thickness: Annotated[
         float, typer.Option(min=0, max=1, help="What a sheet without thickness is given (unit frame).")
-    ] = 0.01,
+    ] = 0.02,
     keep_parts: Annotated[
         bool, typer.Option("--keep-parts", help="Keep loose pieces of less than two cells.")
     ] = False,

@@ -29,6 +29,8 @@ SEAM = OFFSET + 0.3
 NEAREST_TO_ZERO = 0.02
 # A cavity is sealed only where it is wider than its opening by this factor.
 WIDER = 1.25
+# Widths of openings that are looked for, as shares of the widest, in this order.
+OPENINGS = (0.25, 0.5, 1.0)
 # Faces whose middle is farther than this from the input, in cells, cut off a crease; each round draws their
 # corners about a third nearer to it.
 BEVEL = 0.05
@@ -109,9 +111,12 @@ def _flood(field: Float[np.ndarray, "x y z"], opening: float) -> None:
     """Make the field negative wherever the outside does not reach, and finite and not zero, in place."""
     outside = _reached_from_border(field > 0)
     field[~outside & (field > 0)] = -OFFSET
-    if opening > OFFSET and _seal_leaks(field, outside, opening):
-        # Sealing may cut off pockets that only the cavity led to.
-        field[~_reached_from_border(field > 0) & (field > 0)] = -OFFSET
+    # Small openings first: one of half the gap may lead into a rod that a ball of the whole gap does not fit in.
+    for share in OPENINGS:
+        if share * opening > OFFSET and _seal_leaks(field, outside, share * opening):
+            # Sealing may cut off pockets that only the cavity led to.
+            outside = _reached_from_border(field > 0)
+            field[~outside & (field > 0)] = -OFFSET
     np.minimum(field, np.float32(2.0), out=field)
     near_zero = np.abs(field) < NEAREST_TO_ZERO
     field[near_zero] = np.where(field[near_zero] > 0, NEAREST_TO_ZERO, -NEAREST_TO_ZERO)

@@ -14,7 +14,7 @@ Vertices = Float[np.ndarray, "vertex 3"]
 Faces = Int[np.ndarray, "face 3"]
 Damage = Callable[[Vertices, Faces, trimesh.Trimesh, np.random.Generator], tuple[Vertices, Faces]]
 
-HOLE_SHARE = 0.03  # of the faces, in all holes together
+HOLE_RADIUS = 0.02  # in the unit frame; a hole is ragged, so a face wider
 OVERLAP = 0.008  # how far a pushed copy is from its place, in the unit frame
 PATCH_SHARE = 0.15  # of the faces, in a patch that is flipped or torn apart
 
@@ -72,12 +72,15 @@ def add_overlap(
 def cut_holes(
     vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
 ) -> tuple[Vertices, Faces]:
-    """Remove patches of faces: a few per cent in all."""
-    count = int(rng.integers(2, 9))
-    size = HOLE_SHARE * rng.uniform(0.3, 1.0) * len(mesh.faces) / count
+    """Remove patches of faces, each narrower than the part it opens: who sees such a hole knows what was there."""
+    seeds = rng.choice(len(faces), size=int(rng.integers(3, 25)), replace=False)
+    middles = vertices[faces].mean(axis=1)
+    room, _ = _inner_balls(mesh, middles[seeds])
     gone = np.zeros(len(faces), dtype=bool)
-    for _ in range(count):
-        gone |= _patch(vertices, faces, max(1, round(size)), rng)
+    for seed, radius in zip(seeds, room, strict=True):
+        away = np.linalg.norm(middles - middles[seed], axis=1)
+        gone |= away <= min(HOLE_RADIUS * rng.uniform(0.5, 1.0), 0.4 * radius)
+        gone[seed] = True
     return vertices, faces[~gone]
 
 
