@@ -14,6 +14,7 @@ cd "$work"
 rm -rf raw closed predicted ./*.zarr manifest.json furniture.csv evaluation.txt picture.png
 
 [ -x .venv/bin/sdfkit ] || {
+    echo "installing into $PWD/.venv"
     "${PYTHON:-python3}" -m venv .venv
     .venv/bin/pip install --quiet --disable-pip-version-check --constraint "$root/constraints.txt" "$root[offline]"
 }

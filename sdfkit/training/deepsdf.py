@@ -123,7 +123,7 @@ RECIPES = {
         code_std=0.01,
         code_penalty=1e-5,
         average=0.0,
-        chunk=2_560,
+        chunk=8_192,  # all at once: two threads take 70 ms a step, and 85 in parts of 2,560
     ),
 }
 
