@@ -1,9 +1,12 @@
 """Pictures to feature vectors, through any image encoder that transformers can load."""
 
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -73,7 +76,7 @@ class Encoder:
 
 
 def load_encoder(
-    model: str, *, revision: str | None, device: str, precision: Literal["auto", "fp32", "bf16"]
+    model: str, *, revision: str | None, device: str, precision: Literal["fp32", "bf16"]
 ) -> Encoder:
     """Load an image encoder.
 
@@ -82,7 +85,7 @@ def load_encoder(
         revision: Commit, tag or branch on the hub; None for its main branch.
             What was once downloaded is used without asking the hub again.
         device: Where to run, as torch names it.
-        precision: "auto" takes bf16 where the hardware multiplies it faster than fp32.
+        precision: Of matrix products.
 
     Raises:
         MissingError: The model, or the package that carries it, is not on this machine and cannot be fetched.
@@ -116,7 +119,7 @@ def load_encoder(
         output=output,
         skipped=skipped,
         device=device,
-        bf16=precision == "bf16" or (precision == "auto" and _multiplies_bf16(device)),
+        bf16=precision == "bf16",
     )
 
 
@@ -145,7 +148,8 @@ def _read(source: str, revision: str | None) -> tuple[Any, Any, Any]:
     finally:
         if bars:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-    # Without a network this fails once, clearly; from_pretrained would try again for every file.
+    _reach_hub()
+    # Fails once, clearly, where the hub has no such model; from_pretrained would try again for every file.
     hf_hub_download(source, "config.json", revision=revision)
     return read(local_files_only=False)
 
@@ -165,15 +169,21 @@ def _choose_output(body: Any) -> tuple[Literal["cls", "normed cls", "pooled", "m
     return ("pooled" if pools else "mean"), 0
 
 
-def _multiplies_bf16(device: str) -> bool:
-    import torch
+def _reach_hub() -> None:
+    """Try a connection, which fails in seconds; the hub's library would retry for half a minute, and tell each time.
 
-    if torch.device(device).type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # torch has no public question for this before 2.10. Without these units bf16 is emulated, and slower than
-    # fp32.
-    units = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return torch.device(device).type == "cpu" and bool(units)
+    Raises:
+        OSError: The hub does not answer.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE or getproxies():
+        return
+    host = urlsplit(constants.ENDPOINT).hostname or ""
+    try:
+        socket.create_connection((host, 443), timeout=5).close()
+    except OSError as error:
+        raise OSError(f"{host} does not answer ({error})") from error
 
 
 def _line(error: Exception) -> str:

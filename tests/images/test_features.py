@@ -158,14 +158,16 @@ def test_bf16_points_the_same_way(folder):
     assert cosine.min() > 0.999
 
 
-@pytest.mark.parametrize("able", [True, False])
-def test_auto_takes_bf16_where_the_processor_has_it(folder, monkeypatch, able):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: able)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    assert load(folder("dinov2"), precision="auto").bf16 is able
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: able)
-    assert features._multiplies_bf16("cuda:0") is able
-    assert not features._multiplies_bf16("meta")
+def test_a_hub_that_does_not_answer_is_told_in_seconds(monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "https://hub.invalid")
+    monkeypatch.setattr(features, "getproxies", dict)
+    with pytest.raises(
+        MissingError, match="no/model: not on this machine.* hub.invalid does not answer .*--model PATH"
+    ):
+        load("no/model")
 
 
 def test_the_description_can_be_stored_and_names_the_crop(folder):
