@@ -61,6 +61,7 @@ class MeshWriter:
         self.output = output
         self.count = count
         self.failed: set[int] = set()
+        self._names: dict[str, str] = {}
         self._settings = json.loads(json.dumps(dict(settings)))
         self._step = step(seed)
         self._stream = stream
@@ -71,6 +72,10 @@ class MeshWriter:
     def _path(self, uid: str) -> Path:
         # A uid may come from a foreign stream; it names a file here, nothing else.
         safe = "".join(c if c.isalnum() or c in "-_.+ " else "_" for c in uid).lstrip(".") or "_"
+        if self._names.setdefault(safe, uid) != uid:
+            raise InputError(
+                f"{uid}: its file {safe}.{self._kind} is that of {self._names[safe]}; rename one"
+            )
         return Path(self.output, f"{safe}.{self._kind}")
 
     def has(self, row: Row) -> bool:

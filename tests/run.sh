@@ -32,4 +32,4 @@ lint-imports
 python man/generate.py --check
 
 echo "== tests"
-python -m pytest --quiet "$@"
+python -m pytest --quiet -rs "$@"
