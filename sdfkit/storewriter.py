@@ -131,11 +131,14 @@ class StoreWriter:
     def _create_whole(self, group: Any, name: str, data: np.ndarray, **options: Any) -> None:
         chunks = tuple(max(size, 1) for size in data.shape)
         array = group.create_array(name, shape=data.shape, dtype=data.dtype, chunks=chunks, **options)
-        # Data waits until all metadata is there: a reader of a pipe takes the first chunk for the end of it.
-        self._pending.append((array, data))
+        if self._in_order:
+            # Data waits until all metadata is there: a reader of a pipe takes the first chunk for the end of it.
+            self._pending.append((array, data))
+        else:
+            array[...] = data
 
     def flush(self) -> None:
-        """Write the whole arrays that were declared."""
+        """Write the whole arrays that were declared and wait."""
         for array, data in self._pending:
             array[...] = data
         self._pending.clear()
@@ -218,9 +221,9 @@ def create_store(
             zipped.finish()
         return
     if "://" in output:
-        writer = StoreWriter(remote(output), {**root, "complete": False}, rows, number, in_order=False)
+        store = _empty_remote(output, overwrite)
+        writer = StoreWriter(store, {**root, "complete": False}, rows, number, in_order=False)
         yield writer
-        writer.flush()
         writer.group.attrs["complete"] = complete
         return
     if path.suffix != ".zarr":
@@ -241,9 +244,29 @@ def _fill_in_place(
         shutil.rmtree(path)
     attributes = {} if unfinished else {**root, "complete": False}
     writer = StoreWriter(path, attributes, rows, len(rows), in_order=False)
-    yield writer
-    writer.flush()
+    try:
+        yield writer
+    except BaseException:
+        if not writer.done:
+            shutil.rmtree(path)
+        raise
     writer.group.attrs["complete"] = True
+
+
+def _empty_remote(url: str, overwrite: bool) -> Any:
+    """A store at a URL where there is none, or none any more."""
+    import zarr
+    from zarr.core.sync import sync
+
+    store = remote(url)
+    try:
+        zarr.open_group(store, mode="r")
+    except FileNotFoundError:
+        return store
+    if not overwrite:
+        raise InputError(f"{url}: exists; choose another name or add --overwrite")
+    sync(store.delete_dir(""))
+    return store
 
 
 def _appear_at_once(
@@ -252,9 +275,7 @@ def _appear_at_once(
     find_unfinished(path, root["kind"], root["settings"], None, overwrite=overwrite)
     part = path.with_name(f".{path.name}.part-{os.getpid()}")
     try:
-        writer = StoreWriter(part, root, rows, number, in_order=False)
-        yield writer
-        writer.flush()
+        yield StoreWriter(part, root, rows, number, in_order=False)
         old = path.with_name(f".{path.name}.old-{os.getpid()}")
         if path.exists():
             path.rename(old)
