@@ -148,7 +148,7 @@ def _read(source: str, revision: str | None) -> tuple[Any, Any, Any]:
     finally:
         if bars:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-    _reach_hub()
+    reach_hub()
     # Fails once, clearly, where the hub has no such model; from_pretrained would try again for every file.
     hf_hub_download(source, "config.json", revision=revision)
     return read(local_files_only=False)
@@ -169,7 +169,7 @@ def _choose_output(body: Any) -> tuple[Literal["cls", "normed cls", "pooled", "m
     return ("pooled" if pools else "mean"), 0
 
 
-def _reach_hub() -> None:
+def reach_hub() -> None:
     """Try a connection, which fails in seconds; the hub's library would retry for half a minute, and tell each time.
 
     Raises:
