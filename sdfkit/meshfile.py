@@ -11,7 +11,7 @@ import os
 import struct
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,40 +65,66 @@ class MeshRow(Row):
             InputError: The file cannot be read.
             GeometryError: The shape failed in an earlier step.
         """
+        import trimesh
+
+        parts, _ = self.load_parts()
+        return trimesh.util.concatenate(parts)  # type: ignore[return-value]
+
+    def load_parts(self) -> "tuple[list[trimesh.Trimesh], list[str]]":
+        """The parts of the mesh, each with its own colours, and the files it names that are not there.
+
+        Raises:
+            InputError: The file cannot be read.
+            GeometryError: The shape failed in an earlier step.
+        """
         if self.error:
             raise GeometryError(self.error)
-        name = self.path or self.uid
+        name, missing = self.path or self.uid, list[str]()
         if self.content:
-            mesh = _parse(io.BytesIO(self.content), _kind(self.content), name)
+            parts = _parse(io.BytesIO(self.content), _kind(self.content), name, missing)
         elif self.path.lower().endswith(".ply"):
             with open_input(self.path) as stream:
                 sniff(stream, name)
-                mesh = _parse(io.BytesIO(read_ply(stream, name)[1]), "ply", name)
+                parts = _parse(io.BytesIO(read_ply(stream, name)[1]), "ply", name, missing)
         elif self.path.lower().endswith(".obj"):
             with open_input(self.path) as stream:
                 sniff(stream, name)
-                mesh = _parse(io.BytesIO(cut_polygons(stream.read())), "obj", name, beside=self.path)
+                parts = _parse(io.BytesIO(cut_polygons(stream.read())), "obj", name, missing, self.path)
         else:
             with open_input(self.path) as stream:
                 sniff(stream, name)
-            mesh = _parse(self.path, Path(self.path).suffix[1:].lower(), name)
-        if len(mesh.faces) and (mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices)):
-            raise InputError(f"{name}: a face names a vertex past the last one; is the file damaged?")
-        return mesh
+            parts = _parse(self.path, Path(self.path).suffix[1:].lower(), name, missing, self.path)
+        for mesh in parts:
+            if len(mesh.faces) and (mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices)):
+                raise InputError(f"{name}: a face names a vertex past the last one; is the file damaged?")
+        return parts, missing
 
 
 def _kind(content: bytes) -> str:
     return "ply" if content.startswith(b"ply") else "glb"
 
 
-def _parse(source: io.BytesIO | str, kind: str, name: str, beside: str | None = None) -> "trimesh.Trimesh":
-    """Load a mesh; its materials lie `beside` that file, where the source itself is none."""
+def _parse(
+    source: io.BytesIO | str, kind: str, name: str, missing: list[str], beside: str = ""
+) -> "list[trimesh.Trimesh]":
+    """Load the parts of a mesh; their materials and pictures lie `beside` that file, or are told in `missing`."""
     import trimesh
 
+    class Resolver(trimesh.resolvers.FilePathResolver):
+        def get(self, name: str) -> bytes:
+            place = name.strip().replace("\\", "/")
+            with suppress(OSError, ValueError):
+                return bytes(super().get(place))
+            try:  # Many files name their pictures as they lay on another machine.
+                return bytes(super().get(place.rpartition("/")[2]))
+            except (OSError, ValueError):
+                missing.append(name.strip())
+                raise
+
     try:
-        resolver = trimesh.resolvers.FilePathResolver(beside) if beside else None
+        resolver = Resolver(beside) if beside else None
         scene = trimesh.load_scene(source, file_type=kind, resolver=resolver, process=False)
-        return scene.to_mesh() if scene.geometry else trimesh.Trimesh()
+        return [part for part in scene.dump() if isinstance(part, trimesh.Trimesh)]
     except ImportError as error:
         raise MissingError(f"{name}: reading {kind} needs {error.name}; pip install {error.name}") from error
     except PARSER_ERRORS as error:
