@@ -53,7 +53,8 @@ def train_deepsdf(
         rows, arrays = store.read_rows("point", "distance", "near")
         history = store.history
     uids = [row.uid for row in rows]
-    machine = use_machine(device, choose_precision(precision, choose_device(device)))
+    place = choose_device(device)
+    machine = use_machine(place, choose_precision(precision, place))
     training = DeepSDFTraining(
         config, recipe, arrays["point"], arrays["distance"], arrays["near"], machine,
         torch.Generator().manual_seed(seed),

@@ -65,7 +65,8 @@ def train_dit(
     if steps is not None:
         recipe = dataclasses.replace(recipe, steps=steps)
     config = PRESETS[preset](targets.shape[1], arrays["feature"].shape[2])
-    machine = use_machine(device, choose_precision(precision, choose_device(device)))
+    place = choose_device(device)
+    machine = use_machine(place, choose_precision(precision, place))
     training = DiTTraining(
         config, recipe, targets, arrays["feature"][both], arrays["camera_to_world"][both], 1e-4, machine,
         torch.Generator().manual_seed(seed),
