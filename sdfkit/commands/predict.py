@@ -47,16 +47,21 @@ def predict(
         parameters = {name: torch.from_numpy(value) for name, value in store.read_group("denoiser").items()}
         scale = {name: torch.from_numpy(value) for name, value in store.read_group("standard").items()}
         standard = Standard(scale["mean"], scale["std"], store.attributes_of("standard")["floored"])
-        encoder = store.attributes.get("encoder", {})
+        encoder, condition = store.attributes.get("encoder", {}), store.attributes["condition"]
     network = DiT(config)
     network.load_state_dict(parameters)
     network.to(choose_device(device)).eval()
     settings = {"samples": samples, "steps": steps, "eta": eta, "guidance": guidance, "seed": seed}
     with open_store(features, "features", manifest=manifest) as views:
-        if views.array("feature").shape[2] != config.feature:
+        if condition not in views:
             raise InputError(
-                f"{views.name}: features of {views.array('feature').shape[2]} numbers, but {model} was trained on "
-                f"{config.feature} ({encoder.get('model', 'another encoder')}); embed with that model"
+                f"{views.name}: has no patch vectors, which {model} needs; embed with --tokens patch"
+            )
+        width = views.array(condition).shape[-1]
+        if width != config.feature:
+            raise InputError(
+                f"{views.name}: features of {width} numbers, but {model} was trained on {config.feature} "
+                f"({encoder.get('model', 'another encoder')}); embed with that model"
             )
         if views.attributes.get("encoder", {}).get("model") != encoder.get("model"):
             raise InputError(
@@ -69,7 +74,7 @@ def predict(
             attributes={"denoiser": model}, overwrite=overwrite,
         ) as codes, progress(len(views), "shape") as bar:  # fmt: skip
             codes.create_array("code", shape=(count, config.dim), dtype="f4", axes=("shape", "dim"))
-            for row in views.rows("feature", "camera_to_world"):
+            for row in views.rows(condition, "camera_to_world"):
                 draws = [
                     dataclasses.replace(
                         row,
@@ -81,7 +86,8 @@ def predict(
                 # A shape's stream does not depend on the shapes beside it.
                 stream = np.random.SeedSequence(seed, spawn_key=(row.index,)).generate_state(1, np.uint64)
                 predicted = None if row.error else predict_codes(
-                    network, standard, row.arrays["feature"][None], row.arrays["camera_to_world"][None],
+                    network, standard, row.arrays[condition].reshape(1, -1, config.patches, config.feature),
+                    row.arrays["camera_to_world"][None],
                     steps=steps, eta=eta, guidance=guidance, samples=samples,
                     generators=[torch.Generator().manual_seed(int(stream[0] >> np.uint64(1)))],
                 )[0]  # fmt: skip

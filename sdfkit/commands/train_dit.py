@@ -1,4 +1,4 @@
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +12,33 @@ def train_dit(
         str, typer.Option(metavar="STORE", help="Codes of the same shapes: a deepsdf or codes store.")
     ],
     preset: Annotated[Literal["small", "latent-10m"], typer.Option(help="Network and recipe.")] = "small",
+    condition: Annotated[
+        Literal["feature", "token"], typer.Option(help="A view's feature, or the vectors of its patches.")
+    ] = "feature",
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="Pieces that a code is cut into; the preset's where not given.")
+    ] = None,
+    prediction: Annotated[
+        Literal["x0", "eps", "v"],
+        typer.Option(help="What is predicted: the code, its noise, or the velocity."),
+    ] = "x0",
+    min_snr: Annotated[
+        float | None, typer.Option(min=0.1, help="Limit of the weights of timesteps; 5 is usual.")
+    ] = None,
+    views: Annotated[
+        int | None, typer.Option(min=1, help="Most views of a sample; the preset's where not given.")
+    ] = None,
+    cfg_dropout: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of samples without views, for predict --guidance.")
+    ] = 0.0,
+    pose_dropout: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of samples whose cameras are unknown.")
+    ] = 0.0,
+    ema: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Decay of the averaged network; the preset's.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(min=0, help="Learning rate; the preset's.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Samples a step; the preset's.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps; the preset's where not given.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -25,9 +52,13 @@ def train_dit(
     Each step sees 1 to 8 views of a shape and denoises its standardised code. The loss is told beside that of
     predicting the mean code: a model that does not beat it has not looked at the pictures.
 
+    Codes are standardised; what undoes it is kept with the model. What predicts noise is trained and sampled at the 489
+    of 500 timesteps where a trace of the code is left.
+
     \b
     Examples:
       sdfkit train-dit features.zarr --codes deepsdf.zarr -o dit.zarr
+      sdfkit train-dit features.zarr --codes deepsdf.zarr --prediction v --cfg-dropout 0.1 -o dit.zarr
     """
     import dataclasses
     import logging
@@ -50,7 +81,9 @@ def train_dit(
         history = store.history
         known_at = {row.uid: index for index, row in enumerate(known)}
     with open_store(features, "features", manifest=manifest) as store:
-        rows, arrays = store.read_rows("feature", "camera_to_world")
+        if condition == "token" and "token" not in store:
+            raise InputError(f"{store.name}: has no patch vectors; embed with --tokens patch")
+        rows, arrays = store.read_rows(condition, "camera_to_world")
         history, encoder = [*history, *store.history], store.attributes.get("encoder", {})
     both = [index for index, row in enumerate(rows) if row.uid in known_at]
     if not both:
@@ -61,17 +94,39 @@ def train_dit(
         log.warning("%d of %d shapes have no code and are left out", len(rows) - len(both), len(rows))
     rows = [dataclasses.replace(rows[index], index=place) for place, index in enumerate(both)]
     targets = vectors["code"][[known_at[row.uid] for row in rows]]
-    recipe = RECIPES[preset]
-    if steps is not None:
-        recipe = dataclasses.replace(recipe, steps=steps)
-    config = PRESETS[preset](targets.shape[1], arrays["feature"].shape[2])
+    pictures = arrays[condition][both]
+    if condition == "feature":
+        pictures = pictures[:, :, None]  # (shape, view, patch, feature)
+    asked: dict[str, Any] = {
+        "steps": steps,
+        "batch": batch,
+        "views": views,
+        "lr": lr,
+        "average": ema,
+        "min_snr": min_snr,
+    }
+    recipe = dataclasses.replace(
+        RECIPES[preset], feature_dropout=cfg_dropout, camera_dropout=pose_dropout,
+        **{name: value for name, value in asked.items() if value is not None},
+    )  # fmt: skip
+    if views is not None and views > pictures.shape[1]:
+        raise InputError(
+            f"{features}: {pictures.shape[1]} views of a shape, but --views {views} are asked for"
+        )
+    config = PRESETS[preset](targets.shape[1], pictures.shape[3])
+    config = dataclasses.replace(
+        config, patches=pictures.shape[2], target=prediction, tokens=tokens or config.tokens
+    )
     place = choose_device(device)
     machine = use_machine(place, choose_precision(precision, place))
     training = DiTTraining(
-        config, recipe, targets, arrays["feature"][both], arrays["camera_to_world"][both], 1e-4, machine,
+        config, recipe, targets, pictures, arrays["camera_to_world"][both], 1e-4, machine,
         torch.Generator().manual_seed(seed),
     )  # fmt: skip
-    settings = {"preset": preset, "seed": seed, "precision": machine.precision, **dataclasses.asdict(recipe)}
+    settings = {
+        "preset": preset, "condition": condition, "tokens": config.tokens, "prediction": prediction, "seed": seed,
+        "precision": machine.precision, **dataclasses.asdict(recipe),
+    }  # fmt: skip
     uids = [row.uid for row in rows]
     losses = load_unfinished(training, output, "denoiser", settings, uids, overwrite=overwrite)
 
@@ -79,7 +134,7 @@ def train_dit(
         standard = training.standard
         with create_store(
             output, "denoiser", rows=rows, history=history, settings=settings, seed=seed,
-            attributes={"encoder": encoder}, overwrite=overwrite, complete=complete,
+            attributes={"encoder": encoder, "condition": condition}, overwrite=overwrite, complete=complete,
         ) as model:  # fmt: skip
             model.create_array("code", data=targets, axes=("shape", "dim"))
             model.create_array("loss", data=np.array(losses, np.float32), axes=("step",))

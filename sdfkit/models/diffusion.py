@@ -6,10 +6,17 @@ x_t = √ᾱ_t · x_0 + √(1 - ᾱ_t) · ε. Vectors are standardised; nothing 
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+Target = Literal["x0", "eps", "v"]
+TIMESTEPS = 500
+# A network that predicts ε says nothing of x_0 where ᾱ is 0, and next to nothing, enlarged 1/√ᾱ times, just
+# before. Its schedule ends where a trace of 3 % is left.
+LEAST_ALPHA_OF_EPS = 1e-3
 
 
 def cosine_alphas(steps: int) -> Float[Tensor, " step"]:
@@ -18,12 +25,51 @@ def cosine_alphas(steps: int) -> Float[Tensor, " step"]:
     The last one is 0 but for rounding: there the input tells nothing of the vector.
 
     Reference: Nichol and Dhariwal (2021), equation 17. Their limit on β, which keeps the last ᾱ above 0 for
-    networks that predict ε, is left out: ours predict x_0 or v.
+    networks that predict ε, is left out: see `schedule`.
     """
     s = 0.008
     u = torch.arange(1, steps + 1, dtype=torch.float64) / steps
     alphas = torch.cos(math.pi / 2 * (u + s) / (1 + s)) ** 2 / math.cos(math.pi / 2 * s / (1 + s)) ** 2
     return alphas.float()
+
+
+def schedule(target: Target) -> Float[Tensor, " timestep"]:
+    """ᾱ at the timesteps that a network with this target is trained and sampled at: all 500, or for ε 489."""
+    alphas = cosine_alphas(TIMESTEPS)
+    return alphas[alphas >= LEAST_ALPHA_OF_EPS] if target == "eps" else alphas
+
+
+def clean_weights(
+    target: Target, alphas: Float[Tensor, " timestep"], min_snr: float | None
+) -> Float[Tensor, " timestep"]:
+    """What a squared error of x_0 counts at each timestep, so that the loss is that of the target.
+
+    An error of x_0 is one of ε times SNR = ᾱ / (1 - ᾱ), and one of v times SNR + 1. Limited, all three targets
+    have the same weights, min(SNR, γ).
+
+    Args:
+        target: What the network predicts.
+        alphas: ᾱ of each timestep.
+        min_snr: The limit γ; None leaves each target its own weights.
+
+    Reference: Hang et al., Efficient Diffusion Training via Min-SNR Weighting (2023), section 3.4.
+    """
+    snr = alphas / (1 - alphas)
+    if min_snr is not None:
+        return snr.clamp_max(min_snr)
+    return {"x0": torch.ones_like(snr), "eps": snr, "v": snr + 1}[target]
+
+
+def clean_from(
+    target: Target,
+    output: Float[Tensor, "batch dim"],
+    noisy: Float[Tensor, "batch dim"],
+    alphas: Float[Tensor, " batch"],
+) -> Float[Tensor, "batch dim"]:
+    """x_0 from what a network with this target gives for x_t."""
+    if target == "eps":
+        return clean_from_noise(noisy, output, alphas)
+    return clean_from_velocity(noisy, output, alphas) if target == "v" else output
 
 
 def add_noise(

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from sdfkit.models.diffusion import Target
 from sdfkit.models.encodings import CAMERA_WIDTH, embed_cameras, embed_timesteps
 
 TIMESTEP_WIDTH = 256
@@ -26,37 +27,74 @@ class DiTConfig:
         dim: Numbers in the vector that is denoised.
         tokens: Pieces that the vector is cut into; the last is padded with zeros.
         feature: Numbers in an image's feature.
+        patches: Features of a view, which differ by their place in it; 1 where a view has one feature.
         width: Numbers in a token inside the transformer.
         layers: Blocks.
         heads: Attention heads; divides `width`.
         ffn: Hidden width of a block's feed-forward part, in units of `width`.
         gated: Modulate all three parts of a block by shift, scale and gate (adaLN-Zero, 9 · width), and not
             only self-attention and feed-forward by shift and scale (4 · width).
+        target: What is predicted: the clean vector, its noise, or `diffusion.velocity`.
     """
 
     dim: int
     tokens: int
     feature: int
+    patches: int
     width: int
     layers: int
     heads: int
     ffn: int
     gated: bool
+    target: Target
 
 
 def latent_10m(dim: int, feature: int) -> DiTConfig:
     """For codes: 10,372,288 parameters with 64 numbers in a code and 768 in a feature."""
-    return DiTConfig(dim, tokens=1, feature=feature, width=384, layers=4, heads=6, ffn=2, gated=False)
+    return DiTConfig(
+        dim,
+        tokens=1,
+        feature=feature,
+        patches=1,
+        width=384,
+        layers=4,
+        heads=6,
+        ffn=2,
+        gated=False,
+        target="x0",
+    )
 
 
 def weights_132m(dim: int, feature: int) -> DiTConfig:
     """For weights: 131,242,689 parameters with 54,785 weights and 768 numbers in a feature."""
-    return DiTConfig(dim, tokens=8, feature=feature, width=768, layers=8, heads=12, ffn=4, gated=True)
+    return DiTConfig(
+        dim,
+        tokens=8,
+        feature=feature,
+        patches=1,
+        width=768,
+        layers=8,
+        heads=12,
+        ffn=4,
+        gated=True,
+        target="x0",
+    )
 
 
 def small(dim: int, feature: int) -> DiTConfig:
     """For codes, on two CPU cores: 799,424 parameters with 64 numbers in a code and 1,280 in a feature."""
-    return DiTConfig(dim, tokens=1, feature=feature, width=128, layers=2, heads=4, ffn=2, gated=False)
+    return DiTConfig(
+        dim,
+        tokens=1,
+        feature=feature,
+        patches=1,
+        width=128,
+        layers=2,
+        heads=4,
+        ffn=2,
+        gated=False,
+        target="x0",
+    )
 
 
 PRESETS: dict[str, Callable[[int, int], DiTConfig]] = {
@@ -138,7 +176,7 @@ class Block(nn.Module):
 
 
 class DiT(nn.Module):
-    """The clean vector (or the velocity) behind a noisy one, given views of the shape."""
+    """What a noisy vector was made of, given views of the shape."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -148,6 +186,7 @@ class DiT(nn.Module):
         self.tokens_in = nn.Linear(token, width)
         self.position = nn.Parameter(0.02 * torch.randn(config.tokens, width))
         self.views_in = nn.Linear(config.feature + CAMERA_WIDTH, width)
+        self.place = nn.Parameter(0.02 * torch.randn(config.patches, width)) if config.patches > 1 else None
         self.time_in = nn.Sequential(nn.Linear(TIMESTEP_WIDTH, width), nn.SiLU(), nn.Linear(width, width))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
@@ -160,7 +199,7 @@ class DiT(nn.Module):
         self,
         noisy: Float[Tensor, "batch dim"],
         timesteps: Int[Tensor, " batch"],
-        features: Float[Tensor, "batch view feature"],
+        features: Float[Tensor, "batch view patch feature"],
         cameras: Float[Tensor, "batch view 4 4"],
         seen: Bool[Tensor, "batch view"],
     ) -> Float[Tensor, "batch dim"]:
@@ -169,7 +208,7 @@ class DiT(nn.Module):
         Args:
             noisy: Standardised vectors with noise.
             timesteps: How noisy, from 0 (hardly) to the last step of the schedule (nothing but noise).
-            features: Features of views of the shape.
+            features: Features of views of the shape, one or several a view.
             cameras: Their camera-to-world matrices; zeros where unknown.
             seen: The views that count. Their number may differ from sample to sample; none at all makes a
                 sample unconditional.
@@ -180,7 +219,12 @@ class DiT(nn.Module):
         x = F.pad(noisy, (0, self.padding))
         x = x.reshape(len(x), self.config.tokens, -1)  # (batch, token, number)
         x = self.tokens_in(x) + self.position  # (batch, token, width)
-        views = self.views_in(torch.cat([features, embed_cameras(cameras)], dim=-1))  # (batch, view, width)
+        poses = embed_cameras(cameras)[:, :, None].expand(-1, -1, features.shape[2], -1)
+        views = self.views_in(torch.cat([features, poses], dim=-1))  # (batch, view, patch, width)
+        if self.place is not None:
+            views = views + self.place
+        views = views.flatten(1, 2)  # (batch, view · patch, width)
+        seen = seen.repeat_interleave(features.shape[2], dim=1)
         time = F.silu(self.time_in(embed_timesteps(timesteps, TIMESTEP_WIDTH)))  # (batch, width)
         for block in self.blocks:
             x = block(x, time, views, seen)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sdfkit.errors import InputError, SdfkitError
-from sdfkit.models.diffusion import add_noise, cosine_alphas, guide, sample_ddim
+from sdfkit.models.diffusion import add_noise, clean_from, clean_weights, guide, sample_ddim, schedule
 from sdfkit.models.dit import DiT, DiTConfig
 from sdfkit.training.run import (
     Machine,
@@ -25,8 +25,6 @@ from sdfkit.training.run import (
     update_average,
 )
 
-TIMESTEPS = 500
-
 
 @dataclass(frozen=True)
 class DiTSettings:
@@ -40,6 +38,8 @@ class DiTSettings:
         feature_dropout: The share of samples that see no view, so that guidance is possible.
         camera_dropout: The share of samples whose cameras are unknown.
         average: Decay of the averaged network, which is the result; 0 takes the last one.
+        min_snr: Limit of what an error of the clean code counts at nearly clean timesteps; see
+            `diffusion.clean_weights`. None weighs as the network's target does.
     """
 
     steps: int
@@ -49,6 +49,7 @@ class DiTSettings:
     feature_dropout: float
     camera_dropout: float
     average: float
+    min_snr: float | None
 
 
 # By the name of the network in sdfkit.models.dit.PRESETS.
@@ -61,6 +62,7 @@ RECIPES = {
         feature_dropout=0.0,
         camera_dropout=0.0,
         average=0.999,
+        min_snr=None,
     ),
     # Larger batches at a larger rate: one step sees each of 20 shapes at six timesteps.
     "small": DiTSettings(
@@ -71,6 +73,7 @@ RECIPES = {
         feature_dropout=0.0,
         camera_dropout=0.0,
         average=0.999,
+        min_snr=None,
     ),
 }
 
@@ -130,7 +133,7 @@ class DiTTraining:
         config: DiTConfig,
         settings: DiTSettings,
         codes: Float[np.ndarray, "shape dim"],
-        features: Float[np.ndarray, "shape view feature"],
+        features: Float[np.ndarray, "shape view patch feature"],
         cameras: Float[np.ndarray, "shape view 4 4"],
         floor: float,
         machine: Machine,
@@ -147,7 +150,8 @@ class DiTTraining:
         self.codes = self.standard.apply(torch.from_numpy(codes))
         self.features = torch.from_numpy(features)
         self.cameras = torch.from_numpy(cameras)
-        self.alphas = cosine_alphas(TIMESTEPS)
+        self.alphas = schedule(config.target)
+        self.weights = clean_weights(config.target, self.alphas, settings.min_snr)
 
         with seeded(generator):
             network = DiT(config).to(machine.device)
@@ -162,16 +166,17 @@ class DiTTraining:
         """Take one step.
 
         Returns:
-            The mean squared error of standardised codes; `mean_loss` tells what the mean code would score.
+            The mean squared error of standardised codes, weighted by timestep; `mean_loss` tells what the
+            mean code would score.
 
         Raises:
             SdfkitError: The loss is not a finite number.
 
         Reference: equation 4 of the paper.
         """
-        rows, features, cameras, seen = self.draw_views()
+        rows, *views = self.draw_views()
         clean = self.codes[rows]
-        timesteps = torch.randint(TIMESTEPS, (len(rows),), generator=self.generator)
+        timesteps = torch.randint(len(self.alphas), (len(rows),), generator=self.generator)
         noise = torch.randn(clean.shape, generator=self.generator)
         noisy = add_noise(clean, noise, self.alphas[timesteps])
         device = self.machine.device
@@ -179,9 +184,11 @@ class DiTTraining:
         set_rate(self.optimizers, cosine(self.steps_taken, self.settings.steps))
         self.optimizers[0].zero_grad()
         with self.machine.autocast():
-            inputs = (noisy, timesteps, features, cameras, seen)
-            predicted = self.network(*(part.to(device) for part in inputs))  # (batch, dim)
-        errors = (predicted.float() - clean.to(device)).square().mean(dim=1)  # (batch,)
+            output = self.network(*(part.to(device) for part in (noisy, timesteps, *views)))  # (batch, dim)
+        guess = clean_from(
+            self.config.target, output.float(), noisy.to(device), self.alphas[timesteps].to(device)
+        )
+        errors = (guess - clean.to(device)).square().mean(dim=1) * self.weights[timesteps].to(device)
         self.machine.accelerator.backward(errors.mean())
         loss = float(errors.detach().mean())
         if not np.isfinite(loss):
@@ -199,7 +206,7 @@ class DiTTraining:
         self,
     ) -> tuple[
         Int[Tensor, " batch"],
-        Float[Tensor, "batch view feature"],
+        Float[Tensor, "batch view patch feature"],
         Float[Tensor, "batch view 4 4"],
         Bool[Tensor, "batch view"],
     ]:
@@ -223,11 +230,12 @@ class DiTTraining:
         return network.to(self.machine.device).eval()
 
     def mean_loss(self) -> float:
-        """The loss of the mean code, whatever the views: the variance of the standardised codes.
+        """The loss of the mean code, whatever the views: the variance of the standardised codes, weighted.
 
-        It is 1 unless dimensions were floored. A model whose loss stays near it has learned nothing.
+        It is 1 unless dimensions were floored or timesteps weighted. A model whose loss stays near it has
+        learned nothing.
         """
-        return float(self.codes.square().mean())
+        return float(self.codes.square().mean() * self.weights.mean())
 
     def state(self) -> State:
         """All that the next step depends on; see `sdfkit.training.run`."""
@@ -257,7 +265,7 @@ class DiTTraining:
 def predict_codes(
     network: DiT,
     standard: Standard,
-    features: Float[np.ndarray, "shape view feature"],
+    features: Float[np.ndarray, "shape view patch feature"],
     cameras: Float[np.ndarray, "shape view 4 4"],
     *,
     steps: int,
@@ -291,14 +299,15 @@ def predict_codes(
     views = torch.from_numpy(features)[rows].to(device)  # (shape · sample, view, feature)
     poses = torch.from_numpy(cameras)[rows].to(device)
     seen = torch.ones(views.shape[:2], dtype=torch.bool, device=device)
+    target = network.config.target
+    alphas = schedule(target).to(device)
 
     def predict_clean(noisy: Tensor, timesteps: Tensor) -> Tensor:
-        conditional: Tensor = network(noisy, timesteps, views, poses, seen)
-        if guidance == 1:
-            return conditional
-        return guide(network(noisy, timesteps, views, poses, ~seen), conditional, guidance)
+        output: Tensor = network(noisy, timesteps, views, poses, seen)
+        if guidance != 1:
+            output = guide(network(noisy, timesteps, views, poses, ~seen), output, guidance)
+        return clean_from(target, output, noisy, alphas[timesteps])
 
-    alphas = cosine_alphas(TIMESTEPS).to(device)
     clean = sample_ddim(predict_clean, noise.flatten(1, 2).to(device), alphas, eta)  # (shape · sample, dim)
     codes: np.ndarray = standard.undo(clean.cpu()).reshape(len(features), samples, dim).numpy()
     return codes

@@ -5,13 +5,16 @@ from hypothesis import strategies as st
 
 from sdfkit.models.diffusion import (
     add_noise,
+    clean_from,
     clean_from_noise,
     clean_from_velocity,
+    clean_weights,
     cosine_alphas,
     ddim_timesteps,
     guide,
     noise_from_clean,
     sample_ddim,
+    schedule,
     velocity,
 )
 
@@ -39,6 +42,31 @@ def test_predictions_convert_into_each_other(timestep, seed):
     assert torch.allclose(clean_from_noise(noisy, noise, alphas), clean)
     assert torch.allclose(noise_from_clean(noisy, clean, alphas), noise)
     assert torch.allclose(clean_from_velocity(noisy, velocity(clean, noise, alphas), alphas), clean)
+
+
+@given(st.sampled_from(["x0", "eps", "v"]), st.integers(0, 488), st.integers(0, 1000))
+def test_weighted_errors_of_the_vector_are_those_of_the_target(target, timestep, seed):
+    clean, noise, output = torch.randn(3, 2, 8, generator=torch.Generator().manual_seed(seed)).double()
+    alphas = schedule(target).double()
+    now = alphas[timestep].expand(2)
+    noisy = add_noise(clean, noise, now)
+    truth = {"x0": clean, "eps": noise, "v": velocity(clean, noise, now)}[target]
+    error = (clean_from(target, output, noisy, now) - clean).square().mean()
+    weight = clean_weights(target, alphas, None)[timestep]
+    assert torch.allclose(weight * error, (output - truth).square().mean())
+
+
+@pytest.mark.parametrize("target", ["x0", "eps", "v"])
+def test_limited_weights_are_the_same_for_every_target(target):
+    weights = clean_weights(target, ALPHAS, 5.0)
+    assert weights.max() == 5 and weights[-1] < 1e-30
+    assert torch.equal(weights, clean_weights("x0", ALPHAS, 5.0))
+
+
+def test_a_schedule_for_noise_ends_where_a_trace_of_the_vector_is_left():
+    alphas = schedule("eps")
+    assert len(alphas) == 489 and torch.equal(alphas, ALPHAS[:489])
+    assert torch.equal(schedule("x0"), ALPHAS) and torch.equal(schedule("v"), ALPHAS)
 
 
 def test_velocity_gives_the_vector_even_where_nothing_but_noise_is_left():

@@ -1,10 +1,18 @@
+import dataclasses
+
 import pytest
 import torch
 
 from sdfkit.models.dit import PRESETS, DiT, DiTConfig
 
-TINY = DiTConfig(dim=10, tokens=1, feature=7, width=16, layers=2, heads=2, ffn=2, gated=False)
-PIECES = DiTConfig(dim=10, tokens=3, feature=7, width=16, layers=2, heads=2, ffn=4, gated=True)
+TINY = DiTConfig(
+    dim=10, tokens=1, feature=7, patches=1, width=16, layers=2, heads=2, ffn=2, gated=False, target="x0"
+)
+PIECES = DiTConfig(
+    dim=10, tokens=3, feature=7, patches=1, width=16, layers=2, heads=2, ffn=4, gated=True, target="x0"
+)
+
+PATCHES = dataclasses.replace(TINY, patches=4)
 
 
 def lively(config):
@@ -21,7 +29,7 @@ def inputs(batch, views):
     return (
         torch.randn(batch, 10, generator=generator),
         torch.arange(batch) * 7,
-        torch.randn(batch, views, 7, generator=generator),
+        torch.randn(batch, views, 1, 7, generator=generator),
         torch.randn(batch, views, 4, 4, generator=generator),
         torch.ones(batch, views, dtype=torch.bool),
     )
@@ -97,6 +105,19 @@ def test_timestep_and_every_number_of_the_vector_matter(config):
         changed = noisy.clone()
         changed[0, number] += 1
         assert not torch.allclose(model(changed, timesteps, features, cameras, seen), plain, atol=1e-3)
+
+
+def test_patches_of_a_view_differ_by_their_place():
+    model = lively(PATCHES)
+    noisy, timesteps, _, cameras, seen = inputs(2, 3)
+    features = torch.randn(2, 3, 4, 7, generator=torch.Generator().manual_seed(2))
+    plain = model(noisy, timesteps, features, cameras, seen)
+    assert not torch.allclose(model(noisy, timesteps, features.flip(2), cameras, seen), plain, atol=1e-3)
+    seen[:, 2] = False
+    hidden = model(noisy, timesteps, features, cameras, seen)
+    assert torch.allclose(
+        model(noisy, timesteps, features[:, :2], cameras[:, :2], seen[:, :2]), hidden, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("config", [TINY, PIECES])

@@ -13,9 +13,20 @@ from sdfkit.training.dit import RECIPES, DiTSettings, DiTTraining, Standard, mea
 from sdfkit.training.run import use_machine
 
 SHAPES, VIEWS, FEATURE, DIM = 6, 5, 12, 8
-CONFIG = DiTConfig(dim=DIM, tokens=1, feature=FEATURE, width=64, layers=2, heads=2, ffn=2, gated=False)
+CONFIG = DiTConfig(
+    dim=DIM,
+    tokens=1,
+    feature=FEATURE,
+    patches=1,
+    width=64,
+    layers=2,
+    heads=2,
+    ffn=2,
+    gated=False,
+    target="x0",
+)
 SETTINGS = DiTSettings(
-    steps=400, batch=64, views=3, lr=3e-3, feature_dropout=0.0, camera_dropout=0.0, average=0.99
+    steps=400, batch=64, views=3, lr=3e-3, feature_dropout=0.0, camera_dropout=0.0, average=0.99, min_snr=None
 )
 CPU = use_machine("cpu", "fp32")
 FLOOR = 1e-4
@@ -29,7 +40,7 @@ def views_and_codes():
     features = (own + 0.2 * rng.normal(size=(SHAPES, VIEWS, FEATURE))).astype(np.float32)
     cameras = np.tile(np.eye(4, dtype=np.float32), (SHAPES, VIEWS, 1, 1))
     cameras[..., :3, 3] = rng.normal(size=(SHAPES, VIEWS, 3))
-    return codes, features, cameras
+    return codes, features[:, :, None], cameras
 
 
 CODES, FEATURES, CAMERAS = views_and_codes()
@@ -64,6 +75,28 @@ def test_codes_of_known_shapes_are_recalled_from_one_view(trained):
     assert predicted.shape == (SHAPES, 2, DIM)
     spread = np.sqrt(((predicted - CODES[:, None]) ** 2).mean()) / CODES.std(axis=0).mean()
     assert spread < 0.1
+
+
+@pytest.mark.parametrize(("target", "min_snr"), [("eps", None), ("eps", 5.0), ("v", None), ("v", 5.0)])
+def test_noise_and_velocity_are_targets_that_recall_codes_too(target, min_snr):
+    config = dataclasses.replace(CONFIG, target=target)
+    training = start(dataclasses.replace(SETTINGS, min_snr=min_snr), config=config)
+    for _ in range(SETTINGS.steps):
+        training.step()
+    distances = np.linalg.norm(predict(training, steps=30) - CODES[None], axis=-1)
+    assert distances.argmin(axis=1).tolist() == list(range(SHAPES))
+
+
+@pytest.mark.parametrize("target", ["x0", "eps", "v"])
+@pytest.mark.parametrize("min_snr", [None, 5.0])
+def test_the_mean_code_is_told_what_it_would_lose(target, min_snr):
+    settings = dataclasses.replace(SETTINGS, batch=40_000, min_snr=min_snr)
+    training = start(settings, config=dataclasses.replace(CONFIG, target=target))
+    generator = torch.Generator().manual_seed(1)
+    timesteps = torch.randint(len(training.alphas), (40_000,), generator=generator)
+    rows = torch.randint(SHAPES, (40_000,), generator=generator)
+    lost = (training.codes[rows].square().mean(dim=1) * training.weights[timesteps]).mean()
+    assert training.mean_loss() == pytest.approx(float(lost), rel=0.2)
 
 
 def test_recalled_codes_are_nearest_their_own_shape(trained):
@@ -132,10 +165,10 @@ def test_standardised_codes_have_mean_0_and_spread_1():
 
 def test_each_sample_sees_1_to_3_different_views_of_its_shape_equally_often():
     marks = np.arange(SHAPES * VIEWS, dtype=np.float32).reshape(SHAPES, VIEWS, 1).repeat(FEATURE, axis=2)
-    training = start(dataclasses.replace(SETTINGS, batch=6000), features=marks)
+    training = start(dataclasses.replace(SETTINGS, batch=6000), features=marks[:, :, None])
     rows, features, cameras, seen = training.draw_views()
-    assert torch.equal((features[..., 0] // VIEWS).long(), rows[:, None].expand(-1, 3))
-    views = (features[..., 0] % VIEWS).long()
+    assert torch.equal((features[..., 0, 0] // VIEWS).long(), rows[:, None].expand(-1, 3))
+    views = (features[..., 0, 0] % VIEWS).long()
     assert (views.sort(dim=1).values.diff(dim=1) > 0).all()
     assert torch.equal(cameras, torch.from_numpy(CAMERAS)[rows[:, None], views])
     assert seen[:, 0].all()

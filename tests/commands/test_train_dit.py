@@ -1,0 +1,77 @@
+"""Conditions, targets and tokens of the denoiser, from stores made by the test."""
+
+import numpy as np
+import pytest
+import zarr
+
+from sdfkit.manifest import Row
+from sdfkit.storewriter import create_store
+
+SHAPES, VIEWS, PATCHES, FEATURE, DIM = 4, 3, 4, 6, 8
+ROWS = [Row(index, f"shape_{index}") for index in range(SHAPES)]
+RNG = np.random.default_rng(0)
+
+
+def write(path, kind, arrays, attributes):
+    with create_store(
+        str(path), kind, rows=ROWS, history=[], settings={}, attributes=attributes, overwrite=False
+    ) as store:
+        for name, (values, axes) in arrays.items():
+            store.create_array(name, data=values.astype(np.float32), axes=("shape", *axes))
+        for row in ROWS:
+            store.write(row)
+    return path
+
+
+@pytest.fixture
+def stores(tmp_path):
+    features = {
+        "feature": (RNG.normal(size=(SHAPES, VIEWS, FEATURE)), ("view", "dim")),
+        "token": (RNG.normal(size=(SHAPES, VIEWS, PATCHES, FEATURE)), ("view", "token", "dim")),
+        "camera_to_world": (np.tile(np.eye(4), (SHAPES, VIEWS, 1, 1)), ("view", "to", "from")),
+    }
+    encoder = {"encoder": {"model": "none"}}
+    codes = write(tmp_path / "codes.zarr", "codes", {"code": (RNG.normal(size=(SHAPES, DIM)), ("dim",))}, {})
+    plain = {name: features[name] for name in ("feature", "camera_to_world")}
+    return (
+        write(tmp_path / "features.zarr", "features", features, encoder),
+        write(tmp_path / "plain.zarr", "features", plain, encoder),
+        codes,
+    )
+
+
+@pytest.mark.parametrize("prediction", ["x0", "eps", "v"])
+def test_patch_vectors_condition_a_code_in_pieces(sdfkit, stores, tmp_path, prediction):
+    features, _, codes = stores
+    options = ("--condition", "token", "--tokens", 2, "--prediction", prediction, "--min-snr", 5)
+    options += ("--cfg-dropout", 0.5, "--pose-dropout", 0.5, "--views", 2, "--batch", 8, "--steps", 3)
+    model = tmp_path / "dit.zarr"
+    assert sdfkit("train-dit", features, "--codes", codes, *options, "-o", model).exit_code == 0
+    group = zarr.open_group(model, mode="r")
+    assert group.attrs["condition"] == "token"
+    config = group["denoiser"].attrs
+    assert (config["patches"], config["tokens"], config["target"]) == (PATCHES, 2, prediction)
+    assert group["denoiser/place"].shape[0] == PATCHES
+    predicted = tmp_path / "predicted.zarr"
+    assert sdfkit("predict", model, features, "--steps", 4, "--guidance", 2, "-o", predicted).exit_code == 0
+    codes = zarr.open_group(predicted, mode="r")["code"][:]
+    assert codes.shape == (SHAPES, DIM) and np.isfinite(codes).all()
+
+
+def test_patch_vectors_that_are_not_there_are_asked_for(sdfkit, stores, tmp_path):
+    features, plain, codes = stores
+    model = tmp_path / "dit.zarr"
+    refused = sdfkit("train-dit", plain, "--codes", codes, "--condition", "token", "-o", model)
+    assert refused.exit_code == 3 and "embed with --tokens patch" in refused.stderr
+    assert not model.exists()
+    options = ("--condition", "token", "--steps", 1, "--batch", 2)
+    assert sdfkit("train-dit", features, "--codes", codes, *options, "-o", model).exit_code == 0
+    refused = sdfkit("predict", model, plain, "-o", tmp_path / "predicted.zarr")
+    assert refused.exit_code == 3 and "embed with --tokens patch" in refused.stderr
+
+
+def test_more_views_than_there_are_is_an_error(sdfkit, stores, tmp_path):
+    features, _, codes = stores
+    refused = sdfkit("train-dit", features, "--codes", codes, "--views", 4, "-o", tmp_path / "dit.zarr")
+    assert refused.exit_code == 3
+    assert f"{VIEWS} views of a shape, but --views 4 are asked for" in refused.stderr
