@@ -2,7 +2,7 @@
 
 pyrender chooses its driver while it is imported, from the environment, so nothing else may import it first.
 One exception: mesh_to_sdf replaces functions of OpenGL that pyrender copies at import, so a process that
-needs both calls `choose_driver`, imports mesh_to_sdf, and only then comes here.
+needs both calls `choose_driver`, imports mesh_to_sdf, and only then draws (see `sdfkit.scan`).
 """
 
 import os
@@ -20,20 +20,21 @@ from sdfkit.images import render
 from sdfkit.images.cameras import NEAR, look_at
 from sdfkit.images.render import Views
 
-REMEDY = "apt-get install libegl1 libgl1 libgl1-mesa-dri, or use the CPU renderer, which needs no driver"
+DRIVER = "apt-get install libegl1 libgl1 libgl1-mesa-dri"
+REMEDY = f"{DRIVER}, or use the CPU renderer, which needs no driver"
 
 
-def choose_driver() -> None:
+def choose_driver(remedy: str) -> None:
     """Have pyrender and mesh_to_sdf draw without a display, through EGL.
 
     OSMesa is not offered: it does not smooth edges, so its pictures differ from all others (34 dB), and
     sdfkit's own CPU renderer is faster.
 
     Raises:
-        MissingError: There is no EGL library.
+        MissingError: There is no EGL library; `remedy` says what to do.
     """
     if find_library("EGL") is None or find_library("GL") is None:
-        raise MissingError(f"OpenGL: no EGL driver is installed: {REMEDY}")
+        raise MissingError(f"OpenGL: no EGL driver is installed: {remedy}")
     os.environ["PYOPENGL_PLATFORM"] = "egl"
     os.environ["PYGLET_HEADLESS"] = "1"  # else pyglet 2.1 looks for a display while pyrender is imported
 
@@ -91,7 +92,7 @@ def render_views_gl(
 
 
 def _import_pyrender() -> Any:
-    choose_driver()
+    choose_driver(REMEDY)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries that pyrender pins to old versions
         try:
