@@ -1,0 +1,99 @@
+"""sdfkit doctor: one screen, whatever the machine lacks."""
+
+import json
+
+import pytest
+
+from sdfkit import machine, probe
+
+HUB = {"hub": "https://huggingface.co", "offline": False, "proxy": False}
+GOOD = {
+    "torch": {
+        "torch": "2.13.0+cu130", "transformers": "5.23.0", "cuda": "13.0", "device": "cuda:0", "gpu": "NVIDIA H100",
+        "gpu_bytes": 85e9, "precision": "bf16", "cpu": "AVX512", "encoders": ["facebook/dinov2-base"],
+    },
+    "kernels": {"numba": "0.68.1", "zarr": "3.1.6", "trimesh": "5.2.0", "cache": "/x"},
+    "egl": {"driver": "NVIDIA H100"},
+    "osmesa": {"driver": "llvmpipe"},
+    "hub": HUB,
+}  # fmt: skip
+LONG = "ImportError: " + "nothing works and this is why it does not \x1b[31m" * 4
+
+
+@pytest.fixture
+def tries(monkeypatch):
+    """What the processes found."""
+
+    def make(**changed):
+        monkeypatch.setattr(machine, "try_all", lambda: GOOD | changed)
+
+    return make
+
+
+def test_a_machine_that_has_everything(sdfkit, tries):
+    tries()
+    result = sdfkit("doctor")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.endswith("\n\nThe main job can run here, from meshes to a predicted mesh.\n")
+    assert "GPU       ok     NVIDIA H100, 85.0 GB\n" in result.stdout
+    assert "encoders  ok     facebook/dinov2-base" in result.stdout
+
+
+@pytest.mark.parametrize("changed", [{}, {name: {"fault": LONG} for name in GOOD}])
+def test_it_is_one_screen_and_keeps_each_remedy_whole(sdfkit, tries, monkeypatch, changed):
+    tries(**changed)
+    monkeypatch.setattr(machine, "_version", lambda package: None)
+    monkeypatch.setattr(machine, "_family", lambda: "debian")
+    lines = sdfkit("doctor").stdout.splitlines()
+    assert len(lines) <= 23
+    assert max(map(len, lines)) <= 80
+    assert all(line.isprintable() for line in lines)
+    if changed:
+        assert any(line.endswith("…: apt-get install libegl1 libgl1 libgl1-mesa-dri") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"torch": {"fault": "OSError: no libgomp"}}, "torch: OSError: no libgomp: install torch again"),
+        ({"kernels": {"fault": "its process died of signal 4"}},
+         "kernels: its process died of signal 4: install sdfkit again"),
+        ({"torch": GOOD["torch"] | {"encoders": []}, "hub": HUB | {"offline": True}},
+         "encoders: none here, and no hub: pip install 'sdfkit[offline]'"),
+    ],
+)  # fmt: skip
+def test_what_the_main_job_needs_is_told_in_one_line(sdfkit, tries, monkeypatch, changed, reason):
+    monkeypatch.setattr(machine, "_version", lambda package: None)
+    tries(**changed)
+    result = sdfkit("doctor")
+    assert (result.exit_code, result.stderr) == (5, f"sdfkit: the main job cannot run here: {reason}\n")
+    assert "The main job can run" not in result.stdout
+    facts = json.loads(sdfkit("doctor", "--json").stdout)
+    assert facts["can_run"] is False
+
+
+def test_a_machine_without_gpu_driver_and_hub_can_run(sdfkit, tries):
+    missing = {"missing": ["libEGL"]}
+    tries(egl=missing, osmesa=missing, hub={"fault": "no answer in 15 s"},
+          torch=GOOD["torch"] | {"device": "cpu", "gpu": None, "precision": "fp32"})  # fmt: skip
+    assert sdfkit("doctor").exit_code == 0
+
+
+def test_programs_get_the_same_facts(sdfkit, tries):
+    tries()
+    screen = sdfkit("doctor").stdout
+    facts = json.loads(sdfkit("doctor", "--json").stdout)
+    assert facts["can_run"] is True
+    assert [line.split()[0] for line in screen.splitlines()[:-2]] == list(facts["facts"])
+    assert facts["facts"]["GPU"]["gpu_bytes"] == 85e9
+    assert facts["facts"]["bf16"]["precision"] == "bf16"
+    assert facts["facts"]["EGL"]["driver"] == "NVIDIA H100"
+
+
+@pytest.mark.slow
+def test_this_machine_runs_what_its_tests_run(sdfkit, monkeypatch):
+    monkeypatch.setattr(probe, "PATIENCE", dict.fromkeys(probe.PATIENCE, 240.0))
+    facts = json.loads(sdfkit("--quiet", "doctor", "--json").stdout)["facts"]
+    assert facts["torch"]["ok"] and facts["kernels"]["ok"]
+    assert facts["cores"]["usable"] >= 1
+    assert facts["here"]["free"] > 0
