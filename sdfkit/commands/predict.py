@@ -35,46 +35,25 @@ def predict(
     import torch
 
     from sdfkit.device import choose_device
-    from sdfkit.errors import InputError
-    from sdfkit.models.dit import DiT, DiTConfig
+    from sdfkit.modelstore import load_denoiser
     from sdfkit.parallel import conclude, progress
     from sdfkit.store import open_store
     from sdfkit.storewriter import create_store
-    from sdfkit.training.dit import Standard, predict_codes
+    from sdfkit.training.dit import predict_codes
 
-    with open_store(model, "denoiser", manifest=None) as store:
-        config = DiTConfig(**store.attributes_of("denoiser"))
-        parameters = {name: torch.from_numpy(value) for name, value in store.read_group("denoiser").items()}
-        scale = {name: torch.from_numpy(value) for name, value in store.read_group("standard").items()}
-        standard = Standard(scale["mean"], scale["std"], store.attributes_of("standard")["floored"])
-        encoder, condition = store.attributes.get("encoder", {}), store.attributes["condition"]
-    network = DiT(config)
-    network.load_state_dict(parameters)
-    network.to(choose_device(device)).eval()
+    denoiser = load_denoiser(model, choose_device(device))
     settings = {"samples": samples, "steps": steps, "eta": eta, "guidance": guidance, "seed": seed}
     with open_store(features, "features", manifest=manifest) as views:
-        if condition not in views:
-            raise InputError(
-                f"{views.name}: has no patch vectors, which {model} needs; embed with --tokens patch"
-            )
-        width = views.array(condition).shape[-1]
-        if width != config.feature:
-            raise InputError(
-                f"{views.name}: features of {width} numbers, but {model} was trained on {config.feature} "
-                f"({encoder.get('model', 'another encoder')}); embed with that model"
-            )
-        if views.attributes.get("encoder", {}).get("model") != encoder.get("model"):
-            raise InputError(
-                f"{views.name}: embedded with {views.attributes.get('encoder', {}).get('model')}, but {model} was "
-                f"trained on {encoder.get('model')}; embed with that model"
-            )
+        denoiser.check(views)
         count = len(views) * samples
         with create_store(
             output, "codes", count=count, history=views.history, settings=settings, seed=seed,
             attributes={"denoiser": model}, overwrite=overwrite,
         ) as codes, progress(len(views), "shape") as bar:  # fmt: skip
-            codes.create_array("code", shape=(count, config.dim), dtype="f4", axes=("shape", "dim"))
-            for row in views.rows(condition, "camera_to_world"):
+            codes.create_array(
+                "code", shape=(count, denoiser.network.config.dim), dtype="f4", axes=("shape", "dim")
+            )
+            for row in views.rows(denoiser.condition, "camera_to_world"):
                 draws = [
                     dataclasses.replace(
                         row,
@@ -86,9 +65,8 @@ def predict(
                 # A shape's stream does not depend on the shapes beside it.
                 stream = np.random.SeedSequence(seed, spawn_key=(row.index,)).generate_state(1, np.uint64)
                 predicted = None if row.error else predict_codes(
-                    network, standard, row.arrays[condition].reshape(1, -1, config.patches, config.feature),
-                    row.arrays["camera_to_world"][None],
-                    steps=steps, eta=eta, guidance=guidance, samples=samples,
+                    denoiser.network, denoiser.standard, denoiser.shape(row.arrays[denoiser.condition][None]),
+                    row.arrays["camera_to_world"][None], steps=steps, eta=eta, guidance=guidance, samples=samples,
                     generators=[torch.Generator().manual_seed(int(stream[0] >> np.uint64(1)))],
                 )[0]  # fmt: skip
                 for draw in range(samples):

@@ -1,8 +1,11 @@
 """Conditions, targets and tokens of the denoiser, from stores made by the test."""
 
+import json
+
 import numpy as np
 import pytest
 import zarr
+from PIL import Image
 
 from sdfkit.manifest import Row
 from sdfkit.storewriter import create_store
@@ -75,3 +78,56 @@ def test_more_views_than_there_are_is_an_error(sdfkit, stores, tmp_path):
     refused = sdfkit("train-dit", features, "--codes", codes, "--views", 4, "-o", tmp_path / "dit.zarr")
     assert refused.exit_code == 3
     assert f"{VIEWS} views of a shape, but --views 4 are asked for" in refused.stderr
+
+
+@pytest.fixture
+def denoiser(sdfkit, stores, tmp_path):
+    features, _, codes = stores
+    model = tmp_path / "dit.zarr"
+    assert (
+        sdfkit("train-dit", features, "--codes", codes, "--steps", 2, "--batch", 4, "-o", model).exit_code
+        == 0
+    )
+    return model
+
+
+def test_losses_by_timestep_are_told_beside_the_samples(sdfkit, stores, denoiser, tmp_path):
+    picture = tmp_path / "loss.png"
+    told = sdfkit("timestep-loss", denoiser, stores[0], "--views", 2, "--steps", 3, "-o", picture)
+    assert told.exit_code == 0, told.stderr
+    assert f"{SHAPES} shapes, 2 views each" in told.stdout
+    lines = told.stdout.splitlines()
+    assert lines[2].split()[:3] == ["t", "alpha", "bar"]
+    assert [line.split()[:2] for line in lines[3:5]] == [["0", "0.9999"], ["50", "0.9711"]]
+    with Image.open(picture) as drawn:
+        assert drawn.size == (1200, 750)
+    facts = json.loads(sdfkit("timestep-loss", denoiser, stores[0], "--views", 2, "--json").stdout)
+    assert facts["timesteps"]["timestep"] == [0, 50, 100, 200, 300, 450]
+    # Two steps from zero weights: the model still predicts the mean, as near as makes no difference.
+    assert facts["mean_predictor"] == pytest.approx(1, abs=1e-3)
+    assert facts["one_step"]["fvu"] == pytest.approx(1, abs=0.1)
+    assert facts["verdict"].startswith("the model does not use the pictures")
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (("--views", 9), 3, "3 views of a shape, but --views 9"),
+        (("--views", 2, "-o", "loss.jpg"), 2, "loss.jpg: pictures are written as .png"),
+    ],
+)
+def test_what_cannot_be_told_is_refused(sdfkit, stores, denoiser, options, status, words):
+    refused = sdfkit("timestep-loss", denoiser, stores[0], *options)
+    assert refused.exit_code == status and words in refused.stderr
+
+
+def test_losses_of_shapes_without_codes_are_refused(sdfkit, stores, denoiser, tmp_path):
+    others = [Row(index, f"other_{index}") for index in range(SHAPES)]
+    with create_store(
+        str(tmp_path / "others.zarr"), "codes", rows=others, history=[], settings={}, overwrite=False
+    ) as store:
+        store.create_array("code", data=np.ones((SHAPES, DIM), np.float32), axes=("shape", "dim"))
+        for row in others:
+            store.write(row)
+    refused = sdfkit("timestep-loss", denoiser, stores[0], "--codes", tmp_path / "others.zarr", "--views", 1)
+    assert refused.exit_code == 3 and "none of its shapes has a code in" in refused.stderr

@@ -1,0 +1,86 @@
+"""Trained networks, read back from their stores."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sdfkit.errors import InputError
+from sdfkit.store import StoreReader, open_store
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sdfkit.manifest import Row
+    from sdfkit.models.dit import DiT
+    from sdfkit.training.dit import Standard
+
+
+class Denoiser(NamedTuple):
+    """A denoiser and what it must be given."""
+
+    name: str
+    network: "DiT"
+    standard: "Standard"
+    encoder: str
+    """The model that embedded the pictures it was trained on; empty where that is unknown."""
+    condition: str
+    """The array of a features store that it looks at: feature or token."""
+    rows: "list[Row]"
+    codes: "np.ndarray"
+    """The training shapes and their codes."""
+
+    def check(self, features: StoreReader) -> None:
+        """Refuse features that are not of the kind it was trained on.
+
+        Raises:
+            InputError: They come from another encoder, are of another width, or lack the patches.
+        """
+        if self.condition not in features:
+            raise InputError(
+                f"{features.name}: has no patch vectors, which {self.name} needs; embed with --tokens patch"
+            )
+        encoder = features.attributes.get("encoder", {}).get("model", "")
+        if encoder != self.encoder:
+            raise InputError(
+                f"{features.name}: embedded with {encoder}, but {self.name} was trained on {self.encoder}; "
+                "embed with that model"
+            )
+        width, needed = features.array(self.condition).shape[-1], self.network.config.feature
+        if width != needed:
+            raise InputError(
+                f"{features.name}: features of {width} numbers, but {self.name} was trained on {needed}; "
+                "embed as it was trained"
+            )
+
+    def shape(self, features: "np.ndarray") -> "np.ndarray":
+        """Features of views as (shape, view, patch, feature)."""
+        config = self.network.config
+        return features.reshape(*features.shape[:2], config.patches, config.feature)
+
+
+def load_denoiser(path: str, device: str) -> Denoiser:
+    """Read a denoiser.
+
+    Args:
+        path: A denoiser store.
+        device: Where it will run, as torch names it.
+    """
+    import torch
+
+    from sdfkit.models.dit import DiT, DiTConfig
+    from sdfkit.training.dit import Standard
+
+    with open_store(path, "denoiser", manifest=None) as store:
+        network = DiT(DiTConfig(**store.attributes_of("denoiser")))
+        network.load_state_dict(
+            {name: torch.from_numpy(value) for name, value in store.read_group("denoiser").items()}
+        )
+        scale = {name: torch.from_numpy(value) for name, value in store.read_group("standard").items()}
+        rows, arrays = store.read_rows("code")
+        return Denoiser(
+            name=store.name,
+            network=network.to(device).eval(),
+            standard=Standard(scale["mean"], scale["std"], store.attributes_of("standard")["floored"]),
+            encoder=store.attributes.get("encoder", {}).get("model", ""),
+            condition=store.attributes["condition"],
+            rows=rows,
+            codes=arrays["code"],
+        )
