@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
+from sdfkit.compiling import compiling, take_turns
 from sdfkit.errors import GeometryError, MissingError, SdfkitError
 from sdfkit.manifest import Row
 
@@ -41,13 +42,15 @@ class Workers:
     """How to spread rows over machines and cores, as the command line says it.
 
     `jobs` processes of one thread each; a shape that takes longer than `timeout` seconds, or kills its process, is
-    marked as failed and its process replaced.
+    marked as failed and its process replaced. A library that leaks or hangs has its process replaced after `recycle`
+    shapes, and always works in one of its own.
     """
 
     jobs: int
     timeout: float
     cluster: str | None
     fail_fast: bool
+    recycle: int | None = None
 
 
 def fill(
@@ -136,33 +139,48 @@ def _submitter(function: Callable[[R], Any], count: int, workers: Workers) -> It
     if workers.cluster is not None:
         with _cluster(workers.cluster) as client:
             yield lambda row: client.submit(function, row, pure=False)
-    elif workers.jobs == 1 or count == 1:
+    elif (workers.jobs == 1 or count == 1) and workers.recycle is None:
         # One shape or one job needs no second process, which costs seconds to start.
-        yield lambda row: _Done(function, row)
+        with compiling(log.info):
+            yield lambda row: _Done(function, row)
     else:
         # Workers start from a clean process: forking one with compiled code or threads in it may hang.
         import multiprocessing
 
         from pebble import ProcessPool
 
-        pool = ProcessPool(
-            max_workers=min(workers.jobs, count),
-            initializer=_calm,
-            context=multiprocessing.get_context("forkserver"),
-        )
-        try:
-            yield lambda row: pool.schedule(function, args=(row,), timeout=workers.timeout)
-            pool.close()  # type: ignore[no-untyped-call]
-        except BaseException:
-            pool.stop()  # type: ignore[no-untyped-call]
-            raise
-        finally:
-            pool.join()
+        context = multiprocessing.get_context("forkserver")
+        with compiling(log.info):
+            pool = ProcessPool(
+                max_workers=min(workers.jobs, count),
+                max_tasks=workers.recycle or 0,
+                initializer=_calm,
+                initargs=(context.Event() if log.isEnabledFor(logging.INFO) else None,),
+                context=context,
+            )
+            try:
+                yield lambda row: pool.schedule(function, args=(row,), timeout=workers.timeout)
+                pool.close()  # type: ignore[no-untyped-call]
+            except BaseException:
+                pool.stop()  # type: ignore[no-untyped-call]
+                raise
+            finally:
+                pool.join()
 
 
-def _calm() -> None:
-    """A worker uses one thread, and leaves Ctrl-C to the command."""
+def _calm(told: Any) -> None:
+    """A worker uses one thread, leaves Ctrl-C to the command, and tells that it compiles unless another one has.
+
+    `told` is the event that they share; None keeps them quiet.
+    """
     import signal
+
+    def tell(text: str) -> None:
+        if told is not None and not told.is_set():
+            told.set()
+            sys.stderr.write(f"sdfkit: {text}\n")
+
+    take_turns(tell)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

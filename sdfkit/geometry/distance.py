@@ -9,10 +9,15 @@ from jaxtyping import Bool, Float, Int
 from sdfkit.errors import GeometryError
 from sdfkit.geometry import distance_kernels, sign_kernels
 
-Sign = Literal["normal", "winding"]
+Sign = Literal["normal", "winding", "scan"]
 
 # A part of the mesh is taken as one dipole from this many of its radii away.
 ACCURACY = 3.0
+# By "scan" a point is outside when it sees the outside along this many of so many directions. On 30 raw furniture
+# models, judged by their closed versions, 0.24 % of the points were wrong for 1 in 100, 0.12 % for 2 in 100 and
+# 0.11 % for 5 in 256 (by winding number 5.4 %, by normal 8.5 %). At 1 in 32 bottoms of bins begin to count as inside.
+DIRECTIONS = 100
+ENOUGH = 2
 
 
 class _Topology(NamedTuple):
@@ -100,35 +105,50 @@ class TriangleTree:
             sign: "normal" looks at which side of the nearest feature a point is on: exact on a closed surface
                 that does not cut itself, and wrong behind a hole or inside overlapping parts. "winding" asks
                 how often the surface winds around a point, more than half being inside: right for
-                overlapping closed parts (whose hidden faces still count as near), and the best guess for a
-                surface with holes.
+                overlapping closed parts (whose hidden faces still count as near), and a good guess for a
+                surface with holes whose faces all look outwards. "scan" looks around from the point, and what
+                sees the outside is outside: the best guess where faces look either way or hide within, at
+                ten times the cost. It takes for inside what few see, as the bottom of a deep crevice or a
+                closed cavity, and for outside what large holes lay open.
 
         Returns:
             Signed distances, float64.
+
+        Reference: for "scan" the depth sign of mesh-to-sdf (Kleineberg, 2020), which draws what is seen from
+            outside; here rays look back from each point, so that no picture's resolution blurs the surface.
         """
-        points = _own(points)
-        visit = _visit(points)
-        nearest = self._nearest(points, visit)
-        inside = (
-            self._by_normal(points, nearest) if sign == "normal" else self._by_winding(points, visit, nearest)
-        )
-        return np.where(inside, -nearest.distance, nearest.distance)
+        distance, inside = self.sides(points, (sign,))
+        return np.where(inside[0], -distance, distance)
 
     def sides(
-        self, points: Float[np.ndarray, "point 3"]
-    ) -> tuple[Float[np.ndarray, " point"], Bool[np.ndarray, " point"], Bool[np.ndarray, " point"]]:
-        """Measure distances once and tell the sides both ways, so that the two can be compared.
+        self, points: Float[np.ndarray, "point 3"], signs: tuple[Sign, ...]
+    ) -> tuple[Float[np.ndarray, " point"], Bool[np.ndarray, "sign point"]]:
+        """Measure distances once and tell the sides in several ways, so that they can be compared.
 
         Args:
             points: Positions anywhere.
+            signs: Ways to tell the inside, as in `signed`.
 
         Returns:
-            The distance (0 or more, float64), which points are inside by "normal", and which by "winding".
+            The distance (0 or more, float64), and which points are inside by each of the ways.
         """
         points = _own(points)
         visit = _visit(points)
         nearest = self._nearest(points, visit)
-        return nearest.distance, self._by_normal(points, nearest), self._by_winding(points, visit, nearest)
+        inside = {
+            "normal": lambda: self._by_normal(points, nearest),
+            "winding": lambda: self._by_winding(points, visit, nearest),
+            "scan": lambda: self._by_scan(points, visit),
+        }
+        return nearest.distance, np.array([inside[sign]() for sign in signs])
+
+    def _by_scan(
+        self, points: Float[np.ndarray, "point 3"], visit: Int[np.ndarray, " point"]
+    ) -> Bool[np.ndarray, " point"]:
+        seen: Bool[np.ndarray, " point"] = sign_kernels.seen(
+            points, visit, _directions(DIRECTIONS), ENOUGH, self._corners, self._boxes, self._children
+        )
+        return ~seen
 
     def _by_winding(
         self, points: Float[np.ndarray, "point 3"], visit: Int[np.ndarray, " point"], nearest: _Nearest
@@ -218,6 +238,16 @@ class TriangleTree:
 def _own(points: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, "point 3"]:
     """The layout that the kernels are compiled for."""
     return np.require(points, dtype=np.float64, requirements=["C", "W"])
+
+
+def _directions(count: int) -> Float[np.ndarray, "direction 3"]:
+    """Directions all around, evenly on a Fibonacci spiral, each run of them spread over the whole sphere."""
+    turn = (np.sqrt(5) - 1) / 2
+    index = np.argsort(np.arange(count) * turn % 1)
+    height = 1 - (2 * index + 1) / count
+    angle = 2 * np.pi * turn * (index + 0.25)  # none lies along an axis
+    across = np.sqrt(1 - height * height)
+    return np.stack([across * np.cos(angle), height, across * np.sin(angle)], axis=1)
 
 
 def _visit(points: Float[np.ndarray, "point 3"]) -> Int[np.ndarray, " point"]:

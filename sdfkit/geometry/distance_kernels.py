@@ -161,7 +161,8 @@ def build(bounds, order, boxes, children):
     return nodes
 
 
-@njit(cache=True, error_model="numpy")
+# Signatures spare the compiler a version of each for every width of integer that calls it.
+@njit("float64(float64, float64, float64, float32[:, :, ::1], int64, int64)", cache=True, error_model="numpy")
 def box_distance(x, y, z, boxes, node, side):
     """Squared distance from a point to a box."""
     dx = max(boxes[node, side, 0] - x, 0.0, x - boxes[node, side, 3])
@@ -170,7 +171,11 @@ def box_distance(x, y, z, boxes, node, side):
     return dx * dx + dy * dy + dz * dz
 
 
-@njit(cache=True, error_model="numpy")
+@njit(
+    "Tuple((float64, float64, float64, int64))(float64, float64, float64, float64[:, ::1], int64)",
+    cache=True,
+    error_model="numpy",
+)
 def triangle_distance(x, y, z, corners, f):
     """Squared distance to triangle `f`, the closest point's weights of corners b and c, and its feature.
 

@@ -1,5 +1,6 @@
 """Points with their distance to a shape, to learn it from."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,13 +11,17 @@ from sdfkit.errors import GeometryError
 from sdfkit.geometry.distance import Sign, TriangleTree
 
 Points = Float[np.ndarray, "point 3"]
+Measure = Callable[[trimesh.Trimesh, Points], Float[np.ndarray, " point"]]
+
+# What each way to tell the inside is compared with: one that errs elsewhere.
+SECOND: dict[Sign, Sign] = {"normal": "winding", "winding": "normal", "scan": "winding"}
 
 
 class Samples(NamedTuple):
     """What `sample_sdf` draws from one shape. Arrays are float32, lengths in the unit frame.
 
-    `sign_agreement` is the share of points whose side is the same by the nearest normal and by the winding
-    number. It is 1 on a closed surface that does not cut itself. Less means holes, flipped faces or
+    `sign_agreement` is the share of points whose side is the same by the way asked for and by a second one
+    (`SECOND`). It is 1 on a closed surface that does not cut itself. Less means holes, flipped faces or
     overlapping parts; with the first two no rule gets every sign right.
     """
 
@@ -36,6 +41,7 @@ def sample_sdf(
     near_std: tuple[float, ...],
     surface_points: int,
     sign: Sign,
+    measure: Measure | None,
     rng: np.random.Generator,
 ) -> Samples:
     """Draw query points and measure how far from the shape they are, negative inside.
@@ -54,6 +60,8 @@ def sample_sdf(
         near_std: Standard deviations per axis, each for an equal part of the near points.
         surface_points: Places to draw on the surface itself, with their normals.
         sign: How to tell the inside, as in `TriangleTree.signed`.
+        measure: Gives the signed distances of points instead, by that sign or its own idea of it. Its signs
+            are compared with the winding number.
         rng: Where the draws come from.
 
     Raises:
@@ -78,8 +86,12 @@ def sample_sdf(
     shuffled = rng.permutation(points)
     point = drawn.astype(np.float32)[shuffled]
 
-    distance, by_normal, by_winding = TriangleTree(mesh.vertices, mesh.faces).sides(point)
-    inside = by_normal if sign == "normal" else by_winding
+    tree = TriangleTree(mesh.vertices, mesh.faces)
+    if measure is None:
+        distance, (inside, second) = tree.sides(point, (sign, SECOND[sign]))
+    else:
+        signed = measure(mesh, point)
+        distance, inside, second = np.abs(signed), signed < 0, tree.winding(point) > 0.5
     if not inside.any():
         raise GeometryError(
             f"no inside: all {points} points are outside, so the surface is a sheet or inside out: "
@@ -91,7 +103,7 @@ def sample_sdf(
         near=shuffled < near_count,
         surface_point=surface_point.astype(np.float32),
         surface_normal=face_normals(mesh)[face].astype(np.float32),
-        sign_agreement=float(np.mean(by_normal == by_winding)),
+        sign_agreement=float(np.mean(inside == second)),
     )
 
 

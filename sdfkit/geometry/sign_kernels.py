@@ -13,7 +13,7 @@ from numba import njit
 from sdfkit.geometry.distance_kernels import SLIVER, STACK
 
 
-@njit(cache=True, error_model="numpy")
+@njit("UniTuple(float64, 3)(float64[:, ::1], int64)", cache=True, error_model="numpy")
 def unit_normal(corners, f):
     """The normal of triangle `f` at length 1, or zeros where it has no area."""
     ux, uy, uz = corners[f, 3] - corners[f, 0], corners[f, 4] - corners[f, 1], corners[f, 5] - corners[f, 2]
@@ -74,8 +74,6 @@ def topology(corners, faces, start, incident, normals, regular, scratch):
             normals[v, 2] += angle * nz
 
     # Around a regular vertex each face leads from one neighbour to the next, and the walk comes back once.
-    follows = np.empty(vertices, np.int32)
-    owner = np.full(vertices, -1, np.int32)
     for v in range(vertices):
         degree = start[v + 1] - start[v]
         first = -1
@@ -260,3 +258,77 @@ def winding(points, visit, clear, corners, far, children, accuracy):
         numbers[i] = half / (2.0 * math.pi) + dipole / (4.0 * math.pi)
         last = i
     return numbers
+
+
+@njit(cache=True, error_model="numpy")
+def pierced(x, y, z, directions, k, corners, f):
+    """Whether the ray from (x, y, z) along direction `k` meets triangle `f`, edges included.
+
+    The three volumes change only their sign where a neighbour shares the edge, so no ray slips between two
+    triangles.
+    """
+    dx, dy, dz = directions[k, 0], directions[k, 1], directions[k, 2]
+    ax, ay, az = corners[f, 0] - x, corners[f, 1] - y, corners[f, 2] - z
+    bx, by, bz = corners[f, 3] - x, corners[f, 4] - y, corners[f, 5] - z
+    cx, cy, cz = corners[f, 6] - x, corners[f, 7] - y, corners[f, 8] - z
+    nx, ny, nz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
+    u = dx * nx + dy * ny + dz * nz
+    v = dx * (cy * az - cz * ay) + dy * (cz * ax - cx * az) + dz * (cx * ay - cy * ax)
+    w = dx * (ay * bz - az * by) + dy * (az * bx - ax * bz) + dz * (ax * by - ay * bx)
+    ahead = ax * nx + ay * ny + az * nz
+    if u >= 0.0 and v >= 0.0 and w >= 0.0:
+        return u + v + w > 0.0 and ahead >= 0.0
+    if u <= 0.0 and v <= 0.0 and w <= 0.0:
+        return u + v + w < 0.0 and ahead <= 0.0
+    return False
+
+
+# Without a signature, so that only those who ask wait for it to be compiled.
+@njit(cache=True, error_model="numpy")
+def seen(points, visit, directions, enough, corners, boxes, children):
+    """Whether `enough` rays from each point, one along each of the directions (none along an axis), meet nothing.
+
+    `visit` is an order in which neighbours follow each other: what stood in the way of one is tried first for
+    the next.
+    """
+    result = np.zeros(len(points), np.bool_)
+    inverse = 1.0 / directions
+    last = np.zeros(len(directions), np.int64)
+    stack = np.empty(STACK, np.int32)
+    for step in range(len(points)):
+        i = visit[step]
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        free = 0
+        for k in range(len(directions)):
+            if pierced(x, y, z, directions, k, corners, last[k]):
+                continue
+            ix, iy, iz = inverse[k, 0], inverse[k, 1], inverse[k, 2]
+            blocked = False
+            stack[0] = 0
+            top = 1
+            while top > 0 and not blocked:
+                top -= 1
+                node = stack[top]
+                for side in range(2):
+                    ax, bx = (boxes[node, side, 0] - x) * ix, (boxes[node, side, 3] - x) * ix
+                    ay, by = (boxes[node, side, 1] - y) * iy, (boxes[node, side, 4] - y) * iy
+                    az, bz = (boxes[node, side, 2] - z) * iz, (boxes[node, side, 5] - z) * iz
+                    enter = max(max(min(ax, bx), min(ay, by)), max(min(az, bz), 0.0))
+                    if enter > min(min(max(ax, bx), max(ay, by)), max(az, bz)):
+                        continue
+                    child = children[node, side]
+                    if child >= 0:
+                        stack[top] = child
+                        top += 1
+                        continue
+                    first = ~child >> 3
+                    for f in range(first, first + (~child & 7)):
+                        if not blocked and pierced(x, y, z, directions, k, corners, f):
+                            blocked = True
+                            last[k] = f
+            if not blocked:
+                free += 1
+                if free >= enough:
+                    break
+        result[i] = free >= enough
+    return result

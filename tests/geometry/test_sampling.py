@@ -20,7 +20,8 @@ def box_distance(points: np.ndarray) -> np.ndarray:
 
 def draw(mesh: trimesh.Trimesh, seed: int = 0, **settings: object) -> Samples:
     plain = {"points": 20_000, "near_share": 0.5, "near_std": (0.05, 0.01), "surface_points": 5000}
-    return sample_sdf(mesh, **(plain | {"sign": "normal"} | settings), rng=np.random.default_rng(seed))
+    plain |= {"sign": "normal", "measure": None}
+    return sample_sdf(mesh, **(plain | settings), rng=np.random.default_rng(seed))
 
 
 @settings(max_examples=20, deadline=None)
