@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from sdfkit.manifest import Row
+    from sdfkit.models.deepsdf import DeepSDF
     from sdfkit.models.dit import DiT
     from sdfkit.training.dit import Standard
 
@@ -84,3 +85,31 @@ def load_denoiser(path: str, device: str) -> Denoiser:
             rows=rows,
             codes=arrays["code"],
         )
+
+
+class Decoder(NamedTuple):
+    """A DeepSDF decoder and the codes of its training shapes."""
+
+    name: str
+    network: "DeepSDF"
+    codes: "np.ndarray"
+
+
+def load_decoder(path: str, device: str) -> Decoder:
+    """Read a DeepSDF decoder.
+
+    Args:
+        path: A deepsdf store.
+        device: Where it will run, as torch names it.
+    """
+    import torch
+
+    from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
+
+    with open_store(path, "deepsdf", manifest=None) as store:
+        network = DeepSDF(DeepSDFConfig(**store.attributes_of("decoder")))
+        network.load_state_dict(
+            {name: torch.from_numpy(value) for name, value in store.read_group("decoder").items()}
+        )
+        _, arrays = store.read_rows("code")
+        return Decoder(store.name, network.to(device).eval().requires_grad_(False), arrays["code"])

@@ -1,0 +1,63 @@
+"""Codes of shapes that a decoder was not trained on, with a decoder that was hardly trained at all."""
+
+import numpy as np
+import pytest
+import trimesh
+import zarr
+
+
+@pytest.fixture
+def trained(sdfkit, tmp_path):
+    """A store of samples of three boxes, and a decoder of two steps."""
+    for index, extents in enumerate(([1, 1, 1], [1, 2, 1], [1, 1, 3])):
+        (tmp_path / "closed").mkdir(exist_ok=True)
+        trimesh.creation.box(extents).export(tmp_path / f"closed/box_{index}.ply")
+    options = ("--points", 2000, "--surface-points", 0, "--jobs", 1)
+    made = sdfkit("sample-sdf", tmp_path / "closed", *options, "-o", tmp_path / "samples.zarr")
+    assert made.exit_code == 0, made.stderr
+    options = ("--steps", 2, "--device", "cpu", "--precision", "fp32")
+    made = sdfkit("train-deepsdf", tmp_path / "samples.zarr", *options, "-o", tmp_path / "deepsdf.zarr")
+    assert made.exit_code == 0, made.stderr
+    return tmp_path
+
+
+def fit(sdfkit, folder, *options):
+    samples, decoder = folder / "samples.zarr", folder / "deepsdf.zarr"
+    return sdfkit("fit-code", samples, "--decoder", decoder, "--steps", 3, "--device", "cpu", *options)
+
+
+def test_each_shape_gets_a_code_and_its_error(sdfkit, trained):
+    done = fit(sdfkit, trained, "-o", trained / "codes.zarr")
+    assert done.exit_code == 0, done.stderr
+    assert "SDF L1 up to 0.1: mean" in done.stderr and "wrote codes of 3 shapes" in done.stderr
+    codes = zarr.open_group(trained / "codes.zarr", mode="r")
+    assert codes.attrs["kind"] == "codes" and codes["code"].shape == (3, 64)
+    assert (codes["sdf_l1"][:] > 0).all() and (codes["sdf_l1"][:] < 0.1).all()
+    assert codes["uid"][:].tolist() == ["box_0", "box_1", "box_2"]
+    assert len(codes.attrs["history"]) == 2
+
+
+def test_few_samples_and_half_of_them_give_other_codes(sdfkit, trained):
+    found = []
+    for name, options in (("all", ()), ("few", ("--points", 50)), ("half", ("--half-space", "-z"))):
+        assert fit(sdfkit, trained, *options, "-o", trained / f"{name}.zarr").exit_code == 0
+        found.append(zarr.open_group(trained / f"{name}.zarr", mode="r")["code"][:])
+    assert not np.allclose(found[0], found[1]) and not np.allclose(found[0], found[2])
+
+
+def test_a_shape_without_known_samples_is_marked_and_the_others_go_on(sdfkit, trained):
+    store = zarr.open_group(trained / "samples.zarr")
+    point = store["point"][:]
+    point[1, :, 0] = -np.abs(point[1, :, 0])
+    store["point"][:] = point
+    done = fit(sdfkit, trained, "--half-space", "+x", "-o", trained / "codes.zarr")
+    assert done.exit_code == 4 and "none of them lies in the half-space" in done.stderr
+    codes = zarr.open_group(trained / "codes.zarr", mode="r")
+    assert codes["valid"][:].tolist() == [True, False, True]
+
+
+def test_other_stores_are_refused(sdfkit, trained):
+    refused = sdfkit("fit-code", trained / "deepsdf.zarr", "--decoder", trained / "deepsdf.zarr")
+    assert refused.exit_code == 3 and "holds deepsdf, but samples are needed" in refused.stderr
+    refused = sdfkit("fit-code", trained / "samples.zarr", "--decoder", trained / "samples.zarr")
+    assert refused.exit_code == 3 and "holds samples, but deepsdf are needed" in refused.stderr
