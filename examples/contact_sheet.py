@@ -42,7 +42,7 @@ def draw(row: MeshRow | None, size: int) -> Image.Image:
                 math.sin(AZIMUTH) * math.cos(HEIGHT), math.sin(HEIGHT), math.cos(AZIMUTH) * math.cos(HEIGHT),
             ])  # fmt: skip
             camera = look_at(eye, np.zeros(3), np.array([0.0, 1.0, 0.0])).astype(np.float32)
-            options = {"smooth": False, "cull": False, "depth": False, "normal": False}
+            options = {"crease": 0.0, "cull": False, "depth": False, "normal": False, "paint": None}
             views = render_views(mesh, camera[None], yfov=YFOV, size=size, **options)
             # At the edges the picture is mixed with black already; only the paper's share is missing.
             return Image.fromarray(np.minimum(views.rgb[0] + 255 - views.mask[0, :, :, None].astype(int), 255)

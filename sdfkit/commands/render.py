@@ -3,6 +3,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from sdfkit.errors import MissingError
 from sdfkit.options import (
     CORES,
     STANDARD,
@@ -27,7 +28,15 @@ def render(
     distance: Annotated[float, typer.Option(min=0.1, help="From the camera to the shape's centre.")] = 2.5,
     yfov: Annotated[float, typer.Option(min=1, max=150, help="Vertical field of view in degrees.")] = 60,
     size: Annotated[int, typer.Option(min=8, max=4096, help="Pixels a side.")] = 224,
-    flat: Annotated[bool, typer.Option("--flat", help="Shade each face flat.")] = False,
+    crease: Annotated[
+        float,
+        typer.Option(
+            min=0, max=180, help="Degrees between faces from which an edge is sharp: 0 flat, 180 all round."
+        ),
+    ] = 40,
+    colour: Annotated[
+        bool, typer.Option("--colour", help="The mesh's own colours and textures, not gray-blue.")
+    ] = False,
     depth: Annotated[bool, typer.Option("--depth", help="Also keep depth.")] = False,
     normal: Annotated[bool, typer.Option("--normal", help="Also keep normals.")] = False,
     renderer: Annotated[
@@ -47,14 +56,21 @@ def render(
     brought into the unit frame first. At the default distance and field of view nothing is cut, neither here nor
     by the crop of DINOv2. No display and no graphics driver is needed.
 
+    --colour needs meshes that have colours: render the raw files, for watertight surfaces carry none. Nothing is
+    drawn transparent. --crease 180 shades as pyrender does, which makes pillows of boxes. With --renderer gl,
+    PYOPENGL_PLATFORM=osmesa takes OSMesa in place of EGL; its edges are jagged, so mix it with nothing else.
+
     \b
     Examples:
       sdfkit render chair.glb --views 64 | sdfkit embed > features.zarr.zip
+      sdfkit render raw/ --colour --views 24 -o coloured.zarr
       sdfkit render closed/ --views 24 -o views.zarr
     """
+    import logging
     import math
 
-    from sdfkit.images.cameras import check_outside, fibonacci_cameras
+    from sdfkit.images.cameras import check_outside, fibonacci_cameras, silhouette_share
+    from sdfkit.images.render import describe_look
     from sdfkit.meshfile import open_meshes
     from sdfkit.parallel import Workers, conclude, fill
     from sdfkit.storewriter import create_store
@@ -62,19 +78,28 @@ def render(
     engine = _choose(renderer)
     cameras = fibonacci_cameras(views, distance)
     check_outside(cameras)
+    share = silhouette_share(distance, math.radians(yfov), size, size, (1.0, 1.0))
+    if share < 1:
+        whole = math.degrees(2 * math.asin(1 / distance))
+        logging.getLogger(__name__).warning(
+            "--yfov %g cuts up to %.1f %% of a shape's silhouette off at distance %g; from %.1f on nothing is cut",
+            yfov, 100 * (1 - share), distance, math.ceil(10 * whole) / 10,
+        )  # fmt: skip
     settings = {
         "views": views,
         "distance": distance,
         "yfov": yfov,
         "size": size,
-        "smooth": not flat,
+        "crease": crease,
+        "colour": colour,
         "depth": depth,
         "normal": normal,
         "renderer": engine,
+        "look": describe_look(),
     }
     draw = partial(
-        _draw, cameras=cameras, yfov=math.radians(yfov), size=size, smooth=not flat, depth=depth, normal=normal,
-        engine=engine,
+        _draw, cameras=cameras, yfov=math.radians(yfov), size=size, crease=math.radians(crease), colour=colour,
+        depth=depth, normal=normal, engine=engine,
     )  # fmt: skip
     with (
         open_meshes(inputs, manifest=manifest) as meshes,
@@ -100,25 +125,49 @@ def render(
 
 
 def _choose(renderer: str) -> str:
-    if renderer != "auto":
-        return renderer
+    """The renderer, as the store tells it: cpu, or gl with its driver."""
     from pathlib import Path
 
     # The GL driver of a machine without a GPU is a slower software renderer than ours.
-    return "gl" if Path("/dev/nvidia0").exists() else "cpu"
+    if renderer == "cpu" or (renderer == "auto" and not Path("/dev/nvidia0").exists()):
+        return "cpu"
+    from sdfkit.gl import REMEDY, choose_driver
+
+    try:
+        return f"gl {choose_driver(REMEDY)}"
+    except MissingError:
+        if renderer == "gl":
+            raise
+        return "cpu"
 
 
-def _draw(row: "MeshRow", *, cameras: Any, yfov: float, engine: str, **settings: Any) -> dict[str, Any]:
+def _draw(
+    row: "MeshRow", *, cameras: Any, yfov: float, colour: bool, engine: str, **settings: Any
+) -> dict[str, Any]:
+    import logging
+
     import numpy as np
 
     from sdfkit.geometry.frame import normalise
+    from sdfkit.images.paint import join_painted
 
-    mesh, _ = normalise(row.load())
-    if engine == "gl":
-        from sdfkit.gl import render_views_gl as draw
-    else:
+    if engine == "cpu":
         from sdfkit.images.render import render_views as draw
+    else:
+        from sdfkit.gl import render_views_gl as draw
+    paint = None
+    if colour:
+        parts, missing = row.load_parts()
+        mesh, paint, unreadable = join_painted(parts)
+        if missing or unreadable:
+            names = sorted({*missing, *unreadable})
+            logging.getLogger(__name__).warning(
+                "%s: no %s, so plain colours stand in", row.uid, ", ".join(names)
+            )
+    else:
+        mesh = row.load()
+    unit, _ = normalise(mesh)
     # Faces seen from behind are drawn: of a mesh that is not closed they are the inside of the far wall.
-    pictures = draw(mesh, cameras, yfov=yfov, cull=False, **settings)
+    pictures = draw(unit, cameras, yfov=yfov, cull=False, paint=paint, **settings)
     arrays = {name: array for name, array in pictures._asdict().items() if array is not None}
     return {"camera_to_world": cameras, "yfov": np.full(len(cameras), yfov, np.float32), **arrays}

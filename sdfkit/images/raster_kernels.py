@@ -21,50 +21,10 @@ CENTRE_SAMPLE = np.array([128])
 
 EMPTY = -1
 
-
-@njit(cache=True)
-def angle_weighted_normals(points, faces):  # type: ignore[no-untyped-def]
-    """Sum each vertex's face normals, weighted by the face's angle there (Thürmer and Wüthrich, 1998).
-
-    points (point, xyz) f4, faces (face, 3) i4 -> (point, xyz) f4, unit length, or zero where no face gives a
-    direction.
-    """
-    normals = np.zeros((len(points), 3), dtype=np.float32)
-    edges = np.empty((3, 3))
-    lengths = np.empty(3)
-    for index in range(len(faces)):
-        face = (faces[index, 0], faces[index, 1], faces[index, 2])
-        for corner in range(3):
-            lengths[corner] = 0.0
-            for axis in range(3):
-                edge = float(points[face[(corner + 1) % 3], axis]) - float(points[face[corner], axis])
-                edges[corner, axis] = edge
-                lengths[corner] += edge * edge
-            lengths[corner] = math.sqrt(lengths[corner])
-        x = edges[0, 1] * edges[1, 2] - edges[0, 2] * edges[1, 1]
-        y = edges[0, 2] * edges[1, 0] - edges[0, 0] * edges[1, 2]
-        z = edges[0, 0] * edges[1, 1] - edges[0, 1] * edges[1, 0]
-        area = math.sqrt(x * x + y * y + z * z)
-        if area == 0.0:
-            continue
-        for corner in range(3):
-            before = (corner + 2) % 3
-            cosine = 0.0
-            for axis in range(3):
-                cosine -= edges[corner, axis] * edges[before, axis]
-            # atan2 keeps its precision in slivers, where acos loses half its digits.
-            weight = math.atan2(area, cosine) / area
-            normals[face[corner], 0] += weight * x
-            normals[face[corner], 1] += weight * y
-            normals[face[corner], 2] += weight * z
-    for index in range(len(normals)):
-        length = 0.0
-        for axis in range(3):
-            length += float(normals[index, axis]) ** 2
-        if length > 0.0:
-            for axis in range(3):
-                normals[index, axis] /= math.sqrt(length)
-    return normals
+# Sheets without thickness have a front and a back in one place, and rounding would decide which is seen, pixel by
+# pixel. So the back lies farther away by this much of one over the depth, and by what it changes over this
+# share of a pixel.
+SETBACK, SETBACK_SLOPE = 1e-5, 1 / 64
 
 
 @njit(cache=True)
@@ -121,7 +81,8 @@ def _fill(x0, y0, i0, x1, y1, i1, x2, y2, i2, face, cull, heights, nearest, owne
     # Rows run downwards, so a face that shows its front, anticlockwise, has a negative area.
     if area == 0 or (cull and area > 0):
         return
-    if area < 0:
+    is_back = area > 0
+    if not is_back:
         x1, y1, i1, x2, y2, i2, area = x2, y2, i2, x1, y1, i1, -area
     top = max(least_y >> 8, 0)
     bottom = min(most_y >> 8, len(owner) - 1)
@@ -138,6 +99,8 @@ def _fill(x0, y0, i0, x1, y1, i1, x2, y2, i2, face, cull, heights, nearest, owne
     # One over the depth is linear in the picture.
     slope_x = ((i1 - i0) * (y2 - y0) - (i2 - i0) * (y1 - y0)) / area
     slope_y = ((i2 - i0) * (x1 - x0) - (i1 - i0) * (x2 - x0)) / area
+    if is_back:
+        i0 -= SETBACK + SETBACK_SLOPE * GRID * max(abs(slope_x), abs(slope_y))
 
     long = right - left > 16
     for row in range(top, bottom + 1):
@@ -216,8 +179,11 @@ def _place(point, focal, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def _meet(face, across, down, seen, faces, normals, smooth, world_to_camera):  # type: ignore[no-untyped-def]
-    """Where the ray (across, down, -1) meets a face's plane: depth and unit normal in camera space."""
+def _meet(face, across, down, seen, faces, normals, chosen, world_to_camera):  # type: ignore[no-untyped-def]
+    """Where the ray (across, down, -1) meets a face's plane.
+
+    Gives the depth, the shares of the corners, and the unit normal in camera space.
+    """
     v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
     ax, ay, az = float(seen[v0, 0]), float(seen[v0, 1]), float(seen[v0, 2])
     bx, by, bz = float(seen[v1, 0]), float(seen[v1, 1]), float(seen[v1, 2])
@@ -235,7 +201,8 @@ def _meet(face, across, down, seen, faces, normals, smooth, world_to_camera):  #
     wa, wb, wc = wa * scale, wb * scale, wc * scale
     depth = -(wa * az + wb * bz + wc * cz)
     nx = ny = nz = 0.0
-    if smooth:
+    if len(chosen):
+        v0, v1, v2 = chosen[face, 0], chosen[face, 1], chosen[face, 2]
         x = wa * normals[v0, 0] + wb * normals[v1, 0] + wc * normals[v2, 0]
         y = wa * normals[v0, 1] + wb * normals[v1, 1] + wc * normals[v2, 1]
         z = wa * normals[v0, 2] + wb * normals[v1, 2] + wc * normals[v2, 2]
@@ -253,17 +220,17 @@ def _meet(face, across, down, seen, faces, normals, smooth, world_to_camera):  #
     ):  # A face without area, which rounding to the grid has opened: let it face the camera.
         nx, ny, nz, length = 0.0, 0.0, 1.0, 1.0
     scale = 1.0 / length
-    return depth, nx * scale, ny * scale, nz * scale
+    return depth, wa, wb, wc, nx * scale, ny * scale, nz * scale
 
 
 @njit(cache=True, error_model="numpy")
 def _brightness(  # type: ignore[no-untyped-def]
-    depth, across, down, nx, ny, nz, mirror_color, diffuse_color, roughness, lights
+    depth, across, down, nx, ny, nz, base, dielectric, metallic, roughness, lights
 ):
     """Give the light (red, green, blue) that a point sends to the camera: pyrender's physical shader.
 
-    `mirror_color` (3) f8 is reflected head on, `diffuse_color` (3) f8 scattered into each direction; `lights`
-    (light, 4) f8 are the unit direction towards the light in camera space, and its intensity.
+    `base` is the colour of the surface, (red, green, blue); `lights` (light, 4) f8 are the unit direction
+    towards the light in camera space, and its intensity.
 
     Reference:
         glTF 2.0, appendix B: GGX distribution, Smith's occlusion in Schlick's form with Disney's k, Schlick's
@@ -271,6 +238,10 @@ def _brightness(  # type: ignore[no-untyped-def]
     """
     alpha2 = roughness**4
     k = (roughness + 1.0) ** 2 / 8.0
+    scatter = (1.0 - dielectric) * (1.0 - metallic) / math.pi
+    mirror_red = dielectric + metallic * (base[0] - dielectric)
+    mirror_green = dielectric + metallic * (base[1] - dielectric)
+    mirror_blue = dielectric + metallic * (base[2] - dielectric)
     scale = 1.0 / math.sqrt(across * across + down * down + 1.0)
     if depth < 0.0:  # The face's plane is met behind the camera, see `_meet`.
         scale = -scale
@@ -294,13 +265,51 @@ def _brightness(  # type: ignore[no-untyped-def]
         )
         grazing = (1.0 - vh) ** 5
         radiance = nl * lights[index, 3]
-        fresnel = mirror_color[0] + (1.0 - mirror_color[0]) * grazing
-        red += radiance * ((1.0 - fresnel) * diffuse_color[0] + fresnel * mirror)
-        fresnel = mirror_color[1] + (1.0 - mirror_color[1]) * grazing
-        green += radiance * ((1.0 - fresnel) * diffuse_color[1] + fresnel * mirror)
-        fresnel = mirror_color[2] + (1.0 - mirror_color[2]) * grazing
-        blue += radiance * ((1.0 - fresnel) * diffuse_color[2] + fresnel * mirror)
+        fresnel = mirror_red + (1.0 - mirror_red) * grazing
+        red += radiance * ((1.0 - fresnel) * scatter * base[0] + fresnel * mirror)
+        fresnel = mirror_green + (1.0 - mirror_green) * grazing
+        green += radiance * ((1.0 - fresnel) * scatter * base[1] + fresnel * mirror)
+        fresnel = mirror_blue + (1.0 - mirror_blue) * grazing
+        blue += radiance * ((1.0 - fresnel) * scatter * base[2] + fresnel * mirror)
     return red, green, blue
+
+
+@njit(cache=True)
+def _reflect(face, wa, wb, wc, faces, paint):  # type: ignore[no-untyped-def]
+    """Give the colour (red, green, blue) of a face's material at a point, as light.
+
+    `paint` holds the material of each face (face) i4, the colour of each material (material, 3) f8, where its
+    texture begins in `texels`, its rows and its columns (material, 3) i8, no rows without one; the textures'
+    bytes one after the other, `texels` (texel, 3) u1; `uv` (point, 2) f4, from the lower left, the texture
+    repeating; tints of vertices (point, 3) f4; and the light that a byte means (257) f8.
+    """
+    materials, bases, sheets, texels, uv, _, decode = paint
+    material = materials[face]
+    red, green, blue = bases[material, 0], bases[material, 1], bases[material, 2]
+    start, rows, columns = sheets[material, 0], sheets[material, 1], sheets[material, 2]
+    if rows:
+        v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
+        u = wa * uv[v0, 0] + wb * uv[v1, 0] + wc * uv[v2, 0]
+        v = wa * uv[v0, 1] + wb * uv[v1, 1] + wc * uv[v2, 1]
+        # Texels have their colour at their centres; bytes are blended before they are decoded, as in GL.
+        x, y = (u - np.floor(u)) * columns - 0.5, (np.ceil(v) - v) * rows - 0.5
+        left, top = math.floor(x), math.floor(y)
+        across, down = x - left, y - top
+        upper, lower = start + top % rows * columns, start + (top + 1) % rows * columns
+        left, right = left % columns, (left + 1) % columns
+        red *= _blend_texels(texels, 0, upper, lower, left, right, across, down, decode)
+        green *= _blend_texels(texels, 1, upper, lower, left, right, across, down, decode)
+        blue *= _blend_texels(texels, 2, upper, lower, left, right, across, down, decode)
+    return red, green, blue
+
+
+@njit(cache=True)
+def _blend_texels(texels, channel, upper, lower, left, right, across, down, decode):  # type: ignore[no-untyped-def]
+    above = texels[upper + left, channel] * (1.0 - across) + texels[upper + right, channel] * across
+    below = texels[lower + left, channel] * (1.0 - across) + texels[lower + right, channel] * across
+    byte = above * (1.0 - down) + below * down
+    whole = int(byte)
+    return decode[whole] + (byte - whole) * (decode[whole + 1] - decode[whole])
 
 
 @njit(cache=True)
@@ -315,15 +324,17 @@ def _encode(light, steps, guesses):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def shade(  # type: ignore[no-untyped-def]
-    seen, faces, normals, smooth, world_to_camera, focal, owner, look, rgb, mask
+    seen, faces, normals, chosen, world_to_camera, focal, owner, look, paint, rgb, mask
 ):
     """Turn the owners of four samples a pixel into `rgb` (row, column, 3) u1 and `mask` (row, column) u1.
 
     A face is shaded once a pixel, at the centre, however many samples it owns there. Mask is the share of
-    samples that hit anything, 255 for all. `normals` (point, xyz) f4 are in the world. `look`
-    holds material, lights and encoding, see `render`.
+    samples that hit anything, 255 for all. `normals` (normal, xyz) f4 are in the world, and `chosen` tells those
+    of each face's corners; where it is empty, faces are flat. `look` holds material, lights and encoding, see
+    `render`; `paint` the colours of faces and vertices, see `_reflect`; without any, `look`'s is used.
     """
-    mirror_color, diffuse_color, roughness, lights, steps, guesses = look
+    color, dielectric, metallic, roughness, lights, steps, guesses = look
+    tints = paint[5]
     size = len(owner)
     shaded = np.empty(4, dtype=np.int32)
     colors = np.empty((4, 3), dtype=np.int64)
@@ -342,14 +353,25 @@ def shade(  # type: ignore[no-untyped-def]
                 if entry == known:
                     across = (column + 0.5 - 0.5 * size) / focal
                     down = (0.5 * size - row - 0.5) / focal
-                    depth, nx, ny, nz = _meet(
-                        face, across, down, seen, faces, normals, smooth, world_to_camera
+                    depth, wa, wb, wc, nx, ny, nz = _meet(
+                        face, across, down, seen, faces, normals, chosen, world_to_camera
                     )
+                    base = (color[0], color[1], color[2])
+                    if len(tints):
+                        base = _reflect(face, wa, wb, wc, faces, paint)
                     light = _brightness(
-                        depth, across, down, nx, ny, nz, mirror_color, diffuse_color, roughness, lights
+                        depth, across, down, nx, ny, nz, base, dielectric, metallic, roughness, lights
                     )
                     for channel in range(3):
-                        colors[entry, channel] = _encode(light[channel], steps, guesses)
+                        seen_light = light[channel]
+                        if len(tints):
+                            # As in pyrender, colours of vertices filter the light, mirrored light too.
+                            seen_light *= (
+                                wa * tints[faces[face, 0], channel]
+                                + wb * tints[faces[face, 1], channel]
+                                + wc * tints[faces[face, 2], channel]
+                            )
+                        colors[entry, channel] = _encode(seen_light, steps, guesses)
                     shaded[entry] = face
                     known += 1
                 red, green, blue = red + colors[entry, 0], green + colors[entry, 1], blue + colors[entry, 2]
@@ -358,7 +380,7 @@ def shade(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def orient(seen, faces, normals, smooth, world_to_camera, focal, owner, normal):  # type: ignore[no-untyped-def]
+def orient(seen, faces, normals, chosen, world_to_camera, focal, owner, normal):  # type: ignore[no-untyped-def]
     """Fill `normal` (row, column, xyz) f4 with the world's normal at each owned pixel's centre."""
     size = len(owner)
     for row in range(size):
@@ -368,7 +390,7 @@ def orient(seen, faces, normals, smooth, world_to_camera, focal, owner, normal):
                 continue
             across = (column + 0.5 - 0.5 * size) / focal
             down = (0.5 * size - row - 0.5) / focal
-            _, nx, ny, nz = _meet(face, across, down, seen, faces, normals, smooth, world_to_camera)
+            _, _, _, _, nx, ny, nz = _meet(face, across, down, seen, faces, normals, chosen, world_to_camera)
             for axis in range(3):
                 normal[row, column, axis] = (
                     world_to_camera[0, axis] * nx

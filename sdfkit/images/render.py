@@ -1,27 +1,25 @@
 """Meshes to pictures on the CPU, without OpenGL: the same picture as pyrender's, faster."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import trimesh
 from jaxtyping import Float, UInt8
 
-from sdfkit.errors import GeometryError
 from sdfkit.images.cameras import NEAR
+from sdfkit.images.paint import BASE_COLOR, Paint, decode_srgb, fit_textures
 from sdfkit.images.raster_kernels import (
     CENTRE_SAMPLE,
     COLOR_SAMPLES,
     EMPTY,
-    angle_weighted_normals,
     orient,
     project,
     rasterise,
     shade,
 )
+from sdfkit.images.surface import prepare
 
-# A gray-blue plastic that stays below white where the headlight meets it head on; only the rim light may clip.
-BASE_COLOR = (0.40, 0.46, 0.56)
 METALLIC = 0.1
 ROUGHNESS = 0.6
 
@@ -55,33 +53,34 @@ def render_views(
     *,
     yfov: float,
     size: int,
-    smooth: bool,
+    crease: float,
     cull: bool,
     depth: bool,
     normal: bool,
+    paint: Paint | None,
 ) -> Views:
     """Draw a mesh from every camera.
 
     Args:
-        mesh: A shape in sdfkit's frame. Its own colours are not used.
+        mesh: A shape in sdfkit's frame.
         camera_to_world: Cameras, see `cameras`.
         yfov: Angle between the lower and the upper edge of the picture.
         size: Pixels a side.
-        smooth: Blend normals between the faces of a vertex; else every face is flat.
+        crease: Angle between faces above which their edge is drawn sharp, see `surface.prepare`.
         cull: Leave out faces seen from behind. Of a closed mesh none can be seen; of an open one they appear
             dark.
         depth: Also give distances.
         normal: Also give normals.
+        paint: The mesh's colours; all gray-blue without.
 
     Raises:
         GeometryError: The mesh has no faces.
     """
-    check_faces(mesh)
-    points = np.ascontiguousarray(mesh.vertices, dtype=np.float32)
-    faces = np.ascontiguousarray(mesh.faces, dtype=np.int32)
-    normals = angle_weighted_normals(points, faces) if smooth else np.zeros((0, 3), dtype=np.float32)
+    points, faces, normals, chosen = prepare(mesh, crease=crease)
     focal = size / 2 / math.tan(yfov / 2)
-    look = _look()
+    if paint is not None:
+        paint = fit_textures(paint, points, faces, scale=focal / mean_distance(camera_to_world))
+    look, colors = _look(), _list_colors(paint)
 
     # Buffers are shared by all views: memory is that of one view, beside the pictures.
     seen = np.empty((len(points), 3), dtype=np.float32)
@@ -97,11 +96,11 @@ def render_views(
         world_to_camera = np.linalg.inv(camera_to_world[view].astype(np.float64))
         project(points, world_to_camera, focal, size, NEAR, seen, screen, inverse)
         placed = (seen, screen, inverse, faces, focal, NEAR, cull)
-        surface = (seen, faces, normals, smooth, world_to_camera, focal)
+        surface = (seen, faces, normals, chosen, world_to_camera, focal)
         nearest = np.zeros((size, size * 4), dtype=np.float32)
         owner = np.full((size, size * 4), EMPTY, dtype=np.int32)
         rasterise(*placed, COLOR_SAMPLES, nearest, owner)
-        shade(*surface, owner, look, rgb[view], mask[view])
+        shade(*surface, owner, look, colors, rgb[view], mask[view])
         if depth or normal:
             nearest = np.zeros((size, size), dtype=np.float32)
             owner = np.full((size, size), EMPTY, dtype=np.int32)
@@ -113,21 +112,40 @@ def render_views(
     return Views(rgb, mask, distances, directions)
 
 
-def check_faces(mesh: trimesh.Trimesh) -> None:
-    """Refuse a mesh that would give empty pictures.
+def describe_look() -> dict[str, Any]:
+    """Tell material and lights, with all that a picture needs to be made again."""
+    lights = [
+        {"towards": list(direction), "intensity": intensity}
+        for direction, intensity in zip(LIGHT_DIRECTIONS, LIGHT_INTENSITIES, strict=True)
+    ]
+    return {"base_color": list(BASE_COLOR), "metallic": METALLIC, "roughness": ROUGHNESS, "lights": lights}
 
-    Raises:
-        GeometryError: The mesh has no faces.
-    """
-    if len(mesh.faces) == 0:
-        raise GeometryError("a mesh without faces cannot be drawn: leave it out")
+
+def mean_distance(camera_to_world: Float[np.ndarray, "view 4 4"]) -> float:
+    """Give the cameras' mean distance to the origin."""
+    return float(np.linalg.norm(camera_to_world[:, :3, 3], axis=-1).mean())
+
+
+def _list_colors(paint: Paint | None) -> tuple[np.ndarray, ...]:
+    """Put colours into the tables that `shade` reads."""
+    none = np.zeros((0, 3))
+    texels = [np.zeros((0, 3), dtype=np.uint8)]
+    if paint is None:
+        no_index, no_sheets = np.zeros(0, dtype=np.int32), np.zeros((0, 3), dtype=np.int64)
+        uv, tint = none[:, :2].astype(np.float32), none.astype(np.float32)
+        return no_index, none, no_sheets, texels[0], uv, tint, none[:, 0]
+    sheets = np.zeros((len(paint.base), 3), dtype=np.int64)
+    for row, texture in enumerate(paint.textures):
+        if texture is not None:
+            sheets[row] = sum(len(part) for part in texels), *texture.shape[:2]
+            texels.append(texture.reshape(-1, 3))
+    # One more than there are bytes: what lies between two is interpolated.
+    decode = decode_srgb(np.minimum(np.arange(257), 255).astype(np.uint8))
+    return paint.material, paint.base, sheets, np.concatenate(texels), paint.uv, paint.tint, decode
 
 
 def _look() -> tuple[object, ...]:
     """Put material, lights and the encoding of light as bytes into the tables that `shade` reads."""
-    base = np.array(BASE_COLOR)
-    mirror_color = DIELECTRIC + METALLIC * (base - DIELECTRIC)
-    diffuse_color = base * (1 - DIELECTRIC) * (1 - METALLIC) / math.pi
     directions = np.array(LIGHT_DIRECTIONS)
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
     lights = np.column_stack([directions, LIGHT_INTENSITIES])
@@ -136,4 +154,4 @@ def _look() -> tuple[object, ...]:
     # the time.
     steps = (np.maximum(np.arange(256) - 0.5, 0) / 255) ** GAMMA
     guesses = (np.searchsorted(steps, np.arange(16384) / 16384, side="right") - 1).astype(np.uint8)
-    return mirror_color, diffuse_color, ROUGHNESS, lights, steps, guesses
+    return np.array(BASE_COLOR), DIELECTRIC, METALLIC, ROUGHNESS, lights, steps, guesses

@@ -4,11 +4,13 @@ CPU time, of this process, in milliseconds a view. Every figure is the least of 
 candidates take turns, so that a busy machine slows all of them alike. Threads: set OMP_NUM_THREADS=1.
 """
 
+import copy
 import math
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,15 +22,17 @@ from sdfkit.images.cameras import fibonacci_cameras
 from sdfkit.images.features import Encoder
 from sdfkit.images.preprocess import read_preprocessing
 from sdfkit.images.render import Views, render_views
+from sdfkit.models.quantised import has_int8_units, quantise
 
 VIEWS = 8
 SETTINGS = {
     "yfov": math.radians(55),
     "size": 224,
-    "smooth": True,
+    "crease": math.pi,
     "cull": True,
     "depth": False,
     "normal": False,
+    "paint": None,
 }
 
 
@@ -113,9 +117,11 @@ def compare_embedding() -> None:
     processor = BitImageProcessorPil(size={"shortest_edge": 256})
     network = Dinov2Model(Dinov2Config(image_size=518, patch_size=14)).eval()
 
-    def encoder(bf16: bool) -> Encoder:
-        preprocessing = read_preprocessing(processor, "dinov2")
-        return Encoder(network, "dinov2", "", preprocessing, "cls", 1, "cpu", bf16)
+    preprocessing = read_preprocessing(processor, "dinov2")
+    exact_one = Encoder(network, "dinov2", "", preprocessing, "cls", "none", 1, "cpu", "fp32")
+    whole = replace(exact_one, network=copy.deepcopy(network), precision="int8")
+    whole.network.set_attn_implementation("sdpa")
+    quantise(whole.network)
 
     def plain() -> np.ndarray:
         network.set_attn_implementation("eager")
@@ -126,16 +132,18 @@ def compare_embedding() -> None:
             ]
         return np.concatenate(features)
 
-    def ours(bf16: bool) -> np.ndarray:
+    def ours(precision: str) -> np.ndarray:
         network.set_attn_implementation("sdpa")
-        return encoder(bf16).embed(images)
+        return replace(exact_one, precision=precision).embed(images)
 
     exact = plain()
-    candidates = {"plain fp32, one view at a time": plain, "sdfkit fp32": lambda: ours(False)}
+    candidates = {"plain fp32, one view at a time": plain, "sdfkit fp32": lambda: ours("fp32")}
     if torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported():
-        candidates["sdfkit bf16"] = lambda: ours(True)
+        candidates["sdfkit bf16"] = lambda: ours("bf16")
     else:
         print("this processor has no bf16 units: bf16 is left out")
+    if has_int8_units():
+        candidates["sdfkit int8"] = lambda: whole.embed(images)
     cost = take_turns(candidates, rounds=3, count=len(images))
     print("DINOv2-base, random weights     | ms a view |     ratio | least CLS cosine to plain")
     for name, run in candidates.items():

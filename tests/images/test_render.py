@@ -10,7 +10,7 @@ from scipy.spatial import Delaunay
 from sdfkit.errors import GeometryError
 from sdfkit.images import render
 from sdfkit.images.cameras import fibonacci_cameras, intrinsics, look_at
-from sdfkit.images.raster_kernels import _encode, angle_weighted_normals
+from sdfkit.images.raster_kernels import _encode
 from sdfkit.images.render import Views, render_views
 
 YFOV = math.radians(55)
@@ -19,7 +19,15 @@ FRONT[0, 2, 3] = 2.5
 
 
 def draw(mesh: trimesh.Trimesh, cameras=FRONT, **changed) -> Views:
-    settings = {"yfov": YFOV, "size": 64, "smooth": True, "cull": True, "depth": True, "normal": True}
+    settings = {
+        "paint": None,
+        "yfov": YFOV,
+        "size": 64,
+        "crease": 1.0,
+        "cull": True,
+        "depth": True,
+        "normal": True,
+    }
     return render_views(mesh, cameras, **(settings | changed))
 
 
@@ -130,7 +138,7 @@ def test_any_triangles_show_the_nearest_at_each_pixel(seed):
     mesh = triangles(rng.uniform(-1.2, 1.2, (6, 3, 3)))
     size = 24
     camera = look_at(np.array([0.4, 0.3, 2.1]), np.zeros(3), np.array([0.0, 1, 0]))
-    views = draw(mesh, camera[None], size=size, cull=False, smooth=False)
+    views = draw(mesh, camera[None], size=size, cull=False, crease=0.0)
     to_camera = np.linalg.inv(camera)
     seen = mesh.triangles @ to_camera[:3, :3].T + to_camera[:3, 3]
 
@@ -207,19 +215,37 @@ def test_lights_travel_with_the_camera():
 def test_turning_shape_and_camera_together_changes_nothing():
     mesh = trimesh.creation.box([1, 0.6, 0.4])
     turn = trimesh.transformations.rotation_matrix(1.1, [0.3, 0.8, 0.5])
-    before = draw(mesh, fibonacci_cameras(4, 2.5), smooth=False)
-    after = draw(mesh.copy().apply_transform(turn), turn @ fibonacci_cameras(4, 2.5), smooth=False)
+    before = draw(mesh, fibonacci_cameras(4, 2.5), crease=0.0)
+    after = draw(mesh.copy().apply_transform(turn), turn @ fibonacci_cameras(4, 2.5), crease=0.0)
     assert np.mean(np.abs(before.rgb.astype(int) - after.rgb) > 1) < 2e-3
     assert np.mean(before.mask != after.mask) < 2e-3
 
 
 def test_a_flat_box_shows_its_face_normals_and_a_smooth_one_blends_them():
     camera = look_at(np.array([1.5, 1.2, 1.6]), np.zeros(3), np.array([0.0, 1, 0]))[None]
-    flat = draw(trimesh.creation.box(), camera, smooth=False).normal[0]
+    flat = draw(trimesh.creation.box(), camera, crease=0.0).normal[0]
     found = np.unique(np.round(flat[flat.any(-1)], 4), axis=0)
     assert np.array_equal(np.abs(found), np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]]))
-    smooth = draw(trimesh.creation.box(), camera, smooth=True).normal[0]
+    smooth = draw(trimesh.creation.box(), camera, crease=math.pi).normal[0]
     assert len(np.unique(np.round(smooth, 2).reshape(-1, 3), axis=0)) > 100
+
+
+def test_the_front_of_a_sheet_hides_its_back():
+    # Other triangles on the same places: the diagonal of each square the other way.
+    grid = np.arange(81).reshape(9, 9)
+    corners = np.stack([grid[:-1, :-1], grid[1:, :-1], grid[1:, 1:], grid[:-1, 1:]], axis=-1).reshape(-1, 4)
+    x, y = np.meshgrid(np.linspace(-0.6, 0.6, 9), np.linspace(-0.6, 0.6, 9), indexing="ij")
+    points = np.stack([x, y, 0.3 * x + 0.2 * y], axis=-1).reshape(-1, 3)
+    front = np.concatenate([corners[:, [0, 1, 2]], corners[:, [0, 2, 3]]])
+    back = np.concatenate([corners[:, [0, 3, 1]], corners[:, [1, 3, 2]]])
+    sheet = trimesh.Trimesh(points, front, process=False)
+    double = trimesh.Trimesh(points, np.concatenate([back, front]), process=False)
+    cameras = fibonacci_cameras(64, 2.5)
+    cameras = cameras[cameras[:, :3, 3] @ sheet.face_normals[0] > 0.4]
+    alone, both = draw(sheet, cameras, cull=False), draw(double, cameras, cull=False)
+    assert len(cameras) > 20
+    assert np.array_equal(alone.mask, both.mask)
+    assert np.mean(np.abs(alone.rgb.astype(int) - both.rgb) > 2) < 1e-4
 
 
 def test_views_do_not_depend_on_each_other_and_repeat_byte_for_byte():
@@ -236,27 +262,18 @@ def test_faces_without_area_and_points_without_faces_do_no_harm():
     points = np.concatenate([ball.vertices, [[0.1, 0.2, 1.3], [0.30001, 0.4, 1.3], [0.5, 0.6, 1.3]]])
     line, spot = [[162, 163, 164], [162, 164, 163]], [[5, 5, 5], [3, 3, 4]]
     mesh = trimesh.Trimesh(points, np.concatenate([ball.faces, line, spot]), process=False)
-    for smooth in (True, False):
-        views = draw(mesh, fibonacci_cameras(8, 2.5), smooth=smooth, cull=False)
+    for crease in (0.0, 1.0, math.pi):
+        views = draw(mesh, fibonacci_cameras(8, 2.5), crease=crease, cull=False)
         assert np.isfinite(views.normal).all()
         length = np.linalg.norm(views.normal, axis=-1)
         assert np.allclose(length[views.depth > 0], 1, atol=1e-5)
-        clean = draw(ball, fibonacci_cameras(8, 2.5), smooth=smooth, cull=False)
+        clean = draw(ball, fibonacci_cameras(8, 2.5), crease=crease, cull=False)
         assert np.mean(views.rgb != clean.rgb) < 2e-3
 
 
 def test_nothing_to_draw_is_refused():
     with pytest.raises(GeometryError, match="without faces cannot be drawn: leave it out"):
         draw(trimesh.Trimesh(np.zeros((3, 3)), np.zeros((0, 3), dtype=int), process=False))
-
-
-@pytest.mark.parametrize(
-    "mesh", [trimesh.creation.box(), trimesh.creation.icosphere(2), trimesh.creation.cone(0.2, 3)]
-)
-def test_vertex_normals_are_weighted_by_angle(mesh):
-    mesh = trimesh.Trimesh(mesh.vertices + 5, mesh.faces, process=True)
-    normals = angle_weighted_normals(mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32))
-    assert np.allclose(normals, mesh.vertex_normals, atol=1e-4)
 
 
 def test_light_is_encoded_as_a_power_function_would():
