@@ -50,3 +50,21 @@ def draw_curves(
     figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
     with open_output(str(output), overwrite=overwrite) as stream:
         stream.write(picture.getvalue())
+
+
+def draw_losses(output: Path, losses: Sequence[float], *, title: str, overwrite: bool) -> None:
+    """Write the losses of a training run into a PNG, as means of up to 500 equal runs of steps."""
+    import numpy as np
+
+    parts = np.array_split(np.asarray(losses), min(len(losses), 500))
+    ends = np.cumsum([len(part) for part in parts]).tolist()
+    means = [float(part.mean()) for part in parts]
+    draw_curves(
+        output,
+        {"training": Curve(ends, means)},
+        title=title,
+        x="step",
+        y="loss",
+        log=True,
+        overwrite=overwrite,
+    )

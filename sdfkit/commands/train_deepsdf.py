@@ -1,4 +1,5 @@
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,6 +14,37 @@ def train_deepsdf(
         typer.Option(help="Decoder and recipe; small is made for two CPU cores."),
     ] = "small",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps; the preset's where not given.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Shapes a step; the preset's.")] = None,
+    points: Annotated[
+        int | None, typer.Option(min=1, help="Points of each shape a step; the preset's.")
+    ] = None,
+    near_focus: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of them near the surface; the preset's.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(min=0, help="Decoder's learning rate; the preset's.")] = None,
+    code_lr: Annotated[float | None, typer.Option(min=0, help="Codes' learning rate; the preset's.")] = None,
+    code_penalty: Annotated[
+        float | None, typer.Option(min=0, help="Weight of the squared length of codes; the preset's.")
+    ] = None,
+    penalty_ramp: Annotated[
+        int, typer.Option(min=0, help="Steps over which that weight grows, as DeepSDF's does.")
+    ] = 0,
+    latent_noise: Annotated[
+        float,
+        typer.Option(min=0, help="Noise on codes, as a share of their spread: a smoother space of shapes."),
+    ] = 0.0,
+    kl: Annotated[
+        float, typer.Option(min=0, help="Weight of a variational code's divergence, in place of the penalty.")
+    ] = 0.0,
+    eikonal: Annotated[
+        float, typer.Option(min=0, help="Weight of the field's slope being 1 away from the surface.")
+    ] = 0.0,
+    ema: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Decay of the averaged decoder; the preset's.")
+    ] = None,
+    curve: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the loss of all steps.")
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -39,16 +71,26 @@ def train_deepsdf(
 
     from sdfkit.checkpoint import load_unfinished, train
     from sdfkit.device import choose_device, choose_precision
+    from sdfkit.figures import check_picture, draw_losses
     from sdfkit.models.deepsdf import PRESETS
     from sdfkit.store import open_store
     from sdfkit.storewriter import create_store
-    from sdfkit.training.deepsdf import RECIPES, DeepSDFTraining
+    from sdfkit.training.deepsdf import DeepSDFTraining
+    from sdfkit.training.deepsdf_recipes import RECIPES
     from sdfkit.training.run import use_machine
 
     log = logging.getLogger(__name__)
-    config, recipe = PRESETS[preset], RECIPES[preset]
-    if steps is not None:
-        recipe = dataclasses.replace(recipe, steps=steps)
+    if curve is not None:
+        check_picture(curve, overwrite)
+    asked: dict[str, Any] = {
+        "steps": steps, "shapes": batch, "points": points, "near": near_focus, "decoder_lr": lr, "code_lr": code_lr,
+        "code_penalty": code_penalty, "average": ema,
+    }  # fmt: skip
+    config = PRESETS[preset]
+    recipe = dataclasses.replace(
+        RECIPES[preset], penalty_ramp=penalty_ramp, latent_noise=latent_noise, kl=kl, eikonal=eikonal,
+        **{name: value for name, value in asked.items() if value is not None},
+    )  # fmt: skip
     with open_store(samples, "samples", manifest=manifest) as store:
         rows, arrays = store.read_rows("point", "distance", "near")
         history = store.history
@@ -82,9 +124,14 @@ def train_deepsdf(
     # The paper's figures count distances up to its clamp; a decoder is only taught that far.
     log.info(
         "SDF L1 mean %.5f, max %.5f (up to 0.1: %.5f, %.5f); mean cosine between codes %.2f",
-        report["sdf_l1_mean"], report["sdf_l1_max"], report["clamped_l1_mean"], report["clamped_l1_max"],
-        report["code_cosine"],
+        report.sdf_l1.mean(), report.sdf_l1.max(), report.clamped_l1.mean(), report.clamped_l1.max(),
+        report.code_cosine,
     )  # fmt: skip
+    worst = np.argsort(-report.clamped_l1)[:10]
+    names = (f"{rows[row].uid} {rows[row].category} {report.clamped_l1[row]:.5f}" for row in worst)
+    log.info("worst: %s", "; ".join(" ".join(name.split()) for name in names))
+    if curve is not None:
+        draw_losses(curve, losses, title=output, overwrite=overwrite)
     log.info(
         "wrote a decoder and %d codes to %s", len(rows), "standard output" if output == STANDARD else output
     )

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -40,6 +41,9 @@ def train_dit(
     lr: Annotated[float | None, typer.Option(min=0, help="Learning rate; the preset's.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Samples a step; the preset's.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps; the preset's where not given.")] = None,
+    curve: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the loss of all steps.")
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -69,6 +73,7 @@ def train_dit(
     from sdfkit.checkpoint import load_unfinished, train
     from sdfkit.device import choose_device, choose_precision
     from sdfkit.errors import InputError
+    from sdfkit.figures import check_picture, draw_losses
     from sdfkit.models.dit import PRESETS
     from sdfkit.store import open_store
     from sdfkit.storewriter import create_store
@@ -76,6 +81,8 @@ def train_dit(
     from sdfkit.training.run import use_machine
 
     log = logging.getLogger(__name__)
+    if curve is not None:
+        check_picture(curve, overwrite)
     with open_store(codes, "deepsdf", "codes", manifest=None) as store:
         known, vectors = store.read_rows("code")
         history = store.history
@@ -153,6 +160,8 @@ def train_dit(
     save(losses, complete=True)
     last = float(np.mean(losses[-100:]))
     log.info("loss %.3g in the last 100 steps; predicting the mean code: %.3g", last, training.mean_loss())
+    if curve is not None:
+        draw_losses(curve, losses, title=output, overwrite=overwrite)
     log.info(
         "wrote a denoiser for %d shapes to %s", len(rows), "standard output" if output == STANDARD else output
     )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sdfkit.errors import InputError, SdfkitError
 from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
+from sdfkit.training.deepsdf_recipes import DeepSDFSettings
 from sdfkit.training.muon import Muon
 from sdfkit.training.run import (
     Machine,
@@ -28,104 +29,18 @@ from sdfkit.training.run import (
 
 
 @dataclass(frozen=True)
-class DeepSDFSettings:
-    """How a decoder is trained.
+class Report:
+    """How far a trained decoder's distances are from the true ones.
 
     Attributes:
-        steps: Steps in all; the learning rates fall to 0 over them, as a cosine.
-        shapes: Shapes a step; all, if there are fewer.
-        points: Points of each of those shapes a step.
-        near: The share of those points that lie near the surface.
-        first_clamp: Distances, predicted and true, count up to a clamp, which begins here …
-        clamp: … and falls to this over the first half of the steps, by the same factor each step. The
-            paper's is 0.1 all along.
-        matrix_lr: Learning rate of Muon for the decoder's hidden matrices; None trains them by Adam too.
-        decoder_lr: Learning rate of Adam for the rest of the decoder.
-        code_lr: Learning rate of Adam for the codes.
-        code_std: Spread of the codes at the start.
-        code_penalty: Weight of the mean squared length of the codes.
-        average: Decay of the averaged decoder and codes, which are the result; 0 takes the last ones.
-        chunk: Points that pass through the decoder at a time on a CPU, where they should stay in its cache; a
-            GPU takes all at once. The gradient is the same but for rounding.
+        sdf_l1: Mean absolute error of each shape.
+        clamped_l1: The same, with distances up to a clamp.
+        code_cosine: Mean cosine between two codes.
     """
 
-    steps: int
-    shapes: int
-    points: int
-    near: float
-    first_clamp: float
-    clamp: float
-    matrix_lr: float | None
-    decoder_lr: float
-    code_lr: float
-    code_std: float
-    code_penalty: float
-    average: float
-    chunk: int
-
-    def clamp_at(self, step: int) -> float:
-        """The clamp of a step."""
-        fallen = min(2 * step / self.steps, 1)
-        return float(self.first_clamp * (self.clamp / self.first_clamp) ** fallen)
-
-
-# By the name of the network in sdfkit.models.deepsdf.PRESETS. The first two are the paper's for 20 shapes,
-# where an epoch is 5 steps.
-RECIPES = {
-    "512x8": DeepSDFSettings(
-        steps=20_000,
-        shapes=4,
-        points=8_192,
-        near=0.5,
-        first_clamp=0.1,
-        clamp=0.1,
-        matrix_lr=None,
-        decoder_lr=5e-4,
-        code_lr=1e-3,
-        code_std=0.01,
-        code_penalty=1e-5,
-        average=0.0,
-        chunk=1_024,
-    ),
-    "256x4": DeepSDFSettings(
-        steps=4_000,
-        shapes=4,
-        points=8_192,
-        near=0.5,
-        first_clamp=0.1,
-        clamp=0.1,
-        matrix_lr=None,
-        decoder_lr=5e-4,
-        code_lr=1e-3,
-        code_std=0.01,
-        code_penalty=1e-5,
-        average=0.0,
-        chunk=2_560,
-    ),
-    # Twenty built-in shapes, 60 CPU seconds; IoU, by the signs of points around the shape, in the mean, of a
-    # wagon wheel and of a thin floor lamp. Clamp 0.1: 0.966, 0.936, 0.914, and false surfaces in the far
-    # field, which is never taught. Clamp 2, beyond every distance in the query cube: 0.963, 0.893, 0.958; far
-    # points pull as hard as the spokes. From 2 to 0.1: 0.970, 0.915, 0.958.
-    # All 3,000 steps take 230 CPU seconds: mean 0.985, worst 0.941 (a bicycle), L1 up to 0.1 0.00041 and at worst
-    # 0.00070, the wheel in one piece with Euler number -24. That needs near points as wide as std 0.07: with
-    # 0.02 and 0.005 alone, specks hang between the spokes. Ending at 0.5: mean 0.984, worst 0.932, but an
-    # unclamped L1 of 0.009 in place of 0.070.
-    "small": DeepSDFSettings(
-        steps=3_000,
-        shapes=24,
-        points=256,
-        near=0.9,
-        first_clamp=2.0,
-        clamp=0.1,
-        matrix_lr=0.02,
-        decoder_lr=1.5e-3,
-        code_lr=3e-3,
-        code_std=0.01,
-        code_penalty=1e-5,
-        average=0.0,
-        chunk=8_192,  # all at once: two threads take 70 ms a step, and 85 in parts of 2,560
-    ),
-}
+    sdf_l1: Float[np.ndarray, " shape"]
+    clamped_l1: Float[np.ndarray, " shape"]
+    code_cosine: float
 
 
 class DeepSDFTraining:
@@ -166,8 +81,13 @@ class DeepSDFTraining:
             decoder = DeepSDF(config).to(machine.device)
         codes = settings.code_std * torch.randn(len(points), config.code, generator=generator)
         self.codes = nn.Parameter(codes.to(machine.device))
-        self.optimizers = build_optimizers(decoder, self.codes, settings)
         self.parameters = dict(decoder.named_parameters(prefix="decoder")) | {"code": self.codes}
+        self.log_spread: nn.Parameter | None = None
+        if settings.kl:
+            self.log_spread = nn.Parameter(torch.full_like(self.codes, math.log(settings.code_std)))
+            self.parameters["log_spread"] = self.log_spread
+        own = [parameter for name, parameter in self.parameters.items() if not name.startswith("decoder.")]
+        self.optimizers = build_optimizers(decoder, own, settings)
         self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
         self.decoder: nn.Module = machine.accelerator.prepare(decoder)
         self.steps_taken = 0
@@ -176,7 +96,7 @@ class DeepSDFTraining:
         """Take one step.
 
         Returns:
-            The mean clamped error of the points of this step, and the code penalty.
+            The mean clamped error of the points of this step, and what its codes and slopes are charged.
 
         Raises:
             SdfkitError: The loss is not a finite number.
@@ -189,19 +109,27 @@ class DeepSDFTraining:
         set_rate(self.optimizers, cosine(self.steps_taken, settings.steps))
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        penalty = settings.code_penalty * self.codes[rows].square().sum(dim=1).mean()
-        self.machine.accelerator.backward(penalty)
+        drawn, penalty = self.draw_codes(rows)
+        # The decoder is run in parts, and each part's gradient is added up here before it goes on to the codes.
+        codes = drawn.detach().requires_grad_()
         errors = torch.zeros(len(rows), device=self.machine.device)  # (shape,)
         on_cpu = self.machine.device.type == "cpu"
         size = max(1, settings.chunk // len(rows)) if on_cpu else settings.points
         for start in range(0, settings.points, size):
             part = slice(start, start + size)
             with self.machine.autocast():
-                predicted = self.decoder(self.codes[rows], points[:, part])  # (shape, point)
+                predicted = self.decoder(codes, points[:, part])  # (shape, point)
             error = predicted.float().clamp(-clamp, clamp) - distances[:, part].clamp(-clamp, clamp)
             error = error.abs().sum(dim=1) / settings.points  # (shape,)
             self.machine.accelerator.backward(error.mean())
             errors += error.detach()
+        if settings.eikonal:
+            unlike = settings.eikonal * self.slope_error(
+                codes, points[:, round(settings.near * settings.points) :]
+            )
+            self.machine.accelerator.backward(unlike.mean())
+            errors += unlike.detach()
+        torch.autograd.backward([drawn, penalty], [codes.grad, torch.ones_like(penalty)])
         loss = errors.mean().item() + penalty.item()
         if not np.isfinite(loss):
             row = int(rows[(~torch.isfinite(errors.cpu())).int().argmax()])
@@ -233,33 +161,63 @@ class DeepSDFTraining:
         points, distances = self.points[rows[:, None], samples], self.distances[rows[:, None], samples]
         return rows.to(device), points.to(device), distances.to(device)
 
+    def draw_codes(self, rows: Int[Tensor, " row"]) -> tuple[Float[Tensor, "row code"], Float[Tensor, ""]]:
+        """The codes that a step decodes, and what they are charged for where they are."""
+        settings = self.settings
+        codes = self.codes[rows]
+        if settings.latent_noise:
+            noise = torch.randn(codes.shape, generator=self.generator).to(codes.device)
+            codes = codes + settings.latent_noise * self.codes.detach().std() * noise
+        if self.log_spread is not None:
+            noise = torch.randn(codes.shape, generator=self.generator).to(codes.device)
+            log_spread = self.log_spread[rows]
+            variance = (2 * log_spread).exp()
+            divergence = 0.5 * (variance + self.codes[rows].square() - 1 - 2 * log_spread).sum(dim=1)
+            return codes + variance.sqrt() * noise, settings.kl * divergence.mean()
+        weight = settings.code_penalty * min(1.0, (self.steps_taken + 1) / max(settings.penalty_ramp, 1))
+        return codes, weight * self.codes[rows].square().sum(dim=1).mean()
+
+    def slope_error(
+        self, codes: Float[Tensor, "row code"], points: Float[Tensor, "row point 3"]
+    ) -> Float[Tensor, " row"]:
+        """How far the field's slope is from 1 at points, squared, in the mean of each shape.
+
+        Reference: Gropp et al., Implicit Geometric Regularization (2020), equation 2.
+        """
+        places = points.detach().requires_grad_()
+        with self.machine.autocast():
+            predicted = self.decoder(codes, places)
+        (slope,) = torch.autograd.grad(predicted.float().sum(), places, create_graph=True)
+        unlike: Tensor = (slope.norm(dim=2) - 1).square().mean(dim=1)  # (row,)
+        return unlike
+
     def result(self) -> tuple[DeepSDF, Float[Tensor, "shape code"]]:
         """The averaged decoder and codes."""
         decoder = DeepSDF(self.config)
         decoder.load_state_dict(
-            {name.removeprefix("decoder."): value for name, value in self.average.items() if name != "code"}
+            {
+                name.removeprefix("decoder."): value
+                for name, value in self.average.items()
+                if name.startswith("decoder.")
+            }
         )
         return decoder.to(self.machine.device), self.average["code"].clone()
 
-    def report(self, samples: int, clamp: float) -> dict[str, float]:
+    def report(self, samples: int, clamp: float) -> Report:
         """How far the result is, judged on the first samples of each shape.
 
-        Returns:
-            `sdf_l1_mean` and `sdf_l1_max`: the mean and largest error of a shape; `clamped_l1_mean` and
-            `clamped_l1_max`: the same, where distances count up to `clamp`, which is all that a run with that
-            clamp has been taught; `code_cosine`: the mean cosine between two codes.
+        Args:
+            samples: How many of them.
+            clamp: Distances count up to it in one of the errors, which is all that a run with that clamp has been
+                taught.
         """
         decoder, codes = self.result()
         points, distances = self.points[:, :samples], self.distances[:, :samples]
-        full = field_errors(decoder, codes, points, distances, math.inf, self.settings.chunk)
-        clamped = field_errors(decoder, codes, points, distances, clamp, self.settings.chunk)
-        return {
-            "sdf_l1_mean": full.mean().item(),
-            "sdf_l1_max": full.max().item(),
-            "clamped_l1_mean": clamped.mean().item(),
-            "clamped_l1_max": clamped.max().item(),
-            "code_cosine": mean_cosine(codes),
-        }
+        full, clamped = (
+            field_errors(decoder, codes, points, distances, limit, self.settings.chunk).cpu().numpy()
+            for limit in (math.inf, clamp)
+        )
+        return Report(full, clamped, mean_cosine(codes))
 
     def state(self) -> State:
         """All that the next step depends on; see `sdfkit.training.run`."""
@@ -283,7 +241,7 @@ class DeepSDFTraining:
 
 
 def build_optimizers(
-    decoder: DeepSDF, codes: nn.Parameter, settings: DeepSDFSettings
+    decoder: DeepSDF, codes: list[nn.Parameter], settings: DeepSDFSettings
 ) -> list[torch.optim.Optimizer]:
     """Adam, and Muon where it is asked for."""
     hidden = [layer.weight for layer in decoder.hidden if isinstance(layer, nn.Linear)]
@@ -293,7 +251,7 @@ def build_optimizers(
     groups = [
         {"params": rest, "initial_lr": settings.decoder_lr},
         # Codes learn faster: they start near zero and must spread before they can differ.
-        {"params": [codes], "initial_lr": settings.code_lr},
+        {"params": codes, "initial_lr": settings.code_lr},
     ]
     adam = torch.optim.Adam(groups, fused=True)
     if settings.matrix_lr is None:

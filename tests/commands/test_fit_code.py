@@ -56,6 +56,38 @@ def test_a_shape_without_known_samples_is_marked_and_the_others_go_on(sdfkit, tr
     assert codes["valid"][:].tolist() == [True, False, True]
 
 
+def test_training_names_the_worst_shapes_and_draws_its_curve(sdfkit, trained, tmp_path):
+    options = (
+        "--steps",
+        3,
+        "--kl",
+        1e-5,
+        "--eikonal",
+        0.1,
+        "--near-focus",
+        0.5,
+        "--points",
+        64,
+        "--lr",
+        1e-3,
+    )
+    model, curve = tmp_path / "other.zarr", tmp_path / "curve.png"
+    done = sdfkit(
+        "train-deepsdf", trained / "samples.zarr", *options, "--device", "cpu", "--curve", curve, "-o", model
+    )
+    assert done.exit_code == 0, done.stderr
+    (worst,) = [line for line in done.stderr.splitlines() if line.startswith("sdfkit: worst: ")]
+    errors = [float(part.split()[-1]) for part in worst.removeprefix("sdfkit: worst: ").split(";")]
+    assert len(errors) == 3 and errors == sorted(errors, reverse=True)
+    settings = zarr.open_group(model, mode="r").attrs["settings"]
+    assert (settings["kl"], settings["near"], settings["points"]) == (1e-5, 0.5, 64)
+    assert curve.read_bytes().startswith(b"\x89PNG")
+    refused = sdfkit(
+        "train-deepsdf", trained / "samples.zarr", "--curve", "curve.svg", "-o", tmp_path / "x.zarr"
+    )
+    assert refused.exit_code == 2 and "pictures are written as .png" in refused.stderr
+
+
 def test_other_stores_are_refused(sdfkit, trained):
     refused = sdfkit("fit-code", trained / "deepsdf.zarr", "--decoder", trained / "deepsdf.zarr")
     assert refused.exit_code == 3 and "holds deepsdf, but samples are needed" in refused.stderr
