@@ -10,11 +10,12 @@ import math
 
 import numpy as np
 import trimesh
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy import ndimage
 from skimage.measure import marching_cubes
 
 from sdfkit.errors import GeometryError
+from sdfkit.geometry import leaks
 from sdfkit.geometry import watertight_kernels as kernels
 from sdfkit.geometry.pieces import label_pieces, select_pieces
 
@@ -27,10 +28,6 @@ BAND = OFFSET + 1.05
 SEAM = OFFSET + 0.3
 # A value of zero at a node would put several vertices onto that node.
 NEAREST_TO_ZERO = 0.02
-# A cavity is sealed only where it is wider than its opening by this factor.
-WIDER = 1.25
-# Widths of openings that are looked for, as shares of the widest, in this order.
-OPENINGS = (0.25, 0.5, 1.0)
 # Faces whose middle is farther than this from the input, in cells, cut off a crease; each round draws their
 # corners about a third nearer to it.
 BEVEL = 0.05
@@ -75,8 +72,8 @@ def make_watertight(
         raise ValueError("the mesh leaves the cube from -1 to 1: normalise it first")
     cell = 2.0 / resolution
     opening = 0.5 * gap / cell
-    triangles, origin, field = _measure(mesh, cell, max(BAND, WIDER * opening + 1))
-    _flood(field, opening)
+    triangles, origin, field = _measure(mesh, cell, max(BAND, leaks.WIDER * opening + 1))
+    _flood(field, triangles, opening)
     vertices, faces = _contour(field)
     positions = _return_to_surface(vertices, faces, triangles, field, max(thickness / cell, 0.25))
     closed = trimesh.Trimesh(origin + positions * cell, faces, process=False)
@@ -107,53 +104,24 @@ def _measure(
     return triangles, origin, field.reshape(shape)
 
 
-def _flood(field: Float[np.ndarray, "x y z"], opening: float) -> None:
+def _flood(
+    field: Float[np.ndarray, "x y z"], triangles: Float[np.ndarray, "triangle corner xyz"], opening: float
+) -> None:
     """Make the field negative wherever the outside does not reach, and finite and not zero, in place."""
-    outside = _reached_from_border(field > 0)
+    outside = leaks.reached_from_border(field > 0)
     field[~outside & (field > 0)] = -OFFSET
+    if opening > 0 and leaks.seal_missing_pieces(field, outside, triangles, OFFSET):
+        outside = leaks.reached_from_border(field > 0)
+        field[~outside & (field > 0)] = -OFFSET
     # Small openings first: one of half the gap may lead into a rod that a ball of the whole gap does not fit in.
-    for share in OPENINGS:
-        if share * opening > OFFSET and _seal_leaks(field, outside, share * opening):
+    for share in leaks.OPENINGS:
+        if share * opening > OFFSET and leaks.seal_gaps(field, outside, share * opening, OFFSET):
             # Sealing may cut off pockets that only the cavity led to.
-            outside = _reached_from_border(field > 0)
+            outside = leaks.reached_from_border(field > 0)
             field[~outside & (field > 0)] = -OFFSET
     np.minimum(field, np.float32(2.0), out=field)
     near_zero = np.abs(field) < NEAREST_TO_ZERO
     field[near_zero] = np.where(field[near_zero] > 0, NEAREST_TO_ZERO, -NEAREST_TO_ZERO)
-
-
-def _reached_from_border(free: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
-    labels, _ = ndimage.label(free)
-    return np.asarray(labels == labels[0, 0, 0], dtype=bool)
-
-
-def _seal_leaks(
-    field: Float[np.ndarray, "x y z"], outside: Bool[np.ndarray, "x y z"], opening: float
-) -> bool:
-    """Close openings narrower than 2 `opening` cells that lead into wider cavities, in place; were there any?
-
-    A ball of radius `opening` rolling in from the border stays out of such a cavity, though it fits inside.
-    The seam is laid where the places for balls outside and inside are equally far, which is across the hole
-    and nowhere else: closing everything that the ball cannot touch would blur every concave corner.
-    """
-    labels, pieces = ndimage.label(outside & (field > opening - OFFSET))
-    leaks = np.zeros(pieces + 1, dtype=bool)
-    leaks[labels[field > WIDER * opening - OFFSET]] = True
-    leaks[[0, labels[0, 0, 0]]] = False
-    if not leaks.any():
-        return False
-    core, cavities = labels == labels[0, 0, 0], leaks[labels]
-    del labels
-    shape = np.array(field.shape)
-    # Beyond this the seam has been passed; what lies farther in is cut off by it.
-    reach = 2 * opening + 2
-    to_cavity = kernels.spread(shape, cavities.ravel(), outside.ravel(), reach)
-    near = np.isfinite(to_cavity)
-    to_core = kernels.spread(shape, core.ravel() & near, near, 2 * reach)
-    seam = 0.5 * (np.sqrt(to_cavity[near]) - np.sqrt(np.minimum(to_core[near], (2 * reach) ** 2)))
-    near = near.reshape(field.shape)
-    field[near] = np.minimum(field[near], np.maximum(seam, -OFFSET))
-    return True
 
 
 def _contour(

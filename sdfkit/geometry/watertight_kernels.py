@@ -242,46 +242,6 @@ def extend(triangles, shape, squared, nearest, reach):
 
 
 @njit(cache=True, error_model="numpy")
-def spread(shape, seeds, allowed, reach):
-    """Squared distance to the nearest seed that allowed nodes lead to, infinite beyond `reach`.
-
-    The distance is the straight one, the way only decides whether a seed counts: so fronts stay round, yet do
-    not pass through walls.
-    """
-    squared = np.full(seeds.size, np.inf, dtype=np.float32)
-    origin = np.full(seeds.size, -1, dtype=np.int32)
-    strides = (shape[1] * shape[2], shape[2], 1)
-    for first in range(seeds.size):
-        if seeds[first]:
-            squared[first] = 0.0
-            origin[first] = first
-    frontier = [np.int32(node) for node in range(seeds.size) if seeds[node]]
-    while len(frontier):
-        reached = [np.int32(0) for _ in range(0)]
-        for node in frontier:
-            x, y, z = node // strides[0], node // strides[1] % shape[1], node % shape[2]
-            seed = origin[node]
-            dx, dy, dz = x - seed // strides[0], y - seed // strides[1] % shape[1], z - seed % shape[2]
-            here = dx * dx + dy * dy + dz * dz
-            if here > squared[node]:
-                continue
-            for side in range(6):
-                axis, step = side // 2, 2 * (side % 2) - 1
-                place = x if axis == 0 else (y if axis == 1 else z)
-                if place + step < 0 or place + step >= shape[axis]:
-                    continue
-                away = dx if axis == 0 else (dy if axis == 1 else dz)
-                found = here + 2 * step * away + 1
-                neighbour = node + step * strides[axis]
-                if found < squared[neighbour] and allowed[neighbour] and found <= reach * reach:
-                    squared[neighbour] = found
-                    origin[neighbour] = seed
-                    reached.append(np.int32(neighbour))
-        frontier = reached
-    return squared
-
-
-@njit(cache=True, error_model="numpy")
 def _mark_folded(positions, faces, outward, flattest, folded):
     """Mark the corners of faces whose area, seen along the outward directions, is under `flattest`; any?"""
     folded[:] = False
