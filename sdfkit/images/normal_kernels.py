@@ -20,7 +20,7 @@ def measure_faces(points, faces):  # type: ignore[no-untyped-def]
         for corner in range(3):
             for axis in range(3):
                 here, there = points[faces[index, corner], axis], points[faces[index, (corner + 1) % 3], axis]
-                edges[corner, axis] = float(there) - float(here)
+                edges[corner, axis] = np.float64(there) - np.float64(here)
         x = edges[0, 1] * edges[1, 2] - edges[0, 2] * edges[1, 1]
         y = edges[0, 2] * edges[1, 0] - edges[0, 0] * edges[1, 2]
         z = edges[0, 0] * edges[1, 1] - edges[0, 1] * edges[1, 0]
@@ -77,9 +77,10 @@ def blend_normals(directions, angles, first, around, cosine):  # type: ignore[no
     # Two directions within half of the crease of a third are within the crease of each other.
     half = math.sqrt(max(0.5 * (1.0 + cosine), 0.0))
     total, filled = np.zeros(3), count
+    every = np.int64(1)  # a plain 1 would have _blend compiled twice
     for place in range(count):
         corners = around[first[place] : first[place + 1]]
-        _blend(directions, angles, corners, 1, total, total, -2.0)
+        _blend(directions, angles, corners, every, total, total, -2.0)
         for axis in range(3):
             normals[place, axis] = total[axis]
         gentle = True

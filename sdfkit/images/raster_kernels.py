@@ -143,7 +143,7 @@ def rasterise(seen, screen, inverse, faces, focal, near, cull, heights, nearest,
     cut = np.empty((4, 3))
     for face in range(len(faces)):
         v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
-        i0, i1, i2 = float(inverse[v0]), float(inverse[v1]), float(inverse[v2])
+        i0, i1, i2 = np.float64(inverse[v0]), np.float64(inverse[v1]), np.float64(inverse[v2])
         if i0 > 0 and i1 > 0 and i2 > 0:
             x0, y0 = np.int64(screen[v0, 0]), np.int64(screen[v0, 1])
             x1, y1 = np.int64(screen[v1, 0]), np.int64(screen[v1, 1])
@@ -185,9 +185,9 @@ def _meet(face, across, down, seen, faces, normals, chosen, world_to_camera):  #
     Gives the depth, the shares of the corners, and the unit normal in camera space.
     """
     v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
-    ax, ay, az = float(seen[v0, 0]), float(seen[v0, 1]), float(seen[v0, 2])
-    bx, by, bz = float(seen[v1, 0]), float(seen[v1, 1]), float(seen[v1, 2])
-    cx, cy, cz = float(seen[v2, 0]), float(seen[v2, 1]), float(seen[v2, 2])
+    ax, ay, az = np.float64(seen[v0, 0]), np.float64(seen[v0, 1]), np.float64(seen[v0, 2])
+    bx, by, bz = np.float64(seen[v1, 0]), np.float64(seen[v1, 1]), np.float64(seen[v1, 2])
+    cx, cy, cz = np.float64(seen[v2, 0]), np.float64(seen[v2, 1]), np.float64(seen[v2, 2])
     # The ray's barycentric coordinates are the volumes it spans with the sides, seen from the camera. They
     # may be negative: where a face covers a sample but not the centre, GPUs shade its plane beyond its edge,
     # and so do we.
@@ -297,19 +297,15 @@ def _reflect(face, wa, wb, wc, faces, paint):  # type: ignore[no-untyped-def]
         across, down = x - left, y - top
         upper, lower = start + top % rows * columns, start + (top + 1) % rows * columns
         left, right = left % columns, (left + 1) % columns
-        red *= _blend_texels(texels, 0, upper, lower, left, right, across, down, decode)
-        green *= _blend_texels(texels, 1, upper, lower, left, right, across, down, decode)
-        blue *= _blend_texels(texels, 2, upper, lower, left, right, across, down, decode)
+        light = np.empty(3)
+        for channel in range(3):
+            above = texels[upper + left, channel] * (1.0 - across) + texels[upper + right, channel] * across
+            below = texels[lower + left, channel] * (1.0 - across) + texels[lower + right, channel] * across
+            byte = above * (1.0 - down) + below * down
+            whole = int(byte)
+            light[channel] = decode[whole] + (byte - whole) * (decode[whole + 1] - decode[whole])
+        red, green, blue = red * light[0], green * light[1], blue * light[2]
     return red, green, blue
-
-
-@njit(cache=True)
-def _blend_texels(texels, channel, upper, lower, left, right, across, down, decode):  # type: ignore[no-untyped-def]
-    above = texels[upper + left, channel] * (1.0 - across) + texels[upper + right, channel] * across
-    below = texels[lower + left, channel] * (1.0 - across) + texels[lower + right, channel] * across
-    byte = above * (1.0 - down) + below * down
-    whole = int(byte)
-    return decode[whole] + (byte - whole) * (decode[whole + 1] - decode[whole])
 
 
 @njit(cache=True)
