@@ -2,10 +2,14 @@
 
 import os
 import pkgutil
+from collections.abc import Callable
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import numpy as np
+import pytest
 from jaxtyping import install_import_hook
 
 import sdfkit
@@ -18,3 +22,24 @@ CHECKED = [
     if not module.ispkg and module.name.split(".")[1] in ROOMS and not module.name.endswith("_kernels")
 ]
 install_import_hook(CHECKED, "beartype.beartype")
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rewrite-golden", action="store_true", help="take what comes as what is expected")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, np.ndarray], np.ndarray]:
+    """Give the array that is expected: the one of tests/golden or, with --rewrite-golden, the one that came."""
+
+    def golden(name: str, array: np.ndarray) -> np.ndarray:
+        path = GOLDEN / f"{name}.npy"
+        if request.config.getoption("--rewrite-golden"):
+            np.save(path, array)
+        expected: np.ndarray = np.load(path)
+        assert (array.dtype, array.shape) == (expected.dtype, expected.shape)
+        return expected
+
+    return golden

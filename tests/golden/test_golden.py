@@ -1,0 +1,79 @@
+"""What came out of each room once, so that a change nobody meant is seen. Truths are tested elsewhere.
+
+After a change that is meant: python -m pytest tests/golden --rewrite-golden, and look at what it rewrote.
+
+Tolerances allow for other processors, compilers and versions of LAPACK, which round the last digit of a number
+differently: a number that decides something (is this sample of a pixel covered, on which side is this corner)
+may then fall to the other side.
+"""
+
+import math
+
+import numpy as np
+import pytest
+import trimesh
+
+from sdfkit.geometry.distance import TriangleTree
+from sdfkit.geometry.shapes import generate, solid_mesh
+from sdfkit.geometry.watertight import make_watertight
+from sdfkit.images.cameras import fibonacci_cameras
+from sdfkit.images.render import render_views
+from sdfkit.models.diffusion import cosine_alphas
+
+
+@pytest.fixture(scope="module")
+def mug():
+    """A generated shape with a handle, thin walls and an opening."""
+    return solid_mesh(generate("mug", np.random.default_rng(0)), 48)
+
+
+def describe(mesh: trimesh.Trimesh) -> np.ndarray:
+    return np.array([mesh.euler_number, mesh.area, mesh.volume, len(mesh.faces)])
+
+
+def agree(found: np.ndarray, expected: np.ndarray) -> bool:
+    """The same topology; the same measures but for where the surface crosses the edges of cells."""
+    return found[0] == expected[0] and np.allclose(found[1:], expected[1:], rtol=1e-3)
+
+
+def test_cameras(golden):
+    cameras = fibonacci_cameras(16, 2.5)
+    assert np.allclose(cameras, golden("cameras", cameras), atol=1e-6)
+
+
+def test_schedule(golden):
+    alphas = cosine_alphas(500)[[0, 50, 100, 200, 300, 450]].numpy()
+    assert np.allclose(alphas, golden("schedule", alphas), rtol=1e-6, atol=0)
+
+
+def test_shape(golden, mug):
+    found = describe(mug)
+    assert agree(found, golden("shape", found))
+
+
+def test_distances(golden, mug):
+    points = np.random.default_rng(0).uniform(-1, 1, (64, 3))
+    distances = TriangleTree(mug.vertices, mug.faces).signed(points, "winding")
+    # The mug's own vertices are within 1e-5 on every machine.
+    assert np.allclose(distances, golden("distances", distances), atol=1e-4)
+
+
+def test_watertight(golden, mug):
+    # A third of the faces turned round, and a piece of the handle left open.
+    faces = mug.faces.copy()
+    faces[::3] = faces[::3, ::-1]
+    faces = faces[mug.triangles_center[:, 0] < np.quantile(mug.triangles_center[:, 0], 0.999)]
+    broken = trimesh.Trimesh(mug.vertices, faces, process=False)
+    found = describe(make_watertight(broken, resolution=48, gap=0.06, thickness=0.02, keep_parts=False))
+    assert agree(found, golden("watertight", found))
+
+
+def test_picture(golden, mug):
+    settings = {"yfov": math.radians(60), "size": 32, "crease": math.radians(45), "cull": False}
+    views = render_views(
+        mug, fibonacci_cameras(16, 2.5)[[5]], **settings, depth=False, normal=False, paint=None
+    )
+    picture = views.rgb[0]
+    difference = np.abs(picture.astype(int) - golden("picture", picture)).max(axis=2)
+    # One level of rounding, but for pixels at the edge, one of whose samples may fall to the other side.
+    assert (difference > 1).mean() < 0.01
