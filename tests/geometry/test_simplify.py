@@ -25,36 +25,43 @@ def check(mesh, faces):
     return simpler
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(1200, 6000))
+@settings(max_examples=30, deadline=None)
+@given(st.integers(20, 6000))
 def test_a_torus_keeps_its_hole_at_any_number_of_faces(faces):
     mesh = torus(0.7, 0.25, 64, 40)
     simpler = check(mesh, faces)
-    assert 0.8 * faces <= len(simpler.faces) <= faces or simpler is mesh
+    assert len(simpler.faces) == min(faces // 2 * 2, len(mesh.faces))
+
+
+def test_half_the_faces_of_a_torus_stay_on_it():
+    simpler = simplify(torus(0.7, 0.25, 64, 40), 2560)
     spine = np.linalg.norm(simpler.vertices[:, :2], axis=1) - 0.7
-    assert np.allclose(np.hypot(spine, simpler.vertices[:, 2]), 0.25), "a subset of the old vertices"
+    assert np.allclose(np.hypot(spine, simpler.vertices[:, 2]), 0.25, atol=2e-3)
+    assert simpler.volume == pytest.approx(torus(0.7, 0.25, 64, 40).volume, rel=2e-3)
 
 
 def test_a_wheel_keeps_its_spokes():
     closed = make_watertight(wheel(), resolution=128, gap=0.0, thickness=0.0, keep_parts=True)
-    simpler = check(closed, 6000)
+    simpler = check(closed, 2000)
     assert simpler.euler_number == 2 - 2 * 13
-    assert len(simpler.faces) <= 6000
+    assert len(simpler.faces) == 2000
+    _, distances, _ = trimesh.proximity.closest_point_naive(simpler, closed.vertices[::40])
+    assert distances.max() < 0.02
 
 
 def test_pieces_stay_apart_whatever_their_sizes():
     small = icosphere(3, radius=0.05).apply_translation((2, 0, 0))
-    simpler = check(trimesh.util.concatenate([icosphere(4), small]), 500)
-    assert len(simpler.faces) <= 500
+    simpler = check(trimesh.util.concatenate([icosphere(4), small]), 60)
+    assert len(simpler.faces) == 60
 
 
 def test_flat_faces_cost_nothing():
-    fine = box((1, 0.5, 0.3)).subdivide_loop(0)
+    fine = box((1, 0.5, 0.3))
     for _ in range(4):
         fine = fine.subdivide()
     simpler = check(fine, 12)
     assert len(simpler.faces) == 12
-    assert simpler.volume == pytest.approx(0.15, rel=1e-9)
+    assert simpler.volume == pytest.approx(0.15, rel=1e-6)
 
 
 def test_a_mesh_with_few_faces_is_left_as_it_is():
@@ -62,11 +69,11 @@ def test_a_mesh_with_few_faces_is_left_as_it_is():
     assert simplify(mesh, len(mesh.faces)) is mesh
 
 
-@pytest.mark.parametrize("scale", [1e-20, 1e20])
+@pytest.mark.parametrize("scale", [2.0**-100, 2.0**100])
 def test_the_unit_does_not_matter(scale):
     mesh = torus(0.7, 0.25)
     larger = trimesh.Trimesh(mesh.vertices * scale, mesh.faces, process=False)
-    assert len(simplify(larger, 300).faces) == pytest.approx(len(simplify(mesh, 300).faces), rel=0.05)
+    assert np.array_equal(simplify(larger, 300).vertices / scale, simplify(mesh, 300).vertices)
 
 
 def test_a_target_out_of_reach_is_told(caplog):
@@ -74,7 +81,7 @@ def test_a_target_out_of_reach_is_told(caplog):
     with caplog.at_level(logging.WARNING):
         simpler = check(mesh, 4)
     assert len(simpler.faces) >= 14, "no torus has fewer"
-    assert f"{len(simpler.faces)} faces, not 4: fewer would lose a handle or a piece" in caplog.text
+    assert f"{len(simpler.faces)} faces, not 4: fewer would lose a handle or a piece, or" in caplog.text
 
 
 def test_an_open_mesh_is_refused():
@@ -82,3 +89,13 @@ def test_an_open_mesh_is_refused():
     mesh.update_faces(np.arange(len(mesh.faces)) > 5)
     with pytest.raises(GeometryError, match="not closed, so it cannot be simplified: run sdfkit watertight"):
         simplify(mesh, 100)
+
+
+def test_equal_meshes_give_equal_bytes_and_are_not_changed():
+    mesh = torus(0.7, 0.25)
+    vertices, faces = mesh.vertices.copy(), mesh.faces.copy()
+    once, again = simplify(mesh, 200), simplify(mesh, 200)
+    assert once.vertices.tobytes() == again.vertices.tobytes()
+    assert once.faces.tobytes() == again.faces.tobytes()
+    assert np.array_equal(mesh.vertices, vertices)
+    assert np.array_equal(mesh.faces, faces)

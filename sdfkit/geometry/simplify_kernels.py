@@ -1,0 +1,225 @@
+"""The inner loop of `simplify`: edges collapse, cheapest first, compiled by numba.
+
+The corners of a face are numbered 3 * face + (0, 1, 2). Those of the faces around a vertex hang in a list: `first`
+has one of a vertex, `following` the next one of each; -1 ends it.
+"""
+# mypy: disable-error-code="no-untyped-def,arg-type,assignment"
+# numba finds the types; tests cannot check them here.
+
+import heapq
+import math
+
+import numpy as np
+from numba import njit
+
+# Weight of a vertex's own place beside its planes. It settles where a vertex goes on a flat or a straight part,
+# and keeps its faces from becoming needles.
+ANCHOR = 1e-8
+# Cosine of the angle by which a face may turn in one collapse.
+TURN = 0.2
+# Area over squared edges of a face; flatter ones are only accepted in place of such. With 0.02 a table top could
+# not be cut into few long faces, and what came next in the queue was its legs.
+FLATNESS = 0.001
+
+
+@njit(cache=True, error_model="numpy")
+def _normal(a, b, c):
+    """Normal of a triangle, twice its area long, and the sum of its squared edges."""
+    ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
+    wx, wy, wz = vx - ux, vy - uy, vz - uz
+    squares = ux * ux + uy * uy + uz * uz + vx * vx + vy * vy + vz * vz + wx * wx + wy * wy + wz * wz
+    return uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx, squares
+
+
+@njit(cache=True, error_model="numpy")
+def _target(u, v, points, quadrics, place):
+    """Where the two ends of an edge go, written into `place`, and the squared distances that this costs.
+
+    A quadric is xx, xy, xz, yy, yz, zz, x, y, z, 1; it is taken about the middle of the edge, as near to
+    where it is needed as the solution is, so that nothing cancels.
+    """
+    q = quadrics[u] + quadrics[v]
+    mx, my, mz = 0.5 * (points[u] + points[v])
+    gx = q[0] * mx + q[1] * my + q[2] * mz + q[6]
+    gy = q[1] * mx + q[3] * my + q[4] * mz + q[7]
+    gz = q[2] * mx + q[4] * my + q[5] * mz + q[8]
+    # The anchors make the matrix positive definite: Cramer's rule always has a divisor.
+    cxx, cxy, cxz = q[3] * q[5] - q[4] * q[4], q[2] * q[4] - q[1] * q[5], q[1] * q[4] - q[2] * q[3]
+    cyy, cyz, czz = q[0] * q[5] - q[2] * q[2], q[1] * q[2] - q[0] * q[4], q[0] * q[3] - q[1] * q[1]
+    scale = -1.0 / (q[0] * cxx + q[1] * cxy + q[2] * cxz)
+    dx = scale * (cxx * gx + cxy * gy + cxz * gz)
+    dy = scale * (cxy * gx + cyy * gy + cyz * gz)
+    dz = scale * (cxz * gx + cyz * gy + czz * gz)
+    reach = (points[u, 0] - mx) ** 2 + (points[u, 1] - my) ** 2 + (points[u, 2] - mz) ** 2
+    if not dx * dx + dy * dy + dz * dz <= 16.0 * reach:
+        dx, dy, dz = 0.0, 0.0, 0.0
+    place[0], place[1], place[2] = mx + dx, my + dy, mz + dz
+    constant = mx * (gx + q[6]) + my * (gy + q[7]) + mz * (gz + q[8]) + q[9]
+    curved = q[0] * dx * dx + q[3] * dy * dy + q[5] * dz * dz
+    curved += 2.0 * (q[1] * dx * dy + q[2] * dx * dz + q[4] * dy * dz)
+    return max(constant + 2.0 * (gx * dx + gy * dy + gz * dz) + curved, 0.0)
+
+
+@njit(cache=True, error_model="numpy")
+def _folds(vertex, other, place, points, faces, first, following):
+    """Whether a face at `vertex`, but not at `other`, would turn over or become a needle."""
+    corner = first[vertex]
+    while corner >= 0:
+        face, at = corner // 3, corner % 3
+        b, c = faces[face, (at + 1) % 3], faces[face, (at + 2) % 3]
+        if faces[face, 0] >= 0 and b != other and c != other:
+            ox, oy, oz, before = _normal(points[vertex], points[b], points[c])
+            nx, ny, nz, after = _normal(place, points[b], points[c])
+            old = math.sqrt(ox * ox + oy * oy + oz * oz)
+            new = math.sqrt(nx * nx + ny * ny + nz * nz)
+            if not ox * nx + oy * ny + oz * nz > TURN * old * new:
+                return True
+            if new < FLATNESS * after and new * before < old * after:
+                return True
+        corner = following[corner]
+    return False
+
+
+@njit(cache=True, error_model="numpy")
+def _is_pinched(u, v, faces, first, following, seen, tick):
+    """Whether joining the ends of an edge would break the surface: they have more than two neighbours in
+    common, or one of those two has no other neighbours.
+
+    Reference: Dey, Edelsbrunner, Guha and Nekhayev, Topology preserving edge contraction (1999).
+    """
+    corner = first[u]
+    while corner >= 0:
+        face = corner // 3
+        if faces[face, 0] >= 0:
+            for k in range(3):
+                seen[faces[face, k]] = tick
+        corner = following[corner]
+    common = 0
+    corner = first[v]
+    while corner >= 0:
+        face, at = corner // 3, corner % 3
+        if faces[face, 0] >= 0:
+            b, c = faces[face, (at + 1) % 3], faces[face, (at + 2) % 3]
+            # Each neighbour of v follows it in one face.
+            if b != u and seen[b] == tick:
+                common += 1
+            if b == u or c == u:
+                apex = c if b == u else b
+                valence, around = 0, first[apex]
+                while around >= 0:
+                    valence += faces[around // 3, 0] >= 0
+                    around = following[around]
+                if valence <= 3:
+                    return True
+        corner = following[corner]
+    return common != 2
+
+
+@njit(cache=True, error_model="numpy")
+def _push(queue, u, v, points, quadrics, stamps, place):
+    low, high = min(u, v), max(u, v)
+    cost = _target(low, high, points, quadrics, place)
+    heapq.heappush(queue, (cost, low, high, stamps[low], stamps[high]))
+
+
+@njit("int64(float64[:, ::1], int32[:, ::1], int64)", cache=True, error_model="numpy")
+def collapse(points, faces, wanted):
+    """Collapse edges until no more than `wanted` faces are left, in place.
+
+    Faces that are gone get -1 as their vertices; vertices that no face names any more are left over.
+
+    Returns:
+        The number of faces left; more than `wanted` where nothing more can be collapsed.
+
+    Reference:
+        Garland and Heckbert, Surface simplification using quadric error metrics (1997).
+    """
+    count = len(points)
+    first, following = np.full(count, -1, np.int64), np.full(3 * len(faces), -1, np.int64)
+    quadrics = np.zeros((count, 10))
+    for face in range(len(faces)):
+        a = points[faces[face, 0]]
+        x, y, z, _ = _normal(a, points[faces[face, 1]], points[faces[face, 2]])
+        area = math.sqrt(x * x + y * y + z * z)
+        if area > 0.0:
+            x, y, z = x / area, y / area, z / area
+        level = -(x * a[0] + y * a[1] + z * a[2])
+        for k in range(3):
+            vertex = faces[face, k]
+            following[3 * face + k] = first[vertex]
+            first[vertex] = 3 * face + k
+            q, p, anchor = quadrics[vertex], points[vertex], ANCHOR * area
+            q[0] += area * x * x + anchor
+            q[1] += area * x * y
+            q[2] += area * x * z
+            q[3] += area * y * y + anchor
+            q[4] += area * y * z
+            q[5] += area * z * z + anchor
+            q[6] += area * x * level - anchor * p[0]
+            q[7] += area * y * level - anchor * p[1]
+            q[8] += area * z * level - anchor * p[2]
+            q[9] += area * level * level + anchor * (p[0] * p[0] + p[1] * p[1] + p[2] * p[2])
+    place = np.empty(3)
+    stamps = np.zeros(count, np.int64)
+    seen = np.zeros(count, np.int64)
+    stuck = np.zeros(count, np.bool_)
+    tick, left = 0, len(faces)
+    queue = [(0.0, u, u, u, u) for u in range(0)]
+    for face in range(len(faces)):
+        for k in range(3):
+            u, v = np.int64(faces[face, k]), np.int64(faces[face, (k + 1) % 3])
+            if u < v:
+                queue.append((_target(u, v, points, quadrics, place), u, v, stamps[u], stamps[v]))
+    heapq.heapify(queue)
+    while left > wanted and len(queue):
+        _, u, v, stamp_u, stamp_v = heapq.heappop(queue)
+        if stamps[u] != stamp_u or stamps[v] != stamp_v:
+            continue
+        tick += 1
+        _target(u, v, points, quadrics, place)
+        if (
+            _is_pinched(u, v, faces, first, following, seen, tick)
+            or _folds(u, v, place, points, faces, first, following)
+            or _folds(v, u, place, points, faces, first, following)
+        ):
+            stuck[u] = stuck[v] = True
+            continue
+        points[u] = place
+        quadrics[u] += quadrics[v]
+        stamps[u] += 1
+        stamps[v] += 1
+        # The faces of both, without those that are gone, hang on u from now on.
+        kept = -1
+        for vertex in (u, v):
+            corner = first[vertex]
+            while corner >= 0:
+                after, face = following[corner], corner // 3
+                if faces[face, 0] >= 0:
+                    b, c = faces[face, (corner + 1) % 3], faces[face, (corner + 2) % 3]
+                    if vertex == u and (b == v or c == v):
+                        faces[face] = -1
+                        left -= 1
+                    else:
+                        faces[face, corner % 3] = u
+                        following[corner] = kept
+                        kept = corner
+                corner = after
+        first[u] = kept
+        first[v] = -1
+        stuck[u] = False
+        corner = kept
+        while corner >= 0:
+            b = np.int64(faces[corner // 3, (corner + 1) % 3])
+            _push(queue, u, b, points, quadrics, stamps, place)
+            if stuck[b]:
+                # What could not be done at a neighbour may be possible now.
+                stuck[b] = False
+                around = first[b]
+                while around >= 0:
+                    if faces[around // 3, 0] >= 0:
+                        c = np.int64(faces[around // 3, (around + 1) % 3])
+                        _push(queue, b, c, points, quadrics, stamps, place)
+                    around = following[around]
+            corner = following[corner]
+    return left
