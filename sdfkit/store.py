@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 COLUMNS = ("uid", *LABELS)
 # The array that a plain .npy file stands for, by the kind of store that was asked for.
-PLAIN = {"codes": "code", "deepsdf": "code", "weights": "weights", "features": "feature"}
+PLAIN = {"codes": "code", "deepsdf": "code", "denoiser": "code", "weights": "weights", "features": "feature"}
 # What numpy meets a damaged header or archive with.
 NUMPY_ERRORS = (
     ArithmeticError,
@@ -273,6 +273,7 @@ class Vectors(NamedTuple):
     vectors: np.ndarray
     history: list[dict[str, Any]]
     has_uids: bool
+    attributes: dict[str, Any]
 
 
 def read_vectors(path: str, *kinds: str, manifest: Path | None) -> Vectors:
@@ -287,7 +288,7 @@ def read_vectors(path: str, *kinds: str, manifest: Path | None) -> Vectors:
             if sniff(stream, name_of(path)) in ("npy", "npz"):
                 vectors = load_plain(stream, name_of(path))
                 return Vectors(
-                    [Row(index, f"row_{index}") for index in range(len(vectors))], vectors, [], False
+                    [Row(index, f"row_{index}") for index in range(len(vectors))], vectors, [], False, {}
                 )
     with open_store(path, *kinds, manifest=manifest) as store:
         name = PLAIN[store.kind]
@@ -297,7 +298,7 @@ def read_vectors(path: str, *kinds: str, manifest: Path | None) -> Vectors:
             vectors = vectors.mean(axis=1)
         if len(rows) < len(vectors):
             vectors = vectors[[row.index for row in rows]]
-        return Vectors(rows, vectors, store.history, True)
+        return Vectors(rows, vectors, store.history, True, store.attributes)
 
 
 def load_plain(stream: io.BufferedReader, name: str) -> np.ndarray:

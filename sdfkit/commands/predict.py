@@ -27,9 +27,10 @@ def predict(
     \b
     Examples:
       sdfkit predict dit.zarr features.zarr | sdfkit mesh --decoder deepsdf.zarr -o predicted/
-      sdfkit predict dit.zarr features.zarr | sdfkit rank --known deepsdf.zarr
+      sdfkit predict dit.zarr features.zarr | sdfkit rank
     """
     import dataclasses
+    import hashlib
 
     import numpy as np
     import torch
@@ -42,13 +43,15 @@ def predict(
     from sdfkit.training.dit import predict_codes
 
     denoiser = load_denoiser(model, choose_device(device))
+    # rank finds the training codes by the denoiser's name, and knows them again by this.
+    identity = hashlib.sha256(denoiser.codes.tobytes()).hexdigest()
     settings = {"samples": samples, "steps": steps, "eta": eta, "guidance": guidance, "seed": seed}
     with open_store(features, "features", manifest=manifest) as views:
         denoiser.check(views)
         count = len(views) * samples
         with create_store(
             output, "codes", count=count, history=views.history, settings=settings, seed=seed,
-            attributes={"denoiser": model}, overwrite=overwrite,
+            attributes={"denoiser": model, "known": identity}, overwrite=overwrite,
         ) as codes, progress(len(views), "shape") as bar:  # fmt: skip
             codes.create_array(
                 "code", shape=(count, denoiser.network.config.dim), dtype="f4", axes=("shape", "dim")

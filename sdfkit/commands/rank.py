@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sdfkit.analysis.ranking import Likeness, Ranking, Truth
     from sdfkit.store import Vectors
 
-KINDS = ("codes", "deepsdf", "weights")
+KINDS = ("codes", "deepsdf", "denoiser", "weights")
 
 
 def rank(
@@ -36,18 +36,18 @@ def rank(
     Alone, predictions are compared with each other: where all pairs have a cosine near 1 and hardly any of
     their squared length differs between them, the model answers the same whatever it is shown.
 
-    With --known, the training shapes are ordered by their cosine to each prediction. Rows that all name the
-    same few neighbours mean that the model has collapsed to the centre of its training set; rows that
-    differ, with the truth not first, mean noise. Where a uid is known on both sides, the rank of the truth
-    is given, and its margin over the best other shape. Read its cosine beside the mean's, which is what
-    answering with the mean of the training shapes would have reached. Centred cosines have that mean taken
-    off both sides.
+    With --known, or the training codes that a store of sdfkit predict names, the training shapes are ordered by
+    their cosine to each prediction. Rows that all name the same few neighbours mean that the model has collapsed
+    to the centre of its training set; rows that differ, with the truth not first, mean noise. Where a uid is
+    known on both sides, the rank of the truth is given, and its margin over the best other shape. Read its cosine
+    beside the mean's, which is what answering with the mean of the training shapes would have reached. Centred
+    cosines have that mean taken off both sides.
 
     \b
     Examples:
       sdfkit rank predicted.npy
       sdfkit rank predicted.zarr --known deepsdf.zarr
-      sdfkit predict dit.zarr features.zarr | sdfkit rank --known deepsdf.zarr --top 3
+      sdfkit predict dit.zarr features.zarr | sdfkit rank --top 3
       sdfkit rank predicted.zarr --known deepsdf.zarr --json | jq '.predictions[].truth.rank'
     """
     from contextlib import nullcontext
@@ -59,18 +59,19 @@ def rank(
     from sdfkit.stream import name_of
 
     name = name_of(predicted)
-    if known is None:
+    if predicted == known == STANDARD:
+        raise UsageError("standard input can be read once; name a file for --known")
+    guesses = _read(predicted, manifest)
+    training = _read(known, manifest) if known is not None else _read_named(name, guesses)
+    if training is None:
         if output is not None:
             raise UsageError("-o keeps a ranking; add --known STORE, against which to rank")
-        guesses = _read(predicted, manifest)
         if len(guesses.rows) < 2:
             raise InputError(f"{name}: one row, nothing to compare it with; add --known STORE")
         facts = _describe(name, guesses, measure_likeness(guesses.vectors))
         typer.echo(format_json(facts) if as_json else _tell_likeness(facts))
         return
-    if predicted == known == STANDARD:
-        raise UsageError("standard input can be read once; name a file for --known")
-    guesses, training = _read(predicted, manifest), _read(known, manifest)
+    known = known or str(guesses.attributes["denoiser"])
     _refuse_unlike(name, guesses, name_of(known), training)
     top = min(top, len(training.rows))
     rows = [replace(row, index=index) for index, row in enumerate(guesses.rows)]
@@ -109,6 +110,31 @@ def _read(path: str, manifest: Path | None) -> "Vectors":
     return vectors
 
 
+def _read_named(name: str, guesses: "Vectors") -> "Vectors | None":
+    """The training codes that predictions name, if they do and these are here."""
+    import hashlib
+    import logging
+
+    from sdfkit.errors import InputError
+
+    denoiser = guesses.attributes.get("denoiser")
+    if denoiser is None:
+        return None
+    if not Path(denoiser).exists():
+        logging.getLogger(__name__).warning(
+            "%s, which %s was predicted with, is not here; name its training codes with --known",
+            denoiser,
+            name,
+        )
+        return None
+    training = _read(denoiser, None)
+    if hashlib.sha256(training.vectors.tobytes()).hexdigest() != guesses.attributes["known"]:
+        raise InputError(
+            f"{name}: predicted with other training codes than {denoiser} has now; name them with --known"
+        )
+    return training
+
+
 def _refuse_unlike(name: str, guesses: "Vectors", known: str, training: "Vectors") -> None:
     from sdfkit.errors import InputError
 
@@ -126,8 +152,13 @@ def _match(guesses: "Vectors", training: "Vectors") -> tuple[list[int], Any]:
     if not (guesses.has_uids and training.has_uids):
         return [], None
     place = {row.uid: index for index, row in enumerate(training.rows)}
-    told = [index for index, row in enumerate(guesses.rows) if row.uid in place]
-    return told, np.array([place[guesses.rows[index].uid] for index in told], np.int64)
+    samples = guesses.attributes.get("settings", {}).get("samples", 1)
+    # Of several samples of one shape, predict calls the second one uid_s1.
+    truths = [
+        row.uid.removesuffix(f"_s{row.index % samples}") if samples > 1 else row.uid for row in guesses.rows
+    ]
+    told = [index for index, uid in enumerate(truths) if uid in place]
+    return told, np.array([place[truths[index]] for index in told], np.int64)
 
 
 def _describe(name: str, guesses: "Vectors", likeness: "Likeness | None") -> dict[str, Any]:

@@ -131,3 +131,21 @@ def test_losses_of_shapes_without_codes_are_refused(sdfkit, stores, denoiser, tm
             store.write(row)
     refused = sdfkit("timestep-loss", denoiser, stores[0], "--codes", tmp_path / "others.zarr", "--views", 1)
     assert refused.exit_code == 3 and "none of its shapes has a code in" in refused.stderr
+
+
+def test_predictions_name_the_codes_that_they_are_ranked_against(sdfkit, stores, denoiser, tmp_path):
+    predicted = tmp_path / "predicted.zarr"
+    assert sdfkit("predict", denoiser, stores[0], "--samples", 2, "--steps", 2, "-o", predicted).exit_code == 0
+    facts = json.loads(sdfkit("rank", predicted, "--json").stdout)
+    assert facts["known"] == {"name": str(denoiser), "rows": SHAPES}
+    assert [row["uid"] for row in facts["predictions"]][:2] == ["shape_0_s0", "shape_0_s1"]
+    # Every sample's truth is the shape it was drawn for.
+    assert all(1 <= row["truth"]["rank"] <= SHAPES for row in facts["predictions"])
+    codes = zarr.open_group(denoiser)["code"]
+    codes[0] = codes[1]
+    refused = sdfkit("rank", predicted)
+    assert refused.exit_code == 3 and "predicted with other training codes than" in refused.stderr
+    denoiser.rename(tmp_path / "elsewhere.zarr")
+    alone = sdfkit("rank", predicted)
+    assert alone.exit_code == 0 and "is not here; name its training codes with --known" in alone.stderr
+    assert "cosine of pairs" in alone.stdout
