@@ -1,13 +1,19 @@
-"""Distances and samples against whichever peers are installed.
+"""Signed distances beside whichever peers are installed: time, accuracy, signs, and how the cost grows.
 
-One table: CPU seconds, how often sdfkit's time that is, worst distance error and share of wrong signs, on a
-torus whose distance is known. Peers take turns in one run: trimesh, libigl, point-cloud-utils, mesh-to-sdf.
+Four meshes: a fine torus, a coarse one, a real chair that was closed (or a stand-in), and thirty balls that
+overlap. Every candidate builds its tree and measures the same points; what it imports and compiles does not
+count. Errors are taken against a search through all triangles in float64, on a few of the points; signs against
+the shapes' own equations, for the chair against the exact winding number.
 """
 
 import importlib.util
+import multiprocessing
+import resource
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import trimesh
@@ -15,50 +21,177 @@ import trimesh
 from sdfkit.geometry.distance import TriangleTree
 from sdfkit.geometry.sampling import sample_sdf
 
-MAJOR, MINOR = 0.7, 0.3
 POINTS = 200_000
-FEW = 2000  # for a peer that would take minutes: its time is scaled up, but for the tree, which it keeps
+FEW = 1000  # for a peer that would take minutes: its time is scaled up, but for the tree, which it keeps
+CHECKED = 64  # points that are also measured through all triangles
+SLOW = ("trimesh", "mesh-to-sdf")  # not on every mesh
+Work = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
-def torus_distance(points: np.ndarray) -> np.ndarray:
-    x, y, z = points.astype(np.float64).T
-    return np.hypot(np.hypot(x, y) - MAJOR, z) - MINOR
+class Subject(NamedTuple):
+    """A mesh, which points are inside by its own equation, and how near to its surface facets blur that."""
+
+    name: str
+    mesh: trimesh.Trimesh
+    inside: Callable[[np.ndarray], np.ndarray]
+    blur: float
+    slow: bool
 
 
-def sdfkit_by(sign: str) -> Callable[[trimesh.Trimesh, np.ndarray], np.ndarray]:
-    return lambda mesh, points: TriangleTree(mesh.vertices, mesh.faces).signed(points, sign)
+def torus(major_sections: int, minor_sections: int, blur: float, slow: bool) -> Subject:
+    mesh = trimesh.creation.torus(0.7, 0.3, major_sections=major_sections, minor_sections=minor_sections)
+
+    def inside(points: np.ndarray) -> np.ndarray:
+        return np.hypot(np.hypot(points[:, 0], points[:, 1]) - 0.7, points[:, 2]) < 0.3
+
+    return Subject(f"torus, {len(mesh.faces):,} faces", mesh, inside, blur, slow)
 
 
-def by_trimesh(mesh: trimesh.Trimesh, points: np.ndarray) -> np.ndarray:
-    return -trimesh.proximity.signed_distance(mesh, points)
+def chair(path: str | None) -> Subject:
+    mesh = (
+        trimesh.load_mesh(path) if path else trimesh.creation.annulus(0.4, 0.6, 0.5).subdivide_to_size(0.02)
+    )
+    name = f"{Path(path).stem if path else 'ring'}, {len(mesh.faces):,} faces"
+
+    def inside(points: np.ndarray) -> np.ndarray:
+        return exact_winding(np.asarray(mesh.triangles), points) > 0.5
+
+    return Subject(name, mesh, inside, 1e-7, False)
 
 
-def by_libigl(mesh: trimesh.Trimesh, points: np.ndarray) -> np.ndarray:
-    import igl
+def overlapping() -> Subject:
+    rng = np.random.default_rng(0)
+    centres, radii = rng.uniform(-0.5, 0.5, (30, 3)), rng.uniform(0.1, 0.3, 30)
+    balls = [
+        trimesh.creation.icosphere(3, r).apply_translation(c) for c, r in zip(centres, radii, strict=True)
+    ]
+    mesh = trimesh.util.concatenate(balls)
 
-    vertices, faces = np.array(mesh.vertices), np.array(mesh.faces)
-    return igl.signed_distance(points, vertices, faces, igl.SIGNED_DISTANCE_TYPE_PSEUDONORMAL)[0]
+    def inside(points: np.ndarray) -> np.ndarray:
+        return (np.linalg.norm(points[:, None] - centres, axis=2) < radii).any(axis=1)
+
+    return Subject(f"30 balls that overlap, {len(mesh.faces):,} faces", mesh, inside, 2e-3, False)
 
 
-def by_point_cloud_utils(mesh: trimesh.Trimesh, points: np.ndarray) -> np.ndarray:
+def exact_winding(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Solid angles of all triangles (van Oosterom and Strackee, 1983)."""
+    total = np.empty(len(points))
+    for row, point in enumerate(points):
+        a, b, c = np.moveaxis(triangles - point, 1, 0)
+        la, lb, lc = (np.linalg.norm(x, axis=1) for x in (a, b, c))
+        volume = (a * np.cross(b, c)).sum(1)
+        cosine = la * lb * lc + (a * b).sum(1) * lc + (b * c).sum(1) * la + (c * a).sum(1) * lb
+        total[row] = np.arctan2(volume, cosine).sum() / (2 * np.pi)
+    return total
+
+
+def exact_distance(triangles: np.ndarray, point: np.ndarray) -> float:
+    """Through every triangle: to its edges, and to its plane where the foot falls inside."""
+    best = np.inf
+    normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    length = np.linalg.norm(normal, axis=1)
+    normal /= np.maximum(length, 1e-300)[:, None]
+    height = ((point - triangles[:, 0]) * normal).sum(1)
+    foot, within = point - height[:, None] * normal, length > 0
+    for a, b in ((0, 1), (1, 2), (2, 0)):
+        start, along = triangles[:, a], triangles[:, b] - triangles[:, a]
+        share = ((point - start) * along).sum(1) / np.maximum((along * along).sum(1), 1e-300)
+        nearest = start + np.clip(share, 0, 1)[:, None] * along
+        best = min(best, np.linalg.norm(point - nearest, axis=1).min())
+        within &= (np.cross(along, foot - start) * normal).sum(1) >= 0
+    return float(min(best, np.abs(height[within]).min(initial=np.inf)))
+
+
+def sdfkit_by(sign: str) -> Work:
+    return lambda vertices, faces, points: TriangleTree(vertices, faces).signed(points, sign)
+
+
+def by_trimesh(vertices: np.ndarray, faces: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return -trimesh.proximity.signed_distance(trimesh.Trimesh(vertices, faces, process=False), points)
+
+
+def by_libigl(sign: str) -> Work:
+    def measure(vertices: np.ndarray, faces: np.ndarray, points: np.ndarray) -> np.ndarray:
+        import igl
+
+        kind = getattr(igl, f"SIGNED_DISTANCE_TYPE_{sign}")
+        return igl.signed_distance(points, vertices, faces, kind)[0]
+
+    return measure
+
+
+def by_point_cloud_utils(vertices: np.ndarray, faces: np.ndarray, points: np.ndarray) -> np.ndarray:
     import point_cloud_utils
 
-    return point_cloud_utils.signed_distance_to_mesh(points, np.array(mesh.vertices), np.array(mesh.faces))[0]
+    return point_cloud_utils.signed_distance_to_mesh(points, vertices, faces)[0]
 
 
-def by_mesh_to_sdf(mesh: trimesh.Trimesh, points: np.ndarray) -> np.ndarray:
+def by_open3d(vertices: np.ndarray, faces: np.ndarray, points: np.ndarray) -> np.ndarray:
+    import open3d
+
+    scene = open3d.t.geometry.RaycastingScene(nthreads=1)
+    scene.add_triangles(
+        open3d.core.Tensor(vertices.astype(np.float32)), open3d.core.Tensor(faces.astype(np.uint32))
+    )
+    return scene.compute_signed_distance(open3d.core.Tensor(points.astype(np.float32)), nthreads=1).numpy()
+
+
+@lru_cache(maxsize=1)
+def warp_kernels() -> dict:
+    import warp as wp
+
+    wp.config.quiet = True
+    wp.init()
+
+    def by_normal(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), out: wp.array(dtype=float)):
+        i = wp.tid()
+        q = wp.mesh_query_point_sign_normal(mesh, points[i], 10.0)
+        out[i] = q.sign * wp.length(points[i] - wp.mesh_eval_position(mesh, q.face, q.u, q.v))
+
+    def by_winding(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), out: wp.array(dtype=float)):
+        i = wp.tid()
+        q = wp.mesh_query_point_sign_winding_number(mesh, points[i], 10.0)
+        out[i] = q.sign * wp.length(points[i] - wp.mesh_eval_position(mesh, q.face, q.u, q.v))
+
+    return {"normal": wp.kernel(by_normal), "winding": wp.kernel(by_winding)}
+
+
+def by_warp(sign: str) -> Work:
+    def measure(vertices: np.ndarray, faces: np.ndarray, points: np.ndarray) -> np.ndarray:
+        import warp as wp
+
+        kernel = warp_kernels()[sign]
+        with wp.ScopedDevice("cpu"):
+            mesh = wp.Mesh(
+                wp.array(vertices, dtype=wp.vec3),
+                wp.array(faces.ravel(), dtype=int),
+                support_winding_number=sign == "winding",
+            )
+            out = wp.zeros(len(points), dtype=float)
+            wp.launch(kernel, len(points), [mesh.id, wp.array(points, dtype=wp.vec3), out])
+            return out.numpy()
+
+    return measure
+
+
+def by_mesh_to_sdf(vertices: np.ndarray, faces: np.ndarray, points: np.ndarray) -> np.ndarray:
     import mesh_to_sdf
 
-    return mesh_to_sdf.mesh_to_sdf(mesh, points)
+    return mesh_to_sdf.mesh_to_sdf(trimesh.Trimesh(vertices, faces, process=False), points)
 
 
-CANDIDATES = [
-    ("sdfkit, normal", "sdfkit", sdfkit_by("normal"), POINTS),
-    ("sdfkit, winding", "sdfkit", sdfkit_by("winding"), POINTS),
-    ("trimesh", "rtree", by_trimesh, FEW),
-    ("libigl, pseudonormal", "igl", by_libigl, POINTS),
-    ("point-cloud-utils", "point_cloud_utils", by_point_cloud_utils, POINTS),
-    ("mesh-to-sdf, scan", "mesh_to_sdf", by_mesh_to_sdf, POINTS),
+CANDIDATES: list[tuple[str, str, Work]] = [
+    ("sdfkit, normal", "sdfkit", sdfkit_by("normal")),
+    ("sdfkit, winding", "sdfkit", sdfkit_by("winding")),
+    ("sdfkit, scan", "sdfkit", sdfkit_by("scan")),
+    ("libigl, pseudonormal", "igl", by_libigl("PSEUDONORMAL")),
+    ("libigl, fast winding", "igl", by_libigl("FAST_WINDING_NUMBER")),
+    ("point-cloud-utils", "point_cloud_utils", by_point_cloud_utils),
+    ("open3d", "open3d", by_open3d),
+    ("warp, normal", "warp", by_warp("normal")),
+    ("warp, winding", "warp", by_warp("winding")),
+    ("trimesh", "rtree", by_trimesh),
+    ("mesh-to-sdf, scan", "mesh_to_sdf", by_mesh_to_sdf),
 ]
 
 
@@ -68,34 +201,111 @@ def timed(work: Callable[[], object]) -> tuple[float, object]:
     return time.process_time() - start, result
 
 
-def distances() -> None:
-    mesh = trimesh.creation.torus(MAJOR, MINOR, major_sections=512, minor_sections=256)
+def draw_points(mesh: trimesh.Trimesh) -> np.ndarray:
     rng = np.random.default_rng(0)
     surface, _ = trimesh.sample.sample_surface(mesh, POINTS // 2, seed=0)
-    std = np.resize([0.0707, 0.0224], len(surface))[:, None]
-    near = surface + std * rng.normal(size=surface.shape)
-    points = rng.permutation(np.concatenate([near, rng.uniform(-1, 1, (POINTS // 2, 3))]))
-    truth = torus_distance(points)
+    near = surface + np.resize([0.07, 0.02, 0.006], len(surface))[:, None] * rng.normal(size=surface.shape)
+    return rng.permutation(np.concatenate([near, rng.uniform(-1, 1, (POINTS - len(near), 3))]))
 
-    print(f"signed distance of {POINTS:,} points to a torus of {len(mesh.faces):,} faces, tree included")
+
+def measure_all(subject: Subject) -> None:
+    points = draw_points(subject.mesh)
+    vertices, faces = np.array(subject.mesh.vertices), np.array(subject.mesh.faces)
+    triangles = np.asarray(subject.mesh.triangles)
+    exact = np.array([exact_distance(triangles, point) for point in points[:CHECKED]])
+    judged = points[: 500 if subject.inside.__qualname__.startswith("chair") else POINTS]
+    inside = subject.inside(judged)
+    # Facets leave the true surface, so points nearer to it than that are not judged.
+    clear = TriangleTree(vertices, faces).closest(judged)[0] > subject.blur
+
+    print(f"\n{subject.name}: {POINTS:,} points, tree included")
     print(f"{'':24}{'CPU s':>9}{'ratio':>9}{'max error':>12}{'wrong signs':>13}")
-    ours = None
-    for name, module, measure, count in CANDIDATES:
-        if importlib.util.find_spec(module) is None:
-            print(f"{name:24}{'not installed':>18}")
+    base = best = None
+    for name, module, measure in CANDIDATES:
+        if name.startswith(SLOW) and not subject.slow:
             continue
-        work = partial(measure, mesh)
-        tree = timed(partial(work, points[:1].copy()))[0] if count < POINTS else 0.0
-        seconds, distance = timed(partial(work, points[:count].copy()))
-        seconds = tree + seconds * POINTS / count
-        ours = ours or seconds
-        exact = truth[:count]
-        error = np.abs(np.abs(distance) - np.abs(exact)).max()
-        wrong = np.mean(
-            (distance < 0) != (exact < 0), where=np.abs(exact) > 5e-5
-        )  # facets leave the torus by 4e-5
-        print(f"{name:24}{seconds:9.2f}{seconds / ours:9.1f}{error:12.1e}{wrong:13.4%}")
+        if importlib.util.find_spec(module) is None:
+            print(f"{name:24}{'not installed':>18}", flush=True)
+            continue
+        count, tree = POINTS, 0.0
+        try:
+            if name.startswith("mesh-to-sdf"):
+                __import__(module)
+            else:  # imports and compiles
+                small = trimesh.creation.box()
+                measure(np.array(small.vertices), np.array(small.faces), points[:10].copy())
+            if name == "trimesh":
+                count = FEW
+                tree, _ = timed(lambda measure=measure: measure(vertices, faces, points[:1].copy()))
+            some = points[:count].copy()
+            seconds, distance = timed(lambda measure=measure, some=some: measure(vertices, faces, some))
+        except (ImportError, OSError, AttributeError) as error:
+            print(f"{name:24}{'fails':>18} {error}".partition("\n")[0], flush=True)
+            continue
+        seconds = tree + (seconds - tree) * POINTS / count
+        base = base or seconds
+        error = np.abs(np.abs(distance[:CHECKED]) - exact).max()
+        seen = min(count, len(judged))
+        wrong = np.mean((distance[:seen] < 0) != inside[:seen], where=clear[:seen])
+        print(f"{name:24}{seconds:9.2f}{seconds / base:9.1f}{error:12.1e}{wrong:13.4%}", flush=True)
+        if not name.startswith(("sdfkit", *SLOW)) and seconds < (best or (np.inf, ""))[0]:
+            best = (seconds, name)
+    if best and base:
+        print(f"best peer: {best[1]}, {best[0] / base:.1f} times as long as sdfkit by normal", flush=True)
 
-    settings = {"points": POINTS, "near_share": 0.5, "surface_points": 20_000, "sign": "winding"}
-    seconds, _ = timed(lambda: sample_sdf(mesh, near_std=(0.0707, 0.0224), rng=rng, **settings))
-    print(f"\nsample_sdf, {POINTS:,} samples: {seconds:.2f} CPU s")
+
+def whole_pipelines(subject: Subject) -> None:
+    """A sample set as users make it: points, distances and signs."""
+    settings = {
+        "points": POINTS,
+        "near_share": 0.5,
+        "near_std": (0.07, 0.02, 0.006),
+        "surface_points": 20_000,
+    }
+    seconds, _ = timed(
+        lambda: sample_sdf(
+            subject.mesh, **settings, sign="winding", measure=None, rng=np.random.default_rng(0)
+        )
+    )
+    print(f"\nsample_sdf, {subject.name}: {POINTS:,} samples {seconds:.2f} CPU s", end="")
+    if importlib.util.find_spec("mesh_to_sdf") is not None:
+        import mesh_to_sdf
+
+        theirs, _ = timed(lambda: mesh_to_sdf.sample_sdf_near_surface(subject.mesh, number_of_points=POINTS))
+        print(f"; mesh_to_sdf.sample_sdf_near_surface {theirs:.1f}, {theirs / seconds:.0f} times", end="")
+    print(flush=True)
+
+
+def grow(faces: int) -> tuple[int, float, float, float]:
+    """Faces, CPU seconds to build and to ask, and megabytes above the bare imports: in a process of its own."""
+    mesh = torus(round(np.sqrt(faces)), round(np.sqrt(faces) / 2), 0, False).mesh
+    vertices, triangles = np.array(mesh.vertices), np.array(mesh.faces)
+    points = np.random.default_rng(0).uniform(-1, 1, (POINTS, 3))
+    TriangleTree(np.eye(3), np.arange(3)[None]).signed(points[:10], "winding")
+    build, tree = timed(lambda: TriangleTree(vertices, triangles))
+    ask, _ = timed(lambda: tree.sides(points, ("winding", "normal")))
+    return len(triangles), build, ask, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def growth() -> None:
+    print(f"\nhow the cost grows: a torus, {POINTS:,} points in the cube, both signs, one process each")
+    print(f"{'faces':>12}{'tree, CPU s':>14}{'points, CPU s':>15}{'peak MB':>10}")
+    context = multiprocessing.get_context("spawn")
+    for faces in (1_000, 10_000, 100_000, 1_000_000):
+        with context.Pool(1) as pool:
+            count, build, ask, peak = pool.apply(grow, (faces,))
+        print(f"{count:12,}{build:14.2f}{ask:15.2f}{peak:10.0f}", flush=True)
+
+
+def distances(meshes: list[str]) -> None:
+    subjects = [
+        torus(512, 256, 5e-5, True),
+        torus(72, 36, 3e-3, True),
+        chair(meshes[0] if meshes else None),
+        overlapping(),
+    ]
+    for subject in subjects:
+        measure_all(subject)
+    for subject in subjects[:2]:
+        whole_pipelines(subject)
+    growth()
