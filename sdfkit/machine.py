@@ -177,13 +177,15 @@ def _processes() -> Fact:
 
 
 def _space() -> Iterator[Fact]:
-    for name, folder in (("here", "."), ("temp", tempfile.gettempdir())):
+    # Either may be gone: the folder that the shell stands in, and every folder for temporary files.
+    for name, find in (("here", os.getcwd), ("temp", tempfile.gettempdir)):
         try:
+            folder = find()
             free = shutil.disk_usage(folder).free
         except OSError as error:
-            yield Fact(name, False, f"{folder}: {error.strerror}", "go to another folder")
+            yield Fact(name, False, f"no folder: {error.strerror}", "go to another folder")
             continue
-        told = f"{_size(free)} free{f' in {folder}' if folder != '.' else ''}"
+        told = f"{_size(free)} free{f' in {folder}' if name == 'temp' else ''}"
         remedy = "" if free >= LITTLE_SPACE else "a thousand shapes take 8 GB"
         yield Fact(name, not remedy, told, remedy, found={"folder": folder, "free": free})
 

@@ -1,10 +1,10 @@
 """Facts about machines that are not this one."""
 
-import collections
 import os
 import platform
 import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -98,15 +98,14 @@ def test_locks_that_cannot_be_had_are_told(monkeypatch):
 
 
 def test_little_space_is_told_and_a_folder_that_is_gone(monkeypatch):
-    def usage(folder):
-        if folder == ".":
-            raise FileNotFoundError(2, "No such file or directory")
-        return collections.namedtuple("Usage", "free")(3.2e9)
+    def gone():
+        raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr(shutil, "disk_usage", usage)
+    monkeypatch.setattr(os, "getcwd", gone)
     monkeypatch.setattr("tempfile.gettempdir", lambda: "/tmp")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=3.2e9))
     here, temp = _space()
-    assert (here.ok, here.told) == (False, ".: No such file or directory")
+    assert (here.ok, here.told) == (False, "no folder: No such file or directory")
     assert (temp.ok, temp.told, temp.remedy) == (False, "3.2 GB free in /tmp", "a thousand shapes take 8 GB")
 
 
