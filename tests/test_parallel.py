@@ -36,6 +36,10 @@ def square(row):
     return {"square": row.index**2}
 
 
+def at_home(row):
+    return {"square": os.getpid()}
+
+
 def troubled(row):
     if row.index == 1:
         raise GeometryError("no surface")
@@ -72,6 +76,16 @@ def test_failing_hanging_and_dying_rows_are_marked(capsys):
         GeometryError, match="4 of 6 shapes failed, for the reasons above; the other 2 are in x.zarr"
     ):
         conclude("x.zarr", "squares", 6, table.failed)
+
+
+@pytest.mark.parametrize("rows", [ROWS, ROWS[:1]])
+def test_a_process_is_replaced_after_some_rows_and_is_never_this_one(rows):
+    table = Table()
+    fill(table, rows, len(rows), at_home, Workers(1, 60, None, False, recycle=4))
+    homes = [home for _, home in table.written]
+    assert os.getpid() not in homes
+    assert len(set(homes[:4])) == 1
+    assert set(homes[:4]).isdisjoint(homes[4:])
 
 
 def test_rows_that_are_there_are_kept():
