@@ -3,7 +3,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sdfkit.errors import MissingError
+from sdfkit.errors import GeometryError, MissingError
 from sdfkit.options import (
     CORES,
     STANDARD,
@@ -160,14 +160,16 @@ def _draw(
         parts, missing = row.load_parts()
         mesh, paint, unreadable = join_painted(parts)
         if missing or unreadable:
-            names = sorted({*missing, *unreadable})
+            names = ", ".join(sorted({*missing, *unreadable}))
             logging.getLogger(__name__).warning(
-                "%s: no %s, so plain colours stand in", row.uid, ", ".join(names)
+                "%s: plain colours stand in for what cannot be read: %s", row.uid, names
             )
     else:
         mesh = row.load()
     unit, _ = normalise(mesh)
     # Faces seen from behind are drawn: of a mesh that is not closed they are the inside of the far wall.
     pictures = draw(unit, cameras, yfov=yfov, cull=False, paint=paint, **settings)
+    if not pictures.mask.any():
+        raise GeometryError("no picture shows any of it: have its faces no area?")
     arrays = {name: array for name, array in pictures._asdict().items() if array is not None}
     return {"camera_to_world": cameras, "yfov": np.full(len(cameras), yfov, np.float32), **arrays}

@@ -1,9 +1,14 @@
 """`sdfkit render`: what is in the store, and what is refused."""
 
+import json
 import math
 
 import numpy as np
+import trimesh
 import zarr
+from PIL import Image
+
+from sdfkit.commands.render import _choose
 
 
 def test_views_of_a_sphere(sdfkit, tmp_path, sphere):
@@ -44,15 +49,94 @@ def test_no_views_is_wrong_usage(sdfkit, sphere):
     assert "--views" in result.stderr
 
 
-def test_a_crop_that_cuts_is_told(sdfkit, tmp_path, sphere, monkeypatch):
-    from sdfkit.commands.embed import _warn_of_cut
-    from sdfkit.store import open_store
+def test_what_the_picture_cuts_is_told_once(sdfkit, tmp_path, sphere):
+    box = tmp_path / "box.ply"
+    trimesh.creation.box().export(box)
+    line = ("render", sphere, box, "--views", 2, "--size", 16)
+    assert "cuts up to" not in sdfkit(*line, "--yfov", 47.2, "-o", tmp_path / "whole.zarr").stderr
+    told = sdfkit(*line, "--yfov", 30, "-o", tmp_path / "cut.zarr").stderr
+    # The disc of the sphere has radius 1 / sqrt(2.5² - 1), all of the square lies within it.
+    share = 1 - (2 * math.tan(math.radians(15))) ** 2 * (2.5**2 - 1) / math.pi
+    assert told.count(f"cuts up to {100 * share:.1f} %") == 1
+    assert "from 47.2 on nothing is cut" in told
 
-    sdfkit("render", sphere, "--views", 1, "--size", 32, "--yfov", 50, "-o", tmp_path / "views.zarr")
-    told = []
-    monkeypatch.setattr("logging.Logger.warning", lambda self, text, *values: told.append(text % values))
-    with open_store(str(tmp_path / "views.zarr"), "views", manifest=None) as views:
-        _warn_of_cut(views, (1.0, 1.0))
-        assert told == [], "47.2 degrees are enough without a crop"
-        _warn_of_cut(views, (0.875, 0.875))
-    assert "cuts" in told[0] and "render with a larger --yfov" in told[0]
+
+def test_its_own_colours_are_drawn_when_asked(sdfkit, tmp_path):
+    ball = trimesh.creation.icosphere(2)
+    ball.visual.vertex_colors = np.tile([255, 40, 0, 255], (len(ball.vertices), 1))
+    ball.export(tmp_path / "ball.ply")
+    line = ("render", tmp_path / "ball.ply", "--views", 2, "--size", 32)
+    sdfkit(*line, "-o", tmp_path / "gray.zarr")
+    sdfkit(*line, "--colour", "-o", tmp_path / "red.zarr")
+    gray, red = (zarr.open_group(tmp_path / f"{name}.zarr") for name in ("gray", "red"))
+    assert np.array_equal(gray["mask"][:], red["mask"][:])
+    assert gray["rgb"][0, 0, 16, 16].argmax() == 2
+    assert red["rgb"][0, 0, 16, 16].argmax() == 0
+    assert red.attrs["settings"]["colour"] is True
+    assert red.attrs["settings"]["renderer"] == "cpu"
+    look = red.attrs["settings"]["look"]
+    assert [light["intensity"] for light in look["lights"]] == [3.5, 6.0]
+
+
+def test_a_missing_texture_is_named_and_the_material_stands_in(sdfkit, tmp_path):
+    (tmp_path / "leaf.mtl").write_text("newmtl green\nmap_Kd C:\\art\\leaf.png\nKd 0.1 0.9 0.1\n")
+    (tmp_path / "leaf.obj").write_text(
+        "mtllib leaf.mtl\nv -1 -1 0\nv 1 -1 0\nv 0 1 0.2\nvt 0 0\nvt 1 0\nvt 0 1\nusemtl green\nf 1/1 2/2 3/3\n"
+    )
+    line = ("render", tmp_path / "leaf.obj", "--colour", "--views", 4, "--size", 32)
+    told = sdfkit(*line, "-o", tmp_path / "plain.zarr").stderr
+    assert "sdfkit: leaf: plain colours stand in for what cannot be read: C:\\art\\leaf.png\n" in told
+    seen = zarr.open_group(tmp_path / "plain.zarr")["rgb"][0]
+    assert seen[..., 1].max() > 2 * seen[..., 0].max()
+    # A picture that lies beside the mesh is found, wherever its author had it.
+    Image.new("RGB", (4, 4), (0, 0, 255)).save(tmp_path / "leaf.png")
+    assert "stand in" not in sdfkit(*line, "-o", tmp_path / "blue.zarr").stderr
+    assert zarr.open_group(tmp_path / "blue.zarr")["rgb"][0].reshape(-1, 3).max(axis=0).argmax() == 2
+
+
+def test_a_shape_that_no_picture_shows_has_failed(sdfkit, tmp_path):
+    line = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [0.5, 0, 0]], [[0, 1, 2]], process=False)
+    line.export(tmp_path / "line.ply")
+    result = sdfkit(
+        "render", tmp_path / "line.ply", "--views", 3, "--size", 32, "-o", tmp_path / "views.zarr"
+    )
+    assert result.exit_code == 4
+    assert "line: no picture shows any of it: have its faces no area?" in result.stderr
+
+
+def test_gl_that_is_not_there_ends_the_command_at_once(sdfkit, tmp_path, sphere, monkeypatch):
+    monkeypatch.setattr("sdfkit.gl.find_library", lambda name: None)
+    monkeypatch.delenv("PYOPENGL_PLATFORM", raising=False)
+    line = ("render", sphere, "--views", 1, "--size", 16, "-o", tmp_path / "views.zarr")
+    result = sdfkit(*line, "--renderer", "gl")
+    assert result.exit_code == 5
+    assert "no EGL driver is installed: install libegl1" in result.stderr
+    assert not (tmp_path / "views.zarr").exists()
+    monkeypatch.setattr("pathlib.Path.exists", lambda self: True)
+    assert _choose("auto") == "cpu", "a GPU without EGL"
+
+
+def test_other_jobs_and_a_run_that_was_cut_give_the_same_bytes(sdfkit, tmp_path, sphere):
+    paths = [sphere]
+    for index in range(3):
+        paths.append(tmp_path / f"box{index}.ply")
+        trimesh.creation.box([1, 0.5, 0.2 + index]).export(paths[-1])
+    options = ("--views", 2, "--size", 24, "-o")
+    assert sdfkit("render", *paths, *options, tmp_path / "one.zarr", "--jobs", 1).exit_code == 0
+    assert sdfkit("render", *paths, *options, tmp_path / "two.zarr", "--jobs", 2).exit_code == 0
+    cut = tmp_path / "two.zarr"
+    # As if it had been killed in the third shape: its last chunk is not there, nor what says that all is.
+    (cut / "valid/c/2").unlink()
+    root = json.loads((cut / "zarr.json").read_text())
+    root["attributes"]["complete"] = False
+    (cut / "zarr.json").write_text(json.dumps(root))
+    kept = (cut / "rgb/c/0/0/0/0/0").stat().st_mtime_ns
+    result = sdfkit("render", *paths, *options, cut, "--jobs", 1, "--crease", 10)
+    assert result.exit_code == 3
+    assert "crease 40.0, now 10.0" in result.stderr
+    assert sdfkit("render", *paths, *options, cut, "--jobs", 1).exit_code == 0
+    assert (cut / "rgb/c/0/0/0/0/0").stat().st_mtime_ns == kept
+    files = [path.relative_to(cut) for path in cut.rglob("*") if path.is_file() and path.name != "zarr.json"]
+    assert len(files) > 20
+    for path in files:
+        assert (cut / path).read_bytes() == (tmp_path / "one.zarr" / path).read_bytes(), path
