@@ -1,21 +1,54 @@
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sdfkit.options import CORES, FailFast, Jobs, Json, Manifest, Overwrite, Seed, Timeout
+from sdfkit.options import CORES, STANDARD, FailFast, Jobs, Json, Manifest, Overwrite, Seed, Timeout
 
 if TYPE_CHECKING:
+    import trimesh
+
+    from sdfkit.geometry.baselines import NearestShapes
+    from sdfkit.geometry.metrics import Surface
     from sdfkit.meshfile import MeshRow
+    from sdfkit.pairing import Pair
+    from sdfkit.parallel import Workers
+
+Scores = dict[str, Any]
 
 
 def compare(
     predicted: Annotated[str, typer.Argument(metavar="PREDICTED", help="A mesh, a folder of meshes, or -.")],
-    truth: Annotated[str, typer.Argument(metavar="TRUTH", help="The meshes they should be.")],
+    truth: Annotated[str, typer.Argument(metavar="TRUTH", help="The meshes they should be; or -.")],
     *,
+    pair: Annotated[
+        Literal["auto", "uid", "order"],
+        typer.Option(
+            help="What pairs them; auto: uid, or order where no uid is shared and the numbers agree."
+        ),
+    ] = "auto",
     points: Annotated[int, typer.Option(min=1000, help="Points on each surface, and in space.")] = 100_000,
+    align: Annotated[
+        Literal["none", "icp"],
+        typer.Option(help="icp turns and moves each prediction onto its truth first, from four headings."),
+    ] = "none",
+    training: Annotated[
+        str | None,
+        typer.Option(metavar="MESHES", help="Training shapes: adds the mean shape and the nearest of them."),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(metavar="STORE", help="Features of what was shown to the model: adds retrieval."),
+    ] = None,
+    training_features: Annotated[
+        str | None,
+        typer.Option(metavar="STORE", help="Features of the training shapes, if not in the same store."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Print every shape, not only the ten worst.")] = False,
     seed: Seed = 0,
     json: Json = False,
     output: Annotated[
@@ -30,102 +63,237 @@ def compare(
     """Judge predicted meshes against the true ones.
 
     Chamfer distance, F-score, volume IoU and normal consistency; the definitions are printed with every table, and
-    the mean with its 95 % interval (bootstrap). Meshes are paired by uid; one mesh is paired with one mesh
-    whatever their names. Of several, a true shape without a prediction scores as badly as can be.
+    the mean with its 95 % interval (bootstrap over shapes). Meshes are paired by uid; one mesh is paired with one
+    mesh whatever their names. Of several, a true shape without a prediction scores as badly as can be. Several
+    samples of one shape (uid_s0, uid_s1 ...) count with their mean; the best of them is shown apart.
+
+    With --training the same table tells what needs no model: the mean of the training shapes, and the training
+    shape nearest to the truth by Chamfer distance (the oracle), which no choice of a training shape can beat.
+    With --features too, the training shape whose pictures look most alike (retrieval): the largest cosine between
+    the means of the features over all views given. A method is worth its name where it beats retrieval. True
+    shapes that are training shapes are counted: of those it is recall that is measured, and retrieval may find
+    the shape itself.
 
     \b
     Examples:
       sdfkit compare predicted.ply closed/obj_0003.ply
       sdfkit compare predicted/ closed/ -o table.csv
+      sdfkit mesh codes.zarr --decoder deepsdf.zarr | sdfkit compare - closed/
+      sdfkit compare predicted/ test/ --training train/ --features test.zarr --training-features train.zarr
     """
-    import json as jsons
-
-    import numpy as np
-
-    from sdfkit.geometry.metrics import DEFINITIONS, summarise
+    from sdfkit.errors import UsageError
     from sdfkit.meshfile import open_meshes
+    from sdfkit.pairing import Pairs
     from sdfkit.parallel import Results, Workers, conclude, fill
+    from sdfkit.scorecard import ScoreCard, gather
     from sdfkit.stream import open_output, refuse_existing
 
+    if [predicted, truth, training].count(STANDARD) > 1 or training == STANDARD:
+        raise UsageError("standard input is read once, as PREDICTED or TRUTH; name files for the others")
+    if features is not None and training is None:
+        raise UsageError("--features chooses among training shapes; add --training MESHES")
+    if training_features is not None and features is None:
+        raise UsageError(
+            "--training-features is searched with --features; add the features of what was shown"
+        )
     if output is not None:
         refuse_existing(output, overwrite)
-    with (
-        open_meshes([predicted], manifest=manifest) as guesses,
-        open_meshes([truth], manifest=manifest) as truths,
-    ):
-        pairs = _pair(list(guesses), list(truths))
-    results = Results()
-    judge = partial(_judge, predictions={row.uid: guess for row, guess in pairs}, points=points, seed=seed)
-    fill(results, [row for row, _ in pairs], len(pairs), judge, Workers(jobs, timeout, None, fail_fast))
-    shapes = {row.uid: scores for row, scores in results.rows}
-    missing = sum(guess is None for _, guess in pairs)
-    summary = summarise(list(shapes.values()), np.random.default_rng(seed))
-    if json:
-        facts = {
-            "shapes": shapes,
-            "summary": summary,
-            "not_predicted": missing,
-            "points": points,
-            "seed": seed,
-        }
-        typer.echo(jsons.dumps({**facts, "definitions": DEFINITIONS}, indent=1))
-    else:
-        typer.echo(_table(shapes, summary))
-        typer.echo(
-            f"\n{len(shapes)} shapes, {missing} of them not predicted; {points} points, seed {seed}\n\n{DEFINITIONS}"
-        )
+    workers = Workers(jobs, timeout, None, fail_fast)
+    with ExitStack() as stack:
+        guesses = stack.enter_context(open_meshes([predicted], manifest=manifest))
+        truths = stack.enter_context(open_meshes([truth], manifest=manifest))
+        pairs = Pairs(guesses, truths, pair)
+        known = None
+        if training is not None:
+            rows = stack.enter_context(open_meshes([training], manifest=manifest)).rows or ()
+            chosen = _retrieve(features, training_features or features, rows) if features else None
+            known = _study(rows, chosen, stack, replace(workers, fail_fast=True), seed)
+        judge = partial(_judge, points=points, seed=seed, align=align == "icp", known=known)
+        results = Results()
+        fill(results, _require_features(pairs, known, features), pairs.count, judge, workers)
+    card = ScoreCard(
+        gather(results.rows), pairing=pairs.by, align=align, points=points, seed=seed,
+        level=None if known is None else known.level,
+    )  # fmt: skip
+    typer.echo(card.as_json() if json else card.as_text(every))
     if output is not None:
-        lines = [",".join(["uid", *summary])]
-        lines += [
-            ",".join([uid, *(f"{value:.6g}" for value in scores.values())]) for uid, scores in shapes.items()
-        ]
         with open_output(str(output), overwrite=overwrite) as stream:
-            stream.write(("\n".join(lines) + "\n").encode())
+            stream.write(card.as_csv().encode())
     if results.failed:
-        conclude("the table", "scores", len(pairs), results.failed)
+        conclude("the table", "scores", len(results.rows) + len(results.failed), results.failed)
 
 
-def _pair(guesses: "list[MeshRow]", truths: "list[MeshRow]") -> "list[tuple[MeshRow, MeshRow | None]]":
-    """Each true shape with its prediction. One prediction is judged alone."""
+@dataclass(frozen=True)
+class _Known:
+    """The training shapes: what a worker needs to find the baselines' answers among them."""
+
+    folder: str  # with their clouds and the mean shape
+    rows: "Sequence[MeshRow]"
+    digests: frozenset[str]
+    chosen: Mapping[str, int] | None  # by uid of a true shape, the training shape that retrieval answers with
+    level: float
+
+
+def _retrieve(query: str, known: str, rows: "Sequence[MeshRow]") -> dict[str, int]:
+    from sdfkit.errors import InputError
+    from sdfkit.geometry.baselines import retrieve
+    from sdfkit.store import open_store
+
+    with (
+        open_store(query, "features", manifest=None) as ours,
+        open_store(known, "features", manifest=None) as theirs,
+    ):
+        encoders = [store.attributes.get("encoder", {}).get("model") for store in (ours, theirs)]
+        if encoders[0] != encoders[1]:
+            raise InputError(
+                f"{query}: embedded with {encoders[0]}, but {known} with {encoders[1]}; embed both with one encoder"
+            )
+        asked, ours_read = ours.read_rows("feature")
+        there, theirs_read = theirs.read_rows("feature")
+    place = {row.uid: row.index for row in there}
+    missing = [row.uid for row in rows if row.uid not in place]
+    if missing:
+        raise InputError(
+            f"{known}: no features of {missing[0]}, one of {len(missing)} such training shapes; embed them all"
+        )
+    nearest = retrieve(ours_read["feature"], theirs_read["feature"][[place[row.uid] for row in rows]])
+    return {row.uid: int(choice) for row, choice in zip(asked, nearest, strict=True)}
+
+
+def _require_features(
+    pairs: "Iterable[Pair]", known: _Known | None, features: str | None
+) -> "Iterator[Pair]":
     from sdfkit.errors import InputError
 
-    if len(guesses) == len(truths) == 1:
-        return [(truths[0], guesses[0])]
-    by_uid = {row.uid: row for row in guesses}
-    shared = [row for row in truths if row.uid in by_uid]
-    if not shared:
-        raise InputError(
-            f"no uid in common: predicted {guesses[0].uid} …, true {truths[0].uid} …; name the files alike"
-        )
-    return [(row, by_uid.get(row.uid)) for row in (shared if len(guesses) == 1 else truths)]
+    for pair in pairs:
+        if known is not None and known.chosen is not None and pair.uid not in known.chosen:
+            raise InputError(f"{features}: no features of {pair.uid}; embed the pictures of every true shape")
+        yield pair
 
 
-def _judge(
-    row: "MeshRow", *, predictions: "Mapping[str, MeshRow | None]", points: int, seed: int
-) -> dict[str, float]:
-    from dataclasses import asdict
+class _Study:
+    """Takes what is learned of each training shape."""
+
+    def __init__(self, count: int) -> None:
+        import numpy as np
+
+        from sdfkit.geometry.baselines import CLOUD, MeanShape
+
+        self.failed: set[int] = set()
+        self.digests: list[str] = []
+        self.clouds = np.empty((count, CLOUD, 3), np.float32)
+        self.mean = MeanShape()
+
+    def has(self, row: Any) -> bool:
+        return False
+
+    def write(self, row: Any, **values: Any) -> None:
+        self.clouds[row.index] = values["cloud"]
+        self.digests.append(values["digest"])
+        self.mean.add(values["distances"])
+
+
+def _study(
+    rows: "Sequence[MeshRow]",
+    chosen: Mapping[str, int] | None,
+    stack: ExitStack,
+    workers: "Workers",
+    seed: int,
+) -> _Known:
+    """Learn of the training shapes what the baselines need, once for all pairs."""
+    import logging
+    import tempfile
 
     import numpy as np
 
-    from sdfkit.geometry.metrics import compare_meshes
+    from sdfkit.parallel import fill
 
-    guess = predictions[row.uid]
+    logging.getLogger(__name__).info("looking at %d training shapes for the baselines", len(rows))
+    study = _Study(len(rows))
+    fill(study, rows, len(rows), partial(_learn, seed=seed), workers)
+    mean, level = study.mean.extract()
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sdfkit-"))
+    np.save(Path(folder, "clouds.npy"), study.clouds)
+    mean.export(Path(folder, "mean.ply"))
+    # Only what loading needs travels to the workers.
+    light = [replace(row, info={}) for row in rows]
+    return _Known(folder, light, frozenset(study.digests), chosen, level)
+
+
+def _learn(row: "MeshRow", *, seed: int) -> dict[str, Any]:
+    import numpy as np
+
+    from sdfkit.geometry.baselines import CLOUD, digest_geometry, measure_grid
+    from sdfkit.geometry.sampling import sample_surface
+
+    mesh = row.load()
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(row.index, 3)))
+    return {
+        "cloud": sample_surface(mesh, CLOUD, rng)[0].astype(np.float32),
+        "distances": measure_grid(mesh),
+        "digest": digest_geometry(mesh),
+    }
+
+
+@lru_cache(maxsize=1)
+def _nearest_shapes(folder: str) -> "NearestShapes":
+    import numpy as np
+
+    from sdfkit.geometry.baselines import NearestShapes
+
+    return NearestShapes(np.load(Path(folder, "clouds.npy"), mmap_mode="r"))
+
+
+def _judge(pair: "Pair", *, points: int, seed: int, align: bool, known: _Known | None) -> dict[str, Any]:
+    """Scores by candidate, and facts about the truth."""
+    import numpy as np
+
+    from sdfkit.geometry.baselines import CLOUD, digest_geometry
+    from sdfkit.geometry.metrics import Surface, describe_topology
+    from sdfkit.geometry.sampling import sample_surface
+    from sdfkit.meshfile import MeshRow
+
+    def draw(*key: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(pair.truth.index, *key)))
+
+    mesh = pair.truth.load()
+    surface = Surface(mesh, points=points, rng=draw(0))
+    judge = partial(_score, truth=surface, points=points, align=align)
+    guess = pair.guess
     # A prediction that failed upstream comes as a row with an error: it counts as empty.
-    mesh = None if guess is None or guess.error else guess.load()
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(row.index,)))
-    return asdict(compare_meshes(mesh, row.load(), points=points, rng=rng))
+    loaded = None if guess is None or guess.error else guess.load()
+    scores = {"prediction": judge(loaded, rng=draw(1, pair.sample), shape=guess.uid if guess else "")}
+    pieces, euler = describe_topology(mesh)
+    facts = {"pieces": pieces, "euler": euler, "reach": float(np.linalg.norm(mesh.vertices, axis=1).max())}
+    if known is not None:
+        facts["trained"] = (
+            pair.uid in {row.uid for row in known.rows} or digest_geometry(mesh) in known.digests
+        )
+    if known is not None and pair.sample == 0:
+        nearest = _nearest_shapes(known.folder).find(sample_surface(mesh, CLOUD, draw(2))[0])
+        mean = MeshRow(0, "", path=str(Path(known.folder, "mean.ply")))
+        scores["mean shape"] = judge(mean.load(), rng=draw(4), shape="")
+        found = {
+            row: judge(known.rows[row].load(), rng=draw(5), shape=known.rows[row].uid)
+            for row in {nearest, *([] if known.chosen is None else [known.chosen[pair.uid]])}
+        }
+        if known.chosen is not None:
+            scores["retrieval"] = found[known.chosen[pair.uid]]
+        # By all points retrieval's answer may be the nearer one of two that are equally near.
+        scores["oracle"] = min(found.values(), key=lambda one: one["chamfer"])
+    return {"scores": scores, "truth": facts}
 
 
-def _table(shapes: Mapping[str, Mapping[str, float]], summary: Mapping[str, Mapping[str, Any]]) -> str:
-    from sdfkit.report import format_table
+def _score(
+    mesh: "trimesh.Trimesh | None", *, shape: str, truth: "Surface", points: int, align: bool, rng: Any
+) -> Scores:
+    from sdfkit.geometry.alignment import find_alignment
+    from sdfkit.geometry.metrics import Surface, compare_surfaces, describe_topology, has_area
 
-    rows: list[list[Any]] = [[uid, *scores.values()] for uid, scores in shapes.items()]
-    if len(shapes) > 1:
-        rows.append(["", *[""] * len(summary)])
-        rows += [[key, *(line[key] for line in summary.values())] for key in ("mean", "median", "worst")]
-        # The mean's 95 % interval, from a bootstrap over shapes.
-        rows += [
-            [name, *(line[key] for line in summary.values())]
-            for name, key in (("from", "low"), ("to", "high"))
-        ]
-    return format_table(["uid", *summary], rows)
+    surface, pieces, euler = None, 0, 0
+    if has_area(mesh):
+        if align:
+            mesh.apply_transform(find_alignment(mesh, truth.mesh, rng=rng))
+        surface = Surface(mesh, points=points, rng=rng)
+        pieces, euler = describe_topology(mesh)
+    return {"shape": shape, **asdict(compare_surfaces(surface, truth, rng)), "pieces": pieces, "euler": euler}

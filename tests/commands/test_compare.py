@@ -1,9 +1,17 @@
 """`sdfkit compare`: pairing, definitions, and the shapes that nobody predicted."""
 
+import csv
 import json
+import re
 
+import numpy as np
 import pytest
 import trimesh
+
+from sdfkit.geometry.metrics import SCORES
+from sdfkit.manifest import Row
+from sdfkit.ply import write_comment
+from sdfkit.storewriter import create_store
 
 
 @pytest.fixture
@@ -43,9 +51,17 @@ def test_one_with_one_whatever_their_names(sdfkit, folders):
 def test_csv(sdfkit, folders, tmp_path):
     table = tmp_path / "table.csv"
     assert sdfkit("compare", *folders, "--points", 2000, "-o", table).exit_code == 0
-    lines = table.read_text().splitlines()
-    assert lines[0] == "uid,chamfer,chamfer_deepsdf,f_score_1,f_score_5,iou,normal_consistency"
-    assert [line.split(",")[0] for line in lines[1:]] == ["obj_0", "obj_1", "obj_2"]
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[3:9] == [*SCORES]
+    assert [(row["uid"], row["candidate"], row["shape"]) for row in rows] == [
+        ("obj_0", "prediction", "obj_0"), ("obj_1", "prediction", "obj_1"), ("obj_2", "prediction", ""),
+    ]  # fmt: skip
+    assert [(row["pieces"], row["euler"], row["true_euler"]) for row in rows][1:] == [
+        ("1", "2", "2"),
+        ("0", "0", "2"),
+    ]
+    assert float(rows[1]["volume_ratio"]) == pytest.approx((0.7 / 0.8) ** 3, abs=0.1)
     result = sdfkit("compare", *folders, "-o", table)
     assert result.exit_code == 3
     assert "table.csv: exists" in result.stderr
@@ -57,4 +73,203 @@ def test_nothing_in_common(sdfkit, folders, tmp_path):
         trimesh.creation.box().export(tmp_path / "other" / f"{name}.ply")
     result = sdfkit("compare", tmp_path / "other", folders[1])
     assert result.exit_code == 3
-    assert "no uid in common: predicted a …, true obj_0 …; name the files alike" in result.stderr
+    assert (
+        "no uid in common: predicted a …, true obj_0 …; name the files alike, or add --pair order"
+        in result.stderr
+    )
+    result = sdfkit("compare", tmp_path / "other", folders[1], "--pair", "order")
+    assert result.exit_code == 3
+    assert "2 predicted meshes and 3 true ones; by order there must be as many" in result.stderr
+
+
+def test_equal_numbers_without_a_common_uid_are_paired_by_order(sdfkit, folders, tmp_path):
+    (tmp_path / "other").mkdir()
+    for name, radius in zip("cab", (0.5, 1, 0.8), strict=True):  # by name: a, b, c
+        trimesh.creation.icosphere(3, radius).export(tmp_path / "other" / f"{name}.ply")
+    result = sdfkit("compare", tmp_path / "other", folders[1], "--points", 1000, "--json")
+    assert "no uid in common: the 3 meshes of both sides are paired by order" in result.stderr
+    facts = json.loads(result.stdout)
+    assert facts["pairing"] == "order"
+    assert [shape["predictions"][0]["shape"] for shape in facts["shapes"].values()] == ["a", "b", "c"]
+    assert [shape["iou"] for shape in facts["shapes"].values()][:2] == [1, 1]
+
+
+def test_samples_count_with_their_mean_and_strangers_are_told(sdfkit, folders, tmp_path):
+    predicted, truth = folders
+    (predicted / "obj_1.ply").rename(predicted / "obj_1_s0.ply")
+    trimesh.creation.icosphere(3, 0.8).export(predicted / "obj_1_s1.ply")
+    trimesh.creation.box().export(predicted / "stranger.ply")
+    result = sdfkit("compare", predicted, truth, "--points", 5000, "--json")
+    assert "1 of 4 predicted meshes have no true shape (stranger …) and are left aside" in result.stderr
+    facts = json.loads(result.stdout)
+    scores = facts["shapes"]["obj_1"]
+    one, two = scores["predictions"]
+    assert (one["shape"], two["shape"], facts["samples"]) == ("obj_1_s0", "obj_1_s1", 2)
+    assert two["iou"] == 1 and scores["iou"] == pytest.approx((one["iou"] + 1) / 2)
+    assert scores["chamfer"] == pytest.approx((one["chamfer"] + two["chamfer"]) / 2)
+    assert facts["baselines"]["best of 2"]["iou"]["median"] == 1
+    table = sdfkit("compare", predicted, truth, "--points", 1000).stdout
+    assert "best of 2 is chosen by its Chamfer distance to the truth, which a user does not have" in table
+
+
+def test_a_failed_prediction_and_an_odd_truth_are_told(sdfkit, tmp_path):
+    (tmp_path / "predicted").mkdir()
+    (tmp_path / "truth").mkdir()
+    for name in ("ball", "sheet", "wide"):
+        trimesh.creation.icosphere(2, 3 if name == "wide" else 1).export(
+            tmp_path / "predicted" / f"{name}.ply"
+        )
+    trimesh.Trimesh(np.eye(3), [[0, 1, 2]], process=False).export(tmp_path / "truth" / "sheet.ply")
+    trimesh.creation.icosphere(2, 3).export(tmp_path / "truth" / "wide.ply")
+    trimesh.creation.icosphere(2).export(tmp_path / "truth" / "ball.ply")
+    failed = write_comment(
+        (tmp_path / "truth" / "ball.ply").read_bytes(), {"uid": "ball", "error": "no surface"}
+    )
+    (tmp_path / "predicted" / "ball.ply").write_bytes(failed)
+    result = sdfkit("compare", tmp_path / "predicted", tmp_path / "truth", "--points", 1000)
+    assert result.exit_code == 0
+    assert "3 shapes, 0 of them not predicted, 1 failed; paired by uid; 1000 points" in result.stdout
+    assert "1 of 3 true shapes have no inside (sheet …): their IoU says nothing" in result.stdout
+    assert "1 of 3 true shapes are not in the unit frame (wide reaches to 3)" in result.stdout
+
+
+def test_alignment_is_printed_and_undoes_a_motion(sdfkit, tmp_path):
+    box = trimesh.creation.box((1, 0.6, 0.3))
+    box.export(tmp_path / "truth.ply")
+    box.apply_transform(trimesh.transformations.rotation_matrix(2, [0, 1, 0]))
+    box.apply_translation([0.1, 0, 0])
+    box.export(tmp_path / "moved.ply")
+    command = ("compare", tmp_path / "moved.ply", tmp_path / "truth.ply", "--points", 5000)
+    assert json.loads(sdfkit(*command, "--json").stdout)["shapes"]["truth"]["iou"] < 0.5
+    result = sdfkit(*command, "--align", "icp", "--json")
+    facts = json.loads(result.stdout)
+    assert facts["align"] == "icp" and "iterative closest points" in facts["notes"][0]
+    assert facts["shapes"]["truth"]["iou"] > 0.93
+
+
+def test_many_shapes_are_told_by_the_worst(sdfkit, tmp_path):
+    for name in ("predicted", "truth"):
+        (tmp_path / name).mkdir()
+    for index in range(31):
+        trimesh.creation.icosphere(1).export(tmp_path / "truth" / f"obj_{index:02d}.ply")
+        trimesh.creation.icosphere(1, 1 - index / 100).export(tmp_path / "predicted" / f"obj_{index:02d}.ply")
+    command = ("compare", tmp_path / "predicted", tmp_path / "truth", "--points", 1000, "--jobs", 1)
+    short = sdfkit(*command).stdout.splitlines()
+    assert short[0] == "the 10 worst of 31 by Chamfer distance (--all prints all)"
+    assert [line.split()[0] for line in short[2:12]] == [f"obj_{index}" for index in range(30, 20, -1)]
+    assert short[12] == "" and short[14].startswith("chamfer ") and short[14].endswith("obj_30")
+    assert [line.split()[0] for line in sdfkit(*command, "--all").stdout.splitlines()[1:32]] == [
+        f"obj_{index:02d}" for index in range(31)
+    ]
+
+
+@pytest.fixture
+def trained(folders, tmp_path):
+    """Three training spheres; features that take the sphere of 0.8 for the one of 0.5."""
+    (tmp_path / "training").mkdir()
+    for name, radius in {"small": 0.5, "middle": 0.72, "obj_0": 1}.items():
+        trimesh.creation.icosphere(3, radius).export(tmp_path / "training" / f"{name}.ply")
+    shown = {"obj_0": (1, 0), "obj_1": (0, 1), "obj_2": (1, 0.1)}
+    known = {"small": (0, 2), "middle": (-1, 0), "obj_0": (3, 0)}
+    return (
+        tmp_path / "training",
+        write_features(tmp_path / "shown.zarr", shown),
+        write_features(tmp_path / "known.zarr", known),
+    )
+
+
+def write_features(path, vectors, model="an encoder"):
+    rows = [Row(index, uid) for index, uid in enumerate(vectors)]
+    attributes = {"encoder": {"model": model}}
+    with create_store(
+        str(path), "features", rows=rows, history=[], settings={}, attributes=attributes, overwrite=False
+    ) as store:
+        store.create_array("feature", shape=(len(rows), 2, 2), dtype="f4", axes=("shape", "view", "dim"))
+        for row, vector in zip(rows, vectors.values(), strict=True):
+            store.write(row, feature=np.array([vector, vector], np.float32))
+    return path
+
+
+def test_baselines_stand_in_the_same_table(sdfkit, folders, trained, tmp_path):
+    training, shown, known = trained
+    options = ("--training", training, "--features", shown, "--training-features", known, "--points", 5000)
+    table = tmp_path / "table.csv"
+    facts = json.loads(sdfkit("compare", *folders, *options, "--json", "-o", table).stdout)
+    answers = {
+        uid: [shape["baselines"][name]["shape"] for name in ("mean shape", "retrieval", "oracle")]
+        for uid, shape in facts["shapes"].items()
+    }
+    assert answers == {
+        "obj_0": ["", "obj_0", "obj_0"], "obj_1": ["", "small", "middle"], "obj_2": ["", "obj_0", "small"],
+    }  # fmt: skip
+    # The mean of three balls' distances is a ball; here it has their mean volume.
+    radius = np.cbrt((0.5**3 + 0.72**3 + 1) / 3)
+    assert facts["shapes"]["obj_1"]["baselines"]["mean shape"]["iou"] == pytest.approx(
+        (radius / 0.8) ** 3, abs=0.06
+    )
+    assert facts["shapes"]["obj_1"]["baselines"]["retrieval"]["iou"] == pytest.approx(
+        (0.5 / 0.8) ** 3, abs=0.05
+    )
+    assert any(
+        "1 of 3 true shapes are training shapes: of these, this is recall" in note for note in facts["notes"]
+    )
+    for name, duel in facts["against"].items():
+        theirs = [shape["baselines"][name]["iou"] for shape in facts["shapes"].values()]
+        ours = [shape["iou"] for shape in facts["shapes"].values()]
+        assert duel["iou"]["difference"] == pytest.approx(np.mean(ours) - np.mean(theirs))
+        assert duel["iou"]["better"] == np.mean(np.array(ours) > theirs)
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["candidate"] for row in rows[:4]] == ["prediction", "mean shape", "retrieval", "oracle"]
+    assert [row["trained"] for row in rows[::4]] == ["True", "False", "False"]
+    text = sdfkit("compare", *folders, *options).stdout
+    # obj_0 is predicted and retrieved exactly, which nobody wins by volume; obj_2 is not predicted.
+    assert re.search(
+        r"The prediction beats retrieval on \d+ % of shapes by Chamfer distance and on 33 % by IoU", text
+    )
+    names = [line.split("  ")[0] for line in text.splitlines() if "  mean shape  " in line]
+    assert len(names) == 6
+
+
+def test_one_store_may_hold_all_features(sdfkit, folders, trained, tmp_path):
+    both = {"obj_0": (1, 0), "obj_1": (0, 1), "obj_2": (1, 1), "small": (0, 1), "middle": (2, 2)}
+    store = write_features(tmp_path / "both.zarr", both)
+    options = ("--training", trained[0], "--features", store, "--points", 1000, "--json")
+    shapes = json.loads(sdfkit("compare", *folders, *options).stdout)["shapes"]
+    assert [shape["baselines"]["retrieval"]["shape"] for shape in shapes.values()] == [
+        "obj_0",
+        "small",
+        "middle",
+    ]
+
+
+def test_features_that_do_not_fit(sdfkit, folders, trained, tmp_path):
+    training, shown, known = trained
+    other = write_features(tmp_path / "other.zarr", {"obj_0": (1, 0)}, model="another")
+    few = write_features(tmp_path / "few.zarr", {"obj_0": (1, 0)})
+    for features, training_features, message in (
+        (other, known, "other.zarr: embedded with another, but "),
+        (shown, few, "few.zarr: no features of middle, one of 2 such training shapes; embed them all"),
+        (few, known, "few.zarr: no features of obj_1; embed the pictures of every true shape"),
+    ):
+        options = ("--training", training, "--features", features, "--training-features", training_features)
+        result = sdfkit("compare", *folders, *options)
+        assert result.exit_code == 3
+        assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--features", "f.zarr"), "--features chooses among training shapes; add --training MESHES"),
+        (
+            ("--training", "t", "--training-features", "f.zarr"),
+            "--training-features is searched with --features",
+        ),
+        (("--training", "-"), "standard input is read once, as PREDICTED or TRUTH"),
+    ],
+)
+def test_options_that_need_others(sdfkit, folders, options, message):
+    result = sdfkit("compare", *folders, *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
