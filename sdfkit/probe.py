@@ -7,6 +7,7 @@ for another CPU dies of an illegal instruction: both are things to tell, not to 
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -55,7 +56,7 @@ def _try(name: str) -> Found:
     except OSError as error:
         return {"fault": f"no process can be started: {error.strerror}"}
     if done.returncode < 0:
-        return {"fault": f"its process died of signal {-done.returncode}"}
+        return {"fault": f"its process died: {signal.strsignal(-done.returncode)}"}
     if done.returncode > 0:
         # Of the last traceback the line that no longer is part of it; messages may be longer.
         lines = done.stderr.rpartition("Traceback (most recent call last):\n")[2].splitlines()

@@ -56,8 +56,8 @@ def test_it_is_one_screen_and_keeps_each_remedy_whole(sdfkit, tries, monkeypatch
     ("changed", "reason"),
     [
         ({"torch": {"fault": "OSError: no libgomp"}}, "torch: OSError: no libgomp: install torch again"),
-        ({"kernels": {"fault": "its process died of signal 4"}},
-         "kernels: its process died of signal 4: install sdfkit again"),
+        ({"kernels": {"fault": "its process died: Illegal instruction"}},
+         "kernels: its process died: Illegal instruction: install sdfkit again"),
         ({"torch": GOOD["torch"] | {"encoders": []}, "hub": HUB | {"offline": True}},
          "encoders: none here, and no hub: pip install 'sdfkit[offline]'"),
     ],
