@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import typer
@@ -17,6 +17,9 @@ from sdfkit.parallel import progress
 from sdfkit.store import open_store
 from sdfkit.storewriter import find_unfinished
 
+if TYPE_CHECKING:
+    from sdfkit.training.run import Machine
+
 log = logging.getLogger(__name__)
 MINUTES_BETWEEN_SAVES = 3.0
 
@@ -25,6 +28,7 @@ class Training(Protocol):
     """What a training object offers; see `sdfkit.training.run`."""
 
     steps_taken: int
+    machine: "Machine"
 
     def step(self) -> float: ...
 
@@ -70,7 +74,7 @@ def train(
         training: What is trained.
         steps: Steps in all.
         losses: Those of the steps taken; the new ones are added.
-        save: Writes a checkpoint; None where the output is a stream.
+        save: Writes a checkpoint, called in every process; None where the output is a stream.
     """
     saved_at = time.monotonic()
     with _signals() as received, progress(steps, "step") as bar:
@@ -80,15 +84,17 @@ def train(
             bar.update()
             if training.steps_taken % 100 == 0:
                 bar.set_postfix(loss=f"{np.mean(losses[-100:]):.5g}")
-            due = time.monotonic() - saved_at > 60 * MINUTES_BETWEEN_SAVES
-            if save is not None and (due or received):
+            # Every process has its part of the state, so that all of them save and stop at the same step.
+            stopped = training.machine.any(bool(received))
+            due = training.machine.any(time.monotonic() - saved_at > 60 * MINUTES_BETWEEN_SAVES)
+            if save is not None and (due or stopped):
                 save(losses)
                 saved_at = time.monotonic()
-            if received:
+            if stopped:
                 log.warning(
                     "stopped after step %d%s", training.steps_taken, "; the same command goes on" * bool(save)
                 )
-                raise typer.Exit(128 + received[0])
+                raise typer.Exit(128 + (received[0] if received else signal.SIGTERM))
     return losses
 
 

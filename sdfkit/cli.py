@@ -45,7 +45,9 @@ def program(
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors on standard error.")] = False,
 ) -> None:
     logging.basicConfig(format="sdfkit: %(message)s", stream=sys.stderr, level=logging.WARNING, force=True)
-    logging.getLogger("sdfkit").setLevel(logging.WARNING if quiet else logging.INFO)
+    # Of the processes that torchrun starts, the first one speaks.
+    silent = quiet or os.environ.get("RANK", "0") != "0"
+    logging.getLogger("sdfkit").setLevel(logging.WARNING if silent else logging.INFO)
 
 
 def with_status(function: Callable[..., None]) -> Callable[..., None]:

@@ -210,7 +210,9 @@ def progress(count: int, unit: str) -> Iterator[Any]:
     """A bar on standard error with rate and time left; nothing where that is not a terminal."""
     from tqdm import tqdm
 
-    with tqdm(total=count, unit=unit, disable=None, dynamic_ncols=True, smoothing=0.1) as bar:
+    # None lets tqdm look for a terminal. Of the processes that torchrun starts, the first one has the bar.
+    silent = True if os.environ.get("RANK", "0") != "0" else None
+    with tqdm(total=count, unit=unit, disable=silent, dynamic_ncols=True, smoothing=0.1) as bar:
         yield bar
 
 

@@ -153,16 +153,22 @@ class StoreReader:
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         return [label(Row(index=index, **row), self._manifest) for index, row in enumerate(rows)]
 
-    def read_rows(self, *names: str) -> tuple[list[Row], dict[str, np.ndarray]]:
-        """All rows that did not fail, and their part of the named arrays."""
+    def read_rows(self, *names: str, own: slice = slice(None)) -> tuple[list[Row], dict[str, np.ndarray]]:
+        """All rows that did not fail, and their part of the named arrays; or of that, `own`."""
         rows = self.all_rows()
         good = [row for row in rows if not row.error]
         if not good:
             raise InputError(f"{self.name}: none of its {len(rows)} shapes is usable")
         keep = [row.index for row in good]
-        arrays = {name: self.read(name) for name in names}
-        if len(good) < len(rows):
-            arrays = {name: array[keep] for name, array in arrays.items()}
+        if own == slice(None):
+            arrays = {name: self.read(name) for name in names}
+            if len(good) < len(rows):
+                arrays = {name: array[keep] for name, array in arrays.items()}
+        else:
+            arrays = {
+                name: np.stack([self._get(self.array(name), name, index) for index in keep[own]])
+                for name in names
+            }
         return [replace(row, index=index) for index, row in enumerate(good)], arrays
 
     def rows(self, *names: str) -> Iterator[ArrayRow]:

@@ -62,6 +62,7 @@ def train_deepsdf(
     Examples:
       sdfkit train-deepsdf samples.zarr --preset small -o deepsdf.zarr
       sdfkit mesh deepsdf.zarr -o meshes/
+      torchrun --nproc-per-node 4 -m sdfkit train-deepsdf samples.zarr --preset 512x8 -o deepsdf.zarr
     """
     import dataclasses
     import logging
@@ -71,6 +72,7 @@ def train_deepsdf(
 
     from sdfkit.checkpoint import load_unfinished, train
     from sdfkit.device import choose_device, choose_precision
+    from sdfkit.errors import UsageError
     from sdfkit.figures import check_picture, draw_losses
     from sdfkit.models.deepsdf import PRESETS
     from sdfkit.store import open_store
@@ -91,14 +93,16 @@ def train_deepsdf(
         RECIPES[preset], penalty_ramp=penalty_ramp, latent_noise=latent_noise, kl=kl, eikonal=eikonal,
         **{name: value for name, value in asked.items() if value is not None},
     )  # fmt: skip
-    with open_store(samples, "samples", manifest=manifest) as store:
-        rows, arrays = store.read_rows("point", "distance", "near")
-        history = store.history
-    uids = [row.uid for row in rows]
     place = choose_device(device)
     machine = use_machine(place, choose_precision(precision, place))
+    if machine.processes > 1 and STANDARD in (samples, output):
+        raise UsageError("several processes cannot share a pipe: name the stores")
+    with open_store(samples, "samples", manifest=manifest) as store:
+        rows, arrays = store.read_rows("point", "distance", "near", own=machine.own)
+        history = store.history
+    uids = [row.uid for row in rows]
     training = DeepSDFTraining(
-        config, recipe, arrays["point"], arrays["distance"], arrays["near"], machine,
+        config, recipe, arrays["point"], arrays["distance"], arrays["near"], len(rows), machine,
         torch.Generator().manual_seed(seed),
     )  # fmt: skip
     settings = {"preset": preset, "seed": seed, "precision": machine.precision, **dataclasses.asdict(recipe)}
@@ -106,6 +110,9 @@ def train_deepsdf(
 
     def save(losses: list[float], complete: bool = False) -> None:
         decoder, codes = training.result()
+        state = training.state()
+        if machine.process > 0:
+            return
         with create_store(
             output, "deepsdf", rows=rows, history=history, settings=settings, seed=seed,
             overwrite=overwrite, complete=complete,
@@ -114,7 +121,7 @@ def train_deepsdf(
             model.create_array("loss", data=np.array(losses, np.float32), axes=("step",))
             parameters = {name: value.cpu().numpy() for name, value in decoder.state_dict().items()}
             model.create_group("decoder", attributes=dataclasses.asdict(config), arrays=parameters)
-            model.create_group("state", attributes={}, arrays=training.state())
+            model.create_group("state", attributes={}, arrays=state)
             for row in rows:
                 model.write(row)
 
@@ -130,7 +137,7 @@ def train_deepsdf(
     worst = np.argsort(-report.clamped_l1)[:10]
     names = (f"{rows[row].uid} {rows[row].category} {report.clamped_l1[row]:.5f}" for row in worst)
     log.info("worst: %s", "; ".join(" ".join(name.split()) for name in names))
-    if curve is not None:
+    if curve is not None and machine.process == 0:
         draw_losses(curve, losses, title=output, overwrite=overwrite)
     log.info(
         "wrote a decoder and %d codes to %s", len(rows), "standard output" if output == STANDARD else output

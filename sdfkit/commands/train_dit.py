@@ -72,7 +72,7 @@ def train_dit(
 
     from sdfkit.checkpoint import load_unfinished, train
     from sdfkit.device import choose_device, choose_precision
-    from sdfkit.errors import InputError
+    from sdfkit.errors import InputError, UsageError
     from sdfkit.figures import check_picture, draw_losses
     from sdfkit.models.dit import PRESETS
     from sdfkit.store import open_store
@@ -126,6 +126,8 @@ def train_dit(
     )
     place = choose_device(device)
     machine = use_machine(place, choose_precision(precision, place))
+    if machine.processes > 1 and STANDARD in (features, codes, output):
+        raise UsageError("several processes cannot share a pipe: name the stores")
     training = DiTTraining(
         config, recipe, targets, pictures, arrays["camera_to_world"][both], 1e-4, machine,
         torch.Generator().manual_seed(seed),
@@ -138,7 +140,9 @@ def train_dit(
     losses = load_unfinished(training, output, "denoiser", settings, uids, overwrite=overwrite)
 
     def save(losses: list[float], complete: bool = False) -> None:
-        standard = training.standard
+        standard, state = training.standard, training.state()
+        if machine.process > 0:
+            return
         with create_store(
             output, "denoiser", rows=rows, history=history, settings=settings, seed=seed,
             attributes={"encoder": encoder, "condition": condition}, overwrite=overwrite, complete=complete,
@@ -152,7 +156,7 @@ def train_dit(
                 attributes={"floored": standard.floored},
                 arrays={"mean": standard.mean.numpy(), "std": standard.std.numpy()},
             )
-            model.create_group("state", attributes={}, arrays=training.state())
+            model.create_group("state", attributes={}, arrays=state)
             for row in rows:
                 model.write(row)
 
@@ -160,7 +164,7 @@ def train_dit(
     save(losses, complete=True)
     last = float(np.mean(losses[-100:]))
     log.info("loss %.3g in the last 100 steps; predicting the mean code: %.3g", last, training.mean_loss())
-    if curve is not None:
+    if curve is not None and machine.process == 0:
         draw_losses(curve, losses, title=output, overwrite=overwrite)
     log.info(
         "wrote a denoiser for %d shapes to %s", len(rows), "standard output" if output == STANDARD else output

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -43,15 +44,37 @@ class Report:
     code_cosine: float
 
 
+class Draw(NamedTuple):
+    """What a step is made of in this process.
+
+    Attributes:
+        rows: The shapes, counted among this process's own.
+        points: Points of each.
+        distances: Their distances.
+        noise: Standard normal noise for their codes, where it is needed.
+        total: Shapes of the step in all processes.
+    """
+
+    rows: Int[Tensor, " row"]
+    points: Float[Tensor, "row point 3"]
+    distances: Float[Tensor, "row point"]
+    noise: Float[Tensor, "row code"] | None
+    total: int
+
+
 class DeepSDFTraining:
     """A decoder and codes in training.
+
+    Of several processes each owns every so-manieth shape, `machine.own`: their samples, and their codes. All of
+    them draw the same numbers, and only the decoder's gradients travel. A step of all shapes is that of one process.
 
     Args:
         config: The decoder.
         settings: How it is trained.
-        points: Query points of each shape.
+        points: Query points of each shape of this process.
         distances: Their distances, negative inside.
         near: Which of them were drawn near the surface.
+        shapes: Shapes of all processes.
         machine: Where to compute.
         generator: Source of all draws, on the CPU; the training object keeps it.
 
@@ -66,10 +89,12 @@ class DeepSDFTraining:
         points: Float[np.ndarray, "shape sample 3"],
         distances: Float[np.ndarray, "shape sample"],
         near: Bool[np.ndarray, "shape sample"],
+        shapes: int,
         machine: Machine,
         generator: torch.Generator,
     ) -> None:
         self.config = config
+        self.shapes = shapes
         self.settings = settings
         self.machine = machine
         self.generator = generator
@@ -79,8 +104,8 @@ class DeepSDFTraining:
 
         with seeded(generator):
             decoder = DeepSDF(config).to(machine.device)
-        codes = settings.code_std * torch.randn(len(points), config.code, generator=generator)
-        self.codes = nn.Parameter(codes.to(machine.device))
+        codes = settings.code_std * torch.randn(shapes, config.code, generator=generator)
+        self.codes = nn.Parameter(codes[machine.own].to(machine.device))
         self.parameters = dict(decoder.named_parameters(prefix="decoder")) | {"code": self.codes}
         self.log_spread: nn.Parameter | None = None
         if settings.kl:
@@ -89,7 +114,7 @@ class DeepSDFTraining:
         own = [parameter for name, parameter in self.parameters.items() if not name.startswith("decoder.")]
         self.optimizers = build_optimizers(decoder, own, settings)
         self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
-        self.decoder: nn.Module = machine.accelerator.prepare(decoder)
+        self.decoder = decoder
         self.steps_taken = 0
 
     def step(self) -> float:
@@ -103,38 +128,43 @@ class DeepSDFTraining:
 
         Reference: equation 5 of the paper and 9 of DeepSDF, as a mean over shapes and points.
         """
-        settings = self.settings
-        rows, points, distances = self.draw()
+        settings, machine = self.settings, self.machine
+        drawn = self.draw()
+        rows, points, distances = drawn.rows, drawn.points, drawn.distances
         clamp = settings.clamp_at(self.steps_taken)
         set_rate(self.optimizers, cosine(self.steps_taken, settings.steps))
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        drawn, penalty = self.draw_codes(rows)
+        own_codes, penalties = self.draw_codes(drawn)
         # The decoder is run in parts, and each part's gradient is added up here before it goes on to the codes.
-        codes = drawn.detach().requires_grad_()
-        errors = torch.zeros(len(rows), device=self.machine.device)  # (shape,)
-        on_cpu = self.machine.device.type == "cpu"
-        size = max(1, settings.chunk // len(rows)) if on_cpu else settings.points
+        codes = own_codes.detach().requires_grad_()
+        errors = torch.zeros(len(rows), device=machine.device)  # (shape,)
+        size = settings.points
+        if machine.device.type == "cpu":
+            size = max(1, settings.chunk // max(len(rows), 1))
         for start in range(0, settings.points, size):
             part = slice(start, start + size)
-            with self.machine.autocast():
+            with machine.autocast():
                 predicted = self.decoder(codes, points[:, part])  # (shape, point)
             error = predicted.float().clamp(-clamp, clamp) - distances[:, part].clamp(-clamp, clamp)
             error = error.abs().sum(dim=1) / settings.points  # (shape,)
-            self.machine.accelerator.backward(error.mean())
+            machine.accelerator.backward(error.sum() / drawn.total)
             errors += error.detach()
         if settings.eikonal:
-            unlike = settings.eikonal * self.slope_error(
-                codes, points[:, round(settings.near * settings.points) :]
-            )
-            self.machine.accelerator.backward(unlike.mean())
+            far = points[:, round(settings.near * settings.points) :]
+            unlike = settings.eikonal * self.slope_error(codes, far)
+            machine.accelerator.backward(unlike.sum() / drawn.total)
             errors += unlike.detach()
-        torch.autograd.backward([drawn, penalty], [codes.grad, torch.ones_like(penalty)])
-        loss = errors.mean().item() + penalty.item()
+        charge = penalties.sum() / drawn.total
+        torch.autograd.backward([own_codes, charge], [codes.grad, torch.ones_like(charge)])
+        machine.total_gradients(list(self.decoder.parameters()))
+        errors += penalties.detach()
+        loss = (machine.total(errors.sum()) / drawn.total).item()
         if not np.isfinite(loss):
-            row = int(rows[(~torch.isfinite(errors.cpu())).int().argmax()])
+            wrong = rows[~torch.isfinite(errors)].tolist()
+            name = f"row {wrong[0] * machine.processes + machine.process}" if wrong else "another process"
             raise SdfkitError(
-                f"row {row}: the loss at step {self.steps_taken} is {loss}: lower the learning rate, "
+                f"{name}: the loss at step {self.steps_taken} is {loss}: lower the learning rate, "
                 "or go on from an earlier save"
             )
         for optimizer in self.optimizers:
@@ -143,13 +173,24 @@ class DeepSDFTraining:
         self.steps_taken += 1
         return loss
 
-    def draw(
-        self,
-    ) -> tuple[Int[Tensor, " row"], Float[Tensor, "row point 3"], Float[Tensor, "row point"]]:
-        """The shapes of a step, and points of each with their distances, near ones first."""
-        settings = self.settings
-        rows = torch.randperm(len(self.points), generator=self.generator)[: settings.shapes]
-        places = torch.rand(len(rows), settings.points, generator=self.generator)  # (row, point)
+    def draw(self) -> Draw:
+        """The shapes of a step, points of each with their distances, near ones first, and noise for their codes."""
+        settings, processes = self.settings, self.machine.processes
+        order = torch.randperm(self.shapes, generator=self.generator)
+        owner = order % processes
+        taken = torch.zeros(self.shapes, dtype=torch.bool)
+        for process in range(processes):
+            theirs = torch.nonzero(owner == process)[:, 0]
+            taken[theirs[: max(1, settings.shapes // processes)]] = True
+        count = int(taken.sum())
+        own = owner[taken] == self.machine.process
+        rows = order[taken][own] // processes
+        places = torch.rand(count, settings.points, generator=self.generator)[own]  # (row, point)
+        noise = None
+        if settings.latent_noise or settings.kl:
+            noise = torch.randn(count, self.config.code, generator=self.generator)[own].to(
+                self.machine.device
+            )
         split = round(settings.near * settings.points)
         counts = self.near_counts[rows, None]
         places[:, :split] *= counts
@@ -159,23 +200,22 @@ class DeepSDFTraining:
         samples = self.order[rows[:, None], places].long()  # (row, point)
         device = self.machine.device
         points, distances = self.points[rows[:, None], samples], self.distances[rows[:, None], samples]
-        return rows.to(device), points.to(device), distances.to(device)
+        return Draw(rows.to(device), points.to(device), distances.to(device), noise, count)
 
-    def draw_codes(self, rows: Int[Tensor, " row"]) -> tuple[Float[Tensor, "row code"], Float[Tensor, ""]]:
-        """The codes that a step decodes, and what they are charged for where they are."""
+    def draw_codes(self, drawn: Draw) -> tuple[Float[Tensor, "row code"], Float[Tensor, " row"]]:
+        """The codes that a step decodes, and what each is charged for where it is."""
         settings = self.settings
-        codes = self.codes[rows]
-        if settings.latent_noise:
-            noise = torch.randn(codes.shape, generator=self.generator).to(codes.device)
-            codes = codes + settings.latent_noise * self.codes.detach().std() * noise
-        if self.log_spread is not None:
-            noise = torch.randn(codes.shape, generator=self.generator).to(codes.device)
-            log_spread = self.log_spread[rows]
-            variance = (2 * log_spread).exp()
-            divergence = 0.5 * (variance + self.codes[rows].square() - 1 - 2 * log_spread).sum(dim=1)
-            return codes + variance.sqrt() * noise, settings.kl * divergence.mean()
+        codes = self.codes[drawn.rows]
         weight = settings.code_penalty * min(1.0, (self.steps_taken + 1) / max(settings.penalty_ramp, 1))
-        return codes, weight * self.codes[rows].square().sum(dim=1).mean()
+        penalties = weight * codes.square().sum(dim=1)
+        if self.log_spread is not None and drawn.noise is not None:
+            log_spread = self.log_spread[drawn.rows]
+            variance = (2 * log_spread).exp()
+            penalties = settings.kl * 0.5 * (variance + codes.square() - 1 - 2 * log_spread).sum(dim=1)
+            return codes + variance.sqrt() * drawn.noise, penalties
+        if drawn.noise is not None:
+            codes = codes + settings.latent_noise * self.codes.detach().std() * drawn.noise
+        return codes, penalties
 
     def slope_error(
         self, codes: Float[Tensor, "row code"], points: Float[Tensor, "row point 3"]
@@ -201,7 +241,8 @@ class DeepSDFTraining:
                 if name.startswith("decoder.")
             }
         )
-        return decoder.to(self.machine.device), self.average["code"].clone()
+        codes = self.machine.whole(self.average["code"], self.shapes)
+        return decoder.to(self.machine.device), codes.clone()
 
     def report(self, samples: int, clamp: float) -> Report:
         """How far the result is, judged on the first samples of each shape.
@@ -213,31 +254,50 @@ class DeepSDFTraining:
         """
         decoder, codes = self.result()
         points, distances = self.points[:, :samples], self.distances[:, :samples]
+        own = codes[self.machine.own]
         full, clamped = (
-            field_errors(decoder, codes, points, distances, limit, self.settings.chunk).cpu().numpy()
+            self.machine.whole(
+                field_errors(decoder, own, points, distances, limit, self.settings.chunk), self.shapes
+            ).cpu().numpy()
             for limit in (math.inf, clamp)
-        )
+        )  # fmt: skip
         return Report(full, clamped, mean_cosine(codes))
 
     def state(self) -> State:
-        """All that the next step depends on; see `sdfkit.training.run`."""
+        """All that the next step depends on, of all processes; see `sdfkit.training.run`."""
+
+        def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {
+                name: self.machine.whole(tensor, self.shapes) if is_of_shapes(name, tensor) else tensor
+                for name, tensor in tensors.items()
+            }
+
         return (
-            pack("parameters", self.parameters)
-            | pack("average", self.average)
-            | pack("moments", moments(self.optimizers, self.parameters))
+            pack("parameters", whole(self.parameters))
+            | pack("average", whole(self.average))
+            | pack("moments", whole(moments(self.optimizers, self.parameters)))
             | pack_clock(self.steps_taken, self.generator)
         )
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from a state.
+        """Go on from a state, with as many processes as there are now.
 
         Raises:
             InputError: The state was saved with another network or number of shapes.
         """
-        unpack("parameters", self.parameters, state)
-        unpack("average", self.average, state)
-        unpack("moments", moments(self.optimizers, self.parameters), state)
+        own = {
+            key: array[self.machine.own] if is_of_shapes(key.partition("/")[2], array) else array
+            for key, array in state.items()
+        }
+        unpack("parameters", self.parameters, own)
+        unpack("average", self.average, own)
+        unpack("moments", moments(self.optimizers, self.parameters), own)
         self.steps_taken = unpack_clock(state, self.generator)
+
+
+def is_of_shapes(name: str, array: Tensor | np.ndarray) -> bool:
+    """Whether a part of the state has a row a shape."""
+    return name.split("/")[0] in ("code", "log_spread") and array.ndim == 2
 
 
 def build_optimizers(

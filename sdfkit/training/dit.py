@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from sdfkit.errors import InputError, SdfkitError
 from sdfkit.models.diffusion import add_noise, clean_from, clean_weights, guide, sample_ddim, schedule
@@ -159,7 +159,7 @@ class DiTTraining:
         self.optimizers = [torch.optim.Adam([group], fused=True)]
         self.parameters = dict(network.named_parameters())
         self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
-        self.network: nn.Module = machine.accelerator.prepare(network)
+        self.network = network
         self.steps_taken = 0
 
     def step(self) -> float:
@@ -174,27 +174,32 @@ class DiTTraining:
 
         Reference: equation 4 of the paper.
         """
+        machine, own = self.machine, self.machine.own
         rows, *views = self.draw_views()
         clean = self.codes[rows]
         timesteps = torch.randint(len(self.alphas), (len(rows),), generator=self.generator)
         noise = torch.randn(clean.shape, generator=self.generator)
         noisy = add_noise(clean, noise, self.alphas[timesteps])
-        device = self.machine.device
+        # All processes draw the same batch, and each takes its part.
+        noisy, clean, now, weights = (
+            part[own].to(machine.device)
+            for part in (noisy, clean, self.alphas[timesteps], self.weights[timesteps])
+        )
 
         set_rate(self.optimizers, cosine(self.steps_taken, self.settings.steps))
         self.optimizers[0].zero_grad()
-        with self.machine.autocast():
-            output = self.network(*(part.to(device) for part in (noisy, timesteps, *views)))  # (batch, dim)
-        guess = clean_from(
-            self.config.target, output.float(), noisy.to(device), self.alphas[timesteps].to(device)
-        )
-        errors = (guess - clean.to(device)).square().mean(dim=1) * self.weights[timesteps].to(device)
-        self.machine.accelerator.backward(errors.mean())
-        loss = float(errors.detach().mean())
+        with machine.autocast():
+            output = self.network(noisy, *(part[own].to(machine.device) for part in (timesteps, *views)))
+        guess = clean_from(self.config.target, output.float(), noisy, now)  # (batch, dim)
+        errors = (guess - clean).square().mean(dim=1) * weights  # (batch,)
+        machine.accelerator.backward(errors.sum() / len(rows))
+        machine.total_gradients(list(self.network.parameters()))
+        loss = (machine.total(errors.detach().sum()) / len(rows)).item()
         if not np.isfinite(loss):
-            row = int(rows[(~torch.isfinite(errors.cpu())).int().argmax()])
+            wrong = rows[own][~torch.isfinite(errors.cpu())].tolist()
+            name = f"row {wrong[0]}" if wrong else "another process"
             raise SdfkitError(
-                f"row {row}: the loss at step {self.steps_taken} is {loss}: lower the learning rate, "
+                f"{name}: the loss at step {self.steps_taken} is {loss}: lower the learning rate, "
                 "or go on from an earlier save"
             )
         self.optimizers[0].step()

@@ -47,6 +47,45 @@ class Machine:
         device: torch.device = self.accelerator.device
         return device
 
+    @property
+    def processes(self) -> int:
+        return int(self.accelerator.num_processes)
+
+    @property
+    def process(self) -> int:
+        """This one's number; 0 writes and talks."""
+        return int(self.accelerator.process_index)
+
+    @property
+    def own(self) -> slice:
+        """Which of all shapes, or of a batch, are this process's."""
+        return slice(self.process, None, self.processes)
+
+    def any(self, happened: bool) -> bool:
+        """Whether something happened in any process; all of them must ask."""
+        return bool(self.total(torch.tensor(float(happened), device=self.device)).item())
+
+    def total(self, tensor: Tensor) -> Tensor:
+        """The sum of a tensor over all processes."""
+        return tensor if self.processes == 1 else self.accelerator.reduce(tensor, reduction="sum")
+
+    def whole(self, part: Tensor, count: int) -> Tensor:
+        """All `count` rows, of which each process has its own."""
+        if self.processes == 1:
+            return part
+        rows = torch.zeros(count, *part.shape[1:], dtype=part.dtype, device=part.device)
+        rows[self.own] = part
+        return self.total(rows)
+
+    def total_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Sum gradients over all processes, in place, in one message."""
+        if self.processes > 1:
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            summed = self.total(torch.cat([gradient.flatten() for gradient in gradients]))
+            parts = torch.split(summed, [gradient.numel() for gradient in gradients])
+            for gradient, part in zip(gradients, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
+
     def autocast(self) -> AbstractContextManager[None]:
         # Not accelerate's own autocast: it fixes one precision for all that a process ever trains.
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")

@@ -64,7 +64,8 @@ TWO = samples(sphere, torus)
 
 
 def start(settings=SETTINGS, arrays=TWO, config=CONFIG, seed=0):
-    return DeepSDFTraining(config, settings, *arrays, CPU, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return DeepSDFTraining(config, settings, *arrays, len(arrays[0]), CPU, generator)
 
 
 def field_on_grid(decoder, code, cells):
@@ -123,19 +124,20 @@ def test_an_eikonal_term_brings_slopes_nearer_to_one():
 
 def test_a_penalty_grows_over_its_ramp():
     training = start(dataclasses.replace(SETTINGS, code_penalty=1.0, penalty_ramp=4, code_std=1.0))
-    rows = torch.tensor([0, 1])
     full = training.codes.square().sum(dim=1).mean().item()
     charged = []
     for step in range(6):
         training.steps_taken = step
-        charged.append(training.draw_codes(rows)[1].item() / full)
+        charged.append(training.draw_codes(training.draw())[1].mean().item() / full)
     assert charged == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
 
 
 def test_noise_on_codes_is_a_share_of_their_spread():
     training = start(dataclasses.replace(SETTINGS, latent_noise=0.5, code_std=2.0))
-    rows = torch.tensor([0, 1]).repeat(5000)
-    moved = training.draw_codes(rows)[0] - training.codes[rows]
+    drawn = training.draw()
+    rows, noise = torch.tensor([0, 1]).repeat(5000), torch.randn(10_000, CONFIG.code)
+    moved = training.draw_codes(drawn._replace(rows=rows, noise=noise))[0] - training.codes[rows]
+    assert drawn.noise.shape == (2, CONFIG.code)
     assert moved.std().item() == pytest.approx(0.5 * training.codes.std().item(), rel=0.02)
 
 
@@ -144,10 +146,10 @@ def test_a_normal_code_is_charged_nothing():
     with torch.no_grad():
         training.codes.zero_()
         training.log_spread.zero_()
-    assert training.draw_codes(torch.tensor([0, 1]))[1].item() == pytest.approx(0, abs=1e-6)
+    assert training.draw_codes(training.draw())[1].tolist() == pytest.approx([0, 0], abs=1e-6)
     with torch.no_grad():
         training.codes.fill_(1.0)
-    assert training.draw_codes(torch.tensor([0, 1]))[1].item() == pytest.approx(2.0 * 0.5 * CONFIG.code)
+    assert training.draw_codes(training.draw())[1].tolist() == pytest.approx(2 * [2.0 * 0.5 * CONFIG.code])
 
 
 @pytest.mark.parametrize(("average", "matrix_lr"), [(0.0, 0.03), (0.99, 0.03), (0.99, None)])
@@ -206,12 +208,12 @@ def test_a_step_draws_the_asked_share_near_the_surface(near):
     marked = np.arange(points.shape[1])[None].repeat(2, axis=0) % 3 == 0
     points = np.where(marked[..., None], np.float32(5), np.float32(7)) * np.ones_like(points)
     training = start(dataclasses.replace(SETTINGS, near=near), (points, distances, marked))
-    _, drawn, _ = training.draw()
+    drawn = training.draw().points
     assert (drawn[..., 0] == 5).sum(dim=1).tolist() == [near * SETTINGS.points] * 2
 
 
 def test_points_keep_their_distances_and_shapes():
-    rows, drawn, drawn_distances = start().draw()
+    rows, drawn, drawn_distances, _, _ = start().draw()
     for row, own, own_distances in zip(rows, drawn, drawn_distances, strict=True):
         field = (sphere, torus)[int(row)]
         assert np.allclose(field(own.numpy()), own_distances, atol=1e-6)
