@@ -1,16 +1,19 @@
 """The writing half of the door to meshes: a stream of PLY, one file, or a folder of files."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from sdfkit.errors import InputError, UsageError
+import numpy as np
+
+from sdfkit.errors import GeometryError, InputError, UsageError
 from sdfkit.manifest import LABELS, Row
 from sdfkit.meshfile import read_info
 from sdfkit.options import STANDARD
-from sdfkit.ply import MARK, write_comment
+from sdfkit.ply import MARK, write_comment, write_double
 from sdfkit.storewriter import step
 from sdfkit.stream import open_output, refuse_existing
 
@@ -28,21 +31,46 @@ def encode(mesh: "trimesh.Trimesh | None", kind: str, info: Mapping[str, Any]) -
         empty = "ply\nformat binary_little_endian 1.0\nelement vertex 0\nproperty float x\nproperty float y\n"
         empty += "property float z\nelement face 0\nproperty list uchar int vertex_indices\nend_header\n"
         return write_comment(empty.encode(), info)
+    is_single = _fits_single(mesh)
     if kind == "glb":
 
         def put(tree: dict[str, Any]) -> None:
             tree["asset"]["extras"] = {"sdfkit": dict(info)}
 
-        content: bytes = trimesh.exchange.gltf.export_glb(trimesh.Scene(mesh), tree_postprocessor=put)
+        scene = trimesh.Scene()
+        if is_single:
+            scene.add_geometry(mesh)
+        else:
+            # A GLB's vertices are float32; the matrix of its node need not be.
+            from sdfkit.geometry.frame import normalise
+
+            unit, matrix = normalise(mesh)
+            scene.add_geometry(unit, transform=matrix)
+        content: bytes = trimesh.exchange.gltf.export_glb(scene, tree_postprocessor=put)
         return content
-    file: Any = mesh.export(file_type=kind)
+    file: Any
     if kind == "ply":
+        file = mesh.export(file_type=kind) if is_single else write_double(mesh.vertices, mesh.faces)
         return write_comment(file, info)
     if kind == "obj":
+        decimals = max(8, 8 - math.floor(math.log10(mesh.extents.max())))
+        file = mesh.export(file_type=kind, digits=decimals)
         return b"# " + MARK + json.dumps(info).encode() + b"\n" + str(file).encode()
+    if not is_single:
+        raise GeometryError(
+            "too far from the origin for the float32 of an STL; write a PLY, or use --frame unit"
+        )
+    file = mesh.export(file_type=kind)
     # An STL header has 80 bytes, and nothing else to write into.
     title = f"sdfkit {info.get('uid', '')} {info.get('category', '')} {info.get('licence', '')}"
     return title.encode("ascii", "replace")[:80].ljust(80) + bytes(file[80:])
+
+
+def _fits_single(mesh: "trimesh.Trimesh") -> bool:
+    """Whether float32 tells vertices apart that differ by a millionth of the whole."""
+    with np.errstate(over="ignore"):
+        spacing = np.spacing(np.abs(mesh.bounds).max().astype(np.float32))
+    return bool(spacing <= 2**-20 * mesh.extents.max())
 
 
 class MeshWriter:

@@ -31,6 +31,16 @@ def write_comment(ply: bytes, info: Mapping[str, Any]) -> bytes:
     return ply[:end] + line + ply[end:]
 
 
+def write_double(vertices: np.ndarray, faces: np.ndarray) -> bytes:
+    """A PLY whose coordinates are float64, for those that float32 would round together."""
+    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n"
+    header += "".join(f"property double {axis}\n" for axis in "xyz")
+    header += f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
+    rows = np.empty(len(faces), [("count", "u1"), ("corners", "<i4", 3)])
+    rows["count"], rows["corners"] = 3, faces
+    return header.encode() + vertices.astype("<f8").tobytes() + rows.tobytes()
+
+
 def read_ply(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], bytes]:
     """Take exactly one PLY from a stream.
 
