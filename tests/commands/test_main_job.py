@@ -81,7 +81,16 @@ def job(tmp_path_factory, encoder):
         folder / "samples.zarr",
     )
     run("render", folder / "closed", "--views", 3, "--size", 48, "--jobs", 1, "-o", folder / "views.zarr")
-    run("embed", folder / "views.zarr", "--model", encoder, "--tokens", "-o", folder / "features.zarr")
+    run(
+        "embed",
+        folder / "views.zarr",
+        "--model",
+        encoder,
+        "--tokens",
+        "patch",
+        "-o",
+        folder / "features.zarr",
+    )
     run("train-deepsdf", folder / "samples.zarr", *TRAIN, "--steps", 60, "-o", folder / "deepsdf.zarr")
     run(
         "train-dit",
@@ -194,7 +203,7 @@ def test_a_code_without_surface_tells_its_range(sdfkit, job, tmp_path):
             "holds views, but deepsdf or codes are needed",
         ),
         (["predict", "deepsdf.zarr", "features.zarr"], "holds deepsdf, but denoiser are needed"),
-        (["mesh", "dit.zarr"], "holds denoiser, but codes or deepsdf are needed"),
+        (["mesh", "dit.zarr"], "holds denoiser, but codes or deepsdf or weights are needed"),
         (["embed", "features.zarr"], "holds features, but views are needed"),
     ],
 )

@@ -1,6 +1,5 @@
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +14,8 @@ from transformers import (
     Dinov2Model,
     Dinov2WithRegistersConfig,
     Dinov2WithRegistersModel,
+    DINOv3ViTConfig,
+    DINOv3ViTModel,
     ResNetConfig,
     ResNetModel,
     SiglipConfig,
@@ -27,7 +28,8 @@ from transformers import (
 
 from sdfkit.errors import InputError, MissingError
 from sdfkit.images import features
-from sdfkit.images.features import embed_rows, load_encoder
+from sdfkit.images.features import load_encoder
+from sdfkit.models.quantised import has_int8_units
 
 SMALL = {
     "hidden_size": 32,
@@ -57,6 +59,12 @@ def build(name):
     if name == "registers":
         config = Dinov2WithRegistersConfig(**SMALL, num_register_tokens=3)
         return Dinov2WithRegistersModel(config), BitImageProcessorPil(**CROPPED)
+    if name == "giant":  # DINOv2's largest has a gated feed-forward of its own
+        config = Dinov2Config(**SMALL, use_swiglu_ffn=True)
+        return Dinov2Model(config), BitImageProcessorPil(**CROPPED)
+    if name == "dinov3":
+        config = DINOv3ViTConfig(**SMALL | {"patch_size": 14}, num_register_tokens=4)
+        return DINOv3ViTModel(config), ViTImageProcessorPil(**WHOLE)
     if name == "vit":  # a classifier: its checkpoint has no pooler, which a class token does not need
         return ViTForImageClassification(ViTConfig(**SMALL)), ViTImageProcessorPil(**WHOLE)
     if name == "clip":
@@ -92,7 +100,8 @@ def folder(tmp_path_factory):
 
 
 def load(path, **changed):
-    return load_encoder(path, **({"revision": None, "device": "cpu", "precision": "fp32"} | changed))
+    options = {"revision": None, "pool": "auto", "tokens": "patch", "device": "cpu", "precision": "fp32"}
+    return load_encoder(path, **options | changed)
 
 
 def pictures(count, seed=0, size=64):
@@ -103,6 +112,8 @@ EXPECTED = {
     # The class token after the final LayerNorm.
     "dinov2": (lambda network, outputs: outputs.last_hidden_state[:, 0], 16),
     "registers": (lambda network, outputs: outputs.last_hidden_state[:, 0], 16),
+    "giant": (lambda network, outputs: outputs.last_hidden_state[:, 0], 16),
+    "dinov3": (lambda network, outputs: outputs.last_hidden_state[:, 0], 16),
     "vit": (lambda network, outputs: outputs.last_hidden_state[:, 0], 16),
     "clip": (lambda network, outputs: network.post_layernorm(outputs.last_hidden_state[:, 0]), 16),
     # What the network pools.
@@ -150,7 +161,7 @@ def test_attention_is_fused_and_weights_are_frozen(folder):
 
 def test_bf16_points_the_same_way(folder):
     exact, fast = load(folder("dinov2")), load(folder("dinov2"), precision="bf16")
-    assert (exact.bf16, fast.bf16) == (False, True)
+    assert (exact.precision, fast.precision) == ("fp32", "bf16")
     a, b = exact.embed(pictures(4)), fast.embed(pictures(4))
     assert b.dtype == np.float32
     assert not np.array_equal(a, b)
@@ -180,40 +191,63 @@ def test_the_description_can_be_stored_and_names_the_crop(folder):
     assert (described["revision"], described["precision"]) == ("", "fp32")
 
 
-@pytest.mark.parametrize("batch", [1, 3, 4, 100])
-@pytest.mark.parametrize("tokens", [False, True])
-def test_batches_run_across_shapes_and_rows_keep_their_order(folder, batch, tokens):
-    encoder = load(folder("resnet"))
-    sizes = []
-
-    def count(pixel_values):
-        sizes.append(len(pixel_values))
-        return encoder.network(pixel_values=pixel_values)
-
-    shapes = {5: pictures(2, 1), 2: pictures(5, 2), 3: pictures(1, 4), 4: pictures(3, 5)}
-    counted = replace(encoder, network=count)
-    found = list(embed_rows(counted, shapes.items(), batch=batch, tokens=tokens))
-    assert [row for row, *_ in found] == list(shapes)
-    assert sizes[:-1] == [batch] * (len(sizes) - 1)
-    assert sum(sizes) == 11
-    for (_, feature, token), views in zip(found, shapes.values(), strict=True):
-        expected, patches = encoder.embed_with_tokens(views)
-        assert np.allclose(feature, expected, atol=1e-4)
-        assert (token is None) or np.allclose(token, patches, atol=1e-4)
-        assert (token is not None) == tokens
+@pytest.mark.parametrize("tokens", ["none", "patch", "all"])
+def test_stacked_pictures_stand_one_behind_the_other(folder, tokens):
+    encoder = load(folder("registers"), tokens=tokens)
+    rgb, depth = pictures(3), pictures(3, seed=1)
+    arrays = encoder.encode(list(np.stack([rgb, depth], axis=1)))
+    assert set(arrays) == {"feature"} | ({"token"} if tokens != "none" else set())
+    assert arrays["feature"].shape == (3, 64)
+    assert np.allclose(arrays["feature"][:, :32], encoder.embed(rgb), atol=1e-5)
+    assert np.allclose(arrays["feature"][:, 32:], encoder.embed(depth), atol=1e-5)
+    if tokens != "none":
+        count = {"patch": 16, "all": 1 + 3 + 16}[tokens]
+        assert arrays["token"].shape == (3, count, 64)
+        assert np.allclose(arrays["token"][..., 32:], encoder.embed_with_tokens(depth)[1], atol=1e-5)
+    if tokens == "all":  # the class token leads
+        assert np.array_equal(arrays["token"][:, 0], arrays["feature"])
 
 
-def test_a_shape_is_given_on_as_soon_as_its_last_batch_is_done(folder):
-    taken = []
+@pytest.mark.parametrize("name", ["dinov2", "clip", "siglip", "resnet"])
+def test_pooling_is_over_the_patches(folder, name):
+    mean, largest = load(folder(name), pool="mean"), load(folder(name), pool="max")
+    for encoder, pooled in ((mean, np.mean), (largest, np.max)):
+        feature, token = encoder.embed_with_tokens(pictures(2))
+        assert np.allclose(feature, pooled(token, axis=1), atol=1e-4)
+    assert (mean.describe()["preprocessing"]["output"], largest.output) == ("mean", "max")
 
-    def shapes():
-        for row in range(4):
-            taken.append(row)
-            yield row, pictures(2, row)
 
-    rows = embed_rows(load(folder("resnet")), shapes(), batch=2, tokens=False)
-    assert next(rows)[0] == 0
-    assert taken == [0]
+def test_a_model_without_class_token_cannot_give_one(folder):
+    assert load(folder("clip"), pool="cls").output == "normed cls"
+    with pytest.raises(InputError, match="has no class token; use --pool mean"):
+        load(folder("siglip"), pool="cls")
+
+
+@pytest.mark.skipif(not has_int8_units(), reason="needs a processor with VNNI")
+def test_int8_points_the_same_way(folder):
+    exact, fast = load(folder("dinov2")), load(folder("dinov2"), precision="int8")
+    assert fast.describe()["precision"] == "int8"
+    a, b = exact.embed(pictures(4)), fast.embed(pictures(4))
+    assert not np.array_equal(a, b)
+    cosine = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+    assert cosine.min() > 0.999
+
+
+@pytest.mark.skipif(not has_int8_units(), reason="needs a processor with VNNI")
+def test_int8_is_refused_where_it_does_not_pay(folder, monkeypatch):
+    with pytest.raises(InputError, match="has no linear layers, so int8 gains nothing"):
+        load(folder("resnet"), precision="int8")
+    monkeypatch.setattr(features, "LEAST_COSINE", 1.1)
+    with pytest.raises(
+        InputError, match=r"int8 turns its features too far \(cosine .*leave --precision out"
+    ):
+        load(folder("dinov2"), precision="int8")
+
+
+def test_int8_needs_the_units(folder, monkeypatch):
+    monkeypatch.setattr("sdfkit.models.quantised.has_int8_units", lambda: False)
+    with pytest.raises(MissingError, match="--precision int8: needs a processor with VNNI"):
+        load(folder("dinov2"), precision="int8")
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path, folder):

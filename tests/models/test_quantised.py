@@ -1,0 +1,50 @@
+import pytest
+import torch
+from torch import nn
+
+from sdfkit.models.quantised import QuantisedLinear, Rounding, has_int8_units, quantise
+
+pytestmark = pytest.mark.skipif(not has_int8_units(), reason="needs a processor with VNNI")
+
+
+def test_a_quantised_layer_is_the_layer_within_its_steps():
+    torch.manual_seed(0)
+    layer = nn.Linear(64, 32)
+    layer.weight.data[3] *= 100  # a row far larger than the others must not cost them their digits
+    x = torch.rand(5, 7, 64) * 3 - 1
+    expected = layer(x).detach()
+    error = (QuantisedLinear(layer, Rounding())(x) - expected).abs()
+    assert error.shape == (5, 7, 32)
+    # Half a step of each weight and of each input, over 64 products of random sign; five standard deviations.
+    rows = layer.weight.detach().abs()
+    step = (rows.amax(1) / 127 * x.square().mean().sqrt() + 3 / 254 * rows.square().mean(1).sqrt()) / 12**0.5
+    assert (error.amax((0, 1)) < 5 * step * 64**0.5).all()
+
+
+def test_eight_bits_hold_where_seven_bits_of_others_overflow():
+    layer = nn.Linear(64, 1, bias=False)
+    layer.weight.data.fill_(1)
+    x = torch.full((1, 64), 2.0)
+    x[0, 0] = 0
+    assert torch.allclose(QuantisedLinear(layer, Rounding())(x), torch.tensor([[126.0]]), rtol=1e-2)
+
+
+def test_every_linear_layer_is_replaced():
+    network = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.ReLU(), nn.Linear(4, 4, bias=False)))
+    assert quantise(network) == 2
+    assert quantise(network) == 0
+    assert network(torch.ones(2, 4)).shape == (2, 4)
+
+
+def test_the_same_input_is_rounded_once_and_another_anew():
+    rounding = Rounding()
+    x = torch.linspace(-1, 3, 12).reshape(2, 6)
+    whole, scale, zero = rounding.apply(x)
+    assert rounding.apply(x)[0] is whole
+    assert whole.max() - whole.min() == 254
+    assert torch.allclose(scale * (whole.float() - zero), x, atol=scale / 2 * 1.01)
+    other = rounding.apply(x.clone() * 2)
+    assert other[0] is not whole
+    assert other[1] == pytest.approx(2 * scale)
+    constant, scale, zero = rounding.apply(torch.zeros(1, 4))
+    assert (scale * (constant.float() - zero) == 0).all()
