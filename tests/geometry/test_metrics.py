@@ -18,6 +18,7 @@ from sdfkit.geometry.metrics import (
     bootstrap_interval,
     compare_meshes,
     compare_pairwise,
+    compare_surfaces,
     describe_topology,
     summarise,
 )
@@ -90,6 +91,102 @@ def test_an_independent_implementation_agrees_to_one_percent():
     for score, near in ((scores.f_score_1, 0.02), (scores.f_score_5, 0.1)):
         precision, recall = (to_b < near).mean(), (to_a < near).mean()
         assert score == pytest.approx(2 * precision * recall / (precision + recall), abs=0.01)
+
+
+@pytest.mark.parametrize("shift", [0.02, 0.2, 0.6])
+def test_shifted_spheres_share_a_lens(shift):
+    one, two = (trimesh.creation.icosphere(5, 0.5) for _ in range(2))
+    two.apply_translation([0, shift, 0])
+    lens = np.pi * (1 - shift) ** 2 * (shift**2 + 2 * shift) / (12 * shift)  # of two balls of radius 1/2
+    scores = compare(one, two, points=30_000)
+    assert scores.iou == pytest.approx(lens / (2 * np.pi / 6 - lens), abs=0.015)
+    assert scores.volume_ratio == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize(("gap", "one", "five"), [(0.01, 1, 1), (0.05, 0, 1), (0.2, 0, 0)])
+def test_parallel_squares_are_near_or_not(gap, one, five):
+    floor = trimesh.Trimesh(
+        [[-1, 0, -1], [1, 0, -1], [1, 0, 1], [-1, 0, 1]], [[0, 1, 2], [0, 2, 3]], process=False
+    )
+    floor.apply_scale(0.5)
+    lifted = floor.copy()
+    lifted.apply_translation([0, gap, 0])
+    scores = compare(lifted, floor, points=50_000)
+    assert scores.f_score_1 == pytest.approx(one, abs=0.001) and scores.f_score_5 == pytest.approx(
+        five, abs=0.001
+    )
+    assert scores.chamfer == pytest.approx(gap, rel=0.05) and scores.normal_consistency == pytest.approx(1)
+
+
+def test_turning_both_changes_nothing():
+    one, two = trimesh.creation.box((1, 0.6, 0.3)), trimesh.creation.torus(0.5, 0.2)
+    turn = trimesh.transformations.random_rotation_matrix(np.array([0.1, 0.7, 0.4]))
+    here = compare(one, two, 10_000)
+    there = compare(one.apply_transform(turn), two.apply_transform(turn), 10_000)
+    # The cube around both does not turn with them, so the IoU has other points.
+    assert there.iou == pytest.approx(here.iou, abs=0.03)
+    volume = {"iou", "volume_ratio"}
+    assert asdict(there) == pytest.approx({**asdict(here), **{name: asdict(there)[name] for name in volume}})
+
+
+def test_a_mesh_that_is_inside_out_has_no_inside():
+    ball, turned = trimesh.creation.icosphere(3), trimesh.creation.icosphere(3)
+    turned.invert()
+    scores = compare(turned, ball, points=5000)
+    assert scores.iou == scores.volume_ratio == 0 and scores.normal_consistency > 0.98
+
+
+def test_a_sheet_and_pieces_are_judged_as_what_they_are():
+    ball = trimesh.creation.icosphere(3)
+    half = trimesh.Trimesh(ball.vertices, ball.faces[ball.triangles_center[:, 1] > 0], process=False)
+    sheet = compare(half, ball, points=5000)
+    assert 0.3 < sheet.iou < 0.9  # the winding number closes the bowl with a membrane
+    assert compare(ball, half, points=5000).volume_ratio == pytest.approx(1 / sheet.volume_ratio, rel=0.1)
+    parts = [trimesh.creation.icosphere(2, 0.3).apply_translation([x, 0, 0]) for x in (-0.6, 0, 0.6)]
+    many = compare(trimesh.util.concatenate(parts), parts[1], points=20_000)
+    assert many.iou == pytest.approx(1 / 3, abs=0.02) and many.volume_ratio == pytest.approx(3, abs=0.2)
+
+
+def test_topology_counts_places_not_rows():
+    torus, ball = trimesh.creation.torus(0.6, 0.2), trimesh.creation.icosphere(2, 0.1)
+    both = trimesh.util.concatenate([torus, ball])
+    soup = trimesh.Trimesh(
+        both.triangles.reshape(-1, 3), np.arange(3 * len(both.faces)).reshape(-1, 3), process=False
+    )
+    assert describe_topology(torus) == (1, 0)
+    assert describe_topology(both) == describe_topology(soup) == (2, 2)
+    assert describe_topology(trimesh.Trimesh()) == (0, 0)
+    unused = trimesh.Trimesh([[9, 9, 9], *ball.vertices], ball.faces + 1, process=False)
+    assert describe_topology(unused) == (1, 2)
+
+
+def test_one_surface_may_be_compared_with_many():
+    one, two = trimesh.creation.box(), trimesh.creation.icosphere(3, 0.6)
+    truth = Surface(one, points=2000, rng=np.random.default_rng(0))
+    guess = Surface(two, points=2000, rng=np.random.default_rng(1))
+    first = compare_surfaces(guess, truth, np.random.default_rng(2))
+    compare_surfaces(truth, truth, np.random.default_rng(3))
+    assert compare_surfaces(guess, truth, np.random.default_rng(2)) == first
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8), st.randoms())
+@settings(max_examples=5, deadline=None)
+def test_methods_are_compared_shape_by_shape(pairs, random):
+    ours, theirs = ([dict.fromkeys(SCORES, value) for value in side] for side in zip(*pairs, strict=True))
+    duel = compare_pairwise(ours, theirs, np.random.default_rng(0))
+    for name, line in duel.items():
+        wins = [a < b if name.startswith("chamfer") else a > b for a, b in pairs]
+        assert line["better"] == pytest.approx(np.mean(wins))
+        assert line["difference"] == pytest.approx(np.mean([a - b for a, b in pairs]))
+        assert line["low"] - 1e-12 <= line["difference"] <= line["high"] + 1e-12
+    random.shuffle(pairs)
+    shuffled = compare_pairwise(
+        [dict.fromkeys(SCORES, a) for a, _ in pairs],
+        [dict.fromkeys(SCORES, b) for _, b in pairs],
+        np.random.default_rng(0),
+    )
+    assert all(shuffled[name]["difference"] == pytest.approx(duel[name]["difference"]) for name in SCORES)
+    assert compare_pairwise([], [], np.random.default_rng(0)) == {}
 
 
 @settings(max_examples=10, deadline=None)

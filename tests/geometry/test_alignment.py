@@ -1,0 +1,40 @@
+"""A rigid motion is found again, and nothing but a rigid motion."""
+
+import numpy as np
+import pytest
+import trimesh
+from trimesh.creation import box
+
+from sdfkit.geometry.alignment import find_alignment
+from sdfkit.geometry.metrics import compare_meshes
+
+
+def chair() -> trimesh.Trimesh:
+    seat, back = box((0.8, 0.1, 0.8)), box((0.8, 0.7, 0.1)).apply_translation([0, 0.4, -0.35])
+    legs = [
+        box((0.1, 0.5, 0.1)).apply_translation([x, -0.3, z]) for x in (-0.35, 0.35) for z in (-0.35, 0.35)
+    ]
+    return trimesh.util.concatenate([seat, back, *legs])
+
+
+@pytest.mark.parametrize("degrees", [15, 100, 260])
+def test_a_turned_and_moved_chair_is_brought_back(degrees):
+    moved = chair()
+    moved.apply_transform(trimesh.transformations.rotation_matrix(np.radians(degrees), [0.1, 1, 0]))
+    moved.apply_translation([0.08, -0.05, 0.1])
+    matrix = find_alignment(moved, chair(), rng=np.random.default_rng(0))
+    back = trimesh.transform_points(moved.vertices, matrix)
+    assert np.abs(back - chair().vertices).max() < 0.02
+    assert np.allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3)) and np.linalg.det(matrix[:3, :3]) > 0
+
+
+def test_size_is_not_corrected_and_the_prediction_not_changed():
+    small = chair().apply_scale(0.7)
+    before = small.vertices.copy()
+    matrix = find_alignment(small, chair(), rng=np.random.default_rng(0))
+    assert np.array_equal(small.vertices, before)
+    assert np.linalg.det(matrix[:3, :3]) == pytest.approx(1)
+    aligned = compare_meshes(
+        small.apply_transform(matrix), chair(), points=5000, rng=np.random.default_rng(0)
+    )
+    assert aligned.chamfer > 0.03
