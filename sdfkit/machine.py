@@ -272,7 +272,7 @@ def _encoders(torch: Found, hub: Found) -> Fact:
 def _text() -> Fact:
     found = {"version": _version(SENTENCES)}
     if found["version"] is None:
-        return Fact("text", False, "no encoder of sentences", f"pip install {SENTENCES}", found=found)
+        return Fact("text", False, "no encoder of sentences", "pip install 'sdfkit[text]'", found=found)
     return Fact("text", True, f"{SENTENCES} {found['version']}", found=found)
 
 

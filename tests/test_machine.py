@@ -220,6 +220,6 @@ def test_an_encoder_is_needed_and_a_way_to_one_is_enough(monkeypatch, downloaded
 
 def test_the_sentence_encoder_is_a_package(monkeypatch):
     monkeypatch.setattr(machine, "SENTENCES", "no-such-package")
-    assert (machine._text().ok, machine._text().remedy) == (False, "pip install no-such-package")
+    assert (machine._text().ok, machine._text().remedy) == (False, "pip install 'sdfkit[text]'")
     monkeypatch.setattr(machine, "SENTENCES", "numpy")
     assert machine._text().ok
