@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -6,8 +7,11 @@ import typer
 from sdfkit.options import STANDARD, Device, FailFast, Format, Input, Manifest, Output, Overwrite
 
 if TYPE_CHECKING:
-    from sdfkit.models.deepsdf import DeepSDF
+    from sdfkit.models.fields import Fields
     from sdfkit.store import ArrayRow, StoreReader
+
+# Points that the network sees at once.
+BATCH = 1 << 15
 
 
 def mesh(
@@ -18,9 +22,15 @@ def mesh(
     ] = None,
     resolution: Annotated[int, typer.Option(min=16, max=1024, help="Cells along a side of the cube.")] = 128,
     margin: Annotated[
-        float, typer.Option(min=1, help="How many times steeper than measured the field may be.")
-    ] = 1.5,
+        float, typer.Option(min=0.5, help="How many times worse than measured interpolation may be.")
+    ] = 1,
     largest: Annotated[bool, typer.Option("--largest", help="Keep only the largest piece.")] = False,
+    simplify: Annotated[
+        int | None, typer.Option(min=4, metavar="FACES", help="Reduce to about as many faces at most.")
+    ] = None,
+    smooth_normals: Annotated[
+        bool, typer.Option("--smooth-normals", help="Store the field's gradient as normals of the vertices.")
+    ] = False,
     device: Device = "auto",
     manifest: Manifest = None,
     output: Output = STANDARD,
@@ -28,16 +38,18 @@ def mesh(
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Turn codes into meshes.
+    """Turn codes or weights into meshes.
 
-    Marching cubes of the decoder's distances on the cube from -1 to 1, coarse to fine: the decoder is asked only where
-    the surface can be, and the triangles are those of the full grid. A deepsdf store alone gives its training
-    shapes. A code without a surface is an error that tells the range of its distances.
+    Marching cubes of the network's distances on the cube from -1 to 1, coarse to fine: the network is asked only where
+    the surface can be, and the triangles are those of the full grid. Codes need their --decoder; a deepsdf store alone
+    gives its training shapes, a weights store its networks. A shape without a surface is an error that tells the range
+    of its distances.
 
     \b
     Examples:
       sdfkit mesh deepsdf.zarr -o meshes/
       sdfkit predict dit.zarr features.zarr | sdfkit mesh --decoder deepsdf.zarr -o predicted/
+      sdfkit mesh weights.zarr --resolution 256 --smooth-normals --format glb -o meshes/
     """
     import logging
 
@@ -48,62 +60,88 @@ def mesh(
     from sdfkit.store import open_store
 
     place = choose_device(device)
-    network = None if decoder is None else _load(decoder, place)
-    with open_store(codes, "codes", "deepsdf", manifest=manifest) as store:
-        if network is None:
-            if store.kind != "deepsdf":
-                raise UsageError(f"{store.name}: codes without their decoder; add --decoder STORE")
-            network = _load_from(store, place)
-        dim, needed = store.array("code").shape[1], network.config.code
-        if dim != needed:
-            raise InputError(
-                f"{store.name}: codes of {dim} numbers, but {decoder or store.name} reads {needed}"
-            )
+    fields, history = None, []
+    if decoder is not None:
+        with open_store(decoder, "deepsdf", manifest=None) as trained:
+            fields, history = _read_fields(trained, place), trained.history
+    with open_store(codes, "codes", "deepsdf", "weights", manifest=manifest) as store:
+        if fields is None and store.kind == "codes":
+            raise UsageError(f"{store.name}: codes without their decoder; add --decoder STORE")
+        if fields is not None and store.kind == "weights":
+            raise UsageError(f"{store.name}: weights are whole networks; leave out --decoder")
+        fields = fields or _read_fields(store, place)
+        array, what = ("weights", "weights") if store.kind == "weights" else ("code", "codes")
+        width = store.array(array).shape[1]
+        if width != fields.width:
+            reader = "their network" if array == "weights" else decoder or store.name
+            raise InputError(f"{store.name}: {what} of {width} numbers, but {reader} reads {fields.width}")
+        if not len(store):
+            raise InputError(f"{store.name}: holds no shapes")
         asked: list[int] = []
         make = partial(
-            _extract, network=network, resolution=resolution, margin=margin, largest=largest, asked=asked
-        )
+            _extract, array=array, fields=fields, place=place, resolution=resolution, margin=margin,
+            largest=largest, simplify=simplify, smooth_normals=smooth_normals, asked=asked,
+        )  # fmt: skip
         settings = {
-            "decoder": decoder or codes,
-            "resolution": resolution,
-            "margin": margin,
-            "largest": largest,
-        }
+            "decoder": decoder or codes, "resolution": resolution, "margin": margin, "largest": largest,
+            "simplify": simplify, "smooth_normals": smooth_normals,
+        }  # fmt: skip
         with create_meshes(
             output, len(store), settings=settings, seed=None, kind=format, overwrite=overwrite
         ) as meshes:
-            # In this process: the decoder uses its cores, and rows come as the pipe brings them.
-            fill(meshes, store.rows("code"), len(store), make, Workers(1, 0, None, fail_fast))
+            # In this process: the network uses its cores, and rows come as the pipe brings them.
+            rows = _with_history(store.rows(array), history)
+            fill(meshes, rows, len(store), make, Workers(1, 0, None, fail_fast))
     if asked:
-        dense = len(asked) * (resolution + 1) ** 3
+        share = sum(asked) / (len(asked) * (resolution + 1) ** 3)
         logging.getLogger(__name__).info(
-            "the decoder was asked at %.1f %% of the grid's points", 100 * sum(asked) / dense
+            "asked at %.1f %% of the grid's points: %.0f times fewer", 100 * share, 1 / share
         )
     conclude(output, "meshes", len(store), meshes.failed)
 
 
-def _load(path: str, device: str) -> "DeepSDF":
-    from sdfkit.store import open_store
-
-    with open_store(path, "deepsdf", manifest=None) as store:
-        return _load_from(store, device)
-
-
-def _load_from(store: "StoreReader", device: str) -> "DeepSDF":
+def _read_fields(store: "StoreReader", place: str) -> "Fields":
+    """What the vectors of a store, or of codes that go with it, stand for."""
     import torch
 
-    from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
+    from sdfkit.errors import InputError
+    from sdfkit.models.fields import build_fields
 
-    network = DeepSDF(DeepSDFConfig(**store.attributes_of("decoder")))
-    network.load_state_dict(
-        {name: torch.from_numpy(value) for name, value in store.read_group("decoder").items()}
-    )
-    return network.to(device).eval()
+    config, parameters = store.attributes.get("network", {}), {}
+    if store.kind == "deepsdf":
+        config, parameters = store.attributes_of("decoder"), store.read_group("decoder")
+    try:
+        return build_fields(
+            store.kind, config, {name: torch.from_numpy(value) for name, value in parameters.items()}, place
+        )
+    except TypeError as error:
+        raise InputError(
+            f"{store.name}: does not say what its networks are ({error}); was it made by sdfkit?"
+        ) from error
+
+
+def _with_history(rows: "Iterator[ArrayRow]", history: list[dict[str, Any]]) -> "Iterator[ArrayRow]":
+    """Rows that know how their decoder was made, too."""
+    from dataclasses import replace
+
+    for row in rows:
+        yield replace(row, steps=[*(step for step in history if step not in row.steps), *row.steps])
 
 
 def _extract(
-    row: "ArrayRow", *, network: "DeepSDF", resolution: int, margin: float, largest: bool, asked: list[int]
+    row: "ArrayRow",
+    *,
+    array: str,
+    fields: "Fields",
+    place: str,
+    resolution: int,
+    margin: float,
+    largest: bool,
+    simplify: int | None,
+    smooth_normals: bool,
+    asked: list[int],
 ) -> dict[str, Any]:
+    import numpy as np
     import torch
 
     from sdfkit.errors import GeometryError
@@ -112,13 +150,28 @@ def _extract(
 
     if row.error:
         raise GeometryError(row.error)
-    place = network.out.weight.device
-    code = torch.from_numpy(row.arrays["code"])[None].to(place)
+    if not np.isfinite(row.arrays[array]).all():
+        raise GeometryError(f"its {array} holds numbers that are not finite")
+    field = fields.of(torch.from_numpy(row.arrays[array]).to(place))
 
     def distance(points: Any) -> Any:
         with torch.inference_mode():
-            return network(code, torch.from_numpy(points)[None].to(place))[0].cpu().numpy()
+            return field(torch.from_numpy(points)[None].to(place))[0].cpu().numpy()
 
-    surface, count = extract_surface(distance, resolution=resolution, margin=margin, batch=1 << 15)
+    surface, count = extract_surface(distance, resolution=resolution, margin=margin, batch=BATCH)
     asked.append(count)
-    return {"mesh": largest_piece(surface) if largest else surface}
+    if largest:
+        surface = largest_piece(surface)
+    if simplify is not None:
+        from sdfkit.geometry.simplify import simplify as reduce_faces
+
+        surface = reduce_faces(surface, simplify)
+    if smooth_normals:
+        import trimesh
+
+        from sdfkit.models.fields import field_normals
+
+        vertices = torch.from_numpy(surface.vertices.astype(np.float32)).to(place)
+        normals = field_normals(field, vertices, BATCH).cpu().numpy()
+        surface = trimesh.Trimesh(surface.vertices, surface.faces, vertex_normals=normals, process=False)
+    return {"mesh": surface}

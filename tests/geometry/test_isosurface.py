@@ -4,12 +4,15 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from skimage.measure import marching_cubes
 
 from sdfkit.errors import GeometryError
 from sdfkit.geometry.isosurface import extract_surface
+from sdfkit.models import mlp
+from sdfkit.models.deepsdf import PRESETS, DeepSDF, DeepSDFConfig
 
-MARGIN, BATCH = 1.5, 1 << 16
+MARGIN, BATCH = 1.0, 1 << 16
 
 
 def sphere(radius, centre=(0.0, 0.0, 0.0)):
@@ -21,12 +24,12 @@ def torus(points):
     return np.hypot(ring, points[:, 1]) - 0.25
 
 
-def spoked_wheel(points):
-    distances = torus_of(points, 0.8, 0.05)
+def spoked_wheel(points, rim=0.05, spoke=0.02):
+    distances = torus_of(points, 0.8, rim)
     for angle in np.pi * np.arange(7) / 7:
         along = np.array([np.cos(angle), np.sin(angle), 0.0])
         reach = np.clip(points @ along, -0.8, 0.8)
-        distances = np.minimum(distances, np.linalg.norm(points - reach[:, None] * along, axis=1) - 0.02)
+        distances = np.minimum(distances, np.linalg.norm(points - reach[:, None] * along, axis=1) - spoke)
     return distances
 
 
@@ -36,6 +39,20 @@ def torus_of(points, ring, tube):
 
 def two_balls(points):
     return np.minimum(sphere(0.5, (-0.3, 0, 0))(points), sphere(0.04, (0.7, 0.7, 0.7))(points))
+
+
+def thin_wheel(points):
+    """Its spokes are a fifth as thick as a cell of the coarsest grid."""
+    return spoked_wheel(points, rim=0.02, spoke=0.008)
+
+
+def clamped(points):
+    """As networks that were trained with clamped distances: flat far away, where the measured slope is 0."""
+    return np.clip(thin_wheel(points), -0.1, 0.1)
+
+
+def tiny_balls(points):
+    return np.minimum(sphere(0.03, (-0.7, -0.6, 0.8))(points), sphere(0.03, (0.71, 0.7, 0.7))(points))
 
 
 def steep(points):
@@ -62,15 +79,59 @@ def network(seed):
     return distance
 
 
+def of_module(forward, seed, slope=None):
+    """A random network of the library, shifted so that a fifth of the cube is inside, and as steep as asked."""
+
+    def distance(points):
+        with torch.inference_mode():
+            return forward(torch.from_numpy(points.astype(np.float64))[None])[0].numpy()
+
+    points = np.random.default_rng(seed).uniform(-1, 1, (2000, 3))
+    values = distance(points)
+    rises = np.abs(distance(points + [1e-4, 0, 0]) - values) / 1e-4
+    level, scale = np.quantile(values, 0.2), 1.0 if slope is None else slope / np.quantile(rises, 0.99)
+    return lambda points: scale * (distance(points) - level)
+
+
+SMALL = DeepSDFConfig(code=8, bands=6, hidden=48, layers=4, skip=2)
+
+
+def deepsdf(config, seed, slope=None):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        decoder = DeepSDF(config).double()
+        code = torch.randn(1, config.code).double()
+    return of_module(lambda points: decoder(code, points), seed, slope)
+
+
+def shape_mlp(preset, seed):
+    weights = mlp.draw_weights(mlp.PRESETS[preset], 1, torch.Generator().manual_seed(seed))
+    return of_module(mlp.MLPs(mlp.PRESETS[preset], weights.double()), seed)
+
+
 FIELDS = {
     "sphere": sphere(0.7),
     "torus": torus,
     "wheel": spoked_wheel,
+    "thin wheel": thin_wheel,
+    "clamped": clamped,
     "two balls": two_balls,
+    "tiny balls": tiny_balls,
+    "clamped tiny balls": lambda points: np.clip(tiny_balls(points), -0.1, 0.1),
+    "box": lambda points: np.abs(points).max(axis=1) - np.float32(0.57),
     "steep": steep,
+    "ten times a distance": lambda points: 10 * spoked_wheel(points),
     "outside the cube": sphere(1.2),
     "network 0": network(0),
     "network 1": network(1),
+}
+NETWORKS = {
+    "256x4": lambda: deepsdf(PRESETS["256x4"], 0),
+    "slope 1.5": lambda: deepsdf(SMALL, 2, 1.5),
+    "slope 3": lambda: deepsdf(SMALL, 3, 3.0),
+    "slope 10": lambda: deepsdf(SMALL, 4, 10.0),
+    "relu-pe": lambda: shape_mlp("relu-pe", 0),
+    "siren": lambda: shape_mlp("siren", 0),
 }
 
 
@@ -105,9 +166,38 @@ def test_the_sparse_surface_is_the_dense_one(name, resolution):
     assert evaluated <= (resolution + 1) ** 3
 
 
-def test_few_points_are_evaluated():
-    _, evaluated = extract(spoked_wheel, 256)
+@pytest.mark.parametrize("name", [pytest.param("256x4", marks=pytest.mark.slow), *list(NETWORKS)[1:]])
+def test_the_sparse_surface_of_a_random_network_is_the_dense_one(name):
+    distance = NETWORKS[name]()
+    mesh, evaluated = extract(distance, 48)
+    vertices, faces = dense_surface(distance, 48)
+    assert np.array_equal(mesh.faces, faces)
+    # Matrix products differ in the last bit with the size of the batch.
+    assert np.allclose(mesh.vertices, vertices, rtol=0, atol=1e-6)
+    assert evaluated < 49**3
+
+
+@pytest.mark.parametrize("name", ["wheel", "steep"])
+def test_few_points_are_evaluated(name):
+    _, evaluated = extract(FIELDS[name], 256)
     assert evaluated * 35 < 257**3
+
+
+def test_a_ball_that_fills_the_unit_frame_needs_few_points_too():
+    # The ends of crossed edges alone are a fiftieth of the grid.
+    _, evaluated = extract(sphere(1.0), 256)
+    assert evaluated * 35 < 257**3
+
+
+def test_slabs_join_as_one_run_over_the_whole_grid():
+    def lattice(points):
+        """Saddles at every height: cells whose triangles depend on all corners, in the seams too."""
+        return np.sin(9.3 * points[:, 0]) + np.sin(8.1 * points[:, 1]) * np.sin(7.7 * points[:, 2])
+
+    mesh, _ = extract(lattice, 100)
+    vertices, faces = dense_surface(lattice, 100)
+    assert np.array_equal(mesh.faces, faces)
+    assert np.array_equal(mesh.vertices, vertices)
 
 
 def test_a_finer_grid_needs_points_like_a_surface_not_like_a_solid():
@@ -163,15 +253,16 @@ def test_no_surface(offset, message):
         extract(sphere(-offset), 48)
 
 
-@pytest.mark.parametrize("field", [torus, spoked_wheel], ids=["torus", "wheel"])
-def test_a_surface_that_leaves_the_refined_cells_is_followed(field):
-    mesh, evaluated = extract_surface(field, resolution=96, margin=0.3, batch=BATCH)
+@pytest.mark.parametrize("margin", [0.05, 0.3])
+@pytest.mark.parametrize("field", [torus, spoked_wheel, steep], ids=["torus", "wheel", "steep"])
+def test_too_small_a_margin_is_noticed_and_the_surface_followed(field, margin):
+    mesh, evaluated = extract_surface(field, resolution=96, margin=margin, batch=BATCH)
     assert evaluated < extract(field, 96)[1]
     assert np.array_equal(mesh.faces, dense_surface(field, 96)[1])
 
 
-@pytest.mark.parametrize("margin", [0.02, 0.3])
-def test_a_function_much_steeper_outside_than_allowed_keeps_its_surface(margin):
+@pytest.mark.parametrize("margin", [0.05, 1.0])
+def test_a_function_much_steeper_outside_than_inside_keeps_its_surface(margin):
     def skewed(points):
         return spoked_wheel(points) * np.where(spoked_wheel(points) > 0, 10, 0.05)
 

@@ -1,0 +1,272 @@
+"""sdfkit mesh: from codes, weights and plain arrays to files of every kind, and what it says to bad input."""
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+import zarr
+
+from sdfkit.manifest import Row
+from sdfkit.meshfile import read_info
+from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
+from sdfkit.models.mlp import MLPConfig, MLPs, draw_weights
+from sdfkit.storewriter import create_store
+
+SIREN = MLPConfig(kind="siren", bands=0, hidden=16, layers=1, frequency=3.0)
+RELU = MLPConfig(kind="relu-pe", bands=1, hidden=16, layers=2, frequency=1.0)
+DECODER = DeepSDFConfig(code=4, bands=1, hidden=16, layers=2, skip=1)
+ROWS = [
+    Row(0, "ball", category="sphere", licence="CC0-1.0", source="here"),
+    Row(1, "egg", category="ellipsoid", licence="CC-BY-4.0"),
+]
+
+
+def fit(config, radii):
+    """Weights of ellipsoids, one a row."""
+    weights = draw_weights(config, len(radii), torch.Generator().manual_seed(0))
+    networks = MLPs(config, weights)
+    points = torch.rand(len(radii), 2000, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    axes = torch.tensor(radii)[:, None]
+    truth = ((points / axes).norm(dim=-1) - 1) * axes.mean(dim=-1)
+    optimizer = torch.optim.Adam(networks.parameters(), lr=1e-2)
+    for _ in range(150):
+        loss = (networks(points) - truth).abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return networks.weights.detach().numpy()
+
+
+ELLIPSOIDS = fit(SIREN, [[0.6, 0.6, 0.6], [0.8, 0.5, 0.4]])
+
+
+def write(path, kind, name, vectors, *, rows=None, attributes=None, decoder=None):
+    rows = rows or [Row(index, f"shape_{index}") for index in range(len(vectors))]
+    history = [{"version": "0", "command": f"sdfkit made {path.name}"}]
+    with create_store(
+        str(path), kind, rows=rows, history=history, settings={}, attributes=attributes, overwrite=False
+    ) as store:
+        store.create_array(name, shape=vectors.shape, dtype="f4", axes=("shape", "dim"))
+        if decoder is not None:
+            arrays = {key: value.numpy() for key, value in decoder.state_dict().items()}
+            store.create_group("decoder", attributes=dataclasses.asdict(DECODER), arrays=arrays)
+        for row, vector in zip(rows, vectors, strict=True):
+            store.write(row, **({} if row.error else {name: vector}))
+    return path
+
+
+@pytest.fixture
+def weights(tmp_path):
+    network = {"network": dataclasses.asdict(SIREN)}
+    return write(tmp_path / "weights.zarr", "weights", "weights", ELLIPSOIDS, rows=ROWS, attributes=network)
+
+
+@pytest.fixture
+def decoder(tmp_path):
+    """A decoder whose first number of the code is how much larger its shape is than nothing."""
+    network = DeepSDF(DECODER)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        # Distances are |x| + |y| + |z| less the code's first number.
+        for axis in range(3):
+            network.hidden[0].weight[2 * axis, 4 + axis] = 1
+            network.hidden[0].weight[2 * axis + 1, 4 + axis] = -1
+        network.hidden[1].weight[:6, :6] = torch.eye(6)
+        network.hidden[1].weight[6, 16] = 1
+        network.out.weight[0, :6] = 1
+        network.out.weight[0, 6] = -1
+    codes = np.array([[0.5, 0, 0, 0], [0.9, 0, 0, 0]], np.float32)
+    return write(tmp_path / "deepsdf.zarr", "deepsdf", "code", codes, decoder=network)
+
+
+def fails(result, status, message):
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert result.stderr == f"sdfkit: {message}\n"
+
+
+def test_each_row_of_a_weights_store_is_meshed(sdfkit, weights, tmp_path):
+    result = sdfkit("mesh", weights, "--resolution", 64, "-o", f"{tmp_path}/meshes/")
+    assert result.exit_code == 0, result.stderr
+    for row, axes in zip(ROWS, [[0.6, 0.6, 0.6], [0.8, 0.5, 0.4]], strict=True):
+        mesh = trimesh.load_mesh(tmp_path / f"meshes/{row.uid}.ply")
+        assert mesh.is_watertight
+        assert mesh.euler_number == 2
+        assert np.allclose(mesh.bounds, [-np.array(axes), axes], atol=0.05)
+        # Volumes of what was learned in 150 steps.
+        assert mesh.volume == pytest.approx(4 / 3 * np.pi * np.prod(axes), rel=0.25)
+    share, fewer = re.search(
+        r"asked at (.*) % of the grid's points: (.*) times fewer", result.stderr
+    ).groups()
+    assert 1 < float(fewer) == pytest.approx(100 / float(share), rel=0.1)
+    assert f"wrote meshes of 2 shapes to {tmp_path}/meshes/" in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["ply", "glb", "obj", "stl"])
+def test_files_say_what_they_are(sdfkit, weights, tmp_path, kind):
+    result = sdfkit("mesh", weights, "--resolution", 24, "--format", kind, "-o", f"{tmp_path}/meshes/")
+    assert result.exit_code == 0, result.stderr
+    path = tmp_path / f"meshes/ball.{kind}"
+    assert trimesh.load_mesh(path).volume == pytest.approx(0.9, rel=0.1)
+    if kind == "stl":
+        assert path.read_bytes()[:80].rstrip() == b"sdfkit ball sphere CC0-1.0"
+        return
+    info = read_info(path)
+    assert [info[key] for key in ("uid", "category", "licence", "source")] == [
+        "ball",
+        "sphere",
+        "CC0-1.0",
+        "here",
+    ]
+    assert info["history"][0]["command"] == "sdfkit made weights.zarr"
+    assert len(info["history"]) == 3, "the test wrote the store in two steps"
+
+
+@pytest.mark.parametrize("kind", ["ply", "glb", "obj"])
+def test_smooth_normals_are_the_fields_gradient(sdfkit, weights, tmp_path, kind):
+    for name, more in (("plain", ()), ("smooth", ("--smooth-normals",))):
+        path = f"{tmp_path}/{name}/"
+        assert sdfkit("mesh", weights, "--resolution", 32, "--format", kind, *more, "-o", path).exit_code == 0
+    files = [tmp_path / name / f"egg.{kind}" for name in ("plain", "smooth")]
+    marks = {"ply": b"property float nx", "glb": b'"NORMAL"', "obj": b"\nvn "}
+    assert [marks[kind] in path.read_bytes() for path in files] == [False, True]
+    plain, smooth = (trimesh.load_mesh(path, process=False) for path in files)
+    assert np.array_equal(plain.vertices, smooth.vertices)
+    assert np.allclose(np.linalg.norm(smooth.vertex_normals, axis=1), 1, atol=1e-3)
+    gradient = smooth.vertices / np.square([0.8, 0.5, 0.4])
+    cosine = (smooth.vertex_normals * gradient).sum(axis=1) / np.linalg.norm(gradient, axis=1)
+    assert cosine.mean() > 0.98, "outward, and those of an ellipsoid as far as it was learned"
+
+
+def test_simplified_meshes_stay_closed(sdfkit, weights, tmp_path):
+    more = ("--simplify", 500, "--smooth-normals", "--largest")
+    result = sdfkit("mesh", weights, "--resolution", 64, *more, "-o", f"{tmp_path}/meshes/")
+    assert result.exit_code == 0, result.stderr
+    mesh = trimesh.load_mesh(tmp_path / "meshes/ball.ply")
+    assert 100 < len(mesh.faces) <= 500
+    assert mesh.is_watertight
+    assert mesh.volume == pytest.approx(0.9, rel=0.1)
+
+
+def test_codes_of_a_plain_array_are_read_by_the_decoder(sdfkit, decoder, tmp_path):
+    np.save(tmp_path / "codes.npy", np.array([[0.7, 0, 0, 0]]))
+    line = ("mesh", tmp_path / "codes.npy", "--decoder", decoder, "--resolution", 40)
+    assert sdfkit(*line, "-o", tmp_path / "one.ply").exit_code == 0
+    mesh = trimesh.load_mesh(tmp_path / "one.ply")
+    assert mesh.volume == pytest.approx(4 / 3 * 0.7**3, rel=0.01), "an octahedron"
+    info = read_info(tmp_path / "one.ply")
+    assert info["uid"] == "row_0"
+    assert info["history"][0]["command"] == "sdfkit made deepsdf.zarr", "how the decoder was made"
+
+
+def test_a_deepsdf_store_gives_its_training_shapes_once_in_its_history(sdfkit, decoder, tmp_path):
+    for more in ((), ("--decoder", decoder)):
+        folder = tmp_path / f"meshes{len(more)}"
+        assert sdfkit("mesh", decoder, *more, "--resolution", 40, "-o", f"{folder}/").exit_code == 0
+        sizes = [trimesh.load_mesh(folder / f"shape_{row}.ply").bounds[1, 0] for row in range(2)]
+        assert np.allclose(sizes, [0.5, 0.9], atol=0.03)
+        assert len(read_info(folder / "shape_0.ply")["history"]) == 3
+
+
+def test_two_hidden_layers_of_relu_are_meshed_too(sdfkit, tmp_path):
+    vectors = fit(RELU, [[0.5, 0.6, 0.7]])
+    network = {"network": dataclasses.asdict(RELU)}
+    path = write(tmp_path / "w.zarr", "weights", "weights", vectors, attributes=network)
+    assert sdfkit("mesh", path, "--resolution", 32, "--largest", "-o", tmp_path / "one.ply").exit_code == 0
+    assert np.allclose(trimesh.load_mesh(tmp_path / "one.ply").bounds[1], [0.5, 0.6, 0.7], atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        (np.zeros((2, 3)), "{path}: codes of 3 numbers, but {decoder} reads 4"),
+        (
+            np.full((1, 4), np.nan),
+            "{path}: row 0 holds numbers that are not finite; a matrix of finite numbers is needed, one row a shape",
+        ),
+        (np.zeros((0, 4)), "{path}: holds no shapes"),
+        (
+            np.zeros((1, 1, 4)),
+            "{path}: float64 of shape (1, 1, 4); a matrix of finite numbers is needed, one row a shape",
+        ),
+    ],
+)
+def test_codes_that_do_not_fit(sdfkit, decoder, tmp_path, codes, message):
+    path = tmp_path / "codes.npy"
+    np.save(path, codes)
+    result = sdfkit("mesh", path, "--decoder", decoder, "-o", f"{tmp_path}/out/")
+    fails(result, 3, message.format(path=path, decoder=decoder))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_code_without_surface_tells_the_range(sdfkit, decoder, tmp_path):
+    np.save(tmp_path / "codes.npy", np.array([[-1, 0, 0, 0]]))
+    result = sdfkit("mesh", tmp_path / "codes.npy", "--decoder", decoder, "-o", tmp_path / "one.ply")
+    # ReLU cuts the negative code off.
+    fails(result, 4, "row_0: no surface: distances run from 0 to 3 and never cross 0")
+    assert not (tmp_path / "one.ply").exists()
+
+
+def test_numbers_that_are_not_finite_in_a_store_fail_their_shape(sdfkit, weights, tmp_path):
+    zarr.open_group(weights, mode="r+")["weights"][1, 3] = np.nan
+    result = sdfkit("mesh", weights, "--resolution", 24, "-o", f"{tmp_path}/out/")
+    assert result.exit_code == 4
+    assert "sdfkit: egg: its weights holds numbers that are not finite\n" in result.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["ball.ply"]
+
+
+def test_shapes_that_failed_before_are_told_again(sdfkit, decoder, tmp_path):
+    rows = [Row(index, f"gone_{index}", error="open mesh") for index in range(2)]
+    path = write(tmp_path / "codes.zarr", "codes", "code", np.zeros((2, 4), np.float32), rows=rows)
+    result = sdfkit("mesh", path, "--decoder", decoder, "-o", f"{tmp_path}/out/")
+    assert result.exit_code == 4
+    assert result.stderr.splitlines() == [
+        "sdfkit: gone_0: open mesh",
+        "sdfkit: gone_1: open mesh",
+        "sdfkit: 2 of 2 shapes failed, for the reasons above; nothing was written",
+    ]
+
+
+def test_the_decoder_must_be_one_and_weights_need_none(sdfkit, weights, decoder, tmp_path):
+    out = ("-o", tmp_path / "one.ply")
+    np.save(tmp_path / "codes.npy", np.zeros((1, 4)))
+    fails(
+        sdfkit("mesh", tmp_path / "codes.npy", "--decoder", weights, *out),
+        3,
+        f"{weights}: holds weights, but deepsdf are needed",
+    )
+    fails(
+        sdfkit("mesh", tmp_path / "codes.npy", *out),
+        2,
+        f"{tmp_path}/codes.npy: codes without their decoder; add --decoder STORE",
+    )
+    fails(
+        sdfkit("mesh", weights, "--decoder", decoder, *out),
+        2,
+        f"{weights}: weights are whole networks; leave out --decoder",
+    )
+
+
+def test_weights_must_be_those_of_the_network_they_name(sdfkit, tmp_path):
+    out = ("-o", tmp_path / "one.ply")
+    network = {"network": dataclasses.asdict(RELU)}
+    other = write(tmp_path / "other.zarr", "weights", "weights", ELLIPSOIDS[:1], attributes=network)
+    fails(sdfkit("mesh", other, *out), 3, f"{other}: weights of 81 numbers, but their network reads 449")
+    nameless = write(tmp_path / "nameless.zarr", "weights", "weights", ELLIPSOIDS[:1])
+    result = sdfkit("mesh", nameless, *out)
+    assert result.exit_code == 3
+    assert f"{nameless}: does not say what its networks are" in result.stderr
+    assert "was it made by sdfkit?" in result.stderr
+
+
+def test_settings_are_kept_in_the_file(sdfkit, weights, tmp_path):
+    sdfkit("mesh", weights, "--resolution", 24, "--largest", "-o", f"{tmp_path}/out/")
+    settings = read_info(tmp_path / "out/ball.ply")["settings"]
+    assert json.dumps(settings)
+    assert settings["resolution"] == 24
+    assert settings["largest"] is True
+    assert settings["simplify"] is None
