@@ -5,6 +5,7 @@ One exception: mesh_to_sdf replaces functions of OpenGL that pyrender copies at 
 needs both calls `choose_driver`, imports mesh_to_sdf, and only then draws (see `sdfkit.scan`).
 """
 
+import atexit
 import math
 import os
 import warnings
@@ -189,6 +190,8 @@ def _renderer() -> Any:
 
     driver = choose_driver(REMEDY)
     remedy = OSMESA if driver == "OSMesa" else REMEDY
+    # OSMesa complains of a context that is given up when Python has gone.
+    atexit.register(_renderer.cache_clear)
     try:
         return pyrender.OffscreenRenderer(1, 1)
     except (Error, AssertionError, RuntimeError, ValueError, OSError) as error:
