@@ -7,20 +7,33 @@ from numba import njit
 
 
 @njit(cache=True, error_model="numpy")
+def _apart(node, other, strides, shape):
+    """Squared distance of two nodes; infinite where there is no other one."""
+    if other < 0:
+        return np.inf
+    dx = node // strides[0] - other // strides[0]
+    dy = node // strides[1] % shape[1] - other // strides[1] % shape[1]
+    dz = node % shape[2] - other % shape[2]
+    return float(dx * dx + dy * dy + dz * dz)
+
+
+@njit(cache=True, error_model="numpy")
 def spread(shape, seeds, allowed, reach):
     """Squared distance to the nearest seed that allowed nodes lead to, infinite beyond `reach`.
 
     The distance is the straight one, the way only decides whether a seed counts: so fronts stay round, yet do
     not pass through walls.
     """
-    squared = np.full(seeds.size, np.inf, dtype=np.float32)
     origin = np.full(seeds.size, -1, dtype=np.int32)
     strides = (shape[1] * shape[2], shape[2], 1)
-    for first in range(seeds.size):
-        if seeds[first]:
-            squared[first] = 0.0
-            origin[first] = first
-    frontier = [np.int32(node) for node in range(seeds.size) if seeds[node]]
+    frontier = [np.int32(0) for _ in range(0)]
+    for node in range(seeds.size):
+        if seeds[node]:
+            origin[node] = node
+            for stride in strides:
+                if not (seeds[max(node - stride, 0)] and seeds[min(node + stride, seeds.size - 1)]):
+                    frontier.append(np.int32(node))
+                    break
     while len(frontier):
         reached = [np.int32(0) for _ in range(0)]
         for node in frontier:
@@ -28,21 +41,22 @@ def spread(shape, seeds, allowed, reach):
             seed = origin[node]
             dx, dy, dz = x - seed // strides[0], y - seed // strides[1] % shape[1], z - seed % shape[2]
             here = dx * dx + dy * dy + dz * dz
-            if here > squared[node]:
-                continue
             for side in range(6):
                 axis, step = side // 2, 2 * (side % 2) - 1
                 place = x if axis == 0 else (y if axis == 1 else z)
-                if place + step < 0 or place + step >= shape[axis]:
+                neighbour = node + step * strides[axis]
+                if place + step < 0 or place + step >= shape[axis] or not allowed[neighbour]:
                     continue
                 away = dx if axis == 0 else (dy if axis == 1 else dz)
                 found = here + 2 * step * away + 1
-                neighbour = node + step * strides[axis]
-                if found < squared[neighbour] and allowed[neighbour] and found <= reach * reach:
-                    squared[neighbour] = found
+                if found <= reach * reach and found < _apart(neighbour, origin[neighbour], strides, shape):
                     origin[neighbour] = seed
                     reached.append(np.int32(neighbour))
         frontier = reached
+    # In the memory of the seeds: grids are large.
+    squared = origin.view(np.float32)
+    for node in range(seeds.size):
+        squared[node] = _apart(node, origin[node], strides, shape)
     return squared
 
 

@@ -62,10 +62,12 @@ def seal_gaps(
     shape = np.array(field.shape)
     # Beyond this the seam has been passed; what lies farther in is cut off by it.
     reach = 2 * opening + 2
-    to_cavity = leak_kernels.spread(shape, cavities.ravel(), outside.ravel(), reach)
-    near = np.isfinite(to_cavity)
-    to_core = leak_kernels.spread(shape, core.ravel() & near, near, 2 * reach)
-    seam = 0.5 * (np.sqrt(to_cavity[near]) - np.sqrt(np.minimum(to_core[near], (2 * reach) ** 2)))
+    squared = leak_kernels.spread(shape, cavities.ravel(), outside.ravel(), reach)
+    near = np.isfinite(squared)
+    to_cavity = np.sqrt(squared[near])
+    del squared, cavities
+    squared = leak_kernels.spread(shape, core.ravel() & near, near, 2 * reach)
+    seam = 0.5 * (to_cavity - np.sqrt(np.minimum(squared[near], (2 * reach) ** 2)))
     near = near.reshape(field.shape)
     field[near] = np.minimum(field[near], np.maximum(seam, -offset))
     return True
@@ -158,16 +160,20 @@ def _lay(
     fine = tuple(slice(a * step, b * step) for a, b in zip(low, high, strict=True))
     allowed = outside[fine]
     shape = np.array(allowed.shape)
-    squared = []
+    squared: list[Float[np.ndarray, " between"]] = []
     for side in (seam < -CLEAR, free & ~(seam <= CLEAR)):
         seeds = side[rough]
         for axis in range(3):
             seeds = np.repeat(seeds, step, axis=axis).take(range(shape[axis]), axis=axis)
-        squared.append(leak_kernels.spread(shape, (seeds & allowed).ravel(), allowed.ravel(), 4.0 * step))
-    near = np.isfinite(squared[0])
-    nearer = 0.5 * (np.sqrt(squared[0][near]) - np.sqrt(np.minimum(squared[1][near], 16.0 * step * step)))
-    near = near.reshape(allowed.shape)
-    field[fine][near] = np.minimum(field[fine][near], np.maximum(nearer, -offset))
+        seeds &= allowed
+        found = leak_kernels.spread(shape, seeds.ravel(), allowed.ravel(), 4.0 * step).reshape(allowed.shape)
+        if not squared:
+            field[fine][seeds] = -offset
+            between = np.isfinite(found) & ~seeds
+        squared.append(np.minimum(found[between], 16 * step * step))
+        del found
+    nearer = 0.5 * (np.sqrt(squared[0]) - np.sqrt(squared[1]))
+    field[fine][between] = np.minimum(field[fine][between], np.maximum(nearer, -offset))
 
 
 def _directions(count: int) -> Float[np.ndarray, "direction 3"]:

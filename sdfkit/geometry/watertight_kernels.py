@@ -242,13 +242,11 @@ def extend(triangles, shape, squared, nearest, reach):
 
 
 @njit(cache=True, error_model="numpy")
-def _mark_folded(positions, faces, outward, flattest, folded):
-    """Mark the corners of faces whose area, seen along the outward directions, is under `flattest`; any?"""
-    folded[:] = False
-    found = False
+def mark_folded(positions, faces, outward, flattest, folded):
+    """Mark the corners of faces whose area, seen along the outward directions, is under `flattest`."""
     for face in range(len(faces)):
-        a, b, c = faces[face]
-        ax, ay, az = positions[a]
+        a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
+        ax, ay, az = positions[a, 0], positions[a, 1], positions[a, 2]
         ux, uy, uz = positions[b, 0] - ax, positions[b, 1] - ay, positions[b, 2] - az
         vx, vy, vz = positions[c, 0] - ax, positions[c, 1] - ay, positions[c, 2] - az
         seen = (
@@ -258,77 +256,36 @@ def _mark_folded(positions, faces, outward, flattest, folded):
         )
         if seen < flattest:
             folded[a] = folded[b] = folded[c] = True
-            found = True
-    return found
 
 
 @njit(cache=True, error_model="numpy")
-def unfold(positions, faces, feet, outward, height, kept, retreats, flattest):
-    """Lift the vertices of folded faces, step by step, in place.
+def draw_into_creases(positions, faces, triangles, source, kept, bevel, sums, counts):
+    """For the corners of faces that span a crease, sum up and count places on their own triangles, in place.
 
-    In round k they are lifted to `retreats[k]` of their height over their feet, or left where they are if
-    they are higher.
+    A face spans a crease if its middle is more than `bevel` away from its corners' triangles. The place is where
+    the corner's own triangle is closest to that middle.
     """
-    folded = np.empty(len(positions), dtype=np.bool_)
-    for retreat in retreats:
-        if not _mark_folded(positions, faces, outward, flattest, folded):
-            return
-        for row in range(len(positions)):
-            if folded[row]:
-                kept[row] = max(kept[row], retreat * height[row])
-                for axis in range(3):
-                    positions[row, axis] = feet[row, axis] + kept[row] * outward[row, axis]
-
-
-@njit(cache=True, error_model="numpy")
-def sharpen(positions, faces, triangles, source, outward, kept, rounds, bevel, flattest):
-    """Draw vertices along their own triangles into the creases that they cut off, in place.
-
-    A face whose middle is more than `bevel` away from its corners' triangles spans a crease. Each of its
-    corners is moved to where its own triangle is closest to that middle, unless this folds the surface.
-    """
-    sums = np.empty_like(positions)
-    counts = np.empty(len(positions))
-    before = np.empty_like(positions)
-    folded = np.empty(len(positions), dtype=np.bool_)
-    for _ in range(rounds):
-        sums[:] = 0.0
-        counts[:] = 0.0
-        for face in range(len(faces)):
-            a, b, c = faces[face]
-            if source[a] < 0 or source[b] < 0 or source[c] < 0:
-                continue
-            if source[a] == source[b] and source[a] == source[c]:
-                continue
-            x = (positions[a, 0] + positions[b, 0] + positions[c, 0]) / 3
-            y = (positions[a, 1] + positions[b, 1] + positions[c, 1]) / 3
-            z = (positions[a, 2] + positions[b, 2] + positions[c, 2]) / 3
-            nearest = np.inf
-            for corner in range(3):
-                nearest = min(nearest, _closest(triangles[source[faces[face, corner]]], x, y, z)[0])
-            if math.sqrt(nearest) < bevel + (kept[a] + kept[b] + kept[c]) / 3:
-                continue
-            for corner in range(3):
-                row = faces[face, corner]
-                _, qx, qy, qz = _closest(triangles[source[row]], x, y, z)
-                sums[row, 0] += qx
-                sums[row, 1] += qy
-                sums[row, 2] += qz
-                counts[row] += 1.0
-        before[:] = positions
-        for row in range(len(positions)):
-            if counts[row] > 0:
-                for axis in range(3):
-                    positions[row, axis] = sums[row, axis] / counts[row] + kept[row] * outward[row, axis]
-        while _mark_folded(positions, faces, outward, flattest, folded):
-            clean = True
-            for row in range(len(positions)):
-                if folded[row] and counts[row] > 0:
-                    positions[row] = before[row]
-                    counts[row] = 0.0
-                    clean = False
-            if clean:
-                break
+    for face in range(len(faces)):
+        a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
+        if source[a] < 0 or source[b] < 0 or source[c] < 0:
+            continue
+        if source[a] == source[b] and source[a] == source[c]:
+            continue
+        x = (positions[a, 0] + positions[b, 0] + positions[c, 0]) / 3
+        y = (positions[a, 1] + positions[b, 1] + positions[c, 1]) / 3
+        z = (positions[a, 2] + positions[b, 2] + positions[c, 2]) / 3
+        nearest = np.inf
+        for corner in range(3):
+            nearest = min(nearest, _closest(triangles[source[faces[face, corner]]], x, y, z)[0])
+        if math.sqrt(nearest) < bevel + (kept[a] + kept[b] + kept[c]) / 3:
+            continue
+        for corner in range(3):
+            row = faces[face, corner]
+            _, qx, qy, qz = _closest(triangles[source[row]], x, y, z)
+            sums[row, 0] += qx
+            sums[row, 1] += qy
+            sums[row, 2] += qz
+            counts[row] += 1.0
 
 
 @njit(cache=True, error_model="numpy")

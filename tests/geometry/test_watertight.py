@@ -3,13 +3,20 @@
 import numpy as np
 import pytest
 import trimesh
-from trimesh.creation import box, cylinder, icosphere, torus
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+from trimesh.creation import box, cylinder, icosphere, revolve, torus
 
 from sdfkit.errors import GeometryError
+from sdfkit.geometry.distance import TriangleTree
 from sdfkit.geometry.watertight import make_watertight
 
 RESOLUTION = 48
 CELL = 2 / RESOLUTION
+
+seeds = st.integers(0, 2**32 - 1)
+few = settings(max_examples=8, deadline=None)
 
 
 def close(mesh, *, resolution=RESOLUTION, gap=0.0, thickness=0.0, keep_parts=True):
@@ -93,6 +100,63 @@ def leaky_sphere():
     return sphere
 
 
+def without(mesh, faces):
+    mesh.update_faces(~np.isin(np.arange(len(mesh.faces)), faces))
+    return mesh
+
+
+@pytest.mark.parametrize("subdivisions", [2, 3, 4])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_sphere_without_3_percent_of_its_faces_becomes_one_solid(subdivisions, seed):
+    sphere = icosphere(subdivisions)
+    count = len(sphere.faces)
+    missing = np.random.default_rng(seed).choice(count, round(0.03 * count), replace=False)
+    closed = close(without(sphere, missing), resolution=64, gap=0.06)
+    assert closed.euler_number == 2
+    assert closed.volume == pytest.approx(icosphere(subdivisions).volume, rel=0.01)
+
+
+@few
+@given(seeds, st.sampled_from([2, 3, 4]))
+def test_a_sphere_with_a_hole_of_3_percent_becomes_one_solid(seed, subdivisions):
+    sphere = icosphere(subdivisions)
+    towards = sphere.triangles_center @ np.random.default_rng(seed).normal(size=3)
+    closed = close(
+        without(sphere, np.argsort(towards)[: round(0.03 * len(towards))]), resolution=64, gap=0.06
+    )
+    assert pieces(closed) == 1
+    assert closed.volume == pytest.approx(sphere.convex_hull.volume, rel=0.02)
+
+
+def lidless(extents):
+    walls = box(extents)
+    return without(walls, np.flatnonzero(walls.face_normals[:, 1] > 0.5))
+
+
+VESSELS = {
+    "cup": revolve([(0, -0.5), (0.4, -0.5), (0.45, 0.5)]),
+    "vase": revolve([(0, -0.8), (0.3, -0.8), (0.45, -0.4), (0.3, 0.2), (0.2, 0.5), (0.28, 0.8)]),
+    "bathtub": lidless((1.6, 0.5, 0.7)),
+    "box without lid": lidless((1, 1, 1)),
+    "lampshade": revolve([(0.5, -0.4), (0.25, 0.4)]),
+    "tube": revolve([(0.3, -0.5), (0.3, 0.5)]),
+    "long tube": revolve([(0.1, -0.9), (0.1, 0.9)]),
+    "bowl": revolve([(np.sin(angle), -np.cos(angle)) for angle in np.linspace(0, np.pi / 2, 12)]),
+    "bottle with a thick wall": revolve(
+        [(0, -0.8), (0.4, -0.8), (0.5, 0.2), (0.2, 0.6), (0.2, 0.8), (0.15, 0.8), (0.15, 0.58), (0.4, 0.2),
+         (0.3, -0.7), (0, -0.7)]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("vessel", VESSELS.values(), ids=VESSELS.keys())
+def test_vessels_stay_open(vessel):
+    plain, sealed = (close(vessel, resolution=64, gap=gap, thickness=0.03) for gap in (0.0, 0.06))
+    assert sealed.euler_number == plain.euler_number
+    assert sealed.volume == pytest.approx(plain.volume, rel=0.02)
+    assert sealed.volume < 0.6 * vessel.convex_hull.volume
+
+
 def test_a_sphere_with_missing_faces_becomes_one_solid():
     leaky = leaky_sphere()
     closed = close(leaky, gap=0.3)
@@ -100,7 +164,7 @@ def test_a_sphere_with_missing_faces_becomes_one_solid():
     assert closed.volume == pytest.approx(icosphere(3).volume, rel=0.01)
 
 
-def test_holes_wider_than_the_gap_stay_open():
+def test_without_a_gap_holes_stay_open():
     closed = close(leaky_sphere(), resolution=64, gap=0.0)
     assert closed.volume < 0.2 * icosphere(3).volume
 
@@ -164,6 +228,55 @@ def test_a_slanted_wire_does_not_break():
     ends = 0.97 * np.array([[-0.6, -0.5, -0.6], [0.6, 0.5, 0.62]])
     wire = cylinder(0.1 * CELL, segment=ends, sections=5)
     assert close(wire).euler_number == 2
+
+
+def turned(mesh, seed):
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.random(random_state=seed).as_matrix()
+    return mesh.copy().apply_transform(matrix)
+
+
+def farthest(points, mesh):
+    return TriangleTree(np.array(mesh.vertices), np.array(mesh.faces)).closest(np.array(points))[0].max()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seeds, st.integers(1, 60), st.floats(0.02, 0.5))
+def test_any_soup_becomes_closed(seed, count, size):
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(-0.4, 0.4, (count, 1, 3)) + rng.uniform(-size, size, (count, 3, 3))
+    corners = np.concatenate([corners, corners[: count // 2, ::-1]])
+    mess = trimesh.Trimesh(corners.reshape(-1, 3), np.arange(3 * len(corners)).reshape(-1, 3), process=False)
+    closed = close(mess, resolution=24, gap=0.1, thickness=0.02)
+    assert closed.volume > 0
+    assert closed.bounds == pytest.approx(mess.bounds, abs=2 / 24)
+
+
+@few
+@given(seeds, st.sampled_from([0.0, 0.06]))
+def test_how_a_shape_is_turned_changes_nothing(seed, gap):
+    shape = trimesh.util.concatenate([torus(0.7, 0.2), cylinder(0.1, segment=[[-0.7, 0, 0], [0.7, 0, 0]])])
+    upright, leaning = close(shape, gap=gap), close(turned(shape, seed), gap=gap)
+    assert leaning.euler_number == upright.euler_number == -2
+    # In creases each of the two is up to 3/4 of a cell off.
+    assert farthest(turned(upright, seed).vertices, leaning) < 1.5 * CELL
+    assert farthest(leaning.vertices, turned(upright, seed)) < 1.5 * CELL
+
+
+@few
+@given(seeds, st.integers(2, 6))
+def test_no_part_is_lost_and_none_merged_across_a_slit_of_three_cells(seed, count):
+    rng = np.random.default_rng(seed)
+    widths, slits = rng.uniform(1, 4, count) * CELL, rng.uniform(3, 5, count) * CELL
+    ends = np.cumsum(widths + slits)
+    parts = [
+        box((width, rng.uniform(1, 20) * CELL, 1.0)).apply_translation((end - width / 2, 0, 0))
+        for width, end in zip(widths, ends, strict=True)
+    ]
+    mesh = turned(trimesh.util.concatenate(parts).apply_translation((-ends.mean(), 0, 0)), seed)
+    closed = close(mesh, gap=0.06)
+    assert pieces(closed) == count
+    assert farthest(trimesh.sample.sample_surface(mesh, 5000, seed=0)[0], closed) < CELL
 
 
 def test_equal_input_gives_equal_bytes():
