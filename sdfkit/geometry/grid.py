@@ -33,7 +33,7 @@ class Grid:
         i, j, k = np.moveaxis(nodes, -1, 0)
         last = PAGE - 1
         places = self.table[i >> BITS, j >> BITS, k >> BITS] << 3 * BITS
-        return places | ((i & last) << 2 * BITS) | ((j & last) << BITS) | (k & last)
+        return np.asarray(places | ((i & last) << 2 * BITS) | ((j & last) << BITS) | (k & last))
 
     def read(
         self, nodes: Int[np.ndarray, "*node 3"]

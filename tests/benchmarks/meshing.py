@@ -1,8 +1,8 @@
 """Points that coarse-to-fine meshing evaluates, the time and memory it takes, and whether it equals the dense grid.
 
-    python -m tests.benchmarks.meshing [STORE.zarr]
+    python -m tests.benchmarks.meshing [FIELD ...] [STORE.zarr]
 
-A deepsdf store named as an argument gives its first two shapes too.
+Fields that are named, all where none is; a deepsdf store gives its first two shapes too.
 """
 
 import math
@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -162,18 +163,16 @@ def is_dense(values: np.ndarray, resolution: int) -> bool:
     return np.array_equal(faces, mesh.faces) and np.array_equal(vertices, mesh.vertices)
 
 
-def meshing(stores: Sequence[str] = ()) -> None:
+def meshing(arguments: Sequence[str] = ()) -> None:
     torch.set_num_threads(1)
     print(
         f"\n{'field':20}{'cells':>6}{'asked':>9}{'fewer':>7}{'at best':>8}{'dense s':>10}{'sparse s':>9}{'faster':>8}"
         f"{'MB':>6} same as dense"
     )
-    rows: list[tuple[str, Callable[[], Field], str]] = [(name, make, "") for name, make in FIELDS.items()]
-    rows += [
-        (f"trained {row}", lambda path=path, row=row: trained(path, row), path)
-        for path in stores
-        for row in (0, 1)
-    ]
+    named = [name for name in FIELDS if name in arguments] or [*FIELDS]
+    rows: list[tuple[str, Callable[[], Field], str]] = [(name, FIELDS[name], "") for name in named]
+    for path in (argument for argument in arguments if argument not in FIELDS):
+        rows += [(f"trained {row}", partial(trained, path, row), path) for row in (0, 1)]
     for name, make, path in rows:
         field = make()
         for resolution in (128, 256, 512):
