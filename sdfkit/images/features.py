@@ -24,6 +24,10 @@ Output = Literal["cls", "normed cls", "pooled", "mean", "max"]
 Tokens = Literal["none", "patch", "all"]
 Precision = Literal["fp32", "bf16", "int8"]
 
+# Pictures that go through together in int8. Rounding is as fast as the cache: on DINOv2-base 2 cost 173 ms each,
+# 4 cost 169, and 8, whose activations leave the cache, 187.
+INT8_IMAGES = 4
+
 # What a feature in int8 must keep of its direction.
 LEAST_COSINE = 0.999
 
@@ -70,6 +74,13 @@ class Encoder:
 
         The class token and registers come before the patches where all tokens are kept.
         """
+        if self.precision == "int8" and len(images) > INT8_IMAGES:
+            parts = [
+                self.embed_with_tokens(images[at : at + INT8_IMAGES])
+                for at in range(0, len(images), INT8_IMAGES)
+            ]
+            return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
         import torch
 
         pixels = preprocess(images, self.preprocessing, self.device)
@@ -178,8 +189,8 @@ def _in_int8(encoder: Encoder) -> Encoder:
         )
     rough = encoder.embed(picture)[0]
     cosine = float(exact @ rough / np.linalg.norm(exact) / np.linalg.norm(rough))
-    # Weights are not random in a trained network: a few numbers far larger than the rest leave none of the 8 bits
-    # to the others.
+    # Random weights keep 0.9994 (DINOv2-base). In a trained network a few numbers far larger than the rest may leave
+    # the others too few of the 8 bits: MiniLM's text encoder falls to 0.991, and would be refused.
     if cosine < LEAST_COSINE:
         raise InputError(
             f"{encoder.name}: int8 turns its features too far (cosine {cosine:.4f}); leave --precision out"
