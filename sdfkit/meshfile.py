@@ -10,9 +10,10 @@ import json
 import os
 import struct
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,17 @@ from sdfkit.manifest import LABELS, Entry, Row, label, place, read_manifest, uni
 from sdfkit.obj import cut_polygons
 from sdfkit.options import STANDARD
 from sdfkit.ply import MARK, read_ply
+from sdfkit.promises import check_gltf, check_obj, check_off, check_stl, check_zip, info_of, read_glb
 from sdfkit.stream import name_of, open_input, sniff
 
 if TYPE_CHECKING:
     import trimesh
 
 SUFFIXES = (".3mf", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
+PACKAGES = {"3mf": "lxml networkx", "dae": "pycollada"}
+CHECKS: dict[str, Callable[[bytes, str], object]] = {
+    "3mf": check_zip, "gltf": check_gltf, "obj": check_obj, "off": check_off, "stl": check_stl
+}  # fmt: skip
 HEADER = 1 << 16
 # Parsers meet damaged files with every kind of error; each means the same to us.
 PARSER_ERRORS = (
@@ -54,7 +60,7 @@ class MeshRow(Row):
     def history(self) -> list[dict[str, Any]]:
         return list(self.info.get("history", []))
 
-    @property
+    @cached_property
     def identity(self) -> str:
         return hashlib.sha256(self.content or Path(self.path).read_bytes()).hexdigest()[:16]
 
@@ -81,19 +87,13 @@ class MeshRow(Row):
             raise GeometryError(self.error)
         name, missing = self.path or self.uid, list[str]()
         if self.content:
-            parts = _parse(io.BytesIO(self.content), _kind(self.content), name, missing)
-        elif self.path.lower().endswith(".ply"):
-            with open_input(self.path) as stream:
-                sniff(stream, name)
-                parts = _parse(io.BytesIO(read_ply(stream, name)[1]), "ply", name, missing)
-        elif self.path.lower().endswith(".obj"):
-            with open_input(self.path) as stream:
-                sniff(stream, name)
-                parts = _parse(io.BytesIO(cut_polygons(stream.read())), "obj", name, missing, self.path)
+            kind, content = _kind(self.content), self.content
         else:
+            kind = Path(self.path).suffix[1:].lower()
             with open_input(self.path) as stream:
                 sniff(stream, name)
-            parts = _parse(self.path, Path(self.path).suffix[1:].lower(), name, missing, self.path)
+                content = _read_whole(stream, kind, name)
+        parts = _parse(io.BytesIO(content), kind, name, missing, self.path)
         for mesh in parts:
             if len(mesh.faces) and (mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices)):
                 raise InputError(f"{name}: a face names a vertex past the last one; is the file damaged?")
@@ -104,8 +104,20 @@ def _kind(content: bytes) -> str:
     return "ply" if content.startswith(b"ply") else "glb"
 
 
+def _read_whole(stream: io.BufferedReader, kind: str, name: str) -> bytes:
+    """The bytes of a mesh file that holds what it announces, as trimesh can read it."""
+    if kind == "ply":
+        return read_ply(stream, name)[1]
+    if kind == "glb":
+        return read_glb(stream, name)[1]
+    content = stream.read()
+    if kind in CHECKS:
+        CHECKS[kind](content, name)
+    return cut_polygons(content) if kind == "obj" else content
+
+
 def _parse(
-    source: io.BytesIO | str, kind: str, name: str, missing: list[str], beside: str = ""
+    source: io.BytesIO, kind: str, name: str, missing: list[str], beside: str
 ) -> "list[trimesh.Trimesh]":
     """Load the parts of a mesh; their materials and pictures lie `beside` that file, or are told in `missing`."""
     import trimesh
@@ -126,7 +138,10 @@ def _parse(
         scene = trimesh.load_scene(source, file_type=kind, resolver=resolver, process=False)
         return [part for part in scene.dump() if isinstance(part, trimesh.Trimesh)]
     except ImportError as error:
-        raise MissingError(f"{name}: reading {kind} needs {error.name}; pip install {error.name}") from error
+        needed = error.name or PACKAGES[kind]
+        raise MissingError(f"{name}: reading {kind} needs {needed}; pip install {needed}") from error
+    except OSError as error:
+        raise InputError(f"{name}: needs {missing[-1] if missing else error}, which is not there") from error
     except PARSER_ERRORS as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(
@@ -139,12 +154,12 @@ def read_info(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         start = file.read(20)
         if start[:4] == b"glTF":
-            content = file.read(int.from_bytes(start[12:16], "little"))
+            # No more than there is: what is read is allocated first.
+            content = file.read(min(int.from_bytes(start[12:16], "little"), path.stat().st_size))
             try:
-                info = json.loads(content).get("asset", {}).get("extras", {}).get("sdfkit", {})
-            except (ValueError, AttributeError):
+                return info_of(json.loads(content))
+            except (ValueError, RecursionError):
                 return {}
-            return info if isinstance(info, dict) else {}
         head = start + file.read(HEADER)
     for line in head.split(b"end_header", 1)[0].splitlines()[:8]:
         if line.startswith((b"comment " + MARK, b"# " + MARK)):
@@ -300,9 +315,5 @@ def _next_mesh(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], by
     if not start:
         return None
     if start.startswith(b"glTF"):
-        size = int.from_bytes(start[8:12], "little")
-        content = stream.read(size)
-        if len(content) < size:
-            raise InputError(f"{name}: ends in the middle of a mesh")
-        return {}, content
+        return read_glb(stream, name)
     return read_ply(stream, name)

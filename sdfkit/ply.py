@@ -69,6 +69,8 @@ def read_ply(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], byte
                 encoding = words[1]
             elif words[:1] == [b"element"]:
                 elements.append((int(words[2]), []))
+                if elements[-1][0] < 0:
+                    raise ValueError("a negative number of rows")
             elif words[:2] == [b"property", b"list"]:
                 elements[-1][1].append((SIZES[words[2].decode()], SIZES[words[3].decode()]))
             elif words[:1] == [b"property"]:

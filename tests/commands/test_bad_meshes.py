@@ -1,5 +1,11 @@
 """What mesh commands say to files that are no meshes: one line, the right status, nothing half-written."""
 
+import io
+import json
+import subprocess
+import sys
+import zipfile
+
 import numpy as np
 import pytest
 import trimesh
@@ -55,7 +61,7 @@ CASES = [
     ("missing", 1, "nothing.ply: No such file or directory"),
     ("empty", 3, "empty; did the command that writes it fail?"),
     ("folder", 3, "a folder without meshes"),
-    ("cut glb", 3, "cannot be read as GLB"),
+    ("cut glb", 3, "a GLB ends in the middle"),
     ("cut ply", 3, "a PLY ends in the middle"),
     ("cut ply header", 3, "ends in the header of a PLY"),
     ("nan", 4, "1 of 8 vertices are NaN or infinite"),
@@ -79,6 +85,192 @@ def test_message_status_and_no_output(sdfkit, tmp_path, command, kind, status, m
     assert result.stderr.startswith("sdfkit: ")
     assert result.stderr.count("\n") == 1
     assert not output.exists()
+
+
+BOX = trimesh.creation.box()
+PLY, GLB, STL = (bytes(BOX.export(file_type=kind)) for kind in ("ply", "glb", "stl"))
+OBJ, OFF = (BOX.export(file_type=kind).encode() for kind in ("obj", "off"))
+TEXT_PLY = bytes(BOX.export(file_type="ply", encoding="ascii"))
+TEXT_STL = BOX.export(file_type="stl_ascii").encode()
+JSON_END = 20 + int.from_bytes(GLB[12:16], "little")
+HUGE = 4_000_000_000
+HUGE_BYTES = HUGE.to_bytes(4, "little")
+
+
+def change_glb(change):
+    """The box as a GLB whose description was changed, its lengths true again."""
+    tree = json.loads(GLB[20:JSON_END])
+    accessors, primitive = tree["accessors"], tree["meshes"][0]["primitives"][0]
+    change(tree, accessors[primitive["attributes"]["POSITION"]])
+    text = json.dumps(tree).encode()
+    text += b" " * (-len(text) % 4)
+    length = 20 + len(text) + len(GLB) - JSON_END
+    sizes = length.to_bytes(4, "little") + len(text).to_bytes(4, "little")
+    return GLB[:8] + sizes + GLB[16:20] + text + GLB[JSON_END:]
+
+
+def claim_without_view(tree, position):
+    position["count"] = 1_000_000_000
+    del position["bufferView"]
+
+
+def compress(tree, position):
+    del position["bufferView"]
+    packed = {"bufferView": 0, "attributes": {"POSITION": 0}}
+    tree["meshes"][0]["primitives"][0]["extensions"] = {"KHR_draco_mesh_compression": packed}
+
+
+def set_in(content, at, bytes_there):
+    return content[:at] + bytes_there + content[at + len(bytes_there) :]
+
+
+def zip_bomb():
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("3D/3dmodel.model", bytes(50 << 20))
+    return stream.getvalue()
+
+
+INDEX_VIEW = json.loads(GLB[20:JSON_END])["bufferViews"][0]
+BILLIONS = {
+    "vertices.ply": (PLY.replace(b"vertex 8", b"vertex 1000000000"), "a PLY ends in the middle"),
+    "faces.ply": (PLY.replace(b"face 12", b"face 1000000000"), "a PLY ends in the middle"),
+    "text.ply": (TEXT_PLY.replace(b"vertex 8", b"vertex 1000000000"), "a PLY ends in the middle"),
+    "length.glb": (
+        set_in(GLB, 8, HUGE_BYTES),
+        f"a GLB ends in the middle: {HUGE} bytes announced, {len(GLB)}",
+    ),
+    "json.glb": (set_in(GLB, 12, HUGE_BYTES), "a part of the GLB goes past its end"),
+    "binary.glb": (set_in(GLB, JSON_END, HUGE_BYTES), "a part of the GLB goes past its end"),
+    "buffer.glb": (
+        change_glb(lambda tree, _: tree["buffers"][0].update(byteLength=HUGE)),
+        "its vertices and faces are not all there",
+    ),
+    "view.glb": (
+        change_glb(lambda tree, _: tree["bufferViews"][0].update(byteLength=HUGE)),
+        "cannot be read as GLB",
+    ),
+    "count.glb": (
+        change_glb(lambda _, position: position.update(count=1_000_000_000)),
+        "cannot be read as GLB (cannot reshape array",
+    ),
+    "no_view.glb": (change_glb(claim_without_view), "announces 1000000000 values, but does not hold them"),
+    "faces.stl": (set_in(STL, 80, HUGE_BYTES), f"not a whole STL: {HUGE} faces announced, 12 there"),
+    "header.stl": (bytes(80) + HUGE_BYTES, f"not a whole STL: {HUGE} faces announced, 0 there"),
+    "counts.off": (b"OFF\n1000000000 1000000000 0\n0 0 0\n", "2000000000 lines announced, 1 there"),
+    "bomb.3mf": (zip_bomb(), "that would unpack to 52428800; it is no mesh"),
+}
+BAD = BILLIONS | {
+    "negative.ply": (PLY.replace(b"vertex 8", b"vertex -8"), "a PLY header has a line that means nothing"),
+    "past_view.glb": (
+        change_glb(lambda tree, _: tree["bufferViews"][0].update(byteOffset=9999)),
+        "cannot be read as GLB",
+    ),
+    "sparse.glb": (
+        change_glb(lambda _, position: position.update(sparse={"count": 1})),
+        "has sparse accessors, which are not read",
+    ),
+    "packed.glb": (
+        change_glb(lambda tree, _: tree.update(extensionsRequired=["EXT_meshopt_compression"])),
+        "compressed with EXT_meshopt_compression, which is not read",
+    ),
+    "no_tree.glb": (change_glb(lambda tree, _: tree.clear()), "no faces"),
+    "past.ply": (PLY[:-4] + b"\x63\0\0\0", "a face names a vertex past the last one"),
+    "before.ply": (PLY[:-4] + b"\xff\xff\xff\xff", "a face names a vertex past the last one"),
+    "past_text.ply": (TEXT_PLY.rstrip()[:-1] + b"99\n", "a face names a vertex past the last one"),
+    "past.glb": (
+        set_in(GLB, JSON_END + 8 + INDEX_VIEW.get("byteOffset", 0), b"\x63\0\0\0"),
+        "a face names a vertex past the last one",
+    ),
+    "past.obj": (OBJ + b"\nf 1 2 99\n", "cannot be read as OBJ"),
+    "zero.obj": (OBJ + b"\nf 1/1 0/1 2/1\n", "a face names vertex 0, but an OBJ counts from 1"),
+    "past.off": (OFF.rstrip()[:-1] + b"99\n", "a face index outside the range"),
+    "cut.obj": (OBJ[: len(OBJ) // 3], "no faces"),
+    "cut.off": (OFF[: len(OFF) * 9 // 10], "an OFF ends in the middle: 20 lines announced"),
+    "cut.stl": (STL[:-20], "not a whole STL: 12 faces announced, 11 there"),
+    "cut_text.stl": (TEXT_STL[: len(TEXT_STL) // 2], "an STL ends in the middle, without endsolid"),
+    "cut_text.ply": (TEXT_PLY[: len(TEXT_PLY) * 9 // 10], "a PLY ends in the middle"),
+    "cut.gltf": (b'{"asset": {"version"', "cannot be read as glTF"),
+    "cut.3mf": (zip_bomb()[:500], "not a whole zip"),
+    "alone.gltf": (
+        b'{"asset": {"version": "2.0"}, "buffers": [{"uri": "gone.bin", "byteLength": 9}]}',
+        "needs gone.bin, which is not there",
+    ),
+    "text.glb": (b"hello, this is a text\n", "not a GLB; it does not begin with glTF"),
+    "text.stl": (b"hello, this is a text\n", "not a whole STL"),
+    "text.off": (b"hello, this is a text\n", "not an OFF; its first lines are not OFF and two counts"),
+    "text.obj": (b"hello, this is a text\n", "no faces"),
+    "nan.stl": (set_in(STL, 96, np.float32(np.nan).tobytes()), "1 of 36 vertices are NaN or infinite"),
+    "infinite.ply": (
+        set_in(PLY, PLY.index(b"end_header\n") + 11, np.float32(-np.inf).tobytes()),
+        "1 of 8 vertices are NaN or infinite",
+    ),
+    "points.ply": (bytes(trimesh.PointCloud(BOX.vertices).export(file_type="ply")), "no faces"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_no_format_is_believed(sdfkit, tmp_path, name):
+    content, message = BAD[name]
+    path, output = tmp_path / name, tmp_path / "out.ply"
+    path.write_bytes(content)
+    result = sdfkit("watertight", path, "-o", output)
+    assert message in result.stderr
+    assert result.exit_code == (4 if "no faces" in message or "NaN" in message else 3), result.stderr
+    assert result.stderr.startswith("sdfkit: ")
+    assert result.stderr.count("\n") == 1
+    assert not output.exists()
+
+
+def test_compressed_geometry_names_what_reads_it(sdfkit, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "DracoPy", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (tmp_path / "box.glb").write_bytes(change_glb(compress))
+    result = sdfkit("watertight", tmp_path / "box.glb", "-o", tmp_path / "out.ply")
+    assert result.exit_code == 5
+    assert result.stderr == f"sdfkit: {tmp_path}/box.glb: compressed with Draco; pip install DracoPy\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to its address space")
+def test_a_billion_in_a_header_costs_nothing(tmp_path):
+    """In a process that may not have more memory than it starts with, and 64 MB."""
+    for name, (content, _) in BILLIONS.items():
+        (tmp_path / name).write_bytes(content)
+    script = """
+import resource, sys
+from pathlib import Path
+import trimesh
+from sdfkit.errors import InputError
+from sdfkit.meshfile import open_meshes
+
+trimesh.creation.box()  # what is imported late is imported now
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    try:
+        with open_meshes([str(path)], manifest=None) as meshes:
+            next(iter(meshes)).load()
+    except InputError as error:
+        print(path.name)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, timeout=120
+    )
+    assert run.stderr == ""
+    assert run.stdout.split() == sorted(BILLIONS)
+
+
+@pytest.mark.parametrize("missing", ["mtllib gone.mtl\nusemtl red\n", "mtllib here.mtl\nusemtl red\n"])
+def test_a_material_or_picture_that_is_not_there_changes_no_shape(sdfkit, tmp_path, missing):
+    (tmp_path / "here.mtl").write_text("newmtl red\nmap_Kd gone.png\n")
+    (tmp_path / "box.obj").write_text(missing + OBJ.decode())
+    (tmp_path / "plain.obj").write_bytes(OBJ)
+    for name in ("box", "plain"):
+        words = ("--resolution", 16, "-o", tmp_path / f"{name}.stl")
+        result = sdfkit("watertight", tmp_path / f"{name}.obj", *words)
+        assert result.exit_code == 0
+        assert result.stderr.count("\n") <= 2
+    assert (tmp_path / "box.stl").read_bytes()[80:] == (tmp_path / "plain.stl").read_bytes()[80:]
 
 
 def test_one_bad_shape_does_not_stop_the_others(sdfkit, tmp_path, sphere):

@@ -17,7 +17,13 @@ from sdfkit.store import StoreReader, load_arrays
 from sdfkit.storewriter import StoreWriter
 
 BOX = trimesh.creation.box()
-MESHES = {kind: encode(BOX, kind, {"uid": "box"}) for kind in ("ply", "glb", "obj", "stl")}
+MESHES = {f"box.{kind}": encode(BOX, kind, {"uid": "box"}) for kind in ("ply", "glb", "obj", "stl")}
+MESHES |= {
+    "box.off": BOX.export(file_type="off").encode(),
+    "text.ply": bytes(BOX.export(file_type="ply", encoding="ascii")),
+    "text.stl": BOX.export(file_type="stl_ascii").encode(),
+    "tree.gltf": trimesh.exchange.gltf.export_gltf(trimesh.Scene(BOX), embed_buffers=True)["model.gltf"],
+}
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 # Where to damage, and what stands there afterwards; then how much is kept.
@@ -43,9 +49,9 @@ def one_line(error):
 
 @FUZZ
 @given(st.sampled_from(sorted(MESHES)), damage)
-def test_meshes(tmp_path, kind, wounds):
-    path = tmp_path / f"box.{kind}"
-    path.write_bytes(damaged(MESHES[kind], wounds))
+def test_meshes(tmp_path, name, wounds):
+    path = tmp_path / name
+    path.write_bytes(damaged(MESHES[name], wounds))
     try:
         mesh, _ = normalise(MeshRow(0, "box", path=str(path)).load())
     except (InputError, GeometryError) as error:
