@@ -2,13 +2,14 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from sdfkit.geometry.metrics import DEFINITIONS, SCORES, compare_pairwise, summarise
+from sdfkit.manifest import Row
 from sdfkit.pairing import Pair
 from sdfkit.report import format_table
 
@@ -18,31 +19,45 @@ INFORMATION = ("volume_ratio", "pieces", "euler")
 Shape = dict[str, Any]
 
 
-def gather(rows: Iterable[tuple[Any, Mapping[str, Any]]]) -> dict[str, Shape]:
-    """Sort what was judged pair by pair into shapes, in the order of the true ones.
+class Tally:
+    """Takes what is judged pair by pair, and keeps it by shape, but not the meshes.
 
-    Args:
-        rows: Pairs, each with its `scores` by candidate and what there is to know of the `truth`.
-
-    Returns:
-        By uid: `predictions` (their scores, one a sample), `baselines` (scores by name), and `truth`.
+    `judged` counts the pairs. A shape has `predictions` (scores, one a sample), `baselines` (scores by name) and
+    what there is to know of the `truth`.
     """
-    shapes: dict[str, Shape] = {}
-    for pair, values in sorted(rows, key=lambda row: (row[0].truth.index, row[0].sample)):
-        assert isinstance(pair, Pair)
-        shape = shapes.setdefault(pair.uid, {"truth": values["truth"], "predictions": [], "baselines": {}})
+
+    def __init__(self) -> None:
+        self.failed: set[int] = set()
+        self.judged = 0
+        self._shapes: dict[tuple[int, str], Shape] = {}
+
+    def has(self, row: Row) -> bool:
+        return False
+
+    def write(self, row: Row, **values: Any) -> None:
+        assert isinstance(row, Pair)
+        if row.error:
+            self.failed.add(row.index)
+            return
+        self.judged += 1
+        empty = {"truth": values["truth"], "predictions": [], "baselines": {}}
+        shape = self._shapes.setdefault((row.truth.index, row.uid), empty)
         scores = dict(values["scores"])
-        state = "missing" if pair.guess is None else "failed" if pair.guess.error else "predicted"
+        state = "missing" if row.guess is None else "failed" if row.guess.error else "predicted"
         shape["predictions"].append({**scores.pop("prediction"), "state": state})
         shape["baselines"] |= scores
-    return shapes
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """By uid, in the order of the truths."""
+        return {uid: self._shapes[index, uid] for index, uid in sorted(self._shapes)}
 
 
 class ScoreCard:
     """The scores of many shapes, summed up.
 
     Args:
-        shapes: As `gather` gives them.
+        shapes: As a `Tally` keeps them.
         pairing: What paired them: uid or order.
         align: How predictions were aligned: none or icp.
         points: How many on each surface.

@@ -84,8 +84,8 @@ def compare(
     from sdfkit.errors import UsageError
     from sdfkit.meshfile import open_meshes
     from sdfkit.pairing import Pairs
-    from sdfkit.parallel import Results, Workers, conclude, fill
-    from sdfkit.scorecard import ScoreCard, gather
+    from sdfkit.parallel import Workers, conclude, fill
+    from sdfkit.scorecard import ScoreCard, Tally
     from sdfkit.stream import open_output, refuse_existing
 
     if [predicted, truth, training].count(STANDARD) > 1 or training == STANDARD:
@@ -109,18 +109,18 @@ def compare(
             chosen = _retrieve(features, training_features or features, rows) if features else None
             known = _study(rows, chosen, stack, replace(workers, fail_fast=True), seed)
         judge = partial(_judge, points=points, seed=seed, align=align == "icp", known=known)
-        results = Results()
-        fill(results, _require_features(pairs, known, features), pairs.count, judge, workers)
+        tally = Tally()
+        fill(tally, _require_features(pairs, known, features), pairs.count, judge, workers)
     card = ScoreCard(
-        gather(results.rows), pairing=pairs.by, align=align, points=points, seed=seed,
+        tally.shapes, pairing=pairs.by, align=align, points=points, seed=seed,
         level=None if known is None else known.level,
     )  # fmt: skip
     typer.echo(card.as_json() if json else card.as_text(every))
     if output is not None:
         with open_output(str(output), overwrite=overwrite) as stream:
             stream.write(card.as_csv().encode())
-    if results.failed:
-        conclude("the table", "scores", len(results.rows) + len(results.failed), results.failed)
+    if tally.failed:
+        conclude("the table", "scores", tally.judged + len(tally.failed), tally.failed)
 
 
 @dataclass(frozen=True)
