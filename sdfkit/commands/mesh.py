@@ -109,14 +109,18 @@ def _read_fields(store: "StoreReader", place: str) -> "Fields":
 
     config, parameters = store.attributes.get("network", {}), {}
     if store.kind == "deepsdf":
+        if "decoder" not in store:
+            raise InputError(f"{store.name}: holds no decoder; name a store that train-deepsdf made")
         config, parameters = store.attributes_of("decoder"), store.read_group("decoder")
     try:
         return build_fields(
             store.kind, config, {name: torch.from_numpy(value) for name, value in parameters.items()}, place
         )
-    except TypeError as error:
+    except (TypeError, RuntimeError) as error:
+        # PyTorch's own words for parameters that do not fit.
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{store.name}: does not say what its networks are ({error}); was it made by sdfkit?"
+            f"{store.name}: does not say what its networks are ({reason}); was it made by sdfkit?"
         ) from error
 
 

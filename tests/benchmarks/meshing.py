@@ -115,7 +115,6 @@ def peak_memory(name: str, resolution: int, field: str) -> float:
 def _measure_memory(name: str, resolution: int, path: str) -> float:
     torch.set_num_threads(1)
     field = trained(path, int(name.split()[-1])) if path else FIELDS[name]()
-    extract_surface(field, resolution=32, margin=1.0, batch=BATCH)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     extract_surface(field, resolution=resolution, margin=1.0, batch=BATCH)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024

@@ -240,6 +240,11 @@ def test_the_decoder_must_be_one_and_weights_need_none(sdfkit, weights, decoder,
         f"{weights}: holds weights, but deepsdf are needed",
     )
     fails(
+        sdfkit("mesh", tmp_path / "codes.npy", "--decoder", tmp_path / "codes.npy", *out),
+        3,
+        f"{tmp_path}/codes.npy: holds no decoder; name a store that train-deepsdf made",
+    )
+    fails(
         sdfkit("mesh", tmp_path / "codes.npy", *out),
         2,
         f"{tmp_path}/codes.npy: codes without their decoder; add --decoder STORE",
@@ -261,6 +266,14 @@ def test_weights_must_be_those_of_the_network_they_name(sdfkit, tmp_path):
     assert result.exit_code == 3
     assert f"{nameless}: does not say what its networks are" in result.stderr
     assert "was it made by sdfkit?" in result.stderr
+
+
+def test_a_decoder_that_lacks_a_layer_is_refused(sdfkit, decoder, tmp_path):
+    del zarr.open_group(decoder, mode="r+")["decoder/hidden.0.weight"]
+    result = sdfkit("mesh", decoder, "-o", f"{tmp_path}/out/")
+    assert result.exit_code == 3
+    assert result.stderr.count("\n") == 1
+    assert 'Missing key(s) in state_dict: "hidden.0.weight".); was it made by sdfkit?' in result.stderr
 
 
 def test_settings_are_kept_in_the_file(sdfkit, weights, tmp_path):
