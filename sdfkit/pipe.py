@@ -53,7 +53,8 @@ class _Window:
         """Called by zipfile when a member is whole, and by the writer at the end."""
 
     def send(self) -> None:
-        self._stream.write(self._held)
+        # A copy: the stream keeps hold of what it could not write, and a held bytearray cannot be cleared.
+        self._stream.write(bytes(self._held))
         self._stream.flush()
         self._sent += len(self._held)
         self._held.clear()

@@ -11,6 +11,10 @@ from sdfkit.errors import GeometryError
 from sdfkit.images.normal_kernels import blend_normals, list_corners, measure_faces
 
 
+# Odd numbers without pattern: sums of their products with the bits of three coordinates hardly ever agree.
+PLACE_HASH = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64)
+
+
 class Surface(NamedTuple):
     """Triangles ready to be drawn."""
 
@@ -44,7 +48,9 @@ def prepare(mesh: trimesh.Trimesh, *, crease: float) -> Surface:
         return Surface(points, faces, np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
     places, count, cosine = faces, len(points), -2.0
     if crease < math.pi:
-        order = np.lexsort(points.T)
+        # Sorted by one number a place, which takes a tenth of the time that three take. Two places that share
+        # one by chance would only draw a crease.
+        order = np.argsort((points + np.float32(0)).view(np.uint32).astype(np.uint64) @ PLACE_HASH)
         is_new = (np.diff(points[order], axis=0, prepend=np.float32(np.nan)) != 0).any(axis=1)
         place_of_point = np.empty(len(points), dtype=np.int32)
         place_of_point[order] = np.cumsum(is_new, dtype=np.int32) - 1
