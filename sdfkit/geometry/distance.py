@@ -79,9 +79,13 @@ class TriangleTree:
             The distance (0 or more, float64), the face it is measured to (a row of `faces`; where several are
             equally near, one of them), and the nearest place on that face (float64).
         """
-        points = _own(points)
-        nearest = self._nearest(points, _visit(points))
-        return nearest.distance, self._order[nearest.face], nearest.closest
+        points, order = _along_curve(points)
+        nearest = self._nearest(points)
+        return (
+            _restore(nearest.distance, order),
+            _restore(self._order[nearest.face], order),
+            _restore(nearest.closest, order),
+        )
 
     @cached_property
     def closed(self) -> bool:
@@ -132,30 +136,29 @@ class TriangleTree:
         Returns:
             The distance (0 or more, float64), and which points are inside by each of the ways.
         """
-        points = _own(points)
-        visit = _visit(points)
-        nearest = self._nearest(points, visit)
+        points, order = _along_curve(points)
+        nearest = self._nearest(points)
         inside = {
             "normal": lambda: self._by_normal(points, nearest),
-            "winding": lambda: self._by_winding(points, visit, nearest),
-            "scan": lambda: self._by_scan(points, visit),
+            "winding": lambda: self._by_winding(points, nearest),
+            "scan": lambda: self._by_scan(points),
         }
-        return nearest.distance, np.array([inside[sign]() for sign in signs])
+        return _restore(nearest.distance, order), np.array(
+            [_restore(inside[sign](), order) for sign in signs]
+        )
 
-    def _by_scan(
-        self, points: Float[np.ndarray, "point 3"], visit: Int[np.ndarray, " point"]
-    ) -> Bool[np.ndarray, " point"]:
+    def _by_scan(self, points: Float[np.ndarray, "point 3"]) -> Bool[np.ndarray, " point"]:
         seen: Bool[np.ndarray, " point"] = sign_kernels.seen(
-            points, visit, _directions(DIRECTIONS), ENOUGH, self._corners, self._boxes, self._children
+            points, _directions(DIRECTIONS), ENOUGH, self._corners, self._boxes, self._children
         )
         return ~seen
 
     def _by_winding(
-        self, points: Float[np.ndarray, "point 3"], visit: Int[np.ndarray, " point"], nearest: _Nearest
+        self, points: Float[np.ndarray, "point 3"], nearest: _Nearest
     ) -> Bool[np.ndarray, " point"]:
         # Between closed surfaces the number is constant, so one point answers for all in its empty ball.
         clear = nearest.distance if self.closed else np.zeros_like(nearest.distance)
-        return self._winding(points, visit, clear) > 0.5
+        return self._winding(points, clear) > 0.5
 
     def _by_normal(
         self, points: Float[np.ndarray, "point 3"], nearest: _Nearest
@@ -196,17 +199,14 @@ class TriangleTree:
         Reference: Jacobson et al., Robust Inside-Outside Segmentation using Generalized Winding Numbers
             (2013); Barill et al., Fast Winding Numbers for Soups and Clouds (2018).
         """
-        points = _own(points)
-        return self._winding(points, _visit(points), np.zeros(len(points)))
+        points, order = _along_curve(points)
+        return _restore(self._winding(points, np.zeros(len(points))), order)
 
     def _winding(
-        self,
-        points: Float[np.ndarray, "point 3"],
-        visit: Int[np.ndarray, " point"],
-        clear: Float[np.ndarray, " point"],
+        self, points: Float[np.ndarray, "point 3"], clear: Float[np.ndarray, " point"]
     ) -> Float[np.ndarray, " point"]:
         numbers: Float[np.ndarray, " point"] = sign_kernels.winding(
-            points, visit, clear, self._corners, self._dipoles, self._children, ACCURACY
+            points, clear, self._corners, self._dipoles, self._children, ACCURACY
         )
         return numbers
 
@@ -228,16 +228,11 @@ class TriangleTree:
         sign_kernels.topology(self._corners, faces, start, incident, normals, regular, scratch)
         return _Topology(faces, start, incident, normals, regular)
 
-    def _nearest(self, points: Float[np.ndarray, "point 3"], visit: Int[np.ndarray, " point"]) -> _Nearest:
+    def _nearest(self, points: Float[np.ndarray, "point 3"]) -> _Nearest:
         squared, face, feature, closest = distance_kernels.nearest(
-            points, visit, self._corners, self._boxes, self._children
+            points, self._corners, self._boxes, self._children
         )
         return _Nearest(np.sqrt(squared), face, feature, closest)
-
-
-def _own(points: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, "point 3"]:
-    """The layout that the kernels are compiled for."""
-    return np.require(points, dtype=np.float64, requirements=["C", "W"])
 
 
 def _directions(count: int) -> Float[np.ndarray, "direction 3"]:
@@ -250,11 +245,25 @@ def _directions(count: int) -> Float[np.ndarray, "direction 3"]:
     return np.stack([across * np.cos(angle), height, across * np.sin(angle)], axis=1)
 
 
-def _visit(points: Float[np.ndarray, "point 3"]) -> Int[np.ndarray, " point"]:
-    """An order in which points that are near each other follow each other."""
+def _along_curve(
+    points: Float[np.ndarray, "point 3"],
+) -> tuple[Float[np.ndarray, "point 3"], Int[np.ndarray, " point"]]:
+    """The points in an order in which neighbours follow each other, in float64, and their rows.
+
+    What was found for one is then a good guess for the next, and what it touched still lies in the cache.
+    """
+    points = np.require(points, dtype=np.float64, requirements="C")
     low = points.min(axis=0, initial=np.inf)
     extent = float((points.max(axis=0, initial=-np.inf) - low).max())
-    return np.argsort(distance_kernels.morton_codes(points, low, extent or 1.0), kind="stable")
+    order = np.argsort(distance_kernels.morton_codes(points, low, extent or 1.0))
+    return points[order], order
+
+
+def _restore(found: np.ndarray, order: Int[np.ndarray, " point"]) -> np.ndarray:
+    """Put what was found along the curve back into the order that was asked for."""
+    restored = np.empty_like(found)
+    restored[order] = found
+    return restored
 
 
 def _merge(vertices: Float[np.ndarray, "vertex 3"]) -> tuple[Int[np.ndarray, " vertex"], int]:

@@ -233,15 +233,15 @@ def triangle_distance(x, y, z, corners, f):
 
 @njit(
     "Tuple((float64[::1], int32[::1], int8[::1], float64[:, ::1]))"
-    "(float64[:, ::1], int64[::1], float64[:, ::1], float32[:, :, ::1], int32[:, ::1])",
+    "(float64[:, ::1], float64[:, ::1], float32[:, :, ::1], int32[:, ::1])",
     cache=True,
     error_model="numpy",
 )
-def nearest(points, visit, corners, boxes, children):
+def nearest(points, corners, boxes, children):
     """Find each point's squared distance, triangle (in leaf order), feature of it and nearest place.
 
-    `visit` is an order in which neighbours follow each other: the triangle found for one point bounds the
-    search of the next. Boxes are float32, rounded outwards, but all arithmetic is float64: nothing closer is
+    Points come in an order in which neighbours follow each other: the triangle found for one bounds the search
+    of the next. Boxes are float32, rounded outwards, but all arithmetic is float64: nothing closer is
     skipped.
     """
     count = len(points)
@@ -252,8 +252,7 @@ def nearest(points, visit, corners, boxes, children):
     stack = np.empty(STACK, np.int32)
     stack_distance = np.empty(STACK, np.float64)
     best_face = 0
-    for step in range(count):
-        i = visit[step]
+    for i in range(count):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
         best, best_v, best_w, best_feature = triangle_distance(x, y, z, corners, best_face)
         top = 1

@@ -191,12 +191,12 @@ def dipoles(corners, boxes, children):
 
 
 @njit(
-    "float64[::1](float64[:, ::1], int64[::1], float64[::1], float64[:, ::1], float64[:, :, ::1],"
+    "float64[::1](float64[:, ::1], float64[::1], float64[:, ::1], float64[:, :, ::1],"
     " int32[:, ::1], float64)",
     cache=True,
     error_model="numpy",
 )
-def winding(points, visit, clear, corners, far, children, accuracy):
+def winding(points, clear, corners, far, children, accuracy):
     """Generalised winding number of each point: about 1 inside, 0 outside.
 
     `clear` is a radius around each point within which the number does not change (0 where that is not known):
@@ -210,8 +210,7 @@ def winding(points, visit, clear, corners, far, children, accuracy):
     numbers = np.empty(len(points), np.float64)
     stack = np.empty(STACK, np.int32)
     last = -1
-    for step in range(len(points)):
-        i = visit[step]
+    for i in range(len(points)):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
         if last >= 0:
             dx, dy, dz = x - points[last, 0], y - points[last, 1], z - points[last, 2]
@@ -285,18 +284,17 @@ def pierced(x, y, z, directions, k, corners, f):
 
 # Without a signature, so that only those who ask wait for it to be compiled.
 @njit(cache=True, error_model="numpy")
-def seen(points, visit, directions, enough, corners, boxes, children):
+def seen(points, directions, enough, corners, boxes, children):
     """Whether `enough` rays from each point, one along each of the directions (none along an axis), meet nothing.
 
-    `visit` is an order in which neighbours follow each other: what stood in the way of one is tried first for
-    the next.
+    Points come in an order in which neighbours follow each other: what stood in the way of one is tried first
+    for the next.
     """
     result = np.zeros(len(points), np.bool_)
     inverse = 1.0 / directions
     last = np.zeros(len(directions), np.int64)
     stack = np.empty(STACK, np.int32)
-    for step in range(len(points)):
-        i = visit[step]
+    for i in range(len(points)):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
         free = 0
         for k in range(len(directions)):

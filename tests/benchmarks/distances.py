@@ -8,7 +8,6 @@ the shapes' own equations, for the chair against the exact winding number.
 
 import importlib.util
 import multiprocessing
-import resource
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -141,7 +140,6 @@ def warp_kernels() -> dict:
     import warp as wp
 
     wp.config.quiet = True
-    wp.init()
 
     def by_normal(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), out: wp.array(dtype=float)):
         i = wp.tid()
@@ -277,14 +275,18 @@ def whole_pipelines(subject: Subject) -> None:
 
 
 def grow(faces: int) -> tuple[int, float, float, float]:
-    """Faces, CPU seconds to build and to ask, and megabytes above the bare imports: in a process of its own."""
+    """Faces, CPU seconds to build and to ask, and peak megabytes: in a process of its own."""
     mesh = torus(round(np.sqrt(faces)), round(np.sqrt(faces) / 2), 0, False).mesh
     vertices, triangles = np.array(mesh.vertices), np.array(mesh.faces)
     points = np.random.default_rng(0).uniform(-1, 1, (POINTS, 3))
     TriangleTree(np.eye(3), np.arange(3)[None]).signed(points[:10], "winding")
     build, tree = timed(lambda: TriangleTree(vertices, triangles))
     ask, _ = timed(lambda: tree.sides(points, ("winding", "normal")))
-    return len(triangles), build, ask, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not by getrusage: there a process inherits the peak of the one that started it.
+    peak = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")
+    )
+    return len(triangles), build, ask, int(peak.split()[1]) / 1024
 
 
 def growth() -> None:
