@@ -1,11 +1,13 @@
 """Trained networks, read back from their stores."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sdfkit.errors import InputError
 from sdfkit.store import StoreReader, open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
 
     from sdfkit.manifest import Row
@@ -20,8 +22,8 @@ class Denoiser(NamedTuple):
     name: str
     network: "DiT"
     standard: "Standard"
-    encoder: str
-    """The model that embedded the pictures it was trained on; empty where that is unknown."""
+    encoder: "dict[str, Any]"
+    """How the pictures were embedded that it was trained on."""
     condition: str
     """The array of a features store that it looks at: feature or token."""
     rows: "list[Row]"
@@ -38,12 +40,14 @@ class Denoiser(NamedTuple):
             raise InputError(
                 f"{features.name}: has no patch vectors, which {self.name} needs; embed with --tokens patch"
             )
-        encoder = features.attributes.get("encoder", {}).get("model", "")
-        if encoder != self.encoder:
-            raise InputError(
-                f"{features.name}: embedded with {encoder}, but {self.name} was trained on {self.encoder}; "
-                "embed with that model"
-            )
+        for theirs, ours in zip(
+            _kind(features.attributes.get("encoder", {})), _kind(self.encoder), strict=True
+        ):
+            if theirs != ours:
+                raise InputError(
+                    f"{features.name}: embedded with {theirs}, but {self.name} was trained on {ours}; "
+                    "embed as it was trained"
+                )
         width, needed = features.array(self.condition).shape[-1], self.network.config.feature
         if width != needed:
             raise InputError(
@@ -55,6 +59,30 @@ class Denoiser(NamedTuple):
         """Features of views as (shape, view, patch, feature)."""
         config = self.network.config
         return features.reshape(*features.shape[:2], config.patches, config.feature)
+
+
+def _kind(encoder: "dict[str, Any]") -> tuple[str, str, str]:
+    """What must be alike of two encoders: model, which of its outputs, and of which kinds of pictures."""
+    output = encoder.get("preprocessing", {}).get("output", "unknown")
+    return (
+        encoder.get("model", "an unknown model"),
+        f"output {output}",
+        ", ".join(encoder.get("views", []) or ["rgb"]),
+    )
+
+
+def condition_arrays(features: StoreReader, condition: str) -> tuple[str, ...]:
+    """The arrays of features that a denoiser is given: those it looks at, and cameras, where pictures had any."""
+    return (condition, "camera_to_world") if "camera_to_world" in features else (condition,)
+
+
+def cameras_of(arrays: "Mapping[str, np.ndarray]", condition: str, axes: int) -> "np.ndarray":
+    """The cameras among arrays whose first `axes` axes end with the views; zeros, for unknown, where there are none."""
+    import numpy as np
+
+    if "camera_to_world" in arrays:
+        return arrays["camera_to_world"]
+    return np.zeros((*arrays[condition].shape[:axes], 4, 4), np.float32)
 
 
 def load_denoiser(path: str, device: str) -> Denoiser:
@@ -80,7 +108,7 @@ def load_denoiser(path: str, device: str) -> Denoiser:
             name=store.name,
             network=network.to(device).eval(),
             standard=Standard(scale["mean"], scale["std"], store.attributes_of("standard")["floored"]),
-            encoder=store.attributes.get("encoder", {}).get("model", ""),
+            encoder=store.attributes.get("encoder", {}),
             condition=store.attributes["condition"],
             rows=rows,
             codes=arrays["code"],

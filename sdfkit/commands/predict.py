@@ -21,13 +21,14 @@ def predict(
 ) -> None:
     """Predict codes of shapes from their pictures' features.
 
-    All views of a shape are used together. With --samples N each shape gives N rows, uid_s0, uid_s1 ...: how they
-    differ tells how sure the model is.
+    All views of a shape are used together; photos, whose cameras are unknown, serve too. With --samples N each shape
+    gives N rows, uid_s0, uid_s1 ...: how they differ tells how sure the model is.
 
     \b
     Examples:
       sdfkit predict dit.zarr features.zarr | sdfkit mesh --decoder deepsdf.zarr -o predicted/
       sdfkit predict dit.zarr features.zarr | sdfkit rank
+      sdfkit embed photo.jpg | sdfkit predict dit.zarr | sdfkit mesh --decoder deepsdf.zarr > photo.ply
     """
     import dataclasses
     import hashlib
@@ -36,7 +37,7 @@ def predict(
     import torch
 
     from sdfkit.device import choose_device
-    from sdfkit.modelstore import load_denoiser
+    from sdfkit.modelstore import cameras_of, condition_arrays, load_denoiser
     from sdfkit.parallel import conclude, progress
     from sdfkit.store import open_store
     from sdfkit.storewriter import create_store
@@ -56,7 +57,7 @@ def predict(
             codes.create_array(
                 "code", shape=(count, denoiser.network.config.dim), dtype="f4", axes=("shape", "dim")
             )
-            for row in views.rows(denoiser.condition, "camera_to_world"):
+            for row in views.rows(*condition_arrays(views, denoiser.condition)):
                 draws = [
                     dataclasses.replace(
                         row,
@@ -69,7 +70,8 @@ def predict(
                 stream = np.random.SeedSequence(seed, spawn_key=(row.index,)).generate_state(1, np.uint64)
                 predicted = None if row.error else predict_codes(
                     denoiser.network, denoiser.standard, denoiser.shape(row.arrays[denoiser.condition][None]),
-                    row.arrays["camera_to_world"][None], steps=steps, eta=eta, guidance=guidance, samples=samples,
+                    cameras_of(row.arrays, denoiser.condition, 1)[None],
+                    steps=steps, eta=eta, guidance=guidance, samples=samples,
                     generators=[torch.Generator().manual_seed(int(stream[0] >> np.uint64(1)))],
                 )[0]  # fmt: skip
                 for draw in range(samples):

@@ -52,7 +52,7 @@ def timestep_loss(
     from sdfkit.errors import InputError, UsageError
     from sdfkit.figures import Curve, check_picture, draw_curves
     from sdfkit.models.diffusion import schedule
-    from sdfkit.modelstore import load_denoiser
+    from sdfkit.modelstore import cameras_of, condition_arrays, load_denoiser
     from sdfkit.report import format_json, format_table
     from sdfkit.store import open_store
     from sdfkit.training.timesteps import PAPERS_TIMESTEPS, explain, measure_sampling, measure_timesteps
@@ -67,7 +67,7 @@ def timestep_loss(
         known = {row.uid: code for row, code in zip(rows, arrays["code"], strict=True)}
     with open_store(features, "features", manifest=None) as store:
         denoiser.check(store)
-        rows, arrays = store.read_rows(denoiser.condition, "camera_to_world")
+        rows, arrays = store.read_rows(*condition_arrays(store, denoiser.condition))
     both = [index for index, row in enumerate(rows) if row.uid in known]
     if not both:
         raise InputError(
@@ -79,12 +79,12 @@ def timestep_loss(
             f"{codes}: codes of {truth.shape[1]} numbers, but {model} makes {denoiser.network.config.dim}"
         )
     # Views are spread over the sphere in order: evenly chosen ones see all sides.
-    stored = arrays["camera_to_world"].shape[1]
+    stored = arrays[denoiser.condition].shape[1]
     if views > stored:
         raise InputError(f"{store.name}: {stored} views of a shape, but --views {views} are asked for")
     shown = np.linspace(0, stored - 1, views).round().astype(int)
     pictures = denoiser.shape(arrays[denoiser.condition][both][:, shown])
-    cameras = arrays["camera_to_world"][both][:, shown]
+    cameras = cameras_of(arrays, denoiser.condition, 2)[both][:, shown]
     network, standard = denoiser.network, denoiser.standard
     last = len(schedule(network.config.target)) - 1
     late = [timestep for timestep in timesteps if timestep > last]

@@ -75,6 +75,7 @@ def train_dit(
     from sdfkit.errors import InputError, UsageError
     from sdfkit.figures import check_picture, draw_losses
     from sdfkit.models.dit import PRESETS
+    from sdfkit.modelstore import cameras_of, condition_arrays
     from sdfkit.store import open_store
     from sdfkit.storewriter import create_store
     from sdfkit.training.dit import RECIPES, DiTTraining
@@ -90,7 +91,7 @@ def train_dit(
     with open_store(features, "features", manifest=manifest) as store:
         if condition == "token" and "token" not in store:
             raise InputError(f"{store.name}: has no patch vectors; embed with --tokens patch")
-        rows, arrays = store.read_rows(condition, "camera_to_world")
+        rows, arrays = store.read_rows(*condition_arrays(store, condition))
         history, encoder = [*history, *store.history], store.attributes.get("encoder", {})
     both = [index for index, row in enumerate(rows) if row.uid in known_at]
     if not both:
@@ -129,7 +130,7 @@ def train_dit(
     if machine.processes > 1 and STANDARD in (features, codes, output):
         raise UsageError("several processes cannot share a pipe: name the stores")
     training = DiTTraining(
-        config, recipe, targets, pictures, arrays["camera_to_world"][both], 1e-4, machine,
+        config, recipe, targets, pictures, cameras_of(arrays, condition, 2)[both], 1e-4, machine,
         torch.Generator().manual_seed(seed),
     )  # fmt: skip
     settings = {

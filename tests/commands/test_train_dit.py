@@ -135,7 +135,9 @@ def test_losses_of_shapes_without_codes_are_refused(sdfkit, stores, denoiser, tm
 
 def test_predictions_name_the_codes_that_they_are_ranked_against(sdfkit, stores, denoiser, tmp_path):
     predicted = tmp_path / "predicted.zarr"
-    assert sdfkit("predict", denoiser, stores[0], "--samples", 2, "--steps", 2, "-o", predicted).exit_code == 0
+    assert (
+        sdfkit("predict", denoiser, stores[0], "--samples", 2, "--steps", 2, "-o", predicted).exit_code == 0
+    )
     facts = json.loads(sdfkit("rank", predicted, "--json").stdout)
     assert facts["known"] == {"name": str(denoiser), "rows": SHAPES}
     assert [row["uid"] for row in facts["predictions"]][:2] == ["shape_0_s0", "shape_0_s1"]
@@ -149,3 +151,35 @@ def test_predictions_name_the_codes_that_they_are_ranked_against(sdfkit, stores,
     alone = sdfkit("rank", predicted)
     assert alone.exit_code == 0 and "is not here; name its training codes with --known" in alone.stderr
     assert "cosine of pairs" in alone.stdout
+
+
+def test_pictures_without_cameras_are_predicted_from_too(sdfkit, stores, denoiser, tmp_path):
+    codes = []
+    for name, keep in (("unknown", False), ("zeros", True)):
+        path = tmp_path / f"{name}.zarr"
+        source = zarr.open_group(stores[0], mode="r")
+        arrays = {"feature": (source["feature"][:], ("view", "dim"))}
+        if keep:
+            arrays["camera_to_world"] = (np.zeros((SHAPES, VIEWS, 4, 4)), ("view", "to", "from"))
+        write(path, "features", arrays, {"encoder": {"model": "none"}})
+        predicted = tmp_path / f"{name}_codes.zarr"
+        done = sdfkit("predict", denoiser, path, "--steps", 2, "-o", predicted)
+        assert done.exit_code == 0, done.stderr
+        codes.append(zarr.open_group(predicted, mode="r")["code"][:])
+    assert np.array_equal(*codes)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "words"),
+    [
+        ({"model": "another"}, "embedded with another, but"),
+        ({"model": "none", "preprocessing": {"output": "mean"}}, "embedded with output mean, but"),
+        ({"model": "none", "views": ["rgb", "depth"]}, "embedded with rgb, depth, but"),
+    ],
+)
+def test_features_of_another_kind_are_refused(sdfkit, stores, denoiser, tmp_path, encoder, words):
+    source = zarr.open_group(stores[0], mode="r")
+    arrays = {"feature": (source["feature"][:], ("view", "dim"))}
+    other = write(tmp_path / "other.zarr", "features", arrays, {"encoder": encoder})
+    refused = sdfkit("predict", denoiser, other, "-o", tmp_path / "codes.zarr")
+    assert refused.exit_code == 3 and words in refused.stderr

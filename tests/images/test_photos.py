@@ -89,12 +89,15 @@ def test_no_light_fringe_is_left(render, background):
     assert np.percentile(framed.max(axis=-1), 99.9) <= truth.max() + 12
 
 
-def test_regions_inside_the_object_stay():
+@pytest.mark.parametrize(("inside", "size", "kept"), [(255, 40, False), (250, 40, True), (255, 4, True)])
+def test_what_is_enclosed_stays_unless_it_is_as_plain_as_the_background_and_no_highlight(inside, size, kept):
     photo = np.full((200, 200, 4), 255, np.uint8)
     photo[50:150, 50:150, :3] = 80
-    photo[80:120, 80:120, :3] = 255
+    region = slice(100 - size // 2, 100 + size // 2)
+    photo[region, region, :3] = inside
     framed, _ = frame_photo(photo, matte="plain", **FRAME)
-    assert (framed[105:119, 105:119] == 255).all()
+    middle = framed[112, 112]
+    assert (middle > 150).all() if kept else (middle == 0).all()
 
 
 def test_dust_is_no_object():
