@@ -23,8 +23,8 @@ chamfer_deepsdf     sum of both directions' mean squared distance between the fi
 f_score_1           harmonic mean of the shares of points nearer than 0.02: 1 % of the query cube's side of 2
 f_score_5           the same, nearer than 0.1: 5 %
 iou                 volume inside both over volume inside either, by N even points in the cube around both,
-                    padded by 10 %; inside where the winding number exceeds 1/2, so a mesh that is inside out,
-                    or an open sheet, has no inside; 0 where neither has one
+                    padded by 10 %, one in each cell of a grid; inside where the winding number exceeds 1/2, so a
+                    mesh that is inside out, or an open sheet, has no inside; 0 where neither has one
 normal_consistency  mean |n . n'| between nearest points, mean of both directions
 An empty prediction scores 0, and the diagonal of the query cube, 3.464, for every distance.
 """
@@ -177,12 +177,24 @@ def _compare_volumes(
     """The IoU, and the ratio of the volumes."""
     bounds = np.array([predicted.mesh.bounds, truth.mesh.bounds])
     low, high = bounds[:, 0].min(axis=0), bounds[:, 1].max(axis=0)
-    half = 1.1 * (high - low).max() / 2
-    queries: Points = (low + high) / 2 + rng.uniform(-half, half, (len(truth.places), 3))
+    side = 1.1 * (high - low).max()
+    queries: Points = (low + high) / 2 + side * (_draw_evenly(len(truth.places), rng) - 0.5)
     inside_p, inside_t = (surface.solid.winding(queries) > 0.5 for surface in (predicted, truth))
     either, volume = np.count_nonzero(inside_p | inside_t), np.count_nonzero(inside_t)
     iou = np.count_nonzero(inside_p & inside_t) / either if either else 0.0
     return iou, np.count_nonzero(inside_p) / volume if volume else None
+
+
+def _draw_evenly(count: int, rng: np.random.Generator) -> Points:
+    """Points in the unit cube, each as likely anywhere: one in each cell of a grid, those left over anywhere.
+
+    The IoU of two tori that fill a tenth of the cube has a standard deviation of 0.0075 with 100,000 points that
+    know nothing of each other, and of 0.003 with these.
+    """
+    cells = int(np.cbrt(count))
+    points = rng.random((count, 3))
+    points[: cells**3] = (points[: cells**3] + np.indices((cells,) * 3).reshape(3, -1).T) / cells
+    return points
 
 
 def describe_topology(mesh: trimesh.Trimesh) -> tuple[int, int]:
