@@ -151,6 +151,7 @@ def _return_to_surface(
     # From a foot inwards it is one offset to the far side of a sheet, and more by the thickness it has.
     through = kernels.depth(feet, -outward, field.ravel(), shape, OFFSET + thickness)
     kept = np.clip(0.5 * (thickness + OFFSET - through), 0.0, height)
+    wanted = kept.copy()
     positions = feet + outward * kept[:, None]
     for retreat in RETREATS:
         folded = np.flatnonzero(_folded(positions, faces, outward))
@@ -159,6 +160,12 @@ def _return_to_surface(
         kept[folded] = np.maximum(kept[folded], retreat * height[folded])
         positions[folded] = feet[folded] + outward[folded] * kept[folded, None]
     _sharpen(positions, faces, triangles, source, outward, kept)
+    # In the creases that have been drawn in, many of the lifted vertices have room now.
+    lifted = kept > wanted + BEVEL
+    if lifted.any():
+        settled = _settle(positions, faces, lifted, feet + outward * wanted[:, None], outward)
+        kept[settled] = wanted[settled]
+        _sharpen(positions, faces, triangles, source, outward, kept)
     for retreat in RETREATS:
         same = _coincident(positions)
         kept[same] = np.maximum(kept[same], retreat * height[same])
@@ -193,15 +200,45 @@ def _sharpen(
         kernels.draw_into_creases(positions, faces, triangles, source, kept, BEVEL, sums, counts)
         # Faces whose corners all stay need not be looked at again.
         faces = np.ascontiguousarray(faces[(counts > 0)[faces].any(axis=1)])
-        moving = np.flatnonzero(counts)
-        while len(moving):
-            before = positions[moving]
-            positions[moving] = sums[moving] / counts[moving, None] + kept[moving, None] * outward[moving]
-            folded = _folded(positions, faces, outward)[moving]
-            if not folded.any():
-                break
-            positions[moving] = before
-            moving = moving[~folded]
+        rows = np.flatnonzero(counts)
+        places = sums[rows] / counts[rows, None] + kept[rows, None] * outward[rows]
+        _move(positions, rows, places, faces, outward)
+
+
+def _settle(
+    positions: Float[np.ndarray, "vertex xyz"],
+    faces: Int[np.ndarray, "face 3"],
+    lifted: Bool[np.ndarray, " vertex"],
+    places: Float[np.ndarray, "vertex xyz"],
+    outward: Float[np.ndarray, "vertex xyz"],
+) -> Int[np.ndarray, " settled"]:
+    """Put lifted vertices halfway between where they belong and their neighbours, unless this folds, in place."""
+    near = np.ascontiguousarray(faces[lifted[faces].any(axis=1)])
+    sums, counts = np.zeros_like(positions), np.zeros((len(positions), 1))
+    for turn in (1, 2):
+        np.add.at(sums, near, positions[np.roll(near, turn, axis=1)])
+        np.add.at(counts, near, 1)
+    rows = np.flatnonzero(lifted)
+    return _move(positions, rows, 0.5 * (sums[rows] / counts[rows] + places[rows]), near, outward)
+
+
+def _move(
+    positions: Float[np.ndarray, "vertex xyz"],
+    rows: Int[np.ndarray, " row"],
+    places: Float[np.ndarray, "row xyz"],
+    faces: Int[np.ndarray, "face 3"],
+    outward: Float[np.ndarray, "vertex xyz"],
+) -> Int[np.ndarray, " moved"]:
+    """Move the vertices `rows` to their places, in place, but for those whose faces would fold; which were moved?"""
+    while len(rows):
+        before = positions[rows]
+        positions[rows] = places
+        folded = _folded(positions, faces, outward)[rows]
+        if not folded.any():
+            break
+        positions[rows] = before
+        rows, places = rows[~folded], places[~folded]
+    return rows
 
 
 def _coincident(positions: Float[np.ndarray, "vertex xyz"]) -> Int[np.ndarray, " same"]:
