@@ -30,7 +30,7 @@ def scan_distances(
     """Measure signed distances as mesh_to_sdf does at its own defaults.
 
     It draws the mesh from 100 sides, 400 pixels square, and measures to the places that the pixels show. On a
-    torus of 262,000 faces distances are wrong by up to 9e-4, and 0.5 % of the signs by "normal", 5 % by "scan".
+    torus of 262,000 faces distances are wrong by up to 2e-3, and 0.6 % of the signs by "normal", 5 % by "scan".
     It draws nothing at random when it is given points. It leaks and may hang: call it in a process that is
     replaced after a few shapes, and in which nothing else has imported pyrender.
 

@@ -71,7 +71,7 @@ def sample_sdf(
     more of 100 directions. It takes ten times as long, and deep crevices count as inside.
 
     --method scan is mesh-to-sdf, kept for comparison with work that used it. It needs OpenGL (but no display), takes
-    a minute a shape, and is off by up to 0.001; 0.5 % of its signs are wrong by normals, 5 % by scans.
+    a minute a shape, and is off by up to 0.002; 0.6 % of its signs are wrong by normals, 5 % by scans.
 
     \b
     Examples:
