@@ -69,10 +69,10 @@ def compare(
 
     With --training the same table tells what needs no model: the mean of the training shapes, and the training
     shape nearest to the truth by Chamfer distance (the oracle), which no choice of a training shape can beat.
-    With --features too, the training shape whose pictures look most alike (retrieval): the largest cosine between
-    the means of the features over all views given. A method is worth its name where it beats retrieval. True
-    shapes that are training shapes are counted: of those it is recall that is measured, and retrieval may find
-    the shape itself.
+    With --features too, the training shape whose pictures look most alike (retrieval): each picture given counts
+    with its cosine to the most alike picture of a training shape. A method is worth its name where it beats
+    retrieval. True shapes that are training shapes are counted: of those it is recall that is measured, and
+    retrieval may find the shape itself.
 
     \b
     Examples:
@@ -143,10 +143,18 @@ def _retrieve(query: str, known: str, rows: "Sequence[MeshRow]") -> dict[str, in
         open_store(query, "features", manifest=None) as ours,
         open_store(known, "features", manifest=None) as theirs,
     ):
-        encoders = [store.attributes.get("encoder", {}).get("model") for store in (ours, theirs)]
-        if encoders[0] != encoders[1]:
+        made = [
+            {
+                **store.attributes.get("encoder", {}),
+                "precision": None,  # whichever it was, the vectors mean the same
+                "numbers": store.array("feature").shape[2],
+            }
+            for store in (ours, theirs)
+        ]
+        if made[0] != made[1]:
+            how = [f"{one['numbers']} numbers by {one.get('model')}" for one in made]
             raise InputError(
-                f"{query}: embedded with {encoders[0]}, but {known} with {encoders[1]}; embed both with one encoder"
+                f"{query}: features of {how[0]}, but {known} has {how[1]}; embed both with the same model and options"
             )
         asked, ours_read = ours.read_rows("feature")
         there, theirs_read = theirs.read_rows("feature")

@@ -248,7 +248,7 @@ def test_features_that_do_not_fit(sdfkit, folders, trained, tmp_path):
     other = write_features(tmp_path / "other.zarr", {"obj_0": (1, 0)}, model="another")
     few = write_features(tmp_path / "few.zarr", {"obj_0": (1, 0)})
     for features, training_features, message in (
-        (other, known, "other.zarr: embedded with another, but "),
+        (other, known, "other.zarr: features of 2 numbers by another, but "),
         (shown, few, "few.zarr: no features of middle, one of 2 such training shapes; embed them all"),
         (few, known, "few.zarr: no features of obj_1; embed the pictures of every true shape"),
     ):

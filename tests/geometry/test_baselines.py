@@ -99,6 +99,13 @@ def test_retrieval_finds_the_same_direction_whatever_its_length_and_views():
     assert retrieve(scaled, known).tolist() == order.tolist()
 
 
+def test_a_picture_is_compared_with_the_most_alike_of_a_shape():
+    front, back, other = np.eye(3)
+    known = np.stack([[front, -front, back], [front + back, front + back, front + back]])
+    assert retrieve(front[None, None], known).tolist() == [0]
+    assert retrieve(np.stack([[back + front, front + other]]), known).tolist() == [1]
+
+
 def test_equal_geometry_has_an_equal_digest():
     ball, same, other = icosphere(2), icosphere(2), icosphere(2, 1.001)
     same.metadata["name"] = "another"
