@@ -3,7 +3,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
     from sdfkit.geometry.baselines import NearestShapes
     from sdfkit.geometry.metrics import Surface
+    from sdfkit.manifest import Row
     from sdfkit.meshfile import MeshRow
     from sdfkit.pairing import Pair
     from sdfkit.parallel import Workers
 
+R = TypeVar("R", bound="Row")
 Scores = dict[str, Any]
 
 
@@ -103,14 +105,16 @@ def compare(
         guesses = stack.enter_context(open_meshes([predicted], manifest=manifest))
         truths = stack.enter_context(open_meshes([truth], manifest=manifest))
         pairs = Pairs(guesses, truths, pair)
-        known = None
+        known, chosen = None, None
         if training is not None:
             rows = stack.enter_context(open_meshes([training], manifest=manifest)).rows or ()
-            chosen = _retrieve(features, training_features or features, rows) if features else None
+            if features is not None:
+                chosen = _retrieve(features, training_features or features, rows)
+                list(_require_features(truths.rows or (), chosen, features))  # before work that takes minutes
             known = _study(rows, chosen, stack, replace(workers, fail_fast=True), seed)
         judge = partial(_judge, points=points, seed=seed, align=align == "icp", known=known)
         tally = Tally()
-        fill(tally, _require_features(pairs, known, features), pairs.count, judge, workers)
+        fill(tally, _require_features(pairs, chosen, features), pairs.count, judge, workers)
     card = ScoreCard(
         tally.shapes, pairing=pairs.by, align=align, points=points, seed=seed,
         level=None if known is None else known.level,
@@ -169,14 +173,15 @@ def _retrieve(query: str, known: str, rows: "Sequence[MeshRow]") -> dict[str, in
 
 
 def _require_features(
-    pairs: "Iterable[Pair]", known: _Known | None, features: str | None
-) -> "Iterator[Pair]":
+    rows: Iterable[R], chosen: Mapping[str, int] | None, features: str | None
+) -> Iterator[R]:
+    """The same rows, each of which must have features where there are any."""
     from sdfkit.errors import InputError
 
-    for pair in pairs:
-        if known is not None and known.chosen is not None and pair.uid not in known.chosen:
-            raise InputError(f"{features}: no features of {pair.uid}; embed the pictures of every true shape")
-        yield pair
+    for row in rows:
+        if chosen is not None and row.uid not in chosen:
+            raise InputError(f"{features}: no features of {row.uid}; embed the pictures of every true shape")
+        yield row
 
 
 class _Study:

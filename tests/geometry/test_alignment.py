@@ -24,8 +24,13 @@ def test_a_turned_and_moved_chair_is_brought_back(degrees):
     moved.apply_translation([0.08, -0.05, 0.1])
     matrix = find_alignment(moved, chair(), rng=np.random.default_rng(0))
     back = trimesh.transform_points(moved.vertices, matrix)
-    assert np.abs(back - chair().vertices).max() < 0.02
+    assert np.abs(back - chair().vertices).max() < 0.005
     assert np.allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3)) and np.linalg.det(matrix[:3, :3]) > 0
+
+
+def test_a_chair_in_place_stays_there():
+    matrix = find_alignment(chair(), chair(), rng=np.random.default_rng(0))
+    assert np.allclose(matrix, np.eye(4), atol=1e-9)
 
 
 def test_size_is_not_corrected_and_the_prediction_not_changed():
