@@ -3,7 +3,6 @@
 Fields are in cells: how much farther than the offset a node is from the surface, negative where it is solid.
 """
 
-import logging
 import math
 
 import numpy as np
@@ -11,8 +10,6 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 
 from sdfkit.geometry import leak_kernels
-
-logger = logging.getLogger(__name__)
 
 # A cavity is sealed only where it is wider than its opening by this factor.
 WIDER = 1.25

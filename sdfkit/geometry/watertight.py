@@ -30,9 +30,9 @@ SEAM = OFFSET + 0.3
 # A value of zero at a node would put several vertices onto that node.
 NEAREST_TO_ZERO = 0.02
 # Faces whose middle is farther than this from the input, in cells, cut off a crease; each round draws their
-# corners about a third nearer to it.
+# corners about a third nearer to it; this many rounds before lifted vertices are lowered, and after.
 BEVEL = 0.05
-SHARPENINGS = 6
+SHARPENINGS = 3
 # Faces whose normal, summed over the corners' outward directions, has less than this area in square cells
 # count as folded: too small for float32 coordinates to keep its side.
 FLATTEST = 1e-5
@@ -162,10 +162,9 @@ def _return_to_surface(
     _sharpen(positions, faces, triangles, source, outward, kept)
     # In the creases that have been drawn in, many of the lifted vertices have room now.
     lifted = kept > wanted + BEVEL
-    if lifted.any():
-        settled = _settle(positions, faces, lifted, feet + outward * wanted[:, None], outward)
-        kept[settled] = wanted[settled]
-        _sharpen(positions, faces, triangles, source, outward, kept)
+    settled = _settle(positions, faces, lifted, feet + outward * wanted[:, None], outward)
+    kept[settled] = wanted[settled]
+    _sharpen(positions, faces, triangles, source, outward, kept)
     for retreat in RETREATS:
         same = _coincident(positions)
         kept[same] = np.maximum(kept[same], retreat * height[same])
