@@ -56,9 +56,7 @@ def test_a_ball_is_measured_and_what_cannot_be_seen_is_refused():
 
 def test_without_a_driver_the_exact_method_is_offered(monkeypatch):
     monkeypatch.setattr(gl, "find_library", lambda name: None)
-    with pytest.raises(
-        MissingError, match="libegl1 .*, or use --method exact, which needs no"
-    ):
+    with pytest.raises(MissingError, match="libegl1 .*, or use --method exact, which needs no"):
         scan.check_driver()
 
 

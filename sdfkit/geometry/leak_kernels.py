@@ -27,12 +27,12 @@ def spread(shape, seeds, allowed, reach):
     origin = np.full(seeds.size, -1, dtype=np.int32)
     strides = (shape[1] * shape[2], shape[2], 1)
     frontier = [np.int32(0) for _ in range(0)]
-    for node in range(seeds.size):
-        if seeds[node]:
-            origin[node] = node
+    for start in range(seeds.size):
+        if seeds[start]:
+            origin[start] = start
             for stride in strides:
-                if not (seeds[max(node - stride, 0)] and seeds[min(node + stride, seeds.size - 1)]):
-                    frontier.append(np.int32(node))
+                if not (seeds[max(start - stride, 0)] and seeds[min(start + stride, seeds.size - 1)]):
+                    frontier.append(np.int32(start))
                     break
     while len(frontier):
         reached = [np.int32(0) for _ in range(0)]
@@ -55,8 +55,8 @@ def spread(shape, seeds, allowed, reach):
         frontier = reached
     # In the memory of the seeds: grids are large.
     squared = origin.view(np.float32)
-    for node in range(seeds.size):
-        squared[node] = _apart(node, origin[node], strides, shape)
+    for start in range(seeds.size):
+        squared[start] = _apart(start, origin[start], strides, shape)
     return squared
 
 

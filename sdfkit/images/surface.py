@@ -10,7 +10,6 @@ from jaxtyping import Float32, Int32
 from sdfkit.errors import GeometryError
 from sdfkit.images.normal_kernels import blend_normals, list_corners, measure_faces
 
-
 # Odd numbers without pattern: sums of their products with the bits of three coordinates hardly ever agree.
 PLACE_HASH = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64)
 

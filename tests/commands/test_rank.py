@@ -232,7 +232,11 @@ def test_a_store_with_numbers_that_are_not_finite_is_refused(sdfkit, tmp_path):
 
 def test_another_kind_is_refused(sdfkit, tmp_path):
     path = write(tmp_path / "features.zarr", "features", "feature", KNOWN, [f"obj_{i}" for i in range(12)])
-    fails(sdfkit("rank", path), 3, f"{path}: holds features, but codes or deepsdf or denoiser or weights are needed")
+    fails(
+        sdfkit("rank", path),
+        3,
+        f"{path}: holds features, but codes or deepsdf or denoiser or weights are needed",
+    )
 
 
 def test_other_lengths_are_refused(sdfkit, plain, tmp_path):

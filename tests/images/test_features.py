@@ -239,9 +239,7 @@ def test_int8_is_refused_where_it_does_not_pay(folder, monkeypatch):
     with pytest.raises(InputError, match="has no linear layers, so int8 gains nothing"):
         load(folder("resnet"), precision="int8")
     monkeypatch.setattr(features, "LEAST_COSINE", 1.1)
-    with pytest.raises(
-        InputError, match=r"int8 turns its features too far \(cosine .*leave --precision out"
-    ):
+    with pytest.raises(InputError, match=r"int8 turns its features too far \(cosine .*leave --precision out"):
         load(folder("dinov2"), precision="int8")
 
 
