@@ -93,7 +93,7 @@ def test_cut_meshes_give_status_3_and_no_output(bash, tmp_path):
 def test_the_wrong_kind_of_stream_is_told(bash):
     result = bash("sdfkit shapes --count 1 --category bowl --resolution 32 | sdfkit embed")
     assert result.returncode == 3
-    assert "standard input: holds meshes, but views are needed" in result.stderr
+    assert "standard input: a mesh, but pictures are needed" in result.stderr
     result = bash(f"{SPHERES} | sdfkit render --views 1 --size 16 | sdfkit watertight")
     assert "standard input: holds a Zarr store, but meshes are needed" in result.stderr
 
