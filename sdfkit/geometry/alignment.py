@@ -8,8 +8,8 @@ from sdfkit.geometry.distance import TriangleTree
 from sdfkit.geometry.metrics import point_tree
 from sdfkit.geometry.sampling import sample_surface
 
-POINTS = 2_000
-STEPS = 100
+POINTS = 1_000
+STEPS = 50
 
 
 def find_alignment(
@@ -17,7 +17,7 @@ def find_alignment(
 ) -> Float[np.ndarray, "4 4"]:
     """Find the rigid motion that brings a mesh nearest to another, without scaling or mirroring it.
 
-    Iterative closest points, from 2,000 points on the mesh to the other's surface (to points on it, as in
+    Iterative closest points, from 1,000 points on the mesh to the other's surface (to points on it, as in
     trimesh's `icp`, even a mesh that is in place would be moved by the noise of the draws). It starts from the
     mesh as it stands and turned by 90, 180 and 270 degrees about +Y: objects stand upright, and it is their heading
     that is not agreed upon. The start that ends with the least Chamfer distance wins; it is a local optimum.
