@@ -22,7 +22,7 @@ def mesh(
     ] = None,
     resolution: Annotated[int, typer.Option(min=16, max=1024, help="Cells along a side of the cube.")] = 128,
     margin: Annotated[
-        float, typer.Option(min=0.5, help="How many times worse than measured interpolation may be.")
+        float, typer.Option(min=1, help="How many times worse than measured interpolation may be.")
     ] = 1,
     largest: Annotated[bool, typer.Option("--largest", help="Keep only the largest piece.")] = False,
     simplify: Annotated[

@@ -70,8 +70,8 @@ def extract_surface(
 ) -> tuple[trimesh.Trimesh, int]:
     """Marching cubes of a distance function on the cube from -1 to 1, coarse to fine.
 
-    A finer grid's values are interpolated from the coarser grid. How far interpolation was off on the grid before,
-    in the neighbourhood, times `margin` is how far it may be off here: a smooth function quarters its error with the
+    A finer grid's values are interpolated from the coarser grid. How far interpolation was off there, in the same
+    place, times `margin` is how far it may be off here: a smooth function quarters its error with the
     cell, a kink halves it. Only ends of edges that may then cross the surface are evaluated. Where a value is off by
     more than it may be, its neighbourhood is looked at again, and where the surface leaves what was evaluated it is
     followed. So neither the slope of the function matters nor whether it is a distance at all. The triangles are
@@ -81,7 +81,8 @@ def extract_surface(
     Args:
         distance: From points in the cube to signed distances, negative inside.
         resolution: Cells along a side of the cube.
-        margin: How many times the error on the coarser grid is allowed. At 1, no network tried ever went beyond.
+        margin: How many times the error on the coarser grid is allowed. At 1 and at 3/4 the triangles were the dense
+            ones for all of 26 networks and fields tried; at 1/2 two of them lost a piece.
         batch: Most points handed to `distance` at once.
 
     Returns:
@@ -101,7 +102,8 @@ def extract_surface(
     if halvings:
         cells = np.indices((coarsest,) * 3, dtype=np.int32).reshape(3, -1).T
         off = np.abs(_interpolate(values[::2, ::2, ::2]) - values).ravel()
-        bound = margin * _largest_around(nodes, off, coarsest // 2)
+        # Of cells as large as parts of the shape, those around count too: a piece may be in between.
+        bound = margin * maximum_filter(_largest(nodes, off, coarsest // 2), 3)
         for _ in range(halvings):
             if not len(cells):
                 break
@@ -123,14 +125,16 @@ def _interpolate(values: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "u v w
     return values
 
 
-def _largest_around(
+def _largest(
     nodes: Int[np.ndarray, "node 3"], off: Float[np.ndarray, " node"], count: int
 ) -> Float[np.ndarray, "count count count"]:
-    """The largest error in each cell of `count` along a side, twice the nodes' spacing, and in those around it."""
+    """The largest error in each cell of `count` along a side, twice the nodes' spacing, its faces included."""
     largest = np.zeros((count,) * 3, dtype=np.float32)
-    np.maximum.at(largest, tuple(np.minimum(nodes >> 1, count - 1).T), off)
-    around: Float[np.ndarray, "count count count"] = maximum_filter(largest, 3)
-    return around
+    for corner in CORNERS:
+        cells = (nodes - corner) >> 1
+        inside = ((cells >= 0) & (cells < count)).all(axis=1)
+        np.maximum.at(largest, tuple(cells[inside].T), off[inside])
+    return largest
 
 
 def _halve(
@@ -169,12 +173,11 @@ def _halve(
         children += [(2 * near[:, None] + CORNERS).reshape(-1, 3), _cells_around(followed, finer.count)]
         # Off by more than allowed: allow more there, and look again.
         beyond = error > doubts
-        raised = np.maximum(
-            bound, max(margin, 1.0) * _largest_around(nodes[beyond] >> 1, error[beyond], len(bound))
-        )
+        more = max(margin, 1.0) * _largest(nodes[beyond] >> 1, error[beyond], len(bound))
+        raised = np.maximum(bound, maximum_filter(more, 3))
         remaining = remaining[(raised > bound)[tuple((remaining >> 1).T)]]
         bound = raised
-    found = _largest_around(np.concatenate(asked), np.concatenate(off), grid.count - 1)
+    found = _largest(np.concatenate(asked), np.concatenate(off), grid.count - 1)
     # Where nothing was asked, what held before, for half the cell.
     inherited = 0.25 * bound.repeat(2, 0).repeat(2, 1).repeat(2, 2)
     return finer, finer.unique(np.concatenate(children)), np.maximum(margin * found, inherited)
@@ -333,12 +336,16 @@ def _heights(
     Rounded here, within a slab, and again in the whole grid they would differ in the last bit.
     """
     low = np.floor(vertices).astype(np.int64)
-    x, y, z = low.T
     heights = vertices[:, 0].astype(np.float64)
-    upright = (vertices[:, 0] > x) & (vertices[:, 1] == y) & (vertices[:, 2] == z)
-    x, y, z = low[upright].T
-    below, above = (
-        1 / (np.spacing(1.0) + np.abs(values[x + end, y, z].astype(np.float64))) for end in (0, 1)
-    )
-    heights[upright] = x + above / (below + above)
+    between = vertices > low
+    # On an edge its ends weigh; in the middle of an ambiguous cell all corners, added up in this order.
+    square = [(0, 0), (0, 1), (1, 1), (1, 0)]
+    for moved, around in (
+        (between[:, 0] & ~between[:, 1:].any(axis=1), square[:1]),
+        (between.all(axis=1), square),
+    ):
+        x, y, z = low[moved].T
+        corners = [values[x + end, y + j, z + k].astype(np.float64) for end in (0, 1) for j, k in around]
+        weights = [1 / (np.spacing(1.0) + np.abs(corner)) for corner in corners]
+        heights[moved] = x + sum(weights[len(around) :]) / sum(weights)
     return heights

@@ -190,8 +190,21 @@ def test_a_ball_that_fills_the_unit_frame_needs_few_points_too():
 
 
 def test_slabs_join_as_one_run_over_the_whole_grid():
+    """Noise has every case of marching cubes, in the seams too; this grid has two slabs."""
+    noise = np.random.default_rng(0).normal(size=(47, 47, 47)).astype(np.float32)
+
+    def look_up(points):
+        return noise[tuple(np.rint((points.astype(np.float64) + 1) * 23).astype(int).T)]
+
+    mesh, evaluated = extract(look_up, 46)
+    vertices, faces = dense_surface(look_up, 46)
+    assert evaluated == 47**3
+    assert np.array_equal(mesh.faces, faces)
+    assert np.array_equal(mesh.vertices, vertices)
+
+
+def test_saddles_need_all_corners_of_their_cells():
     def lattice(points):
-        """Saddles at every height: cells whose triangles depend on all corners, in the seams too."""
         return np.sin(9.3 * points[:, 0]) + np.sin(8.1 * points[:, 1]) * np.sin(7.7 * points[:, 2])
 
     mesh, _ = extract(lattice, 100)
