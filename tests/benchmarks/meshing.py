@@ -107,7 +107,8 @@ FIELDS: dict[str, Callable[[], Field]] = {
 
 def peak_memory(name: str, resolution: int, field: str) -> float:
     """MB that meshing adds to a fresh process."""
-    context = multiprocessing.get_context("spawn")
+    # Not spawn: what that starts has its parent's peak.
+    context = multiprocessing.get_context("forkserver")
     with context.Pool(1) as pool:
         return float(pool.apply(_measure_memory, (name, resolution, field)))
 
@@ -165,7 +166,7 @@ def is_dense(values: np.ndarray, resolution: int) -> bool:
 def meshing(arguments: Sequence[str] = ()) -> None:
     torch.set_num_threads(1)
     print(
-        f"\n{'field':20}{'cells':>6}{'asked':>9}{'fewer':>7}{'at best':>8}{'dense s':>10}{'sparse s':>9}{'faster':>8}"
+        f"\n{'field':20}{'cells':>6}{'asked':>9}{'fewer':>7}{'at best':>9}{'dense s':>10}{'sparse s':>9}{'faster':>8}"
         f"{'MB':>6} same as dense"
     )
     named = [name for name in FIELDS if name in arguments] or [*FIELDS]
@@ -181,7 +182,7 @@ def meshing(arguments: Sequence[str] = ()) -> None:
             _, asked = extract_surface(field, resolution=resolution, margin=1.0, batch=BATCH)
             seconds = time.process_time() - start
             values, dense = (None, math.nan) if resolution == 512 else dense_values(field, resolution)
-            best = f"{values.size / crossed(values):8.1f}" if values is not None else f"{'':8}"
+            best = f"{values.size / crossed(values):9.1f}" if values is not None else " " * 9
             same = "not compared" if values is None else is_dense(values, resolution)
             scaled = "~" if values is None else " "
             memory = peak_memory(name, resolution, path) if resolution > 128 else math.nan
