@@ -64,7 +64,9 @@ def watertight(
 
     Holes, flipped, doubled and hidden faces do not matter: what the outside cannot reach becomes solid, and
     sheets get a thickness, so that every result is a closed 2-manifold. Openings narrower than --gap do not count
-    where they lead into a wider cavity, so a cage with finer bars than that becomes solid: lower --gap for it.
+    where they lead into a wider cavity, so a cage with finer bars than that becomes solid: lower --gap for it. A wider
+    opening is closed where it looks like a missing piece of a hull without thickness: up to about 4 % of what
+    encloses the cavity. A cup or a vase stays open. --gap 0 closes nothing.
 
     Shapes are brought into the unit frame (centred, farthest vertex at distance 1); the matrix that undoes this is
     kept in the file, and --frame original applies it. Doubling --resolution takes about five times as long.
