@@ -1,5 +1,6 @@
 """Long training runs: saved every few minutes and when they are told to stop, and continued by the same command."""
 
+import hashlib
 import logging
 import signal
 import time
@@ -96,6 +97,14 @@ def train(
                 )
                 raise typer.Exit(128 + (received[0] if received else signal.SIGTERM))
     return losses
+
+
+def fingerprint(parameters: Mapping[str, np.ndarray]) -> str:
+    """A SHA-256 of a network's named parameters, by which codes tell whose they are."""
+    content = hashlib.sha256()
+    for name in sorted(parameters):
+        content.update(name.encode() + np.ascontiguousarray(parameters[name]).tobytes())
+    return content.hexdigest()
 
 
 @contextmanager

@@ -60,6 +60,7 @@ def fit_code(
     import numpy as np
     import torch
 
+    from sdfkit.checkpoint import fingerprint
     from sdfkit.device import choose_device
     from sdfkit.modelstore import load_decoder
     from sdfkit.parallel import conclude, progress
@@ -69,6 +70,9 @@ def fit_code(
     from sdfkit.training.fitting import FitSettings, fit_codes
 
     trained = load_decoder(decoder, choose_device(device))
+    identity = fingerprint(
+        {name: value.cpu().numpy() for name, value in trained.network.state_dict().items()}
+    )
     seen = torch.from_numpy(trained.codes)
     centre, spread = seen.mean(dim=0), seen.std(dim=0, correction=0).clamp_min(1e-4)
     recipe = FitSettings(steps=steps, batch=batch, lr=lr, clamp=clamp, penalty=penalty, chunk=CHUNK)
@@ -80,7 +84,7 @@ def fit_code(
         count, dim = len(store), trained.codes.shape[1]
         with create_store(
             output, "codes", count=count, history=store.history, settings=settings,
-            attributes={"decoder": decoder}, overwrite=overwrite,
+            attributes={"decoder": decoder, "decoder_sha256": identity}, overwrite=overwrite,
         ) as fitted, progress(count, "shape") as bar:  # fmt: skip
             fitted.create_array("code", shape=(count, dim), dtype="f4", axes=("shape", "dim"))
             fitted.create_array("sdf_l1", shape=(count,), dtype="f4", axes=("shape",))

@@ -70,7 +70,7 @@ def train_deepsdf(
     import numpy as np
     import torch
 
-    from sdfkit.checkpoint import load_unfinished, train
+    from sdfkit.checkpoint import fingerprint, load_unfinished, train
     from sdfkit.device import choose_device, choose_precision
     from sdfkit.errors import UsageError
     from sdfkit.figures import check_picture, draw_losses
@@ -113,13 +113,13 @@ def train_deepsdf(
         state = training.state()
         if machine.process > 0:
             return
+        parameters = {name: value.cpu().numpy() for name, value in decoder.state_dict().items()}
         with create_store(
             output, "deepsdf", rows=rows, history=history, settings=settings, seed=seed,
-            overwrite=overwrite, complete=complete,
+            attributes={"decoder_sha256": fingerprint(parameters)}, overwrite=overwrite, complete=complete,
         ) as model:  # fmt: skip
             model.create_array("code", data=codes.cpu().numpy(), axes=("shape", "dim"))
             model.create_array("loss", data=np.array(losses, np.float32), axes=("step",))
-            parameters = {name: value.cpu().numpy() for name, value in decoder.state_dict().items()}
             model.create_group("decoder", attributes=dataclasses.asdict(config), arrays=parameters)
             model.create_group("state", attributes={}, arrays=state)
             for row in rows:

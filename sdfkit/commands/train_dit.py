@@ -87,6 +87,8 @@ def train_dit(
     with open_store(codes, "deepsdf", "codes", manifest=None) as store:
         known, vectors = store.read_rows("code")
         history = store.history
+        # Codes of a plain array or of an older store do not tell.
+        decoder = {name: store.attributes[name] for name in ("decoder_sha256",) if name in store.attributes}
         known_at = {row.uid: index for index, row in enumerate(known)}
     with open_store(features, "features", manifest=manifest) as store:
         if condition == "token" and "token" not in store:
@@ -146,7 +148,7 @@ def train_dit(
             return
         with create_store(
             output, "denoiser", rows=rows, history=history, settings=settings, seed=seed,
-            attributes={"encoder": encoder, "condition": condition}, overwrite=overwrite, complete=complete,
+            attributes={"encoder": encoder, "condition": condition, **decoder}, overwrite=overwrite, complete=complete,
         ) as model:  # fmt: skip
             model.create_array("code", data=targets, axes=("shape", "dim"))
             model.create_array("loss", data=np.array(losses, np.float32), axes=("step",))

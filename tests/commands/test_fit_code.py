@@ -1,5 +1,7 @@
 """Codes of shapes that a decoder was not trained on, with a decoder that was hardly trained at all."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import trimesh
@@ -35,6 +37,19 @@ def test_each_shape_gets_a_code_and_its_error(sdfkit, trained):
     assert (codes["sdf_l1"][:] > 0).all() and (codes["sdf_l1"][:] < 0.1).all()
     assert codes["uid"][:].tolist() == ["box_0", "box_1", "box_2"]
     assert len(codes.attrs["history"]) == 2
+
+
+def test_codes_tell_whose_they_are(sdfkit, trained):
+    assert fit(sdfkit, trained, "-o", trained / "codes.zarr").exit_code == 0
+    decoder = zarr.open_group(trained / "deepsdf.zarr", mode="r")
+    arrays = sorted(decoder["decoder"].arrays())
+    content = b"".join(name.encode() + array[:].tobytes() for name, array in arrays)
+    digest = hashlib.sha256(content).hexdigest()
+    assert decoder.attrs["decoder_sha256"] == digest
+    assert zarr.open_group(trained / "codes.zarr", mode="r").attrs["decoder_sha256"] == digest
+    options = ("--steps", 2, "--seed", 1, "--device", "cpu")
+    sdfkit("train-deepsdf", trained / "samples.zarr", *options, "-o", trained / "other.zarr")
+    assert zarr.open_group(trained / "other.zarr", mode="r").attrs["decoder_sha256"] != digest
 
 
 def test_few_samples_and_half_of_them_give_other_codes(sdfkit, trained):

@@ -61,6 +61,17 @@ def test_patch_vectors_condition_a_code_in_pieces(sdfkit, stores, tmp_path, pred
     assert codes.shape == (SHAPES, DIM) and np.isfinite(codes).all()
 
 
+@pytest.mark.parametrize("attributes", [{}, {"decoder_sha256": "5d"}])
+def test_whose_codes_were_learned_is_kept_where_they_tell_it(sdfkit, stores, tmp_path, attributes):
+    codes = {"code": (RNG.normal(size=(SHAPES, DIM)), ("dim",))}
+    codes = write(tmp_path / "told.zarr", "codes", codes, attributes)
+    model = tmp_path / "dit.zarr"
+    done = sdfkit("train-dit", stores[0], "--codes", codes, "--steps", 1, "--batch", 2, "-o", model)
+    assert done.exit_code == 0, done.stderr
+    attrs = zarr.open_group(model, mode="r").attrs
+    assert {key: attrs[key] for key in attrs if key == "decoder_sha256"} == attributes
+
+
 def test_patch_vectors_that_are_not_there_are_asked_for(sdfkit, stores, tmp_path):
     features, plain, codes = stores
     model = tmp_path / "dit.zarr"
