@@ -92,9 +92,7 @@ def _is_store(path: str) -> bool:
             stream.close()
     if kind in ("ply", "glb") or path.lower().endswith(MESH_SUFFIXES):
         command = "sdfkit render" if path == STANDARD else f"sdfkit render {path}"
-        raise InputError(
-            f"{name_of(path)}: a mesh, but pictures are needed; draw it: {command} | sdfkit embed"
-        )
+        raise InputError(f"{name_of(path)}: a mesh, but pictures are needed; draw it first: {command}")
     return kind in ("zarr", "npy", "npz")
 
 

@@ -22,6 +22,8 @@ class Row:
     licence: str = ""
     source: str = ""
     error: str = ""
+    sample_of: str = ""
+    """The uid of the shape of which this is one of several samples; empty where it is none."""
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -103,8 +105,11 @@ def read_manifest(path: Path) -> dict[str, Entry]:
 
 
 def label(row: R, manifest: Mapping[str, Entry]) -> R:
-    """Give a row the labels that a manifest has for its uid; a label the manifest lacks is kept as it is."""
-    entry = manifest.get(row.uid)
+    """Give a row the labels that a manifest has for its uid; a label the manifest lacks is kept as it is.
+
+    A sample of a shape has those of the shape.
+    """
+    entry = manifest.get(row.uid) or manifest.get(row.sample_of)
     if entry is None:
         return row
     return replace(row, **{name: getattr(entry, name) or getattr(row, name) for name in LABELS})

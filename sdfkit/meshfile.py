@@ -256,7 +256,7 @@ def open_meshes(inputs: Sequence[str], *, manifest: Path | None) -> Iterator[Mes
 
 
 def _row(index: int, uid: str, info: Mapping[str, Any], labels: dict[str, Entry], **source: Any) -> MeshRow:
-    columns: dict[str, Any] = {name: str(info.get(name, "")) for name in (*LABELS, "error")}
+    columns: dict[str, Any] = {name: str(info.get(name, "")) for name in (*LABELS, "sample_of", "error")}
     return label(MeshRow(index=index, uid=uid, info=info, **columns, **source), labels)
 
 

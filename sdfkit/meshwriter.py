@@ -128,6 +128,8 @@ class MeshWriter:
             "input": row.identity,
             **more,
         }
+        if row.sample_of:
+            info["sample_of"] = row.sample_of
         if row.error:
             self.failed.add(row.index)
             info["error"] = row.error

@@ -1,19 +1,26 @@
 """Trained networks, read back from their stores."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from sdfkit.checkpoint import fingerprint
 from sdfkit.errors import InputError
 from sdfkit.store import StoreReader, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy as np
+    import torch
 
     from sdfkit.manifest import Row
     from sdfkit.models.deepsdf import DeepSDF
     from sdfkit.models.dit import DiT
+    from sdfkit.models.fields import Fields
     from sdfkit.training.dit import Standard
+
+    N = TypeVar("N", bound=torch.nn.Module)
+
+MAKERS = {"denoiser": "train-dit", "decoder": "train-deepsdf"}
 
 
 class Denoiser(NamedTuple):
@@ -22,13 +29,21 @@ class Denoiser(NamedTuple):
     name: str
     network: "DiT"
     standard: "Standard"
-    encoder: "dict[str, Any]"
-    """How the pictures were embedded that it was trained on."""
-    condition: str
-    """The array of a features store that it looks at: feature or token."""
+    attributes: "dict[str, Any]"
+    """Those of its store."""
     rows: "list[Row]"
     codes: "np.ndarray"
     """The training shapes and their codes."""
+
+    @property
+    def encoder(self) -> "dict[str, Any]":
+        """How the pictures were embedded that it was trained on."""
+        return dict(self.attributes.get("encoder", {}))
+
+    @property
+    def condition(self) -> str:
+        """The array of a features store that it looks at: feature or token."""
+        return str(self.attributes["condition"])
 
     def check(self, features: StoreReader) -> None:
         """Refuse features that are not of the kind it was trained on.
@@ -48,10 +63,16 @@ class Denoiser(NamedTuple):
                     f"{features.name}: embedded with {theirs}, but {self.name} was trained on {ours}; "
                     "embed as it was trained"
                 )
-        width, needed = features.array(self.condition).shape[-1], self.network.config.feature
-        if width != needed:
+        *shape, width = features.array(self.condition).shape
+        config = self.network.config
+        if width != config.feature:
             raise InputError(
-                f"{features.name}: features of {width} numbers, but {self.name} was trained on {needed}; "
+                f"{features.name}: features of {width} numbers, but {self.name} was trained on {config.feature}; "
+                "embed as it was trained"
+            )
+        if config.patches > 1 and shape[2] != config.patches:
+            raise InputError(
+                f"{features.name}: {shape[2]} vectors a view, but {self.name} was trained on {config.patches}; "
                 "embed as it was trained"
             )
 
@@ -91,6 +112,9 @@ def load_denoiser(path: str, device: str) -> Denoiser:
     Args:
         path: A denoiser store.
         device: Where it will run, as torch names it.
+
+    Raises:
+        InputError: It holds no denoiser, or not all of it.
     """
     import torch
 
@@ -98,18 +122,14 @@ def load_denoiser(path: str, device: str) -> Denoiser:
     from sdfkit.training.dit import Standard
 
     with open_store(path, "denoiser", manifest=None) as store:
-        network = DiT(DiTConfig(**store.attributes_of("denoiser")))
-        network.load_state_dict(
-            {name: torch.from_numpy(value) for name, value in store.read_group("denoiser").items()}
-        )
+        network = _rebuild(store, "denoiser", lambda config: DiT(DiTConfig(**config)), device)
         scale = {name: torch.from_numpy(value) for name, value in store.read_group("standard").items()}
         rows, arrays = store.read_rows("code")
         return Denoiser(
             name=store.name,
-            network=network.to(device).eval(),
+            network=network,
             standard=Standard(scale["mean"], scale["std"], store.attributes_of("standard")["floored"]),
-            encoder=store.attributes.get("encoder", {}),
-            condition=store.attributes["condition"],
+            attributes=store.attributes,
             rows=rows,
             codes=arrays["code"],
         )
@@ -121,6 +141,7 @@ class Decoder(NamedTuple):
     name: str
     network: "DeepSDF"
     codes: "np.ndarray"
+    history: "list[dict[str, Any]]"
 
 
 def load_decoder(path: str, device: str) -> Decoder:
@@ -129,15 +150,70 @@ def load_decoder(path: str, device: str) -> Decoder:
     Args:
         path: A deepsdf store.
         device: Where it will run, as torch names it.
-    """
-    import torch
 
+    Raises:
+        InputError: It holds no decoder, or not all of it.
+    """
+    with open_store(path, "deepsdf", manifest=None) as store:
+        network = read_decoder(store, device)
+        _, arrays = store.read_rows("code")
+        return Decoder(store.name, network, arrays["code"], store.history)
+
+
+def read_decoder(store: StoreReader, device: str) -> "DeepSDF":
+    """The decoder of an open deepsdf store."""
     from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
 
-    with open_store(path, "deepsdf", manifest=None) as store:
-        network = DeepSDF(DeepSDFConfig(**store.attributes_of("decoder")))
-        network.load_state_dict(
-            {name: torch.from_numpy(value) for name, value in store.read_group("decoder").items()}
+    return _rebuild(store, "decoder", lambda config: DeepSDF(DeepSDFConfig(**config)), device)
+
+
+def check_codes(codes: StoreReader, decoder: Decoder) -> None:
+    """Refuse codes that tell that they were learned with another decoder.
+
+    Raises:
+        InputError: They do.
+    """
+    theirs = codes.attributes.get("decoder_sha256")
+    if theirs is None:
+        return
+    ours = fingerprint({name: value.cpu().numpy() for name, value in decoder.network.state_dict().items()})
+    if theirs != ours:
+        raise InputError(
+            f"{codes.name}: codes of another decoder ({theirs[:8]}) than that of {decoder.name} ({ours[:8]}); "
+            "name the deepsdf store that they were learned with"
         )
-        _, arrays = store.read_rows("code")
-        return Decoder(store.name, network.to(device).eval().requires_grad_(False), arrays["code"])
+
+
+def read_fields(store: StoreReader, device: str) -> "Fields":
+    """What the rows of an open deepsdf or weights store stand for."""
+    from sdfkit.models.fields import fields_of_codes, fields_of_weights
+    from sdfkit.models.mlp import MLPConfig
+
+    if store.kind == "deepsdf":
+        return fields_of_codes(read_decoder(store, device))
+    try:
+        return fields_of_weights(MLPConfig(**store.attributes.get("network", {})))
+    except TypeError as error:
+        raise InputError(
+            f"{store.name}: does not say what its networks are ({error}); was it made by sdfkit?"
+        ) from error
+
+
+def _rebuild(store: StoreReader, group: str, build: "Callable[[dict[str, Any]], N]", device: str) -> "N":
+    """A network from the group that holds its configuration and parameters."""
+    import torch
+
+    if group not in store:
+        raise InputError(f"{store.name}: holds no {group}; name a store that {MAKERS[group]} made")
+    try:
+        network = build(store.attributes_of(group))
+        network.load_state_dict(
+            {name: torch.from_numpy(value) for name, value in store.read_group(group).items()}
+        )
+    except (TypeError, RuntimeError) as error:
+        # PyTorch's own words for parameters that do not fit.
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{store.name}: its {group} cannot be built again ({reason}); was it made by sdfkit?"
+        ) from error
+    return network.to(device).eval().requires_grad_(False)

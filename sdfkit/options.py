@@ -23,6 +23,10 @@ Manifest = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="A manifest.json whose category, licence and source to use."),
 ]
+Matte = Annotated[
+    Literal["auto", "alpha", "plain", "none"],
+    typer.Option(help="How the object of a picture file is told from its background."),
+]
 Jobs = Annotated[int, typer.Option(min=1, show_default="one a core", help="Processes, of one thread each.")]
 Timeout = Annotated[
     float, typer.Option(min=0.1, help="Seconds after which a shape counts as failed (--jobs > 1).")

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 COLUMNS = ("uid", *LABELS)
+# Columns of some stores only; a row of the others has them empty.
+OPTIONAL = ("sample_of",)
 # The array that a plain .npy file stands for, by the kind of store that was asked for.
 PLAIN = {"codes": "code", "deepsdf": "code", "denoiser": "code", "weights": "weights", "features": "feature"}
 # What numpy meets a damaged header or archive with.
@@ -111,6 +114,10 @@ class StoreReader:
             raise InputError(f"{self.name}: {name} has axes {stored}, but {axes} are needed")
         return self._get(array, name, ...)
 
+    def read_part(self, name: str, selection: Any) -> np.ndarray:
+        """A part of an array, as numpy selects it."""
+        return self._get(self.array(name), name, selection)
+
     def attributes_of(self, name: str) -> dict[str, Any]:
         """The attributes of a subgroup, such as a network's configuration."""
         return dict(self.group[name].attrs)
@@ -133,9 +140,13 @@ class StoreReader:
                 f"{self.name}: {name}: a chunk is damaged ({error}); make the store again"
             ) from error
 
+    @cached_property
+    def _columns_here(self) -> tuple[str, ...]:
+        return (*COLUMNS, *(name for name in OPTIONAL if name in self), "error")
+
     def row(self, index: int) -> Row:
         """The columns of one row."""
-        text = {name: self._text(name, index) for name in (*COLUMNS, "error")}
+        text = {name: self._text(name, index) for name in self._columns_here}
         return label(Row(index=index, **text), self._manifest)
 
     def _text(self, name: str, index: int) -> str:
@@ -149,7 +160,7 @@ class StoreReader:
 
     def all_rows(self) -> list[Row]:
         """The columns of every row; on a pipe this waits for the last one."""
-        columns = {name: self.read(name).tolist() for name in (*COLUMNS, "error")}
+        columns = {name: self.read(name).tolist() for name in self._columns_here}
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         return [label(Row(index=index, **row), self._manifest) for index, row in enumerate(rows)]
 

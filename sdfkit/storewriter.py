@@ -16,7 +16,7 @@ import sdfkit
 from sdfkit.errors import InputError, UsageError
 from sdfkit.manifest import Row
 from sdfkit.options import STANDARD
-from sdfkit.store import COLUMNS, FORMAT, StoreReader, open_store, remote
+from sdfkit.store import COLUMNS, FORMAT, OPTIONAL, StoreReader, open_store, remote
 from sdfkit.stream import open_output
 
 SAMPLES_PER_CHUNK = 8192
@@ -150,7 +150,7 @@ class StoreWriter:
     def write(self, row: Row, **arrays: np.ndarray) -> None:
         """Write one row; one with an error has no arrays."""
         self.flush()
-        known = {name: getattr(row, name) for name in COLUMNS if name in self._by_row}
+        known = {name: getattr(row, name) for name in (*COLUMNS, *OPTIONAL) if name in self._by_row}
         status = {"error": row.error, "valid": not row.error}
         values: dict[str, Any] = (
             {**known, **status, **arrays} if self._in_order else {**arrays, **known, **status}

@@ -19,9 +19,12 @@ from sdfkit.options import STANDARD
 if TYPE_CHECKING:
     from sdfkit.imagefile import ImageRow
     from sdfkit.images.preprocess import Preprocessing
-    from sdfkit.store import ArrayRow
+    from sdfkit.store import ArrayRow, StoreReader
 
 log = logging.getLogger(__name__)
+# The frame that picture files are brought into: pixels a side, and the camera's distance and field of view. It is the
+# one that render draws in unless told otherwise.
+SIZE, DISTANCE, YFOV = 224, 2.5, math.radians(60)
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,7 @@ class Views:
 
 @contextmanager
 def open_views(
-    inputs: Sequence[str],
-    kinds: Sequence[str],
-    *,
-    matte: str,
-    size: int,
-    distance: float,
-    yfov: float,
-    manifest: Path | None,
+    inputs: Sequence[str], kinds: Sequence[str], *, matte: str, manifest: Path | None
 ) -> Iterator[Views]:
     """Open a views store, or picture files.
 
@@ -79,54 +75,61 @@ def open_views(
         inputs: One store, or files and folders; `-` is standard input.
         kinds: Of pictures: rgb, and depth and normal where they are wanted.
         matte: How the object of a file is told from its background.
-        size: Pixels a side that files are brought to.
-        distance: Of the camera, as if it had been a render.
-        yfov: Its field of view, in radians.
         manifest: Labels to prefer.
 
     Raises:
         InputError: Neither, or without the kinds wanted.
     """
-    from sdfkit.imagefile import find_images, holds_images
+    from sdfkit.imagefile import holds_images
     from sdfkit.store import open_store
 
     if holds_images(inputs):
-        if len(kinds) > 1:
-            raise InputError(
-                f"{inputs[0]}: a picture file has no {kinds[1]}; leave --with out, or render a mesh"
-            )
-        images = find_images(inputs, manifest=manifest)
-        yield Views(
-            rows=images,
-            known=images,
-            count=len(images),
-            views=len(images[0].paths) or 1,
-            example=np.zeros((1, size, size, 3), np.uint8),
-            load=partial(_frame, matte=matte, size=size, distance=distance, yfov=yfov),
-            has_cameras=False,
-            history=[],
-            settings={"matte": matte, "size": size},
-            rendered={},
-        )
+        yield find_views(inputs, kinds, matte=matte, manifest=manifest)
         return
     with open_store(inputs[0], "views", manifest=manifest) as store:
-        for kind in kinds:
-            if kind not in store:
-                raise InputError(f"{store.name}: views without {kind}; render them with --{kind}")
-        count, views, height, width, _ = store.array("rgb").shape
-        yield Views(
-            rows=store.rows("camera_to_world", *kinds),
-            # On a pipe the last row's name comes last.
-            known=None if inputs[0] == STANDARD else store.all_rows(),
-            count=count,
-            views=views,
-            example=np.zeros((len(kinds), height, width, 3), np.uint8),
-            load=_stack,
-            has_cameras=True,
-            history=store.history,
-            settings={},
-            rendered=store.attributes.get("settings", {}),
-        )
+        yield views_of(store, kinds, is_pipe=inputs[0] == STANDARD)
+
+
+def find_views(inputs: Sequence[str], kinds: Sequence[str], *, matte: str, manifest: Path | None) -> Views:
+    """What picture files show; see `open_views`."""
+    from sdfkit.imagefile import find_images
+
+    if len(kinds) > 1:
+        raise InputError(f"{inputs[0]}: a picture file has no {kinds[1]}; leave --with out, or render a mesh")
+    images = find_images(inputs, manifest=manifest)
+    return Views(
+        rows=images,
+        known=images,
+        count=len(images),
+        views=len(images[0].paths) or 1,
+        example=np.zeros((1, SIZE, SIZE, 3), np.uint8),
+        load=partial(_frame, matte=matte),
+        has_cameras=False,
+        history=[],
+        settings={"matte": matte, "size": SIZE},
+        rendered={},
+    )
+
+
+def views_of(store: "StoreReader", kinds: Sequence[str], *, is_pipe: bool) -> Views:
+    """What an open views store shows; see `open_views`."""
+    for kind in kinds:
+        if kind not in store:
+            raise InputError(f"{store.name}: views without {kind}; render them with --{kind}")
+    count, views, height, width, _ = store.array("rgb").shape
+    return Views(
+        rows=store.rows("camera_to_world", *kinds),
+        # On a pipe the last row's name comes last.
+        known=None if is_pipe else store.all_rows(),
+        count=count,
+        views=views,
+        example=np.zeros((len(kinds), height, width, 3), np.uint8),
+        load=_stack,
+        has_cameras=True,
+        history=store.history,
+        settings={},
+        rendered=store.attributes.get("settings", {}),
+    )
 
 
 @contextmanager
@@ -147,12 +150,12 @@ def open_captions(path: Path, *, manifest: Path | None) -> Iterator[Views]:
     )
 
 
-def _frame(row: "ImageRow", *, matte: Any, size: int, distance: float, yfov: float) -> dict[str, Any]:
+def _frame(row: "ImageRow", *, matte: Any) -> dict[str, Any]:
     from sdfkit.images.photos import frame_photo
 
     pictures = []
     for photo in row.load():
-        picture, found = frame_photo(photo, matte=matte, size=size, distance=distance, yfov=yfov)
+        picture, found = frame_photo(photo, matte=matte, size=SIZE, distance=DISTANCE, yfov=YFOV)
         if matte == "auto" and found == "none":
             log.warning(
                 "%s: its background is neither transparent nor plain; the whole picture is embedded", row.uid

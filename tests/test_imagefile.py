@@ -209,7 +209,7 @@ def test_first_bytes_tell_pictures_from_stores_and_meshes(tmp_path):
     ):
         mesh = tmp_path / name
         mesh.write_bytes(content)
-        with pytest.raises(InputError, match=f"draw it: sdfkit render .*{name} | sdfkit embed"):
+        with pytest.raises(InputError, match=f"draw it first: sdfkit render .*{name}"):
             holds_images([str(mesh)])
 
 

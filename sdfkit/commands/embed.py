@@ -1,18 +1,11 @@
 import math
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from sdfkit.options import CORES, STANDARD, Cluster, Device, FailFast, Manifest, Output, Overwrite
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sdfkit.images.batches import Batches
-    from sdfkit.manifest import Row
-    from sdfkit.storewriter import StoreWriter
+from sdfkit.options import CORES, STANDARD, Cluster, Device, FailFast, Manifest, Matte, Output, Overwrite
 
 
 def embed(
@@ -42,10 +35,7 @@ def embed(
         Literal["depth", "normal", "depth,normal"] | None,
         typer.Option("--with", help="Append the features of these pictures to those of the colour ones."),
     ] = None,
-    matte: Annotated[
-        Literal["auto", "alpha", "plain", "none"],
-        typer.Option(help="How the object of a picture file is told from its background."),
-    ] = "auto",
+    matte: Matte = "auto",
     text: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Embed captions: columns uid, caption, caption_2 ...")
     ] = None,
@@ -79,8 +69,8 @@ def embed(
       sdfkit embed photo.jpg other.png -o features.zarr
       sdfkit embed --text captions.csv -o features.zarr
     """
+    from sdfkit.embedding import embed_alone, embed_together, load_chosen
     from sdfkit.errors import UsageError
-    from sdfkit.images.batches import Batches
     from sdfkit.parallel import Workers, conclude, fill
     from sdfkit.storewriter import create_store
     from sdfkit.views import open_captions, open_views
@@ -90,11 +80,8 @@ def embed(
             "--text takes captions alone: leave out pictures, --with, --tokens and --precision int8"
         )
     kinds = ["caption"] if text is not None else ["rgb", *(extra.split(",") if extra else [])]
-    # Picture files are brought into the frame that render draws in unless told otherwise.
     opened = (
-        open_views(
-            inputs, kinds, matte=matte, size=224, distance=2.5, yfov=math.radians(60), manifest=manifest
-        )
+        open_views(inputs, kinds, matte=matte, manifest=manifest)
         if text is None
         else open_captions(text, manifest=manifest)
     )
@@ -108,7 +95,7 @@ def embed(
             "precision": precision,
             "is_text": text is not None,
         }
-        encoder = _load(**options)
+        encoder = load_chosen(**options)
         # One view tells the widths before the first row has come.
         widths = {name: array.shape[1:] for name, array in encoder.encode([source.example]).items()}
         if text is None:
@@ -138,60 +125,10 @@ def embed(
                 features.create_array(
                     "token", shape=(*shape, *widths["token"]), dtype="f4", axes=(*axes, "token", "dim")
                 )
-            workers = Workers(CORES if cluster else 1, math.inf, cluster, fail_fast)
             size = max(1, batch // len(kinds))
             if cluster is None:
-                queue = _Queue(features, Batches(encoder.encode, size))
-                fill(queue, source.rows, count, source.load, workers)
-                queue.finish()
+                embed_together(source, encoder, features, batch=size, fail_fast=fail_fast)
             else:
-                alone = partial(_embed_alone, load=source.load, batch=size, options=options)
-                fill(features, source.rows, count, alone, workers)
+                alone = partial(embed_alone, load=source.load, batch=size, options=options)
+                fill(features, source.rows, count, alone, Workers(CORES, math.inf, cluster, fail_fast))
     conclude(output, f"features of {source.views} view{'s'[: source.views - 1]}", count, features.failed)
-
-
-def _load(*, is_text: bool, device: str, precision: str, tokens: Any, **chosen: Any) -> Any:
-    from sdfkit.device import choose_device, choose_precision
-    from sdfkit.images.features import load_encoder
-    from sdfkit.images.texts import load_text_encoder
-
-    place = choose_device(device)
-    exact = precision if precision == "int8" else choose_precision(precision, place)
-    chosen |= {"device": place, "precision": exact}
-    return load_text_encoder(**chosen) if is_text else load_encoder(tokens=tokens, **chosen)
-
-
-# A worker of a cluster loads it once.
-_load_once = cache(_load)
-
-
-class _Queue:
-    """Where `fill` leaves what it has read: features are written when their batch is done, rows in their order."""
-
-    def __init__(self, features: "StoreWriter", batches: "Batches[tuple[Row, Mapping[str, Any]]]") -> None:
-        self._features = features
-        self._batches = batches
-        self.failed = features.failed
-
-    def has(self, row: "Row") -> bool:
-        return self._features.has(row)
-
-    def write(self, row: "Row", *, views: Any = (), **known: Any) -> None:
-        self._take(self._batches.add((row, known), views))
-
-    def finish(self) -> None:
-        self._take(self._batches.finish())
-
-    def _take(self, complete: "list[tuple[tuple[Row, Mapping[str, Any]], dict[str, Any]]]") -> None:
-        for (row, known), arrays in complete:
-            self._features.write(row, **known, **arrays)
-
-
-def _embed_alone(row: "Row", *, load: Any, batch: int, options: dict[str, Any]) -> dict[str, Any]:
-    """One shape by itself, on a worker of a cluster."""
-    from sdfkit.images.batches import Batches
-
-    known: dict[str, Any] = load(row)
-    batches: Batches[None] = Batches(_load_once(**options).encode, batch)
-    done = [*batches.add(None, known.pop("views")), *batches.finish()]
-    return {**known, **done[0][1]}

@@ -8,7 +8,7 @@ from sdfkit.options import STANDARD, Device, FailFast, Format, Input, Manifest, 
 
 if TYPE_CHECKING:
     from sdfkit.models.fields import Fields
-    from sdfkit.store import ArrayRow, StoreReader
+    from sdfkit.store import ArrayRow
 
 # Points that the network sees at once.
 BATCH = 1 << 15
@@ -56,20 +56,21 @@ def mesh(
     from sdfkit.device import choose_device
     from sdfkit.errors import InputError, UsageError
     from sdfkit.meshwriter import create_meshes
+    from sdfkit.models.fields import fields_of_codes
+    from sdfkit.modelstore import check_codes, load_decoder, read_fields
     from sdfkit.parallel import Workers, conclude, fill
     from sdfkit.store import open_store
 
     place = choose_device(device)
-    fields, history = None, []
-    if decoder is not None:
-        with open_store(decoder, "deepsdf", manifest=None) as trained:
-            fields, history = _read_fields(trained, place), trained.history
+    trained = load_decoder(decoder, place) if decoder is not None else None
     with open_store(codes, "codes", "deepsdf", "weights", manifest=manifest) as store:
-        if fields is None and store.kind == "codes":
+        if trained is None and store.kind == "codes":
             raise UsageError(f"{store.name}: codes without their decoder; add --decoder STORE")
-        if fields is not None and store.kind == "weights":
+        if trained is not None and store.kind == "weights":
             raise UsageError(f"{store.name}: weights are whole networks; leave out --decoder")
-        fields = fields or _read_fields(store, place)
+        if trained is not None:
+            check_codes(store, trained)
+        fields = read_fields(store, place) if trained is None else fields_of_codes(trained.network)
         array, what = ("weights", "weights") if store.kind == "weights" else ("code", "codes")
         width = store.array(array).shape[1]
         if width != fields.width:
@@ -90,7 +91,7 @@ def mesh(
             output, len(store), settings=settings, seed=None, kind=format, overwrite=overwrite
         ) as meshes:
             # In this process: the network uses its cores, and rows come as the pipe brings them.
-            rows = _with_history(store.rows(array), history)
+            rows = _with_history(store.rows(array), [] if trained is None else trained.history)
             fill(meshes, rows, len(store), make, Workers(1, 0, None, fail_fast))
     if asked:
         share = sum(asked) / (len(asked) * (resolution + 1) ** 3)
@@ -98,30 +99,6 @@ def mesh(
             "asked at %.1f %% of the grid's points: %.0f times fewer", 100 * share, 1 / share
         )
     conclude(output, "meshes", len(store), meshes.failed)
-
-
-def _read_fields(store: "StoreReader", place: str) -> "Fields":
-    """What the vectors of a store, or of codes that go with it, stand for."""
-    import torch
-
-    from sdfkit.errors import InputError
-    from sdfkit.models.fields import build_fields
-
-    config, parameters = store.attributes.get("network", {}), {}
-    if store.kind == "deepsdf":
-        if "decoder" not in store:
-            raise InputError(f"{store.name}: holds no decoder; name a store that train-deepsdf made")
-        config, parameters = store.attributes_of("decoder"), store.read_group("decoder")
-    try:
-        return build_fields(
-            store.kind, config, {name: torch.from_numpy(value) for name, value in parameters.items()}, place
-        )
-    except (TypeError, RuntimeError) as error:
-        # PyTorch's own words for parameters that do not fit.
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{store.name}: does not say what its networks are ({reason}); was it made by sdfkit?"
-        ) from error
 
 
 def _with_history(rows: "Iterator[ArrayRow]", history: list[dict[str, Any]]) -> "Iterator[ArrayRow]":

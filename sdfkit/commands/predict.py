@@ -1,80 +1,132 @@
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdfkit.options import STANDARD, Device, Input, Manifest, Output, Overwrite, Seed
+from sdfkit.options import STANDARD, Device, Manifest, Matte, Output, Overwrite, Seed
+
+if TYPE_CHECKING:
+    from sdfkit.manifest import Row
+    from sdfkit.modelstore import Denoiser
+    from sdfkit.storewriter import StoreWriter
 
 
 def predict(
     model: Annotated[str, typer.Argument(metavar="DENOISER", help="A denoiser that train-dit made.")],
-    features: Input = STANDARD,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT", help="A features or views store, or picture files or folders; - is a pipe."
+        ),
+    ] = [STANDARD],  # noqa: B006  typer copies it
     *,
     samples: Annotated[int, typer.Option(min=1, help="Codes to draw for each shape.")] = 1,
     steps: Annotated[int, typer.Option(min=1, max=500, help="Steps of the DDIM sampler.")] = 50,
     eta: Annotated[float, typer.Option(min=0, max=1, help="Share of noise renewed in each step.")] = 0,
     guidance: Annotated[float, typer.Option(help="Weight of classifier-free guidance; 1 is none.")] = 1,
+    matte: Matte = "auto",
     seed: Seed = 0,
     device: Device = "auto",
     manifest: Manifest = None,
     output: Output = STANDARD,
     overwrite: Overwrite = False,
 ) -> None:
-    """Predict codes of shapes from their pictures' features.
+    """Predict codes of shapes from their pictures.
 
-    All views of a shape are used together; photos, whose cameras are unknown, serve too. With --samples N each shape
-    gives N rows, uid_s0, uid_s1 ...: how they differ tells how sure the model is.
+    Features are used as they are; views and picture files are embedded first, with the encoder that the denoiser was
+    trained on. A file is a shape of its own, named by its stem. Several photos of one object belong into a folder
+    inside a folder: of predict photos/, each file is a shape, and so is each folder in it, whose files are its views
+    and are used together. Files have no cameras; they are seen best by a model trained with --pose-dropout.
+
+    With --samples N each shape gives N rows, uid_s0, uid_s1 ..., which name the shape they are of: how they differ
+    tells how sure the model is.
 
     \b
     Examples:
-      sdfkit predict dit.zarr features.zarr | sdfkit mesh --decoder deepsdf.zarr -o predicted/
+      sdfkit predict dit.zarr photo.jpg | sdfkit mesh --decoder deepsdf.zarr > photo.ply
+      sdfkit render new.glb --views 4 | sdfkit predict dit.zarr | sdfkit mesh --decoder deepsdf.zarr > new.ply
+      sdfkit predict dit.zarr features.zarr --samples 4 | sdfkit mesh --decoder deepsdf.zarr | sdfkit compare - closed/
       sdfkit predict dit.zarr features.zarr | sdfkit rank
-      sdfkit embed photo.jpg | sdfkit predict dit.zarr | sdfkit mesh --decoder deepsdf.zarr > photo.ply
     """
-    import dataclasses
     import hashlib
 
     import numpy as np
-    import torch
 
     from sdfkit.device import choose_device
-    from sdfkit.modelstore import cameras_of, condition_arrays, load_denoiser
-    from sdfkit.parallel import conclude, progress
-    from sdfkit.store import open_store
+    from sdfkit.embedding import open_features
+    from sdfkit.modelstore import load_denoiser
+    from sdfkit.parallel import conclude
     from sdfkit.storewriter import create_store
-    from sdfkit.training.dit import predict_codes
 
-    denoiser = load_denoiser(model, choose_device(device))
-    # rank finds the training codes by the denoiser's name, and knows them again by this.
-    identity = hashlib.sha256(denoiser.codes.tobytes()).hexdigest()
+    place = choose_device(device)
+    denoiser = load_denoiser(model, place)
+    attributes = {
+        # rank finds the training codes by the denoiser's name, and knows them again by this.
+        "denoiser": model,
+        "known": hashlib.sha256(denoiser.codes.tobytes()).hexdigest(),
+        # mesh knows by this whether a decoder reads these codes.
+        **{name: text for name, text in denoiser.attributes.items() if name == "decoder_sha256"},
+    }
     settings = {"samples": samples, "steps": steps, "eta": eta, "guidance": guidance, "seed": seed}
-    with open_store(features, "features", manifest=manifest) as views:
-        denoiser.check(views)
-        count = len(views) * samples
+    with open_features(inputs, denoiser, matte=matte, device=place, manifest=manifest) as features:
+        count = features.count * samples
         with create_store(
-            output, "codes", count=count, history=views.history, settings=settings, seed=seed,
-            attributes={"denoiser": model, "known": identity}, overwrite=overwrite,
-        ) as codes, progress(len(views), "shape") as bar:  # fmt: skip
-            codes.create_array(
-                "code", shape=(count, denoiser.network.config.dim), dtype="f4", axes=("shape", "dim")
+            output, "codes", count=count, history=features.history, settings=settings, seed=seed,
+            attributes=attributes, overwrite=overwrite,
+        ) as codes:  # fmt: skip
+            dim = denoiser.network.config.dim
+            codes.create_array("code", shape=(count, dim), dtype="f4", axes=("shape", "dim"))
+            if samples > 1:
+                text = np.dtypes.StringDType()
+                codes.create_array("sample_of", shape=(count,), dtype=text, axes=("shape",))
+            sampler = _Sampler(codes, denoiser, samples, seed, steps=steps, eta=eta, guidance=guidance)
+            features.send(sampler)
+    what = "codes" if samples == 1 else f"{samples} codes each"
+    conclude(output, what, features.count, sampler.failed)
+
+
+class _Sampler:
+    """Takes shapes with their features, and writes codes drawn for them."""
+
+    def __init__(
+        self, codes: "StoreWriter", denoiser: "Denoiser", samples: int, seed: int, **options: Any
+    ) -> None:
+        self._codes = codes
+        self._denoiser = denoiser
+        self._samples = samples
+        self._seed = seed
+        self._options = options
+        self.failed: set[int] = set()
+
+    def has(self, row: "Row") -> bool:
+        return False
+
+    def write(self, row: "Row", **arrays: Any) -> None:
+        import numpy as np
+        import torch
+
+        from sdfkit.modelstore import cameras_of
+        from sdfkit.training.dit import predict_codes
+
+        drawn: list[dict[str, Any]] = [{}] * self._samples
+        if row.error:
+            self.failed.add(row.index)
+        else:
+            network, standard, condition = (
+                self._denoiser.network,
+                self._denoiser.standard,
+                self._denoiser.condition,
             )
-            for row in views.rows(*condition_arrays(views, denoiser.condition)):
-                draws = [
-                    dataclasses.replace(
-                        row,
-                        index=row.index * samples + draw,
-                        uid=f"{row.uid}_s{draw}" if samples > 1 else row.uid,
-                    )
-                    for draw in range(samples)
-                ]
-                # A shape's stream does not depend on the shapes beside it.
-                stream = np.random.SeedSequence(seed, spawn_key=(row.index,)).generate_state(1, np.uint64)
-                predicted = None if row.error else predict_codes(
-                    denoiser.network, denoiser.standard, denoiser.shape(row.arrays[denoiser.condition][None]),
-                    cameras_of(row.arrays, denoiser.condition, 1)[None],
-                    steps=steps, eta=eta, guidance=guidance, samples=samples,
-                    generators=[torch.Generator().manual_seed(int(stream[0] >> np.uint64(1)))],
-                )[0]  # fmt: skip
-                for draw in range(samples):
-                    codes.write(draws[draw], **({} if predicted is None else {"code": predicted[draw]}))
-                bar.update()
-    conclude(output, "codes", count, codes.failed)
+            # A shape's stream does not depend on the shapes beside it.
+            stream = np.random.SeedSequence(self._seed, spawn_key=(row.index,)).generate_state(1, np.uint64)
+            predicted = predict_codes(
+                network, standard, self._denoiser.shape(arrays[condition][None]),
+                cameras_of(arrays, condition, 1)[None], samples=self._samples,
+                generators=[torch.Generator().manual_seed(int(stream[0] >> np.uint64(1)))], **self._options,
+            )[0]  # fmt: skip
+            drawn = [{"code": code} for code in predicted]
+        for sample, values in enumerate(drawn):
+            index, name = row.index * self._samples + sample, {}
+            if self._samples > 1:
+                name = {"uid": f"{row.uid}_s{sample}", "sample_of": row.uid}
+            self._codes.write(replace(row, index=index, **name), **values)

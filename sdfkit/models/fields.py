@@ -1,16 +1,16 @@
-"""The distance functions that codes and weights stand for, by the kind of store they lie in."""
+"""The distance functions that codes and weights stand for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
+from sdfkit.models.deepsdf import DeepSDF
 from sdfkit.models.mlp import MLPConfig, MLPs, count_parameters
 
 Field: TypeAlias = Callable[[Float[Tensor, "1 point 3"]], Float[Tensor, "1 point"]]
@@ -29,29 +29,14 @@ class Fields:
     of: Callable[[Float[Tensor, " dim"]], Field]
 
 
-def build_fields(
-    kind: str, config: Mapping[str, Any], parameters: Mapping[str, Float[Tensor, "..."]], device: str
-) -> Fields:
-    """The networks of a kind of store.
-
-    Args:
-        kind: `deepsdf`, whose one decoder reads codes; or `weights`, where a vector is a whole network.
-        config: The fields of DeepSDFConfig or MLPConfig.
-        parameters: The decoder's, by name; none for weights.
-        device: Where it will run, as torch names it.
-
-    Raises:
-        TypeError: `config` has not those fields.
-    """
-    if kind == "weights":
-        shape = MLPConfig(**config)
-        return Fields(
-            count_parameters(shape), lambda weights: MLPs(shape, weights[None]).requires_grad_(False)
-        )
-    decoder = DeepSDF(DeepSDFConfig(**config))
-    decoder.load_state_dict(dict(parameters))
-    decoder.to(device).eval().requires_grad_(False)
+def fields_of_codes(decoder: DeepSDF) -> Fields:
+    """What a decoder makes of codes, wherever it lies."""
     return Fields(decoder.config.code, lambda code: partial(decoder, code[None]))
+
+
+def fields_of_weights(config: MLPConfig) -> Fields:
+    """Networks of one description, each of which is a vector."""
+    return Fields(count_parameters(config), lambda weights: MLPs(config, weights[None]).requires_grad_(False))
 
 
 def field_normals(field: Field, points: Float[Tensor, "point 3"], batch: int) -> Float[Tensor, "point 3"]:

@@ -229,9 +229,7 @@ def test_a_mesh_must_be_drawn_first(run, sphere, tmp_path):
         trimesh.creation.icosphere().export(path)
         result, store = run(path)
         assert (result.exit_code, store) == (3, None)
-        assert (
-            f"a mesh, but pictures are needed; draw it: sdfkit render {path} | sdfkit embed" in result.stderr
-        )
+        assert f"a mesh, but pictures are needed; draw it first: sdfkit render {path}\n" in result.stderr
 
 
 def test_captions(sdfkit, tmp_path):
@@ -266,21 +264,15 @@ def test_a_crop_that_cuts_is_told(run, sdfkit, sphere, tmp_path):
 
 
 def test_photos_are_framed_as_render_draws():
-    import ast
     import inspect
+    import math
 
-    from sdfkit.commands.embed import embed
+    from sdfkit import views
     from sdfkit.commands.render import render
 
     drawn = {name: parameter.default for name, parameter in inspect.signature(render).parameters.items()}
-    call = next(
-        node
-        for node in ast.walk(ast.parse(inspect.getsource(embed)))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "open_views"
-    )
-    given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
-    assert (given["size"], given["distance"]) == (str(drawn["size"]), str(drawn["distance"]))
-    assert given["yfov"] == f"math.radians({drawn['yfov']})"
+    frame = (views.SIZE, views.DISTANCE, views.YFOV)
+    assert frame == (drawn["size"], drawn["distance"], math.radians(drawn["yfov"]))
 
 
 def test_a_cluster_gives_the_same_features(run, views, monkeypatch):

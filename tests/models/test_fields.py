@@ -1,11 +1,8 @@
-import dataclasses
-
 import numpy as np
-import pytest
 import torch
 
 from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
-from sdfkit.models.fields import build_fields, field_normals
+from sdfkit.models.fields import field_normals, fields_of_codes, fields_of_weights
 from sdfkit.models.mlp import MLPConfig, MLPs, count_parameters, draw_weights
 
 DECODER = DeepSDFConfig(code=5, bands=2, hidden=16, layers=4, skip=2)
@@ -14,21 +11,16 @@ SHAPE = MLPConfig(kind="siren", bands=0, hidden=6, layers=2, frequency=30.0)
 
 def test_a_code_is_read_by_its_decoder():
     decoder, code, points = DeepSDF(DECODER), torch.randn(5), torch.rand(1, 7, 3)
-    fields = build_fields("deepsdf", dataclasses.asdict(DECODER), decoder.state_dict(), "cpu")
+    fields = fields_of_codes(decoder)
     assert fields.width == 5
     assert torch.equal(fields.of(code)(points), decoder(code[None], points))
 
 
 def test_a_vector_of_weights_is_its_own_network():
     weights = draw_weights(SHAPE, 1, torch.Generator().manual_seed(0))
-    fields, points = build_fields("weights", dataclasses.asdict(SHAPE), {}, "cpu"), torch.rand(1, 7, 3)
+    fields, points = fields_of_weights(SHAPE), torch.rand(1, 7, 3)
     assert fields.width == count_parameters(SHAPE)
     assert torch.equal(fields.of(weights[0])(points), MLPs(SHAPE, weights)(points))
-
-
-def test_a_network_that_is_not_described_is_refused():
-    with pytest.raises(TypeError, match="missing"):
-        build_fields("weights", {"kind": "siren"}, {}, "cpu")
 
 
 def test_normals_are_the_directions_of_the_gradient():
