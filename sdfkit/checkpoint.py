@@ -4,7 +4,7 @@ import hashlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import typer
 
+from sdfkit.errors import SdfkitError
 from sdfkit.options import STANDARD
 from sdfkit.parallel import progress
 from sdfkit.store import open_store
@@ -66,18 +67,55 @@ def load_unfinished(
     return losses
 
 
-def train(
-    training: Training, steps: int, losses: list[float], save: Callable[[list[float]], None] | None
-) -> list[float]:
-    """Take the steps that are left, with a bar that shows the mean loss of the last hundred.
+class Save(Protocol):
+    """Writes a state and the losses that led to it; called in every process."""
+
+    def __call__(self, state: dict[str, np.ndarray], losses: list[float], *, complete: bool) -> None: ...
+
+
+def train(training: Training, steps: int, losses: list[float], save: Save, output: str) -> list[float]:
+    """Take the steps that are left, and save: every few minutes, when told to stop, and at the end.
+
+    What is not finite is never saved: the state that was saved before stays.
 
     Args:
         training: What is trained.
         steps: Steps in all.
         losses: Those of the steps taken; the new ones are added.
-        save: Writes a checkpoint, called in every process; None where the output is a stream.
+        save: Writes a checkpoint.
+        output: Where to; a stream takes the end only.
+
+    Raises:
+        SdfkitError: A loss or a parameter is not finite.
     """
-    saved_at = time.monotonic()
+    kept = training.steps_taken
+    try:
+        for state in _states(training, steps, losses, output):
+            _refuse_broken(state, training.steps_taken)
+            save(state, losses, complete=training.steps_taken == steps)
+            kept = training.steps_taken
+    except SdfkitError:
+        if kept:
+            log.warning(
+                "%s: keeps step %d, from where the same command goes on; other settings begin anew with --overwrite",
+                output, kept,
+            )  # fmt: skip
+        raise
+    return losses
+
+
+def _refuse_broken(state: Mapping[str, np.ndarray], step: int) -> None:
+    for name, array in state.items():
+        if not np.isfinite(array).all():
+            raise SdfkitError(f"{name} is not finite after step {step}: lower the learning rate")
+
+
+def _states(
+    training: Training, steps: int, losses: list[float], output: str
+) -> Iterator[dict[str, np.ndarray]]:
+    """Take the steps that are left, with a bar that shows the mean loss of the last hundred; yield states to save."""
+    began, first = time.monotonic(), training.steps_taken
+    saved_at = began
     with _signals() as received, progress(steps, "step") as bar:
         bar.update(training.steps_taken)
         while training.steps_taken < steps:
@@ -88,15 +126,18 @@ def train(
             # Every process has its part of the state, so that all of them save and stop at the same step.
             stopped = training.machine.any(bool(received))
             due = training.machine.any(time.monotonic() - saved_at > 60 * MINUTES_BETWEEN_SAVES)
-            if save is not None and (due or stopped):
-                save(losses)
+            if training.steps_taken == steps:
+                break
+            if (due or stopped) and output != STANDARD:
+                yield training.state()
                 saved_at = time.monotonic()
             if stopped:
-                log.warning(
-                    "stopped after step %d%s", training.steps_taken, "; the same command goes on" * bool(save)
-                )
+                goes_on = "; the same command goes on" * (output != STANDARD)
+                log.warning("stopped after step %d%s", training.steps_taken, goes_on)
                 raise typer.Exit(128 + (received[0] if received else signal.SIGTERM))
-    return losses
+    if first < steps:
+        log.info("%.1f steps a second", (steps - first) / (time.monotonic() - began))
+    yield training.state()
 
 
 def fingerprint(parameters: Mapping[str, np.ndarray]) -> str:

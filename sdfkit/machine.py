@@ -131,6 +131,12 @@ def _available_memory() -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
+def free_memory() -> int:
+    """Bytes of memory that are free, as far as the system tells, and that a cgroup allows in all."""
+    told = _memory().found.values()
+    return min((size for size in told if size is not None), default=0)
+
+
 def _core_limits() -> Iterator[float]:
     for folder in _cgroups("cpu"):
         old = f"{_read(folder / 'cpu.cfs_quota_us')} {_read(folder / 'cpu.cfs_period_us')}"

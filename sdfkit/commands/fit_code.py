@@ -62,6 +62,7 @@ def fit_code(
 
     from sdfkit.checkpoint import fingerprint
     from sdfkit.device import choose_device
+    from sdfkit.errors import InputError
     from sdfkit.modelstore import load_decoder
     from sdfkit.parallel import conclude, progress
     from sdfkit.store import open_store
@@ -73,6 +74,8 @@ def fit_code(
     identity = fingerprint(
         {name: value.cpu().numpy() for name, value in trained.network.state_dict().items()}
     )
+    if len(trained.codes) == 1:
+        raise InputError(f"{decoder}: was trained on one shape, whose code tells nothing about others")
     seen = torch.from_numpy(trained.codes)
     centre, spread = seen.mean(dim=0), seen.std(dim=0, correction=0).clamp_min(1e-4)
     recipe = FitSettings(steps=steps, batch=batch, lr=lr, clamp=clamp, penalty=penalty, chunk=CHUNK)
@@ -101,8 +104,8 @@ def fit_code(
                     )
                     vectors = fit_codes(trained.network, known_point, known_distance, centre, spread, recipe)
                     told = field_errors(
-                        trained.network, vectors, point[:, :TOLD], distance[:, :TOLD], clamp, CHUNK
-                    )
+                        trained.network, vectors, point[:, :TOLD], distance[:, :TOLD], (clamp,), CHUNK
+                    )[:, 0]
                     for row, code, error in zip(whole, vectors.cpu().numpy(), told.tolist(), strict=True):
                         found[row.uid] = {"code": code, "sdf_l1": error}
                         errors[row.uid] = error

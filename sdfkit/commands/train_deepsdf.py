@@ -75,7 +75,7 @@ def train_deepsdf(
     from sdfkit.errors import UsageError
     from sdfkit.figures import check_picture, draw_losses
     from sdfkit.models.deepsdf import PRESETS
-    from sdfkit.store import open_store
+    from sdfkit.samplestore import open_samples
     from sdfkit.storewriter import create_store
     from sdfkit.training.deepsdf import DeepSDFTraining
     from sdfkit.training.deepsdf_recipes import RECIPES
@@ -97,37 +97,41 @@ def train_deepsdf(
     machine = use_machine(place, choose_precision(precision, place))
     if machine.processes > 1 and STANDARD in (samples, output):
         raise UsageError("several processes cannot share a pipe: name the stores")
-    with open_store(samples, "samples", manifest=manifest) as store:
-        rows, arrays = store.read_rows("point", "distance", "near", own=machine.own)
-        history = store.history
-    uids = [row.uid for row in rows]
-    training = DeepSDFTraining(
-        config, recipe, arrays["point"], arrays["distance"], arrays["near"], len(rows), machine,
-        torch.Generator().manual_seed(seed),
-    )  # fmt: skip
-    settings = {"preset": preset, "seed": seed, "precision": machine.precision, **dataclasses.asdict(recipe)}
-    losses = load_unfinished(training, output, "deepsdf", settings, uids, overwrite=overwrite)
+    with open_samples(samples, recipe, machine, manifest=manifest) as known:
+        rows, uids = known.rows, [row.uid for row in known.rows]
+        if len(rows) == 1:
+            log.warning("%s: one shape alone: its code will tell nothing about others", samples)
+        if not known.samples.in_memory:
+            log.info("samples are read when they are needed: they do not fit into half of the free memory")
+        training = DeepSDFTraining(
+            config, recipe, known.samples, uids, machine, torch.Generator().manual_seed(seed)
+        )
+        settings = {
+            "preset": preset,
+            "seed": seed,
+            "precision": machine.precision,
+            **dataclasses.asdict(recipe),
+        }
+        losses = load_unfinished(training, output, "deepsdf", settings, uids, overwrite=overwrite)
 
-    def save(losses: list[float], complete: bool = False) -> None:
-        decoder, codes = training.result()
-        state = training.state()
-        if machine.process > 0:
-            return
-        parameters = {name: value.cpu().numpy() for name, value in decoder.state_dict().items()}
-        with create_store(
-            output, "deepsdf", rows=rows, history=history, settings=settings, seed=seed,
-            attributes={"decoder_sha256": fingerprint(parameters)}, overwrite=overwrite, complete=complete,
-        ) as model:  # fmt: skip
-            model.create_array("code", data=codes.cpu().numpy(), axes=("shape", "dim"))
-            model.create_array("loss", data=np.array(losses, np.float32), axes=("step",))
-            model.create_group("decoder", attributes=dataclasses.asdict(config), arrays=parameters)
-            model.create_group("state", attributes={}, arrays=state)
-            for row in rows:
-                model.write(row)
+        def save(state: dict[str, np.ndarray], losses: list[float], *, complete: bool) -> None:
+            decoder, codes = training.result()
+            if machine.process > 0:
+                return
+            parameters = {name: value.cpu().numpy() for name, value in decoder.state_dict().items()}
+            with create_store(
+                output, "deepsdf", rows=rows, history=known.history, settings=settings, seed=seed,
+                attributes={"decoder_sha256": fingerprint(parameters)}, overwrite=overwrite, complete=complete,
+            ) as model:  # fmt: skip
+                model.create_array("code", data=codes.cpu().numpy(), axes=("shape", "dim"))
+                model.create_array("loss", data=np.array(losses, np.float32), axes=("step",))
+                model.create_group("decoder", attributes=dataclasses.asdict(config), arrays=parameters)
+                model.create_group("state", attributes={}, arrays=state)
+                for row in rows:
+                    model.write(row)
 
-    losses = train(training, recipe.steps, losses, None if output == STANDARD else save)
-    save(losses, complete=True)
-    report = training.report(samples=20_000, clamp=0.1)
+        losses = train(training, recipe.steps, losses, save, output)
+        report = training.report(samples=20_000, clamp=0.1)
     # The paper's figures count distances up to its clamp; a decoder is only taught that far.
     log.info(
         "SDF L1 mean %.5f, max %.5f (up to 0.1: %.5f, %.5f); mean cosine between codes %.2f",

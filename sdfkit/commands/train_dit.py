@@ -100,6 +100,11 @@ def train_dit(
         raise InputError(
             f"{codes}: has no shape of {features}; their uids must be the same ({known[0].uid}, {rows[0].uid})"
         )
+    if len(both) == 1:
+        raise InputError(
+            f"{features}: one shape with a code ({rows[both[0]].uid}), from which there is nothing to learn; "
+            "two or more are needed"
+        )
     if len(both) < len(rows):
         log.warning("%d of %d shapes have no code and are left out", len(rows) - len(both), len(rows))
     rows = [dataclasses.replace(rows[index], index=place) for place, index in enumerate(both)]
@@ -131,19 +136,19 @@ def train_dit(
     machine = use_machine(place, choose_precision(precision, place))
     if machine.processes > 1 and STANDARD in (features, codes, output):
         raise UsageError("several processes cannot share a pipe: name the stores")
+    uids = [row.uid for row in rows]
     training = DiTTraining(
-        config, recipe, targets, pictures, cameras_of(arrays, condition, 2)[both], 1e-4, machine,
+        config, recipe, uids, targets, pictures, cameras_of(arrays, condition, 2)[both], 1e-4, machine,
         torch.Generator().manual_seed(seed),
     )  # fmt: skip
     settings = {
         "preset": preset, "condition": condition, "tokens": config.tokens, "prediction": prediction, "seed": seed,
         "precision": machine.precision, **dataclasses.asdict(recipe),
     }  # fmt: skip
-    uids = [row.uid for row in rows]
     losses = load_unfinished(training, output, "denoiser", settings, uids, overwrite=overwrite)
 
-    def save(losses: list[float], complete: bool = False) -> None:
-        standard, state = training.standard, training.state()
+    def save(state: dict[str, np.ndarray], losses: list[float], *, complete: bool) -> None:
+        standard = training.standard
         if machine.process > 0:
             return
         with create_store(
@@ -163,8 +168,7 @@ def train_dit(
             for row in rows:
                 model.write(row)
 
-    losses = train(training, recipe.steps, losses, None if output == STANDARD else save)
-    save(losses, complete=True)
+    losses = train(training, recipe.steps, losses, save, output)
     last = float(np.mean(losses[-100:]))
     log.info("loss %.3g in the last 100 steps; predicting the mean code: %.3g", last, training.mean_loss())
     if curve is not None and machine.process == 0:

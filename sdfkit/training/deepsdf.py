@@ -1,16 +1,17 @@
 """Training a DeepSDF decoder together with one code a shape."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sdfkit.errors import InputError, SdfkitError
+from sdfkit.errors import SdfkitError
 from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
 from sdfkit.training.deepsdf_recipes import DeepSDFSettings
 from sdfkit.training.muon import Muon
@@ -27,6 +28,10 @@ from sdfkit.training.run import (
     unpack_clock,
     update_average,
 )
+from sdfkit.training.samples import Samples
+
+# Steps that are drawn beforehand, in a thread of their own, where samples may have to be read.
+AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -68,39 +73,35 @@ class DeepSDFTraining:
     Of several processes each owns every so-manieth shape, `machine.own`: their samples, and their codes. All of
     them draw the same numbers, and only the decoder's gradients travel. A step of all shapes is that of one process.
 
+    What a step draws depends on the seed and the step's number alone, so that steps can be drawn beforehand.
+
     Args:
         config: The decoder.
         settings: How it is trained.
-        points: Query points of each shape of this process.
-        distances: Their distances, negative inside.
-        near: Which of them were drawn near the surface.
-        shapes: Shapes of all processes.
+        samples: Samples of the shapes of this process.
+        uids: The shapes of all processes.
         machine: Where to compute.
         generator: Source of all draws, on the CPU; the training object keeps it.
-
-    Raises:
-        InputError: A shape has distances that are not finite, or lacks a kind of points that is asked for.
     """
 
     def __init__(
         self,
         config: DeepSDFConfig,
         settings: DeepSDFSettings,
-        points: Float[np.ndarray, "shape sample 3"],
-        distances: Float[np.ndarray, "shape sample"],
-        near: Bool[np.ndarray, "shape sample"],
-        shapes: int,
+        samples: Samples,
+        uids: Sequence[str],
         machine: Machine,
         generator: torch.Generator,
     ) -> None:
         self.config = config
-        self.shapes = shapes
+        self.uids = uids
+        self.shapes = shapes = len(uids)
         self.settings = settings
         self.machine = machine
         self.generator = generator
-        self.points = torch.from_numpy(points)
-        self.distances = torch.from_numpy(distances)
-        self.order, self.near_counts = order_near_first(distances, near, settings)
+        self.samples = samples
+        self.thread = ThreadPoolExecutor(1)
+        self.ahead: dict[int, Future[Draw]] = {}
 
         with seeded(generator):
             decoder = DeepSDF(config).to(machine.device)
@@ -129,7 +130,7 @@ class DeepSDFTraining:
         Reference: equation 5 of the paper and 9 of DeepSDF, as a mean over shapes and points.
         """
         settings, machine = self.settings, self.machine
-        drawn = self.draw()
+        drawn = self.drawn()
         rows, points, distances = drawn.rows, drawn.points, drawn.distances
         clamp = settings.clamp_at(self.steps_taken)
         set_rate(self.optimizers, cosine(self.steps_taken, settings.steps))
@@ -147,6 +148,9 @@ class DeepSDFTraining:
             with machine.autocast():
                 predicted = self.decoder(codes, points[:, part])  # (shape, point)
             error = predicted.float().clamp(-clamp, clamp) - distances[:, part].clamp(-clamp, clamp)
+            if settings.side_weight:
+                wrong_side = (predicted.detach() < 0) != (distances[:, part] < 0)
+                error = error * (1 + settings.side_weight * wrong_side)
             error = error.abs().sum(dim=1) / settings.points  # (shape,)
             machine.accelerator.backward(error.sum() / drawn.total)
             errors += error.detach()
@@ -162,10 +166,9 @@ class DeepSDFTraining:
         loss = (machine.total(errors.sum()) / drawn.total).item()
         if not np.isfinite(loss):
             wrong = rows[~torch.isfinite(errors)].tolist()
-            name = f"row {wrong[0] * machine.processes + machine.process}" if wrong else "another process"
+            name = self.uids[wrong[0] * machine.processes + machine.process] if wrong else "another process"
             raise SdfkitError(
-                f"{name}: the loss at step {self.steps_taken} is {loss}: lower the learning rate, "
-                "or go on from an earlier save"
+                f"{name}: the loss at step {self.steps_taken} is {loss}: lower the learning rate"
             )
         for optimizer in self.optimizers:
             optimizer.step()
@@ -173,10 +176,21 @@ class DeepSDFTraining:
         self.steps_taken += 1
         return loss
 
-    def draw(self) -> Draw:
+    def drawn(self) -> Draw:
+        """The draw of this step; those of the next ones are begun."""
+        wanted = range(self.steps_taken, self.steps_taken + AHEAD + 1)
+        for step in wanted:
+            if step not in self.ahead and step < max(self.settings.steps, wanted.start + 1):
+                self.ahead[step] = self.thread.submit(self.draw, step)
+        return self.ahead.pop(self.steps_taken).result()
+
+    def draw(self, step: int) -> Draw:
         """The shapes of a step, points of each with their distances, near ones first, and noise for their codes."""
         settings, processes = self.settings, self.machine.processes
-        order = torch.randperm(self.shapes, generator=self.generator)
+        # The seed is that of the run, also where it goes on: a generator's state holds the seed it began with.
+        seed = np.random.SeedSequence([self.generator.initial_seed(), step]).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(seed[0] >> np.uint64(1)))
+        order = torch.randperm(self.shapes, generator=generator)
         owner = order % processes
         taken = torch.zeros(self.shapes, dtype=torch.bool)
         for process in range(processes):
@@ -184,23 +198,40 @@ class DeepSDFTraining:
             taken[theirs[: max(1, settings.shapes // processes)]] = True
         count = int(taken.sum())
         own = owner[taken] == self.machine.process
-        rows = order[taken][own] // processes
-        places = torch.rand(count, settings.points, generator=self.generator)[own]  # (row, point)
+        shapes = order[taken][own]
+        places = torch.rand(count, settings.points, generator=generator)[own]  # (row, point)
         noise = None
         if settings.latent_noise or settings.kl:
-            noise = torch.randn(count, self.config.code, generator=self.generator)[own].to(
-                self.machine.device
-            )
+            noise = torch.randn(count, self.config.code, generator=generator)[own]
         split = round(settings.near * settings.points)
-        counts = self.near_counts[rows, None]
-        places[:, :split] *= counts
-        places[:, split:] = counts + places[:, split:] * (self.points.shape[1] - counts)
-        # Rounding may carry a place to the end of its range.
-        places = places.long().clamp_max(self.points.shape[1] - 1)
-        samples = self.order[rows[:, None], places].long()  # (row, point)
+        points, distances = [], []
+        for shape, place in zip(shapes.tolist(), places, strict=True):
+            window = self.samples.window(shape // processes, self.window_at(step, shape))
+            others = len(window.distances) - window.near
+            place[:split] *= window.near
+            place[split:] = window.near + place[split:] * others
+            # Rounding may carry a place to the end of its range.
+            samples = place.long().clamp_max(len(window.distances) - 1)
+            points.append(window.points[samples])
+            distances.append(window.distances[samples])
         device = self.machine.device
-        points, distances = self.points[rows[:, None], samples], self.distances[rows[:, None], samples]
-        return Draw(rows.to(device), points.to(device), distances.to(device), noise, count)
+        return Draw(
+            (shapes // processes).to(device),
+            torch.stack(points).to(device),  # (row, point, 3)
+            torch.stack(distances).to(device),  # (row, point)
+            None if noise is None else noise.to(device),
+            count,
+        )
+
+    def window_at(self, step: int, shape: int) -> int:
+        """The window of its samples that a shape is learned from at a step.
+
+        It stays the same until about as many points have been drawn from it as it has; shapes change theirs one
+        after the other, or some steps would have to read samples of all of them.
+        """
+        seldom = -(-self.shapes // min(self.settings.shapes, self.shapes))
+        stay = seldom * max(1, self.samples.bounds[1] // self.settings.points)
+        return (step + shape * stay // self.shapes) // stay % self.samples.windows
 
     def draw_codes(self, drawn: Draw) -> tuple[Float[Tensor, "row code"], Float[Tensor, " row"]]:
         """The codes that a step decodes, and what each is charged for where it is."""
@@ -245,22 +276,30 @@ class DeepSDFTraining:
         return decoder.to(self.machine.device), codes.clone()
 
     def report(self, samples: int, clamp: float) -> Report:
-        """How far the result is, judged on the first samples of each shape.
+        """How far the result is, judged on the first windows of each shape.
 
         Args:
-            samples: How many of them.
+            samples: How many samples they must have together, where there are so many.
             clamp: Distances count up to it in one of the errors, which is all that a run with that clamp has been
                 taught.
         """
         decoder, codes = self.result()
-        points, distances = self.points[:, :samples], self.distances[:, :samples]
-        own = codes[self.machine.own]
-        full, clamped = (
-            self.machine.whole(
-                field_errors(decoder, own, points, distances, limit, self.settings.chunk), self.shapes
-            ).cpu().numpy()
-            for limit in (math.inf, clamp)
-        )  # fmt: skip
+        windows = [
+            index
+            for index in range(self.samples.windows)
+            if index == 0 or self.samples.bounds[index] < samples
+        ]
+        errors = torch.zeros(len(self.samples.uids), 2, device=self.machine.device)
+        for row, code in enumerate(codes[self.machine.own]):
+            parts = [self.samples.window(row, index) for index in windows]
+            points, distances = (
+                torch.cat([part.points for part in parts]),
+                torch.cat([part.distances for part in parts]),
+            )
+            errors[row] = field_errors(
+                decoder, code[None], points[None], distances[None], (math.inf, clamp), self.settings.chunk
+            )[0]
+        full, clamped = self.machine.whole(errors, self.shapes).T.cpu().numpy()
         return Report(full, clamped, mean_cosine(codes))
 
     def state(self) -> State:
@@ -292,6 +331,7 @@ class DeepSDFTraining:
         unpack("parameters", self.parameters, own)
         unpack("average", self.average, own)
         unpack("moments", moments(self.optimizers, self.parameters), own)
+        self.ahead.clear()
         self.steps_taken = unpack_clock(state, self.generator)
 
 
@@ -319,48 +359,22 @@ def build_optimizers(
     return [adam, Muon([{"params": matrices, "initial_lr": settings.matrix_lr}])]
 
 
-def order_near_first(
-    distances: Float[np.ndarray, "shape sample"],
-    near: Bool[np.ndarray, "shape sample"],
-    settings: DeepSDFSettings,
-) -> tuple[Int[Tensor, "shape sample"], Int[Tensor, " shape"]]:
-    """Each shape's samples, those near the surface first, and how many these are.
-
-    Raises:
-        InputError: A shape has a distance that is not finite, or lacks a kind of points that a step asks for.
-    """
-    counts = near.sum(axis=1)
-    asked = round(settings.near * settings.points)
-    for row, count in enumerate(counts):
-        if not np.isfinite(distances[row]).all():
-            raise InputError(f"row {row}: a distance is not a finite number: sample it again")
-        if count == 0 < asked:
-            raise InputError(f"row {row}: has no points near its surface, but a step asks for {asked}")
-        if count == near.shape[1] and asked < settings.points:
-            others = settings.points - asked
-            raise InputError(
-                f"row {row}: has only points near its surface, but a step asks for {others} others"
-            )
-    order = np.argsort(~near, axis=1, kind="stable").astype(np.int32)
-    return torch.from_numpy(order), torch.from_numpy(counts.astype(np.int64))
-
-
 @torch.no_grad()
 def field_errors(
     decoder: DeepSDF,
     codes: Float[Tensor, "shape code"],
     points: Float[Tensor, "shape sample 3"],
     distances: Float[Tensor, "shape sample"],
-    clamp: float,
+    clamps: Sequence[float],
     chunk: int,
-) -> Float[Tensor, " shape"]:
-    """The mean absolute error of each shape's distances, which count up to `clamp`; infinity counts all."""
+) -> Float[Tensor, "shape clamp"]:
+    """The mean absolute error of each shape's distances, which count up to each of `clamps`; infinity counts all."""
     errors = []
     for code, own_points, own_distances in zip(codes, points, distances, strict=True):
-        parts = [decoder(code[None], part[None])[0] for part in own_points.to(code.device).split(chunk)]
-        error = torch.cat(parts).clamp(-clamp, clamp) - own_distances.to(code.device).clamp(-clamp, clamp)
-        errors.append(error.abs().mean())
-    return torch.stack(errors)
+        parts = [decoder(code[None], part[None].to(code.device))[0] for part in own_points.split(chunk)]
+        predicted, true = torch.cat(parts), own_distances.to(code.device)
+        errors += [(predicted.clamp(-to, to) - true.clamp(-to, to)).abs().mean() for to in clamps]
+    return torch.stack(errors).reshape(len(codes), len(clamps))
 
 
 def mean_cosine(codes: Float[Tensor, "shape code"]) -> float:

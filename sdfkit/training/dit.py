@@ -117,6 +117,7 @@ class DiTTraining:
     Args:
         config: The network.
         settings: How it is trained.
+        uids: The shapes, by which messages name them.
         codes: The vector of each shape, not standardised.
         features: Features of views of each shape.
         cameras: Their camera-to-world matrices.
@@ -132,6 +133,7 @@ class DiTTraining:
         self,
         config: DiTConfig,
         settings: DiTSettings,
+        uids: Sequence[str],
         codes: Float[np.ndarray, "shape dim"],
         features: Float[np.ndarray, "shape view patch feature"],
         cameras: Float[np.ndarray, "shape view 4 4"],
@@ -139,11 +141,12 @@ class DiTTraining:
         machine: Machine,
         generator: torch.Generator,
     ) -> None:
-        for row in range(len(codes)):
+        for row, uid in enumerate(uids):
             if not (np.isfinite(codes[row]).all() and np.isfinite(features[row]).all()):
-                raise InputError(f"row {row}: its code or a feature is not finite: make them again")
+                raise InputError(f"{uid}: its code or a feature is not finite: make them again")
         self.config = config
         self.settings = settings
+        self.uids = uids
         self.machine = machine
         self.generator = generator
         self.standard = measure_standard(torch.from_numpy(codes), floor)
@@ -197,10 +200,9 @@ class DiTTraining:
         loss = (machine.total(errors.detach().sum()) / len(rows)).item()
         if not np.isfinite(loss):
             wrong = rows[own][~torch.isfinite(errors.cpu())].tolist()
-            name = f"row {wrong[0]}" if wrong else "another process"
+            name = self.uids[wrong[0]] if wrong else "another process"
             raise SdfkitError(
-                f"{name}: the loss at step {self.steps_taken} is {loss}: lower the learning rate, "
-                "or go on from an earlier save"
+                f"{name}: the loss at step {self.steps_taken} is {loss}: lower the learning rate"
             )
         self.optimizers[0].step()
         update_average(self.average, self.parameters, self.settings.average, self.steps_taken)

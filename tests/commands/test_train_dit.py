@@ -91,6 +91,20 @@ def test_more_views_than_there_are_is_an_error(sdfkit, stores, tmp_path):
     assert f"{VIEWS} views of a shape, but --views 4 are asked for" in refused.stderr
 
 
+def test_one_shape_with_a_code_is_refused(sdfkit, stores, tmp_path):
+    others = [Row(index, name) for index, name in enumerate(("shape_2", "stranger"))]
+    with create_store(
+        str(tmp_path / "others.zarr"), "codes", rows=others, history=[], settings={}, overwrite=False
+    ) as store:
+        store.create_array("code", data=np.eye(2, DIM, dtype=np.float32), axes=("shape", "dim"))
+        for row in others:
+            store.write(row)
+    done = sdfkit("train-dit", stores[0], "--codes", tmp_path / "others.zarr", "-o", tmp_path / "dit.zarr")
+    assert done.exit_code == 3
+    assert "one shape with a code (shape_2), from which there is nothing to learn" in done.stderr
+    assert not (tmp_path / "dit.zarr").exists()
+
+
 @pytest.fixture
 def denoiser(sdfkit, stores, tmp_path):
     features, _, codes = stores

@@ -1,4 +1,5 @@
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sdfkit.models.deepsdf import PRESETS, DeepSDFConfig
 from sdfkit.training.deepsdf import DeepSDFTraining, field_errors, mean_cosine
 from sdfkit.training.deepsdf_recipes import RECIPES, DeepSDFSettings
 from sdfkit.training.run import use_machine
+from sdfkit.training.samples import Part, Samples
 
 CONFIG = DeepSDFConfig(code=8, bands=3, hidden=48, layers=3, skip=1)
 SETTINGS = DeepSDFSettings(
@@ -20,6 +22,7 @@ SETTINGS = DeepSDFSettings(
     near=0.75,
     first_clamp=2.0,
     clamp=2.0,
+    side_weight=0.0,
     matrix_lr=0.03,
     decoder_lr=5e-3,
     code_lr=1e-2,
@@ -63,9 +66,19 @@ def samples(*fields, count=20_000):
 TWO = samples(sphere, torus)
 
 
-def start(settings=SETTINGS, arrays=TWO, config=CONFIG, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return DeepSDFTraining(config, settings, *arrays, len(arrays[0]), CPU, generator)
+def start(settings=SETTINGS, arrays=TWO, config=CONFIG, seed=0, window=8192, memory=sys.maxsize, reads=None):
+    """A run of shapes, whose reads of samples are noted in `reads`."""
+
+    def read(row, begin, end):
+        if reads is not None:
+            reads.append((row, begin, end))
+        return Part(*(array[row, begin:end] for array in arrays))
+
+    uids = [f"shape_{row}" for row in range(len(arrays[0]))]
+    near = round(settings.near * settings.points)
+    others = settings.points - near
+    samples = Samples(read, uids, arrays[0].shape[1], window=window, near=near, others=others, memory=memory)
+    return DeepSDFTraining(config, settings, samples, uids, CPU, torch.Generator().manual_seed(seed))
 
 
 def field_on_grid(decoder, code, cells):
@@ -128,13 +141,13 @@ def test_a_penalty_grows_over_its_ramp():
     charged = []
     for step in range(6):
         training.steps_taken = step
-        charged.append(training.draw_codes(training.draw())[1].mean().item() / full)
+        charged.append(training.draw_codes(training.draw(step))[1].mean().item() / full)
     assert charged == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
 
 
 def test_noise_on_codes_is_a_share_of_their_spread():
     training = start(dataclasses.replace(SETTINGS, latent_noise=0.5, code_std=2.0))
-    drawn = training.draw()
+    drawn = training.draw(0)
     rows, noise = torch.tensor([0, 1]).repeat(5000), torch.randn(10_000, CONFIG.code)
     moved = training.draw_codes(drawn._replace(rows=rows, noise=noise))[0] - training.codes[rows]
     assert drawn.noise.shape == (2, CONFIG.code)
@@ -146,10 +159,10 @@ def test_a_normal_code_is_charged_nothing():
     with torch.no_grad():
         training.codes.zero_()
         training.log_spread.zero_()
-    assert training.draw_codes(training.draw())[1].tolist() == pytest.approx([0, 0], abs=1e-6)
+    assert training.draw_codes(training.draw(0))[1].tolist() == pytest.approx([0, 0], abs=1e-6)
     with torch.no_grad():
         training.codes.fill_(1.0)
-    assert training.draw_codes(training.draw())[1].tolist() == pytest.approx(2 * [2.0 * 0.5 * CONFIG.code])
+    assert training.draw_codes(training.draw(0))[1].tolist() == pytest.approx(2 * [2.0 * 0.5 * CONFIG.code])
 
 
 @pytest.mark.parametrize(("average", "matrix_lr"), [(0.0, 0.03), (0.99, 0.03), (0.99, None)])
@@ -208,12 +221,12 @@ def test_a_step_draws_the_asked_share_near_the_surface(near):
     marked = np.arange(points.shape[1])[None].repeat(2, axis=0) % 3 == 0
     points = np.where(marked[..., None], np.float32(5), np.float32(7)) * np.ones_like(points)
     training = start(dataclasses.replace(SETTINGS, near=near), (points, distances, marked))
-    drawn = training.draw().points
+    drawn = training.draw(0).points
     assert (drawn[..., 0] == 5).sum(dim=1).tolist() == [near * SETTINGS.points] * 2
 
 
 def test_points_keep_their_distances_and_shapes():
-    rows, drawn, drawn_distances, _, _ = start().draw()
+    rows, drawn, drawn_distances, _, _ = start().draw(0)
     for row, own, own_distances in zip(rows, drawn, drawn_distances, strict=True):
         field = (sphere, torus)[int(row)]
         assert np.allclose(field(own.numpy()), own_distances, atol=1e-6)
@@ -242,8 +255,8 @@ def test_a_subset_of_shapes_moves_only_its_codes():
 def test_permuting_shapes_permutes_errors():
     decoder, codes = start().result()
     points, distances = torch.from_numpy(TWO[0]), torch.from_numpy(TWO[1])
-    errors = field_errors(decoder, codes, points, distances, np.inf, 512)
-    swapped = field_errors(decoder, codes.flip(0), points.flip(0), distances.flip(0), np.inf, 512)
+    errors = field_errors(decoder, codes, points, distances, [np.inf], 512)[:, 0]
+    swapped = field_errors(decoder, codes.flip(0), points.flip(0), distances.flip(0), [np.inf], 512)[:, 0]
     assert torch.equal(errors.flip(0), swapped)
     whole = (decoder(codes, points) - distances).abs().mean(dim=1)
     assert torch.allclose(errors, whole, atol=1e-6)
@@ -254,8 +267,8 @@ def test_errors_beyond_the_clamp_do_not_count():
     points = torch.from_numpy(TWO[0])
     learned = decoder(codes, points).detach()
     distances = learned.sign() * (learned.abs() + 3)
-    assert torch.allclose(field_errors(decoder, codes, points, distances, np.inf, 512), torch.full((2,), 3.0))
-    assert torch.all(field_errors(decoder, codes, points, distances, 0.01, 512) < 0.01)
+    full, clamped = field_errors(decoder, codes, points, distances, [np.inf, 0.01], 512).T
+    assert torch.allclose(full, torch.full((2,), 3.0)) and torch.all(clamped < 0.01)
 
 
 def test_mean_cosine_of_a_square_of_codes():
@@ -270,29 +283,66 @@ def test_a_loss_that_is_not_finite_names_step_and_shape():
     training.step()
     with torch.no_grad():
         training.codes[1] = np.nan
-    with pytest.raises(SdfkitError, match=r"^row 1: the loss at step 1 is nan: lower the learning rate"):
+    with pytest.raises(SdfkitError, match=r"^shape_1: the loss at step 1 is nan: lower the learning rate$"):
         training.step()
 
 
-def test_distances_that_are_not_finite_are_refused():
+def test_samples_that_are_read_when_needed_teach_the_same():
+    settings = dataclasses.replace(SETTINGS, points=256, shapes=1)
+    reads, whole = [], []
+    streamed = start(settings, window=1000, memory=4 * 16_000, reads=reads)
+    held = start(settings, window=1000, reads=whole)
+    assert not streamed.samples.in_memory and held.samples.in_memory
+    assert not reads and whole == [(row, 0, TWO[0].shape[1]) for row in (0, 1)]
+    assert [streamed.step() for _ in range(40)] == [held.step() for _ in range(40)]
+    # A window serves 3 · 2 steps, in half of which its shape comes.
+    assert 10 <= len(reads) <= 2 * 43 / 6 + 2
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(*(vars(run.report(4_000, 0.1)).values() for run in (streamed, held)), strict=True)
+    )
+
+
+def test_a_run_that_reads_its_samples_goes_on_bit_for_bit():
+    settings = dataclasses.replace(SETTINGS, points=256, shapes=1, latent_noise=0.1)
+    options = {"window": 500, "memory": 3 * 8_000}
+    straight = start(settings, **options)
+    for _ in range(7):
+        straight.step()
+    resumed = start(settings, seed=99, **options)
+    resumed.step()
+    resumed.load_state(straight.state())
+    assert [straight.step() for _ in range(9)] == [resumed.step() for _ in range(9)]
+    first, second = straight.state(), resumed.state()
+    assert all(np.array_equal(first[key], second[key]) for key in first)
+
+
+def test_every_sample_has_its_turn_and_shapes_change_windows_one_by_one():
+    training = start(dataclasses.replace(SETTINGS, points=100), window=1000)
+    windows = training.samples.windows
+    seen = [[training.window_at(step, shape) for step in range(10 * windows)] for shape in (0, 1)]
+    for of_shape in seen:
+        assert np.bincount(of_shape).tolist() == [10] * windows
+    changes = [set(np.flatnonzero(np.diff(of_shape)).tolist()) for of_shape in seen]
+    assert not changes[0] & changes[1]
+
+
+def test_a_draw_depends_on_the_seed_and_the_step_alone():
+    first, second = start(), start()
+    second.step()
+    assert all(torch.equal(a, b) for a, b in zip(first.draw(5)[:3], second.draw(5)[:3], strict=True))
+    assert not torch.equal(first.draw(5).points, first.draw(6).points)
+    assert not torch.equal(first.draw(1).points, start(seed=1).draw(0).points)
+
+
+def test_samples_that_cannot_be_read_stop_the_run():
     points, distances, near = TWO
     broken = distances.copy()
-    broken[1, 3] = np.inf
-    with pytest.raises(InputError, match=r"^row 1: a distance is not a finite number: sample it again$"):
-        start(arrays=(points, broken, near))
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (False, r"^row 0: has no points near its surface, but a step asks for 384$"),
-        (True, r"^row 0: has only points near its surface, but a step asks for 128 others$"),
-    ],
-)
-def test_points_of_one_kind_only_are_refused(value, message):
-    points, distances, near = TWO
-    with pytest.raises(InputError, match=message):
-        start(arrays=(points, distances, np.full_like(near, value)))
+    broken[1, 999] = np.inf
+    training = start(arrays=(points, broken, near), window=500, memory=0)
+    training.steps_taken = next(step for step in range(400) if training.window_at(step, 1) == 1)
+    with pytest.raises(InputError, match="^shape_1: a point or distance is not a finite number"):
+        training.step()
 
 
 def test_recipes_are_named_after_networks():

@@ -25,6 +25,7 @@ CONFIG = DiTConfig(
     gated=False,
     target="x0",
 )
+UIDS = [f"shape_{row}" for row in range(SHAPES)]
 SETTINGS = DiTSettings(
     steps=400, batch=64, views=3, lr=3e-3, feature_dropout=0.0, camera_dropout=0.0, average=0.99, min_snr=None
 )
@@ -48,7 +49,7 @@ CODES, FEATURES, CAMERAS = views_and_codes()
 
 def start(settings=SETTINGS, codes=CODES, features=FEATURES, config=CONFIG, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return DiTTraining(config, settings, codes, features, CAMERAS, FLOOR, CPU, generator)
+    return DiTTraining(config, settings, UIDS, codes, features, CAMERAS, FLOOR, CPU, generator)
 
 
 def generators(*seeds):
@@ -206,7 +207,7 @@ def test_a_loss_that_is_not_finite_names_step_and_shape():
     training = start()
     training.step()
     training.codes[4] = np.nan
-    with pytest.raises(SdfkitError, match=r"^row 4: the loss at step 1 is nan: lower the learning rate"):
+    with pytest.raises(SdfkitError, match=r"^shape_4: the loss at step 1 is nan: lower the learning rate$"):
         training.step()
 
 
@@ -214,7 +215,7 @@ def test_a_loss_that_is_not_finite_names_step_and_shape():
 def test_numbers_that_are_not_finite_are_refused(kind):
     broken = {"codes": CODES, "features": FEATURES}[kind].copy()
     broken[2] = np.nan
-    with pytest.raises(InputError, match=r"^row 2: its code or a feature is not finite: make them again$"):
+    with pytest.raises(InputError, match=r"^shape_2: its code or a feature is not finite: make them again$"):
         start(**{kind: broken})
 
 

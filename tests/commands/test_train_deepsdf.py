@@ -1,0 +1,167 @@
+"""Training from a store: what is kept when a run fails, samples larger than memory, and stores that teach nothing."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import zarr
+
+from sdfkit.manifest import Row
+from sdfkit.storewriter import create_store
+from sdfkit.training.deepsdf import DeepSDFTraining
+
+TRAIN = ("--points", 32, "--device", "cpu", "--precision", "fp32")
+
+
+def write_samples(path, shapes, count):
+    """Samples of balls of different sizes."""
+    rng = np.random.default_rng(0)
+    rows = [Row(index, f"ball_{index}") for index in range(shapes)]
+    with create_store(str(path), "samples", rows=rows, history=[], settings={}, overwrite=False) as store:
+        for name, axes, dtype in (("point", ("xyz",), "f4"), ("distance", (), "f4"), ("near", (), "bool")):
+            size = (shapes, count, *[3] * len(axes))
+            store.create_array(name, shape=size, dtype=dtype, axes=("shape", "sample", *axes))
+        for row in rows:
+            point = rng.uniform(-1, 1, (count, 3)).astype(np.float32)
+            distance = np.linalg.norm(point, axis=1) - 0.3 - 0.4 * row.index / shapes
+            store.write(row, point=point, distance=distance, near=np.arange(count) % 2 == 0)
+    return path
+
+
+@pytest.fixture
+def samples(tmp_path):
+    return write_samples(tmp_path / "samples.zarr", 3, 20_000)
+
+
+def arrays(path, *names):
+    group = zarr.open_group(path, mode="r")
+    return [group[name][:] for name in names]
+
+
+@pytest.mark.parametrize("where", ["folder", "zip"])
+def test_memory_and_form_of_a_store_change_nothing(sdfkit, samples, tmp_path, monkeypatch, where):
+    line = ("train-deepsdf", *TRAIN, "--steps", 12)
+    assert sdfkit(*line, samples, "-o", tmp_path / "held.zarr").exit_code == 0
+    monkeypatch.setattr("sdfkit.machine.free_memory", lambda: 500_000)
+    other = samples
+    if where == "zip":
+        other = write_samples(tmp_path / "samples.zarr.zip", 3, 20_000)
+    done = sdfkit(*line, other, "-o", tmp_path / "other.zarr")
+    assert done.exit_code == 0, done.stderr
+    assert ("samples are read when they are needed" in done.stderr) == (where == "folder")
+    names = ("loss", "code", "decoder/out.weight")
+    both = zip(arrays(tmp_path / "held.zarr", *names), arrays(tmp_path / "other.zarr", *names), strict=True)
+    assert all(np.array_equal(held, streamed) for held, streamed in both)
+
+
+def test_memory_stays_bounded(tmp_path):
+    """In a process of its own: 100 MB of samples, of which 10 MB may be held."""
+    write_samples(tmp_path / "samples.zarr", 60, 100_000)
+    script = """if True:
+        import dataclasses, resource, sys, torch
+        import sdfkit.machine
+        from sdfkit.models.deepsdf import DeepSDFConfig
+        from sdfkit.samplestore import open_samples
+        from sdfkit.training.deepsdf import DeepSDFTraining
+        from sdfkit.training.deepsdf_recipes import RECIPES
+        from sdfkit.training.run import use_machine
+        sdfkit.machine.free_memory = lambda: float(sys.argv[2])
+        recipe = dataclasses.replace(RECIPES["small"], points=64, steps=400)
+        machine = use_machine("cpu", "fp32")
+        with open_samples(sys.argv[1], recipe, machine, manifest=None) as known:
+            config = DeepSDFConfig(code=4, bands=2, hidden=16, layers=3, skip=1)
+            uids = [row.uid for row in known.rows]
+            # The first windows, and what libraries take once, are not counted.
+            training = DeepSDFTraining(config, recipe, known.samples, uids, machine, torch.Generator())
+            for step in range(10):
+                training.step()
+            first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            for row in range(len(uids)):
+                for index in range(known.samples.windows):
+                    known.samples.window(row, index)
+            print(known.samples.in_memory, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - first)
+    """
+    line = [sys.executable, "-c", script, str(tmp_path / "samples.zarr"), "20e6"]
+    done = subprocess.run(
+        line, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    held, grown = done.stdout.split()
+    assert held == "False" and int(grown) < 25_000  # KiB
+
+
+@pytest.mark.parametrize("fault", ["loss", "gradient"])
+def test_a_run_that_breaks_keeps_its_last_good_state(sdfkit, samples, tmp_path, monkeypatch, fault):
+    output = tmp_path / "deepsdf.zarr"
+    line = ("train-deepsdf", samples, *TRAIN, "--steps", 6, "-o", output)
+    assert sdfkit(*line[:-1], tmp_path / "whole.zarr").exit_code == 0
+    step = DeepSDFTraining.step
+
+    def broken(self):
+        if self.steps_taken == 3 and fault == "loss":
+            with torch.no_grad():
+                self.codes[1] = torch.nan
+        loss = step(self)
+        if self.steps_taken == 4 and fault == "gradient":
+            # The loss was fine, and what it led to is not: a checkpoint is due now.
+            with torch.no_grad():
+                self.codes[1] = torch.nan
+        return loss
+
+    monkeypatch.setattr("sdfkit.checkpoint.MINUTES_BETWEEN_SAVES", 0)
+    monkeypatch.setattr(DeepSDFTraining, "step", broken)
+    done = sdfkit(*line)
+    assert done.exit_code == 1
+    told = {
+        "loss": "sdfkit: ball_1: the loss at step 3 is nan: lower the learning rate",
+        "gradient": "sdfkit: parameters/code is not finite after step 4: lower the learning rate",
+    }[fault]
+    assert told in done.stderr.splitlines()
+    assert f"{output}: keeps step 3, from where the same command goes on" in done.stderr
+    store = zarr.open_group(output, mode="r")
+    assert not store.attrs["complete"] and store["loss"].shape == (3,)
+    assert all(np.isfinite(array[:]).all() for _, array in store["state/parameters"].arrays())
+    monkeypatch.setattr(DeepSDFTraining, "step", step)
+    assert sdfkit(*line).exit_code == 0
+    names = ("loss", "code", "decoder/out.weight")
+    both = zip(arrays(output, *names), arrays(tmp_path / "whole.zarr", *names), strict=True)
+    assert all(np.array_equal(resumed, whole) for resumed, whole in both)
+
+
+def test_a_run_that_breaks_at_once_leaves_nothing(sdfkit, samples, tmp_path):
+    output = tmp_path / "deepsdf.zarr"
+    done = sdfkit("train-deepsdf", samples, *TRAIN, "--steps", 9, "--code-penalty", 1e40, "-o", output)
+    assert done.exit_code == 1 and "lower the learning rate" in done.stderr and "keeps" not in done.stderr
+    assert list(tmp_path.iterdir()) == [samples]
+
+
+def test_one_shape_is_learned_with_a_warning_and_fits_no_others(sdfkit, tmp_path):
+    samples, model = write_samples(tmp_path / "samples.zarr", 1, 3000), tmp_path / "deepsdf.zarr"
+    done = sdfkit("train-deepsdf", samples, *TRAIN, "--steps", 3, "-o", model)
+    assert done.exit_code == 0 and "one shape alone: its code will tell nothing about others" in done.stderr
+    assert "steps a second" in done.stderr
+    refused = sdfkit("fit-code", samples, "--decoder", model, "-o", tmp_path / "codes.zarr")
+    assert refused.exit_code == 3
+    assert "was trained on one shape, whose code tells nothing about others" in refused.stderr
+
+
+def test_samples_of_failed_shapes_alone_are_refused(sdfkit, tmp_path):
+    samples, rows = tmp_path / "samples.zarr", [Row(0, "ball", error="no surface")]
+    with create_store(str(samples), "samples", rows=rows, history=[], settings={}, overwrite=False) as store:
+        store.write(rows[0])
+    done = sdfkit("train-deepsdf", samples, "-o", tmp_path / "deepsdf.zarr")
+    assert done.exit_code == 3 and "none of its 1 shapes is usable" in done.stderr
+
+
+@pytest.mark.parametrize(("preset", "parameters"), [("256x4", 250_625), ("512x8", 1_945_089)])
+def test_the_papers_step_can_be_asked_for(sdfkit, samples, tmp_path, preset, parameters):
+    """Four shapes of 8,192 points: the preset's own; here a step of fewer, in bfloat16."""
+    model = tmp_path / "deepsdf.zarr"
+    options = ("--preset", preset, "--steps", 1, "--points", 64, "--precision", "bf16", "--device", "cpu")
+    done = sdfkit("train-deepsdf", samples, *options, "-o", model)
+    assert done.exit_code == 0, done.stderr
+    group = zarr.open_group(model, mode="r")
+    assert sum(array.size for _, array in group["decoder"].arrays()) == parameters
+    assert group.attrs["settings"]["precision"] == "bf16"
