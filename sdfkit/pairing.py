@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 from sdfkit.errors import InputError
@@ -12,25 +13,24 @@ from sdfkit.meshfile import Meshes, MeshRow
 
 log = logging.getLogger(__name__)
 Pairing = Literal["auto", "uid", "order"]
-Match = tuple[MeshRow, MeshRow | None, int]
+Match = tuple[MeshRow, tuple[MeshRow, ...]]
 # What predict --samples calls several samples of one shape.
 SAMPLE = re.compile(r"(.+)_s\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair(Row):
-    """A true shape, and a mesh that was predicted of it: the `sample`th, None where there is none."""
+    """A true shape, and the meshes that were predicted of it: several where they are samples, or none."""
 
     truth: MeshRow
-    guess: MeshRow | None
-    sample: int
+    guesses: tuple[MeshRow, ...]
 
 
 class Pairs:
-    """Pairs of predicted and true meshes, in the order of the stream where one of the two is a stream.
+    """True shapes with what was predicted of them, in the order of the stream where one of the two is a stream.
 
-    A prediction belongs to the true shape with its uid, or, called uid_s0, uid_s1 …, is one of several samples of
-    it. `by` says whether uids or places decide, `count` how many pairs there are at most.
+    A prediction belongs to the true shape with its uid, or is one of several samples of the shape that it names, or,
+    called uid_s0, uid_s1 …, seems to. `by` says whether uids or places decide, `count` how many shapes there are.
 
     Args:
         predicted: What was predicted; may be a stream.
@@ -53,53 +53,52 @@ class Pairs:
         self.by: Literal["uid", "order"] = "order" if how == "order" or (how == "auto" and lone) else "uid"
         if how == "auto" and predicted.rows is not None and truths.rows is not None and not lone:
             names = {row.uid for row in truths.rows}
-            if equal and not any(_find(row.uid, names) for row in predicted.rows):
+            if equal and not any(_find(row, names) for row in predicted.rows):
                 log.warning("no uid in common: the %d meshes of both sides are paired by order", len(truths))
                 self.by = "order"
-        self.count = max(len(predicted), len(truths))
+        self.count = len(truths)
 
     def __iter__(self) -> Iterator[Pair]:
-        for index, (truth, guess, sample) in enumerate(self._match()):
-            yield Pair(index=index, uid=truth.uid, truth=truth, guess=guess, sample=sample)
+        for index, (truth, guesses) in enumerate(self._match()):
+            yield Pair(index=index, uid=truth.uid, truth=truth, guesses=guesses)
 
     def _match(self) -> Iterator[Match]:
         if self.by == "order":
-            return ((truth, guess, 0) for guess, truth in zip(self._predicted, self._truths, strict=True))
+            return ((truth, (guess,)) for guess, truth in zip(self._predicted, self._truths, strict=True))
         if self._predicted.rows is None:
             return self._as_predictions_come(self._truths.rows or ())
         return self._as_truths_come(self._predicted.rows)
 
     def _as_predictions_come(self, truths: Sequence[MeshRow]) -> Iterator[Match]:
         by_uid = {row.uid: row for row in truths}
-        samples = dict.fromkeys(by_uid, 0)
+        met: set[str] = set()
         strangers: list[str] = []
-        for guess in self._predicted:
-            uid = _find(guess.uid, by_uid)
+        # Samples of one shape come one behind the other.
+        for uid, guesses in groupby(self._predicted, lambda row: _find(row, by_uid)):
             if uid is None:
-                strangers.append(guess.uid)
+                strangers += [row.uid for row in guesses]
                 continue
-            yield by_uid[uid], guess, samples[uid]
-            samples[uid] += 1
+            met.add(uid)
+            yield by_uid[uid], tuple(guesses)
         self._tell(strangers, list(by_uid))
         if len(self._predicted) > 1:
-            yield from ((row, None, 0) for row in truths if not samples[row.uid])
+            yield from ((row, ()) for row in truths if row.uid not in met)
 
     def _as_truths_come(self, predictions: Sequence[MeshRow]) -> Iterator[Match]:
         # Where the truths are a stream, a name that looks like a sample's waits under both of its meanings.
         known = None if self._truths.rows is None else {row.uid for row in self._truths.rows}
         by_uid: dict[str, list[MeshRow]] = {}
         for row in predictions:
-            for uid in _readings(row.uid) if known is None else {_find(row.uid, known)} - {None}:
+            for uid in _readings(row) if known is None else {_find(row, known)} - {None}:
                 by_uid.setdefault(str(uid), []).append(row)
         used: set[str] = set()
         told: list[str] = []
         for truth in self._truths:
             told.append(truth.uid)
-            guesses = by_uid.get(truth.uid, [])
+            guesses = tuple(by_uid.get(truth.uid, ()))
             used.update(row.uid for row in guesses)
-            yield from ((truth, guess, sample) for sample, guess in enumerate(guesses))
-            if not guesses and len(predictions) > 1:
-                yield truth, None, 0
+            if guesses or len(predictions) > 1:
+                yield truth, guesses
         self._tell([row.uid for row in predictions if row.uid not in used], told)
 
     def _tell(self, strangers: list[str], truths: list[str]) -> None:
@@ -115,11 +114,16 @@ class Pairs:
             )  # fmt: skip
 
 
-def _readings(uid: str) -> list[str]:
-    """The shapes that a prediction of this name may be of, the likelier first."""
-    sample = SAMPLE.fullmatch(uid)
-    return [uid, sample[1]] if sample else [uid]
+def _readings(row: Row) -> list[str]:
+    """The shapes that a prediction may be of, the likelier first.
+
+    A mesh of ours says of which shape it is a sample. One that a tool has written again has only its name.
+    """
+    if row.sample_of:
+        return [row.sample_of]
+    sample = SAMPLE.fullmatch(row.uid)
+    return [row.uid, sample[1]] if sample else [row.uid]
 
 
-def _find(uid: str, known: Container[str]) -> str | None:
-    return next((reading for reading in _readings(uid) if reading in known), None)
+def _find(row: Row, known: Container[str]) -> str | None:
+    return next((reading for reading in _readings(row) if reading in known), None)

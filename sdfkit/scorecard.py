@@ -22,8 +22,8 @@ Shape = dict[str, Any]
 class Tally:
     """Takes what is judged pair by pair, and keeps it by shape, but not the meshes.
 
-    `judged` counts the pairs. A shape has `predictions` (scores, one a sample), `baselines` (scores by name) and
-    what there is to know of the `truth`.
+    `judged` counts the predictions. A shape has `predictions` (scores, one a sample), `baselines` (scores by name),
+    what there is to know of the `truth`, and how far its samples are `apart`, one number a pair of them.
     """
 
     def __init__(self) -> None:
@@ -39,13 +39,11 @@ class Tally:
         if row.error:
             self.failed.add(row.index)
             return
-        self.judged += 1
-        empty = {"truth": values["truth"], "predictions": [], "baselines": {}}
+        self.judged += len(values["predictions"])
+        empty = {"truth": values["truth"], "predictions": [], "baselines": values["baselines"], "apart": []}
         shape = self._shapes.setdefault((row.truth.index, row.uid), empty)
-        scores = dict(values["scores"])
-        state = "missing" if row.guess is None else "failed" if row.guess.error else "predicted"
-        shape["predictions"].append({**scores.pop("prediction"), "state": state})
-        shape["baselines"] |= scores
+        shape["predictions"] += values["predictions"]
+        shape["apart"] += values["apart"]
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -111,6 +109,12 @@ class ScoreCard:
         ours = self.candidates["prediction"]
         return {name: compare_pairwise(ours, self.candidates[name], self._rng()) for name in self._baselines}
 
+    @cached_property
+    def spread(self) -> float | None:
+        """How far samples of one shape are from each other, mean over shapes; None where none has several."""
+        means = [np.mean(shape["apart"]) for shape in self.shapes.values() if shape["apart"]]
+        return float(np.mean(means)) if means else None
+
     def _rng(self) -> np.random.Generator:
         # All candidates are resampled alike, so that their intervals can be compared.
         return np.random.default_rng(self.settings["seed"])
@@ -135,6 +139,11 @@ class ScoreCard:
             notes.append(
                 f"A prediction's scores are the mean of its samples. best of {self.samples} is chosen by its Chamfer "
                 "distance to the truth, which a user does not have."
+            )
+        if self.spread is not None:
+            notes.append(
+                f"Samples of one shape are {self.spread:.4f} apart (mean Chamfer distance of pairs, from points to "
+                "faces: 0 where all are equal)."
             )
         open_truths = [
             uid for uid, shape in shapes.items() if shape["predictions"][0]["volume_ratio"] is None
@@ -173,7 +182,8 @@ class ScoreCard:
             for (uid, shape), scores in zip(self.shapes.items(), self.candidates["prediction"], strict=True)
         }
         facts = {
-            **self.settings, "samples": self.samples, "not_predicted": self.count("missing"),
+            **self.settings, "samples": self.samples, "spread": self.spread,
+            "not_predicted": self.count("missing"),
             "failed": self.count("failed"), "shapes": shapes, "summary": self.summaries["prediction"],
             "baselines": {name: line for name, line in self.summaries.items() if name != "prediction"},
             "against": self.duels, "notes": self.notes, "definitions": DEFINITIONS,

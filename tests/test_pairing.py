@@ -22,30 +22,43 @@ def stream(*uids: str, taken: list[str] | None = None) -> Meshes:
     return Meshes(None, come(), len(uids), [])
 
 
-def matched(pairs: Pairs) -> list[tuple[str, str | None, int]]:
-    return [(pair.uid, pair.guess.uid if pair.guess else None, pair.sample) for pair in pairs]
+def matched(pairs: Pairs) -> list[tuple[str, list[str]]]:
+    return [(pair.uid, [guess.uid for guess in pair.guesses]) for pair in pairs]
 
 
-EXPECTED = [("a", "a", 0), ("b", "b_s0", 0), ("b", "b_s1", 1), ("c", None, 0)]
+EXPECTED = [("a", ["a"]), ("b", ["b_s0", "b_s1"]), ("c", [])]
 
 
 def test_files_are_paired_in_the_order_of_the_truths():
     pairs = Pairs(known("b_s0", "x", "b_s1", "a"), known("a", "b", "c"), "auto")
     assert pairs.by == "uid" and matched(pairs) == EXPECTED
-    assert [pair.index for pair in pairs] == [0, 1, 2, 3]
+    assert [pair.index for pair in pairs] == [0, 1, 2]
+    assert pairs.count == 3
+
+
+def test_a_mesh_that_names_its_shape_is_a_sample_of_that_and_of_nothing_else():
+    def samples(*of):
+        return [MeshRow(index, f"b_s{index}", sample_of=uid) for index, uid in enumerate(of)]
+
+    rows = samples("a", "b_s0", "b")
+    truths = ("a", "b", "b_s0")
+    expected = [("a", ["b_s0"]), ("b", ["b_s2"]), ("b_s0", ["b_s1"])]
+    assert matched(Pairs(Meshes(rows, iter(()), 3, []), known(*truths), "auto")) == expected
+    assert matched(Pairs(Meshes(rows, iter(()), 3, []), stream(*truths), "auto")) == expected
+    came = matched(Pairs(Meshes(None, iter(rows), 3, []), known(*truths), "auto"))
+    assert sorted(came) == expected
 
 
 def test_a_stream_of_predictions_is_paired_as_it_comes():
     taken: list[str] = []
-    pairs = Pairs(stream("b_s0", "a", "x", "b_s1", taken=taken), known("a", "b", "c"), "auto")
+    pairs = Pairs(stream("b_s0", "b_s1", "a", "x", "y", taken=taken), known("a", "b", "c"), "auto")
     came = iter(pairs)
-    assert next(came).uid == "b" and taken == ["b_s0"]
-    assert next(came).uid == "a" and taken == ["b_s0", "a"]
-    assert [(pair.uid, pair.sample) for pair in came] == [("b", 1), ("c", 0)]
-    assert (
-        sorted(matched(Pairs(stream("b_s0", "a", "x", "b_s1"), known("a", "b", "c"), "uid")), key=str)
-        == EXPECTED
-    )
+    # That the samples of one shape are all there is known when the next shape's first has come.
+    assert next(came).uid == "b" and taken == ["b_s0", "b_s1", "a"]
+    assert next(came).uid == "a" and taken == ["b_s0", "b_s1", "a", "x"]
+    assert [pair.uid for pair in came] == ["c"]
+    uids = ("b_s0", "b_s1", "x", "a")
+    assert sorted(matched(Pairs(stream(*uids), known("a", "b", "c"), "uid"))) == EXPECTED
 
 
 def test_a_stream_of_truths_is_paired_as_it_comes():
@@ -57,23 +70,20 @@ def test_a_stream_of_truths_is_paired_as_it_comes():
 
 def test_a_name_that_is_a_shape_is_no_sample():
     pairs = Pairs(known("b", "b_s0"), known("b", "b_s0"), "auto")
-    assert matched(pairs) == [("b", "b", 0), ("b_s0", "b_s0", 0)]
-    assert matched(Pairs(known("b_s0", "a"), known("b", "b_s0"), "auto")) == [
-        ("b", None, 0),
-        ("b_s0", "b_s0", 0),
-    ]
+    assert matched(pairs) == [("b", ["b"]), ("b_s0", ["b_s0"])]
+    assert matched(Pairs(known("b_s0", "a"), known("b", "b_s0"), "auto")) == [("b", []), ("b_s0", ["b_s0"])]
 
 
 @pytest.mark.parametrize("guesses", [known("p", "q"), stream("p", "q")])
 def test_by_order_uids_do_not_matter(guesses):
     pairs = Pairs(guesses, known("q", "p"), "order")
-    assert pairs.by == "order" and matched(pairs) == [("q", "p", 0), ("p", "q", 0)]
+    assert pairs.by == "order" and matched(pairs) == [("q", ["p"]), ("p", ["q"])]
 
 
 def test_one_with_one_whatever_their_names_and_one_of_many_alone():
-    assert matched(Pairs(stream("p"), known("q"), "auto")) == [("q", "p", 0)]
-    assert matched(Pairs(known("p"), known("o", "p"), "auto")) == [("p", "p", 0)]
-    assert matched(Pairs(stream("p"), known("o", "p"), "auto")) == [("p", "p", 0)]
+    assert matched(Pairs(stream("p"), known("q"), "auto")) == [("q", ["p"])]
+    assert matched(Pairs(known("p"), known("o", "p"), "auto")) == [("p", ["p"])]
+    assert matched(Pairs(stream("p"), known("o", "p"), "auto")) == [("p", ["p"])]
     with pytest.raises(
         InputError, match="no uid in common: predicted p …, true q …; name the files alike, or"
     ):

@@ -67,7 +67,8 @@ def compare(
     Chamfer distance, F-score, volume IoU and normal consistency; the definitions are printed with every table, and
     the mean with its 95 % interval (bootstrap over shapes). Meshes are paired by uid; one mesh is paired with one
     mesh whatever their names. Of several, a true shape without a prediction scores as badly as can be. Several
-    samples of one shape (uid_s0, uid_s1 ...) count with their mean; the best of them is shown apart.
+    samples of one shape (predict --samples) count with their mean; the best of them is shown apart, and how far they
+    are from each other is told.
 
     With --training the same table tells what needs no model: the mean of the training shapes, and the training
     shape nearest to the truth by Chamfer distance (the oracle), which no choice of a training shape can beat.
@@ -258,11 +259,11 @@ def _nearest_shapes(folder: str) -> "NearestShapes":
 
 
 def _judge(pair: "Pair", *, points: int, seed: int, align: bool, known: _Known | None) -> dict[str, Any]:
-    """Scores by candidate, and facts about the truth."""
+    """Scores of the predictions and of the baselines, and facts about the truth."""
     import numpy as np
 
     from sdfkit.geometry.baselines import CLOUD, digest_geometry
-    from sdfkit.geometry.metrics import Surface, describe_topology
+    from sdfkit.geometry.metrics import Surface, describe_topology, measure_apart
     from sdfkit.geometry.sampling import sample_surface
     from sdfkit.meshfile import MeshRow
 
@@ -272,34 +273,44 @@ def _judge(pair: "Pair", *, points: int, seed: int, align: bool, known: _Known |
     mesh = pair.truth.load()
     surface = Surface(mesh, points=points, rng=draw(0))
     judge = partial(_score, truth=surface, points=points, align=align)
-    guess = pair.guess
-    # A prediction that failed upstream comes as a row with an error: it counts as empty.
-    loaded = None if guess is None or guess.error else guess.load()
-    scores = {"prediction": judge(loaded, rng=draw(1, pair.sample), shape=guess.uid if guess else "")}
+    predictions = []
+    for sample, guess in enumerate(pair.guesses or (None,)):
+        # A prediction that failed upstream comes as a row with an error: it counts as empty.
+        loaded = None if guess is None or guess.error else guess.load()
+        state = "missing" if guess is None else "failed" if guess.error else "predicted"
+        score, found = judge(loaded, rng=draw(1, sample), shape=guess.uid if guess else "")
+        predictions.append(({**score, "state": state}, found))
+    apart = measure_apart([found for _, found in predictions if found is not None])
     pieces, euler = describe_topology(mesh)
     facts = {"pieces": pieces, "euler": euler, "reach": float(np.linalg.norm(mesh.vertices, axis=1).max())}
     if known is not None:
         facts["trained"] = (
             pair.uid in {row.uid for row in known.rows} or digest_geometry(mesh) in known.digests
         )
-    if known is not None and pair.sample == 0:
+    scores = {}
+    if known is not None:
         nearest = _nearest_shapes(known.folder).find(sample_surface(mesh, CLOUD, draw(2))[0])
         mean = MeshRow(0, "", path=str(Path(known.folder, "mean.ply")))
-        scores["mean shape"] = judge(mean.load(), rng=draw(4), shape="")
-        found = {
-            row: judge(known.rows[row].load(), rng=draw(5), shape=known.rows[row].uid)
+        scores["mean shape"] = judge(mean.load(), rng=draw(4), shape="")[0]
+        trained = {
+            row: judge(known.rows[row].load(), rng=draw(5), shape=known.rows[row].uid)[0]
             for row in {nearest, *([] if known.chosen is None else [known.chosen[pair.uid]])}
         }
         if known.chosen is not None:
-            scores["retrieval"] = found[known.chosen[pair.uid]]
+            scores["retrieval"] = trained[known.chosen[pair.uid]]
         # By all points retrieval's answer may be the nearer one of two that are equally near.
-        scores["oracle"] = min(found.values(), key=lambda one: one["chamfer"])
-    return {"scores": scores, "truth": facts}
+        scores["oracle"] = min(trained.values(), key=lambda one: one["chamfer"])
+    return {
+        "predictions": [score for score, _ in predictions],
+        "baselines": scores,
+        "truth": facts,
+        "apart": apart,
+    }
 
 
 def _score(
     mesh: "trimesh.Trimesh | None", *, shape: str, truth: "Surface", points: int, align: bool, rng: Any
-) -> Scores:
+) -> "tuple[Scores, Surface | None]":
     from sdfkit.geometry.alignment import find_alignment
     from sdfkit.geometry.metrics import Surface, compare_surfaces, describe_topology, has_area
 
@@ -309,4 +320,5 @@ def _score(
             mesh.apply_transform(find_alignment(mesh, truth.mesh, rng=rng))
         surface = Surface(mesh, points=points, rng=rng)
         pieces, euler = describe_topology(mesh)
-    return {"shape": shape, **asdict(compare_surfaces(surface, truth, rng)), "pieces": pieces, "euler": euler}
+    scores = asdict(compare_surfaces(surface, truth, rng))
+    return {"shape": shape, **scores, "pieces": pieces, "euler": euler}, surface

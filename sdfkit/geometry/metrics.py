@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import TypeGuard
 
 import numpy as np
@@ -35,6 +36,8 @@ DIAGONAL = 2 * 3**0.5
 # 1 % and 5 % of the side of the query cube, which is how Tatarchenko et al. (2019) measure it. At 0.01 the
 # metric would measure its own draws: 100,000 points on the unit sphere score 0.92 against the same sphere.
 NEAR, NEARBY = 0.02, 0.1
+# Points of a surface by which samples are told apart: their mean is within 1 %, in a tenth of the time.
+APART_POINTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,24 @@ def compare_surfaces(predicted: Surface | None, truth: Surface, rng: np.random.G
         normal_consistency=float(cosine_p + cosine_t) / 2,
         volume_ratio=volume_ratio,
     )
+
+
+def measure_apart(surfaces: Sequence[Surface]) -> list[float]:
+    """Tell how far surfaces are from each other: the Chamfer distance of every pair.
+
+    From points to faces, unlike the scores: samples that are equal are 0 apart.
+
+    Args:
+        surfaces: Samples of one shape.
+    """
+    return [
+        float(
+            one.solid.closest(other.places[:APART_POINTS])[0].mean()
+            + other.solid.closest(one.places[:APART_POINTS])[0].mean()
+        )
+        / 2
+        for one, other in combinations(surfaces, 2)
+    ]
 
 
 def _f_score(

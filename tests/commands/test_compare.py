@@ -108,8 +108,12 @@ def test_samples_count_with_their_mean_and_strangers_are_told(sdfkit, folders, t
     assert two["iou"] == 1 and scores["iou"] == pytest.approx((one["iou"] + 1) / 2)
     assert scores["chamfer"] == pytest.approx((one["chamfer"] + two["chamfer"]) / 2)
     assert facts["baselines"]["best of 2"]["iou"]["median"] == 1
+    # Balls of radius 0.7 and 0.8; the other shapes have no two samples.
+    assert facts["spread"] == pytest.approx(0.1, abs=0.005) and scores["apart"] == [facts["spread"]]
+    assert facts["shapes"]["obj_0"]["apart"] == []
     table = sdfkit("compare", predicted, truth, "--points", 1000).stdout
     assert "best of 2 is chosen by its Chamfer distance to the truth, which a user does not have" in table
+    assert re.search(r"Samples of one shape are 0\.(09|10)\d\d apart", table)
 
 
 def test_a_failed_prediction_and_an_odd_truth_are_told(sdfkit, tmp_path):

@@ -20,6 +20,7 @@ from sdfkit.geometry.metrics import (
     compare_pairwise,
     compare_surfaces,
     describe_topology,
+    measure_apart,
     summarise,
 )
 
@@ -116,6 +117,17 @@ def test_parallel_squares_are_near_or_not(gap, one, five):
         five, abs=0.001
     )
     assert scores.chamfer == pytest.approx(gap, rel=0.05) and scores.normal_consistency == pytest.approx(1)
+
+
+def test_samples_are_apart_by_what_lies_between_them_and_equal_ones_by_nothing():
+    square = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 3]])
+    draw = np.random.default_rng(0)
+    heights = (0, 0, 0.25, 1)
+    samples = [
+        Surface(square.copy().apply_translation([0, 0, height]), points=500, rng=draw) for height in heights
+    ]
+    assert np.allclose(measure_apart(samples), [0, 0.25, 1, 0.25, 1, 0.75], atol=1e-6)
+    assert measure_apart(samples[:1]) == []
 
 
 def test_turning_both_changes_nothing():
