@@ -10,6 +10,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sdfkit.errors import GeometryError, InputError, MissingError
 from sdfkit.options import STANDARD
 
@@ -152,6 +154,9 @@ def _pass_on(store: "StoreReader", condition: str, writer: "Writer") -> None:
     def take(row: "ArrayRow") -> dict[str, Any]:
         if row.error:
             raise GeometryError(row.error)
+        for name, array in row.arrays.items():
+            if not np.isfinite(array).all():
+                raise GeometryError(f"its {name} holds numbers that are not finite; embed it again")
         return dict(row.arrays)
 
     rows = store.rows(*condition_arrays(store, condition))

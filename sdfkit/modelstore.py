@@ -41,6 +41,11 @@ class Denoiser(NamedTuple):
         return dict(self.attributes.get("encoder", {}))
 
     @property
+    def decoder(self) -> str | None:
+        """The SHA-256 of the decoder whose codes it makes; None where the codes it learned did not tell."""
+        return self.attributes.get("decoder_sha256")
+
+    @property
     def condition(self) -> str:
         """The array of a features store that it looks at: feature or token."""
         return str(self.attributes["condition"])
@@ -53,7 +58,8 @@ class Denoiser(NamedTuple):
         """
         if self.condition not in features:
             raise InputError(
-                f"{features.name}: has no patch vectors, which {self.name} needs; embed with --tokens patch"
+                f"{features.name}: has no {self.condition}, which {self.name} looks at; embed with "
+                f"{'--tokens patch' if self.condition == 'token' else 'sdfkit embed'}"
             )
         for theirs, ours in zip(
             _kind(features.attributes.get("encoder", {})), _kind(self.encoder), strict=True
@@ -123,12 +129,15 @@ def load_denoiser(path: str, device: str) -> Denoiser:
 
     with open_store(path, "denoiser", manifest=None) as store:
         network = _rebuild(store, "denoiser", lambda config: DiT(DiTConfig(**config)), device)
-        scale = {name: torch.from_numpy(value) for name, value in store.read_group("standard").items()}
+        mean, std = (torch.from_numpy(store.read(f"standard/{name}")) for name in ("mean", "std"))
+        floored = store.attributes_of("standard").get("floored")
+        if floored is None or "condition" not in store.attributes or not (mean + std).isfinite().all():
+            raise InputError(f"{store.name}: not all of a denoiser is there; train it again")
         rows, arrays = store.read_rows("code")
         return Denoiser(
             name=store.name,
             network=network,
-            standard=Standard(scale["mean"], scale["std"], store.attributes_of("standard")["floored"]),
+            standard=Standard(mean, std, floored),
             attributes=store.attributes,
             rows=rows,
             codes=arrays["code"],
@@ -142,6 +151,12 @@ class Decoder(NamedTuple):
     network: "DeepSDF"
     codes: "np.ndarray"
     history: "list[dict[str, Any]]"
+
+    @property
+    def decoder(self) -> str:
+        """The SHA-256 by which codes tell whose they are."""
+        state = self.network.state_dict()
+        return fingerprint({name: value.cpu().numpy() for name, value in state.items()})
 
 
 def load_decoder(path: str, device: str) -> Decoder:
@@ -167,20 +182,19 @@ def read_decoder(store: StoreReader, device: str) -> "DeepSDF":
     return _rebuild(store, "decoder", lambda config: DeepSDF(DeepSDFConfig(**config)), device)
 
 
-def check_codes(codes: StoreReader, decoder: Decoder) -> None:
-    """Refuse codes that tell that they were learned with another decoder.
+def check_codes(codes: StoreReader, model: Decoder | Denoiser) -> None:
+    """Refuse codes that tell that they were learned with another decoder than a model has, or was trained for.
+
+    Codes of a plain array, and those of older stores, do not tell.
 
     Raises:
         InputError: They do.
     """
-    theirs = codes.attributes.get("decoder_sha256")
-    if theirs is None:
-        return
-    ours = fingerprint({name: value.cpu().numpy() for name, value in decoder.network.state_dict().items()})
-    if theirs != ours:
+    theirs, ours = codes.attributes.get("decoder_sha256"), model.decoder
+    if theirs and ours and theirs != ours:
         raise InputError(
-            f"{codes.name}: codes of another decoder ({theirs[:8]}) than that of {decoder.name} ({ours[:8]}); "
-            "name the deepsdf store that they were learned with"
+            f"{codes.name}: codes of another decoder ({theirs[:8]}) than that of {model.name} ({ours[:8]}); "
+            "name stores that belong together"
         )
 
 
@@ -216,4 +230,9 @@ def _rebuild(store: StoreReader, group: str, build: "Callable[[dict[str, Any]], 
         raise InputError(
             f"{store.name}: its {group} cannot be built again ({reason}); was it made by sdfkit?"
         ) from error
+    broken = [name for name, value in network.state_dict().items() if not torch.isfinite(value).all()]
+    if broken:
+        raise InputError(
+            f"{store.name}: its {group} holds numbers that are not finite ({broken[0]}); train it again"
+        )
     return network.to(device).eval().requires_grad_(False)

@@ -65,7 +65,7 @@ def predict(
         "denoiser": model,
         "known": hashlib.sha256(denoiser.codes.tobytes()).hexdigest(),
         # mesh knows by this whether a decoder reads these codes.
-        **{name: text for name, text in denoiser.attributes.items() if name == "decoder_sha256"},
+        **({} if denoiser.decoder is None else {"decoder_sha256": denoiser.decoder}),
     }
     settings = {"samples": samples, "steps": steps, "eta": eta, "guidance": guidance, "seed": seed}
     with open_features(inputs, denoiser, matte=matte, device=place, manifest=manifest) as features:

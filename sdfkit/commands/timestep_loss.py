@@ -52,7 +52,7 @@ def timestep_loss(
     from sdfkit.errors import InputError, UsageError
     from sdfkit.figures import Curve, check_picture, draw_curves
     from sdfkit.models.diffusion import schedule
-    from sdfkit.modelstore import cameras_of, condition_arrays, load_denoiser
+    from sdfkit.modelstore import cameras_of, check_codes, condition_arrays, load_denoiser
     from sdfkit.report import format_json, format_table
     from sdfkit.store import open_store
     from sdfkit.training.timesteps import PAPERS_TIMESTEPS, explain, measure_sampling, measure_timesteps
@@ -63,6 +63,7 @@ def timestep_loss(
     known = {row.uid: code for row, code in zip(denoiser.rows, denoiser.codes, strict=True)}
     if codes is not None:
         with open_store(codes, "codes", "deepsdf", manifest=None) as store:
+            check_codes(store, denoiser)
             rows, arrays = store.read_rows("code")
         known = {row.uid: code for row, code in zip(rows, arrays["code"], strict=True)}
     with open_store(features, "features", manifest=None) as store:
@@ -81,7 +82,9 @@ def timestep_loss(
     # Views are spread over the sphere in order: evenly chosen ones see all sides.
     stored = arrays[denoiser.condition].shape[1]
     if views > stored:
-        raise InputError(f"{store.name}: {stored} views of a shape, but --views {views} are asked for")
+        raise InputError(
+            f"{store.name}: {stored} views of a shape, but --views {views} are asked for; ask for fewer"
+        )
     shown = np.linspace(0, stored - 1, views).round().astype(int)
     pictures = denoiser.shape(arrays[denoiser.condition][both][:, shown])
     cameras = cameras_of(arrays, denoiser.condition, 2)[both][:, shown]
@@ -113,7 +116,7 @@ def timestep_loss(
         table = format_table(
             ("t", "alpha bar", "MSE(x0)", "FVU", "wrong picture", "implied MSE(eps)", "mean code"),
             [
-                (int(timestep), *values, mean)
+                (int(timestep), *(_digits(value) for value in (*values, mean)))
                 for timestep, *values in zip(
                     losses.timestep, losses.alpha.tolist(), losses.loss.tolist(), (losses.loss / mean).tolist(),
                     wrong or [None] * len(losses.loss), losses.implied_noise.tolist(), strict=True,
@@ -123,7 +126,7 @@ def timestep_loss(
         samples = format_table(
             ("from pure noise", "MSE(x0)", "FVU", "cosine", "centred"),
             [
-                (name, *asdict(sampled).values())
+                (name, *map(_digits, asdict(sampled).values()))
                 for name, sampled in (("in one step", one_step), (f"by {steps} steps", walk))
             ],
         )
@@ -142,3 +145,8 @@ def timestep_loss(
             },
             title=model, x="timestep", y="MSE of the standardised code", log=True, overwrite=overwrite,
         )  # fmt: skip
+
+
+def _digits(value: float | None) -> str:
+    """Losses of trained models are far below 1, and differ in their first digits."""
+    return "-" if value is None else f"{value:.4g}"

@@ -167,22 +167,32 @@ def explain(losses: TimestepLosses, mean_loss: float, one_step: Sampled, walk: S
     """
     noisiest = int(np.argmin(losses.alpha))
     trained = losses.loss[noisiest] / mean_loss
+    mistaken = None if losses.wrong is None else losses.wrong[noisiest] / mean_loss
     if walk.fvu > one_step.fvu + MARKEDLY:
         return (
-            f"the sampler spoils it: one step from noise leaves {one_step.fvu:.1%} of the variance, the whole walk "
-            f"{walk.fvu:.1%}"
+            f"the sampler spoils it: one step from noise leaves {_share(one_step.fvu)} of the variance, the whole walk "
+            f"{_share(walk.fvu)}"
         )
     if one_step.fvu > trained + MARKEDLY:
         return (
-            f"training and sampling differ: at t = {losses.timestep[noisiest]} the network leaves {trained:.1%} of the "
-            f"variance, but from pure noise {one_step.fvu:.1%}; look at standardisation, average and schedule"
+            f"training and sampling differ: at t = {losses.timestep[noisiest]} the network leaves {_share(trained)} of "
+            f"the variance, but from pure noise {_share(one_step.fvu)}; look at standardisation, average and schedule"
+        )
+    if trained > BLIND and mistaken is not None and mistaken > trained + MARKEDLY:
+        return (
+            f"the model looks, but does not know these shapes: it leaves {_share(trained)} of the variance where noise "
+            f"hides the code, and {_share(mistaken)} with another shape's pictures; train on more shapes"
         )
     if trained > BLIND:
         return (
-            f"the model does not use the pictures: it leaves {trained:.1%} of the variance where noise hides "
+            f"the model does not use the pictures: it leaves {_share(trained)} of the variance where noise hides "
             "the code"
         )
     return (
-        f"model and sampler agree: {trained:.1%} of the variance is left by the network at t = "
-        f"{losses.timestep[noisiest]}, {walk.fvu:.1%} by the samples"
+        f"model and sampler agree: {_share(trained)} of the variance is left by the network at t = "
+        f"{losses.timestep[noisiest]}, {_share(walk.fvu)} by the samples"
     )
+
+
+def _share(part: float) -> str:
+    return f"{100 * part:.3g} %"

@@ -1,6 +1,7 @@
 """sdfkit mesh: from codes, weights and plain arrays to files of every kind, and what it says to bad input."""
 
 import dataclasses
+import hashlib
 import json
 import re
 
@@ -203,6 +204,45 @@ def test_codes_that_do_not_fit(sdfkit, decoder, tmp_path, codes, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_samples_are_paired_with_the_shape_that_they_name(sdfkit, decoder, tmp_path):
+    names = [("large_s0", "small"), ("large_s1", "small"), ("small_s0", "large")]
+    rows = [Row(index, uid, sample_of=of) for index, (uid, of) in enumerate(names)]
+    vectors = np.array([[0.5, 0, 0, 0], [0.6, 0, 0, 0], [0.9, 0, 0, 0]], np.float32)
+    path = tmp_path / "codes.zarr"
+    with create_store(str(path), "codes", rows=rows, history=[], settings={}, overwrite=False) as store:
+        store.create_array("code", shape=vectors.shape, dtype="f4", axes=("shape", "dim"))
+        store.create_array("sample_of", shape=(3,), dtype=np.dtypes.StringDType(), axes=("shape",))
+        for row, vector in zip(rows, vectors, strict=True):
+            store.write(row, code=vector)
+    line = ("mesh", path, "--decoder", decoder, "--resolution", 24, "-o", f"{tmp_path}/samples/")
+    assert sdfkit(*line).exit_code == 0
+    (tmp_path / "truth").mkdir()
+    for name, size in (("small", 0.5), ("large", 0.9)):
+        trimesh.creation.icosphere(2, size).export(tmp_path / f"truth/{name}.ply")
+    told = sdfkit("compare", tmp_path / "samples", tmp_path / "truth", "--points", 1000, "--json")
+    assert told.exit_code == 0, told.stderr
+    shapes = json.loads(told.stdout)["shapes"]
+    found = {uid: [one["shape"] for one in shape["predictions"]] for uid, shape in shapes.items()}
+    assert found == {"small": ["large_s0", "large_s1"], "large": ["small_s0"]}
+
+
+def test_codes_of_another_decoder_are_refused(sdfkit, decoder, tmp_path):
+    vectors = np.array([[0.7, 0, 0, 0]], np.float32)
+    out = ("--decoder", decoder, "--resolution", 16, "-o", tmp_path / "one.ply")
+    arrays = zarr.open_group(decoder, mode="r")["decoder"]
+    own = hashlib.sha256(b"".join(name.encode() + arrays[name][:].tobytes() for name in sorted(arrays)))
+    for name, digest in (("own", own.hexdigest()), ("other", 32 * "ab")):
+        attributes = {"decoder_sha256": digest}
+        write(tmp_path / f"{name}.zarr", "codes", "code", vectors, attributes=attributes)
+    assert sdfkit("mesh", tmp_path / "own.zarr", *out).exit_code == 0
+    fails(
+        sdfkit("mesh", tmp_path / "other.zarr", *out, "--overwrite"),
+        3,
+        f"{tmp_path}/other.zarr: codes of another decoder (abababab) than that of {decoder} "
+        f"({own.hexdigest()[:8]}); name stores that belong together",
+    )
+
+
 def test_a_code_without_surface_tells_the_range(sdfkit, decoder, tmp_path):
     np.save(tmp_path / "codes.npy", np.array([[-1, 0, 0, 0]]))
     result = sdfkit("mesh", tmp_path / "codes.npy", "--decoder", decoder, "-o", tmp_path / "one.ply")
@@ -273,7 +313,17 @@ def test_a_decoder_that_lacks_a_layer_is_refused(sdfkit, decoder, tmp_path):
     result = sdfkit("mesh", decoder, "-o", f"{tmp_path}/out/")
     assert result.exit_code == 3
     assert result.stderr.count("\n") == 1
+    assert f"{decoder}: its decoder cannot be built again (Error(s) in loading" in result.stderr
     assert 'Missing key(s) in state_dict: "hidden.0.weight".); was it made by sdfkit?' in result.stderr
+
+
+def test_a_decoder_that_is_broken_is_refused(sdfkit, decoder, tmp_path):
+    zarr.open_group(decoder, mode="r+")["decoder/out.bias"][0] = np.nan
+    fails(
+        sdfkit("mesh", decoder, "-o", f"{tmp_path}/out/"),
+        3,
+        f"{decoder}: its decoder holds numbers that are not finite (out.bias); train it again",
+    )
 
 
 def test_settings_are_kept_in_the_file(sdfkit, weights, tmp_path):

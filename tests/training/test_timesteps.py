@@ -109,11 +109,22 @@ def sampled(fvu):
 @pytest.mark.parametrize(
     ("last", "one_step", "walk", "words"),
     [
-        (0.05, 0.06, 0.05, "model and sampler agree: 5.0% of the variance"),
-        (0.05, 0.06, 0.90, "the sampler spoils it: one step from noise leaves 6.0% of the variance"),
-        (0.19, 1.50, 1.50, "training and sampling differ: at t = 450 the network leaves 19.0%"),
-        (0.98, 1.00, 1.00, "the model does not use the pictures: it leaves 98.0%"),
+        (0.05, 0.06, 0.05, "model and sampler agree: 5 % of the variance"),
+        (0.05, 0.06, 0.90, "the sampler spoils it: one step from noise leaves 6 % of the variance"),
+        (0.19, 1.50, 1.50, "training and sampling differ: at t = 450 the network leaves 19 % of"),
+        (0.98, 1.00, 1.00, "the model does not use the pictures: it leaves 98 %"),
     ],
 )  # fmt: skip
 def test_the_verdict_tells_a_fault_of_the_model_from_one_of_the_sampler(last, one_step, walk, words):
     assert explain(losses_of(0.01, 0.02, last), 1.0, sampled(one_step), sampled(walk)).startswith(words)
+
+
+def test_a_model_that_looks_at_shapes_it_does_not_know_is_not_blind():
+    losses = dataclasses.replace(losses_of(0.01, 0.02, 0.95), wrong=np.array([1.9, 1.9, 1.9]))
+    verdict = explain(losses, 1.0, sampled(0.96), sampled(0.96))
+    assert verdict.startswith(
+        "the model looks, but does not know these shapes: it leaves 95 % of the variance"
+    )
+    assert "190 % with another shape's pictures" in verdict
+    tiny = explain(losses_of(0.01, 0.02, 4.2e-5), 1.0, sampled(1e-5), sampled(1e-5))
+    assert "agree: 0.0042 % of the variance" in tiny and "0.001 % by the samples" in tiny

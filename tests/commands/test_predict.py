@@ -1,0 +1,221 @@
+"""`sdfkit predict`: from features, views and photos, samples that name their shape, and what is refused."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+import zarr
+from PIL import Image
+from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
+from typer.testing import CliRunner
+
+from sdfkit.cli import app
+
+FEW = ("--steps", 2, "--device", "cpu")
+
+
+def run(*words):
+    result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """Two boxes with views, their features by a tiny DINOv2, a decoder, and denoisers of two kinds."""
+    folder = tmp_path_factory.mktemp("predict")
+    config = Dinov2Config(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        Dinov2Model(config).save_pretrained(folder / "encoder")
+    crop = {"height": 28, "width": 28}
+    BitImageProcessorPil(size={"shortest_edge": 32}, crop_size=crop).save_pretrained(folder / "encoder")
+    (folder / "closed").mkdir()
+    for name, size in (("low", 1), ("high", 2)):
+        trimesh.creation.box([1, size, 1]).export(folder / f"closed/{name}.ply")
+    run("render", folder / "closed", "--views", 2, "--size", 48, "--jobs", 1, "-o", folder / "views.zarr")
+    options = ("--model", folder / "encoder", "--tokens", "all", "--precision", "fp32", "--device", "cpu")
+    run("embed", folder / "views.zarr", *options, "-o", folder / "features.zarr")
+    options = ("--points", 500, "--surface-points", 0, "--jobs", 1)
+    run("sample-sdf", folder / "closed", *options, "-o", folder / "samples.zarr")
+    run("train-deepsdf", folder / "samples.zarr", *FEW, "-o", folder / "deepsdf.zarr")
+    for name, condition in (("dit", "feature"), ("patches", "token")):
+        options = ("--codes", folder / "deepsdf.zarr", "--condition", condition, "--batch", 4, *FEW)
+        run("train-dit", folder / "features.zarr", *options, "-o", folder / f"{name}.zarr")
+    for name, colour in (("red", (200, 0, 0)), ("blue", (0, 0, 200))):
+        picture = np.full((60, 80, 3), 255, np.uint8)
+        picture[20:40, 30:50] = colour
+        Image.fromarray(picture).save(folder / f"{name}.png")
+    return folder
+
+
+def codes(path):
+    return zarr.open_group(path, mode="r")["code"][:]
+
+
+def fails(result, status, *words):
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert result.stderr.count("\n") == 1, result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+@pytest.mark.parametrize("model", ["dit", "patches"])
+def test_views_are_embedded_as_the_features_were_that_the_denoiser_saw(job, tmp_path, model):
+    for source in ("features", "views"):
+        options = ("--device", "cpu", "-o", tmp_path / f"{source}.zarr")
+        run("predict", job / f"{model}.zarr", job / f"{source}.zarr", *options)
+    assert np.allclose(codes(tmp_path / "views.zarr"), codes(tmp_path / "features.zarr"), atol=1e-5)
+    store = zarr.open_group(tmp_path / "views.zarr", mode="r")
+    assert store["uid"][:].tolist() == ["high", "low"]
+
+
+def test_photos_are_shapes_of_their_own_and_those_of_one_folder_its_views(sdfkit, job, tmp_path):
+    run("predict", job / "dit.zarr", job / "red.png", job / "blue.png", "-o", tmp_path / "files.zarr")
+    options = ("--model", job / "encoder", "--precision", "fp32", "-o", tmp_path / "features.zarr")
+    run("embed", job / "red.png", job / "blue.png", *options)
+    run("predict", job / "dit.zarr", tmp_path / "features.zarr", "-o", tmp_path / "two_steps.zarr")
+    assert np.allclose(codes(tmp_path / "files.zarr"), codes(tmp_path / "two_steps.zarr"), atol=1e-5)
+    assert zarr.open_group(tmp_path / "files.zarr")["uid"][:].tolist() == ["red", "blue"]
+    (tmp_path / "photos/thing").mkdir(parents=True)
+    for name in ("red", "blue"):
+        shutil.copy(job / f"{name}.png", tmp_path / "photos/thing")
+    run("predict", job / "dit.zarr", tmp_path / "photos", "-o", tmp_path / "one.zarr")
+    store = zarr.open_group(tmp_path / "one.zarr", mode="r")
+    assert store["uid"][:].tolist() == ["thing"]
+
+
+def test_samples_name_their_shape(job, tmp_path):
+    options = ("--samples", 2, "--device", "cpu")
+    told = run("predict", job / "dit.zarr", job / "features.zarr", *options, "-o", tmp_path / "codes.zarr")
+    assert "wrote 2 codes each of 2 shapes" in told.stderr
+    store = zarr.open_group(tmp_path / "codes.zarr", mode="r")
+    assert store["uid"][:].tolist() == ["high_s0", "high_s1", "low_s0", "low_s1"]
+    assert store["sample_of"][:].tolist() == ["high", "high", "low", "low"]
+    assert len(np.unique(store["code"][:], axis=0)) == 4
+    decoder = zarr.open_group(job / "deepsdf.zarr", mode="r").attrs["decoder_sha256"]
+    assert store.attrs["decoder_sha256"] == decoder
+
+
+def test_one_photo_that_cannot_be_read_does_not_stop_the_others(sdfkit, job, tmp_path):
+    (tmp_path / "text.png").write_text("This is no picture.")
+    line = ("predict", job / "dit.zarr", job / "red.png", tmp_path / "text.png", "--samples", 2)
+    result = sdfkit(*line, "-o", tmp_path / "codes.zarr")
+    assert result.exit_code == 4
+    assert result.stderr.splitlines() == [
+        f"sdfkit: text: {tmp_path}/text.png: not a picture that is read; PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP, PPM "
+        "and JPEG 2000 are",
+        f"sdfkit: 1 of 2 shapes failed, for the reasons above; the other 1 are in {tmp_path}/codes.zarr",
+    ]
+    store = zarr.open_group(tmp_path / "codes.zarr", mode="r")
+    assert store["valid"][:].tolist() == [True, True, False, False]
+    assert store["sample_of"][:].tolist() == ["red", "red", "text", "text"]
+    fails(
+        sdfkit("predict", job / "dit.zarr", tmp_path / "text.png", "-o", tmp_path / "x.zarr"), 3, "text.png"
+    )
+    assert not (tmp_path / "x.zarr").exists()
+
+
+def changed(job, tmp_path, **encoder):
+    """The denoiser, trained with another encoder as it says."""
+    path = tmp_path / "changed.zarr"
+    shutil.copytree(job / "dit.zarr", path)
+    attributes = zarr.open_group(path, mode="r+").attrs
+    attributes["encoder"] = {**attributes["encoder"], **encoder}
+    return path
+
+
+@pytest.mark.parametrize(
+    ("encoder", "status", "words"),
+    [
+        (
+            {"model": "nobody/nothing"},
+            5,
+            ("its encoder cannot be loaded here: nobody/nothing: not on", "give the features"),
+        ),
+        ({"revision": "abc"}, 3, ("as it is no more; embed where", "give the features")),
+        ({"preprocessing": {"output": "cls"}}, 3, ("as it is no more",)),
+        ({"preprocessing": {}}, 3, ("does not say what made the features it was trained on; give features",)),
+        ({"views": ["caption"]}, 3, ("was trained on captions, not pictures", "sdfkit embed --text")),
+        ({"views": ["rgb", "depth"]}, 3, ("was trained on rgb, depth, and", "render a mesh with --depth")),
+    ],
+)
+def test_an_encoder_that_is_not_here_or_not_what_it_was(sdfkit, job, tmp_path, encoder, status, words):
+    model = changed(job, tmp_path, **encoder)
+    fails(sdfkit("predict", model, job / "red.png", "-o", tmp_path / "codes.zarr"), status, *words)
+    assert not (tmp_path / "codes.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "status", "words"),
+    [
+        (["samples.zarr"], 3, "holds samples, but features or views are needed"),
+        (["closed/low.ply"], 3, "a mesh, but pictures are needed; draw it first: sdfkit render"),
+        (["red.png", "features.zarr"], 2, "a store stands alone; name one store, or picture files"),
+        (["empty"], 3, "a folder without pictures"),
+        (["nothing.zarr"], 1, "No such file or directory"),
+    ],
+)
+def test_inputs_of_other_kinds_are_refused(sdfkit, job, tmp_path, inputs, status, words):
+    (job / "empty").mkdir(exist_ok=True)
+    paths = [job / name for name in inputs]
+    fails(sdfkit("predict", job / "dit.zarr", *paths, "-o", tmp_path / "codes.zarr"), status, words)
+
+
+def test_a_denoiser_without_a_network_is_refused(sdfkit, job, tmp_path):
+    np.save(tmp_path / "codes.npy", np.zeros((2, 4)))
+    line = (job / "features.zarr", "-o", tmp_path / "codes.zarr")
+    refused = sdfkit("predict", tmp_path / "codes.npy", *line)
+    fails(refused, 3, "codes.npy: holds no denoiser; name a store that train-dit made")
+    for lost, words in (
+        ("denoiser/tokens_in.weight", "cannot be built again"),
+        ("standard/std", "denoiser without standard/std; was it made by sdfkit?"),
+    ):
+        model = tmp_path / f"{lost[:3]}.zarr"
+        shutil.copytree(job / "dit.zarr", model)
+        shutil.rmtree(model / lost)
+        fails(sdfkit("predict", model, *line), 3, words)
+    shutil.copytree(job / "dit.zarr", tmp_path / "broken.zarr")
+    group = zarr.open_group(tmp_path / "broken.zarr", mode="r+")
+    group["standard/std"][0] = np.nan
+    broken = "not all of a denoiser is there; train it again"
+    fails(sdfkit("predict", tmp_path / "broken.zarr", *line), 3, broken)
+    group["denoiser/position"][0, 0] = np.inf
+    broken = "its denoiser holds numbers that are not finite (position); train it again"
+    fails(sdfkit("predict", tmp_path / "broken.zarr", *line), 3, broken)
+
+
+def test_features_that_are_not_finite_fail_their_shape(sdfkit, job, tmp_path):
+    shutil.copytree(job / "features.zarr", tmp_path / "features.zarr")
+    zarr.open_group(tmp_path / "features.zarr", mode="r+")["feature"][1, 0, 3] = np.nan
+    line = ("predict", job / "dit.zarr", tmp_path / "features.zarr", *FEW)
+    result = sdfkit(*line, "-o", tmp_path / "codes.zarr")
+    assert result.exit_code == 4
+    assert result.stderr.startswith(
+        "sdfkit: low: its feature holds numbers that are not finite; embed it again"
+    )
+    assert np.isfinite(codes(tmp_path / "codes.zarr")).all()
+
+
+def test_features_of_other_widths_are_refused(sdfkit, job, tmp_path):
+    def replaced(name, values, axes):
+        path = tmp_path / "features.zarr"
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(job / "features.zarr", path)
+        shutil.rmtree(path / name)
+        if values is not None:
+            zarr.open_group(path, mode="r+").create_array(name, data=values, dimension_names=axes)
+        return path
+
+    axes = ("shape", "view", "token", "dim")
+    for model, name, values, words in (
+        ("dit", "feature", np.zeros((2, 2, 7), np.float32), "features of 7 numbers, but"),
+        ("dit", "feature", None, "has no feature, which"),
+        ("patches", "token", np.zeros((2, 2, 4, 16), np.float32), "4 vectors a view, but"),
+    ):
+        path = replaced(name, values, axes[: 2 if values is None else values.ndim - 1] + axes[-1:])
+        fails(sdfkit("predict", job / f"{model}.zarr", path, "-o", tmp_path / "codes.zarr"), 3, words)
