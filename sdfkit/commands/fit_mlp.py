@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 SAMPLE = ("point", "distance", "near")
 # Of each shape's samples the last tenth, but no more than this, are held back for its loss.
 HELD = 10_000
-# Learning rates of the fast recipe, by network: above 0.0003 a SIREN does not settle.
-FAST_LR = {"relu-pe": 4e-3, "siren": 3e-4}
+# The fast recipe, by network: above a rate of 0.0003 a SIREN does not settle.
+FAST = {
+    "relu-pe": {"points": 128, "near": 0.75, "lr": 4e-3},
+    "siren": {"points": 128, "near": 0.75, "lr": 3e-4},
+}
 PAPER_EPOCHS = 200
 # Points that pass through a network at a time when its loss is told.
 CHUNK = 2_000
@@ -183,7 +186,7 @@ def _recipe(
 
     from sdfkit.training.mlp import MLPFitSettings
 
-    recipe: dict[str, Any] = {"steps": 2_000, "points": 128, "near": 0.75, "lr": FAST_LR[network]}
+    recipe: dict[str, Any] = {"steps": 2_000, **FAST[network]}
     if preset == "paper":
         recipe = {"steps": None, "points": 8_192, "near": 0.5, "lr": 1e-4}
     recipe |= {name: value for name, value in asked.items() if value is not None}
