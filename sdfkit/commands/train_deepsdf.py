@@ -42,6 +42,9 @@ def train_deepsdf(
     ema: Annotated[
         float | None, typer.Option(min=0, max=1, help="Decay of the averaged decoder; the preset's.")
     ] = None,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the decoder first, for long runs on a GPU.")
+    ] = False,
     curve: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw the loss of all steps.")
     ] = None,
@@ -110,6 +113,7 @@ def train_deepsdf(
             "preset": preset,
             "seed": seed,
             "precision": machine.precision,
+            "compile": compile,
             **dataclasses.asdict(recipe),
         }
         losses = load_unfinished(training, output, "deepsdf", settings, uids, overwrite=overwrite)

@@ -1,7 +1,7 @@
 """Training a DeepSDF decoder together with one code a shape."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -116,7 +116,15 @@ class DeepSDFTraining:
         self.optimizers = build_optimizers(decoder, own, settings)
         self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
         self.decoder = decoder
+        self.forward: Callable[[Tensor, Tensor], Tensor] = decoder
         self.steps_taken = 0
+
+    def compile(self) -> None:
+        """Let PyTorch compile the decoder at the first step, for a GPU, where it merges what is not a product.
+
+        On two CPU cores a step in parts that stay in the cache was a third faster than a compiled one.
+        """
+        self.forward = torch.compile(self.decoder)
 
     def step(self) -> float:
         """Take one step.
@@ -146,7 +154,7 @@ class DeepSDFTraining:
         for start in range(0, settings.points, size):
             part = slice(start, start + size)
             with machine.autocast():
-                predicted = self.decoder(codes, points[:, part])  # (shape, point)
+                predicted = self.forward(codes, points[:, part])  # (shape, point)
             error = predicted.float().clamp(-clamp, clamp) - distances[:, part].clamp(-clamp, clamp)
             if settings.side_weight:
                 wrong_side = (predicted.detach() < 0) != (distances[:, part] < 0)
