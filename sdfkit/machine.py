@@ -16,7 +16,8 @@ from sdfkit.images import lite0
 from sdfkit.options import CORES
 from sdfkit.probe import Found, try_all
 
-# `train-deepsdf` holds 4 GB of samples for 820 shapes, whose views, samples and features take 7 GB of disk.
+# `train-deepsdf` holds 3 GB of samples for 820 shapes, or reads them over and over. Their views, samples and
+# features take 7 GB of disk.
 LITTLE_MEMORY, LITTLE_SPACE = 4e9, 8e9
 CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 MEMORY, NVIDIA = Path("/proc/meminfo"), Path("/dev/nvidia0")

@@ -86,6 +86,23 @@ def test_a_machine_without_proc_and_sysconf_is_described_all_the_same(cgroup, tm
     assert _cores().ok
 
 
+@pytest.mark.parametrize(
+    ("limit", "available", "free"),
+    [("max", "4000000", 4_096_000_000), ("2000000000", "4000000", 2_000_000_000), ("max", "99000000", 64e9)],
+)
+def test_free_memory_is_the_least_of_what_is_told(cgroup, tmp_path, limit, available, free):
+    cgroup(["0::/"], {"memory.max": limit})
+    (tmp_path / "meminfo").write_text(f"MemAvailable: {available} kB\n")
+    assert machine.free_memory() == free
+
+
+def test_no_memory_is_free_where_nobody_tells(monkeypatch, tmp_path):
+    for name in ("CGROUPS", "OWN_CGROUP", "MEMORY"):
+        monkeypatch.setattr(machine, name, tmp_path / "none")
+    monkeypatch.setattr(os, "sysconf_names", {})
+    assert machine.free_memory() == 0
+
+
 def test_locks_that_cannot_be_had_are_told(monkeypatch):
     class Context:
         def Lock(self):

@@ -59,6 +59,7 @@ def train_deepsdf(
 
     The decoder f(code, point) learns the signed distances of all shapes at once; what tells the shapes apart has
     to go into their codes. Training is saved every few minutes and when it is stopped; the same command goes on.
+    Samples that do not fit into half of the free memory are read as they are needed, from a folder or a URL.
     The loss says little about shapes: look at the meshes (sdfkit mesh) and judge them (sdfkit compare).
 
     \b
