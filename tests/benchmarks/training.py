@@ -14,6 +14,7 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -168,27 +169,31 @@ def steps(folder: Path) -> None:
         lambda row, start, stop: Part(*(array[row, start:stop] for array in (points, distances, near))),
         uids, 16_384, window=8192, near=asked, others=recipe.points - asked, memory=sys.maxsize,
     )  # fmt: skip
-    machine = use_machine("cpu", "fp32")
-    training = DeepSDFTraining(
-        PRESETS["small"], recipe, samples, uids, machine, torch.Generator().manual_seed(0)
-    )
+    ours, adam_alone = (
+        DeepSDFTraining(
+            PRESETS["small"], replace(recipe, matrix_lr=rate), samples, uids, use_machine("cpu", "fp32"),
+            torch.Generator().manual_seed(0),
+        )
+        for rate in (recipe.matrix_lr, None)
+    )  # fmt: skip
     weights = {
-        name: value.detach().clone().requires_grad_() for name, value in training.decoder.named_parameters()
+        name: value.detach().clone().requires_grad_() for name, value in ours.decoder.named_parameters()
     }
-    codes = training.codes.detach().clone().requires_grad_()
+    codes = ours.codes.detach().clone().requires_grad_()
     adam = torch.optim.Adam([*weights.values(), codes], lr=1e-3)
 
     def plain() -> None:
-        drawn = training.draw(0)
+        drawn = ours.draw(ours.steps_taken)
         adam.zero_grad()
         own = codes[drawn.rows].repeat_interleave(recipe.points, dim=0)
         predicted = plain_decoder(weights, own, drawn.points.flatten(0, 1))
         (predicted.clamp(-0.1, 0.1) - drawn.distances.flatten().clamp(-0.1, 0.1)).abs().mean().backward()
         adam.step()
 
-    costs: dict[str, list[float]] = {"plain": [], "sdfkit (with Muon)": []}
+    takers = {"plain": plain, "sdfkit, Adam alone": adam_alone.step, "sdfkit (with Muon)": ours.step}
+    costs: dict[str, list[float]] = {name: [] for name in takers}
     for _ in range(3):
-        for name, step in (("plain", plain), ("sdfkit (with Muon)", training.step)):
+        for name, step in takers.items():
             began = time.process_time()
             for _ in range(5):
                 step()
