@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Draw meshes beside their predictions, pair by pair, into one PNG.
+"""Draw meshes beside their predictions, shape by shape, into one PNG.
 
     python contact_sheet.py closed/ predicted/ -o picture.png
+    python contact_sheet.py closed/ predicted/ retrieved/ -o picture.png
 
-Meshes are paired by uid, in the order of the first folder; each is drawn in its own unit frame, from the same
-side. A pair without a partner keeps its place and says so: nothing that failed is left out of the picture.
+Meshes of a shape have one uid; shapes come in the order of the first folder, and each mesh is drawn in its own
+unit frame, from the same side. One that is missing keeps its place and says so: nothing that failed is left out.
 """
 
 import argparse
@@ -55,31 +56,33 @@ def draw(row: MeshRow | None, size: int) -> Image.Image:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("left", help="folder of meshes")
-    parser.add_argument("right", help="folder of their predictions")
+    parser.add_argument(
+        "folders", nargs="+", help="folders of meshes: the shapes, then what is drawn beside them"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, help="PNG to write")
-    parser.add_argument("--columns", type=int, default=4, help="pairs in a row")
+    parser.add_argument("--columns", type=int, default=4, help="shapes in a row")
     parser.add_argument("--size", type=int, default=180, help="pixels a picture")
     options = parser.parse_args()
 
-    left, right = read_folder(options.left), read_folder(options.right)
-    columns, size = min(options.columns, len(left)), options.size
-    wide, high = 2 * size + GAP, size + CAPTION + GAP
-    rows = -(-len(left) // columns)
+    folders = [read_folder(path) for path in options.folders]
+    shapes = folders[0]
+    columns, size = min(options.columns, len(shapes)), options.size
+    wide, high = len(folders) * size + GAP, size + CAPTION + GAP
+    rows = -(-len(shapes) // columns)
     sheet = Image.new("RGB", (columns * wide + GAP, rows * high + TITLE), PAPER)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    title = f"{len(left)} pairs: {options.left} on the left, {options.right} on the right of each"
+    title = f"{len(shapes)} shapes, each from left to right: {', '.join(options.folders)}"
     pen.text((GAP, 8), title, fill=INK, font=ImageFont.load_default(15))
-    for index, (uid, row) in enumerate(left.items()):
+    for index, (uid, row) in enumerate(shapes.items()):
         x, y = GAP + index % columns * wide, TITLE + index // columns * high
-        sheet.paste(draw(row, size), (x, y))
-        sheet.paste(draw(right.get(uid), size), (x + size, y))
+        for place, folder in enumerate(folders):
+            sheet.paste(draw(folder.get(uid), size), (x + place * size, y))
         caption = f"{uid}  {row.category}"
-        while font.getlength(caption) > 2 * size:
+        while font.getlength(caption) > len(folders) * size:
             caption = caption[:-2] + "…"
-        pen.text((x + size, y + size), caption, fill=INK, font=font, anchor="ma")
+        pen.text((x + len(folders) * size / 2, y + size), caption, fill=INK, font=font, anchor="ma")
     sheet.save(options.output)
-    print(f"{len(left)} pairs drawn to {options.output}")
+    print(f"{len(shapes)} shapes drawn to {options.output}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""Split shapes into those to train on and those to judge by, and sum up what sdfkit compare said of these.
+
+python generalise.py split manifest.json meshes/ -o split/
+python generalise.py table split/ all.1.json all.4.json few.1.json ...
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdfkit.geometry.metrics import bootstrap_interval
+
+COLUMNS = {"iou": "IoU", "chamfer": "Chamfer", "f_score_1": "F 1 %", "f_score_5": "F 5 %"}
+SETS = {"recalled": "training shapes", "instances": "held-out instances", "kinds": "held-out kinds"}
+
+
+def split(kinds: Sequence[str], *, few: int, judged: int, rng: np.random.Generator) -> dict[str, list[int]]:
+    """Which shapes are in which set.
+
+    A tenth of the kinds is held out whole, and a fifth of each other kind with five shapes or more. Of shapes that
+    are judged there are at most `judged` a set, drawn at random.
+    """
+    groups: dict[str, list[int]] = {}
+    for row in rng.permutation(len(kinds)):
+        groups.setdefault(kinds[row], []).append(int(row))
+    names = sorted(groups)
+    unseen = set(rng.permutation(names)[: max(1, len(names) // 10)])
+    train, instances = [], []
+    for name in names:
+        rows = groups[name]
+        out = len(rows) // 5 or int(len(rows) == 4)
+        if name not in unseen:
+            instances += rows[:out]
+            train += rows[out:]
+    held = [row for name in sorted(unseen) for row in groups[name]]
+    known = rng.permutation(train)[:few].tolist()
+    return {
+        "all": train,
+        "few": known,
+        "recalled": known[:judged],  # both models were trained on them
+        "instances": rng.permutation(instances)[:judged].tolist(),
+        "kinds": rng.permutation(held)[:judged].tolist(),
+    }
+
+
+def write_split(options: argparse.Namespace) -> None:
+    """Folders of links to meshes, one a set, and `judged`, which has all that are judged."""
+    shapes = json.loads(options.manifest.read_text())["shapes"]
+    kind_of = {shape["uid"]: shape["category"] for shape in shapes}
+    # Shapes that could not be made into meshes are in no set.
+    paths = sorted(path for path in options.meshes.iterdir() if path.stem in kind_of)
+    kinds = [kind_of[path.stem] for path in paths]
+    sets = split(kinds, few=options.few, judged=options.judged, rng=np.random.default_rng(options.seed))
+    sets["judged"] = sets["recalled"] + sets["instances"] + sets["kinds"]
+    for name, rows in sets.items():
+        folder = options.output / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for row in rows:
+            link = folder / paths[row].name
+            if not link.exists():
+                link.symlink_to(paths[row].resolve())
+        print(f"{name}: {len(rows)} shapes of {len({kinds[row] for row in rows})} kinds")
+
+
+def interval(values: np.ndarray) -> str:
+    low, high = bootstrap_interval(values, np.random.default_rng(0))
+    return f"{values.mean():.3f} ({low:.3f} to {high:.3f})"
+
+
+def collect(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Mapping[str, Any]]]:
+    """By model and number of pictures seen, the facts of each shape."""
+    return {tuple(path.stem.split(".")): json.loads(path.read_text())["shapes"] for path in paths}  # type: ignore[misc]
+
+
+def write_table(options: argparse.Namespace) -> None:
+    """One table a set, and how often the model beats retrieval."""
+    runs = collect(options.reports)
+    folders = {name: sorted(path.stem for path in (options.folder / name).iterdir()) for name in SETS}
+    trained = {model: len(list((options.folder / model).iterdir())) for model, _ in runs}
+    print("| judged on | trained on | pictures | answer |", " | ".join(COLUMNS.values()), "|")
+    print("|---" * (4 + len(COLUMNS)) + "|")
+    for name, title in SETS.items():
+        for (model, seen), shapes in sorted(
+            runs.items(), key=lambda run: (-trained[run[0][0]], int(run[0][1]))
+        ):
+            judged = [shapes[uid] for uid in folders[name] if uid in shapes]
+            answers = {"**model**": judged} | {
+                baseline: [shape["baselines"][baseline] for shape in judged]
+                for baseline in judged[0]["baselines"]
+            }
+            for answer, scores in answers.items():
+                if name == "recalled" and answer != "**model**":
+                    continue  # the training shapes themselves
+                if answer in ("mean shape", "oracle") and seen != min(other for _, other in runs):
+                    continue  # the same whatever is seen
+                cells = [interval(np.array([score[column] for score in scores])) for column in COLUMNS]
+                pictures = "any" if answer in ("mean shape", "oracle") else seen
+                print(
+                    f"| {title} ({len(judged)}) | {trained[model]} | {pictures} | {answer} |",
+                    " | ".join(cells),
+                    "|",
+                )
+    print()
+    for (model, seen), shapes in runs.items():
+        for name, title in list(SETS.items())[1:]:
+            judged = [shapes[uid] for uid in folders[name] if uid in shapes]
+            more = np.array([shape["iou"] - shape["baselines"]["retrieval"]["iou"] for shape in judged])
+            nearer = np.array(
+                [shape["chamfer"] < shape["baselines"]["retrieval"]["chamfer"] for shape in judged]
+            )
+            wins = [f"{100 * won.mean():.0f} %" for won in (more > 0, nearer)]
+            print(
+                f"* trained on {trained[model]}, pictures: {seen}, {title}: IoU above retrieval's by {interval(more)}, "
+                f"higher for {wins[0]}; nearer by Chamfer distance for {wins[1]}."
+            )
+
+
+def link_retrieved(options: argparse.Namespace) -> None:
+    """A folder in which each held-out shape is the training shape that retrieval answers with."""
+    options.output.mkdir(exist_ok=True)
+    for uid, shape in json.loads(options.report.read_text())["shapes"].items():
+        for path in (options.folder / "all").glob(f"{shape['baselines']['retrieval']['shape']}.*"):
+            (options.output / f"{uid}{path.suffix}").symlink_to(path.resolve())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    parts = commands.add_parser("split")
+    parts.add_argument("manifest", type=Path)
+    parts.add_argument("meshes", type=Path, help="folder of meshes named by uid")
+    parts.add_argument("-o", "--output", type=Path, required=True, help="folder for a folder a set")
+    parts.add_argument("--few", type=int, default=20, help="shapes of the smaller training set")
+    parts.add_argument("--judged", type=int, default=40, help="most shapes of a set that are judged")
+    parts.add_argument("--seed", type=int, default=0)
+    parts.set_defaults(run=write_split)
+    table = commands.add_parser("table")
+    table.add_argument("folder", type=Path, help="what split wrote")
+    table.add_argument("reports", type=Path, nargs="+", help="MODEL.PICTURES.json, by sdfkit compare --json")
+    table.set_defaults(run=write_table)
+    found = commands.add_parser("retrieved")
+    found.add_argument("folder", type=Path, help="what split wrote")
+    found.add_argument("report", type=Path, help="by sdfkit compare --json")
+    found.add_argument("-o", "--output", type=Path, required=True, help="folder of links to meshes")
+    found.set_defaults(run=link_retrieved)
+    options = parser.parse_args()
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+#!/bin/sh
+# Does a model beat looking up the nearest training shape, on shapes and kinds of shapes that it never saw?
+# Generated shapes of 40 kinds (or --furniture: all real models of examples/furniture.sh) are split by seed into training
+# shapes, held-out instances of the same kinds, and held-out kinds. Two models, of 20 shapes and of all, see 1, 4 and 8
+# new pictures of each; their meshes are judged beside the mean shape, retrieval and the nearest training shape.
+#   sh examples/generalise.sh [--size tiny|small] [--furniture] [FOLDER]
+# small: about 90 minutes on two CPU cores. tiny: three minutes, to see that all of it runs; its figures mean nothing.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+size=small furniture= work=generalise
+while [ $# -gt 0 ]; do
+    case $1 in
+    --size) size=$2 && shift ;;
+    --furniture) furniture=yes ;;
+    *) work=$1 ;;
+    esac
+    shift
+done
+# Shapes, of how many kinds; steps of the two decoders and denoisers; shapes judged of a set; points a mesh is judged by.
+case $size in
+tiny) count=24 kinds=6 few=4 decoder=150 few_decoder=150 denoiser=150 judged=4 points=10000 views="1 4" ;;
+small) count=400 kinds=40 few=20 decoder=8000 few_decoder=3000 denoiser=3000 judged=30 points=100000 views="1 4 8" ;;
+*) echo "generalise.sh: --size is tiny or small, not $size" >&2 && exit 2 ;;
+esac
+mkdir -p "$work"
+cd "$work"
+
+[ -x .venv/bin/sdfkit ] || {
+    echo "installing into $PWD/.venv"
+    "${PYTHON:-python3}" -m venv .venv
+    .venv/bin/pip install --quiet --disable-pip-version-check --constraint "$root/constraints.txt" "$root[offline]"
+}
+PATH="$PWD/.venv/bin:$PATH"
+
+# Every step leaves what it made: the same command again goes on where it stopped.
+if [ "$furniture" ]; then
+    [ -d raw ] || python "$root/examples/furniture.py" --all -o .
+    [ -e manifest.json ] || sdfkit manifest raw/ --csv furniture.csv -o manifest.json
+    sdfkit watertight raw/ --manifest manifest.json -o meshes/
+else
+    set -- airplane chair bottle table car lamp bird sofa mug horse armchair anchor axe bed bench bookshelf bowl bus \
+        cabinet cactus cat chess_piece desk dog elephant fish goblet guitar hammer house jug mushroom rabbit rocket \
+        stool teapot train tree vase wine_glass
+    chosen=
+    while [ $# -gt $((40 - kinds)) ]; do chosen="$chosen --category $1" && shift; done
+    # shellcheck disable=SC2086  # a list of options
+    sdfkit shapes $chosen --count "$count" --seed 1 --format ply -o meshes/
+    [ -e manifest.json ] || sdfkit manifest meshes/ -o manifest.json
+fi
+# split/all and split/few to train on; split/judged: recalled, instances and kinds.
+python "$root/examples/generalise.py" split manifest.json meshes/ --few "$few" --judged "$judged" -o split/
+
+embed() { sdfkit embed --model efficientnet-lite0 "$@"; }
+whole() { [ -d "$1" ] && sdfkit info "$1" | grep -q ", complete"; }
+mkdir -p reports
+for model in few all; do
+    steps=$decoder
+    [ "$model" = all ] || steps=$few_decoder
+    store() { echo "$model.$1.zarr"; }
+    whole "$(store samples)" || sdfkit sample-sdf "split/$model/" --points 100000 -o "$(store samples)"
+    whole "$(store features)" || sdfkit render "split/$model/" --views 24 | embed -o "$(store features)"
+    whole "$(store deepsdf)" || sdfkit train-deepsdf "$(store samples)" --steps "$steps" -o "$(store deepsdf)"
+    whole "$(store dit)" || sdfkit train-dit "$(store features)" --codes "$(store deepsdf)" --steps "$denoiser" -o "$(store dit)"
+    for seen in $views; do
+        name=$model.$seen
+        whole "$seen.features.zarr" || sdfkit render split/judged/ --views "$seen" | embed -o "$seen.features.zarr"
+        [ -e "reports/$name.json" ] || {
+            sdfkit predict "$(store dit)" "$seen.features.zarr" | sdfkit mesh --decoder "$(store deepsdf)" -o "$name.meshes/"
+            sdfkit compare "$name.meshes/" split/judged/ --training "split/$model/" --features "$seen.features.zarr" \
+                --training-features "$(store features)" --points "$points" --json >"$name.part"
+            mv "$name.part" "reports/$name.json"
+        }
+    done
+done
+python "$root/examples/generalise.py" table split/ reports/*.json | tee table.md
+rm -rf retrieved
+python "$root/examples/generalise.py" retrieved split/ reports/all.4.json -o retrieved/
+python "$root/examples/contact_sheet.py" split/instances/ all.4.meshes/ retrieved/ -o picture.png
+
+echo
+echo "Table:   $PWD/table.md"
+echo "Picture: $PWD/picture.png (held-out instances: the shape, the model's answer to four pictures, retrieval's)"
