@@ -30,26 +30,44 @@ def check_picture(output: Path, overwrite: bool) -> None:
     refuse_existing(output, overwrite)
 
 
-def draw_curves(
-    output: Path, curves: Mapping[str, Curve], *, title: str, x: str, y: str, log: bool, overwrite: bool
-) -> None:
-    """Write lines by their labels into a PNG of 1,200 by 750 pixels."""
+class Panel(NamedTuple):
+    """One set of axes with its lines by their labels; the axes named in `log` ("x", "y", "xy") are logarithmic."""
+
+    title: str
+    x: str
+    y: str
+    curves: Mapping[str, Curve]
+    log: str
+
+
+def draw_panels(output: Path, panels: Sequence[Panel], *, overwrite: bool) -> None:
+    """Write panels side by side into a PNG, each of 1,200 by 750 pixels."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot()
-    for label, curve in curves.items():
-        if len(curve.y) == 1:
-            axes.axhline(curve.y[0], linestyle="--", color=f"C{len(axes.lines)}", label=label)
-        else:
-            axes.plot(curve.x, curve.y, marker="." if len(curve.y) < 50 else "", label=label)
-    axes.set(title=title, xlabel=x, ylabel=y, yscale="log" if log else "linear")
-    axes.grid(alpha=0.3)
-    axes.legend()
+    figure = Figure(figsize=(8 * len(panels), 5), layout="constrained")
+    for place, panel in enumerate(panels, 1):
+        axes = figure.add_subplot(1, len(panels), place)
+        for label, curve in panel.curves.items():
+            if len(curve.y) == 1:
+                axes.axhline(curve.y[0], linestyle="--", color=f"C{len(axes.lines)}", label=label)
+            else:
+                axes.plot(curve.x, curve.y, marker="." if len(curve.y) < 50 else "", label=label)
+        axes.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
+        axes.set_xscale("log" if "x" in panel.log else "linear")
+        axes.set_yscale("log" if "y" in panel.log else "linear")
+        axes.grid(alpha=0.3)
+        axes.legend()
     picture = BytesIO()
     figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
     with open_output(str(output), overwrite=overwrite) as stream:
         stream.write(picture.getvalue())
+
+
+def draw_curves(
+    output: Path, curves: Mapping[str, Curve], *, title: str, x: str, y: str, log: bool, overwrite: bool
+) -> None:
+    """Write lines by their labels into a PNG of 1,200 by 750 pixels."""
+    draw_panels(output, [Panel(title, x, y, curves, "y" if log else "")], overwrite=overwrite)
 
 
 def draw_losses(output: Path, losses: Sequence[float], *, title: str, overwrite: bool) -> None:

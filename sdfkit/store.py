@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from tokenize import TokenError
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -117,6 +117,10 @@ class StoreReader:
     def read_part(self, name: str, selection: Any) -> np.ndarray:
         """A part of an array, as numpy selects it."""
         return self._get(self.array(name), name, selection)
+
+    def read_slice(self, name: str, rows: slice) -> np.ndarray:
+        """Some rows of an array, which may be too long to be read whole."""
+        return self._get(self.array(name), name, rows)
 
     def attributes_of(self, name: str) -> dict[str, Any]:
         """The attributes of a subgroup, such as a network's configuration."""
@@ -277,45 +281,6 @@ def _check(
     if not partial and not reader.attributes.get("complete", False):
         raise InputError(f"{name}: not complete; finish it with the command that began it, or add --partial")
     return reader
-
-
-class Vectors(NamedTuple):
-    """A set of vectors, one a row.
-
-    `rows` tells which shape each belongs to, `index` being its place in the store. The rows of a plain array have
-    no uid, only a number: row_3 of one is not row_3 of another.
-    """
-
-    rows: list[Row]
-    vectors: np.ndarray
-    history: list[dict[str, Any]]
-    has_uids: bool
-    attributes: dict[str, Any]
-
-
-def read_vectors(path: str, *kinds: str, manifest: Path | None) -> Vectors:
-    """Vectors (shape, dim) of codes, weights, features or a plain array. Needs no zarr for a .npy.
-
-    Features of several views become their mean. Rows of shapes that failed are left out.
-    """
-    if path == STANDARD or Path(path).is_file():
-        stream = open_input(path)
-        # Standard input stays open: where it is a store, the next door reads it from the start.
-        with nullcontext() if path == STANDARD else stream:
-            if sniff(stream, name_of(path)) in ("npy", "npz"):
-                vectors = load_plain(stream, name_of(path))
-                return Vectors(
-                    [Row(index, f"row_{index}") for index in range(len(vectors))], vectors, [], False, {}
-                )
-    with open_store(path, *kinds, manifest=manifest) as store:
-        name = PLAIN[store.kind]
-        rows = [row for row in store.all_rows() if not row.error]
-        vectors = store.read(name)
-        if vectors.ndim == 3:
-            vectors = vectors.mean(axis=1)
-        if len(rows) < len(vectors):
-            vectors = vectors[[row.index for row in rows]]
-        return Vectors(rows, vectors, store.history, True, store.attributes)
 
 
 def load_plain(stream: io.BufferedReader, name: str) -> np.ndarray:

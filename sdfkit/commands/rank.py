@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,8 +9,8 @@ import typer
 from sdfkit.options import STANDARD, Json, Manifest, Overwrite
 
 if TYPE_CHECKING:
-    from sdfkit.analysis.ranking import Likeness, Ranking, Truth
-    from sdfkit.store import Vectors
+    from sdfkit.analysis.diagnosis import Diagnosis, Told
+    from sdfkit.vectorstore import Vectors
 
 KINDS = ("codes", "deepsdf", "denoiser", "weights")
 
@@ -23,6 +25,10 @@ def rank(
         str | None,
         typer.Option(metavar="STORE", help="Codes or weights of all training shapes, or .npy."),
     ] = None,
+    truth: Annotated[
+        str | None,
+        typer.Option(metavar="STORE", help="True codes or weights of shapes not trained on, or .npy."),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Neighbours of each prediction to show.")] = 5,
     as_json: Json = False,
     output: Annotated[
@@ -31,151 +37,210 @@ def rank(
     overwrite: Overwrite = False,
     manifest: Manifest = None,
 ) -> None:
-    """Tell whether predictions have collapsed, and which training shapes they are near.
+    """Tell whether predictions are recall, generalisation, noise or collapsed, and which training shapes are near.
 
-    Alone, predictions are compared with each other: where all pairs have a cosine near 1 and hardly any of
-    their squared length differs between them, the model answers the same whatever it is shown.
+    Alone, predictions are compared with each other: where hardly any of their squared length differs between them,
+    the model answers the same whatever it is shown.
 
     With --known, or the training codes that a store of sdfkit predict names, the training shapes are ordered by
-    their cosine to each prediction. Rows that all name the same few neighbours mean that the model has collapsed
-    to the centre of its training set; rows that differ, with the truth not first, mean noise. Where a uid is
-    known on both sides, the rank of the truth is given, and its margin over the best other shape. Read its cosine
-    beside the mean's, which is what answering with the mean of the training shapes would have reached. Centred
-    cosines have that mean taken off both sides.
+    their cosine to each prediction. Where a uid is known on both sides, or in --truth, the rank of the truth is
+    given, and its margin over the best other shape. Read its cosine beside the mean's, which is what answering with
+    the mean of the training shapes would have reached. Centred cosines have that mean taken off both sides.
+
+    The verdict is on the predictions whose truth is known, else on all. Recall: they are their training vectors, nearer
+    than half the way to any other. Generalisation: they follow their truths without being copies. Noise: they
+    differ, but not as their truths do. Collapse: they are the training mean, or a few vectors whatever is shown.
+    Mixtures of these are called unclear. The known vectors are read three or four times, in blocks.
 
     \b
     Examples:
       sdfkit rank predicted.npy
       sdfkit rank predicted.zarr --known deepsdf.zarr
       sdfkit predict dit.zarr features.zarr | sdfkit rank --top 3
-      sdfkit rank predicted.zarr --known deepsdf.zarr --json | jq '.predictions[].truth.rank'
+      sdfkit predict dit.zarr unseen.zarr | sdfkit rank --truth fitted.zarr
+      sdfkit rank predicted.zarr --known deepsdf.zarr --json | jq '.verdict'
     """
-    from contextlib import nullcontext
-
-    from sdfkit.analysis.ranking import compare_spread, find_truth, measure_likeness, rank_by_cosine
+    from sdfkit.analysis.diagnosis import diagnose, judge_alone
+    from sdfkit.analysis.ranking import measure_likeness
+    from sdfkit.analysis.vectors import measure_moments
     from sdfkit.errors import InputError, UsageError
     from sdfkit.report import format_json
-    from sdfkit.storewriter import create_store
     from sdfkit.stream import name_of
+    from sdfkit.vectorstore import open_vectors
 
     name = name_of(predicted)
-    if predicted == known == STANDARD:
-        raise UsageError("standard input can be read once; name a file for --known")
-    guesses = _read(predicted, manifest)
-    training = _read(known, manifest) if known is not None else _read_named(name, guesses)
-    if training is None:
-        if output is not None:
-            raise UsageError("-o keeps a ranking; add --known STORE, against which to rank")
-        if len(guesses.rows) < 2:
-            raise InputError(f"{name}: one row, nothing to compare it with; add --known STORE")
-        facts = _describe(name, guesses, measure_likeness(guesses.vectors))
-        typer.echo(format_json(facts) if as_json else _tell_likeness(facts))
-        return
-    known = known or str(guesses.attributes["denoiser"])
-    _refuse_unlike(name, guesses, name_of(known), training)
-    top = min(top, len(training.rows))
-    rows = [replace(row, index=index) for index, row in enumerate(guesses.rows)]
-    keep = (
-        create_store(
-            output, "ranks", rows=rows, history=[*guesses.history, *training.history],
-            settings={"known": known, "top": top}, overwrite=overwrite,
+    if [predicted, known, truth].count(STANDARD) > 1:
+        raise UsageError("standard input can be read once; name files for --known and --truth")
+    with ExitStack() as inputs:
+        guesses = inputs.enter_context(open_vectors(predicted, *KINDS, manifest=manifest))
+        vectors = guesses.vectors[:]
+        own = measure_moments(vectors, [row.uid for row in guesses.rows], name)
+        likeness = measure_likeness(vectors, own) if len(vectors) > 1 else None
+        facts: dict[str, Any] = {
+            "name": name, "rows": len(vectors), "dim": guesses.dim,
+            "likeness": asdict(likeness) if likeness else None,
+        }  # fmt: skip
+        path = known if known is not None else _find_named(name, guesses)
+        if path is None:
+            if output is not None or truth is not None:
+                raise UsageError("without training vectors there is no ranking; add --known STORE")
+            if likeness is None:
+                raise InputError(f"{name}: one row, nothing to compare it with; add --known STORE")
+            facts["verdict"] = dict(zip(("name", "evidence"), judge_alone(likeness), strict=True))
+            typer.echo(format_json(facts) if as_json else _tell_likeness(facts) + _tell_verdict(facts))
+            return
+        training = inputs.enter_context(open_vectors(path, *KINDS, manifest=manifest))
+        _refuse_unlike(guesses, training)
+        if known is None and training.digest() != guesses.attributes["known"]:
+            raise InputError(
+                f"{name}: predicted with other training codes than {path} has now; name them with --known"
+            )
+        right = (
+            inputs.enter_context(open_vectors(truth, *KINDS, manifest=None)) if truth is not None else None
         )
-        if output is not None else nullcontext()
-    )  # fmt: skip
-    with keep as ranks:
-        likeness = measure_likeness(guesses.vectors) if len(rows) > 1 else None
-        ranking = rank_by_cosine(guesses.vectors, training.vectors, top)
-        told, truth_rows = _match(guesses, training)
-        truth = find_truth(guesses.vectors[told], training.vectors, truth_rows) if told else None
-        facts = _describe(name, guesses, likeness) | {
-            "known": {"name": name_of(known), "rows": len(training.rows)},
-            "spread": compare_spread(guesses.vectors, training.vectors) if len(rows) > 1 else None,
-            "predictions": _describe_rows(guesses, training, ranking, told, truth),
-        }
-        typer.echo(format_json(facts) if as_json else _tell_ranking(facts))
-        if ranks is not None:
-            _keep(ranks, rows, training, ranking)
+        names, told = _match(guesses, training, right)
+        rows = [replace(row, index=index) for index, row in enumerate(guesses.rows)]
+        top = min(top, len(training.rows))
+        with _create(output, rows, guesses, training, {"known": path, "top": top}, overwrite) as ranks:
+            uids = [row.uid for row in training.rows]
+            moments = measure_moments(training.vectors, uids, training.name)
+            if not moments.spread:
+                raise InputError(f"{training.name}: all rows are one vector, so nothing can be told apart")
+            diagnosis = diagnose(vectors, names, told, training.vectors, moments, uids, top)
+            facts |= {
+                "known": {"name": training.name, "rows": len(uids), **_describe_distances(diagnosis)},
+                "spread": own.spread / moments.spread if likeness else None,
+                "predictions": _describe_rows(guesses, training, diagnosis, told),
+                "verdict": {key: fact for key, fact in asdict(diagnosis.verdict).items() if key != "each"},
+            }
+            typer.echo(format_json(facts) if as_json else _tell_ranking(facts))
+            if ranks is not None:
+                _keep(ranks, rows, training, diagnosis)
 
 
-def _read(path: str, manifest: Path | None) -> "Vectors":
-    from sdfkit.analysis.ranking import require_directions
-    from sdfkit.errors import InputError
-    from sdfkit.store import read_vectors
-    from sdfkit.stream import name_of
-
-    vectors = read_vectors(path, *KINDS, manifest=manifest)
-    if not len(vectors.rows):
-        raise InputError(f"{name_of(path)}: no rows that did not fail; at least one is needed")
-    require_directions(vectors.vectors, [row.uid for row in vectors.rows], name_of(path))
-    return vectors
-
-
-def _read_named(name: str, guesses: "Vectors") -> "Vectors | None":
-    """The training codes that predictions name, if they do and these are here."""
-    import hashlib
+def _find_named(name: str, guesses: "Vectors") -> str | None:
+    """The store of the training codes that predictions name, if they do and it is here."""
     import logging
 
-    from sdfkit.errors import InputError
-
     denoiser = guesses.attributes.get("denoiser")
-    if denoiser is None:
-        return None
-    if not Path(denoiser).exists():
+    if denoiser is not None and not Path(denoiser).exists():
         logging.getLogger(__name__).warning(
             "%s, which %s was predicted with, is not here; name its training codes with --known",
             denoiser,
             name,
         )
         return None
-    training = _read(denoiser, None)
-    if hashlib.sha256(training.vectors.tobytes()).hexdigest() != guesses.attributes["known"]:
-        raise InputError(
-            f"{name}: predicted with other training codes than {denoiser} has now; name them with --known"
-        )
-    return training
+    return denoiser
 
 
-def _refuse_unlike(name: str, guesses: "Vectors", known: str, training: "Vectors") -> None:
+def _refuse_unlike(guesses: "Vectors", training: "Vectors") -> None:
     from sdfkit.errors import InputError
 
-    dim, needed = guesses.vectors.shape[1], training.vectors.shape[1]
-    if dim != needed:
-        raise InputError(f"{name}: rows of {dim} numbers, but {known} has {needed}; rank like with like")
+    if guesses.dim != training.dim:
+        raise InputError(
+            f"{guesses.name}: rows of {guesses.dim} numbers, but {training.name} has {training.dim}; "
+            "rank like with like"
+        )
     if len(training.rows) < 2:
-        raise InputError(f"{known}: one row, so nothing to rank; name the vectors of all training shapes")
+        raise InputError(
+            f"{training.name}: one row, so nothing to rank; name the vectors of all training shapes"
+        )
 
 
-def _match(guesses: "Vectors", training: "Vectors") -> tuple[list[int], Any]:
-    """The predictions whose uid the training shapes have too, and where there."""
+def _shapes_of(guesses: "Vectors") -> list[str]:
+    """The uid of the shape that each prediction is of."""
+    samples = guesses.attributes.get("settings", {}).get("samples", 1)
+    # Before samples told whose they are, predict called the second one of a shape uid_s1.
+    return [
+        row.sample_of or (row.uid.removesuffix(f"_s{row.index % samples}") if samples > 1 else row.uid)
+        for row in guesses.rows
+    ]
+
+
+def _match(guesses: "Vectors", training: "Vectors", right: "Vectors | None") -> tuple[Any, "Told | None"]:
+    """Numbers for the predictions' shapes; those of which the truth is known, in --truth or among the training."""
     import numpy as np
 
-    if not (guesses.has_uids and training.has_uids):
-        return [], None
-    place = {row.uid: index for index, row in enumerate(training.rows)}
-    samples = guesses.attributes.get("settings", {}).get("samples", 1)
-    # Of several samples of one shape, predict calls the second one uid_s1.
+    from sdfkit.analysis.diagnosis import Told
+    from sdfkit.analysis.vectors import measure_moments
+    from sdfkit.errors import InputError
+
+    shapes = _shapes_of(guesses)
+    numbers = np.unique(shapes, return_inverse=True)[1]
+    has_uids = guesses.has_uids and training.has_uids
+    place = {row.uid: index for index, row in enumerate(training.rows)} if has_uids else {}
+    own = np.array([place.get(shape, len(training.rows)) for shape in shapes], np.int64)
+    told = np.flatnonzero(own < len(training.rows))
+    if right is None:
+        return numbers, Told(told, training.vectors[own[told]], own[told]) if len(told) else None
+    _refuse_unlike(right, training)
+    measure_moments(right.vectors, [row.uid for row in right.rows], right.name)
+    # Rows of plain arrays have no names: two of one length are meant row by row.
+    rows = {row.uid: index for index, row in enumerate(right.rows)}
+    if not (guesses.has_uids and right.has_uids):
+        if len(right.rows) != len(guesses.rows):
+            raise InputError(
+                f"{right.name}: {len(right.rows)} rows, but {len(guesses.rows)} predictions, and no uids to match; "
+                "give a truth for each row"
+            )
+        rows = dict(zip(shapes, range(len(shapes)), strict=True))
+    if not any(shape in rows for shape in shapes):
+        raise InputError(
+            f"{right.name}: has no shape of {guesses.name}; their uids must be the same "
+            f"({right.rows[0].uid}, {shapes[0]})"
+        )
+    told = np.flatnonzero([shape in rows or shape in place for shape in shapes])
     truths = [
-        row.uid.removesuffix(f"_s{row.index % samples}") if samples > 1 else row.uid for row in guesses.rows
+        right.vectors[rows[shape] : rows[shape] + 1][0]
+        if shape in rows
+        else training.vectors[place[shape] : place[shape] + 1][0]
+        for shape in (shapes[index] for index in told)
     ]
-    told = [index for index, uid in enumerate(truths) if uid in place]
-    return told, np.array([place[truths[index]] for index in told], np.int64)
+    return numbers, Told(told, np.stack(truths), own[told])
 
 
-def _describe(name: str, guesses: "Vectors", likeness: "Likeness | None") -> dict[str, Any]:
-    rows, dim = guesses.vectors.shape
-    return {"name": name, "rows": rows, "dim": dim, "likeness": asdict(likeness) if likeness else None}
+def _create(
+    output: str | None,
+    rows: Sequence[Any],
+    guesses: "Vectors",
+    training: "Vectors",
+    settings: dict[str, Any],
+    overwrite: bool,
+) -> Any:
+    if output is None:
+        return nullcontext()
+    from sdfkit.storewriter import create_store
+
+    history = [*guesses.history, *training.history]
+    return create_store(output, "ranks", rows=rows, history=history, settings=settings, overwrite=overwrite)
+
+
+def _describe_distances(diagnosis: "Diagnosis") -> dict[str, Any]:
+    import numpy as np
+
+    apart = diagnosis.apart
+    low, middle = np.quantile(apart, (0.05, 0.5), method="lower").tolist()
+    return {"leave_one_out": {"rows": len(apart), "low": low, "median": middle}}
 
 
 def _describe_rows(
-    guesses: "Vectors", training: "Vectors", ranking: "Ranking", told: list[int], truth: "Truth | None"
+    guesses: "Vectors", training: "Vectors", diagnosis: "Diagnosis", told: "Told | None"
 ) -> list[dict[str, Any]]:
-    place = {row: index for index, row in enumerate(told)}
+    ranking = diagnosis.ranking
+    place = {int(row): index for index, row in enumerate(told.rows)} if told else {}
+    judged = {int(row): kind for row, kind in zip(diagnosis.judged, diagnosis.verdict.each, strict=True)}
     return [
         {
             "uid": row.uid,
+            "class": judged.get(index),
             "to_mean": ranking.to_mean[index],
             "margin": ranking.margin[index],
-            "truth": {name: values[place[index]] for name, values in vars(truth).items()}
+            "nearest": {
+                "uid": training.rows[ranking.nearest[index]].uid,
+                "distance": ranking.distance[index],
+                "leave_one_out": diagnosis.reach[index],
+            },
+            "truth": {name: values[place[index]] for name, values in vars(diagnosis.truth).items()}
             if index in place
             else None,
             "neighbours": [
@@ -217,6 +282,12 @@ def _tell_ranking(facts: dict[str, Any]) -> str:
     known = f"{facts['known']['name']}: {facts['known']['rows']} known"
     if facts["spread"] is not None:
         known += f"; the predictions have {facts['spread']:.2%} of their variance"
+    apart = facts["known"]["leave_one_out"]
+    sampled = f" (of {apart['rows']} of them)" if apart["rows"] < facts["known"]["rows"] else ""
+    known += (
+        f"\nfrom each to its nearest other: {apart['median']:.4g} in the median, "
+        f"5 % are below {apart['low']:.4g}{sampled}"
+    )
     parts.append(known)
     rows = facts["predictions"]
     truths = [(row["uid"], row["truth"]) for row in rows if row["truth"]]
@@ -231,6 +302,12 @@ def _tell_ranking(facts: dict[str, Any]) -> str:
             ],
         )
     )  # fmt: skip
+    parts.append(
+        format_table(
+            ("prediction", "nearest", "distance", "its own nearest", "class"),
+            [(row["uid"], *row["nearest"].values(), row["class"]) for row in rows],
+        )
+    )
     if truths:
         parts.append(
             format_table(
@@ -245,12 +322,17 @@ def _tell_ranking(facts: dict[str, Any]) -> str:
         first = sum(truth["rank"] == 1 for _, truth in truths)
         better = sum(truth["cosine"] > truth["mean_cosine"] for _, truth in truths)
         parts.append(f"{first} of {len(truths)} truths rank first; {better} predictions beat the mean")
-    return "\n\n".join(parts)
+    return "\n\n".join(parts) + _tell_verdict(facts)
 
 
-def _keep(ranks: Any, rows: Any, training: "Vectors", ranking: "Ranking") -> None:
+def _tell_verdict(facts: dict[str, Any]) -> str:
+    return f"\n\nverdict: {facts['verdict']['name']}: {facts['verdict']['evidence']}"
+
+
+def _keep(ranks: Any, rows: Any, training: "Vectors", diagnosis: "Diagnosis") -> None:
     import numpy as np
 
+    ranking = diagnosis.ranking
     axes = ("prediction", "neighbour")
     places = np.array([row.index for row in training.rows])
     uids = np.array([row.uid for row in training.rows], np.dtypes.StringDType())

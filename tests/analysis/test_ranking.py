@@ -7,20 +7,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdfkit.analysis import ranking
-from sdfkit.analysis.ranking import (
-    compare_spread,
-    find_truth,
-    measure_likeness,
-    rank_by_cosine,
-    require_directions,
-)
-from sdfkit.errors import InputError
+from sdfkit.analysis import ranking, vectors
+from sdfkit.analysis.ranking import measure_reach
+from sdfkit.analysis.vectors import measure_moments
 
 
 def draw(seed, count, dim=8, centre=0.0):
     vectors = np.random.default_rng(seed).normal(centre, 1, (count, dim))
     return vectors.astype(np.float32)
+
+
+def moments_of(known):
+    return measure_moments(known, [str(row) for row in range(len(known))], "known")
+
+
+def rank_by_cosine(predicted, known, top):
+    return ranking.rank_by_cosine(predicted, known, moments_of(known).mean, top)
+
+
+def find_truth(predicted, known, truth):
+    return ranking.find_truth(predicted, known[truth], truth, known, moments_of(known).mean)
+
+
+def measure_likeness(own):
+    return ranking.measure_likeness(own, moments_of(own))
 
 
 def cosines_of(a, b):
@@ -30,8 +40,12 @@ def cosines_of(a, b):
 
 @pytest.fixture(params=[1 << 20, 40])
 def block(request, monkeypatch):
-    """Everything in one block, and in blocks of five rows."""
-    monkeypatch.setattr(ranking, "BLOCK", request.param)
+    """Everything at once, and in blocks of five rows for two predictions at a time."""
+    monkeypatch.setattr(vectors, "BLOCK", request.param)
+    if request.param == 40:
+        monkeypatch.setattr(vectors, "LEAST_ROWS", 1)
+        monkeypatch.setattr(vectors, "LONGEST_BLOCK", 1 << 14)
+        monkeypatch.setattr(ranking, "TOGETHER", 16)
 
 
 def test_the_order_is_that_of_a_plain_computation(block):
@@ -159,29 +173,43 @@ def test_one_vector_again_and_again_is_full_collapse():
 def test_opposite_vectors_have_nothing_in_common():
     likeness = measure_likeness(np.array([[1, 2], [-1, -2]], np.float32))
     assert likeness.cosine.mean == pytest.approx(-1)
-    assert likeness.variance_share == 1
+    assert likeness.variance_share == pytest.approx(1)
 
 
-def test_spread_is_a_ratio_of_variances():
-    known = draw(12, 40, centre=2)
-    assert compare_spread(known, known) == pytest.approx(1)
-    assert compare_spread(np.float32(0.1) * known, known) == pytest.approx(0.01, rel=1e-5)
-    assert compare_spread(known, np.tile(known[:1], (5, 1))) == 0
+def test_distances_and_usual_cosines_are_those_of_a_plain_computation(block):
+    predicted, known = draw(0, 7, centre=1), draw(1, 43, centre=1)
+    result = rank_by_cosine(predicted, known, 5)
+    distance = np.linalg.norm(predicted[:, None].astype(np.float64) - known, axis=2)
+    assert np.array_equal(result.nearest, distance.argmin(axis=1))
+    assert np.allclose(result.distance, distance.min(axis=1), rtol=1e-6)
+    mean = known.astype(np.float64).mean(axis=0)
+    centred = cosines_of(predicted - mean, known - mean)
+    assert np.allclose(result.usual, np.stack([centred.mean(axis=1), centred.std(axis=1)], axis=1), atol=1e-6)
+    truth = find_truth(predicted, known, np.arange(7))
+    assert np.allclose(truth.distance, distance[np.arange(7), np.arange(7)], rtol=1e-6)
+    assert np.allclose(truth.mean_distance, np.linalg.norm(known[:7] - mean, axis=1), rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (np.nan, "codes.zarr: chair_7: numbers that are not finite; drop it or make it again"),
-        (np.inf, "codes.zarr: chair_7: numbers that are not finite; drop it or make it again"),
-        (0.0, "codes.zarr: chair_7: all zeros, so it has no direction; drop it or make it again"),
-    ],
-)
-def test_vectors_without_direction_are_named(block, value, message):
-    vectors = draw(13, 9)
-    vectors[7] = value
-    with pytest.raises(InputError, match=f"^{message}$"):
-        require_directions(vectors, [f"chair_{row}" for row in range(9)], "codes.zarr")
+def test_the_nearest_other_is_no_copy_of_itself(block):
+    known = draw(2, 30)
+    known[20] = known[4]
+    distance = np.linalg.norm(known[:, None].astype(np.float64) - known, axis=2)
+    distance[distance == 0] = np.inf
+    rows = np.arange(30)
+    reach = measure_reach(known, rows, known, moments_of(known).mean)
+    assert np.allclose(reach, distance.min(axis=1), rtol=1e-6)
+    new = draw(3, 3)
+    reach = measure_reach(new, np.full(3, 30), known, moments_of(known).mean)
+    assert np.allclose(reach, np.linalg.norm(new[:, None] - known, axis=2).min(axis=1), rtol=1e-6)
+
+
+def test_a_truth_that_was_not_trained_on_stands_behind_its_equals(block):
+    known, unseen = draw(2, 30), draw(3, 4)
+    mean = moments_of(known).mean
+    truth = ranking.find_truth(unseen, unseen, np.full(4, 30), known, mean)
+    assert truth.rank.tolist() == [1] * 4
+    truth = ranking.find_truth(known[:4], known[:4], np.full(4, 30), known, mean)
+    assert truth.rank.tolist() == [2] * 4
 
 
 def test_sixty_thousand_shapes_need_no_more_memory_than_twenty_thousand():

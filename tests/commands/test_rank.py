@@ -1,5 +1,6 @@
 """sdfkit rank: its report, its JSON, what it keeps, what it says to bad input."""
 
+import io
 import json
 import os
 import pickle
@@ -106,7 +107,10 @@ def test_the_table_holds_neighbours_truths_and_the_baseline(sdfkit, predicted, k
     truths = lines.index(next(line for line in lines if line.startswith("truth of")))
     assert "the mean's" in lines[truths]
     assert lines[truths + 1].split()[:3] == ["obj_0003", "1", "1.0000"]
-    assert lines[-1] == "2 of 3 truths rank first; 2 predictions beat the mean"
+    assert "2 of 3 truths rank first; 2 predictions beat the mean" in lines
+    assert lines[-1].startswith(
+        "verdict: unclear: of 3 predictions, 2 recalled, 1 copies of other training shapes;"
+    )
 
 
 def test_rows_of_plain_arrays_are_no_uids(sdfkit, plain):
@@ -175,14 +179,20 @@ def save_pickle(path):
     path.write_bytes(pickle.dumps({"code": [1, 2]}))
 
 
+def saved(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
 BAD = {
     "nan": (
         lambda path: np.save(path, np.array([[1, 2], [np.nan, 1]])),
-        "row 1 holds numbers that are not finite",
+        "row_1: numbers that are not finite; drop it or make it again",
     ),
     "too large": (
         lambda path: np.save(path, np.array([[1, 2], [1e300, 1]])),
-        "row 1 holds numbers that are not finite",
+        "row_1: numbers that are not finite; drop it or make it again",
     ),
     "zero": (
         lambda path: np.save(path, np.array([[1, 2], [0, 0]])),
@@ -199,8 +209,14 @@ BAD = {
     ),
     "objects": (
         lambda path: np.save(path, np.array([[{}, {}]])),
-        "not a plain array (Object arrays cannot be loaded",
+        "not a plain array (objects, which only a pickle can hold; pickles are not read)",
     ),
+    "no numbers": (lambda path: np.save(path, np.zeros((4, 0))), "rows without numbers"),
+    "cut rows": (
+        lambda path: path.write_bytes(saved(np.ones((4, 4)))[:-8]),
+        "ends after 120 of 128 bytes; it is cut, make it again",
+    ),
+    "text file": (lambda path: path.write_text("1 2 3\n"), "holds nothing sdfkit knows"),
     "pickle": (save_pickle, "holds nothing sdfkit knows"),
     "mesh": (
         lambda path: path.write_bytes(b"ply\n"),
@@ -255,9 +271,74 @@ def test_what_does_not_go_together_is_wrong_usage(sdfkit, plain, tmp_path):
     fails(
         sdfkit("rank", plain, "-o", tmp_path / "x.zarr"),
         2,
-        "-o keeps a ranking; add --known STORE, against which to rank",
+        "without training vectors there is no ranking; add --known STORE",
     )
-    fails(sdfkit("rank", "--known", "-"), 2, "standard input can be read once; name a file for --known")
+    fails(
+        sdfkit("rank", plain, "--truth", plain),
+        2,
+        "without training vectors there is no ranking; add --known STORE",
+    )
+    message = "standard input can be read once; name files for --known and --truth"
+    fails(sdfkit("rank", "--known", "-"), 2, message)
+    fails(sdfkit("rank", plain, "--known", "-", "--truth", "-"), 2, message)
+
+
+def test_a_folder_and_vectors_that_do_not_differ_are_refused(sdfkit, plain, tmp_path):
+    result = sdfkit("rank", plain, "--known", tmp_path)
+    assert (result.exit_code, result.stderr.count("\n")) == (3, 1)
+    assert result.stderr.startswith(f"sdfkit: {tmp_path}: not a Zarr group")
+    np.save(tmp_path / "same.npy", np.tile(KNOWN[0], (5, 1)))
+    message = f"{tmp_path / 'same.npy'}: all rows are one vector, so nothing can be told apart"
+    fails(sdfkit("rank", plain, "--known", tmp_path / "same.npy"), 3, message)
+
+
+def test_truths_of_shapes_that_were_not_trained_on_are_found_by_uid_or_by_row(sdfkit, known, tmp_path):
+    rng = np.random.default_rng(1)
+    unseen = rng.normal(size=(8, 16)).astype(np.float32)
+    guesses = (0.8 * unseen + 0.2 * rng.normal(size=(8, 16))).astype(np.float32)
+    uids = [f"new_{i}" for i in range(8)]
+    truth = write(tmp_path / "truth.zarr", "codes", "code", unseen[::-1], uids[::-1])
+    predicted = write(tmp_path / "guesses.zarr", "codes", "code", guesses, uids)
+    np.save(tmp_path / "truth.npy", unseen)
+    np.save(tmp_path / "guesses.npy", guesses)
+    facts = [
+        json.loads(sdfkit("rank", p, "--known", known, "--truth", t, "--json").stdout)
+        for p, t in ((predicted, truth), (tmp_path / "guesses.npy", tmp_path / "truth.npy"))
+    ]
+    assert [fact["verdict"]["name"] for fact in facts] == ["generalisation", "generalisation"]
+    assert facts[0]["verdict"] == facts[1]["verdict"]
+    error = np.square(guesses - unseen).sum() / np.square(unseen - KNOWN.mean(axis=0)).sum()
+    assert facts[0]["verdict"]["fvu"] == pytest.approx(error, rel=1e-5)
+    distance = np.linalg.norm(guesses[0] - KNOWN, axis=1)
+    assert facts[0]["predictions"][0]["nearest"]["distance"] == pytest.approx(distance.min(), rel=1e-5)
+    assert facts[0]["predictions"][0]["nearest"]["uid"] == f"obj_{distance.argmin():04d}"
+    alone = json.loads(sdfkit("rank", predicted, "--known", known, "--json").stdout)["verdict"]
+    assert (alone["name"], alone["fvu"]) == ("unclear", None)
+    assert "only truths tell" in alone["evidence"]
+
+
+def test_truths_that_match_nothing_are_refused(sdfkit, predicted, known, plain, tmp_path):
+    np.save(tmp_path / "three.npy", KNOWN[:3])
+    message = f"{tmp_path / 'three.npy'}: 3 rows, but 4 predictions, and no uids to match; give a truth for each row"
+    fails(sdfkit("rank", plain, "--known", known, "--truth", tmp_path / "three.npy"), 3, message)
+    other = write(tmp_path / "other.zarr", "codes", "code", KNOWN[:1], ["else"])
+    message = f"{other}: has no shape of {predicted}; their uids must be the same (else, obj_0003)"
+    fails(sdfkit("rank", predicted, "--known", known, "--truth", other), 3, message)
+
+
+def test_samples_are_ranked_as_the_shape_that_they_name(sdfkit, known, tmp_path):
+    path = tmp_path / "samples.zarr"
+    rows = [Row(i, f"draw {i}", sample_of=f"obj_{i // 3:04d}") for i in range(12)]
+    with create_store(str(path), "codes", count=12, history=[], settings={}, overwrite=False) as store:
+        store.create_array("code", shape=(12, 16), dtype="f4", axes=("shape", "dim"))
+        store.create_array("sample_of", shape=(12,), dtype=np.dtypes.StringDType(), axes=("shape",))
+        for row in rows:
+            store.write(row, code=KNOWN[row.index // 3])
+    facts = json.loads(sdfkit("rank", path, "--known", known, "--json").stdout)
+    assert [row["truth"]["rank"] for row in facts["predictions"]] == [1] * 12
+    assert [row["class"] for row in facts["predictions"]] == ["recalled"] * 12
+    assert (facts["verdict"]["name"], facts["verdict"]["shapes"]) == ("recall", 4)
+    assert facts["verdict"]["within"] == pytest.approx(0, abs=1e-9)
 
 
 def test_a_file_that_is_not_there(sdfkit, tmp_path):
