@@ -66,7 +66,8 @@ def diagnose(
     count, dim = known.shape
     mean = moments.mean
     ranking = rank_by_cosine(predicted, known, mean, top)
-    sample = np.unique(np.linspace(0, count - 1, max(LEAST, int(EFFORT / count / dim))).astype(np.int64))
+    size = min(count, max(LEAST, int(EFFORT / count / dim)))
+    sample = np.linspace(0, count - 1, size).astype(np.int64)
     some = known[sample]
     asked, own = [known[ranking.nearest], some], [ranking.nearest, sample]
     if told is not None:

@@ -233,6 +233,7 @@ def test_bad_vectors_are_refused_in_one_line(sdfkit, tmp_path, plain, bad, side)
     make, message = BAD[bad]
     path = tmp_path / "bad.npy"
     make(path)
+    np.save(plain, KNOWN[:4, :2])
     words = [path] if side == "predicted" else [plain, "--known", path]
     result = sdfkit("rank", *words)
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (3, "", 1)

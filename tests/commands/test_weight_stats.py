@@ -58,7 +58,7 @@ def test_facts_are_those_of_a_plain_computation(sdfkit, tmp_path):
     assert facts["effective_rank"] == pytest.approx(variance.sum() ** 2 / np.square(variance).sum())
     assert [part["dims"] for part in facts["parts"]] == [36, 4, 4, 1]
     assert sum(part["variance_share"] for part in facts["parts"]) == pytest.approx(1)
-    assert facts["meaning"].startswith("Cluster: 9")
+    assert facts["meaning"].startswith("Thin shell: 9")
 
 
 def test_two_sets_stand_side_by_side(sdfkit, tmp_path):
