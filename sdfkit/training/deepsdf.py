@@ -156,9 +156,6 @@ class DeepSDFTraining:
             with machine.autocast():
                 predicted = self.forward(codes, points[:, part])  # (shape, point)
             error = predicted.float().clamp(-clamp, clamp) - distances[:, part].clamp(-clamp, clamp)
-            if settings.side_weight:
-                wrong_side = (predicted.detach() < 0) != (distances[:, part] < 0)
-                error = error * (1 + settings.side_weight * wrong_side)
             error = error.abs().sum(dim=1) / settings.points  # (shape,)
             machine.accelerator.backward(error.sum() / drawn.total)
             errors += error.detach()

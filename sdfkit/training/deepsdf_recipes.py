@@ -15,9 +15,6 @@ class DeepSDFSettings:
         first_clamp: Distances, predicted and true, count up to a clamp, which begins here …
         clamp: … and falls to this over the first half of the steps, by the same factor each step. The
             paper's is 0.1 all along.
-        side_weight: How much more an error counts where the predicted point is on the wrong side of the surface;
-            0 counts all alike. In slits and plates a few thousandths wide all errors are small, but each of them
-            may close the slit.
         matrix_lr: Learning rate of Muon for the decoder's hidden matrices; None trains them by Adam too.
         decoder_lr: Learning rate of Adam for the rest of the decoder.
         code_lr: Learning rate of Adam for the codes.
@@ -40,7 +37,6 @@ class DeepSDFSettings:
     near: float
     first_clamp: float
     clamp: float
-    side_weight: float
     matrix_lr: float | None
     decoder_lr: float
     code_lr: float
@@ -69,7 +65,6 @@ RECIPES = {
         near=0.5,
         first_clamp=0.1,
         clamp=0.1,
-        side_weight=0.0,
         matrix_lr=None,
         decoder_lr=5e-4,
         code_lr=1e-3,
@@ -89,7 +84,6 @@ RECIPES = {
         near=0.5,
         first_clamp=0.1,
         clamp=0.1,
-        side_weight=0.0,
         matrix_lr=None,
         decoder_lr=5e-4,
         code_lr=1e-3,
@@ -117,7 +111,6 @@ RECIPES = {
         near=0.9,
         first_clamp=2.0,
         clamp=0.1,
-        side_weight=0.0,
         matrix_lr=0.02,
         decoder_lr=1.5e-3,
         code_lr=3e-3,

@@ -22,7 +22,6 @@ SETTINGS = DeepSDFSettings(
     near=0.75,
     first_clamp=2.0,
     clamp=2.0,
-    side_weight=0.0,
     matrix_lr=0.03,
     decoder_lr=5e-3,
     code_lr=1e-2,
@@ -273,19 +272,6 @@ def test_steps_run_the_compiled_decoder(monkeypatch):
     plain, compiled = start(), start()
     compiled.compile()
     assert compiled.step() == plain.step() and asked == [(2, SETTINGS.points, 3)]
-
-
-def test_points_on_the_wrong_side_count_more():
-    settings = dataclasses.replace(SETTINGS, code_penalty=0.0)
-    alike, weighted = start(settings), start(dataclasses.replace(settings, side_weight=4.0))
-    drawn = alike.draw(0)
-    with torch.no_grad():
-        predicted = alike.decoder(alike.codes[drawn.rows], drawn.points)
-    error = (predicted - drawn.distances).abs()
-    wrong = (predicted < 0) != (drawn.distances < 0)
-    assert 0 < wrong.float().mean() < 1
-    assert alike.step() == pytest.approx(error.mean().item(), rel=1e-5)
-    assert weighted.step() == pytest.approx((error + 4 * wrong * error).mean().item(), rel=1e-5)
 
 
 def test_errors_beyond_the_clamp_do_not_count():
