@@ -4,7 +4,7 @@
     python contact_sheet.py closed/ predicted/ -o picture.png
     python contact_sheet.py closed/ predicted/ retrieved/ -o picture.png
 
-Meshes of a shape have one uid; shapes come in the order of the first folder, and each mesh is drawn in its own
+Meshes of a shape are files of one name; shapes come in the order of the first folder, and each mesh is drawn in its own
 unit frame, from the same side. One that is missing keeps its place and says so: nothing that failed is left out.
 """
 
@@ -29,7 +29,7 @@ INK, PALE, PAPER = (40, 40, 40), (150, 150, 150), (255, 255, 255)
 
 def read_folder(path: str) -> dict[str, MeshRow]:
     with open_meshes([path], manifest=None) as meshes:
-        return {row.uid: row for row in meshes}
+        return {Path(row.path).stem: row for row in meshes}
 
 
 def draw(row: MeshRow | None, size: int) -> Image.Image:

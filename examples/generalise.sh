@@ -1,8 +1,8 @@
 #!/bin/sh
 # Does a model beat looking up the nearest training shape, on shapes and kinds of shapes that it never saw?
 # Generated shapes of 40 kinds (or --furniture: all real models of examples/furniture.sh) are split by seed into training
-# shapes, held-out instances of the same kinds, and held-out kinds. Two models, of 20 shapes and of all, see 1, 4 and 8
-# new pictures of each; their meshes are judged beside the mean shape, retrieval and the nearest training shape.
+# shapes, held-out instances of the same kinds, and held-out kinds. Two models see new pictures of each: that of all
+# training shapes 1, 4 and 8, that of only 20 of them 4; their meshes are judged beside the mean shape, retrieval and the nearest training shape.
 #   sh examples/generalise.sh [--size tiny|small] [--furniture] [FOLDER]
 # small: about 90 minutes on two CPU cores. tiny: three minutes, to see that all of it runs; its figures mean nothing.
 set -eu
@@ -54,14 +54,14 @@ embed() { sdfkit embed --model efficientnet-lite0 "$@"; }
 whole() { [ -d "$1" ] && sdfkit info "$1" | grep -q ", complete"; }
 mkdir -p reports
 for model in few all; do
-    steps=$decoder
-    [ "$model" = all ] || steps=$few_decoder
+    steps=$decoder seen_by=$views
+    [ "$model" = all ] || steps=$few_decoder seen_by=4
     store() { echo "$model.$1.zarr"; }
     whole "$(store samples)" || sdfkit sample-sdf "split/$model/" --points 100000 -o "$(store samples)"
     whole "$(store features)" || sdfkit render "split/$model/" --views 24 | embed -o "$(store features)"
     whole "$(store deepsdf)" || sdfkit train-deepsdf "$(store samples)" --steps "$steps" -o "$(store deepsdf)"
     whole "$(store dit)" || sdfkit train-dit "$(store features)" --codes "$(store deepsdf)" --steps "$denoiser" -o "$(store dit)"
-    for seen in $views; do
+    for seen in $seen_by; do
         name=$model.$seen
         whole "$seen.features.zarr" || sdfkit render split/judged/ --views "$seen" | embed -o "$seen.features.zarr"
         [ -e "reports/$name.json" ] || {
