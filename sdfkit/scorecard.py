@@ -142,7 +142,7 @@ class ScoreCard:
             )
         if self.spread is not None:
             notes.append(
-                f"Samples of one shape are {self.spread:.4f} apart (mean Chamfer distance of pairs, from points to "
+                f"Samples of one shape are {self.spread:.3g} apart (mean Chamfer distance of pairs, from points to "
                 "faces: 0 where all are equal)."
             )
         open_truths = [

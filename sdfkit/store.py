@@ -202,6 +202,9 @@ class StoreReader:
                 for name in by_row:
                     forget(f"{name}/c/{index - 1}")
                     forget(f"{name}/c/{index}")
+        if forget is not None:
+            # Before what is made of the rows is taken for whole: a stream may end early behind its last row, too.
+            self.group.store.finish()  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -105,6 +105,14 @@ def test_every_cut_is_noticed(archive):
             store.finish()
 
 
+def test_a_cut_behind_the_last_row_is_noticed_before_what_is_made_of_the_rows_is_whole(archive):
+    _, reader = open_archive(archive[:-10])
+    rows = reader.rows("rgb")
+    assert [next(rows).uid for _ in ROWS] == [row.uid for row in ROWS]
+    with pytest.raises(InputError, match="standard input: ends early"):
+        next(rows)
+
+
 def test_every_flipped_byte_of_a_chunk_is_noticed(archive):
     start = archive.index(b"rgb/c/1") + 60
     damaged = bytearray(archive)

@@ -36,7 +36,7 @@ def predict(
     Features are used as they are; views and picture files are embedded first, with the encoder that the denoiser was
     trained on. A file is a shape of its own, named by its stem. Several photos of one object belong into a folder
     inside a folder: of predict photos/, each file is a shape, and so is each folder in it, whose files are its views
-    and are used together. Files have no cameras; they are seen best by a model trained with --pose-dropout.
+    and are used together. Files have no cameras: where the model was trained with them, that costs a little.
 
     With --samples N each shape gives N rows, uid_s0, uid_s1 ..., which name the shape they are of: how they differ
     tells how sure the model is.
