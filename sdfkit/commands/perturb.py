@@ -42,7 +42,7 @@ def perturb(
     per: Annotated[
         Literal["all", "layer", "dimension"],
         typer.Option(
-            help="Noise everywhere, on one layer at a time, or on dimensions grouped by sensitivity."
+            help="Noise everywhere, on one matrix or bias at a time, or on dimensions grouped by sensitivity."
         ),
     ] = "all",
     shapes: Annotated[int, typer.Option(min=1, help="Shapes to look at, the first ones.")] = 10,
@@ -64,9 +64,9 @@ def perturb(
     clean one: IoU by signs in all cells of the cube, pieces, and Euler number. The same draw is scaled by every
     strength. A network breaks at the strength where the mean IoU of the shapes falls below --criterion.
 
-    With --per layer noise touches one matrix or bias at a time. With --per dimension, one group of dimensions at a time,
-    ordered by how far each moves the surface (the slope of the field by it, times what a noise of 1 is). Where few
-    dimensions decide whether a shape survives, the first groups break it alone, and the last ones hardly touch it.
+    With --per layer noise touches one matrix or bias at a time; with --per dimension, one group of dimensions, ordered
+    by how far each moves the surface (the slope of the field by it, times what a noise of 1 is). Where few dimensions
+    decide whether a shape survives, the first groups break it alone, and the last ones hardly touch it.
 
     \b
     Examples:

@@ -11,6 +11,7 @@ from sdfkit.models.mlp import (
     count_parameters,
     draw_weights,
     flatten_weights,
+    slope_by_weights,
     unflatten_weights,
 )
 
@@ -94,3 +95,16 @@ def test_every_parameter_takes_part(kind):
     for weight, bias in unflatten_weights(networks.weights.grad, TINY[kind]):
         assert weight.abs().sum() > 0
         assert bias.abs().sum() > 0
+
+
+@pytest.mark.parametrize("kind", TINY)
+def test_the_slope_by_weights_is_that_of_every_point(kind):
+    config, points = TINY[kind], torch.rand(20, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    weights = draw(config, 1)[0]
+    found = slope_by_weights(config, weights, points, 2000, torch.Generator().manual_seed(0))
+    networks = MLPs(config, weights[None])
+    each = [
+        torch.autograd.grad(distance, networks.weights, retain_graph=True)[0][0]
+        for distance in networks(points[None])[0]
+    ]
+    assert torch.allclose(found, torch.stack(each).square().mean(dim=0).sqrt(), rtol=0.15, atol=1e-6)
