@@ -27,6 +27,7 @@ def blocks():
 def command_lines(text):
     """The sdfkit commands of a shell text: comments, redirections, `&&`, `||` and pipes taken apart."""
     text = re.sub(r"\|\s*\n\s*", "| ", text.replace("\\\n", " "))
+    known = dict(re.findall(r"\b(\w+)=([\w$.]+)", text) + re.findall(r"\bfor (\w+) in ([\w$]+)", text))
     for line in text.splitlines():
         words = shlex.split(line, comments=True, posix=True) if "sdfkit " in line else []
         command = []
@@ -36,7 +37,9 @@ def command_lines(text):
                     yield command[1:]
                 command = []
             elif word == ">" or not word.startswith(">"):
-                command.append(word)
+                while (expanded := re.sub(r"\$(\w+)", lambda name: known.get(name[1], ""), word)) != word:
+                    word = expanded
+                command += [word] if word else []
     return
 
 
