@@ -10,8 +10,9 @@ from sdfkit.analysis.ranking import Likeness, Ranking, Truth, find_truth, measur
 from sdfkit.analysis.vectors import Moments, Rows
 from sdfkit.analysis.verdict import Truths, Verdict, judge, pick
 
-# Multiplications spent on the distances between training vectors, and how many of these are measured in any case.
-EFFORT, LEAST = 1e11, 128
+# Multiplications and pairs spent on the distances between training vectors, and of how many they are in any case.
+# Of 100,000 codes, all pairs within the multiplications alone took minutes.
+EFFORT, PAIRS, LEAST = 1e11, 1e8, 128
 # Alone, vectors that differ by no more than the first share of their squared length are one; by the second, differ.
 ONE, APART = 0.001, 0.25
 
@@ -66,7 +67,7 @@ def diagnose(
     count, dim = known.shape
     mean = moments.mean
     ranking = rank_by_cosine(predicted, known, mean, top)
-    size = min(count, max(LEAST, int(EFFORT / count / dim)))
+    size = min(count, max(LEAST, int(min(EFFORT / dim, PAIRS) / count)))
     sample = np.linspace(0, count - 1, size).astype(np.int64)
     some = known[sample]
     asked, own = [known[ranking.nearest], some], [ranking.nearest, sample]
