@@ -23,6 +23,9 @@ def train_deepsdf(
     ] = None,
     lr: Annotated[float | None, typer.Option(min=0, help="Decoder's learning rate; the preset's.")] = None,
     code_lr: Annotated[float | None, typer.Option(min=0, help="Codes' learning rate; the preset's.")] = None,
+    code_std: Annotated[
+        float | None, typer.Option(min=0, help="Spread of the codes at the start; the preset's.")
+    ] = None,
     code_penalty: Annotated[
         float | None, typer.Option(min=0, help="Weight of the squared length of codes; the preset's.")
     ] = None,
@@ -90,7 +93,7 @@ def train_deepsdf(
         check_picture(curve, overwrite)
     asked: dict[str, Any] = {
         "steps": steps, "shapes": batch, "points": points, "near": near_focus, "decoder_lr": lr, "code_lr": code_lr,
-        "code_penalty": code_penalty, "average": ema,
+        "code_std": code_std, "code_penalty": code_penalty, "average": ema,
     }  # fmt: skip
     config = PRESETS[preset]
     recipe = dataclasses.replace(
