@@ -59,7 +59,7 @@ for model in few all; do
     store() { echo "$model.$1.zarr"; }
     whole "$(store samples)" || sdfkit sample-sdf "split/$model/" --points 100000 -o "$(store samples)"
     whole "$(store features)" || sdfkit render "split/$model/" --views 24 | embed -o "$(store features)"
-    whole "$(store deepsdf)" || sdfkit train-deepsdf "$(store samples)" --steps "$steps" -o "$(store deepsdf)"
+    whole "$(store deepsdf)" || sdfkit train-deepsdf "$(store samples)" --steps "$steps" --code-std 0.01 -o "$(store deepsdf)"
     whole "$(store dit)" || sdfkit train-dit "$(store features)" --codes "$(store deepsdf)" --steps "$denoiser" -o "$(store dit)"
     for seen in $seen_by; do
         name=$model.$seen
