@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sdfkit.checkpoint import fingerprint
 from sdfkit.errors import InputError
-from sdfkit.store import StoreReader, open_store
+from sdfkit.store import PLAIN, StoreReader, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sdfkit.models.deepsdf import DeepSDF
     from sdfkit.models.dit import DiT
     from sdfkit.models.fields import Fields
+    from sdfkit.models.mlp import MLPConfig
     from sdfkit.training.dit import Standard
 
     N = TypeVar("N", bound=torch.nn.Module)
@@ -44,6 +45,11 @@ class Denoiser(NamedTuple):
     def decoder(self) -> str | None:
         """The SHA-256 of the decoder whose codes it makes; None where the codes it learned did not tell."""
         return self.attributes.get("decoder_sha256")
+
+    @property
+    def mlp(self) -> "dict[str, Any] | None":
+        """The description of the networks whose weights it makes; None where it makes codes."""
+        return self.attributes.get("network")
 
     @property
     def condition(self) -> str:
@@ -96,6 +102,23 @@ def _kind(encoder: "dict[str, Any]") -> tuple[str, str, str]:
         f"output {output}",
         ", ".join(encoder.get("views", []) or ["rgb"]),
     )
+
+
+def read_vectors(store: StoreReader) -> "tuple[list[Row], np.ndarray]":
+    """The rows of an open store that did not fail, and their codes or weights.
+
+    Raises:
+        InputError: Weights that are not of the network that the store describes.
+    """
+    name = PLAIN[store.kind]
+    rows, arrays = store.read_rows(name)
+    if store.kind == "weights" and "network" in store.attributes:
+        from sdfkit.models.mlp import count_parameters
+
+        wanted, width = count_parameters(read_mlp(store)), arrays[name].shape[1]
+        if width != wanted:
+            raise InputError(f"{store.name}: weights of {width} numbers, but their network reads {wanted}")
+    return rows, arrays[name]
 
 
 def condition_arrays(features: StoreReader, condition: str) -> tuple[str, ...]:
@@ -201,12 +224,22 @@ def check_codes(codes: StoreReader, model: Decoder | Denoiser) -> None:
 def read_fields(store: StoreReader, device: str) -> "Fields":
     """What the rows of an open deepsdf or weights store stand for."""
     from sdfkit.models.fields import fields_of_codes, fields_of_weights
-    from sdfkit.models.mlp import MLPConfig
 
     if store.kind == "deepsdf":
         return fields_of_codes(read_decoder(store, device))
+    return fields_of_weights(read_mlp(store))
+
+
+def read_mlp(store: StoreReader) -> "MLPConfig":
+    """What the networks of an open store are whose weights it holds, or learned.
+
+    Raises:
+        InputError: It does not say.
+    """
+    from sdfkit.models.mlp import MLPConfig
+
     try:
-        return fields_of_weights(MLPConfig(**store.attributes.get("network", {})))
+        return MLPConfig(**store.attributes.get("network", {}))
     except TypeError as error:
         raise InputError(
             f"{store.name}: does not say what its networks are ({error}); was it made by sdfkit?"

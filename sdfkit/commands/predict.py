@@ -20,7 +20,7 @@ def predict(
         ),
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
-    samples: Annotated[int, typer.Option(min=1, help="Codes to draw for each shape.")] = 1,
+    samples: Annotated[int, typer.Option(min=1, help="Codes, or weights, to draw for each shape.")] = 1,
     steps: Annotated[int, typer.Option(min=1, max=500, help="Steps of the DDIM sampler.")] = 50,
     eta: Annotated[float, typer.Option(min=0, max=1, help="Share of noise renewed in each step.")] = 0,
     guidance: Annotated[float, typer.Option(help="Weight of classifier-free guidance; 1 is none.")] = 1,
@@ -31,12 +31,14 @@ def predict(
     output: Output = STANDARD,
     overwrite: Overwrite = False,
 ) -> None:
-    """Predict codes of shapes from their pictures.
+    """Predict codes of shapes, or their weights, from their pictures.
 
     Features are used as they are; views and picture files are embedded first, with the encoder that the denoiser was
     trained on. A file is a shape of its own, named by its stem. Several photos of one object belong into a folder
     inside a folder: of predict photos/, each file is a shape, and so is each folder in it, whose files are its views
     and are used together. Files have no cameras: where the model was trained with them, that costs a little.
+
+    A denoiser that was trained on weights gives weights, which sdfkit mesh reads without a decoder.
 
     With --samples N each shape gives N rows, uid_s0, uid_s1 ..., which name the shape they are of: how they differ
     tells how sure the model is.
@@ -66,32 +68,38 @@ def predict(
         "known": hashlib.sha256(denoiser.codes.tobytes()).hexdigest(),
         # mesh knows by this whether a decoder reads these codes.
         **({} if denoiser.decoder is None else {"decoder_sha256": denoiser.decoder}),
+        **({} if denoiser.mlp is None else {"network": denoiser.mlp}),
     }
+    kind = "codes" if denoiser.mlp is None else "weights"
     settings = {"samples": samples, "steps": steps, "eta": eta, "guidance": guidance, "seed": seed}
     with open_features(inputs, denoiser, matte=matte, device=place, manifest=manifest) as features:
         count = features.count * samples
         with create_store(
-            output, "codes", count=count, history=features.history, settings=settings, seed=seed,
+            output, kind, count=count, history=features.history, settings=settings, seed=seed,
             attributes=attributes, overwrite=overwrite,
-        ) as codes:  # fmt: skip
-            dim = denoiser.network.config.dim
-            codes.create_array("code", shape=(count, dim), dtype="f4", axes=("shape", "dim"))
+        ) as vectors:  # fmt: skip
+            shape = (count, denoiser.network.config.dim)
+            if kind == "codes":
+                vectors.create_array("code", shape=shape, dtype="f4", axes=("shape", "dim"))
+            else:
+                vectors.create_array("weights", shape=shape, dtype="f4", axes=("shape", "parameter"))
             if samples > 1:
                 text = np.dtypes.StringDType()
-                codes.create_array("sample_of", shape=(count,), dtype=text, axes=("shape",))
-            sampler = _Sampler(codes, denoiser, samples, seed, steps=steps, eta=eta, guidance=guidance)
+                vectors.create_array("sample_of", shape=(count,), dtype=text, axes=("shape",))
+            sampler = _Sampler(vectors, denoiser, samples, seed, steps=steps, eta=eta, guidance=guidance)
             features.send(sampler)
-    what = "codes" if samples == 1 else f"{samples} codes each"
+    what = kind if samples == 1 else f"{samples} {kind} each"
     conclude(output, what, features.count, sampler.failed)
 
 
 class _Sampler:
-    """Takes shapes with their features, and writes codes drawn for them."""
+    """Takes shapes with their features, and writes codes or weights drawn for them."""
 
     def __init__(
-        self, codes: "StoreWriter", denoiser: "Denoiser", samples: int, seed: int, **options: Any
+        self, vectors: "StoreWriter", denoiser: "Denoiser", samples: int, seed: int, **options: Any
     ) -> None:
-        self._codes = codes
+        self._vectors = vectors
+        self._array = "code" if denoiser.mlp is None else "weights"
         self._denoiser = denoiser
         self._samples = samples
         self._seed = seed
@@ -124,9 +132,9 @@ class _Sampler:
                 cameras_of(arrays, condition, 1)[None], samples=self._samples,
                 generators=[torch.Generator().manual_seed(int(stream[0] >> np.uint64(1)))], **self._options,
             )[0]  # fmt: skip
-            drawn = [{"code": code} for code in predicted]
+            drawn = [{self._array: vector} for vector in predicted]
         for sample, values in enumerate(drawn):
             index, name = row.index * self._samples + sample, {}
             if self._samples > 1:
                 name = {"uid": f"{row.uid}_s{sample}", "sample_of": row.uid}
-            self._codes.write(replace(row, index=index, **name), **values)
+            self._vectors.write(replace(row, index=index, **name), **values)

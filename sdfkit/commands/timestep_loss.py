@@ -52,20 +52,26 @@ def timestep_loss(
     from sdfkit.errors import InputError, UsageError
     from sdfkit.figures import Curve, check_picture, draw_curves
     from sdfkit.models.diffusion import schedule
-    from sdfkit.modelstore import cameras_of, check_codes, condition_arrays, load_denoiser
+    from sdfkit.modelstore import cameras_of, check_codes, condition_arrays, load_denoiser, read_vectors
     from sdfkit.report import format_json, format_table
     from sdfkit.store import open_store
-    from sdfkit.training.timesteps import PAPERS_TIMESTEPS, explain, measure_sampling, measure_timesteps
+    from sdfkit.training.timesteps import (
+        PAPERS_TIMESTEPS,
+        explain,
+        mean_loss,
+        measure_sampling,
+        measure_timesteps,
+    )
 
     if output is not None:
         check_picture(output, overwrite)
     denoiser = load_denoiser(model, choose_device(device))
     known = {row.uid: code for row, code in zip(denoiser.rows, denoiser.codes, strict=True)}
     if codes is not None:
-        with open_store(codes, "codes", "deepsdf", manifest=None) as store:
+        with open_store(codes, "codes", "deepsdf", "weights", manifest=None) as store:
             check_codes(store, denoiser)
-            rows, arrays = store.read_rows("code")
-        known = {row.uid: code for row, code in zip(rows, arrays["code"], strict=True)}
+            rows, vectors = read_vectors(store)
+        known = {row.uid: code for row, code in zip(rows, vectors, strict=True)}
     with open_store(features, "features", manifest=None) as store:
         denoiser.check(store)
         rows, arrays = store.read_rows(*condition_arrays(store, denoiser.condition))
@@ -97,9 +103,12 @@ def timestep_loss(
         network, standard, truth, pictures, cameras, np.array(sorted(set(timesteps)) or PAPERS_TIMESTEPS), draws=draws,
         generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
-    mean = float(standard.apply(torch.from_numpy(truth)).square().mean())
+    centre = denoiser.codes.mean(axis=0)
+    mean = mean_loss(standard, truth, centre)
     one_step, walk = (
-        measure_sampling(network, standard, truth, pictures, cameras, steps=count, samples=draws, seed=seed)
+        measure_sampling(
+            network, standard, truth, pictures, cameras, centre, steps=count, samples=draws, seed=seed
+        )
         for count in (1, steps)
     )
     wrong = None if losses.wrong is None else losses.wrong.tolist()

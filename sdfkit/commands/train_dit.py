@@ -1,24 +1,41 @@
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from sdfkit.options import STANDARD, Device, Input, Manifest, Output, Overwrite, Precision, Seed
+
+if TYPE_CHECKING:
+    from sdfkit.store import StoreReader
+
+
+# Attributes by which codes and weights tell what reads them.
+READERS = ("decoder_sha256", "network")
 
 
 def train_dit(
     features: Input = STANDARD,
     *,
     codes: Annotated[
-        str, typer.Option(metavar="STORE", help="Codes of the same shapes: a deepsdf or codes store.")
+        str, typer.Option(metavar="STORE", help="Of the same shapes: a deepsdf, codes or weights store.")
     ],
-    preset: Annotated[Literal["small", "latent-10m"], typer.Option(help="Network and recipe.")] = "small",
+    preset: Annotated[
+        Literal["small", "latent-10m", "weights-small", "weights-132m"] | None,
+        typer.Option(show_default="small, for weights weights-small", help="Network and recipe."),
+    ] = None,
     condition: Annotated[
         Literal["feature", "token"], typer.Option(help="A view's feature, or the vectors of its patches.")
     ] = "feature",
     tokens: Annotated[
-        int | None, typer.Option(min=1, help="Pieces that a code is cut into; the preset's where not given.")
+        str | None,
+        typer.Option(
+            metavar="N|layers",
+            help="Pieces that a code or weights are cut into, or one a layer; the preset's.",
+        ),
     ] = None,
+    standardise: Annotated[
+        bool, typer.Option("--standardise/--raw", help="Standardise each number, or learn it as it is.")
+    ] = True,
     prediction: Annotated[
         Literal["x0", "eps", "v"],
         typer.Option(help="What is predicted: the code, its noise, or the velocity."),
@@ -30,11 +47,15 @@ def train_dit(
         int | None, typer.Option(min=1, help="Most views of a sample; the preset's where not given.")
     ] = None,
     cfg_dropout: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of samples without views, for predict --guidance.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Share of samples without views, for predict --guidance; the preset's."
+        ),
+    ] = None,
     pose_dropout: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of samples whose cameras are unknown.")
-    ] = 0.0,
+        float | None,
+        typer.Option(min=0, max=1, help="Share of samples whose cameras are unknown; the preset's."),
+    ] = None,
     ema: Annotated[
         float | None, typer.Option(min=0, max=1, help="Decay of the averaged network; the preset's.")
     ] = None,
@@ -51,7 +72,7 @@ def train_dit(
     output: Output = STANDARD,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train the diffusion transformer that turns views into codes.
+    """Train the diffusion transformer that turns views into codes, or into weights.
 
     Each step sees 1 to 8 views of a shape and denoises its standardised code. The loss is told beside that of
     predicting the mean code: a model that does not beat it has not looked at the pictures.
@@ -59,9 +80,19 @@ def train_dit(
     Codes are standardised; what undoes it is kept with the model. What predicts noise is trained and sampled at the 489
     of 500 timesteps where a trace of the code is left.
 
+    Given the weights store of fit-mlp, it learns the weights themselves, and predict gives networks that mesh reads
+    without a decoder. weights-132m is the paper's: 8 pieces, 1 to 8 views, 10 % of samples without views and 20 %
+    without cameras (its phase 7; the presets for codes drop none). Its other phases:
+
+    \b
+      6  --views 1                               a single view
+      8  --raw                                   weights as they are
+      9  --raw --cfg-dropout 0 --pose-dropout 0  and nothing dropped
+
     \b
     Examples:
       sdfkit train-dit features.zarr --codes deepsdf.zarr -o dit.zarr
+      sdfkit train-dit features.zarr --codes weights.zarr --tokens layers -o weight_dit.zarr
       sdfkit train-dit features.zarr --codes deepsdf.zarr --prediction v --cfg-dropout 0.1 -o dit.zarr
     """
     import dataclasses
@@ -75,7 +106,7 @@ def train_dit(
     from sdfkit.errors import InputError, UsageError
     from sdfkit.figures import check_picture, draw_losses
     from sdfkit.models.dit import PRESETS
-    from sdfkit.modelstore import cameras_of, condition_arrays
+    from sdfkit.modelstore import cameras_of, condition_arrays, read_vectors
     from sdfkit.store import open_store
     from sdfkit.storewriter import create_store
     from sdfkit.training.dit import RECIPES, DiTTraining
@@ -84,12 +115,14 @@ def train_dit(
     log = logging.getLogger(__name__)
     if curve is not None:
         check_picture(curve, overwrite)
-    with open_store(codes, "deepsdf", "codes", manifest=None) as store:
-        known, vectors = store.read_rows("code")
-        history = store.history
-        # Codes of a plain array or of an older store do not tell.
-        decoder = {name: store.attributes[name] for name in ("decoder_sha256",) if name in store.attributes}
+    with open_store(codes, "deepsdf", "codes", "weights", manifest=None) as store:
+        known, vectors = read_vectors(store)
+        history, is_weights = store.history, store.kind == "weights"
+        # Who reads what will be predicted: the networks that weights are of, or the decoder; codes of a plain array or
+        # of an older store do not tell.
+        reader = {name: store.attributes[name] for name in READERS if name in store.attributes}
         known_at = {row.uid: index for index, row in enumerate(known)}
+        cut = _cut(tokens, store)
     with open_store(features, "features", manifest=manifest) as store:
         if condition == "token" and "token" not in store:
             raise InputError(f"{store.name}: has no patch vectors; embed with --tokens patch")
@@ -108,7 +141,7 @@ def train_dit(
     if len(both) < len(rows):
         log.warning("%d of %d shapes have no code and are left out", len(rows) - len(both), len(rows))
     rows = [dataclasses.replace(rows[index], index=place) for place, index in enumerate(both)]
-    targets = vectors["code"][[known_at[row.uid] for row in rows]]
+    targets = vectors[[known_at[row.uid] for row in rows]]
     pictures = arrays[condition][both]
     if condition == "feature":
         pictures = pictures[:, :, None]  # (shape, view, patch, feature)
@@ -119,18 +152,20 @@ def train_dit(
         "lr": lr,
         "average": ema,
         "min_snr": min_snr,
+        "feature_dropout": cfg_dropout,
+        "camera_dropout": pose_dropout,
     }
+    preset = preset or ("weights-small" if is_weights else "small")
     recipe = dataclasses.replace(
-        RECIPES[preset], feature_dropout=cfg_dropout, camera_dropout=pose_dropout,
-        **{name: value for name, value in asked.items() if value is not None},
-    )  # fmt: skip
+        RECIPES[preset], **{name: value for name, value in asked.items() if value is not None}
+    )
     if views is not None and views > pictures.shape[1]:
         raise InputError(
             f"{features}: {pictures.shape[1]} views of a shape, but --views {views} are asked for"
         )
     config = PRESETS[preset](targets.shape[1], pictures.shape[3])
     config = dataclasses.replace(
-        config, patches=pictures.shape[2], target=prediction, tokens=tokens or config.tokens
+        config, patches=pictures.shape[2], target=prediction, tokens=cut or config.tokens
     )
     place = choose_device(device)
     machine = use_machine(place, choose_precision(precision, place))
@@ -138,12 +173,12 @@ def train_dit(
         raise UsageError("several processes cannot share a pipe: name the stores")
     uids = [row.uid for row in rows]
     training = DiTTraining(
-        config, recipe, uids, targets, pictures, cameras_of(arrays, condition, 2)[both], 1e-4, machine,
-        torch.Generator().manual_seed(seed),
+        config, recipe, uids, targets, pictures, cameras_of(arrays, condition, 2)[both], 1e-4 if standardise else None,
+        machine, torch.Generator().manual_seed(seed),
     )  # fmt: skip
     settings = {
-        "preset": preset, "condition": condition, "tokens": config.tokens, "prediction": prediction, "seed": seed,
-        "precision": machine.precision, **dataclasses.asdict(recipe),
+        "preset": preset, "condition": condition, "tokens": config.tokens, "standardise": standardise,
+        "prediction": prediction, "seed": seed, "precision": machine.precision, **dataclasses.asdict(recipe),
     }  # fmt: skip
     losses = load_unfinished(training, output, "denoiser", settings, uids, overwrite=overwrite)
 
@@ -153,7 +188,7 @@ def train_dit(
             return
         with create_store(
             output, "denoiser", rows=rows, history=history, settings=settings, seed=seed,
-            attributes={"encoder": encoder, "condition": condition, **decoder}, overwrite=overwrite, complete=complete,
+            attributes={"encoder": encoder, "condition": condition, **reader}, overwrite=overwrite, complete=complete,
         ) as model:  # fmt: skip
             model.create_array("code", data=targets, axes=("shape", "dim"))
             model.create_array("loss", data=np.array(losses, np.float32), axes=("step",))
@@ -176,3 +211,20 @@ def train_dit(
     log.info(
         "wrote a denoiser for %d shapes to %s", len(rows), "standard output" if output == STANDARD else output
     )
+
+
+def _cut(tokens: str | None, store: "StoreReader") -> int | list[int] | None:
+    """Into how many pieces, or pieces of which lengths, vectors are cut; None where the preset says it."""
+    from sdfkit.errors import InputError, UsageError
+    from sdfkit.models.mlp import layer_lengths
+    from sdfkit.modelstore import read_mlp
+
+    if tokens is None:
+        return None
+    if tokens == "layers":
+        if store.kind != "weights":
+            raise InputError(f"{store.name}: {store.kind} have no layers; give --tokens a number")
+        return layer_lengths(read_mlp(store))
+    if not tokens.isdecimal() or int(tokens) < 1:
+        raise UsageError(f"--tokens {tokens}: a number from 1 on, or layers")
+    return int(tokens)

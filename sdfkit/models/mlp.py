@@ -45,9 +45,14 @@ def layer_sizes(config: MLPConfig) -> list[tuple[int, int]]:
     return list(zip(widths[1:], widths[:-1], strict=True))
 
 
+def layer_lengths(config: MLPConfig) -> list[int]:
+    """How many numbers describe each layer of one shape, weight and bias."""
+    return [outputs * (inputs + 1) for outputs, inputs in layer_sizes(config)]
+
+
 def count_parameters(config: MLPConfig) -> int:
     """How many numbers describe one shape."""
-    return sum(outputs * (inputs + 1) for outputs, inputs in layer_sizes(config))
+    return sum(layer_lengths(config))
 
 
 def draw_weights(

@@ -75,6 +75,27 @@ RECIPES = {
         average=0.999,
         min_snr=None,
     ),
+    # The paper's phase 7. It states steps and dropout; batch and rate are those of its denoiser of codes.
+    "weights-132m": DiTSettings(
+        steps=30_000,
+        batch=32,
+        views=8,
+        lr=3e-4,
+        feature_dropout=0.1,
+        camera_dropout=0.2,
+        average=0.999,
+        min_snr=None,
+    ),
+    "weights-small": DiTSettings(
+        steps=2_000,
+        batch=32,
+        views=8,
+        lr=1e-3,
+        feature_dropout=0.1,
+        camera_dropout=0.2,
+        average=0.999,
+        min_snr=None,
+    ),
 }
 
 
@@ -99,14 +120,17 @@ class Standard:
         return vectors * self.std + self.mean
 
 
-def measure_standard(vectors: Float[Tensor, "shape dim"], floor: float) -> Standard:
+def measure_standard(vectors: Float[Tensor, "shape dim"], floor: float | None) -> Standard:
     """Mean and standard deviation of each dimension.
 
     Args:
         vectors: One a shape.
         floor: Spreads below it count as it. The paper found 124 of 54,785 weights below 1e-4 and divided by
-            1e-4, which blows up numbers that are nearly constant less than their own spread would.
+            1e-4, which blows up numbers that are nearly constant less than their own spread would. None leaves the
+            vectors as they are: mean 0 and spread 1 in all dimensions.
     """
+    if floor is None:
+        return Standard(torch.zeros_like(vectors[0]), torch.ones_like(vectors[0]), 0)
     std = vectors.std(dim=0, correction=0)
     return Standard(vectors.mean(dim=0), std.clamp_min(floor), int((std < floor).sum()))
 
@@ -121,7 +145,7 @@ class DiTTraining:
         codes: The vector of each shape, not standardised.
         features: Features of views of each shape.
         cameras: Their camera-to-world matrices.
-        floor: Smallest spread by which codes are divided.
+        floor: Smallest spread by which codes are divided; None leaves them as they are, the paper's phase 8.
         machine: Where to compute.
         generator: Source of all draws, on the CPU; the training object keeps it.
 
@@ -137,7 +161,7 @@ class DiTTraining:
         codes: Float[np.ndarray, "shape dim"],
         features: Float[np.ndarray, "shape view patch feature"],
         cameras: Float[np.ndarray, "shape view 4 4"],
-        floor: float,
+        floor: float | None,
         machine: Machine,
         generator: torch.Generator,
     ) -> None:
@@ -239,10 +263,10 @@ class DiTTraining:
     def mean_loss(self) -> float:
         """The loss of the mean code, whatever the views: the variance of the standardised codes, weighted.
 
-        It is 1 unless dimensions were floored or timesteps weighted. A model whose loss stays near it has
-        learned nothing.
+        It is 1 unless dimensions were floored, codes left as they are or timesteps weighted. A model whose loss stays
+        near it has learned nothing.
         """
-        return float(self.codes.square().mean() * self.weights.mean())
+        return float(self.codes.var(dim=0, correction=0).mean() * self.weights.mean())
 
     def state(self) -> State:
         """All that the next step depends on; see `sdfkit.training.run`."""

@@ -120,6 +120,7 @@ def measure_sampling(
     codes: Float[np.ndarray, "shape dim"],
     features: Float[np.ndarray, "shape view patch feature"],
     cameras: Float[np.ndarray, "shape view 4 4"],
+    centre: Float[np.ndarray, " dim"],
     *,
     steps: int,
     samples: int,
@@ -133,6 +134,7 @@ def measure_sampling(
         codes: True codes.
         features: Features of views of the same shapes, all of which are used.
         cameras: Their cameras.
+        centre: The mean of the training codes, of which the standard knows nothing where codes are left as they are.
         steps: Steps of the sampler; 1 is the network's guess from nothing but noise.
         samples: Samples a shape.
         seed: Of the noise, row by row.
@@ -145,15 +147,22 @@ def measure_sampling(
         )
     )  # fmt: skip
     truth = torch.from_numpy(codes)[:, None].expand_as(predicted)
+    mean = torch.from_numpy(centre)
     loss = float((standard.apply(predicted) - standard.apply(truth)).square().mean())
     return Sampled(
         loss=loss,
-        fvu=loss / float(standard.apply(truth).square().mean()),
+        fvu=loss / mean_loss(standard, codes, centre),
         cosine=float(torch.cosine_similarity(predicted, truth, dim=-1).mean()),
-        centred=float(
-            torch.cosine_similarity(predicted - standard.mean, truth - standard.mean, dim=-1).mean()
-        ),
+        centred=float(torch.cosine_similarity(predicted - mean, truth - mean, dim=-1).mean()),
     )
+
+
+def mean_loss(
+    standard: Standard, codes: Float[np.ndarray, "shape dim"], centre: Float[np.ndarray, " dim"]
+) -> float:
+    """What predicting the mean of the training codes loses on some codes, standardised."""
+    truth, mean = (standard.apply(torch.from_numpy(part)) for part in (codes, centre))
+    return float((truth - mean).square().mean())
 
 
 def explain(losses: TimestepLosses, mean_loss: float, one_step: Sampled, walk: Sampled) -> str:

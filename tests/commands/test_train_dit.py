@@ -164,7 +164,7 @@ def test_predictions_name_the_codes_that_they_are_ranked_against(sdfkit, stores,
         sdfkit("predict", denoiser, stores[0], "--samples", 2, "--steps", 2, "-o", predicted).exit_code == 0
     )
     facts = json.loads(sdfkit("rank", predicted, "--json").stdout)
-    assert facts["known"] == {"name": str(denoiser), "rows": SHAPES}
+    assert (facts["known"]["name"], facts["known"]["rows"]) == (str(denoiser), SHAPES)
     assert [row["uid"] for row in facts["predictions"]][:2] == ["shape_0_s0", "shape_0_s1"]
     # Every sample's truth is the shape it was drawn for.
     assert all(1 <= row["truth"]["rank"] <= SHAPES for row in facts["predictions"])

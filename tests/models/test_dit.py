@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from sdfkit.models.dit import PRESETS, DiT, DiTConfig
+from sdfkit.models.mlp import PRESETS as MLP_PRESETS
+from sdfkit.models.mlp import layer_lengths
 
 TINY = DiTConfig(
     dim=10, tokens=1, feature=7, patches=1, width=16, layers=2, heads=2, ffn=2, gated=False, target="x0"
@@ -11,6 +13,9 @@ TINY = DiTConfig(
 PIECES = DiTConfig(
     dim=10, tokens=3, feature=7, patches=1, width=16, layers=2, heads=2, ffn=4, gated=True, target="x0"
 )
+
+# One piece for each of two layers, of unlike lengths.
+LAYERS = dataclasses.replace(PIECES, tokens=[7, 3])
 
 PATCHES = dataclasses.replace(TINY, patches=4)
 
@@ -41,6 +46,7 @@ def inputs(batch, views):
         (PRESETS["latent-10m"](64, 768), 10_372_288),
         (PRESETS["weights-132m"](54_785, 768), 131_242_689),
         (PRESETS["small"](64, 1280), 799_424),
+        (PRESETS["weights-small"](54_785, 1280), 6_886_081),
     ],
 )
 def test_presets_have_the_papers_number_of_parameters(config, parameters):
@@ -49,12 +55,12 @@ def test_presets_have_the_papers_number_of_parameters(config, parameters):
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
 
 
-@pytest.mark.parametrize("config", [TINY, PIECES])
+@pytest.mark.parametrize("config", [TINY, PIECES, LAYERS])
 def test_an_untrained_model_predicts_the_mean(config):
     assert torch.equal(DiT(config)(*inputs(3, 4)), torch.zeros(3, 10))
 
 
-@pytest.mark.parametrize("config", [TINY, PIECES])
+@pytest.mark.parametrize("config", [TINY, PIECES, LAYERS])
 def test_views_that_do_not_count_change_nothing(config):
     model = lively(config)
     noisy, timesteps, features, cameras, seen = inputs(2, 5)
@@ -63,7 +69,7 @@ def test_views_that_do_not_count_change_nothing(config):
     assert torch.allclose(model(noisy, timesteps, features, cameras, seen), short, atol=1e-5)
 
 
-@pytest.mark.parametrize("config", [TINY, PIECES])
+@pytest.mark.parametrize("config", [TINY, PIECES, LAYERS])
 def test_order_of_views_does_not_matter_and_views_do(config):
     model = lively(config)
     noisy, timesteps, features, cameras, seen = inputs(2, 5)
@@ -75,7 +81,7 @@ def test_order_of_views_does_not_matter_and_views_do(config):
     assert not torch.allclose(model(noisy, timesteps, features, cameras + 1, seen), plain, atol=1e-2)
 
 
-@pytest.mark.parametrize("config", [TINY, PIECES])
+@pytest.mark.parametrize("config", [TINY, PIECES, LAYERS])
 def test_without_any_view_features_are_ignored_beside_a_sample_that_sees(config):
     model = lively(config)
     noisy, timesteps, features, cameras, seen = inputs(2, 3)
@@ -87,7 +93,7 @@ def test_without_any_view_features_are_ignored_beside_a_sample_that_sees(config)
     assert not torch.allclose(first[1], second[1], atol=1e-2)
 
 
-@pytest.mark.parametrize("config", [TINY, PIECES])
+@pytest.mark.parametrize("config", [TINY, PIECES, LAYERS])
 def test_permuting_samples_permutes_predictions(config):
     model = lively(config)
     order = torch.tensor([2, 0, 1])
@@ -95,7 +101,7 @@ def test_permuting_samples_permutes_predictions(config):
     assert torch.allclose(permuted, model(*inputs(3, 4))[order], atol=1e-5)
 
 
-@pytest.mark.parametrize("config", [TINY, PIECES])
+@pytest.mark.parametrize("config", [TINY, PIECES, LAYERS])
 def test_timestep_and_every_number_of_the_vector_matter(config):
     model = lively(config)
     noisy, timesteps, features, cameras, seen = inputs(1, 4)
@@ -105,6 +111,20 @@ def test_timestep_and_every_number_of_the_vector_matter(config):
         changed = noisy.clone()
         changed[0, number] += 1
         assert not torch.allclose(model(changed, timesteps, features, cameras, seen), plain, atol=1e-3)
+
+
+def test_a_vector_is_cut_into_equal_pieces_or_into_layers():
+    assert PIECES.lengths == [4, 4, 2]
+    assert PRESETS["weights-132m"](54_785, 768).lengths == [6_849] * 7 + [6_842]
+    layers = layer_lengths(MLP_PRESETS["relu-pe"])
+    assert layers == [5_120, 16_512, 16_512, 16_512, 129] and sum(layers) == 54_785
+    assert dataclasses.replace(PIECES, tokens=layers).lengths == layers
+
+
+def test_pieces_of_the_longest_one_s_length_are_the_pieces_of_a_number():
+    model, same = lively(PIECES), DiT(dataclasses.replace(PIECES, tokens=[4, 4, 2]))
+    same.load_state_dict(model.state_dict())
+    assert torch.equal(model(*inputs(3, 4)), same(*inputs(3, 4)))
 
 
 def test_patches_of_a_view_differ_by_their_place():
@@ -120,7 +140,7 @@ def test_patches_of_a_view_differ_by_their_place():
     )
 
 
-@pytest.mark.parametrize("config", [TINY, PIECES])
+@pytest.mark.parametrize("config", [TINY, PIECES, LAYERS])
 def test_every_parameter_takes_part(config):
     model = lively(config)
     model(*inputs(3, 4)).square().sum().backward()

@@ -137,6 +137,14 @@ def test_the_mean_code_scores_one_and_a_fresh_network_as_much():
     assert training.step() == pytest.approx(1, abs=0.03)
 
 
+def test_raw_codes_are_learned_as_they_are_beside_the_loss_of_their_mean():
+    generator = torch.Generator().manual_seed(0)
+    training = DiTTraining(CONFIG, SETTINGS, UIDS, CODES, FEATURES, CAMERAS, None, CPU, generator)
+    assert torch.equal(training.codes, torch.from_numpy(CODES))
+    assert training.standard.floored == 0
+    assert training.mean_loss() == pytest.approx(CODES.var(axis=0).mean(), rel=1e-5)
+
+
 def test_dimensions_that_hardly_differ_are_floored_and_counted():
     codes = CODES.copy()
     codes[:, 2] = 0.25 + 1e-6 * np.arange(SHAPES)

@@ -6,7 +6,14 @@ import torch
 
 from sdfkit.models.dit import DiT, DiTConfig
 from sdfkit.training.dit import Standard
-from sdfkit.training.timesteps import Sampled, TimestepLosses, explain, measure_sampling, measure_timesteps
+from sdfkit.training.timesteps import (
+    Sampled,
+    TimestepLosses,
+    explain,
+    mean_loss,
+    measure_sampling,
+    measure_timesteps,
+)
 
 DIM, FEATURE = 8, 8
 CONFIG = DiTConfig(
@@ -52,7 +59,15 @@ def measure(network, codes=CODES):
 
 
 def sample(network, steps):
-    return measure_sampling(network, STANDARD, CODES, pictures(), CAMERAS, steps=steps, samples=2, seed=0)
+    return measure_sampling(
+        network, STANDARD, CODES, pictures(), CAMERAS, STANDARD.mean.numpy(), steps=steps, samples=2, seed=0
+    )
+
+
+def test_raw_codes_are_told_against_their_mean_too():
+    raw = Standard(torch.zeros(DIM), torch.ones(DIM), 0)
+    centre = CODES.mean(axis=0)
+    assert mean_loss(raw, CODES, centre) == pytest.approx(CODES.var(axis=0).mean(), rel=1e-5)
 
 
 def test_the_paper_s_alphas_stand_beside_the_losses():
