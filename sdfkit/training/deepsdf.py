@@ -204,14 +204,16 @@ class DeepSDFTraining:
         count = int(taken.sum())
         own = owner[taken] == self.machine.process
         shapes = order[taken][own]
+        # Another window at every step: one that stayed for a while would be fitted for that while.
+        windows = torch.randint(self.samples.windows, (count,), generator=generator)[own]
         places = torch.rand(count, settings.points, generator=generator)[own]  # (row, point)
         noise = None
         if settings.latent_noise or settings.kl:
             noise = torch.randn(count, self.config.code, generator=generator)[own]
         split = round(settings.near * settings.points)
         points, distances = [], []
-        for shape, place in zip(shapes.tolist(), places, strict=True):
-            window = self.samples.window(shape // processes, self.window_at(step, shape))
+        for shape, index, place in zip(shapes.tolist(), windows.tolist(), places, strict=True):
+            window = self.samples.window(shape // processes, index)
             others = len(window.distances) - window.near
             place[:split] *= window.near
             place[split:] = window.near + place[split:] * others
@@ -227,16 +229,6 @@ class DeepSDFTraining:
             None if noise is None else noise.to(device),
             count,
         )
-
-    def window_at(self, step: int, shape: int) -> int:
-        """The window of its samples that a shape is learned from at a step.
-
-        It stays the same until about as many points have been drawn from it as it has; shapes change theirs one
-        after the other, or some steps would have to read samples of all of them.
-        """
-        seldom = -(-self.shapes // min(self.settings.shapes, self.shapes))
-        stay = seldom * max(1, self.samples.bounds[1] // self.settings.points)
-        return (step + shape * stay // self.shapes) // stay % self.samples.windows
 
     def draw_codes(self, drawn: Draw) -> tuple[Float[Tensor, "row code"], Float[Tensor, " row"]]:
         """The codes that a step decodes, and what each is charged for where it is."""

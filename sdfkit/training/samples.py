@@ -35,9 +35,9 @@ Read = Callable[[int, int, int], Part]
 class Samples:
     """The samples of shapes, by windows of neighbouring ones.
 
-    Samples are stored in random order, so that every window is a fair draw. A run looks at one window of a shape
-    for some steps and then at its next one, wherever the samples lie: how much memory there is changes what is
-    read again, and never what is learned. Windows are read by whoever asks, in any thread.
+    Samples are stored in random order, so that every window is a fair draw. A step looks at one window of a shape,
+    wherever the samples lie: how much memory there is changes what is read again, and never what is learned.
+    Windows are read by whoever asks, in any thread.
 
     Args:
         read: Reads samples.

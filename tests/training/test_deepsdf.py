@@ -307,8 +307,8 @@ def test_samples_that_are_read_when_needed_teach_the_same():
     assert not streamed.samples.in_memory and held.samples.in_memory
     assert not reads and whole == [(row, 0, TWO[0].shape[1]) for row in (0, 1)]
     assert [streamed.step() for _ in range(40)] == [held.step() for _ in range(40)]
-    # A window serves 3 · 2 steps, in half of which its shape comes.
-    assert 10 <= len(reads) <= 2 * 43 / 6 + 2
+    # One window a step, of which the four last ones are kept.
+    assert 10 <= len(reads) <= 43
     assert all(
         np.array_equal(a, b)
         for a, b in zip(*(vars(run.report(4_000, 0.1)).values() for run in (streamed, held)), strict=True)
@@ -329,14 +329,15 @@ def test_a_run_that_reads_its_samples_goes_on_bit_for_bit():
     assert all(np.array_equal(first[key], second[key]) for key in first)
 
 
-def test_every_sample_has_its_turn_and_shapes_change_windows_one_by_one():
-    training = start(dataclasses.replace(SETTINGS, points=100), window=1000)
-    windows = training.samples.windows
-    seen = [[training.window_at(step, shape) for step in range(10 * windows)] for shape in (0, 1)]
-    for of_shape in seen:
-        assert np.bincount(of_shape).tolist() == [10] * windows
-    changes = [set(np.flatnonzero(np.diff(of_shape)).tolist()) for of_shape in seen]
-    assert not changes[0] & changes[1]
+def test_a_step_draws_from_one_window_of_a_shape_and_steps_from_all_of_them():
+    settings = dataclasses.replace(SETTINGS, points=100)
+    training = start(settings, window=1000)
+    read, asked = training.samples.window, []
+    training.samples.window = lambda row, index: asked.append((row, index)) or read(row, index)
+    for step in range(400):
+        training.draw(step)
+    assert len(asked) == 400 * min(settings.shapes, 2)
+    assert set(asked) == {(row, index) for row in (0, 1) for index in range(training.samples.windows)}
 
 
 def test_a_draw_depends_on_the_seed_and_the_step_alone():
@@ -352,9 +353,9 @@ def test_samples_that_cannot_be_read_stop_the_run():
     broken = distances.copy()
     broken[1, 999] = np.inf
     training = start(arrays=(points, broken, near), window=500, memory=0)
-    training.steps_taken = next(step for step in range(400) if training.window_at(step, 1) == 1)
     with pytest.raises(InputError, match="^shape_1: a point or distance is not a finite number"):
-        training.step()
+        for step in range(400):
+            training.draw(step)
 
 
 def test_recipes_are_named_after_networks():
