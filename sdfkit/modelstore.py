@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     N = TypeVar("N", bound=torch.nn.Module)
 
-MAKERS = {"denoiser": "train-dit", "decoder": "train-deepsdf"}
+MAKERS = {"denoiser": "train-dit", "decoder": "train-deepsdf", "autoencoder": "train-ae"}
 
 
 class Denoiser(NamedTuple):
@@ -205,7 +205,33 @@ def read_decoder(store: StoreReader, device: str) -> "DeepSDF":
     return _rebuild(store, "decoder", lambda config: DeepSDF(DeepSDFConfig(**config)), device)
 
 
-def check_codes(codes: StoreReader, model: Decoder | Denoiser) -> None:
+class Reader(NamedTuple):
+    """What codes stand for, by the network that reads them: a decoder's, or an autoencoder's."""
+
+    name: str
+    fields: "Fields"
+    decoder: str
+    """The SHA-256 by which codes tell whose they are."""
+    history: "list[dict[str, Any]]"
+
+
+def load_reader(path: str, device: str) -> Reader:
+    """Read what reads codes.
+
+    Args:
+        path: A deepsdf or autoencoder store.
+        device: Where it will run, as torch names it.
+
+    Raises:
+        InputError: It holds no such network, or not all of it.
+    """
+    with open_store(path, "deepsdf", "autoencoder", manifest=None) as store:
+        group = "decoder" if store.kind == "deepsdf" else "autoencoder"
+        fields = read_fields(store, device)
+        return Reader(store.name, fields, fingerprint(store.read_group(group)), store.history)
+
+
+def check_codes(codes: StoreReader, model: Reader | Denoiser) -> None:
     """Refuse codes that tell that they were learned with another decoder than a model has, or was trained for.
 
     Codes of a plain array, and those of older stores, do not tell.
@@ -222,11 +248,17 @@ def check_codes(codes: StoreReader, model: Decoder | Denoiser) -> None:
 
 
 def read_fields(store: StoreReader, device: str) -> "Fields":
-    """What the rows of an open deepsdf or weights store stand for."""
-    from sdfkit.models.fields import fields_of_codes, fields_of_weights
+    """What the rows of an open deepsdf, autoencoder or weights store stand for."""
+    from sdfkit.models.autoencoder import Autoencoder, AutoencoderConfig
+    from sdfkit.models.fields import fields_of_autoencoder, fields_of_codes, fields_of_weights
 
     if store.kind == "deepsdf":
         return fields_of_codes(read_decoder(store, device))
+    if store.kind == "autoencoder":
+        network = _rebuild(
+            store, "autoencoder", lambda config: Autoencoder(AutoencoderConfig(**config)), device
+        )
+        return fields_of_autoencoder(network, read_mlp(store))
     return fields_of_weights(read_mlp(store))
 
 

@@ -33,7 +33,14 @@ COLUMNS = ("uid", *LABELS)
 # Columns of some stores only; a row of the others has them empty.
 OPTIONAL = ("sample_of",)
 # The array that a plain .npy file stands for, by the kind of store that was asked for.
-PLAIN = {"codes": "code", "deepsdf": "code", "denoiser": "code", "weights": "weights", "features": "feature"}
+PLAIN = {
+    "codes": "code",
+    "deepsdf": "code",
+    "denoiser": "code",
+    "autoencoder": "code",
+    "weights": "weights",
+    "features": "feature",
+}
 # What numpy meets a damaged header or archive with.
 NUMPY_ERRORS = (
     ArithmeticError,

@@ -18,7 +18,8 @@ def mesh(
     codes: Input = STANDARD,
     *,
     decoder: Annotated[
-        str | None, typer.Option(metavar="STORE", help="The deepsdf store whose decoder reads the codes.")
+        str | None,
+        typer.Option(metavar="STORE", help="The deepsdf or autoencoder store that reads the codes."),
     ] = None,
     resolution: Annotated[int, typer.Option(min=16, max=1024, help="Cells along a side of the cube.")] = 128,
     margin: Annotated[
@@ -40,10 +41,10 @@ def mesh(
 ) -> None:
     """Turn codes or weights into meshes.
 
-    Marching cubes of the network's distances on the cube from -1 to 1, coarse to fine: the network is asked only where
-    the surface can be, and the triangles are those of the full grid. Codes need their --decoder; a deepsdf store alone
-    gives its training shapes, a weights store its networks. A shape without a surface is an error that tells the range
-    of its distances.
+    Marching cubes of the network's distances on the cube from -1 to 1, coarse to fine: the network is asked only
+    where the surface can be, and the triangles are those of the full grid. Codes need their --decoder; a deepsdf or
+    autoencoder store alone gives its training shapes, a weights store its networks. A shape without a surface is an
+    error that tells the range of its distances.
 
     \b
     Examples:
@@ -56,21 +57,20 @@ def mesh(
     from sdfkit.device import choose_device
     from sdfkit.errors import InputError, UsageError
     from sdfkit.meshwriter import create_meshes
-    from sdfkit.models.fields import fields_of_codes
-    from sdfkit.modelstore import check_codes, load_decoder, read_fields
+    from sdfkit.modelstore import check_codes, load_reader, read_fields
     from sdfkit.parallel import Workers, conclude, fill
     from sdfkit.store import open_store
 
     place = choose_device(device)
-    trained = load_decoder(decoder, place) if decoder is not None else None
-    with open_store(codes, "codes", "deepsdf", "weights", manifest=manifest) as store:
+    trained = load_reader(decoder, place) if decoder is not None else None
+    with open_store(codes, "codes", "deepsdf", "weights", "autoencoder", manifest=manifest) as store:
         if trained is None and store.kind == "codes":
             raise UsageError(f"{store.name}: codes without their decoder; add --decoder STORE")
         if trained is not None and store.kind == "weights":
             raise UsageError(f"{store.name}: weights are whole networks; leave out --decoder")
         if trained is not None:
             check_codes(store, trained)
-        fields = read_fields(store, place) if trained is None else fields_of_codes(trained.network)
+        fields = read_fields(store, place) if trained is None else trained.fields
         array, what = ("weights", "weights") if store.kind == "weights" else ("code", "codes")
         width = store.array(array).shape[1]
         if width != fields.width:

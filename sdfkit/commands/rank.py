@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sdfkit.analysis.diagnosis import Diagnosis, Told
     from sdfkit.vectorstore import Vectors
 
-KINDS = ("codes", "deepsdf", "denoiser", "weights")
+KINDS = ("codes", "deepsdf", "denoiser", "weights", "autoencoder")
 
 
 def rank(

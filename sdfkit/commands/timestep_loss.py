@@ -68,7 +68,7 @@ def timestep_loss(
     denoiser = load_denoiser(model, choose_device(device))
     known = {row.uid: code for row, code in zip(denoiser.rows, denoiser.codes, strict=True)}
     if codes is not None:
-        with open_store(codes, "codes", "deepsdf", "weights", manifest=None) as store:
+        with open_store(codes, "codes", "deepsdf", "weights", "autoencoder", manifest=None) as store:
             check_codes(store, denoiser)
             rows, vectors = read_vectors(store)
         known = {row.uid: code for row, code in zip(rows, vectors, strict=True)}

@@ -9,15 +9,14 @@ if TYPE_CHECKING:
     from sdfkit.store import StoreReader
 
 
-# Attributes by which codes and weights tell what reads them.
-READERS = ("decoder_sha256", "network")
-
-
 def train_dit(
     features: Input = STANDARD,
     *,
     codes: Annotated[
-        str, typer.Option(metavar="STORE", help="Of the same shapes: a deepsdf, codes or weights store.")
+        str,
+        typer.Option(
+            metavar="STORE", help="Of the same shapes: a deepsdf, codes, weights or autoencoder store."
+        ),
     ],
     preset: Annotated[
         Literal["small", "latent-10m", "weights-small", "weights-132m"] | None,
@@ -115,12 +114,13 @@ def train_dit(
     log = logging.getLogger(__name__)
     if curve is not None:
         check_picture(curve, overwrite)
-    with open_store(codes, "deepsdf", "codes", "weights", manifest=None) as store:
+    with open_store(codes, "deepsdf", "codes", "weights", "autoencoder", manifest=None) as store:
         known, vectors = read_vectors(store)
         history, is_weights = store.history, store.kind == "weights"
         # Who reads what will be predicted: the networks that weights are of, or the decoder; codes of a plain array or
         # of an older store do not tell.
-        reader = {name: store.attributes[name] for name in READERS if name in store.attributes}
+        names = ("network",) if is_weights else ("decoder_sha256",)
+        reader = {name: store.attributes[name] for name in names if name in store.attributes}
         known_at = {row.uid: index for index, row in enumerate(known)}
         cut = _cut(tokens, store)
     with open_store(features, "features", manifest=manifest) as store:

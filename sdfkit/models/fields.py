@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from sdfkit.models.autoencoder import Autoencoder
 from sdfkit.models.deepsdf import DeepSDF
 from sdfkit.models.mlp import MLPConfig, MLPs, count_parameters
 
@@ -37,6 +38,14 @@ def fields_of_codes(decoder: DeepSDF) -> Fields:
 def fields_of_weights(config: MLPConfig) -> Fields:
     """Networks of one description, each of which is a vector."""
     return Fields(count_parameters(config), lambda weights: MLPs(config, weights[None]).requires_grad_(False))
+
+
+def fields_of_autoencoder(autoencoder: Autoencoder, config: MLPConfig) -> Fields:
+    """Networks of one description, whose weights an autoencoder makes of codes."""
+    return Fields(
+        autoencoder.config.code,
+        lambda code: MLPs(config, autoencoder.decode(code[None])).requires_grad_(False),
+    )
 
 
 def field_normals(field: Field, points: Float[Tensor, "point 3"], batch: int) -> Float[Tensor, "point 3"]:

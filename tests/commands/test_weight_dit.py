@@ -1,6 +1,7 @@
 """`train-dit` on weights and what follows it: networks whose meshes we know, learned and predicted."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -9,19 +10,13 @@ import zarr
 
 from sdfkit.manifest import Row
 from sdfkit.storewriter import create_store
+from tests.training import octahedra
 
 SHAPES, VIEWS, FEATURE = 4, 3, 6
 ROWS = [Row(index, f"shape_{index}") for index in range(SHAPES)]
-NETWORK = {"kind": "relu-pe", "bands": 0, "hidden": 6, "layers": 1, "frequency": 1.0}
+NETWORK = asdict(octahedra.NETWORK)
 RADII = np.linspace(0.4, 0.7, SHAPES)
 RNG = np.random.default_rng(0)
-
-
-def octahedra(radii):
-    """Networks |x| + |y| + |z| - radius, times 0.5: rectified coordinates of either sign, summed."""
-    signed = np.concatenate([np.eye(3), -np.eye(3)])
-    first = np.concatenate([signed.ravel(), np.zeros(6)])
-    return np.stack([np.concatenate([first, np.full(6, 0.5), [-0.5 * radius]]) for radius in radii])
 
 
 def write(path, kind, name, values, axes, **attributes):
@@ -43,7 +38,7 @@ def features(tmp_path):
 @pytest.fixture
 def weights(tmp_path):
     path = tmp_path / "weights.zarr"
-    return write(path, "weights", "weights", octahedra(RADII), ("parameter",), network=NETWORK)
+    return write(path, "weights", "weights", octahedra.octahedra(RADII), ("parameter",), network=NETWORK)
 
 
 def test_pictures_become_networks_that_are_meshed_without_a_decoder(sdfkit, features, weights, tmp_path):
@@ -114,7 +109,7 @@ def test_codes_have_no_layers(sdfkit, features, tmp_path):
 def test_weights_of_another_network_are_refused(sdfkit, features, tmp_path, change, words):
     network = {key: value for key, value in (NETWORK | change).items() if value is not None}
     path = tmp_path / "weights.zarr"
-    weights = write(path, "weights", "weights", octahedra(RADII), ("parameter",), network=network)
+    weights = write(path, "weights", "weights", octahedra.octahedra(RADII), ("parameter",), network=network)
     refused = sdfkit("train-dit", features, "--codes", weights, "-o", tmp_path / "dit.zarr")
     assert refused.exit_code == 3 and words in refused.stderr
     assert not (tmp_path / "dit.zarr").exists()
