@@ -200,10 +200,10 @@ def test_a_code_without_surface_tells_its_range(sdfkit, job, tmp_path):
         (["train-dit", "samples.zarr", "--codes", "deepsdf.zarr"], "holds samples, but features are needed"),
         (
             ["train-dit", "features.zarr", "--codes", "views.zarr"],
-            "holds views, but deepsdf or codes are needed",
+            "holds views, but deepsdf or codes or weights or autoencoder are needed",
         ),
         (["predict", "deepsdf.zarr", "features.zarr"], "holds deepsdf, but denoiser are needed"),
-        (["mesh", "dit.zarr"], "holds denoiser, but codes or deepsdf or weights are needed"),
+        (["mesh", "dit.zarr"], "holds denoiser, but codes or deepsdf or weights or autoencoder are needed"),
         (["embed", "features.zarr"], "holds features, but views are needed"),
     ],
 )
