@@ -70,12 +70,12 @@ def average(vectors: np.ndarray, chosen: np.ndarray, centred: bool) -> np.ndarra
 
 def find_object(queries: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Where the nearest of the other views are the object's own."""
-    return np.arange(len(queries)) == rank_by_cosine(queries, others, 1).order[:, 0]
+    return np.arange(len(queries)) == rank_by_cosine(queries, others, others.mean(axis=0), 1).order[:, 0]
 
 
 def find_type(vectors: np.ndarray, types: np.ndarray) -> np.ndarray:
     """Where the nearest other object has the object's type."""
-    order = rank_by_cosine(vectors, vectors, 2).order
+    order = rank_by_cosine(vectors, vectors, vectors.mean(axis=0), 2).order
     nearest = np.where(order[:, 0] == np.arange(len(vectors)), order[:, 1], order[:, 0])
     hits: np.ndarray = types[nearest] == types
     return hits
