@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 
-from sdfkit.analysis.ranking import rank_by_cosine
 from sdfkit.errors import InputError, SdfkitError
 from sdfkit.geometry.metrics import bootstrap_interval
 from sdfkit.store import open_store
@@ -68,16 +67,24 @@ def average(vectors: np.ndarray, chosen: np.ndarray, centred: bool) -> np.ndarra
     return means - means.mean(axis=0) if centred else means
 
 
+def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    first, second = (
+        rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-30) for rows in (first, second)
+    )
+    product: np.ndarray = first @ second.T
+    return product
+
+
 def find_object(queries: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Where the nearest of the other views are the object's own."""
-    return np.arange(len(queries)) == rank_by_cosine(queries, others, others.mean(axis=0), 1).order[:, 0]
+    return np.arange(len(queries)) == cosines(queries, others).argmax(axis=1)
 
 
 def find_type(vectors: np.ndarray, types: np.ndarray) -> np.ndarray:
     """Where the nearest other object has the object's type."""
-    order = rank_by_cosine(vectors, vectors, vectors.mean(axis=0), 2).order
-    nearest = np.where(order[:, 0] == np.arange(len(vectors)), order[:, 1], order[:, 0])
-    hits: np.ndarray = types[nearest] == types
+    likeness = cosines(vectors, vectors)
+    np.fill_diagonal(likeness, -np.inf)
+    hits: np.ndarray = types[likeness.argmax(axis=1)] == types
     return hits
 
 
