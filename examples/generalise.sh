@@ -2,9 +2,10 @@
 # Does a model beat looking up the nearest training shape, on shapes and kinds of shapes that it never saw?
 # Generated shapes of 40 kinds (or --furniture: all real models of examples/furniture.sh) are split by seed into training
 # shapes, held-out instances of the same kinds, and held-out kinds. Two models see new pictures of each: that of all
-# training shapes 1, 4 and 8, that of only 20 of them 4; their meshes are judged beside the mean shape, retrieval and the nearest training shape.
+# training shapes 1, 4 and 8, that of only 20 of them 4. Their meshes are judged beside the mean shape, retrieval, and the
+# nearest training shape.
 #   sh examples/generalise.sh [--size tiny|small] [--furniture] [FOLDER]
-# small: about 90 minutes on two CPU cores. tiny: three minutes, to see that all of it runs; its figures mean nothing.
+# small: about 90 minutes on two CPU cores beside other work, 45 of the processor. tiny: three minutes, to see that all of it runs; its figures mean nothing.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 size=small furniture= work=generalise
