@@ -5,7 +5,8 @@
 # training shapes 1, 4 and 8, that of only 20 of them 4. Their meshes are judged beside the mean shape, retrieval, and the
 # nearest training shape.
 #   sh examples/generalise.sh [--size tiny|small] [--furniture] [FOLDER]
-# small: about 90 minutes on two CPU cores beside other work, 45 of the processor. tiny: three minutes, to see that all of it runs; its figures mean nothing.
+# small: 45 minutes of one core, 90 by the clock beside other work.
+# tiny: three minutes, to see that all of it runs; its figures mean nothing.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 size=small furniture= work=generalise
