@@ -37,6 +37,7 @@ Cluster = Annotated[
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first shape that fails.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the same facts for programs.")]
+Curve = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the loss of all steps.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
 Device = Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute.")]
 Precision = Annotated[

@@ -1,9 +1,8 @@
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sdfkit.options import STANDARD, Device, Input, Manifest, Output, Overwrite, Precision, Seed
+from sdfkit.options import STANDARD, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,9 +43,7 @@ def train_ae(
         int,
         typer.Option(min=8, max=256, help="Cells along a side of the cube in which surfaces are looked for."),
     ] = 48,
-    curve: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the loss of all steps.")
-    ] = None,
+    curve: Curve = None,
     seed: Seed = 0,
     device: Device = "auto",
     precision: Precision = "auto",

@@ -1,9 +1,8 @@
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from sdfkit.options import STANDARD, Device, Input, Manifest, Output, Overwrite, Precision, Seed
+from sdfkit.options import STANDARD, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
 
 
 def train_deepsdf(
@@ -48,9 +47,7 @@ def train_deepsdf(
     compile: Annotated[
         bool, typer.Option("--compile", help="Compile the decoder first, for long runs on a GPU.")
     ] = False,
-    curve: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the loss of all steps.")
-    ] = None,
+    curve: Curve = None,
     seed: Seed = 0,
     device: Device = "auto",
     precision: Precision = "auto",

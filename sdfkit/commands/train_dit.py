@@ -1,9 +1,8 @@
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sdfkit.options import STANDARD, Device, Input, Manifest, Output, Overwrite, Precision, Seed
+from sdfkit.options import STANDARD, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
 
 if TYPE_CHECKING:
     from sdfkit.store import StoreReader
@@ -61,9 +60,7 @@ def train_dit(
     lr: Annotated[float | None, typer.Option(min=0, help="Learning rate; the preset's.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Samples a step; the preset's.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps; the preset's where not given.")] = None,
-    curve: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the loss of all steps.")
-    ] = None,
+    curve: Curve = None,
     seed: Seed = 0,
     device: Device = "auto",
     precision: Precision = "auto",
