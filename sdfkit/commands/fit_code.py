@@ -60,7 +60,6 @@ def fit_code(
     import numpy as np
     import torch
 
-    from sdfkit.checkpoint import fingerprint
     from sdfkit.device import choose_device
     from sdfkit.errors import InputError
     from sdfkit.modelstore import load_decoder
@@ -71,9 +70,7 @@ def fit_code(
     from sdfkit.training.fitting import FitSettings, fit_codes
 
     trained = load_decoder(decoder, choose_device(device))
-    identity = fingerprint(
-        {name: value.cpu().numpy() for name, value in trained.network.state_dict().items()}
-    )
+    identity = trained.decoder
     if len(trained.codes) == 1:
         raise InputError(f"{decoder}: was trained on one shape, whose code tells nothing about others")
     seen = torch.from_numpy(trained.codes)

@@ -128,17 +128,14 @@ def _extract(
     from sdfkit.errors import GeometryError
     from sdfkit.geometry.isosurface import extract_surface
     from sdfkit.geometry.pieces import largest_piece
+    from sdfkit.models.fields import ask_field
 
     if row.error:
         raise GeometryError(row.error)
     if not np.isfinite(row.arrays[array]).all():
         raise GeometryError(f"its {array} holds numbers that are not finite")
     field = fields.of(torch.from_numpy(row.arrays[array]).to(place))
-
-    def distance(points: Any) -> Any:
-        with torch.inference_mode():
-            return field(torch.from_numpy(points)[None].to(place))[0].cpu().numpy()
-
+    distance = partial(ask_field, field, device=place)
     surface, count = extract_surface(distance, resolution=resolution, margin=margin, batch=BATCH)
     asked.append(count)
     if largest:

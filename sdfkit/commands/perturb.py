@@ -1,5 +1,6 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -218,10 +219,13 @@ class _Judge:
     def __init__(self, fields: "Fields", vector: "np.ndarray", resolution: int, place: str) -> None:
         import numpy as np
 
+        from sdfkit.geometry.metrics import describe_topology
+
         self.fields, self.vector, self.resolution, self.place = fields, vector, resolution, place
         middles = (np.arange(resolution, dtype=np.float32) + 0.5) * (2 / resolution) - 1
         self.cells = np.stack(np.meshgrid(middles, middles, middles, indexing="ij"), axis=-1).reshape(-1, 3)
         self.inside, self.mesh = self._make(vector)
+        self.topology = describe_topology(self.mesh)
 
     def _make(self, vector: "np.ndarray") -> "tuple[np.ndarray, Trimesh]":
         """Which cells are inside, and the mesh."""
@@ -229,13 +233,10 @@ class _Judge:
         import torch
 
         from sdfkit.geometry.isosurface import extract_surface
+        from sdfkit.models.fields import ask_field
 
         field = self.fields.of(torch.from_numpy(vector).to(self.place))
-
-        def distance(points: Any) -> Any:
-            with torch.inference_mode():
-                return field(torch.from_numpy(points)[None].to(self.place))[0].cpu().numpy()
-
+        distance = partial(ask_field, field, device=self.place)
         parts = np.array_split(self.cells, -(-len(self.cells) // BATCH))
         inside = np.concatenate([distance(part) < 0 for part in parts])
         mesh, _ = extract_surface(distance, resolution=self.resolution, margin=1.0, batch=BATCH)
@@ -245,21 +246,15 @@ class _Judge:
         """What noise on the vector makes of the shape."""
         from sdfkit.analysis.perturbation import Outcome, overlap
         from sdfkit.errors import GeometryError
+        from sdfkit.geometry.metrics import describe_topology
 
         try:
             inside, mesh = self._make(self.vector + noise)
         except GeometryError:
             # No surface is left: that is a result too.
             return Outcome(0.0, 0, 0, False)
-        pieces, euler = _topology(mesh)
-        return Outcome(overlap(self.inside, inside), pieces, euler, (pieces, euler) == _topology(self.mesh))
-
-
-def _topology(mesh: "Trimesh") -> tuple[int, int]:
-    """Pieces and Euler number."""
-    from sdfkit.geometry.pieces import label_pieces
-
-    return int(label_pieces(mesh).max()) + 1, int(mesh.euler_number)
+        topology = describe_topology(mesh)
+        return Outcome(overlap(self.inside, inside), *topology, topology == self.topology)
 
 
 def _masks(

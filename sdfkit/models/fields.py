@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -46,6 +47,12 @@ def fields_of_autoencoder(autoencoder: Autoencoder, config: MLPConfig) -> Fields
         autoencoder.config.code,
         lambda code: MLPs(config, autoencoder.decode(code[None])).requires_grad_(False),
     )
+
+
+def ask_field(field: Field, points: Float[np.ndarray, "point 3"], device: str) -> Float[np.ndarray, " point"]:
+    """Distances of points, as arrays; `device` is where the field computes."""
+    with torch.inference_mode():
+        return field(torch.from_numpy(points)[None].to(device))[0].cpu().numpy()
 
 
 def field_normals(field: Field, points: Float[Tensor, "point 3"], batch: int) -> Float[Tensor, "point 3"]:

@@ -378,4 +378,4 @@ def mean_cosine(codes: Float[Tensor, "shape code"]) -> float:
     """The mean cosine between two different codes; 0 for a single one."""
     directions = nn.functional.normalize(codes, dim=1)
     pairs = len(codes) * (len(codes) - 1)
-    return (directions.sum(dim=0).square().sum().item() - len(codes)) / max(pairs, 1)
+    return (directions.sum(dim=0).square().sum() - directions.square().sum()).item() / max(pairs, 1)

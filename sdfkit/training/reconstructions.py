@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sdfkit.models.mlp import MLPConfig, MLPs
 from sdfkit.training.autoencoder import ShapeSamples
+from sdfkit.training.deepsdf import mean_cosine
 
 # Points that pass through a network at a time.
 CHUNK = 1 << 15
@@ -49,16 +50,9 @@ def compare_vectors(
         fvu=float(wrong / differs),
         cosine=torch.cosine_similarity(made, originals).numpy(),
         centred=torch.cosine_similarity(made - mean, originals - mean).numpy(),
-        code_cosine=pair_cosine(codes),
-        original_cosine=pair_cosine(originals),
+        code_cosine=mean_cosine(codes.double()),
+        original_cosine=mean_cosine(originals.double()),
     )
-
-
-def pair_cosine(vectors: Float[Tensor, "shape dim"]) -> float:
-    """Mean cosine of pairs of vectors, from the length of the sum of their directions."""
-    directions = torch.nn.functional.normalize(vectors.double(), dim=1)
-    count = len(vectors)
-    return float((directions.sum(dim=0).square().sum() - directions.square().sum()) / (count * (count - 1)))
 
 
 @dataclass(frozen=True)
