@@ -100,12 +100,12 @@ RECIPES = {
     # wagon wheel and of a thin floor lamp. Clamp 0.1: 0.966, 0.936, 0.914, and false surfaces in the far
     # field, which is never taught. Clamp 2, beyond every distance in the query cube: 0.963, 0.893, 0.958; far
     # points pull as hard as the spokes. From 2 to 0.1: 0.970, 0.915, 0.958.
-    # All 3,000 steps take 230 CPU seconds: mean 0.985, worst 0.941 (a bicycle), L1 up to 0.1 0.00041 and at worst
-    # 0.00070, the wheel in one piece with Euler number -24. That needs near points as wide as std 0.07: with
-    # 0.02 and 0.005 alone, specks hang between the spokes. Ending at 0.5: mean 0.984, worst 0.932, but an
-    # unclamped L1 of 0.009 in place of 0.070.
+    # All 3,500 steps take 222 seconds of two quiet cores: mean 0.986, worst 0.927 (a bicycle), L1 up to 0.1 0.00044 and
+    # at worst 0.00073, the wheel in one piece with Euler number -24, meshed at 256 (at 128: 0.982, 0.919). That
+    # needs near points as wide as std 0.07: with 0.02 and 0.005 alone, specks hang between the spokes. Ending at 0.5,
+    # of another draw: mean 0.984 for 0.985, worst 0.932 for 0.941, an unclamped L1 of 0.009 for 0.070.
     "small": DeepSDFSettings(
-        steps=3_000,
+        steps=3_500,
         shapes=24,
         points=256,
         near=0.9,
