@@ -1,0 +1,230 @@
+"""Silhouettes of distance functions, differentiable at the cost of one point a ray.
+
+A ray belongs to the silhouette as far as it comes near the surface: sigmoid(-(its smallest distance) /
+temperature). Where along the ray that smallest distance lies decides nothing about the gradient, only the
+distance there does. So rays are marched without gradient, and the field is asked once more, with gradient, at
+each ray's nearest point: the same gradient as if every sample had been recorded.
+
+Rays are unit directions; depths are lengths along them, from the camera. Shapes lie in the unit ball around the
+origin, so rays that miss it are never marched. Distances are negative inside.
+
+Reference: Flow-SDF's renderer (64 × 64 rays × 48 samples, soft silhouette of the smallest distance).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Field: TypeAlias = Callable[
+    [Float[Tensor, "shape code"], Float[Tensor, "shape point 3"]], Float[Tensor, "shape point"]
+]
+
+# A shape in sdfkit's frame fills this ball, which its farthest vertex touches.
+RADIUS = 1.0
+
+# Points that a field is asked about at once on a CPU: what it computes of them stays in cache.
+CACHED = 2048
+
+# The logit of a ray that misses the ball: no silhouette, and finite, so that its cross-entropy is a number. A
+# pixel at least half of which a shape covers has its centre in the ball's disc (which is convex), so no such ray
+# is ever asked to be inside.
+MISSED = -100.0
+
+
+class Nearest(NamedTuple):
+    """Where rays come nearest to a surface, found without gradient."""
+
+    hits: Bool[Tensor, "shape ray"]
+    """Whether the ray meets the ball at all. What follows means nothing where it does not."""
+    points: Float[Tensor, "shape ray 3"]
+    """The nearest of the points that were looked at."""
+    distances: Float[Tensor, "shape ray"]
+    """Its distance from the surface; infinite for rays that miss."""
+    sample_depths: Float[Tensor, "shape ray sample"]
+    """How far along the ray samples lie, in no particular order."""
+    sample_distances: Float[Tensor, "shape ray sample"]
+    """Distances of the samples, infinite for those not looked at."""
+
+
+def cast_rays(
+    camera_to_world: Float[Tensor, "view 4 4"], yfov: Float[Tensor, " view"], height: int, width: int
+) -> tuple[Float[Tensor, "view 3"], Float[Tensor, "view ray 3"]]:
+    """Give the rays from cameras through the centres of pixels, row by row from the top.
+
+    Args:
+        camera_to_world: Cameras that look along their own -Z, +Y up.
+        yfov: Angle between the lower and the upper edge of each picture.
+        height: Rows.
+        width: Pixels in a row.
+
+    Returns:
+        Where each camera stands, and unit directions in the world.
+    """
+    kind, device = camera_to_world.dtype, camera_to_world.device
+    up = height / 2 - 0.5 - torch.arange(height, dtype=kind, device=device)
+    right = torch.arange(width, dtype=kind, device=device) + 0.5 - width / 2
+    rows, columns = torch.meshgrid(up, right, indexing="ij")
+    pixels = torch.stack([columns, rows, torch.zeros_like(rows)], dim=-1).flatten(0, 1)  # (ray, 3)
+    focal = height / 2 / torch.tan(yfov / 2)
+    seen = pixels / focal[:, None, None] - pixels.new_tensor([0, 0, 1])  # (view, ray, 3)
+    directions = seen @ camera_to_world[:, :3, :3].mT
+    return camera_to_world[:, :3, 3], F.normalize(directions, dim=-1)
+
+
+def ball_span(
+    origins: Float[Tensor, "*#ray 3"], directions: Float[Tensor, "*#ray 3"], radius: float
+) -> tuple[Float[Tensor, "*ray"], Float[Tensor, "*ray"]]:
+    """Tell at which depths rays enter and leave the ball around the origin.
+
+    Returns:
+        Both depths, none before the ray's origin. For a ray that misses the ball, or has it behind, the second
+        is smaller than the first.
+    """
+    middle = -(origins * directions).sum(-1)
+    passing = origins + middle[..., None] * directions  # the ray's nearest point to the centre
+    square = radius**2 - passing.square().sum(-1)
+    half = torch.where(square > 0, square.clamp(min=0).sqrt(), -1.0)
+    return (middle - half).clamp(min=0), middle + half
+
+
+@torch.no_grad()
+def march(
+    field: Field,
+    codes: Float[Tensor, "shape code"],
+    origins: Float[Tensor, "shape ray 3"],
+    directions: Float[Tensor, "shape ray 3"],
+    *,
+    samples: int,
+    jitter: torch.Generator | None,
+) -> Nearest:
+    """Look for each ray's smallest distance at evenly spread depths between the ball's two sides.
+
+    Args:
+        field: Distances of points from the shapes of codes.
+        codes: One a shape.
+        origins: Where rays start, those of a shape's views one after the other.
+        directions: Unit directions of rays.
+        samples: Depths a ray, each in its own equal part of the way through the ball.
+        jitter: Draws the place of a depth in its part; without one it is the middle.
+    """
+    near, far = ball_span(origins, directions, RADIUS)
+    depths = _spread(near, far, samples, jitter)
+    distances = _inspect(field, codes, origins, directions, depths, (near < far)[..., None])
+    return _find_nearest(origins, directions, near < far, depths, distances)
+
+
+@torch.no_grad()
+def march_coarse(
+    field: Field,
+    codes: Float[Tensor, "shape code"],
+    origins: Float[Tensor, "shape ray 3"],
+    directions: Float[Tensor, "shape ray 3"],
+    *,
+    samples: int,
+    rounds: int,
+    refine: int,
+    jitter: torch.Generator | None,
+) -> Nearest:
+    """Look for each ray's smallest distance at few depths, then closer around the nearest of them.
+
+    Each of the `rounds` looks at `refine` more depths, spread evenly between the neighbours of the nearest one
+    so far. 12 + 2 × 4 samples lie in the end 1/75 of the ray's way apart: closer than 48 do.
+
+    Args:
+        field, codes, origins, directions, samples, jitter: As for `march`.
+        rounds: How often to look closer.
+        refine: Depths that a ray is given in each round.
+    """
+    near, far = ball_span(origins, directions, RADIUS)
+    hits = near < far
+    depths = _spread(near, far, samples, jitter)
+    distances = _inspect(field, codes, origins, directions, depths, hits[..., None])
+    spacing = (far - near) / samples
+    steps = torch.linspace(-1, 1, refine + 2, dtype=depths.dtype, device=depths.device)[1:-1]
+    for _ in range(rounds):
+        best = depths.gather(-1, distances.argmin(-1, keepdim=True))  # (shape, ray, 1)
+        closer = best + spacing[..., None] * steps
+        closer = torch.minimum(torch.maximum(closer, near[..., None]), far[..., None])
+        found = _inspect(field, codes, origins, directions, closer, hits[..., None])
+        depths, distances = torch.cat([depths, closer], dim=-1), torch.cat([distances, found], dim=-1)
+        spacing = spacing * 2 / (refine + 1)
+    return _find_nearest(origins, directions, hits, depths, distances)
+
+
+def soft_silhouette(
+    field: Field, codes: Float[Tensor, "shape code"], nearest: Nearest, temperature: float
+) -> Float[Tensor, "shape ray"]:
+    """Tell how surely each ray meets its shape, as logits: -(smallest distance) / temperature.
+
+    The sigmoid of a logit is the silhouette. The gradient is that of the field at the rays' nearest points,
+    which is also that of the minimum over all samples. `MISSED` for rays that miss the ball.
+    """
+    distances = ask(field, codes, nearest.points, nearest.hits)
+    logits = torch.full_like(nearest.distances, MISSED)
+    return logits.masked_scatter(nearest.hits, -distances / temperature)
+
+
+def ask(
+    field: Field,
+    codes: Float[Tensor, "shape code"],
+    points: Float[Tensor, "shape point 3"],
+    wanted: Bool[Tensor, "shape point"],
+) -> Float[Tensor, " wanted"]:
+    """Give the distances of the wanted points only, shape after shape.
+
+    One shape at a time, so that none waits for the one with most points, and on a CPU few points at a time.
+    """
+    distances = []
+    for row in range(len(codes)):
+        chosen = points[row][wanted[row]]
+        at_once = CACHED if points.device.type == "cpu" else max(1, len(chosen))
+        distances += [field(codes[row : row + 1], part[None])[0] for part in torch.split(chosen, at_once)]
+    return torch.cat(distances)
+
+
+def _spread(
+    near: Float[Tensor, "shape ray"],
+    far: Float[Tensor, "shape ray"],
+    samples: int,
+    jitter: torch.Generator | None,
+) -> Float[Tensor, "shape ray sample"]:
+    """Depths in `samples` equal parts of the way from `near` to `far`, one in each."""
+    parts = torch.arange(samples, dtype=near.dtype, device=near.device).expand(*near.shape, samples)
+    if jitter is None:
+        inside = torch.full_like(parts, 0.5)
+    else:
+        drawn = torch.rand(parts.shape, generator=jitter, dtype=near.dtype, device=jitter.device)
+        inside = drawn.to(near.device)
+    return near[..., None] + (far - near)[..., None] * (parts + inside) / samples
+
+
+def _inspect(
+    field: Field,
+    codes: Float[Tensor, "shape code"],
+    origins: Float[Tensor, "shape ray 3"],
+    directions: Float[Tensor, "shape ray 3"],
+    depths: Float[Tensor, "shape ray sample"],
+    wanted: Bool[Tensor, "shape ray #sample"],
+) -> Float[Tensor, "shape ray sample"]:
+    """Distances of the wanted samples, infinite for the others."""
+    points = origins[:, :, None] + depths[..., None] * directions[:, :, None]  # (shape, ray, sample, 3)
+    wanted = wanted.expand_as(depths)
+    found = ask(field, codes, points.flatten(1, 2), wanted.flatten(1))
+    return torch.full_like(depths, torch.inf).masked_scatter(wanted, found)
+
+
+def _find_nearest(
+    origins: Float[Tensor, "shape ray 3"],
+    directions: Float[Tensor, "shape ray 3"],
+    hits: Bool[Tensor, "shape ray"],
+    depths: Float[Tensor, "shape ray sample"],
+    distances: Float[Tensor, "shape ray sample"],
+) -> Nearest:
+    """Pick each ray's nearest sample."""
+    smallest, index = distances.min(-1)
+    depth = depths.gather(-1, index[..., None])
+    return Nearest(hits, origins + depth * directions, smallest, depths, distances)
