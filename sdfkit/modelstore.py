@@ -202,7 +202,7 @@ def read_decoder(store: StoreReader, device: str) -> "DeepSDF":
     """The decoder of an open deepsdf store."""
     from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
 
-    return _rebuild(store, "decoder", lambda config: DeepSDF(DeepSDFConfig(**config)), device)
+    return _rebuild(store, "decoder", lambda config: DeepSDF(DeepSDFConfig(**{"activation": "relu"} | config)), device)
 
 
 class Reader(NamedTuple):

@@ -1,10 +1,11 @@
 """DeepSDF: one decoder for all shapes, one code for each.
 
-Reference: Park et al., DeepSDF (2019), figure 3a, with positionally encoded points, plain ReLU layers without
-weight normalisation or dropout, and no tanh at the end.
+Reference: Park et al., DeepSDF (2019), figure 3a, with positionally encoded points, plain layers without weight
+normalisation or dropout, and no tanh at the end.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,7 @@ class DeepSDFConfig:
         hidden: Width of the hidden layers.
         layers: Hidden layers.
         skip: The hidden layer, counted from 0, that is given the input again.
+        activation: What follows each hidden layer. The field's slope is smooth, and can be taught, with silu only.
     """
 
     code: int
@@ -31,13 +33,14 @@ class DeepSDFConfig:
     hidden: int
     layers: int
     skip: int
+    activation: Literal["relu", "silu"]
 
 
 PRESETS = {
-    "512x8": DeepSDFConfig(code=64, bands=6, hidden=512, layers=8, skip=4),
-    "256x4": DeepSDFConfig(code=64, bands=6, hidden=256, layers=4, skip=2),
+    "512x8": DeepSDFConfig(code=64, bands=6, hidden=512, layers=8, skip=4, activation="relu"),
+    "256x4": DeepSDFConfig(code=64, bands=6, hidden=256, layers=4, skip=2, activation="relu"),
     # For two CPU cores: the pilot's network. What makes it learn there is how it is trained.
-    "small": DeepSDFConfig(code=64, bands=6, hidden=256, layers=4, skip=2),
+    "small": DeepSDFConfig(code=64, bands=6, hidden=256, layers=4, skip=2, activation="relu"),
 }
 
 
@@ -47,6 +50,7 @@ class DeepSDF(nn.Module):
     def __init__(self, config: DeepSDFConfig) -> None:
         super().__init__()
         self.config = config
+        self.activate = F.silu if config.activation == "silu" else torch.relu
         self.inputs = config.code + encoded_width(config.bands)
         widths = [self.inputs] + [config.hidden] * (config.layers - 1)
         widths[config.skip] += self.inputs
@@ -72,7 +76,7 @@ class DeepSDF(nn.Module):
                 x = F.linear(x, layer.weight[:, : self.config.hidden]) + self.enter(layer, codes, encoded)
             else:
                 x = layer(x)
-            x = torch.relu(x)  # (shape, point, hidden)
+            x = self.activate(x)  # (shape, point, hidden)
         distances: Tensor = self.out(x)  # (shape, point, 1)
         return distances.squeeze(-1)  # (shape, point)
 

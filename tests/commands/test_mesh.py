@@ -19,7 +19,7 @@ from sdfkit.storewriter import create_store
 
 SIREN = MLPConfig(kind="siren", bands=0, hidden=16, layers=1, frequency=3.0)
 RELU = MLPConfig(kind="relu-pe", bands=1, hidden=16, layers=2, frequency=1.0)
-DECODER = DeepSDFConfig(code=4, bands=1, hidden=16, layers=2, skip=1)
+DECODER = DeepSDFConfig(code=4, bands=1, hidden=16, layers=2, skip=1, activation="relu")
 ROWS = [
     Row(0, "ball", category="sphere", licence="CC0-1.0", source="here"),
     Row(1, "egg", category="ellipsoid", licence="CC-BY-4.0"),

@@ -72,7 +72,7 @@ def test_memory_stays_bounded(tmp_path):
         recipe = dataclasses.replace(RECIPES["small"], points=64, steps=400)
         machine = use_machine("cpu", "fp32")
         with open_samples(sys.argv[1], recipe, machine, manifest=None) as known:
-            config = DeepSDFConfig(code=4, bands=2, hidden=16, layers=3, skip=1)
+            config = DeepSDFConfig(code=4, bands=2, hidden=16, layers=3, skip=1, activation="relu")
             uids = [row.uid for row in known.rows]
             # The first windows, and what libraries take once, are not counted.
             training = DeepSDFTraining(config, recipe, known.samples, uids, machine, torch.Generator())

@@ -93,7 +93,7 @@ def of_module(forward, seed, slope=None):
     return lambda points: scale * (distance(points) - level)
 
 
-SMALL = DeepSDFConfig(code=8, bands=6, hidden=48, layers=4, skip=2)
+SMALL = DeepSDFConfig(code=8, bands=6, hidden=48, layers=4, skip=2, activation="relu")
 
 
 def deepsdf(config, seed, slope=None):

@@ -4,7 +4,7 @@ import torch
 from sdfkit.models.deepsdf import PRESETS, DeepSDF, DeepSDFConfig
 from sdfkit.models.encodings import encode_points
 
-TINY = DeepSDFConfig(code=5, bands=2, hidden=16, layers=4, skip=2)
+TINY = DeepSDFConfig(code=5, bands=2, hidden=16, layers=4, skip=2, activation="relu")
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("512x8", 1_945_089), ("256x4", 250_625)])

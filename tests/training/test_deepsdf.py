@@ -14,7 +14,7 @@ from sdfkit.training.deepsdf_recipes import RECIPES, DeepSDFSettings
 from sdfkit.training.run import use_machine
 from sdfkit.training.samples import Part, Samples
 
-CONFIG = DeepSDFConfig(code=8, bands=3, hidden=48, layers=3, skip=1)
+CONFIG = DeepSDFConfig(code=8, bands=3, hidden=48, layers=3, skip=1, activation="relu")
 SETTINGS = DeepSDFSettings(
     steps=400,
     shapes=2,

@@ -14,7 +14,7 @@ class Balls(DeepSDF):
     """Balls whose radius is 0.5 and the first number of their code, moved along x by the second."""
 
     def __init__(self):
-        super().__init__(DeepSDFConfig(code=2, bands=0, hidden=4, layers=2, skip=1))
+        super().__init__(DeepSDFConfig(code=2, bands=0, hidden=4, layers=2, skip=1, activation="relu"))
 
     def forward(self, codes, points):
         centre = torch.nn.functional.pad(codes[:, 1:], (0, 2))
