@@ -50,29 +50,31 @@ def measure_spectrum(
     count, dim = vectors.shape
     if min(count, dim) > EXACT:
         return _estimate(vectors, mean, components, rng)
-    matrix = _gram(vectors, mean) if count <= dim else _covariance(vectors, mean)
+    matrix = gram(vectors, mean) if count <= dim else covariance(vectors, mean)
     variance = np.linalg.eigvalsh(matrix)[::-1].clip(0) / count
     total, squared = float(variance.sum()), float(np.square(variance).sum())
     return Spectrum(variance, total, total**2 / squared if squared else 0.0, True)
 
 
-def _gram(vectors: Rows, mean: Float[np.ndarray, " dim"]) -> Float[np.ndarray, "shape shape"]:
+def gram(vectors: Rows, mean: Float[np.ndarray, " dim"]) -> Float[np.ndarray, "shape shape"]:
+    """The products of all pairs of centred vectors."""
     count, dim = vectors.shape
-    gram = np.empty((count, count))
+    matrix = np.empty((count, count))
     for rows in blocks(count, dim):
         left = vectors[rows] - mean
         for others in blocks(rows.stop, dim):
-            gram[rows, others] = left @ (vectors[others] - mean).T
-    return np.tril(gram) + np.tril(gram, -1).T
+            matrix[rows, others] = left @ (vectors[others] - mean).T
+    return np.tril(matrix) + np.tril(matrix, -1).T
 
 
-def _covariance(vectors: Rows, mean: Float[np.ndarray, " dim"]) -> Float[np.ndarray, "dim dim"]:
+def covariance(vectors: Rows, mean: Float[np.ndarray, " dim"]) -> Float[np.ndarray, "dim dim"]:
+    """The scatter matrix of the centred vectors: their covariance times their number."""
     count, dim = vectors.shape
-    covariance = np.zeros((dim, dim))
+    matrix = np.zeros((dim, dim))
     for rows in blocks(count, dim):
         block = vectors[rows] - mean
-        covariance += block.T @ block
-    return covariance
+        matrix += block.T @ block
+    return matrix
 
 
 def _estimate(
@@ -80,17 +82,17 @@ def _estimate(
 ) -> Spectrum:
     count, dim = vectors.shape
     followed = rng.standard_normal((dim, min(components + SPARE, dim)))
-    total, product = _multiply(vectors, mean, followed)
+    total, product = multiply(vectors, mean, followed)
     # E |C ω|² is the sum of squared variances, for ω of unit normal numbers.
     squared = float(np.square(product / count).sum()) / followed.shape[1]
     for _ in range(SHARPENINGS):
         followed = np.linalg.qr(product)[0]
-        _, product = _multiply(vectors, mean, followed)
+        _, product = multiply(vectors, mean, followed)
     variance = np.linalg.eigvalsh(followed.T @ product)[::-1].clip(0) / count
     return Spectrum(variance[:components], total / count, (total / count) ** 2 / squared, False)
 
 
-def _multiply(
+def multiply(
     vectors: Rows, mean: Float[np.ndarray, " dim"], directions: Float[np.ndarray, "dim direction"]
 ) -> tuple[float, Float[np.ndarray, "dim direction"]]:
     """The squared length of the centred vectors, and their scatter matrix times some directions, in one pass."""

@@ -1,0 +1,52 @@
+"""Cuts through the samples of a shape, coloured by their sign."""
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from scipy import ndimage
+
+from sdfkit.errors import GeometryError
+
+# Cells along a side of the cube: of the usual 100,000 uniform samples, one in every other cell.
+CELLS = 64
+# How far from the surface colours have faded to a third.
+FADE = 0.2
+INSIDE, OUTSIDE = (33.0, 102.0, 172.0), (230.0, 130.0, 50.0)
+PAPER = 255.0
+
+
+def draw_slices(
+    point: Float[np.ndarray, "sample 3"], distance: Float[np.ndarray, " sample"], *, slices: int
+) -> UInt8[np.ndarray, "slice 64 64 3"]:
+    """Draw evenly spaced cuts through a shape from the back (-Z) to the front: blue inside, orange outside.
+
+    A cell has the mean of its samples, or of those of the nearest cell that has any; where samples of both signs
+    lie, as in walls thinner than a cell, both colours are mixed. Farther from the surface colours fade.
+
+    Args:
+        point: Samples in the cube from -1 to 1; those beyond it are left out.
+        distance: From each to the surface, negative inside.
+        slices: How many; one goes through the middle.
+
+    Raises:
+        GeometryError: No samples in the cube, or some that are not finite.
+    """
+    if not (np.isfinite(point).all() and np.isfinite(distance).all()):
+        raise GeometryError("samples that are not finite; make them again")
+    within = (np.abs(point) <= 1).all(axis=1)
+    if not within.any():
+        raise GeometryError("no samples in the cube from -1 to 1")
+    place = ((point[within] + 1) * (CELLS / 2)).astype(np.int64).clip(0, CELLS - 1)
+    cell = np.ravel_multi_index((place[:, 2], CELLS - 1 - place[:, 1], place[:, 0]), (CELLS,) * 3)
+    sums = [
+        np.bincount(cell, values, CELLS**3).reshape((CELLS,) * 3)
+        for values in (None, distance[within] < 0, np.abs(distance[within]))
+    ]
+    depths = np.linspace(0, CELLS, slices + 2)[1:-1].astype(np.int64)
+    nearest = ndimage.distance_transform_edt(sums[0] == 0, return_distances=False, return_indices=True)
+    source = tuple(axis[depths] for axis in nearest)
+    count, inside, gap = (total[source] for total in sums)
+    share = (inside / count)[..., None]
+    strength = np.exp(-gap / count / FADE)[..., None]
+    color = share * np.array(INSIDE) + (1 - share) * np.array(OUTSIDE)
+    picture: np.ndarray = np.rint(PAPER + (0.15 + 0.85 * strength) * (color - PAPER)).astype(np.uint8)
+    return picture
