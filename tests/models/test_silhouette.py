@@ -9,12 +9,18 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sdfkit.images.cameras import fibonacci_cameras, intrinsics
+from sdfkit.images.silhouettes import mask_distances
 from sdfkit.models.silhouette import (
     MISSED,
     ball_span,
+    bound_loss,
     cast_rays,
+    empty_sines,
+    exact_loss,
     march,
     march_coarse,
+    pixel_lengths,
+    silhouette_loss,
     soft_silhouette,
 )
 
@@ -131,3 +137,154 @@ def test_one_point_a_ray_has_the_gradient_of_all_samples(kind):
     )
     assert theirs.norm() > 0
     assert (ours - theirs).norm() <= (1e-12 if kind == torch.float64 else 1e-5) * theirs.norm()
+
+
+def test_looking_closer_finds_nearly_the_same_gradient():
+    torch.manual_seed(0)
+    field, codes = Smooth(), torch.randn(2, 5, requires_grad=True)
+    rays = camera_rays()
+    masks = torch.rand(rays[0].shape[:2]) > 0.5
+    gradients = []
+    for nearest in (
+        march(field, codes, *rays, samples=48, jitter=None),
+        march_coarse(field, codes, *rays, jitter=torch.Generator().manual_seed(1), **COARSE),
+    ):
+        loss = silhouette_loss(soft_silhouette(field, codes, nearest, 0.02), masks)
+        parts = torch.autograd.grad(loss, [codes, *field.parameters()])
+        gradients.append(torch.cat([part.flatten() for part in parts]))
+    assert F.cosine_similarity(*gradients, dim=0) >= 0.999
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_coarse_samples_alone_are_those_of_a_march(count):
+    rays, codes = camera_rays(count), torch.full((count, 1), 0.5)
+    draw = [torch.Generator().manual_seed(3) for _ in range(2)]
+    fine = march(tori, codes, *rays, samples=7, jitter=draw[0])
+    coarse = march_coarse(tori, codes, *rays, samples=7, rounds=0, refine=4, jitter=draw[1])
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(coarse, fine, strict=True))
+
+
+def test_samples_fill_their_parts_and_looking_closer_never_loses():
+    rays, codes = camera_rays(1), torch.tensor([[0.5]])
+    near, far = ball_span(*rays, 1.0)
+    fine = march(tori, codes, *rays, samples=7, jitter=torch.Generator().manual_seed(3))
+    parts = (fine.sample_depths - near[..., None]) / (far - near)[..., None] * 7
+    assert torch.equal(parts[fine.hits].floor(), torch.arange(7.0).expand(int(fine.hits.sum()), 7))
+    assert parts[fine.hits].frac().std() > 0.2
+    middle = march(tori, codes, *rays, samples=7, jitter=None)
+    parts = (middle.sample_depths - near[..., None]) / (far - near)[..., None] * 7
+    assert torch.allclose(parts[middle.hits].frac(), torch.tensor(0.5), atol=1e-3)
+    smallest = middle.distances
+    for rounds in (1, 2):
+        closer = march_coarse(tori, codes, *rays, samples=7, rounds=rounds, refine=4, jitter=None)
+        assert torch.all(closer.distances <= smallest)
+        assert torch.any(closer.distances < smallest)
+        smallest = closer.distances
+
+
+def test_rays_are_of_their_own_shape_however_many_meet_the_ball():
+    # The second shape is seen from so near that more rays hit the ball; each is as if it were alone.
+    distances = (2.5, 1.2, 8.0)
+    rays = [
+        torch.cat(parts) for parts in zip(*(camera_rays(1, distance) for distance in distances), strict=True)
+    ]
+    codes = torch.tensor([[0.5], [0.7], [0.4]])
+    together = march(tori, codes, *rays, samples=9, jitter=None)
+    assert len(set(together.hits.sum(1).tolist())) == 3
+    logits = soft_silhouette(tori, codes, together, 0.1)
+    for row in range(3):
+        own = [part[row : row + 1] for part in (codes, *rays)]
+        alone = march(tori, *own, samples=9, jitter=None)
+        assert all(torch.equal(a[row], b[0]) for a, b in zip(together, alone, strict=True))
+        assert torch.equal(logits[row], soft_silhouette(tori, codes[row : row + 1], alone, 0.1)[0])
+
+
+def test_rays_that_all_miss_leave_a_gradient_of_zero():
+    field, codes = Smooth(), torch.randn(1, 5, requires_grad=True)
+    away = torch.tensor([[[0.0, 0, 2.5]]]), torch.tensor([[[0.0, 0, 1]]])
+    nearest = march(field, codes, *away, samples=4, jitter=None)
+    loss = silhouette_loss(soft_silhouette(field, codes, nearest, 0.1), torch.zeros(1, 1, dtype=torch.bool))
+    loss.backward()
+    assert loss == 0 and codes.grad.abs().sum() == 0
+
+
+def test_the_exact_loss_of_a_disc_is_its_outline():
+    # The integral of softplus(-|x| / T) over a line is T pi^2 / 6, here along each pixel of the outline.
+    at = torch.arange(256.0) - 127.5
+    distances = (torch.hypot(at[:, None], at) - 80)[None]
+    expected = 0.01 * math.pi**2 / 6 * (2 * math.pi * 80 / 128) / 4
+    length = torch.full((1, 256, 256), 1 / 128)
+    assert exact_loss(distances, length, 0.01) == pytest.approx(expected, rel=0.02)
+    assert exact_loss(-distances, length, 0.01) == exact_loss(distances, length, 0.01)
+    # Lengths and temperatures have no unit of their own.
+    assert exact_loss(distances, 3 * length, 0.03) == pytest.approx(exact_loss(distances, length, 0.01))
+
+
+@pytest.mark.parametrize(
+    ("temperature", "size", "error"),
+    [(0.003, 64, 0.3), (0.006, 64, 0.2), (0.006, 192, 0.06), (0.05, 64, 0.06)],
+)
+def test_the_exact_loss_is_what_an_exact_field_scores(temperature, size, error):
+    cameras = torch.from_numpy(fibonacci_cameras(6, 2.5))
+    yfov = torch.full((6,), 0.96)
+    origins, directions = cast_rays(cameras, yfov, size, size)
+    rays, codes = (origins[:, None].expand_as(directions), directions), torch.linspace(0.4, 0.8, 6)[:, None]
+    nearest = march(spheres, codes, *rays, samples=48, jitter=None)
+    logits = soft_silhouette(spheres, codes, nearest, temperature)
+    mask = logits > 0
+    distances = torch.from_numpy(mask_distances(mask.view(6, size, size).numpy()))
+    expected = exact_loss(distances, pixel_lengths(cameras, yfov, size, size), temperature)
+    assert silhouette_loss(logits, mask) == pytest.approx(expected.item(), rel=error)
+    assert silhouette_loss(logits, ~mask) > 10 * silhouette_loss(logits, mask)
+
+
+def bounds_of_spheres(inflated, size=48):
+    """The bound loss of fields that are larger by `inflated` than the spheres in the pictures."""
+    count, yfov = 3, torch.full((3,), 1.2)
+    rays = camera_rays(count, 2.0, 1.2, size)
+    codes = torch.tensor([[0.3], [0.5], [0.7]])
+    silhouettes = march(spheres, codes, *rays, samples=48, jitter=None).distances < 0
+    distances = torch.from_numpy(mask_distances(silhouettes.view(count, size, size).numpy()))
+    sines = empty_sines(distances, yfov)
+    assert torch.all(sines[silhouettes] == 0)
+    assert (sines > 0).float().mean() > 0.5
+    codes = (codes + inflated).requires_grad_()
+    nearest = march(spheres, codes, *rays, samples=48, jitter=None)
+    return bound_loss(spheres, codes, *rays, nearest, sines, silhouettes), codes, rays, sines, silhouettes
+
+
+def test_exact_fields_keep_their_bounds():
+    loss, codes, *_ = bounds_of_spheres(0.0)
+    assert loss == 0
+    loss.backward()
+    assert torch.all(codes.grad == 0)
+
+
+@pytest.mark.parametrize("inflated", [0.15, -0.15])
+def test_wrong_fields_break_their_bounds_and_learn_which_way(inflated):
+    loss, codes, rays, sines, mask = bounds_of_spheres(inflated)
+    assert loss > 0
+    (gradient,) = torch.autograd.grad(loss, codes)
+    assert torch.all(gradient.sign() == math.copysign(1, inflated))  # so a step shrinks or grows each sphere
+    # As it is written, every sample with gradient.
+    near, far = ball_span(*rays, 1.0)
+    depths = near[..., None] + (far - near)[..., None] * (torch.arange(48) + 0.5) / 48
+    points = rays[0][:, :, None] + depths[..., None] * rays[1][:, :, None]
+    distances = spheres(codes[..., None], points)
+    outside = (depths * sines[..., None] - distances).clamp(min=0).mean(-1)
+    inside = distances.min(-1).values.clamp(min=0)
+    plain = (torch.where(mask, inside, outside) * (near < far)).mean()
+    assert loss.item() == pytest.approx(plain.item(), rel=1e-5)
+    assert torch.allclose(gradient, torch.autograd.grad(plain, codes)[0], rtol=1e-5)
+
+
+def test_bounds_hold_for_the_nearest_point_of_the_outline():
+    # A shape that fills the right half of the picture: a wall through the camera, which looks straight ahead.
+    half = torch.arange(64) >= 32
+    distances = torch.from_numpy(mask_distances(half.expand(1, 64, 64).numpy()))
+    sines = empty_sines(distances, torch.tensor([1.0])).view(64, 64)
+    _, directions = cast_rays(torch.eye(4)[None], torch.tensor([1.0]), 64, 64)
+    true = (-directions[0, :, 0]).view(64, 64)  # the sine of a ray's angle to the wall
+    assert torch.all(sines[:, half] == 0)
+    assert torch.all(sines <= true.clamp(min=0) + 1e-6)
+    assert torch.all(sines[:, :8] > 0.5 * true[:, :8])

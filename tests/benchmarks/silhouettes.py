@@ -1,0 +1,212 @@
+"""A step of silhouette training, beside the renderer as the paper writes it: seconds, and whether gradients agree.
+
+    python -m tests.benchmarks.silhouettes [trained] [random] [chunks]
+
+All parts where none is named. One picture of 64 × 64 rays × 48 samples and a decoder of 330,497 parameters, which
+in `trained` has been fitted to a torus for 200 steps and is asked to become a wider one, and in `random` is as it
+was born. Candidates take turns; the least of three seconds of the processor counts. The jitter of all is the
+same, so that the minimum over the same samples can be held to the same gradient.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sdfkit.images.cameras import fibonacci_cameras
+from sdfkit.models import silhouette
+from sdfkit.models.silhouette import (
+    MISSED,
+    RADIUS,
+    Field,
+    ball_span,
+    cast_rays,
+    march,
+    march_coarse,
+    soft_silhouette,
+)
+
+SIZE, SAMPLES, CODE, WIDTH = 64, 48, 256, 256
+YFOV = 0.96  # 55 degrees
+Step = Callable[[], Tensor]
+
+
+class Decoder(nn.Module):
+    """Code and point to distance: five linears of 256, the third is given the input again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inputs = CODE + 3
+        self.hidden = nn.ModuleList(
+            nn.Linear(width, WIDTH) for width in (inputs, WIDTH, WIDTH + inputs, WIDTH)
+        )
+        self.out = nn.Linear(WIDTH, 1)
+
+    def forward(self, codes: Tensor, points: Tensor) -> Tensor:
+        """As DeepSDF: the code's part of the input is computed once a shape."""
+        x = points
+        for index, layer in enumerate(self.hidden):
+            if index in (0, 2):
+                of_codes = F.linear(codes, layer.weight[:, -CODE - 3 : -3], layer.bias)[:, None]
+                entered = F.linear(points, layer.weight[:, -3:]) + of_codes
+                x = entered if index == 0 else F.linear(x, layer.weight[:, :WIDTH]) + entered
+            else:
+                x = layer(x)
+            x = x.relu()
+        return self.out(x)[..., 0]
+
+    def written_out(self, codes: Tensor, points: Tensor) -> Tensor:
+        """The same, with the code beside every point."""
+        inputs = torch.cat([codes[:, None].expand(*points.shape[:2], CODE), points], dim=-1)
+        x = inputs
+        for index, layer in enumerate(self.hidden):
+            x = layer(torch.cat([x, inputs], dim=-1) if index == 2 else x).relu()
+        return self.out(x)[..., 0]
+
+
+def torus(points: Tensor, ring: float, tube: float) -> Tensor:
+    around = torch.hypot(points[..., 0], points[..., 2]) - ring
+    return torch.hypot(around, points[..., 1]) - tube
+
+
+def fit(decoder: Decoder, codes: Tensor, steps: int) -> None:
+    """Teach the decoder a torus, with a steepness of 1."""
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-3)
+    for _ in range(steps):
+        points = (torch.rand(1, 1024, 3) * 2 - 1).requires_grad_()
+        distances = decoder(codes.detach(), points)
+        (slope,) = torch.autograd.grad(distances.sum(), points, create_graph=True)
+        loss = (distances - torus(points, 0.5, 0.2)).abs().mean()
+        loss = loss + 0.1 * (slope.norm(dim=-1) - 1).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def sample(near: Tensor, far: Tensor) -> Tensor:
+    """The depths of `march`, drawn again."""
+    drawn = torch.rand((*near.shape, SAMPLES), generator=torch.Generator().manual_seed(0))
+    return near[..., None] + (far - near)[..., None] * (torch.arange(SAMPLES) + drawn) / SAMPLES
+
+
+def plain(field: Field, codes: Tensor, origins: Tensor, directions: Tensor, temperature: float) -> Tensor:
+    """All samples with gradient."""
+    near, far = ball_span(origins, directions, RADIUS)
+    points = origins[:, :, None] + sample(near, far)[..., None] * directions[:, :, None]
+    distances = field(codes, points.flatten(1, 2)).view(*near.shape, SAMPLES)
+    return torch.where(near < far, -distances.min(-1).values / temperature, MISSED)
+
+
+def nearest_only(
+    field: Field, codes: Tensor, origins: Tensor, directions: Tensor, temperature: float
+) -> Tensor:
+    """All samples without gradient, then the nearest of each ray with it; rays are not culled."""
+    near, far = ball_span(origins, directions, RADIUS)
+    with torch.no_grad():
+        points = origins[:, :, None] + sample(near, far)[..., None] * directions[:, :, None]
+        best = field(codes, points.flatten(1, 2)).view(*near.shape, SAMPLES).argmin(-1)
+        points = points.gather(2, best[..., None, None].expand(*near.shape, 1, 3))[:, :, 0]
+    return torch.where(near < far, -field(codes, points) / temperature, MISSED)
+
+
+def ours(
+    field: Field, codes: Tensor, origins: Tensor, directions: Tensor, temperature: float, coarse: bool
+) -> Tensor:
+    jitter = torch.Generator().manual_seed(0)
+    rays = (field, codes, origins, directions)
+    if coarse:
+        nearest = march_coarse(*rays, samples=12, rounds=2, refine=4, jitter=jitter)
+    else:
+        nearest = march(*rays, samples=SAMPLES, jitter=jitter)
+    return soft_silhouette(field, codes, nearest, temperature)
+
+
+def compare(decoder: Decoder, codes: Tensor, temperature: float) -> None:
+    camera = torch.from_numpy(fibonacci_cameras(5, 2.5)[1:2])
+    origins, directions = cast_rays(camera, torch.tensor([YFOV]), SIZE, SIZE)
+    rays = origins[:, None].expand_as(directions), directions
+    depths = torch.linspace(1.5, 3.5, 400)[:, None]
+    wider = torus(origins + depths[..., None] * directions, 0.6, 0.2).amin(0) < 0
+    mask = wider[None].float()
+    parameters = [codes, *decoder.parameters()]
+
+    def take(renderer: Callable[..., Tensor], field: Field, *more: object) -> Tensor:
+        logits = renderer(field, codes, *rays, temperature, *more)
+        loss = F.binary_cross_entropy_with_logits(logits, mask)
+        return torch.cat([part.flatten() for part in torch.autograd.grad(loss, parameters)])
+
+    candidates: dict[str, Step] = {
+        "plain": lambda: take(plain, decoder.written_out),
+        "plain, code part once": lambda: take(plain, decoder),
+        "nearest only": lambda: take(nearest_only, decoder.written_out),
+        "  + code part once": lambda: take(nearest_only, decoder),
+        "  + ball, in cache: march": lambda: take(ours, decoder, False),
+        "  + 12 + 2 x 4: march_coarse": lambda: take(ours, decoder, True),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    gradients = {}
+    for _ in range(3):
+        for name, step in candidates.items():
+            began = time.process_time()
+            gradients[name] = step()
+            seconds[name].append(time.process_time() - began)
+    least = {name: min(each) for name, each in seconds.items()}
+    truth = gradients["plain"].double()
+    print(
+        f"\ntemperature {temperature}: CPU s a step, times faster, gradient's relative difference, 1 - cosine"
+    )
+    for name, gradient in gradients.items():
+        difference = ((gradient.double() - truth).norm() / truth.norm()).item()
+        turned = 1 - F.cosine_similarity(gradient.double(), truth, dim=0).item()
+        print(
+            f"{name:<32}{least[name]:7.3f}{least['plain'] / least[name]:8.1f}{difference:12.1e}{turned:12.1e}"
+        )
+
+
+def trained() -> None:
+    torch.manual_seed(0)
+    decoder, codes = Decoder(), (0.06 * torch.randn(1, CODE)).requires_grad_()
+    fit(decoder, codes, 200)
+    for temperature in (0.08, 0.006):
+        compare(decoder, codes, temperature)
+
+
+def random() -> None:
+    torch.manual_seed(0)
+    compare(Decoder(), (0.06 * torch.randn(1, CODE)).requires_grad_(), 0.08)
+
+
+def chunks() -> None:
+    """How many points at once."""
+    torch.manual_seed(0)
+    decoder, codes, points = Decoder(), torch.randn(1, CODE), torch.rand(1, 65_536, 3)
+    everything = torch.ones(1, 65_536, dtype=torch.bool)
+    sizes = (256, 512, 1024, 2048, 4096, 8192, 16_384, 65_536)
+    costs: dict[int, list[float]] = {size: [] for size in sizes}
+    for _ in range(3):
+        for size in sizes:
+            silhouette.CACHED = size
+            with torch.no_grad():
+                began = time.process_time()
+                silhouette.ask(decoder, codes, points, everything)
+                costs[size].append(time.process_time() - began)
+    for size, each in costs.items():
+        print(f"{size:>6} points at once {1e6 * min(each) / 65_536:7.2f} CPU us a point")
+
+
+def main() -> None:
+    parts = {"trained": trained, "random": random, "chunks": chunks}
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("part", nargs="*", choices=[[], *parts])
+    for name in parser.parse_args().part or parts:
+        print(f"\n== {name}", flush=True)
+        parts[name]()
+
+
+if __name__ == "__main__":
+    main()
