@@ -29,7 +29,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 def format_json(facts: Any) -> str:
     """Facts as one line of JSON. NumPy's float32 keeps the digits it has, not those of a float64."""
-    return json.dumps(facts, default=_plain, ensure_ascii=False, allow_nan=False)
+    return json.dumps(facts, default=plain, ensure_ascii=False, allow_nan=False)
 
 
 def printable(text: str) -> str:
@@ -44,7 +44,8 @@ def _text(cell: Cell) -> str:
     return f"{value:.4f}" if isinstance(value, float) else printable(str(value))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What JSON has no word for: a number of NumPy, or a list of any sort."""
     if getattr(value, "ndim", None) == 0:
         number = value.item()
         return float(str(value)) if isinstance(number, float) else number

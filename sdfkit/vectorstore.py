@@ -96,7 +96,7 @@ def open_vectors(path: str, *kinds: str, manifest: Path | None) -> Iterator[Vect
                 yield _check(Vectors(name, rows, array, [], False, {}))
                 return
         store = open_files.enter_context(open_store(path, *kinds, manifest=manifest))
-        yield _check(_open_stored(store, path == STANDARD, open_files))
+        yield vectors_of(store, is_pipe=path == STANDARD, open_files=open_files)
 
 
 def _check(vectors: Vectors) -> Vectors:
@@ -176,14 +176,15 @@ def _blocks_of_file(
     return Blocks((shape[0], shape[1]), read)
 
 
-def _open_stored(store: "StoreReader", on_pipe: bool, open_files: ExitStack) -> Vectors:
+def vectors_of(store: "StoreReader", *, is_pipe: bool, open_files: ExitStack) -> Vectors:
+    """The vectors of an open store; what they are set down in on the way stays until `open_files` closes."""
     array = store.array(PLAIN[store.kind])
     shape = tuple(int(size) for size in array.shape)
     if len(shape) not in (2, 3):
         raise InputError(f"{store.name}: {array.path} of shape {shape}; {NEEDED}")
     is_small = math.prod(shape) * array.dtype.itemsize <= WHOLE
     vectors: np.ndarray | Blocks
-    if on_pipe and not is_small:
+    if is_pipe and not is_small:
         rows, vectors = _spool(store, shape, open_files)
     else:
         rows = [row for row in store.all_rows() if not row.error]
@@ -193,7 +194,7 @@ def _open_stored(store: "StoreReader", on_pipe: bool, open_files: ExitStack) -> 
             vectors = _single(_flat(content if len(rows) == len(content) else content[keep]))
         else:
             vectors = _blocks_of_array(store, shape, np.array([row.index for row in rows]))
-    return Vectors(store.name, rows, vectors, store.history, True, store.attributes)
+    return _check(Vectors(store.name, rows, vectors, store.history, True, store.attributes))
 
 
 def _flat(vectors: np.ndarray) -> np.ndarray:

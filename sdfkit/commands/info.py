@@ -62,9 +62,11 @@ def info(
 
 def _describe(inputs: list[str], manifest: Path | None) -> Iterator[Facts]:
     """One set of facts for each store, and then for each mesh."""
+    from sdfkit.inputs import find_kind
+
     meshes = []
     for path in inputs:
-        match _holds(path):
+        match find_kind(path):
             case "store":
                 yield from _describe_store(path)
             case "arrays":
@@ -73,25 +75,6 @@ def _describe(inputs: list[str], manifest: Path | None) -> Iterator[Facts]:
                 meshes.append(path)
     if meshes:
         yield from _describe_meshes(meshes, manifest)
-
-
-def _holds(path: str) -> str:
-    from contextlib import nullcontext
-
-    from sdfkit.errors import InputError
-    from sdfkit.meshfile import SUFFIXES
-    from sdfkit.stream import name_of, open_input, sniff
-
-    if "://" in path or Path(path, "zarr.json").is_file() or (Path(path).is_dir() and path.endswith(".zarr")):
-        return "store"
-    if Path(path).is_dir() or Path(path).suffix.lower() in SUFFIXES:
-        return "mesh"
-    stream = open_input(path)
-    with nullcontext() if path == STANDARD else stream:
-        kind = sniff(stream, name_of(path))
-    if kind == "unknown":
-        raise InputError(f"{name_of(path)}: holds nothing sdfkit knows; name a store, a mesh or a .npy")
-    return {"zarr": "store", "npy": "arrays", "npz": "arrays"}.get(kind, "mesh")
 
 
 def _describe_store(path: str) -> Iterator[Facts]:

@@ -53,3 +53,11 @@ def cut_out(
     share = np.maximum(mask, 1)[..., None] / 255
     color = np.minimum(np.rint(rgb / share), 255).astype(np.uint8)
     return np.concatenate([color, mask[..., None]], axis=-1)
+
+
+def spread(
+    pictures: UInt8[np.ndarray, "view row column channel"], count: int
+) -> UInt8[np.ndarray, "some row column channel"]:
+    """Up to so many pictures, evenly spaced over all, the first one first."""
+    count = min(count, len(pictures))
+    return pictures[np.arange(count) * len(pictures) // count]
