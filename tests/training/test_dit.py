@@ -100,6 +100,17 @@ def test_the_mean_code_is_told_what_it_would_lose(target, min_snr):
     assert training.mean_loss() == pytest.approx(float(lost), rel=0.2)
 
 
+def test_pieces_of_a_vector_are_told_apart_where_all_is_noise():
+    """Eight pieces that are not are each given the mean of the eight, which leaves 7/8 of their variance."""
+    codes = np.random.default_rng(1).normal(size=(SHAPES, 64)).astype(np.float32)
+    config = dataclasses.replace(CONFIG, dim=64, tokens=8, gated=True)
+    training = start(dataclasses.replace(SETTINGS, steps=120, batch=32, average=0.9), codes, config=config)
+    for _ in range(120):
+        training.step()
+    left = ((predict(training, steps=1)[:, 0] - codes) ** 2).sum() / ((codes - codes.mean(axis=0)) ** 2).sum()
+    assert left < 0.3
+
+
 def test_recalled_codes_are_nearest_their_own_shape(trained):
     distances = np.linalg.norm(predict(trained) - CODES[None], axis=-1)
     assert distances.argmin(axis=1).tolist() == list(range(SHAPES))
