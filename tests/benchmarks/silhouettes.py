@@ -9,6 +9,7 @@ same, so that the minimum over the same samples can be held to the same gradient
 """
 
 import argparse
+import math
 import time
 from collections.abc import Callable
 
@@ -22,10 +23,12 @@ from sdfkit.models.silhouette import (
     MISSED,
     RADIUS,
     Field,
+    Nearest,
     ball_span,
     cast_rays,
     march,
     march_coarse,
+    march_pruned,
     soft_silhouette,
 )
 
@@ -113,14 +116,16 @@ def nearest_only(
 
 
 def ours(
-    field: Field, codes: Tensor, origins: Tensor, directions: Tensor, temperature: float, coarse: bool
+    field: Field,
+    codes: Tensor,
+    origins: Tensor,
+    directions: Tensor,
+    temperature: float,
+    look: Callable[..., Nearest],
+    **how: float,
 ) -> Tensor:
     jitter = torch.Generator().manual_seed(0)
-    rays = (field, codes, origins, directions)
-    if coarse:
-        nearest = march_coarse(*rays, samples=12, rounds=2, refine=4, jitter=jitter)
-    else:
-        nearest = march(*rays, samples=SAMPLES, jitter=jitter)
+    nearest = look(field, codes, origins, directions, **how, jitter=jitter)
     return soft_silhouette(field, codes, nearest, temperature)
 
 
@@ -133,8 +138,8 @@ def compare(decoder: Decoder, codes: Tensor, temperature: float) -> None:
     mask = wider[None].float()
     parameters = [codes, *decoder.parameters()]
 
-    def take(renderer: Callable[..., Tensor], field: Field, *more: object) -> Tensor:
-        logits = renderer(field, codes, *rays, temperature, *more)
+    def take(renderer: Callable[..., Tensor], field: Field, *more: object, **how: float) -> Tensor:
+        logits = renderer(field, codes, *rays, temperature, *more, **how)
         loss = F.binary_cross_entropy_with_logits(logits, mask)
         return torch.cat([part.flatten() for part in torch.autograd.grad(loss, parameters)])
 
@@ -143,8 +148,13 @@ def compare(decoder: Decoder, codes: Tensor, temperature: float) -> None:
         "plain, code part once": lambda: take(plain, decoder),
         "nearest only": lambda: take(nearest_only, decoder.written_out),
         "  + code part once": lambda: take(nearest_only, decoder),
-        "  + ball, in cache: march": lambda: take(ours, decoder, False),
-        "  + 12 + 2 x 4: march_coarse": lambda: take(ours, decoder, True),
+        "march: + ball, in cache": lambda: take(ours, decoder, march, samples=SAMPLES),
+        "march_pruned, whole": lambda: take(ours, decoder, march_pruned, samples=SAMPLES, band=math.inf),
+        "march_pruned, 10 temperatures": lambda: take(
+            ours, decoder, march_pruned, samples=SAMPLES, band=10 * temperature
+        ),
+        "march_coarse 12 + 2 x 4": lambda: take(ours, decoder, march_coarse, samples=12, rounds=2, refine=4),
+        "march_coarse 8 + 2 x 2": lambda: take(ours, decoder, march_coarse, samples=8, rounds=2, refine=2),
     }
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     gradients = {}

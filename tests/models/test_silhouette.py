@@ -10,16 +10,15 @@ from torch import nn
 
 from sdfkit.images.cameras import fibonacci_cameras, intrinsics
 from sdfkit.images.silhouettes import mask_distances
+from sdfkit.models.outlines import empty_sines
 from sdfkit.models.silhouette import (
     MISSED,
     ball_span,
     bound_loss,
     cast_rays,
-    empty_sines,
-    exact_loss,
     march,
     march_coarse,
-    pixel_lengths,
+    march_pruned,
     silhouette_loss,
     soft_silhouette,
 )
@@ -150,7 +149,7 @@ def test_looking_closer_finds_nearly_the_same_gradient():
         march_coarse(field, codes, *rays, jitter=torch.Generator().manual_seed(1), **COARSE),
     ):
         loss = silhouette_loss(soft_silhouette(field, codes, nearest, 0.02), masks)
-        parts = torch.autograd.grad(loss, [codes, *field.parameters()])
+        parts = torch.autograd.grad(loss.mean(), [codes, *field.parameters()])
         gradients.append(torch.cat([part.flatten() for part in parts]))
     assert F.cosine_similarity(*gradients, dim=0) >= 0.999
 
@@ -208,36 +207,6 @@ def test_rays_that_all_miss_leave_a_gradient_of_zero():
     assert loss == 0 and codes.grad.abs().sum() == 0
 
 
-def test_the_exact_loss_of_a_disc_is_its_outline():
-    # The integral of softplus(-|x| / T) over a line is T pi^2 / 6, here along each pixel of the outline.
-    at = torch.arange(256.0) - 127.5
-    distances = (torch.hypot(at[:, None], at) - 80)[None]
-    expected = 0.01 * math.pi**2 / 6 * (2 * math.pi * 80 / 128) / 4
-    length = torch.full((1, 256, 256), 1 / 128)
-    assert exact_loss(distances, length, 0.01) == pytest.approx(expected, rel=0.02)
-    assert exact_loss(-distances, length, 0.01) == exact_loss(distances, length, 0.01)
-    # Lengths and temperatures have no unit of their own.
-    assert exact_loss(distances, 3 * length, 0.03) == pytest.approx(exact_loss(distances, length, 0.01))
-
-
-@pytest.mark.parametrize(
-    ("temperature", "size", "error"),
-    [(0.003, 64, 0.3), (0.006, 64, 0.2), (0.006, 192, 0.06), (0.05, 64, 0.06)],
-)
-def test_the_exact_loss_is_what_an_exact_field_scores(temperature, size, error):
-    cameras = torch.from_numpy(fibonacci_cameras(6, 2.5))
-    yfov = torch.full((6,), 0.96)
-    origins, directions = cast_rays(cameras, yfov, size, size)
-    rays, codes = (origins[:, None].expand_as(directions), directions), torch.linspace(0.4, 0.8, 6)[:, None]
-    nearest = march(spheres, codes, *rays, samples=48, jitter=None)
-    logits = soft_silhouette(spheres, codes, nearest, temperature)
-    mask = logits > 0
-    distances = torch.from_numpy(mask_distances(mask.view(6, size, size).numpy()))
-    expected = exact_loss(distances, pixel_lengths(cameras, yfov, size, size), temperature)
-    assert silhouette_loss(logits, mask) == pytest.approx(expected.item(), rel=error)
-    assert silhouette_loss(logits, ~mask) > 10 * silhouette_loss(logits, mask)
-
-
 def bounds_of_spheres(inflated, size=48):
     """The bound loss of fields that are larger by `inflated` than the spheres in the pictures."""
     count, yfov = 3, torch.full((3,), 1.2)
@@ -250,21 +219,22 @@ def bounds_of_spheres(inflated, size=48):
     assert (sines > 0).float().mean() > 0.5
     codes = (codes + inflated).requires_grad_()
     nearest = march(spheres, codes, *rays, samples=48, jitter=None)
-    return bound_loss(spheres, codes, *rays, nearest, sines, silhouettes), codes, rays, sines, silhouettes
+    loss = bound_loss(spheres, codes, *rays, nearest, silhouettes, sines)
+    return loss, codes, rays, sines, silhouettes
 
 
 def test_exact_fields_keep_their_bounds():
     loss, codes, *_ = bounds_of_spheres(0.0)
-    assert loss == 0
-    loss.backward()
+    assert torch.all(loss == 0)
+    loss.sum().backward()
     assert torch.all(codes.grad == 0)
 
 
 @pytest.mark.parametrize("inflated", [0.15, -0.15])
 def test_wrong_fields_break_their_bounds_and_learn_which_way(inflated):
     loss, codes, rays, sines, mask = bounds_of_spheres(inflated)
-    assert loss > 0
-    (gradient,) = torch.autograd.grad(loss, codes)
+    assert torch.all(loss > 0)
+    (gradient,) = torch.autograd.grad(loss.sum(), codes)
     assert torch.all(gradient.sign() == math.copysign(1, inflated))  # so a step shrinks or grows each sphere
     # As it is written, every sample with gradient.
     near, far = ball_span(*rays, 1.0)
@@ -273,18 +243,41 @@ def test_wrong_fields_break_their_bounds_and_learn_which_way(inflated):
     distances = spheres(codes[..., None], points)
     outside = (depths * sines[..., None] - distances).clamp(min=0).mean(-1)
     inside = distances.min(-1).values.clamp(min=0)
-    plain = (torch.where(mask, inside, outside) * (near < far)).mean()
-    assert loss.item() == pytest.approx(plain.item(), rel=1e-5)
-    assert torch.allclose(gradient, torch.autograd.grad(plain, codes)[0], rtol=1e-5)
+    plain = (torch.where(mask, inside, outside) * (near < far)).mean(-1)
+    assert torch.allclose(loss, plain, rtol=1e-5)
+    assert torch.allclose(gradient, torch.autograd.grad(plain.sum(), codes)[0], rtol=1e-5)
 
 
-def test_bounds_hold_for_the_nearest_point_of_the_outline():
-    # A shape that fills the right half of the picture: a wall through the camera, which looks straight ahead.
-    half = torch.arange(64) >= 32
-    distances = torch.from_numpy(mask_distances(half.expand(1, 64, 64).numpy()))
-    sines = empty_sines(distances, torch.tensor([1.0])).view(64, 64)
-    _, directions = cast_rays(torch.eye(4)[None], torch.tensor([1.0]), 64, 64)
-    true = (-directions[0, :, 0]).view(64, 64)  # the sine of a ray's angle to the wall
-    assert torch.all(sines[:, half] == 0)
-    assert torch.all(sines <= true.clamp(min=0) + 1e-6)
-    assert torch.all(sines[:, :8] > 0.5 * true[:, :8])
+@pytest.mark.parametrize("kind", ["learned", "exact"])
+def test_pruning_loses_no_minimum(kind):
+    torch.manual_seed(0)
+    field, codes = (
+        (Smooth(), torch.randn(3, 5)) if kind == "learned" else (tori, torch.tensor([[0.4], [0.6], [0.7]]))
+    )
+    rays, asked = camera_rays(3), []
+
+    def counted(codes, points):
+        asked.append(points.shape[1])
+        return field(codes, points)
+
+    draw = [torch.Generator().manual_seed(5) for _ in range(2)]
+    whole = march(counted, codes, *rays, samples=48, jitter=draw[0])
+    every, asked[:] = sum(asked), []
+    pruned = march_pruned(counted, codes, *rays, samples=48, band=math.inf, jitter=draw[1])
+    # The same but for the last bits of products, which depend on how many points are multiplied at once.
+    for name in ("hits", "points", "distances", "sample_depths"):
+        assert torch.allclose(getattr(pruned, name), getattr(whole, name), atol=1e-6)
+    assert sum(asked) < 0.7 * every
+    seen = pruned.sample_distances.isfinite()
+    assert torch.allclose(pruned.sample_distances[seen], whole.sample_distances[seen], atol=1e-6)
+    # Within a band the minimum is kept, beyond it only the side.
+    asked.clear()
+    banded = march_pruned(
+        counted, codes, *rays, samples=48, band=0.05, jitter=torch.Generator().manual_seed(5)
+    )
+    assert sum(asked) < 0.4 * every
+    close = whole.hits & (whole.distances.abs() < 0.05)
+    assert close.any() and torch.allclose(banded.distances[close], whole.distances[close], atol=1e-6)
+    other = whole.hits & ~close
+    assert torch.all(banded.distances[other].sign() == whole.distances[other].sign())
+    assert torch.all(banded.distances[other].abs() >= 0.05 - 1e-6)
