@@ -36,24 +36,33 @@ def write_page(title: str, content: Mapping[str, Any]) -> bytes:
     return "".join([head, html.escape(title), middle, safe, tail]).encode("utf-8", "replace")
 
 
-def film(pictures: Sequence[np.ndarray] | np.ndarray, *, lossless: bool) -> Content:
-    """Pictures of one size side by side in one image, which the page shows one at a time.
+def film(pictures: Sequence[np.ndarray] | np.ndarray, *, size: int, lossless: bool) -> Content:
+    """Pictures of one size, row by row in one image, which the page shows one at a time.
 
     Args:
         pictures: (row, column), (row, column, 3) or (row, column, 4) uint8 each.
+        size: Pixels along the longer side; larger pictures are shrunk.
         lossless: As PNG, which of silhouettes is the smaller one too; else as WebP.
     """
-    strip = Image.fromarray(np.concatenate(list(pictures), axis=1))
+    images = [Image.fromarray(picture) for picture in pictures]
+    for image in images:
+        image.thumbnail((size, size), Image.Resampling.LANCZOS)
+    width, height = images[0].size
+    # As square as can be: browsers shrink, and WebP refuses, what is very long.
+    across = math.ceil(math.sqrt(len(images)))
+    sheet = Image.new(images[0].mode, (across * width, -(-len(images) // across) * height))
+    for index, image in enumerate(images):
+        sheet.paste(image, (index % across * width, index // across * height))
     stream = BytesIO()
     if lossless:
-        strip.save(stream, "png", optimize=True)
+        sheet.save(stream, "png", optimize=True)
     else:
-        strip.save(stream, "webp", quality=QUALITY, method=4)
+        sheet.save(stream, "webp", quality=QUALITY, method=4)
     kind = "png" if lossless else "webp"
-    height, width = pictures[0].shape[:2]
     return {
         "image": f"data:image/{kind};base64,{b64encode(stream.getvalue()).decode()}",
-        "frames": len(pictures),
+        "frames": len(images),
+        "across": across,
         "aspect": width / height,
     }
 

@@ -14,7 +14,7 @@ from sdfkit.report import printable
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
-GAP, LINE, LETTERS = 12, 17, 12
+GAP, SEAM, LINE, LETTERS = 12, 2, 17, 12  # pixels: between tiles, between their pictures, of text
 INK, PALE, WRONG, PAPER = (30, 30, 30), (120, 120, 120), (180, 40, 30), (255, 255, 255)
 
 
@@ -42,7 +42,7 @@ def draw_sheet(
         size: Pixels along the longer side of every picture.
     """
     across = max([1, *(len(tile.pictures) for tile in tiles)])
-    wide, high = across * size + GAP, size + 2 * LINE + GAP
+    wide, high = across * (size + SEAM) - SEAM + GAP, size + 2 * LINE + GAP
     columns = min(columns or max(1, round((1.3 * len(tiles) * high / wide) ** 0.5)), len(tiles))
     font = _font(LETTERS)
     title = _shorten(title, max(columns * wide, 40 * LETTERS), font)
@@ -52,11 +52,13 @@ def draw_sheet(
     pen = ImageDraw.Draw(sheet)
     pen.text((GAP, GAP // 2), title, fill=INK, font=font)
     for place, label in enumerate(labels):
-        pen.text((GAP + (place + 0.5) * size, top - LINE), label, fill=PALE, font=font, anchor="ma")
+        pen.text(
+            (GAP + place * (size + SEAM) + size / 2, top - LINE), label, fill=PALE, font=font, anchor="ma"
+        )
     for index, tile in enumerate(tiles):
         x, y = GAP + index % columns * wide, top + index // columns * high
         for place, picture in enumerate(tile.pictures):
-            _paste(sheet, picture, x + place * size, y, size)
+            _paste(sheet, picture, x + place * (size + SEAM), y, size)
         lines = [(tile.title, INK), (tile.facts, PALE)]
         if tile.error:
             pen.rectangle((x, y, x + wide - GAP - 1, y + size - 1), outline=(220, 220, 220))

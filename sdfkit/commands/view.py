@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PAGES = (".html", ".htm")
 # Pictures of a shape: on a page, and on a sheet of meshes or samples, or of a views store.
 TURNS, ONE, SEVERAL = 24, 1, 6
+PLURAL = {"code": "codes", "feature": "features", "weights": "weights"}
 # Categories with a colour of their own.
 COLOURED = 9
 
@@ -45,7 +46,7 @@ def view(
         int | None,
         typer.Option(
             min=1,
-            max=360,
+            max=120,
             help="Pictures of each shape.",
             show_default=f"{TURNS} on a page; on a sheet {SEVERAL} of a views store, else {ONE}",
         ),
@@ -171,7 +172,9 @@ class _Gallery:
         pictures = values.get("pictures", ())
         if row.error:
             self.failed.add(row.index)
-        kept = film(pictures, lossless=False) if self._look.is_page and not row.error else pictures
+        kept = pictures
+        if self._look.is_page and not row.error:
+            kept = film(pictures, size=self._look.size, lossless=False)
         self._tiles.append((row, kept, values.get("facts", "")))
 
     def draw(self, total: int) -> _Shown:
@@ -310,7 +313,7 @@ def _show_panels(
     name = PLAIN.get(store.kind, "")
     if name and name in store:
         vectors = vectors_of(store, is_pipe=is_pipe, open_files=open_files)
-        panels.append(_draw_map(vectors, name))
+        panels.append(_draw_map(vectors, PLURAL[name]))
         count = len(vectors.rows)
     if not panels:
         raise InputError(
@@ -355,7 +358,7 @@ def _draw_map(vectors: "Vectors", name: str) -> "Scatter":
     for row, (x, y) in zip(vectors.rows, plane.place.tolist(), strict=True):
         group = row.category if row.category in groups else "others"
         groups.setdefault(group, []).append((row.uid, (x, y)))
-    title = f"{name}: {len(vectors.rows)} of {vectors.dim} numbers, seen from where they vary most"
+    title = f"{len(vectors.rows)} {name} of {vectors.dim} numbers each"
     return Scatter(title, *_name_axes(plane.shares), groups)
 
 
@@ -393,7 +396,7 @@ def _show_runs(look: _Look, runs: Sequence["Run"]) -> _Shown:
     for run in runs:
         for row in run.rows:
             if row.error:
-                typer.echo(f"sdfkit: {row.uid}: {row.error}", err=True)
+                typer.echo(f"sdfkit: {run.name}: {row.uid}: {row.error}", err=True)
     found = [
         measure_trajectories(
             run.trajectory, run.silhouette, run.truth, [row.uid for row in run.good], run.name
@@ -440,7 +443,8 @@ def _write_stepper(
     from sdfkit.pages import write_page
 
     shapes = [
-        {"uid": row.uid, "category": row.category, **dict(_films(runs, row.index))} for row in runs[0].rows
+        {"uid": row.uid, "category": row.category, **dict(_films(runs, row.index, look.size))}
+        for row in runs[0].rows
     ]
     content = {
         "heading": look.heading,
@@ -448,7 +452,11 @@ def _write_stepper(
         "stepper": {
             "shapes": shapes,
             "runs": [
-                {"name": name, "axes": _name_axes(measured.shares), "shapes": list(_paths(run, measured))}
+                {
+                    "name": name,
+                    "axes": _name_axes(measured.shares),
+                    "shapes": list(_paths(run, measured, look.size)),
+                }
                 for run, name, measured in zip(runs, names, found, strict=True)
             ],
         },
@@ -456,7 +464,7 @@ def _write_stepper(
     return write_page(look.heading, content)
 
 
-def _films(runs: Sequence["Run"], index: int) -> Iterator[tuple[str, Any]]:
+def _films(runs: Sequence["Run"], index: int, size: int) -> Iterator[tuple[str, Any]]:
     """Truth and picture of a row, from the first run that has them."""
     from sdfkit.pages import film
 
@@ -464,11 +472,11 @@ def _films(runs: Sequence["Run"], index: int) -> Iterator[tuple[str, Any]]:
         for run in runs:
             place, array = _place(run).get(index), getattr(run, name)
             if place is not None and array is not None:
-                yield name, film(array[place : place + 1], lossless=name == "truth")
+                yield name, film(array[place : place + 1], size=size, lossless=name == "truth")
                 break
 
 
-def _paths(run: "Run", found: Any) -> Iterator[dict[str, Any]]:
+def _paths(run: "Run", found: Any, size: int) -> Iterator[dict[str, Any]]:
     from sdfkit.pages import film, numbers
 
     places = _place(run)
@@ -482,5 +490,5 @@ def _paths(run: "Run", found: Any) -> Iterator[dict[str, Any]]:
             "norm": numbers(found.norm[place]),
             "moved": numbers(found.moved[place]),
             "iou": None if found.iou is None else numbers(found.iou[place]),
-            "film": film(run.silhouette[place], lossless=True),
+            "film": film(run.silhouette[place], size=size, lossless=True),
         }

@@ -1,0 +1,419 @@
+"""sdfkit view: sheets and pages of meshes and of every kind of store."""
+
+import base64
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from sdfkit.manifest import Row
+from sdfkit.meshwriter import create_meshes
+from sdfkit.storewriter import create_store
+
+EVIL = "<script>alert(1)</script>"
+ROWS = [Row(0, "obj_0000", "chair"), Row(1, EVIL, "</script>$x_$"), Row(2, "obj_0002", "lamp")]
+FAILED = [ROWS[0], Row(1, "obj_0001", "chair", error="no surface at all"), ROWS[2]]
+STEPS, SIZE = 4, 16
+
+
+def write_store(path, kind, rows, arrays, settings=None, **options):
+    """A store with one entry of every array for each row that did not fail; axes by their sizes' names."""
+    with create_store(
+        str(path), kind, rows=rows, history=[], settings=settings or {}, overwrite=False, **options
+    ) as store:
+        for name, (axes, values) in arrays.items():
+            if axes[0] == "shape":
+                store.create_array(name, shape=values.shape, dtype=values.dtype, axes=axes)
+            else:
+                store.create_array(name, data=values, axes=axes)
+        for row in rows:
+            own = {name: values[row.index] for name, (axes, values) in arrays.items() if axes[0] == "shape"}
+            store.write(row, **({} if row.error else own))
+    return path
+
+
+def discs(radii):
+    row, column = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
+    return ((np.hypot(row, column) < np.asarray(radii)[..., None, None]) * 255).astype(np.uint8)
+
+
+def write_trajectories(path, rows=ROWS, noise="scaled", steps=STEPS, **changes):
+    """Straight paths from noise to codes, whose silhouettes grow to a disc of half the picture."""
+    rng = np.random.default_rng(0)
+    ends, starts = rng.standard_normal((2, len(rows), 1, 6))
+    share = np.linspace(0, 1, steps + 1)[:, None]
+    trajectory = ((1 - share) * starts + share * ends).astype(np.float32)
+    radii = np.tile(np.linspace(0, SIZE / 4, steps + 1), (len(rows), 1))
+    arrays = {
+        "code": (("shape", "dim"), trajectory[:, -1]),
+        "trajectory": (("shape", "step", "dim"), trajectory),
+        "silhouette": (("shape", "step", "row", "column"), discs(radii)),
+        "truth": (("shape", "row", "column"), discs(radii[:, -1])),
+        "picture": (("shape", "row", "column", "channel"), np.full((len(rows), SIZE, SIZE, 3), 99, np.uint8)),
+    } | changes  # fmt: skip
+    settings = {"steps": steps, "noise": noise}
+    return write_store(path, "codes", rows, {n: a for n, a in arrays.items() if a is not None}, settings)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three meshes, the last of which is not closed."""
+    closed = trimesh.creation.icosphere(subdivisions=2)
+    opened = trimesh.creation.box()
+    opened.update_faces(np.arange(12) > 0)
+    with create_meshes(
+        f"{tmp_path}/meshes/", 3, settings={}, seed=None, kind="ply", overwrite=False
+    ) as meshes:
+        for row, mesh in zip(
+            (ROWS[0], Row(1, "obj_0001", EVIL), ROWS[2]), (closed, closed, opened), strict=True
+        ):
+            meshes.write(row, mesh=mesh)
+    return tmp_path / "meshes"
+
+
+def picture_of(path):
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def content_of(path):
+    """What a page holds, after making sure that it needs nothing else and runs no script but its own."""
+    page = path.read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert page.count("<script") == page.count("</script") == 2
+    assert EVIL not in page
+    assert "default-src 'none'" in page
+    assert not re.findall(r"(?:src|href)=|@import|url\((?!\"\$\{film\.image\}\"\))", page)
+    assert set(re.findall(r"https?://[^\"]*", page)) == {"http://www.w3.org/2000/svg"}
+    return json.loads(re.search(r'<script type="application/json" id="content">(.*?)</script>', page)[1])
+
+
+def frames_of(film):
+    """The pictures of a film, as the page shows them."""
+    kind, text = re.fullmatch(r"data:image/(png|webp);base64,(.*)", film["image"]).groups()
+    sheet = Image.open(io.BytesIO(base64.b64decode(text)))
+    assert sheet.format.lower() == kind
+    wide = sheet.width // film["across"]
+    high = sheet.height // -(-film["frames"] // film["across"])
+    assert film["aspect"] == wide / high
+    corners = [(n % film["across"] * wide, n // film["across"] * high) for n in range(film["frames"])]
+    return np.stack([np.asarray(sheet.crop((x, y, x + wide, y + high))) for x, y in corners])
+
+
+def test_a_folder_of_meshes_becomes_a_sheet(sdfkit, folder, tmp_path):
+    result = sdfkit("view", folder, "-o", tmp_path / "x.png", "--size", 64, "--columns", 2, "--jobs", 1)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.endswith(f"sdfkit: wrote a picture of 3 shapes to {tmp_path / 'x.png'}\n")
+    picture = picture_of(tmp_path / "x.png")
+    assert picture.shape[0] == 12 + 17 + 2 * (64 + 2 * 17 + 12)
+    dark = (picture < 200).all(axis=-1)
+    # Three of the four places are taken: their pictures are not white, and they have names below.
+    tiles = [dark[29 + 110 * row : 93 + 110 * row, 12 + 76 * column : 76 + 76 * column].mean()
+             for row in (0, 1) for column in (0, 1)]  # fmt: skip
+    assert min(tiles[:3]) > 0.2
+    assert tiles[3] == 0
+    assert dark[93:110, 12:76].any()
+
+
+def test_a_page_turns_meshes_and_tells_their_facts(sdfkit, folder, tmp_path):
+    assert (
+        sdfkit("view", folder, "-o", tmp_path / "x.html", "--views", 6, "--size", 48, "--jobs", 1).exit_code
+        == 0
+    )
+    content = content_of(tmp_path / "x.html")
+    assert (content["heading"], content["notes"]) == (str(folder), ["3 shapes"])
+    tiles = content["gallery"]["tiles"]
+    assert content["gallery"]["turns"] is True
+    assert [(tile["uid"], tile["category"]) for tile in tiles] == [
+        ("obj_0000", "chair"), ("obj_0001", EVIL), ("obj_0002", "lamp")]  # fmt: skip
+    assert [tile["facts"] for tile in tiles] == ["320 faces, closed", "320 faces, closed", "11 faces, open"]
+    frames = frames_of(tiles[0]["film"])
+    assert frames.shape == (6, 48, 48, 4)
+    # What is not the shape is transparent, and every picture shows it.
+    assert frames[:, 0, 0, 3].max() == 0
+    assert frames[:, 24, 24, 3].min() == 255
+
+
+def test_shapes_beyond_the_limit_are_left_out_and_it_is_said(sdfkit, folder, tmp_path):
+    sdfkit("view", folder, "-o", tmp_path / "x.html", "--views", 1, "--limit", 2, "--jobs", 1)
+    content = content_of(tmp_path / "x.html")
+    assert content["notes"] == ["2 of 3 shapes; the others are left out, --limit shows more"]
+    assert [tile["uid"] for tile in content["gallery"]["tiles"]] == ["obj_0000", "obj_0001"]
+
+
+def test_a_mesh_that_fails_has_an_empty_tile(sdfkit, folder, tmp_path):
+    (folder / "aaa.off").write_text("OFF\n3 1 0\n0 0 nan\n1 0 0\n0 1 0\n3 0 1 2\n")
+    for name in ("x.html", "x.png"):
+        result = sdfkit("view", folder, "-o", tmp_path / name, "--views", 1, "--jobs", 1)
+        assert result.exit_code == 4
+        assert "sdfkit: aaa: 1 of 3 vertices are NaN or infinite" in result.stderr
+        last = f"1 of 4 shapes failed, for the reasons above; the other 3 are in {tmp_path / name}\n"
+        assert result.stderr.endswith(last)
+    content = content_of(tmp_path / "x.html")
+    assert content["notes"] == ["4 shapes; 1 failed"]
+    tile = content["gallery"]["tiles"][0]
+    assert tile["error"].startswith("1 of 3 vertices")
+    assert "film" not in tile
+    red = picture_of(tmp_path / "x.png")[29:189, 12:172]
+    assert ((red[..., 0] - red[..., 1]) > 80).any()
+
+
+def test_where_all_fail_nothing_is_written(sdfkit, tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.off").write_text("OFF\n3 1 0\n0 0 nan\n1 0 0\n0 1 0\n3 0 1 2\n")
+    result = sdfkit("view", tmp_path / "a.off", tmp_path / "b.off", "-o", tmp_path / "x.png", "--jobs", 1)
+    assert result.exit_code == 4
+    assert result.stderr.endswith("2 of 2 shapes failed, for the reasons above; nothing was written\n")
+    alone = sdfkit("view", tmp_path / "a.off", "-o", tmp_path / "x.png")
+    assert (alone.exit_code, alone.stderr.count("\n")) == (4, 1)
+    assert not list(tmp_path.glob("*x.png*"))
+
+
+def test_views_are_shown_as_they_are(sdfkit, tmp_path):
+    rgb = np.zeros((3, 9, 24, 24, 3), np.uint8)
+    rgb[:, :, 8:16, 8:16, 0] = 25 * np.arange(1, 10)[:, None, None]
+    path = write_store(
+        tmp_path / "views.zarr",
+        "views",
+        FAILED,
+        {"rgb": (("shape", "view", "row", "column", "channel"), rgb)},
+    )
+    result = sdfkit("view", path, "-o", tmp_path / "x.html", "--views", 3)
+    assert result.exit_code == 4
+    assert "sdfkit: obj_0001: no surface at all\n" in result.stderr
+    tiles = content_of(tmp_path / "x.html")["gallery"]["tiles"]
+    assert [tile["error"] for tile in tiles] == ["", "no surface at all", ""]
+    assert tiles[0]["facts"] == "9 views"
+    reds = frames_of(tiles[0]["film"])[:, 12, 12, 0].astype(int)
+    # The first one, and two as far apart as can be.
+    assert np.abs(reds - [25, 100, 175]).max() < 12
+    assert sdfkit("view", path, "-o", tmp_path / "x.png", "--size", 32).exit_code == 4
+    assert picture_of(tmp_path / "x.png")[29 + 16, 12 + 16].tolist() == pytest.approx([25, 0, 0], abs=2)
+
+
+def test_samples_are_cut_and_coloured_by_their_sign(sdfkit, tmp_path):
+    point = np.random.default_rng(0).uniform(-1, 1, (3, 20_000, 3)).astype(np.float32)
+    distance = np.linalg.norm(point, axis=-1) - np.float32(0.5)
+    arrays = {"point": (("shape", "sample", "xyz"), point), "distance": (("shape", "sample"), distance)}
+    path = write_store(tmp_path / "samples.zarr", "samples", ROWS, arrays)
+    assert sdfkit("view", path, "-o", tmp_path / "x.html", "--views", 1).exit_code == 0
+    tile = content_of(tmp_path / "x.html")["gallery"]["tiles"][1]
+    assert (tile["uid"], tile["facts"]) == (EVIL, "20,000 samples")
+    (picture,) = frames_of(tile["film"]).astype(int)
+    assert picture[32, 32, 2] > picture[32, 32, 0]
+    assert picture[4, 32, 0] > picture[4, 32, 2]
+
+
+VECTORS = np.array([[3, 0, 0], [-3, 1, 0], [0, -1, 0]], np.float32)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("codes", "code"), ("weights", "weights")])
+def test_vectors_become_a_map(sdfkit, tmp_path, kind, name):
+    axes = ("shape", "dim") if kind == "codes" else ("shape", "parameter")
+    path = write_store(tmp_path / "x.zarr", kind, ROWS, {name: (axes, VECTORS)})
+    assert sdfkit("view", path, "-o", tmp_path / "x.html").exit_code == 0
+    (plot,) = content_of(tmp_path / "x.html")["plots"]
+    assert plot["title"] == f"3 {kind} of 3 numbers each"
+    assert [(dot["name"], dot["group"]) for dot in plot["points"]] == [
+        ("obj_0000", "chair"), (EVIL, "</script>$x_$"), ("obj_0002", "lamp")]  # fmt: skip
+    place = np.array([[dot["x"], dot["y"]] for dot in plot["points"]])
+    apart = np.linalg.norm(VECTORS[:, None] - VECTORS, axis=-1)
+    assert np.allclose(np.linalg.norm(place[:, None] - place, axis=-1), apart, atol=1e-4)
+
+
+def test_a_plain_array_is_a_map_too(sdfkit, tmp_path):
+    np.save(tmp_path / "x.npy", VECTORS)
+    assert sdfkit("view", tmp_path / "x.npy", "-o", tmp_path / "x.html").exit_code == 0
+    (plot,) = content_of(tmp_path / "x.html")["plots"]
+    assert [dot["name"] for dot in plot["points"]] == ["row_0", "row_1", "row_2"]
+
+
+def test_a_model_shows_its_loss_and_its_codes(sdfkit, tmp_path):
+    arrays = {"loss": (("step",), np.full(9, 0.1, np.float32)), "code": (("shape", "dim"), VECTORS)}
+    path = write_store(tmp_path / "x.zarr", "deepsdf", ROWS, arrays)
+    assert sdfkit("view", path, "-o", tmp_path / "x.png").exit_code == 0
+    assert picture_of(tmp_path / "x.png").shape == (750, 2400, 3)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_training_is_looked_at_while_it_runs_and_where_it_broke(sdfkit, tmp_path, complete):
+    losses = np.array([1, 0.1, np.nan, 0.01], np.float32)
+    arrays = {"loss": (("step",), losses), "code": (("shape", "dim"), VECTORS)}
+    path = write_store(tmp_path / "x.zarr", "deepsdf", FAILED, arrays, complete=complete)
+    assert sdfkit("view", path, "-o", tmp_path / "x.html").exit_code == 0
+    content = content_of(tmp_path / "x.html")
+    assert content["notes"] == ["deepsdf" if complete else "deepsdf, not complete"]
+    curve, cloud = content["plots"]
+    assert curve["lines"] == [{"name": "loss", "x": [1, 2, 3, 4], "y": [1, 0.1, None, 0.01]}]
+    assert len(cloud["points"]) == 2
+
+
+def test_trajectories_become_a_stepper_with_a_switch(sdfkit, tmp_path):
+    scaled = write_trajectories(tmp_path / "a.zarr")
+    unit = write_trajectories(tmp_path / "b.zarr", noise="unit", steps=2, truth=None, picture=None)
+    assert sdfkit("view", scaled, unit, "-o", tmp_path / "x.html").exit_code == 0
+    stepper = content_of(tmp_path / "x.html")["stepper"]
+    assert [run["name"] for run in stepper["runs"]] == ["scaled noise", "unit noise"]
+    assert [shape["uid"] for shape in stepper["shapes"]] == [row.uid for row in ROWS]
+    one, other = (run["shapes"][0] for run in stepper["runs"])
+    assert len(one["path"]) == len(one["norm"]) == one["film"]["frames"] == STEPS + 1
+    assert (len(other["path"]), other["iou"]) == (3, None)
+    assert (one["iou"][0], one["iou"][-1]) == (0, 1)
+    assert np.all(np.diff(one["iou"]) > 0)
+    assert one["moved"] == pytest.approx([0, *[one["moved"][1]] * STEPS], rel=1e-4)
+    assert np.array_equal(frames_of(one["film"]), discs(np.linspace(0, SIZE / 4, STEPS + 1)))
+    (truth,) = frames_of(stepper["shapes"][0]["truth"])
+    assert np.array_equal(truth, discs(SIZE / 4))
+    assert frames_of(stepper["shapes"][0]["picture"]).shape == (1, SIZE, SIZE, 3)
+
+
+def test_trajectories_become_strips(sdfkit, tmp_path):
+    path = write_trajectories(tmp_path / "a.zarr", picture=None)
+    assert sdfkit("view", path, "-o", tmp_path / "x.png", "--size", 32).exit_code == 0
+    picture = picture_of(tmp_path / "x.png")
+    strip = picture[12 + 2 * 17 :][:32, 12 : 12 + 6 * 34 - 2, 0]
+    white = [(strip[:, 34 * place : 34 * place + 32] > 128).mean() for place in range(6)]
+    assert white[0] == 0
+    assert np.all(np.diff(white[:5]) > 0)
+    assert white[5] == white[4]
+
+
+def test_of_trajectories_a_failed_shape_keeps_its_place(sdfkit, tmp_path):
+    path = write_trajectories(tmp_path / "a.zarr", FAILED, noise="none")
+    for name in ("x.html", "x.png"):
+        result = sdfkit("view", path, "-o", tmp_path / name, "--size", 32)
+        assert result.exit_code == 4
+        assert result.stderr.splitlines()[0] == f"sdfkit: {path}: obj_0001: no surface at all"
+    stepper = content_of(tmp_path / "x.html")["stepper"]
+    assert stepper["runs"][0]["name"] == str(path)
+    assert stepper["runs"][0]["shapes"][1] == {"error": "no surface at all"}
+    assert len(stepper["runs"][0]["shapes"][2]["path"]) == STEPS + 1
+
+
+def with_nan():
+    trajectory = np.zeros((3, STEPS + 1, 6), np.float32)
+    trajectory[1, 2, 0] = np.nan
+    return {"trajectory": (("shape", "step", "dim"), trajectory)}
+
+
+def of(count):
+    return (("shape", "step", "row", "column"), np.zeros((3, count, SIZE, SIZE), np.uint8))
+
+
+TRUTH = (("shape", "row", "column"), np.zeros((3, 8, 8), np.uint8))
+FLAT = (("shape", "step", "row", "column"), np.zeros((3, STEPS + 1, SIZE, SIZE), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (with_nan(), f"{EVIL}, step 2: numbers that are not finite; drop it or make it again"),
+        ({"silhouette": of(3)}, "silhouette of 3 steps, but trajectory of 5; make the store again"),
+        ({"truth": TRUTH}, "truth of 8 rows, but silhouette of 16; make the store again"),
+        ({"silhouette": FLAT}, "silhouette has axes ('shape', 'step', 'row', 'column') of float32, but "),
+        ({"rows": [Row(n, f"{n}", error="no surface") for n in range(3)]}, "none of its 3 shapes is usable"),
+    ],
+)
+def test_trajectories_that_do_not_hold_together_are_refused(sdfkit, tmp_path, changes, message):
+    path = write_trajectories(tmp_path / "a.zarr", **changes)
+    result = sdfkit("view", path, "-o", tmp_path / "x.html")
+    assert (result.exit_code, result.stderr.count("\n")) == (3, 1)
+    assert result.stderr.startswith(f"sdfkit: {path}: {message}")
+    assert not list(tmp_path.glob("*x.html*"))
+
+
+def test_what_does_not_stand_side_by_side_is_refused(sdfkit, folder, tmp_path):
+    one = write_trajectories(tmp_path / "a.zarr")
+    other = write_trajectories(tmp_path / "b.zarr", ROWS[:2])
+    codes = write_store(tmp_path / "c.zarr", "codes", ROWS, {"code": (("shape", "dim"), VECTORS)})
+    for path, message in (
+        (other, f"not the shapes of {one} (2 and 3, row 0 is obj_0000); predict both from the same inputs"),
+        (codes, "codes without trajectories; only stores with these are shown together"),
+        (folder, "no store; meshes are shown together, or stores of trajectories"),
+    ):
+        result = sdfkit("view", one, path, "-o", tmp_path / "x.html")
+        assert (result.exit_code, result.stderr) == (3, f"sdfkit: {path}: {message}\n")
+    assert not list(tmp_path.glob("*x.html*"))
+
+
+def test_bad_input_is_told_in_one_line(sdfkit, tmp_path):
+    (tmp_path / "empty.ply").touch()
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "folder").mkdir()
+    broken = np.where(VECTORS > 2, np.nan, VECTORS)
+    write_store(tmp_path / "nan.zarr", "codes", ROWS, {"code": (("shape", "dim"), broken)})
+    write_store(tmp_path / "ranks.zarr", "ranks", ROWS, {})
+    write_store(tmp_path / "half.zarr", "codes", ROWS, {"code": (("shape", "dim"), VECTORS)}, complete=False)
+    for name, message in (
+        ("empty.ply", "empty"),
+        ("notes.txt", "holds nothing sdfkit knows; name a store, a mesh or a .npy"),
+        ("folder", "a folder without meshes"),
+        ("nan.zarr", "obj_0000: numbers that are not finite; drop it or make it again"),
+        ("ranks.zarr", "holds ranks, of which there is no picture; sdfkit info tells what is in it"),
+        ("half.zarr", "not complete; finish it with the command that began it"),
+    ):
+        result = sdfkit("view", tmp_path / name, "-o", tmp_path / "x.png")
+        assert (result.exit_code, result.stderr.count("\n")) == (3, 1), name
+        assert f"{tmp_path / name}: {message}" in result.stderr
+    assert not list(tmp_path.glob("*x.png*"))
+
+
+def test_the_ending_says_what_is_written(sdfkit, sphere, tmp_path):
+    for words, message in (
+        (["-o", "x.txt"], "x.txt: pictures are written as .png, pages as .html; or say --format"),
+        (["-o", "x.png", "--format", "html"], "x.png: --format html does not go with that name"),
+    ):
+        result = sdfkit("view", sphere, *words)
+        assert result.exit_code == 2
+        assert result.stderr.startswith(f"sdfkit: {message}")
+    assert sdfkit("view", sphere, "-o", tmp_path / "x", "--format", "png").exit_code == 0
+    assert picture_of(tmp_path / "x").ndim == 3
+    again = sdfkit("view", sphere, "-o", tmp_path / "x", "--format", "png")
+    assert (again.exit_code, "exists; choose another name or add --overwrite" in again.stderr) == (3, True)
+
+
+def test_a_stream_of_meshes_becomes_a_picture_on_standard_output_without_torch(sphere):
+    program = "import sys; sys.modules['torch'] = None; from sdfkit.cli import main; main()"
+    content = sphere.read_bytes()
+    command = [sys.executable, "-c", program, "view", "--jobs", "1", "--limit", "1"]
+    result = subprocess.run(command, input=content * 2, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert Image.open(io.BytesIO(result.stdout)).format == "PNG"
+    cut = subprocess.run(command, input=content * 2 + content[:-9], capture_output=True, check=False)
+    assert (cut.returncode, cut.stdout) == (3, b"")
+
+
+def test_a_store_on_a_pipe_gives_the_page_of_the_file(sdfkit, tmp_path):
+    path = write_trajectories(tmp_path / "a.zarr.zip", FAILED)
+    sdfkit("view", path, "-o", tmp_path / "x.html")
+    command = [sys.executable, "-m", "sdfkit", "view", "--format", "html"]
+    result = subprocess.run(command, input=path.read_bytes(), capture_output=True, check=False)
+    assert result.returncode == 4
+    page = (tmp_path / "x.html").read_bytes()
+    assert result.stdout == page.replace(str(path).encode(), b"standard input")
+
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_a_browser_shows_what_the_address_asks_for(sdfkit, tmp_path):
+    scaled = write_trajectories(tmp_path / "a.zarr")
+    unit = write_trajectories(tmp_path / "b.zarr", noise="unit", steps=2)
+    sdfkit("view", scaled, unit, "-o", tmp_path / "x.html")
+    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
+               "--enable-logging=stderr", "--dump-dom", f"file://{tmp_path}/x.html#shape=1&step=9&noise=1"]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert "CONSOLE" not in result.stderr
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", result.stdout))
+    assert (facts["step"], facts["noise"], facts["IoU with the truth"]) == ("2 of 2", "unit noise", "1.000")
+    assert (
+        '<option value="1">&lt;script&gt;alert(1)&lt;/script&gt; – &lt;/script&gt;$x_$</option>'
+        in result.stdout
+    )
