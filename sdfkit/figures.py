@@ -53,6 +53,12 @@ class Scatter(NamedTuple):
     groups: Mapping[str, Sequence[tuple[str, tuple[float, float]]]]
 
 
+def name_axes(shares: tuple[float, float]) -> tuple[str, str]:
+    """What stands at the axes of a map of principal components, by their shares of the variance."""
+    first, second = (f"principal component, {share:.0%} of the variance" for share in shares)
+    return f"first {first}", f"second {second}"
+
+
 NAMED = 60  # Beyond as many points, names hide them.
 
 

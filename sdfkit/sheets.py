@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from sdfkit.manifest import Row
 from sdfkit.report import printable
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ class Tile:
     error: str
     pictures: Sequence[np.ndarray]
     """(row, column), (row, column, 3) or (row, column, 4) uint8 each."""
+
+
+def caption(row: Row) -> str:
+    """What stands below a shape."""
+    return f"{row.uid}  {row.category}".strip()
 
 
 def draw_sheet(

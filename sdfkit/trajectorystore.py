@@ -38,10 +38,6 @@ class Run:
     truth: np.ndarray | None
     picture: np.ndarray | None
 
-    @property
-    def good(self) -> list[Row]:
-        return [row for row in self.rows if not row.error]
-
 
 def holds_trajectories(store: "StoreReader") -> bool:
     return store.kind == "codes" and "trajectory" in store and "silhouette" in store

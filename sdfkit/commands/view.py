@@ -1,5 +1,5 @@
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -179,7 +179,7 @@ class _Gallery:
 
     def draw(self, total: int) -> _Shown:
         from sdfkit.pages import write_page
-        from sdfkit.sheets import Tile, draw_sheet
+        from sdfkit.sheets import Tile, caption, draw_sheet
 
         look, count = self._look, len(self._tiles)
         note = _tell_count(count, total, len(self.failed))
@@ -192,13 +192,9 @@ class _Gallery:
             gallery = {"label": self._label, "turns": self._turns, "tiles": tiles}
             content = {"heading": look.heading, "notes": [note], "gallery": gallery}
             return _Shown(write_page(look.heading, content), count, self.failed)
-        shown = [Tile(_caption(row), facts, row.error, kept) for row, kept, facts in self._tiles]
+        shown = [Tile(caption(row), facts, row.error, kept) for row, kept, facts in self._tiles]
         sheet = draw_sheet(f"{look.heading}: {note}", [], shown, columns=look.columns, size=look.size)
         return _Shown(sheet, count, self.failed)
-
-
-def _caption(row: "Row") -> str:
-    return f"{row.uid}  {row.category}".strip()
 
 
 def _tell_count(count: int, total: int, failed: int) -> str:
@@ -348,7 +344,7 @@ def _draw_map(vectors: "Vectors", name: str) -> "Scatter":
     import numpy as np
 
     from sdfkit.analysis.plane import fit_plane
-    from sdfkit.figures import Scatter
+    from sdfkit.figures import Scatter, name_axes
 
     plane = fit_plane(
         vectors.vectors, [row.uid for row in vectors.rows], vectors.name, np.random.default_rng(0)
@@ -359,12 +355,7 @@ def _draw_map(vectors: "Vectors", name: str) -> "Scatter":
         group = row.category if row.category in groups else "others"
         groups.setdefault(group, []).append((row.uid, (x, y)))
     title = f"{len(vectors.rows)} {name} of {vectors.dim} numbers each"
-    return Scatter(title, *_name_axes(plane.shares), groups)
-
-
-def _name_axes(shares: tuple[float, float]) -> tuple[str, str]:
-    first, second = (f"principal component, {share:.0%} of the variance" for share in shares)
-    return f"first {first}", f"second {second}"
+    return Scatter(title, *name_axes(plane.shares), groups)
 
 
 def _read_runs(look: _Look, manifest: Path | None) -> list["Run"]:
@@ -387,108 +378,17 @@ def _read_runs(look: _Look, manifest: Path | None) -> list["Run"]:
 
 
 def _show_runs(look: _Look, runs: Sequence["Run"]) -> _Shown:
-    from sdfkit.analysis.trajectories import measure_trajectories
-    from sdfkit.trajectorystore import name_runs
+    from sdfkit.stepper import draw_strips, write_stepper
 
-    names = name_runs(runs)
     rows = runs[0].rows
-    failed = {row.index for run in runs for row in run.rows if row.error}
     for run in runs:
         for row in run.rows:
             if row.error:
                 typer.echo(f"sdfkit: {run.name}: {row.uid}: {row.error}", err=True)
-    found = [
-        measure_trajectories(
-            run.trajectory, run.silhouette, run.truth, [row.uid for row in run.good], run.name
-        )
-        for run in runs
-    ]  # fmt: skip
+    failed = {row.index for run in runs for row in run.rows if row.error}
     note = _tell_count(len(rows), runs[0].count, len(failed))
-    if not look.is_page:
-        content = _draw_strips(look, runs, names, found, note)
+    if look.is_page:
+        content = write_stepper(look.heading, note, runs, size=look.size)
     else:
-        content = _write_stepper(look, runs, names, found, note)
+        content = draw_strips(f"{look.heading}: {note}", runs, columns=look.columns or 1, size=look.size)
     return _Shown(content, len(rows), failed)
-
-
-def _draw_strips(look: _Look, runs: Sequence["Run"], names: list[str], found: list[Any], note: str) -> bytes:
-    from sdfkit.sheets import Tile, draw_sheet
-
-    tiles = []
-    lines = [_place(run) for run in runs]
-    for index, row in enumerate(runs[0].rows):
-        for run, name, measured, places in zip(runs, names, found, lines, strict=True):
-            row = run.rows[index]
-            if row.error:
-                tiles.append(Tile(_caption(row), name, row.error, ()))
-                continue
-            place = places[row.index]
-            pictures = [*run.silhouette[place]]
-            pictures += [array[place] for array in (run.truth, run.picture) if array is not None]
-            facts = name if measured.iou is None else f"{name}, IoU {measured.iou[place, -1]:.3f}"
-            tiles.append(Tile(_caption(row), facts, "", pictures))
-    labels = [f"step {step}" for step in range(runs[0].silhouette.shape[1])]
-    labels += [name for name in ("truth", "picture") if getattr(runs[0], name) is not None]
-    return draw_sheet(f"{look.heading}: {note}", labels, tiles, columns=look.columns or 1, size=look.size)
-
-
-def _place(run: "Run") -> dict[int, int]:
-    """Where the arrays of a run hold a row."""
-    return {row.index: place for place, row in enumerate(run.good)}
-
-
-def _write_stepper(
-    look: _Look, runs: Sequence["Run"], names: list[str], found: list[Any], note: str
-) -> bytes:
-    from sdfkit.pages import write_page
-
-    shapes = [
-        {"uid": row.uid, "category": row.category, **dict(_films(runs, row.index, look.size))}
-        for row in runs[0].rows
-    ]
-    content = {
-        "heading": look.heading,
-        "notes": [note],
-        "stepper": {
-            "shapes": shapes,
-            "runs": [
-                {
-                    "name": name,
-                    "axes": _name_axes(measured.shares),
-                    "shapes": list(_paths(run, measured, look.size)),
-                }
-                for run, name, measured in zip(runs, names, found, strict=True)
-            ],
-        },
-    }
-    return write_page(look.heading, content)
-
-
-def _films(runs: Sequence["Run"], index: int, size: int) -> Iterator[tuple[str, Any]]:
-    """Truth and picture of a row, from the first run that has them."""
-    from sdfkit.pages import film
-
-    for name in ("truth", "picture"):
-        for run in runs:
-            place, array = _place(run).get(index), getattr(run, name)
-            if place is not None and array is not None:
-                yield name, film(array[place : place + 1], size=size, lossless=name == "truth")
-                break
-
-
-def _paths(run: "Run", found: Any, size: int) -> Iterator[dict[str, Any]]:
-    from sdfkit.pages import film, numbers
-
-    places = _place(run)
-    for row in run.rows:
-        if row.error:
-            yield {"error": row.error}
-            continue
-        place = places[row.index]
-        yield {
-            "path": numbers(found.place[place]),
-            "norm": numbers(found.norm[place]),
-            "moved": numbers(found.moved[place]),
-            "iou": None if found.iou is None else numbers(found.iou[place]),
-            "film": film(run.silhouette[place], size=size, lossless=True),
-        }
