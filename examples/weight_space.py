@@ -1,0 +1,395 @@
+#!/usr/bin/env python3
+"""Hold each claim of the paper on weight space against the reports of weight_space.sh.
+
+    python weight_space.py reports/ --autoencoders ae_*.zarr --costs costs.txt
+
+The marks are computed. A claim is reproduced where the figures that it rests on are found again, not reproduced where
+they are not, and explained otherwise where its figures are found again but go away with what is not its cause.
+"""
+
+import argparse
+import itertools
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+YES, NO, OTHER = "reproduced", "not reproduced", "explained otherwise"
+PAPERS_TIMESTEPS = 6  # of the eight that are looked at, those of its table
+RECALLED = 0.8  # of the predictions, whose truth ranks first and nearer than the mean
+DITS = {
+    "weights": "weight DiT",
+    "drowned": "weight DiT, positions drowned in noise",
+    "half": "weight DiT, half the steps, as the next five",
+    "thin": "weight DiT, thin shell",
+    "independent": "weight DiT, independent fits",
+    "phase6": "weight DiT, phase 6: one view",
+    "phase8": "weight DiT, phase 8: raw weights",
+    "phase9": "weight DiT, phase 9: raw, no dropout",
+    "ae": "DiT of the autoencoder's codes",
+    "deepsdf": "DiT of DeepSDF's codes",
+}
+MESHES = {
+    "anchored": "fits from an anchor",
+    "thin": "the same at rate 1e-4",
+    "independent": "independent fits",
+    "ae_brief": "autoencoder, stopped early",
+    "ae_weights": "autoencoder, loss of weights",
+    "ae_field": "autoencoder, loss of fields",
+    "decoded": "DeepSDF, codes of training",
+}
+
+Reports = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says, its figure, ours, and what that makes of it."""
+
+    text: str
+    paper: str
+    ours: str
+    mark: str
+
+
+def read_reports(folder: Path) -> dict[str, Any]:
+    return {path.name.removesuffix(".json"): json.loads(path.read_text()) for path in folder.glob("*.json")}
+
+
+def read_autoencoders(paths: Sequence[Path]) -> dict[str, Any]:
+    import zarr
+
+    return {path.stem: dict(zarr.open_group(path, mode="r").attrs)["report"] for path in paths}
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What `rank` says of predictions: means over those whose truth is known."""
+
+    recalled: float
+    cosine: float
+    of_mean: float
+    centred: float
+    margin: float
+    verdict: str
+    leaders: int  # different shapes that rank first
+
+    @property
+    def is_recall(self) -> bool:
+        return self.recalled >= RECALLED
+
+    def __str__(self) -> str:
+        return (
+            f"cosine {self.cosine:.3f} (the mean's {self.of_mean:.3f}), centred {self.centred:.2f}, "
+            f"first and nearer than the mean {self.recalled:.0%}"
+        )
+
+
+def summarise(rank: Reports) -> Prediction:
+    truths = [row["truth"] for row in rank["predictions"]]
+    first = [truth["rank"] == 1 and truth["cosine"] > truth["mean_cosine"] for truth in truths]
+    return Prediction(
+        recalled=mean(first),
+        cosine=mean([truth["cosine"] for truth in truths]),
+        of_mean=mean([truth["mean_cosine"] for truth in truths]),
+        centred=mean([truth["centred"] for truth in truths]),
+        margin=min(truth["margin"] for truth in truths),
+        verdict=rank["verdict"]["name"],
+        leaders=len({row["neighbours"][0]["uid"] for row in rank["predictions"]}),
+    )
+
+
+def iou(reports: Reports, name: str) -> float:
+    return float(reports[f"{name}.compare"]["summary"]["iou"]["mean"])
+
+
+def either(holds: bool) -> str:
+    return YES if holds else NO
+
+
+def judge_geometry(reports: Reports) -> list[Claim]:
+    """Section 4.4: how weights lie."""
+    thin, anchored, free = (reports[f"{name}.stats"] for name in ("thin", "anchored", "independent"))
+    cosine = {
+        name: reports[f"{name}.stats"]["cosine"]["mean"] for name in ("thin", "anchored", "independent")
+    }
+    std = anchored["std"]
+    shares = [anchored["variance_in_dims"][count] for count in ("10", "1000", "10000", "25000")]
+    return [
+        Claim(
+            "Fits from one anchor lie in a thin shell",
+            "pairwise cosine 0.9606, norm 13.39 ± 0.10",
+            f"at the paper's rate {cosine['thin']:.3f}, norm {thin['norm']['mean']:.2f} ± {thin['norm']['std']:.2f}",
+            either(cosine["thin"] >= 0.9),
+        ),
+        Claim(
+            "… because they share the anchor",
+            "0.96",
+            f"at a rate 40 times higher {cosine['anchored']:.3f}, from the same anchor",
+            OTHER if cosine["anchored"] < 0.9 <= cosine["thin"] else either(cosine["anchored"] >= 0.9),
+        ),
+        Claim(
+            "Independent fits are less alike",
+            "(not measured)",
+            f"{cosine['independent']:.3f}, norm {free['norm']['mean']:.2f}",
+            either(cosine["independent"] < cosine["anchored"] / 2),
+        ),
+        Claim(
+            "A dimension differs by 0.0008",
+            "0.0008; its norm and cosine imply 0.0114",
+            f"{std['measured']:.4f} measured, {std['implied']:.4f} as norm and cosine imply",
+            OTHER if abs(std["implied"] / std["measured"] - 1) < 0.1 else either(std["measured"] < 0.002),
+        ),
+        Claim(
+            "Variance is spread over thousands of dimensions",
+            "10 / 1,000 / 10,000 / 25,000: 0.2 / 11.2 / 55.4 / 84.7 %",
+            " / ".join(f"{100 * share:.1f}" for share in shares) + " %",
+            either(shares[0] < 0.02 and shares[1] < 0.25),
+        ),
+    ]  # fmt: skip
+
+
+def judge_denoisers(reports: Reports) -> list[Claim]:
+    """Sections 4.1 to 4.3: the weight DiT and its ablations."""
+    ranks = {name: summarise(reports[f"{name}.rank"]) for name in DITS}
+    good, bad = ranks["weights"], ranks["drowned"]
+    losses = {name: reports[f"{name}.losses"] for name in ("weights", "drowned")}
+    left = {name: facts["timesteps"]["fvu"] for name, facts in losses.items()}
+    wrong = losses["drowned"]["timesteps"]["wrong"][5] / losses["drowned"]["mean_predictor"]
+    placed = {name: reports[f"{name}.pieces"] for name in losses}
+    papers = left["weights"][:PAPERS_TIMESTEPS]
+    collapses = bad.cosine < bad.of_mean and not bad.is_recall
+    fell = {
+        name: losses[name]["sampled"]["fvu"] - min(left[name][-1], losses[name]["one_step"]["fvu"])
+        for name in losses
+    }
+    claims = [
+        Claim(
+            "The weight DiT collapses: predictions are worse than the mean",
+            "cosine 0.9698 (the mean's 0.980)",
+            f"{good}; with positions that drown in noise: {bad}",
+            OTHER if collapses and good.is_recall else either(good.cosine < good.of_mean),
+        ),
+        Claim(
+            "… because the picture moves them by 3 % only",
+            "a directional perturbation",
+            f"drowned: {placed['drowned']['shape']:.0%} of the pieces are of the shape shown, "
+            f"{placed['drowned']['place']:.0%} at their place; else {placed['weights']['shape']:.0%} and "
+            f"{placed['weights']['place']:.0%}",
+            OTHER if placed["drowned"]["shape"] > 0.5 > placed["drowned"]["place"] else either(not good.is_recall),
+        ),
+        Claim(
+            "Whatever the picture, the same few shapes rank first",
+            "4 shapes for 4 pictures",
+            f"{good.leaders} for {len(reports['weights.rank']['predictions'])}; drowned {bad.leaders}",
+            OTHER
+            if bad.leaders <= good.leaders / 2 and good.is_recall
+            else either(good.leaders <= len(reports["weights.rank"]["predictions"]) / 2),
+        ),
+        Claim(
+            "The loss is flat over timesteps, 0.19 even at t = 0",
+            "0.189 … 0.193",
+            "FVU at t = 0 … 450: " + " ".join(f"{part:.3f}" for part in papers),
+            either(max(papers) < 1.5 * min(papers) and papers[0] > 0.1),
+        ),
+        Claim(
+            "A low loss to t = 450, and yet predictions off: a floor of the data",
+            "0.19 to t = 450",
+            f"drowned: {left['drowned'][4]:.3f} at 300, {left['drowned'][5]:.2f} at 450 ({wrong:.2f} with a "
+            f"wrong picture), {left['drowned'][-1]:.2f} at 499, sampled {losses['drowned']['sampled']['fvu']:.2f}; "
+            f"its own cause removed: {left['weights'][-1]:.2f} and {losses['weights']['sampled']['fvu']:.2f}",
+            OTHER
+            if left["drowned"][-1] > 0.75 and losses["weights"]["sampled"]["fvu"] < 0.25
+            else either(losses["weights"]["sampled"]["fvu"] > 0.75),
+        ),
+        Claim(
+            "(ours) A fault between training and sampling makes the collapse",
+            "suspected",
+            f"the walk adds {fell['weights']:+.2f} of the variance to one step; drowned {fell['drowned']:+.2f}",
+            either(fell["weights"] > 0.1),
+        ),
+        Claim(
+            "The shared anchor dooms diffusion",
+            "fails at cosine 0.96",
+            "first and nearer than the mean: "
+            + ", ".join(
+                f"{name} {ranks[key].recalled:.0%}"
+                for name, key in (("thin shell", "thin"), ("anchored", "half"), ("independent", "independent"))
+            ),
+            either(not ranks["thin"].is_recall and ranks["independent"].is_recall),
+        ),
+    ]  # fmt: skip
+    for name, text in (
+        ("phase6", "Several views in place of one do not help (phase 7)"),
+        ("phase8", "Standardisation was not the cause (phase 8)"),
+        ("phase9", "Dropout was not the cause (phase 9)"),
+    ):
+        other = ranks["phase8" if name == "phase9" else "half"]
+        claims.append(
+            Claim(
+                text,
+                "all collapse",
+                f"first and nearer than the mean {ranks[name].recalled:.0%}, else {other.recalled:.0%}; centred "
+                f"{ranks[name].centred:.2f}, else {other.centred:.2f}",
+                either(ranks[name].is_recall == other.is_recall),
+            )
+        )
+    return claims
+
+
+def judge_autoencoders(reports: Reports, autoencoders: Reports) -> list[Claim]:
+    """Section 5 of the paper: the autoencoder of weights."""
+    brief, full, field = (autoencoders[name] for name in ("ae_brief", "ae_weights", "ae_field"))
+    fits, shown = iou(reports, "anchored"), {name: iou(reports, name) for name in autoencoders}
+    broken = brief["lost"] or shown["ae_brief"] < 0.8 * fits
+    return [
+        Claim(
+            "The autoencoder's cosine is excellent",
+            "0.9965; that leaves 17.7 % of the variance",
+            f"{brief['cosine']['mean']:.4f} stopped early ({brief['fvu']:.1%} left), {full['cosine']['mean']:.4f} "
+            f"at the end ({full['fvu']:.1%}); two shapes have {full['original_cosine']:.3f} already",
+            OTHER if brief["cosine"]["mean"] > 0.9 and brief["fvu"] > 0.1 else either(full["cosine"]["mean"] > 0.99),
+        ),
+        Claim(
+            "… and its meshes are broken",
+            "the anchor's shape without a surface, others without their thin parts",
+            f"IoU {shown['ae_brief']:.2f} stopped early, {shown['ae_weights']:.2f} at the end, of {fits:.2f}; "
+            f"without a surface {len(brief['lost'])} and {len(full['lost'])}",
+            # At the paper's error, or where training ends.
+            either(bool(broken)) if shown["ae_weights"] < 0.8 * fits else (OTHER if broken else NO),
+        ),
+        Claim(
+            "Its codes are nearly orthogonal",
+            "0.07 of 0.96",
+            f"{full['code_cosine']:.2f} of {full['original_cosine']:.2f}",
+            either(abs(full["code_cosine"]) < 0.25 * full["original_cosine"]),
+        ),
+        Claim(
+            "(ours) The loss of fields repairs the meshes",
+            "not tried",
+            f"IoU {shown['ae_field']:.2f} of {fits:.2f}, against {shown['ae_weights']:.2f} in as many steps; FVU "
+            f"{field['fvu']:.2f}",
+            either(shown["ae_field"] > max(shown["ae_weights"] + 0.02, 0.8 * fits)),
+        ),
+    ]  # fmt: skip
+
+
+def judge_others(reports: Reports) -> list[Claim]:
+    """What noise breaks, and DeepSDF."""
+    breaks = [store["parts"]["all"]["breaks_at"] for store in reports["perturb"]["stores"]]
+    relu, siren = (float("inf") if at is None else at for at in breaks)
+    stats, codes = reports["deepsdf.stats"], summarise(reports["deepsdf.rank"])
+    families = {name: iou(reports, name) for name in ("weights", "ae", "deepsdf")}
+    return [
+        Claim(
+            "ReLU with encoded positions takes more noise than SIREN",
+            "0.34 or more against 0.17 or less",
+            f"mean IoU falls under 0.5 at {relu:.2f} against {siren:.2f}",
+            either(relu >= 0.34 and siren <= 0.17),
+        ),
+        Claim(
+            "DeepSDF's codes point anywhere",
+            "pairwise cosine -0.04",
+            f"{stats['cosine']['mean']:.2f}",
+            either(abs(stats["cosine"]["mean"]) < 0.2),
+        ),
+        Claim(
+            "Its DiT recalls them, with a margin",
+            "cosine 1.0000, margin over 0.4",
+            f"cosine {codes.cosine:.4f}, least margin {codes.margin:.2f}, first {codes.recalled:.0%}",
+            either(codes.cosine > 0.99 and codes.margin > 0.4),
+        ),
+        Claim(
+            "Of the three families only DeepSDF gives meshes of the shape shown",
+            "the others fail",
+            "IoU " + ", ".join(f"{DITS[name]} {value:.2f}" for name, value in families.items()),
+            either(families["deepsdf"] > 2 * max(families["weights"], families["ae"])),
+        ),
+    ]
+
+
+def tell_rows(title: str, names: Mapping[str, str], reports: Reports, *cells: Callable[[str], str]) -> None:
+    print(f"\n{title}\n" + "|---" * (title.count("|") - 1) + "|")
+    for name, text in names.items():
+        if f"{name}.compare" in reports:
+            shapes = reports[f"{name}.compare"]["shapes"].values()
+            scores = [shape["iou"] for shape in shapes]
+            told = [
+                text,
+                f"{mean(scores):.3f}",
+                f"{min(scores):.3f}",
+                f"{mean([shape['chamfer'] for shape in shapes]):.4f}",
+                str(sum(score == 0 for score in scores)),
+                *(cell(name) for cell in cells),
+            ]
+            print("| " + " | ".join(told) + " |")
+
+
+def tell_costs(path: Path) -> None:
+    """CPU seconds of each stage, the longest of all runs, from what `times` said after it."""
+    costs: dict[str, float] = {}
+    lines = []
+    for line in path.read_text().splitlines():
+        name, *parts = line.split()
+        seconds = [float(m) * 60 + float(s) for m, s in re.findall(r"(\d+)m([\d.]+)s", " ".join(parts))]
+        lines.append((name, sum(seconds)))
+    for (_, before), (name, after) in itertools.pairwise(lines):
+        if name != "start":
+            costs[name] = max(costs.get(name, 0), after - before)
+    told = ", ".join(f"{name.replace('_', ' ')} {seconds:.0f}" for name, seconds in costs.items())
+    print(f"\nCPU seconds: {told}; in all {sum(costs.values()):.0f}.")
+
+
+def write_table(options: argparse.Namespace) -> None:
+    reports, autoencoders = read_reports(options.folder), read_autoencoders(options.autoencoders)
+    claims = [
+        *judge_geometry(reports),
+        *judge_denoisers(reports),
+        *judge_autoencoders(reports, autoencoders),
+        *judge_others(reports),
+    ]
+    print("| claim | paper | here | mark |\n|---|---|---|---|")
+    for claim in claims:
+        print(f"| {claim.text} | {claim.paper} | {claim.ours} | **{claim.mark}** |")
+    columns = "| meshes | IoU | worst | Chamfer | no inside |"
+    tell_rows(
+        columns + " verdict | first | centred | FVU at 499 | one step | sampled |", DITS, reports,
+        lambda name: summarise(reports[f"{name}.rank"]).verdict,
+        lambda name: f"{summarise(reports[f'{name}.rank']).recalled:.0%}",
+        lambda name: f"{summarise(reports[f'{name}.rank']).centred:.3f}",
+        *(partial_losses(reports, part) for part in ("at", "one_step", "sampled")),
+    )  # fmt: skip
+    tell_rows(columns, MESHES, reports)
+    tell_costs(options.costs)
+
+
+def partial_losses(reports: Reports, part: str) -> Callable[[str], str]:
+    """The share of the variance that a denoiser leaves: at the noisiest timestep, or sampled from pure noise."""
+
+    def tell(name: str) -> str:
+        losses = reports.get(f"{name}.losses")
+        if losses is None:
+            return ""
+        left = losses["timesteps"]["fvu"][-1] if part == "at" else losses[part]["fvu"]
+        return f"{left:.3f}"
+
+    return tell
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path, help="what sdfkit printed with --json")
+    parser.add_argument("--autoencoders", type=Path, nargs="+", required=True, help="autoencoder stores")
+    parser.add_argument("--costs", type=Path, required=True, help="the shell's `times` after each stage")
+    options = parser.parse_args()
+    write_table(options)
+
+
+if __name__ == "__main__":
+    main()
