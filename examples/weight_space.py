@@ -22,7 +22,6 @@ RECALLED = 0.8  # of the predictions, whose truth ranks first and nearer than th
 DITS = {
     "weights": "weight DiT",
     "drowned": "weight DiT, positions drowned in noise",
-    "half": "weight DiT, half the steps, as the next five",
     "thin": "weight DiT, thin shell",
     "independent": "weight DiT, independent fits",
     "phase6": "weight DiT, phase 6: one view",
@@ -33,8 +32,8 @@ DITS = {
 }
 MESHES = {
     "anchored": "fits from an anchor",
-    "thin": "the same at rate 1e-4",
-    "independent": "independent fits",
+    "thin_fits": "the same at rate 1e-4",
+    "independent_fits": "independent fits",
     "ae_brief": "autoencoder, stopped early",
     "ae_weights": "autoencoder, loss of weights",
     "ae_field": "autoencoder, loss of fields",
@@ -220,7 +219,7 @@ def judge_denoisers(reports: Reports) -> list[Claim]:
             "first and nearer than the mean: "
             + ", ".join(
                 f"{name} {ranks[key].recalled:.0%}"
-                for name, key in (("thin shell", "thin"), ("anchored", "half"), ("independent", "independent"))
+                for name, key in (("thin shell", "thin"), ("anchored", "weights"), ("independent", "independent"))
             ),
             either(not ranks["thin"].is_recall and ranks["independent"].is_recall),
         ),
@@ -230,7 +229,7 @@ def judge_denoisers(reports: Reports) -> list[Claim]:
         ("phase8", "Standardisation was not the cause (phase 8)"),
         ("phase9", "Dropout was not the cause (phase 9)"),
     ):
-        other = ranks["phase8" if name == "phase9" else "half"]
+        other = ranks["phase8" if name == "phase9" else "weights"]
         claims.append(
             Claim(
                 text,

@@ -15,16 +15,16 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-# Shapes, of which some are judged by their meshes; steps of fits, of the two weight DiTs that are compared, of those that
-# vary one thing, of decoder and denoisers of codes; epochs of autoencoders, one of them stopped early; cells of meshes, and
-# points they are judged by.
+# Shapes, of which some are judged by their meshes; steps of fits, of weight DiTs, of the decoder and the denoisers of its
+# codes and of the autoencoder's; epochs of autoencoders, one of them stopped early; cells of meshes, and points they are
+# judged by.
 case $size in
 tiny)
-    count=6 judged=2 fit=60 noisy=60 noisy_siren=40 main=6 vary=3 decoder=40 denoiser=40 codes=40 brief=3 epochs=6
+    count=6 judged=2 fit=60 noisy=60 noisy_siren=40 denoise=6 decoder=40 denoiser=40 codes=40 brief=3 epochs=6
     cells=32 points=2000
     ;;
 small)
-    count=24 judged=8 fit=2000 noisy=1000 noisy_siren=600 main=300 vary=150 decoder=3000 denoiser=3000 codes=1000
+    count=24 judged=8 fit=2000 noisy=1000 noisy_siren=600 denoise=300 decoder=3000 denoiser=3000 codes=1000
     brief=20 epochs=100 cells=64 points=20000
     ;;
 *) echo "weight_space.sh: --size is tiny or small, not $size" >&2 && exit 2 ;;
@@ -79,20 +79,20 @@ done
 report perturb.json sdfkit perturb relu.zarr siren.zarr --shapes 10 --resolution 32 --json
 spent perturb
 
-# The weight DiT. As it is; with its fault put back, positions that drown in the noise; in half the steps, which is what
-# the next ones are held against: of thin and of independent weights, and the paper's phases 6, 8 and 9.
+# The weight DiT. As it is; with its fault put back, positions that drown in the noise; of thin and of independent weights;
+# and the paper's phases 6, 8 and 9.
 dit() { # NAME CODES OPTION...
     name=$1 codes=$2 && shift 2
     whole "$name.dit.zarr" || sdfkit train-dit features.zarr --codes "$codes" "$@" -o "$name.dit.zarr"
 }
-dit weights anchored.zarr --steps "$main"
-whole drowned.dit.zarr || python "$root/examples/drowned.py" train-dit features.zarr --codes anchored.zarr --steps "$main" -o drowned.dit.zarr
-dit half anchored.zarr --steps "$vary"
-dit thin thin.zarr --steps "$vary"
-dit independent independent.zarr --steps "$vary"
-dit phase6 anchored.zarr --steps "$vary" --views 1
-dit phase8 anchored.zarr --steps "$vary" --raw
-dit phase9 anchored.zarr --steps "$vary" --raw --cfg-dropout 0 --pose-dropout 0
+dit weights anchored.zarr --steps "$denoise"
+whole drowned.dit.zarr || python "$root/examples/drowned.py" train-dit features.zarr \
+    --codes anchored.zarr --steps "$denoise" -o drowned.dit.zarr
+dit thin thin.zarr --steps "$denoise"
+dit independent independent.zarr --steps "$denoise"
+dit phase6 anchored.zarr --steps "$denoise" --views 1
+dit phase8 anchored.zarr --steps "$denoise" --raw
+dit phase9 anchored.zarr --steps "$denoise" --raw --cfg-dropout 0 --pose-dropout 0
 spent weight_dit
 
 # The autoencoder: stopped early, where it leaves about as much of the variance as the paper's, and run to its end, by
@@ -112,7 +112,7 @@ spent deepsdf
 judge() { # NAME: the meshes of a folder
     report "$1.compare.json" sdfkit compare "$1.meshes/" judged/ --points "$points" --json
 }
-for name in weights drowned half thin independent phase6 phase8 phase9 ae deepsdf; do
+for name in weights drowned thin independent phase6 phase8 phase9 ae deepsdf; do
     decoder_of="--decoder $name.zarr"
     case $name in
     ae) decoder_of="--decoder ae_weights.zarr" ;;
@@ -137,8 +137,11 @@ for name in weights drowned; do
     report $name.pieces.json python "$root/examples/drowned.py" pieces $name.predicted.zarr --known anchored.zarr
 done
 for name in anchored thin independent ae_brief ae_weights ae_field deepsdf; do
-    folder=$name
-    [ $name = deepsdf ] && folder=decoded
+    case $name in
+    deepsdf) folder=decoded ;;
+    thin | independent) folder=${name}_fits ;;
+    *) folder=$name ;;
+    esac
     [ -e reports/$folder.compare.json ] || sdfkit mesh $name.zarr --resolution "$cells" --overwrite -o $folder.meshes/ ||
         [ $? -eq 4 ]
     judge $folder
