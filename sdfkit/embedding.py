@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sdfkit.images.batches import Batches
     from sdfkit.images.features import Encoder
     from sdfkit.manifest import Row
-    from sdfkit.modelstore import Denoiser
     from sdfkit.parallel import Writer
+    from sdfkit.predictors import Predictor
     from sdfkit.store import ArrayRow, StoreReader
     from sdfkit.views import Views
 
@@ -97,20 +97,22 @@ class _Queue:
 
 @dataclass(frozen=True)
 class Features:
-    """Features of shapes, stored or made on the way.
+    """What there is to see of shapes, stored or made on the way: features, or pictures as a flow takes them.
 
-    `send` writes every row in order with the arrays that a denoiser looks at, and `camera_to_world` where there are
+    `send` writes every row in order with the arrays that a model looks at, and `camera_to_world` where there are
     cameras; rows that fail have none.
     """
 
     count: int
     history: Sequence[Mapping[str, Any]]
     send: Callable[["Writer"], None]
+    holds: frozenset[str] = frozenset()
+    """Of the arrays that are sent, `picture` and `mask`."""
 
 
 @contextmanager
 def open_features(
-    inputs: Sequence[str], denoiser: "Denoiser", *, matte: str, device: str, manifest: Path | None
+    inputs: Sequence[str], denoiser: "Predictor", *, matte: str, device: str, manifest: Path | None
 ) -> Iterator[Features]:
     """Open features for a denoiser, or pictures, which are embedded as those it was trained on.
 
@@ -126,9 +128,14 @@ def open_features(
         MissingError: Its encoder cannot be loaded here.
     """
     from sdfkit.imagefile import holds_images
+    from sdfkit.predictors import check_features
     from sdfkit.store import open_store
     from sdfkit.views import find_views, views_of
 
+    if denoiser.condition == "picture":
+        with _open_pictures(inputs, matte=matte, manifest=manifest) as pictures:
+            yield pictures
+        return
     kinds = denoiser.encoder.get("views") or ["rgb"]
     if holds_images(inputs):
         if kinds not in (["rgb"], ["caption"]):
@@ -140,16 +147,57 @@ def open_features(
         return
     with open_store(inputs[0], "features", "views", manifest=manifest) as store:
         if store.kind == "features":
-            denoiser.check(store)
+            check_features(store, denoiser)
             yield Features(len(store), store.history, partial(_pass_on, store, denoiser.condition))
         else:
             source = views_of(store, kinds, is_pipe=inputs[0] == STANDARD)
             yield _embedded(source, denoiser, kinds, device)
 
 
-def _pass_on(store: "StoreReader", condition: str, writer: "Writer") -> None:
-    from sdfkit.modelstore import condition_arrays
+@contextmanager
+def _open_pictures(inputs: Sequence[str], *, matte: str, manifest: Path | None) -> Iterator[Features]:
+    """Pictures themselves, at the size that a flow looks at, with masks where they are from a store."""
+    from sdfkit.imagefile import holds_images
+    from sdfkit.images.silhouettes import shrink_masks, shrink_pictures
+    from sdfkit.models.flow import SIZE
     from sdfkit.parallel import Workers, fill
+    from sdfkit.store import open_store
+    from sdfkit.views import find_views
+
+    def send(rows: Any, count: int, take: Callable[[Any], dict[str, Any]], writer: "Writer") -> None:
+        fill(writer, rows, count, take, Workers(1, math.inf, None, fail_fast=False))
+
+    def frame(row: Any) -> dict[str, Any]:
+        return {"picture": shrink_pictures(np.stack(source.load(row)["views"])[:, 0], SIZE)}
+
+    def shrink(row: "ArrayRow") -> dict[str, Any]:
+        if row.error:
+            raise GeometryError(row.error)
+        small = {"picture": shrink_pictures(row.arrays["rgb"], SIZE)}
+        if "mask" in row.arrays:
+            small["mask"] = np.where(shrink_masks(row.arrays["mask"], SIZE), np.uint8(255), np.uint8(0))
+        return small | {name: row.arrays[name] for name in ("camera_to_world", "yfov")}
+
+    if holds_images(inputs):
+        source = find_views(inputs, ["rgb"], matte=matte, manifest=manifest)
+        yield Features(
+            source.count,
+            source.history,
+            partial(send, source.rows, source.count, frame),
+            frozenset({"picture"}),
+        )
+        return
+    with open_store(inputs[0], "views", manifest=manifest) as store:
+        masks = ("mask",) if "mask" in store else ()
+        rows = store.rows("rgb", "camera_to_world", "yfov", *masks)
+        yield Features(
+            len(store), store.history, partial(send, rows, len(store), shrink), frozenset({"picture", *masks})
+        )
+
+
+def _pass_on(store: "StoreReader", condition: str, writer: "Writer") -> None:
+    from sdfkit.parallel import Workers, fill
+    from sdfkit.predictors import condition_arrays
 
     def take(row: "ArrayRow") -> dict[str, Any]:
         if row.error:
@@ -163,14 +211,14 @@ def _pass_on(store: "StoreReader", condition: str, writer: "Writer") -> None:
     fill(writer, rows, len(store), take, Workers(1, math.inf, None, fail_fast=False))
 
 
-def _embedded(source: "Views", denoiser: "Denoiser", kinds: Sequence[str], device: str) -> Features:
+def _embedded(source: "Views", denoiser: "Predictor", kinds: Sequence[str], device: str) -> Features:
     encoder = load_recorded(denoiser, source.example, device)
     source.warn_of_cut(encoder.preprocessing)
     send = partial(embed_together, source, encoder, batch=max(1, BATCH // len(kinds)), fail_fast=False)
     return Features(source.count, source.history, send)
 
 
-def load_recorded(denoiser: "Denoiser", example: Any, device: str) -> "Encoder":
+def load_recorded(denoiser: "Predictor", example: Any, device: str) -> "Encoder":
     """The encoder that made the features which a denoiser was trained on.
 
     Args:
@@ -210,13 +258,12 @@ def load_recorded(denoiser: "Denoiser", example: Any, device: str) -> "Encoder":
     same = json.loads(json.dumps(found["preprocessing"])) == preprocessing
     if not same or found["revision"] != recorded.get("revision", ""):
         raise InputError(f"{name}: was trained on features of {model} as it is no more; {by_hand}")
-    config = denoiser.network.config
     token = encoder.encode([example])[denoiser.condition][0]
-    if denoiser.condition == "token" and len(token) + encoder.skipped == config.patches:
+    if denoiser.condition == "token" and len(token) + encoder.skipped == denoiser.patches:
         encoder = replace(encoder, tokens="all")
-    elif token.size != config.patches * config.feature:
+    elif token.size != denoiser.patches * denoiser.feature:
         raise InputError(
             f"{name}: {model} gives {token.size} numbers here, but it was trained on "
-            f"{config.patches * config.feature}; {by_hand}"
+            f"{denoiser.patches * denoiser.feature}; {by_hand}"
         )
     return encoder

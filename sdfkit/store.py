@@ -38,6 +38,7 @@ PLAIN = {
     "deepsdf": "code",
     "denoiser": "code",
     "autoencoder": "code",
+    "flow": "code",
     "weights": "weights",
     "features": "feature",
 }

@@ -19,7 +19,7 @@ def mesh(
     *,
     decoder: Annotated[
         str | None,
-        typer.Option(metavar="STORE", help="The deepsdf or autoencoder store that reads the codes."),
+        typer.Option(metavar="STORE", help="The deepsdf, flow or autoencoder store that reads the codes."),
     ] = None,
     resolution: Annotated[int, typer.Option(min=16, max=1024, help="Cells along a side of the cube.")] = 128,
     margin: Annotated[
@@ -63,7 +63,7 @@ def mesh(
 
     place = choose_device(device)
     trained = load_reader(decoder, place) if decoder is not None else None
-    with open_store(codes, "codes", "deepsdf", "weights", "autoencoder", manifest=manifest) as store:
+    with open_store(codes, "codes", "deepsdf", "weights", "autoencoder", "flow", manifest=manifest) as store:
         if trained is None and store.kind == "codes":
             raise UsageError(f"{store.name}: codes without their decoder; add --decoder STORE")
         if trained is not None and store.kind == "weights":

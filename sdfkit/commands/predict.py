@@ -7,12 +7,14 @@ from sdfkit.options import STANDARD, Device, Manifest, Matte, Output, Overwrite,
 
 if TYPE_CHECKING:
     from sdfkit.manifest import Row
-    from sdfkit.modelstore import Denoiser
+    from sdfkit.predictors import Predictor
     from sdfkit.storewriter import StoreWriter
 
 
 def predict(
-    model: Annotated[str, typer.Argument(metavar="DENOISER", help="A denoiser that train-dit made.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A denoiser that train-dit made, or a flow of train-flow.")
+    ],
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -21,9 +23,19 @@ def predict(
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
     samples: Annotated[int, typer.Option(min=1, help="Codes, or weights, to draw for each shape.")] = 1,
-    steps: Annotated[int, typer.Option(min=1, max=500, help="Steps of the DDIM sampler.")] = 50,
-    eta: Annotated[float, typer.Option(min=0, max=1, help="Share of noise renewed in each step.")] = 0,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=500, show_default="50; a flow's own", help="Steps of the DDIM sampler, or of a flow."
+        ),
+    ] = None,
+    eta: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of noise that DDIM renews in each step.")
+    ] = 0,
     guidance: Annotated[float, typer.Option(help="Weight of classifier-free guidance; 1 is none.")] = 1,
+    trajectory: Annotated[
+        bool, typer.Option("--trajectory", help="Keep every step of a flow, with its silhouette, for view.")
+    ] = False,
     matte: Matte = "auto",
     seed: Seed = 0,
     device: Device = "auto",
@@ -34,9 +46,10 @@ def predict(
     """Predict codes of shapes, or their weights, from their pictures.
 
     Features are used as they are; views and picture files are embedded first, with the encoder that the denoiser was
-    trained on. A file is a shape of its own, named by its stem. Several photos of one object belong into a folder
-    inside a folder: of predict photos/, each file is a shape, and so is each folder in it, whose files are its views
-    and are used together. Files have no cameras: where the model was trained with them, that costs a little.
+    trained on. A flow looks at the pictures themselves, unless it was trained on features. A file is a shape of its
+    own, named by its stem. Several photos of one object belong into a folder inside a folder: of predict photos/, each
+    file is a shape, and so is each folder in it, whose files are its views and are used together. Files have no
+    cameras: where the model was trained with them, that costs a little.
 
     A denoiser that was trained on weights gives weights, which sdfkit mesh reads without a decoder.
 
@@ -49,6 +62,7 @@ def predict(
       sdfkit render new.glb --views 4 | sdfkit predict dit.zarr | sdfkit mesh --decoder deepsdf.zarr > new.ply
       sdfkit predict dit.zarr features.zarr --samples 4 | sdfkit mesh --decoder deepsdf.zarr | sdfkit compare - closed/
       sdfkit predict dit.zarr features.zarr | sdfkit rank
+      sdfkit predict flow.zarr views.zarr --trajectory | sdfkit view -o steps.html
     """
     import hashlib
 
@@ -56,29 +70,40 @@ def predict(
 
     from sdfkit.device import choose_device
     from sdfkit.embedding import open_features
-    from sdfkit.modelstore import load_denoiser
+    from sdfkit.errors import UsageError
     from sdfkit.parallel import conclude
+    from sdfkit.predictors import load_predictor
     from sdfkit.storewriter import create_store
 
     place = choose_device(device)
-    denoiser = load_denoiser(model, place)
+    predictor = load_predictor(model, place)
+    settings = {"samples": samples, **predictor.settings, "guidance": guidance}
+    if steps is not None:
+        settings["steps"] = steps
+    if "eta" in settings:
+        settings["eta"] = eta
+    elif eta:
+        raise UsageError(f"{model}: a flow renews no noise; leave --eta out")
+    if trajectory:
+        if "trajectory" not in settings:
+            raise UsageError(f"{model}: takes no steps from noise to a code that --trajectory could keep")
+        settings["trajectory"] = True
     attributes = {
-        # rank finds the training codes by the denoiser's name, and knows them again by this.
+        # rank finds the training codes by the model's name, and knows them again by this.
         "denoiser": model,
-        "known": hashlib.sha256(denoiser.codes.tobytes()).hexdigest(),
+        "known": hashlib.sha256(predictor.codes.tobytes()).hexdigest(),
         # mesh knows by this whether a decoder reads these codes.
-        **({} if denoiser.decoder is None else {"decoder_sha256": denoiser.decoder}),
-        **({} if denoiser.mlp is None else {"network": denoiser.mlp}),
+        **({} if predictor.decoder is None else {"decoder_sha256": predictor.decoder}),
+        **({} if predictor.mlp is None else {"network": predictor.mlp}),
     }
-    kind = "codes" if denoiser.mlp is None else "weights"
-    settings = {"samples": samples, "steps": steps, "eta": eta, "guidance": guidance, "seed": seed}
-    with open_features(inputs, denoiser, matte=matte, device=place, manifest=manifest) as features:
+    kind = "codes" if predictor.mlp is None else "weights"
+    with open_features(inputs, predictor, matte=matte, device=place, manifest=manifest) as features:
         count = features.count * samples
         with create_store(
-            output, kind, count=count, history=features.history, settings=settings, seed=seed,
+            output, kind, count=count, history=features.history, settings=settings | {"seed": seed}, seed=seed,
             attributes=attributes, overwrite=overwrite,
         ) as vectors:  # fmt: skip
-            shape = (count, denoiser.network.config.dim)
+            shape = (count, predictor.dim)
             if kind == "codes":
                 vectors.create_array("code", shape=shape, dtype="f4", axes=("shape", "dim"))
             else:
@@ -86,24 +111,46 @@ def predict(
             if samples > 1:
                 text = np.dtypes.StringDType()
                 vectors.create_array("sample_of", shape=(count,), dtype=text, axes=("shape",))
-            sampler = _Sampler(vectors, denoiser, samples, seed, steps=steps, eta=eta, guidance=guidance)
+            if trajectory:
+                _create_trajectory(vectors, count, settings["steps"] + 1, predictor.dim, features.holds)
+            sampler = _Sampler(vectors, predictor, samples, seed, settings)
             features.send(sampler)
     what = kind if samples == 1 else f"{samples} {kind} each"
     conclude(output, what, features.count, sampler.failed)
 
 
+def _create_trajectory(
+    vectors: "StoreWriter", count: int, steps: int, dim: int, holds: "frozenset[str]"
+) -> None:
+    from sdfkit.models.flow import SIZE
+
+    picture = ("row", "column")
+    vectors.create_array("trajectory", shape=(count, steps, dim), dtype="f4", axes=("shape", "step", "dim"))
+    shape = (count, steps, SIZE, SIZE)
+    vectors.create_array("silhouette", shape=shape, dtype="u1", axes=("shape", "step", *picture))
+    if "picture" in holds:
+        axes = ("shape", *picture, "channel")
+        vectors.create_array("picture", shape=(count, SIZE, SIZE, 3), dtype="u1", axes=axes)
+    if "mask" in holds:
+        vectors.create_array("truth", shape=(count, SIZE, SIZE), dtype="u1", axes=("shape", *picture))
+
+
 class _Sampler:
-    """Takes shapes with their features, and writes codes or weights drawn for them."""
+    """Takes shapes with what there is to see of them, and writes codes or weights drawn for them."""
 
     def __init__(
-        self, vectors: "StoreWriter", denoiser: "Denoiser", samples: int, seed: int, **options: Any
+        self,
+        vectors: "StoreWriter",
+        predictor: "Predictor",
+        samples: int,
+        seed: int,
+        settings: dict[str, Any],
     ) -> None:
         self._vectors = vectors
-        self._array = "code" if denoiser.mlp is None else "weights"
-        self._denoiser = denoiser
+        self._predictor = predictor
         self._samples = samples
         self._seed = seed
-        self._options = options
+        self._settings = settings
         self.failed: set[int] = set()
 
     def has(self, row: "Row") -> bool:
@@ -113,26 +160,14 @@ class _Sampler:
         import numpy as np
         import torch
 
-        from sdfkit.modelstore import cameras_of
-        from sdfkit.training.dit import predict_codes
-
         drawn: list[dict[str, Any]] = [{}] * self._samples
         if row.error:
             self.failed.add(row.index)
         else:
-            network, standard, condition = (
-                self._denoiser.network,
-                self._denoiser.standard,
-                self._denoiser.condition,
-            )
             # A shape's stream does not depend on the shapes beside it.
             stream = np.random.SeedSequence(self._seed, spawn_key=(row.index,)).generate_state(1, np.uint64)
-            predicted = predict_codes(
-                network, standard, self._denoiser.shape(arrays[condition][None]),
-                cameras_of(arrays, condition, 1)[None], samples=self._samples,
-                generators=[torch.Generator().manual_seed(int(stream[0] >> np.uint64(1)))], **self._options,
-            )[0]  # fmt: skip
-            drawn = [{self._array: vector} for vector in predicted]
+            generator = torch.Generator().manual_seed(int(stream[0] >> np.uint64(1)))
+            drawn = self._predictor.draw(arrays, generator, **self._settings)
         for sample, values in enumerate(drawn):
             index, name = row.index * self._samples + sample, {}
             if self._samples > 1:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sdfkit.analysis.diagnosis import Diagnosis, Told
     from sdfkit.vectorstore import Vectors
 
-KINDS = ("codes", "deepsdf", "denoiser", "weights", "autoencoder")
+KINDS = ("codes", "deepsdf", "denoiser", "weights", "autoencoder", "flow")
 
 
 def rank(

@@ -52,7 +52,8 @@ def timestep_loss(
     from sdfkit.errors import InputError, UsageError
     from sdfkit.figures import Curve, check_picture, draw_curves
     from sdfkit.models.diffusion import schedule
-    from sdfkit.modelstore import cameras_of, check_codes, condition_arrays, load_denoiser, read_vectors
+    from sdfkit.modelstore import check_codes, read_vectors
+    from sdfkit.predictors import cameras_of, check_features, condition_arrays, load_denoiser
     from sdfkit.report import format_json, format_table
     from sdfkit.store import open_store
     from sdfkit.training.timesteps import (
@@ -73,7 +74,7 @@ def timestep_loss(
             rows, vectors = read_vectors(store)
         known = {row.uid: code for row, code in zip(rows, vectors, strict=True)}
     with open_store(features, "features", manifest=None) as store:
-        denoiser.check(store)
+        check_features(store, denoiser)
         rows, arrays = store.read_rows(*condition_arrays(store, denoiser.condition))
     both = [index for index, row in enumerate(rows) if row.uid in known]
     if not both:
@@ -81,10 +82,8 @@ def timestep_loss(
             f"{store.name}: none of its shapes has a code in {codes or model}; their uids must be the same"
         )
     truth = np.stack([known[rows[index].uid] for index in both])
-    if truth.shape[1] != denoiser.network.config.dim:
-        raise InputError(
-            f"{codes}: codes of {truth.shape[1]} numbers, but {model} makes {denoiser.network.config.dim}"
-        )
+    if truth.shape[1] != denoiser.dim:
+        raise InputError(f"{codes}: codes of {truth.shape[1]} numbers, but {model} makes {denoiser.dim}")
     # Views are spread over the sphere in order: evenly chosen ones see all sides.
     stored = arrays[denoiser.condition].shape[1]
     if views > stored:
@@ -92,7 +91,8 @@ def timestep_loss(
             f"{store.name}: {stored} views of a shape, but --views {views} are asked for; ask for fewer"
         )
     shown = np.linspace(0, stored - 1, views).round().astype(int)
-    pictures = denoiser.shape(arrays[denoiser.condition][both][:, shown])
+    pictures = arrays[denoiser.condition][both][:, shown]
+    pictures = pictures.reshape(*pictures.shape[:2], denoiser.patches, denoiser.feature)
     cameras = cameras_of(arrays, denoiser.condition, 2)[both][:, shown]
     network, standard = denoiser.network, denoiser.standard
     last = len(schedule(network.config.target)) - 1

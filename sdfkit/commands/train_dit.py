@@ -102,7 +102,8 @@ def train_dit(
     from sdfkit.errors import InputError, UsageError
     from sdfkit.figures import check_picture, draw_losses
     from sdfkit.models.dit import PRESETS
-    from sdfkit.modelstore import cameras_of, condition_arrays, read_vectors
+    from sdfkit.modelstore import read_vectors
+    from sdfkit.predictors import cameras_of, condition_arrays
     from sdfkit.store import open_store
     from sdfkit.storewriter import create_store
     from sdfkit.training.dit import RECIPES, DiTTraining

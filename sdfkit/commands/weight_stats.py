@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sdfkit.analysis.statistics import Statistics
     from sdfkit.vectorstore import Vectors
 
-KINDS = ("weights", "codes", "deepsdf", "denoiser", "autoencoder", "features")
+KINDS = ("weights", "codes", "deepsdf", "denoiser", "autoencoder", "flow", "features")
 
 
 def weight_stats(

@@ -44,6 +44,12 @@ PRESETS = {
 }
 
 
+# A smooth decoder multiplies its input by this and divides what comes out by it: its layers then bend as sharply as
+# ReLU does, at no cost, where plain SiLU is nearly a straight line for what a fresh network feeds it. Silhouettes
+# of four shapes after 300 steps: cross-entropy 0.29 at 10, 0.18 at 40, and 0.59 without.
+SHARPNESS = 40.0
+
+
 class DeepSDF(nn.Module):
     """Distances of points from the shapes that codes stand for."""
 
@@ -57,6 +63,11 @@ class DeepSDF(nn.Module):
         self.hidden = nn.ModuleList(nn.Linear(width, config.hidden) for width in widths)
         self.out = nn.Linear(config.hidden, 1)
 
+    @property
+    def matrices(self) -> list[Tensor]:
+        """Weights of the hidden layers, which Muon can train."""
+        return [layer.weight for layer in self.hidden if isinstance(layer, nn.Linear)]
+
     def forward(
         self, codes: Float[Tensor, "shape code"], points: Float[Tensor, "shape point 3"]
     ) -> Float[Tensor, "shape point"]:
@@ -66,7 +77,9 @@ class DeepSDF(nn.Module):
         The same sums are written as products with slices of those layers, so that the code's part is computed
         once a shape and not once a point.
         """
-        encoded = encode_points(points, self.config.bands)  # (shape, point, encoded)
+        sharpness = SHARPNESS if self.config.activation == "silu" else 1.0
+        codes = sharpness * codes
+        encoded = sharpness * encode_points(points, self.config.bands)  # (shape, point, encoded)
         x = encoded
         for index, layer in enumerate(self.hidden):
             assert isinstance(layer, nn.Linear)
@@ -78,7 +91,7 @@ class DeepSDF(nn.Module):
                 x = layer(x)
             x = self.activate(x)  # (shape, point, hidden)
         distances: Tensor = self.out(x)  # (shape, point, 1)
-        return distances.squeeze(-1)  # (shape, point)
+        return distances.squeeze(-1) / sharpness  # (shape, point)
 
     def enter(
         self,

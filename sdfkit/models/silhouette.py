@@ -270,12 +270,18 @@ def ask(
 ) -> Float[Tensor, " wanted"]:
     """Give the distances of the wanted points only, shape after shape.
 
-    One shape at a time, so that none waits for the one with most points, and on a CPU few points at a time.
+    On a CPU few points at a time. Where all are wanted, shapes go together; else one at a time, so that none waits for
+    the one with most points.
     """
-    distances = []
+    on_cpu = points.device.type == "cpu"
+    if bool(wanted.all()):
+        together = max(1, CACHED // points.shape[1]) if on_cpu else len(codes)
+        parts = zip(torch.split(codes, together), torch.split(points, together), strict=True)
+        return torch.cat([field(some, theirs).flatten() for some, theirs in parts])
+    distances: list[Tensor] = []
     for row in range(len(codes)):
         chosen = points[row][wanted[row]]
-        at_once = CACHED if points.device.type == "cpu" else max(1, len(chosen))
+        at_once = CACHED if on_cpu else max(1, len(chosen))
         distances += [field(codes[row : row + 1], part[None])[0] for part in torch.split(chosen, at_once)]
     return torch.cat(distances)
 

@@ -341,8 +341,7 @@ def build_optimizers(
     decoder: DeepSDF, codes: list[nn.Parameter], settings: DeepSDFSettings
 ) -> list[torch.optim.Optimizer]:
     """Adam, and Muon where it is asked for."""
-    hidden = [layer.weight for layer in decoder.hidden if isinstance(layer, nn.Linear)]
-    matrices = [] if settings.matrix_lr is None else hidden
+    matrices = [] if settings.matrix_lr is None else decoder.matrices
     taken = {id(matrix) for matrix in matrices}
     rest = [parameter for parameter in decoder.parameters() if id(parameter) not in taken]
     groups = [

@@ -1,0 +1,420 @@
+"""Training Flow-SDF by silhouettes: encoder, distilled flow, the whole chain, and shades. No shape is ever seen."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sdfkit.errors import SdfkitError
+from sdfkit.models.deepsdf import DeepSDFConfig
+from sdfkit.models.flow import FlowConfig, FlowNetworks
+from sdfkit.models.shading import normals, surface_points
+from sdfkit.models.silhouette import (
+    RADIUS,
+    Nearest,
+    bound_loss,
+    march,
+    march_coarse,
+    silhouette_loss,
+    soft_silhouette,
+)
+from sdfkit.training.flow_recipes import STAGES, FlowSettings
+from sdfkit.training.muon import Muon
+from sdfkit.training.pictures import Pictures, Rays, choose_rays, look, rays_through
+from sdfkit.training.run import (
+    Machine,
+    State,
+    cosine,
+    moments,
+    pack,
+    pack_clock,
+    seeded,
+    set_rate,
+    unpack,
+    unpack_clock,
+)
+
+# Samples along a ray: of the paper's march, and of the one from coarse to fine.
+SAMPLES, COARSE, ROUNDS, REFINE = 48, 12, 2, 4
+# Points a shape at which the field's slope is held to 1.
+SLOPES = 16
+# Times that a surface is looked for between two samples.
+SECANTS = 2
+# Radius of the ball that a decoder begins as.
+BALL = 0.5
+
+
+class Score(NamedTuple):
+    """How well silhouettes are met."""
+
+    temperature: float
+    loss: float
+    """Binary cross-entropy over whole pictures, at that temperature."""
+    overlap: float
+    """Intersection over union of silhouettes, the mean over pictures."""
+    shading: float
+    """Mean absolute error of brightness where both silhouettes are."""
+
+
+class FlowTraining:
+    """A conditioner, a flow and a decoder in training, stage after stage.
+
+    All processes draw the same numbers, and each computes its part of a step's shapes.
+
+    Args:
+        config: Conditioner and flow.
+        decoder: The decoder.
+        settings: How they are trained.
+        stages: Which stages, in their order.
+        lights: Directions towards the lights of the pictures, which travel with the camera, in its space.
+        uids: The shapes.
+        pictures: What there is to see of them.
+        machine: Where to compute.
+        generator: Source of all draws, on the CPU; the training object keeps it.
+    """
+
+    def __init__(
+        self,
+        config: FlowConfig,
+        decoder: DeepSDFConfig,
+        settings: FlowSettings,
+        stages: Sequence[str],
+        lights: Sequence[Sequence[float]],
+        uids: Sequence[str],
+        pictures: Pictures,
+        machine: Machine,
+        generator: torch.Generator,
+    ) -> None:
+        self.config = config
+        self.settings = settings
+        self.stages = [stage for stage in STAGES if stage in stages]
+        self.uids = uids
+        self.machine = machine
+        self.generator = generator
+        self.pictures = pictures.to(machine.device)
+        with seeded(generator):
+            self.networks = FlowNetworks(config, decoder, lights).to(machine.device)
+        self.tensors = self.networks.state_dict(keep_vars=True)
+        self.steps_taken = 0
+        self.entered: str | None = None
+        self.optimizers: list[torch.optim.Optimizer] = []
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages."""
+        return sum(self.settings.steps[stage] for stage in self.stages)
+
+    def locate(self) -> tuple[str, int]:
+        """The stage of the next step, and how many of its steps were taken."""
+        step = self.steps_taken
+        for stage in self.stages:
+            if step < self.settings.steps[stage]:
+                return stage, step
+            step -= self.settings.steps[stage]
+        return self.stages[-1], self.settings.steps[self.stages[-1]]
+
+    def load_networks(self, parameters: Mapping[str, np.ndarray]) -> None:
+        """Begin with what an earlier stage has learned."""
+        unpack("networks", self.tensors, {f"networks/{name}": value for name, value in parameters.items()})
+
+    def enter(self, stage: str) -> None:
+        """Begin a stage: from what the one before has learned, with an optimizer of its own."""
+        networks, settings = self.networks, self.settings
+        if stage == "distil":
+            # What sees codes already is nearly what the flow must see: started cold it stays worse by far.
+            known = networks.conditioner.state_dict()
+            fitting = {
+                name: value
+                for name, value in networks.encoder.state_dict().items()
+                if name in known and known[name].shape == value.shape
+            }
+            networks.conditioner.load_state_dict(fitting, strict=False)
+            if settings.code_scale:
+                codes = self.encode_all()
+                networks.flow.mean.copy_(codes.mean(dim=0))
+                networks.flow.spread.copy_((codes - codes.mean(dim=0)).square().mean().sqrt())
+        self.prepare(stage)
+
+    def prepare(self, stage: str) -> None:
+        """Choose what a stage trains, and make its optimizer."""
+        settings = self.settings
+        rates = {
+            "encoder": settings.conditioner_lr, "conditioner": settings.conditioner_lr,
+            "flow": settings.flow_lr, "decoder": settings.decoder_lr, "light": settings.decoder_lr,
+        }  # fmt: skip
+        trained = {
+            "encoder": ("encoder", "decoder"),
+            "distil": ("conditioner", "flow"),
+            "joint": ("conditioner", "flow", "decoder"),
+            "rgb": ("conditioner", "flow", "decoder", "light"),
+        }[stage]
+        share = settings.finetune if stage in ("joint", "rgb") else 1
+        self.trained = {name: list(self.networks.get_submodule(name).parameters()) for name in trained}
+        for name, network in self.networks.named_children():
+            network.requires_grad_(name in trained)
+        groups: list[dict[str, Any]] = []
+        self.optimizers = []
+        matrices: list[Tensor] = []
+        if settings.matrix_lr is not None and "decoder" in trained:
+            matrices = self.networks.decoder.matrices
+            group = {"params": matrices, "initial_lr": share * settings.matrix_lr}
+            self.optimizers.append(Muon([group]))
+        taken = {id(matrix) for matrix in matrices}
+        for name, parameters in self.trained.items():
+            rest = [parameter for parameter in parameters if id(parameter) not in taken]
+            groups.append({"params": rest, "initial_lr": share * rates[name]})
+        self.optimizers.append(torch.optim.Adam(groups, fused=True))
+        self.entered = stage
+
+    def step(self) -> float:
+        """Take one step.
+
+        Raises:
+            SdfkitError: The loss is not a finite number.
+        """
+        stage, step = self.locate()
+        if self.entered != stage:
+            self.enter(stage)
+        set_rate(self.optimizers, cosine(step, self.settings.steps[stage]))
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        if stage == "distil":
+            rows, losses = self.distil()
+        elif stage == "encoder" and step < self.settings.sphere:
+            rows, losses = self.shape_ball()
+        else:
+            rows, losses = self.render(stage, step)
+        total = len(rows)
+        self.machine.accelerator.backward(losses.sum() / total)
+        self.machine.total_gradients([parameter for group in self.trained.values() for parameter in group])
+        loss = (self.machine.total(losses.detach().sum()) / total).item()
+        if not np.isfinite(loss):
+            wrong = rows[self.machine.own][~torch.isfinite(losses.cpu())].tolist()
+            name = self.uids[wrong[0]] if wrong else "another process"
+            raise SdfkitError(
+                f"{name}: the loss at step {self.steps_taken} is {loss}: lower the learning rate"
+            )
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.steps_taken += 1
+        return loss
+
+    def draw_rows(self, count: int) -> Int[Tensor, " row"]:
+        order = torch.randperm(len(self.uids), generator=self.generator)
+        return order[:count] if count <= len(order) else order.repeat(-(-count // len(order)))[:count]
+
+    def draw_seen(self, rows: Int[Tensor, " row"]) -> Int[Tensor, " row"]:
+        """A view of each shape for the conditioner."""
+        return torch.randint(self.pictures.seen, (len(rows),), generator=self.generator)
+
+    def shape_ball(self) -> tuple[Int[Tensor, " row"], Float[Tensor, " own"]]:
+        """Teach the decoder a ball, whatever the code: a field without a surface has no gradient to find one.
+
+        Reference: SDF-SRN, section 3.3, pretrains to a sphere likewise.
+        """
+        rows = self.draw_rows(self.settings.shapes)
+        seen = self.draw_seen(rows)
+        points = 2 * RADIUS * torch.rand(len(rows), SLOPES, 3, generator=self.generator) - RADIUS
+        own, device = self.machine.own, self.machine.device
+        points = points[own].to(device)
+        codes = self.networks.encoder(look(self.pictures, rows[own], seen[own]))[:, 0, 0]
+        error = self.networks.decoder(codes, points) - (points.norm(dim=2) - BALL)
+        return rows, error.square().mean(dim=1)
+
+    def distil(self) -> tuple[Int[Tensor, " row"], Float[Tensor, " own"]]:
+        """Teach the flow the encoder's codes: its velocity anywhere, and where its Euler steps end.
+
+        Reference: Flow-SDF, phase 1.
+        """
+        settings, device, own = self.settings, self.machine.device, self.machine.own
+        rows = self.draw_rows(settings.batch)
+        seen = self.draw_seen(rows)
+        noise = torch.randn(len(rows), self.config.code, generator=self.generator)
+        times = torch.rand(len(rows), generator=self.generator)
+        kept = torch.rand(len(rows), generator=self.generator) >= settings.dropout
+        noise, times, kept = (part[own].to(device) for part in (noise, times, kept))
+        pictures = look(self.pictures, rows[own], seen[own])
+        flow = self.networks.flow
+        with torch.no_grad():
+            codes = flow.standardise(self.networks.encoder(pictures)[:, 0, 0])
+        condition = self.networks.conditioner(pictures) * kept[:, None, None, None]
+        between = (1 - times[:, None]) * noise + times[:, None] * codes
+        errors = (flow.velocity(between, times, condition) - (codes - noise)).square().mean(dim=1)
+        if settings.sampling:
+            reached = flow.run(noise, condition, steps=settings.euler, guidance=1.0)[-1]
+            missed = (flow.standardise(reached) - codes).square().mean(dim=1)
+            errors = errors + settings.sampling * kept * missed
+        return rows, errors
+
+    def render(self, stage: str, step: int) -> tuple[Int[Tensor, " row"], Float[Tensor, " own"]]:
+        """Compare silhouettes of decoded shapes with the true ones; in the last stage, shades too."""
+        settings, device, own = self.settings, self.machine.device, self.machine.own
+        rows = self.draw_rows(min(settings.shapes, len(self.uids)))
+        seen = self.draw_seen(rows)
+        available = self.pictures.rgb.shape[1]
+        views = torch.rand(len(rows), available, generator=self.generator).argsort(dim=1)[:, : settings.views]
+        chances = torch.rand(*views.shape, self.pictures.mask[0, 0].numel(), generator=self.generator)
+        noise = torch.randn(len(rows), self.config.code, generator=self.generator)
+        elsewhere = torch.randn(len(rows), SLOPES, 3, generator=self.generator)
+        mine, views = rows[own].to(device), views[own].to(device)
+        rays = choose_rays(
+            self.pictures, mine, views, chances[own].to(device), rays=settings.rays, edge=settings.edge
+        )
+        codes = self.make_codes(stage, mine, seen[own].to(device), noise[own].to(device))
+        nearest = self.march(codes, rays)
+        decoder = self.networks.decoder
+        temperature = settings.temperature_at(step) if stage == "encoder" else settings.temperature
+        if settings.silhouette == "bce":
+            logits = soft_silhouette(decoder, codes, nearest, temperature)
+            errors = silhouette_loss(logits, rays.mask)  # (row,)
+        else:
+            errors = bound_loss(decoder, codes, rays.origins, rays.directions, nearest, rays.mask, rays.sines)
+        if settings.eikonal:
+            # Half beside the rays' nearest points, where the surface is taught, and half anywhere in the ball.
+            middle = SLOPES // 2
+            near = nearest.points[:, :middle] + 0.05 * elsewhere[own, :middle].to(device)
+            far = F.normalize(elsewhere[own, middle:].to(device), dim=2)
+            far = far * RADIUS * torch.linspace(0.1, 1, SLOPES - middle, device=device)[None, :, None]
+            errors = errors + settings.eikonal * self.slope_error(codes, torch.cat([near, far], dim=1))
+        if stage == "rgb":
+            cameras = self.pictures.cameras[mine[:, None], views]
+            errors = errors + settings.shading * self.shading_error(codes, rays, nearest, cameras)
+        return rows, errors + settings.code_penalty * codes.square().sum(dim=1)
+
+    def march(self, codes: Float[Tensor, "row code"], rays: Rays) -> Nearest:
+        """Where rays come nearest to what codes stand for."""
+        decoder, fixed = self.networks.decoder, codes.detach()
+        if self.settings.exhaustive:
+            return march(decoder, fixed, rays.origins, rays.directions, samples=SAMPLES, jitter=None)
+        return march_coarse(
+            decoder, fixed, rays.origins, rays.directions, samples=COARSE, rounds=ROUNDS, refine=REFINE, jitter=None
+        )  # fmt: skip
+
+    def make_codes(
+        self,
+        stage: str,
+        rows: Int[Tensor, " row"],
+        seen: Int[Tensor, " row"],
+        noise: Float[Tensor, "row code"],
+    ) -> Float[Tensor, "row code"]:
+        """Codes of shapes from one view of each: the encoder's, or in the later stages the flow's."""
+        pictures = look(self.pictures, rows, seen)
+        if stage == "encoder":
+            codes: Tensor = self.networks.encoder(pictures)[:, 0, 0]
+            return codes
+        condition = self.networks.conditioner(pictures)
+        return self.networks.flow.run(noise, condition, steps=self.settings.euler, guidance=1.0)[-1]
+
+    def slope_error(
+        self, codes: Float[Tensor, "row code"], points: Float[Tensor, "row point 3"]
+    ) -> Float[Tensor, " row"]:
+        """How far the field's slope is from 1 at points, squared, in the mean of each shape."""
+        places = points.detach().requires_grad_()
+        distances = self.networks.decoder(codes, places)
+        (slope,) = torch.autograd.grad(distances.sum(), places, create_graph=True)
+        unlike: Tensor = (slope.norm(dim=2) - 1).square().mean(dim=1)
+        return unlike
+
+    def shading_error(
+        self,
+        codes: Float[Tensor, "row code"],
+        rays: Rays,
+        nearest: Nearest,
+        cameras: Float[Tensor, "row view 4 4"],
+    ) -> Float[Tensor, " row"]:
+        """How far shades are from the pictures', where rays meet both the decoded and the true shape."""
+        decoder = self.networks.decoder
+        points, met = surface_points(decoder, codes, rays.origins, rays.directions, nearest, secants=SECANTS)
+        met = met & rays.mask
+        outward = normals(decoder, codes, points, met, create_graph=torch.is_grad_enabled())
+        by_view = outward.view(*cameras.shape[:2], -1, 3)
+        grey = self.networks.light(by_view, cameras).flatten(1)
+        error: Tensor = ((grey - rays.grey).abs() * met).sum(dim=1) / met.sum(dim=1).clamp(min=1)
+        return error
+
+    @torch.no_grad()
+    def encode_all(self) -> Float[Tensor, "picture code"]:
+        """The encoder's codes of all that it can look at."""
+        return torch.cat([self.networks.encoder(look(self.pictures, *at))[:, 0, 0] for at in self.places()])
+
+    def places(self) -> Iterator[tuple[Int[Tensor, " view"], Int[Tensor, " view"]]]:
+        """All that the conditioner can look at, shape by shape."""
+        views = torch.arange(self.pictures.seen, device=self.machine.device)
+        for row in range(len(self.uids)):
+            yield torch.full_like(views, row), views
+
+    @torch.no_grad()
+    def result(self) -> Float[Tensor, "shape code"]:
+        """The code of each shape: the mean over its views, of the encoder's or of what the flow draws for each."""
+        generator = torch.Generator().manual_seed(self.generator.initial_seed())
+        codes = []
+        for rows, views in self.places():
+            noise = torch.randn(len(rows), self.config.code, generator=generator).to(self.machine.device)
+            codes.append(self.make_codes(self.stages[-1], rows, views, noise).mean(dim=0))
+        return torch.stack(codes)
+
+    def score(self, views: int) -> Score:
+        """Judge silhouettes over whole pictures, from what is seen in the first view of each shape.
+
+        Args:
+            views: How many views of each shape, evenly chosen.
+        """
+        stage, device = self.stages[-1], self.machine.device
+        generator = torch.Generator().manual_seed(self.generator.initial_seed())
+        chosen = torch.linspace(0, self.pictures.rgb.shape[1] - 1, views).round().long().to(device)
+        temperature = self.settings.temperature
+        sums = torch.zeros(3, device=device)
+        for row in range(len(self.uids))[self.machine.own]:
+            rows = torch.tensor([row], device=device)
+            noise = torch.randn(1, self.config.code, generator=generator).to(device)
+            with torch.no_grad():
+                codes = self.make_codes(stage, rows, torch.zeros_like(rows), noise)
+                rays = rays_through(self.pictures, rows, chosen[None])
+                nearest = self.march(codes, rays)
+                logits = soft_silhouette(self.networks.decoder, codes, nearest, temperature)
+                loss = silhouette_loss(logits, rays.mask).sum()
+            inside = (logits > 0).view(views, -1)
+            mask = rays.mask.view(views, -1)
+            overlap = (inside & mask).sum(dim=1) / (inside | mask).sum(dim=1)
+            cameras = self.pictures.cameras[rows[:, None], chosen]
+            shading = self.shading_error(codes, rays, nearest, cameras).detach()
+            sums += torch.stack([loss, overlap.mean(), shading.sum()])
+        loss, overlap, shading = (self.machine.total(sums) / len(self.uids)).tolist()
+        return Score(temperature, loss, overlap, shading)
+
+    def gradient_norms(self) -> dict[str, float]:
+        """The length of the last step's gradient of each network that is trained."""
+        return {
+            name: float(
+                torch.stack(
+                    [parameter.grad.norm() for parameter in parameters if parameter.grad is not None]
+                ).norm()
+            )
+            for name, parameters in self.trained.items()
+        }
+
+    def state(self) -> State:
+        """All that the next step depends on; see `sdfkit.training.run`."""
+        parameters = {name: tensor for name, tensor in self.tensors.items() if tensor.requires_grad}
+        return (
+            pack("networks", self.tensors)
+            | pack("moments", moments(self.optimizers, parameters))
+            | {"stage": np.array(STAGES.index(self.entered or self.stages[0]), np.int64)}
+            | pack_clock(self.steps_taken, self.generator)
+        )
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a state.
+
+        Raises:
+            InputError: The state was saved with other networks.
+        """
+        unpack("networks", self.tensors, state)
+        self.prepare(STAGES[int(state["stage"])])
+        parameters = {name: tensor for name, tensor in self.tensors.items() if tensor.requires_grad}
+        unpack("moments", moments(self.optimizers, parameters), state)
+        self.steps_taken = unpack_clock(state, self.generator)

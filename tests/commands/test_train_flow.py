@@ -1,0 +1,258 @@
+"""`sdfkit train-flow`: its stages one by one and together, what predicts with them, and what is refused."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import trimesh
+import zarr
+from PIL import Image
+from typer.testing import CliRunner
+
+from sdfkit import picturestore
+from sdfkit.cli import app
+from sdfkit.training.flow_recipes import NETWORKS, STAGES
+
+FEW = ("--steps", 2, "--rays", 24, "--device", "cpu", "--precision", "fp32")
+
+
+def run(*words):
+    result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny():
+    """Networks of the preset's kind, small enough to be saved often."""
+    config, decoder = NETWORKS["small"]
+    config = dataclasses.replace(config, code=8, channels=(4, 4, 4, 4), hidden=16, width=64, blocks=1)
+    decoder = dataclasses.replace(decoder, code=8, hidden=16, layers=2, skip=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NETWORKS, "small", (config, decoder))
+        yield
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """Views of three boxes, features for two of them, and a flow of every stage."""
+    folder = tmp_path_factory.mktemp("flow")
+    (folder / "closed").mkdir()
+    for name, size in (("cube", 1), ("high", 2), ("wide", 0.5)):
+        trimesh.creation.box([1, size, 1]).export(folder / f"closed/{name}.ply")
+    run("render", folder / "closed", "--views", 3, "--size", 96, "--jobs", 1, "-o", folder / "views.zarr")
+    # Nothing but the pictures is left to learn from.
+    shutil.rmtree(folder / "closed")
+    before = ()
+    for stage in STAGES:
+        run(
+            "train-flow",
+            folder / "views.zarr",
+            "--stage",
+            stage,
+            *before,
+            *FEW,
+            "-o",
+            folder / f"{stage}.zarr",
+        )
+        before = ("--start", folder / f"{stage}.zarr")
+    return folder
+
+
+def fails(result, status, *words):
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert result.stderr.count("\n") == 1, result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+def change(views, path, **changes):
+    """A copy of views with other contents in some arrays."""
+    shutil.copytree(views, path)
+    store = zarr.open_group(path)
+    for name, value in changes.items():
+        store[name][:] = np.broadcast_to(value, store[name].shape)
+    return path
+
+
+def test_nothing_but_views_is_read(job, tmp_path, monkeypatch):
+    opened = []
+    real = picturestore.open_store
+    monkeypatch.setattr(
+        picturestore,
+        "open_store",
+        lambda path, *kinds, **rest: opened.append(kinds) or real(path, *kinds, **rest),
+    )
+    monkeypatch.setattr("sdfkit.store.open_store", lambda *_, **__: pytest.fail("another store was opened"))
+    run("train-flow", job / "views.zarr", *FEW, "-o", tmp_path / "flow.zarr")
+    assert opened == [("views",)]
+
+
+def test_all_stages_in_one_run_make_a_flow_that_predicts_meshes(job, tmp_path):
+    told = run(
+        "train-flow", job / "views.zarr", *FEW, "--check-gradients", "-o", tmp_path / "flow.zarr"
+    ).stderr
+    assert "silhouettes at temperature 0.003: loss" in told and "an exact field: 0.0" in told
+    norms = dict(part.rsplit(" ", 1) for part in told.split("gradients: ")[1].split("\n")[0].split(", "))
+    assert norms.keys() == {"conditioner", "flow", "decoder", "light"}
+    assert all(float(norms[name]) > 0 for name in ("conditioner", "flow", "decoder"))
+    store = zarr.open_group(tmp_path / "flow.zarr", mode="r")
+    assert store["loss"].shape == (8,) and store["code"].shape == (3, 8)
+    assert (store.attrs["stage"], store.attrs["condition"], store.attrs["noise"]) == (
+        "rgb",
+        "picture",
+        "scaled",
+    )
+    run("predict", tmp_path / "flow.zarr", job / "views.zarr", "-o", tmp_path / "codes.zarr")
+    codes = zarr.open_group(tmp_path / "codes.zarr", mode="r")
+    assert codes["code"].shape == (3, 8) and codes["uid"][:].tolist() == ["cube", "high", "wide"]
+    words = ("--decoder", tmp_path / "flow.zarr", "--resolution", 16)
+    run("mesh", tmp_path / "codes.zarr", *words, "-o", tmp_path / "meshes")
+    run("mesh", tmp_path / "flow.zarr", *words[2:], "-o", tmp_path / "known")
+    run("rank", tmp_path / "codes.zarr")
+    run("weight-stats", tmp_path / "flow.zarr")
+    run("info", tmp_path / "flow.zarr")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_predicts(job, tmp_path, stage):
+    run("predict", job / f"{stage}.zarr", job / "views.zarr", "--samples", 2, "-o", tmp_path / "codes.zarr")
+    codes = zarr.open_group(tmp_path / "codes.zarr", mode="r")["code"][:]
+    assert np.isfinite(codes).all()
+    # An encoder says one thing; a flow draws.
+    assert (codes[0] == codes[1]).all() == (stage == "encoder")
+
+
+def test_trajectories_keep_every_step_and_its_silhouette(job, tmp_path):
+    for steps, words in ((8, ()), (3, ("--steps", 3))):
+        path = tmp_path / f"{steps}.zarr"
+        run("predict", job / "joint.zarr", job / "views.zarr", "--trajectory", *words, "-o", path)
+        store = zarr.open_group(path, mode="r")
+        assert store["trajectory"].shape == (3, steps + 1, 8)
+        assert np.array_equal(store["trajectory"][:, -1], store["code"][:])
+        assert store["silhouette"].shape == (3, steps + 1, 64, 64)
+        assert store.attrs["settings"]["noise"] == "scaled"
+    masks = zarr.open_group(job / "views.zarr", mode="r")["mask"][:, 0]
+    assert np.allclose(store["truth"][:].mean(axis=(1, 2)), masks.mean(axis=(1, 2)), rtol=0.05)
+    assert np.allclose(
+        store["picture"][:].mean(), zarr.open_group(job / "views.zarr")["rgb"][:, 0].mean(), rtol=0.05
+    )
+    run("view", path, "-o", tmp_path / "steps.html")
+
+
+def test_photos_are_seen_as_views_are(job, tmp_path):
+    picture = np.full((60, 80, 3), 255, np.uint8)
+    picture[20:40, 30:50] = (200, 0, 0)
+    Image.fromarray(picture).save(tmp_path / "red.png")
+    run("predict", job / "joint.zarr", tmp_path / "red.png", "--trajectory", "-o", tmp_path / "codes.zarr")
+    store = zarr.open_group(tmp_path / "codes.zarr", mode="r")
+    assert store["uid"][:].tolist() == ["red"] and "truth" not in store and "picture" in store
+
+
+@pytest.mark.parametrize("velocity", ["mlp", "dit"])
+def test_features_and_captions_take_the_place_of_pictures(job, tmp_path, velocity):
+    rng = np.random.default_rng(0)
+    from sdfkit.manifest import Row
+    from sdfkit.storewriter import create_store
+
+    rows = [Row(0, "high"), Row(1, "wide")]
+    with create_store(
+        str(tmp_path / "features.zarr"), "features", rows=rows, history=[], settings={},
+        attributes={"encoder": {"model": "none", "views": ["caption"]}}, overwrite=False,
+    ) as store:  # fmt: skip
+        store.create_array(
+            "feature", data=rng.normal(size=(2, 4, 6)).astype(np.float32), axes=("shape", "view", "dim")
+        )
+        for row in rows:
+            store.write(row)
+    options = ("--features", tmp_path / "features.zarr", "--velocity", velocity, "--cfg-dropout", 0.5)
+    told = run("train-flow", job / "views.zarr", *options, *FEW, "-o", tmp_path / "flow.zarr").stderr
+    assert "1 of 3 shapes have no features and are left out" in told
+    words = ("predict", tmp_path / "flow.zarr", tmp_path / "features.zarr", "--guidance", 2)
+    run(*words, "-o", tmp_path / "codes.zarr")
+    assert zarr.open_group(tmp_path / "codes.zarr", mode="r")["code"].shape == (2, 8)
+
+
+def test_a_run_that_was_stopped_goes_on(job, tmp_path, monkeypatch):
+    words = ("train-flow", job / "views.zarr", *FEW, "--steps", 1)
+    run(*words, "-o", tmp_path / "whole.zarr")
+    monkeypatch.setattr("sdfkit.checkpoint.MINUTES_BETWEEN_SAVES", 0.0)
+    from sdfkit.training.flow import FlowTraining
+
+    taken = []
+    real = FlowTraining.step
+
+    def step(self):
+        taken.append(0)
+        if len(taken) == 3:
+            raise KeyboardInterrupt
+        return real(self)
+
+    monkeypatch.setattr(FlowTraining, "step", step)
+    CliRunner().invoke(app, [str(word) for word in (*words, "-o", tmp_path / "parts.zarr")])
+    told = run(*words, "-o", tmp_path / "parts.zarr").stderr
+    assert "goes on after step 2" in told
+    whole, parts = (zarr.open_group(tmp_path / f"{name}.zarr", mode="r") for name in ("whole", "parts"))
+    assert np.array_equal(whole["loss"][:], parts["loss"][:])
+    assert np.array_equal(whole["code"][:], parts["code"][:])
+
+
+def test_views_that_cannot_teach_are_refused(sdfkit, job, tmp_path):
+    output = tmp_path / "flow.zarr"
+    for name, array, value, words in (
+        ("empty", "mask", 0, ("0 shapes to learn from", "cube: view 0: the mask is empty")),
+        ("full", "mask", 255, ("0 shapes to learn from", "view 0: the mask is full")),
+        ("inside", "camera_to_world", np.eye(4), ("a camera at distance 0 stands inside",)),
+    ):
+        views = change(job / "views.zarr", tmp_path / f"{name}.zarr", **{array: value})
+        refused = sdfkit("train-flow", views, *FEW, "-o", output)
+        assert refused.exit_code == 3 and not output.exists()
+        last = refused.stderr.splitlines()[-1]
+        assert all(word in last for word in words), last
+    blind = change(job / "views.zarr", tmp_path / "blind.zarr")
+    del zarr.open_group(blind)["mask"]
+    fails(sdfkit("train-flow", blind, *FEW, "-o", output), 3, "views without masks")
+    mixed = change(job / "views.zarr", tmp_path / "mixed.zarr")
+    store = zarr.open_group(mixed)
+    del store["mask"]
+    store.create_array("mask", shape=(3, 3, 48, 48), dtype="u1")
+    fails(sdfkit("train-flow", mixed, *FEW, "-o", output), 3, "pictures of 96×96 and masks of 48×48")
+    fails(
+        sdfkit("train-flow", job / "views.zarr", "--views-per-shape", 4, "-o", output),
+        3,
+        "3 views of a shape",
+    )
+    assert not output.exists()
+
+
+def test_one_view_a_shape_is_warned_of(job, tmp_path):
+    words = ("--views-per-shape", 1, "--stage", "encoder", *FEW)
+    told = run("train-flow", job / "views.zarr", *words, "-o", tmp_path / "flow.zarr").stderr
+    assert "one view a shape: depth is free" in told
+
+
+def test_stages_that_do_not_follow_are_refused(sdfkit, job, tmp_path):
+    output = tmp_path / "flow.zarr"
+    words = ("train-flow", job / "views.zarr", *FEW, "-o", output)
+    fails(sdfkit(*words, "--stage", "joint"), 2, "goes on from what --stage distil made")
+    fails(sdfkit(*words, "--start", job / "joint.zarr"), 2, "--stage all begins from nothing")
+    refused = sdfkit(*words, "--stage", "joint", "--start", job / "encoder.zarr")
+    fails(refused, 3, "was trained up to stage encoder, but distil comes before")
+    refused = sdfkit(*words, "--stage", "distil", "--start", job / "encoder.zarr", "--preset", "paper")
+    fails(refused, 3, "has shape")
+
+
+def test_predict_refuses_what_a_flow_cannot_do(sdfkit, job, tmp_path):
+    output = tmp_path / "codes.zarr"
+    words = ("predict", job / "joint.zarr", job / "views.zarr", "-o", output)
+    fails(sdfkit(*words, "--eta", 0.5), 2, "a flow renews no noise")
+    refused = sdfkit("predict", job / "encoder.zarr", job / "views.zarr", "--trajectory", "-o", output)
+    fails(refused, 2, "takes no steps from noise to a code")
+    broken = change(job / "joint.zarr", tmp_path / "broken.zarr")
+    del zarr.open_group(broken)["flow"]
+    fails(sdfkit("predict", broken, job / "views.zarr", "-o", output), 3, "holds no flow", "train-flow")
+    other = change(job / "joint.zarr", tmp_path / "other.zarr")
+    del zarr.open_group(other).attrs["stage"]
+    fails(sdfkit("predict", other, job / "views.zarr", "-o", output), 3, "not all of a flow is there")
+    assert not output.exists()
