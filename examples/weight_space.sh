@@ -82,8 +82,8 @@ spent perturb
 # The weight DiT. As it is; with its fault put back, positions that drown in the noise; of thin and of independent weights;
 # and the paper's phases 6, 8 and 9.
 dit() { # NAME CODES OPTION...
-    name=$1 codes=$2 && shift 2
-    whole "$name.dit.zarr" || sdfkit train-dit features.zarr --codes "$codes" "$@" -o "$name.dit.zarr"
+    name=$1 vectors=$2 && shift 2
+    whole "$name.dit.zarr" || sdfkit train-dit features.zarr --codes "$vectors" "$@" -o "$name.dit.zarr"
 }
 dit weights anchored.zarr --steps "$denoise"
 whole drowned.dit.zarr || python "$root/examples/drowned.py" train-dit features.zarr \
