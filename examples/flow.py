@@ -120,9 +120,8 @@ def write_table(options: argparse.Namespace) -> None:
     )
     print(f"* Gradients of the last step of the whole chain: {told['gradients']}.")
     more = np.array([shape["iou"] - shape["baselines"]["retrieval"]["iou"] for shape in found.values()])
-    print(
-        f"* Held out, whole chain: IoU above retrieval's by {interval(more)}, higher for {100 * (more > 0).mean():.0f} %."
-    )
+    wins = 100 * (more > 0).mean()
+    print(f"* Held out, whole chain: IoU above retrieval's by {interval(more)}, higher for {wins:.0f} %.")
     for model in ("distil", "unit", "joint"):
         stats = json.loads((folder / f"reports/{model}.stats.json").read_text())
         rank = json.loads((folder / f"reports/{model}.rank.json").read_text())
@@ -132,8 +131,8 @@ def write_table(options: argparse.Namespace) -> None:
         within = np.sqrt(((codes - centres[:, None]) ** 2).sum(axis=2).mean())
         between = np.sqrt(((centres - centres.mean(axis=0)) ** 2).sum(axis=1).mean())
         print(
-            f"* {MODELS[model]}: samples of one picture lie {100 * within / between:.1f} % of the spread between pictures "
-            f"apart; pairwise cosine {stats['pairwise']['mean']:.3f}; rank says: {rank['verdict']['name']}."
+            f"* {MODELS[model]}: samples of one picture lie {100 * within / between:.1f} % of the spread between "
+            f"pictures apart; pairwise cosine {stats['pairwise']['mean']:.3f}; rank: {rank['verdict']['name']}."
         )
 
 

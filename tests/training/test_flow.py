@@ -62,7 +62,9 @@ def parameters(training):
 
 def radii(training, codes):
     """Where each code's field crosses zero, along an axis that no camera looks along."""
-    along = torch.linspace(0, 1, 400)[:, None] * torch.nn.functional.normalize(torch.tensor([1.0, 0.3, 0.7]), dim=0)
+    along = torch.linspace(0, 1, 400)[:, None] * torch.nn.functional.normalize(
+        torch.tensor([1.0, 0.3, 0.7]), dim=0
+    )
     with torch.no_grad():
         inside = training.networks.decoder(codes, along.expand(len(codes), -1, -1)) < 0
     return inside.float().mean(dim=1).numpy()
@@ -96,7 +98,9 @@ def test_silhouettes_alone_tell_the_sizes_of_balls(encoded):
 def test_the_flow_learns_the_encoders_codes_at_their_scale(encoded, distilled):
     codes, drawn = encoded.result(), distilled.result()
     flow = distilled.networks.flow
-    assert flow.spread.item() == pytest.approx(encoded.encode_all().var(dim=0, correction=0).mean().sqrt().item())
+    assert flow.spread.item() == pytest.approx(
+        encoded.encode_all().var(dim=0, correction=0).mean().sqrt().item()
+    )
     spread = (codes - codes.mean(dim=0)).square().sum()
     assert (drawn - codes).square().sum() < 0.1 * spread
     assert np.abs(radii(distilled, drawn) - RADII).max() < 0.08
@@ -157,7 +161,13 @@ def test_stages_follow_each_other():
 
 @pytest.mark.parametrize(
     "change",
-    [{"silhouette": "dt-bound"}, {"exhaustive": True}, {"dropout": 1.0}, {"matrix_lr": None}, {"sampling": 0.0}],
+    [
+        {"silhouette": "dt-bound"},
+        {"exhaustive": True},
+        {"dropout": 1.0},
+        {"matrix_lr": None},
+        {"sampling": 0.0},
+    ],
 )
 def test_other_ways_learn_too(change):
     settings = dataclasses.replace(SETTINGS, steps=dict.fromkeys(STAGES, 3), sphere=1, **change)
