@@ -24,7 +24,7 @@ tiny)
     cells=32 points=2000
     ;;
 small)
-    count=24 judged=8 fit=2000 noisy=1000 noisy_siren=600 denoise=300 decoder=3000 denoiser=3000 codes=1000
+    count=24 judged=8 fit=2000 noisy=1000 noisy_siren=600 denoise=300 decoder=3500 denoiser=3000 codes=1000
     brief=20 epochs=100 cells=64 points=20000
     ;;
 *) echo "weight_space.sh: --size is tiny or small, not $size" >&2 && exit 2 ;;
@@ -109,7 +109,12 @@ report deepsdf.stats.json sdfkit weight-stats deepsdf.zarr --json
 spent deepsdf
 
 # What four new pictures become, ranked beside the training vectors, and as meshes.
-judge() { # NAME: the meshes of a folder
+judge() { # NAME: the meshes of a folder, in which empty ones stand for those without a surface
+    for mesh in judged/*.ply; do
+        [ -e "$1.meshes/${mesh#judged/}" ] || printf 'ply\nformat ascii 1.0\nelement vertex 0\nproperty float x
+property float y\nproperty float z\nelement face 0\nproperty list uchar int vertex_indices\nend_header\n' \
+            >"$1.meshes/${mesh#judged/}"
+    done
     report "$1.compare.json" sdfkit compare "$1.meshes/" judged/ --points "$points" --json
 }
 for name in weights drowned thin independent phase6 phase8 phase9 ae deepsdf; do
@@ -126,7 +131,7 @@ for name in weights drowned thin independent phase6 phase8 phase9 ae deepsdf; do
     esac
     whole $name.predicted.zarr || sdfkit predict $name.dit.zarr seen.zarr -o $name.predicted.zarr
     report $name.rank.json sdfkit rank $name.predicted.zarr --json
-    # Predictions without a surface end with status 4, are told of, and count as empty.
+    # Where a prediction has no surface, mesh says so and ends with status 4.
     # shellcheck disable=SC2086  # an option and its value, or nothing
     [ -e reports/$name.compare.json ] || sdfkit mesh $name.predicted.zarr $decoder_of --resolution "$cells" \
         --overwrite -o $name.meshes/ || [ $? -eq 4 ]
@@ -150,7 +155,7 @@ spent meshes
 
 python "$root/examples/weight_space.py" reports/ --autoencoders ae_*.zarr --costs costs.txt | tee table.md
 python "$root/examples/contact_sheet.py" judged/ anchored.meshes/ drowned.meshes/ weights.meshes/ ae_brief.meshes/ \
-    ae_field.meshes/ deepsdf.meshes/ --columns 1 -o picture.png
+    ae_field.meshes/ deepsdf.meshes/ --columns 1 --size 150 -o picture.png
 
 echo
 echo "Table:   $PWD/table.md"
