@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 YES, NO, OTHER = "reproduced", "not reproduced", "explained otherwise"
@@ -63,10 +64,6 @@ def read_autoencoders(paths: Sequence[Path]) -> dict[str, Any]:
     return {path.stem: dict(zarr.open_group(path, mode="r").attrs)["report"] for path in paths}
 
 
-def mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
 @dataclass(frozen=True)
 class Prediction:
     """What `rank` says of predictions: means over those whose truth is known."""
@@ -94,10 +91,10 @@ def summarise(rank: Reports) -> Prediction:
     truths = [row["truth"] for row in rank["predictions"]]
     first = [truth["rank"] == 1 and truth["cosine"] > truth["mean_cosine"] for truth in truths]
     return Prediction(
-        recalled=mean(first),
-        cosine=mean([truth["cosine"] for truth in truths]),
-        of_mean=mean([truth["mean_cosine"] for truth in truths]),
-        centred=mean([truth["centred"] for truth in truths]),
+        recalled=fmean(first),
+        cosine=fmean([truth["cosine"] for truth in truths]),
+        of_mean=fmean([truth["mean_cosine"] for truth in truths]),
+        centred=fmean([truth["centred"] for truth in truths]),
         margin=min(truth["margin"] for truth in truths),
         verdict=rank["verdict"]["name"],
         leaders=len({row["neighbours"][0]["uid"] for row in rank["predictions"]}),
@@ -329,9 +326,9 @@ def tell_rows(title: str, names: Mapping[str, str], reports: Reports, *cells: Ca
             scores = [shape["iou"] for shape in shapes]
             told = [
                 text,
-                f"{mean(scores):.3f}",
+                f"{fmean(scores):.3f}",
                 f"{min(scores):.3f}",
-                f"{mean([shape['chamfer'] for shape in shapes]):.4f}",
+                f"{fmean([shape['chamfer'] for shape in shapes]):.4f}",
                 str(sum(score == 0 for score in scores)),
                 *(cell(name) for cell in cells),
             ]
