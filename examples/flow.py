@@ -132,7 +132,7 @@ def write_table(options: argparse.Namespace) -> None:
         between = np.sqrt(((centres - centres.mean(axis=0)) ** 2).sum(axis=1).mean())
         print(
             f"* {MODELS[model]}: samples of one picture lie {100 * within / between:.1f} % of the spread between "
-            f"pictures apart; pairwise cosine {stats['pairwise']['mean']:.3f}; rank: {rank['verdict']['name']}."
+            f"pictures apart; pairwise cosine {stats['cosine']['mean']:.3f}; rank: {rank['verdict']['name']}."
         )
 
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from sdfkit.training.flow import FlowTraining
 
 # Views of each shape that silhouettes are judged in at the end.
-JUDGED = 4
+JUDGED = 2
 
 
 def train_flow(

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import trimesh
 import zarr
 from typer.testing import CliRunner
 
@@ -89,3 +90,19 @@ def test_two_processes_denoise_as_one_does(samples, tmp_path):
         run(*words, "--batch", 16, "--device", "cpu", "--precision", "fp32", "-o", model)
         losses.append(zarr.open_group(model, mode="r")["loss"][:])
     assert np.allclose(*losses, rtol=0, atol=1e-4)
+
+
+def test_two_processes_learn_from_silhouettes_as_one_does(tmp_path):
+    for name, size in (("cube", 1), ("high", 2), ("wide", 0.5)):
+        trimesh.creation.box([1, size, 1]).export(tmp_path / f"{name}.ply")
+    meshes = [tmp_path / f"{name}.ply" for name in ("cube", "high", "wide")]
+    alone("render", *meshes, "--views", 2, "--size", 64, "--jobs", 1, "-o", tmp_path / "views.zarr")
+    words = ("train-flow", tmp_path / "views.zarr", "--steps", 2, "--rays", 32, "--batch", 2, "--check-gradients")
+    models = []
+    for run in (alone, in_two):
+        model = tmp_path / f"{run.__name__}.zarr"
+        run(*words, "--device", "cpu", "--precision", "fp32", "-o", model)
+        models.append(zarr.open_group(model, mode="r"))
+    one, two = (model["loss"][:] for model in models)
+    assert len(one) == 8 and np.allclose(one, two, rtol=1e-3, atol=1e-4)
+    assert np.allclose(models[0]["code"][:], models[1]["code"][:], atol=1e-3)
