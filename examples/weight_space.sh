@@ -155,7 +155,7 @@ spent meshes
 
 python "$root/examples/weight_space.py" reports/ --autoencoders ae_*.zarr --costs costs.txt | tee table.md
 python "$root/examples/contact_sheet.py" judged/ anchored.meshes/ drowned.meshes/ weights.meshes/ ae_brief.meshes/ \
-    ae_field.meshes/ deepsdf.meshes/ --columns 1 --size 150 -o picture.png
+    ae_field.meshes/ deepsdf.meshes/ --columns 1 --size 140 -o picture.png
 
 echo
 echo "Table:   $PWD/table.md"
