@@ -1,6 +1,6 @@
 """A step of silhouette training, beside the renderer as the paper writes it: seconds, and whether gradients agree.
 
-    python -m tests.benchmarks.silhouettes [trained] [random] [chunks]
+    python -m tests.benchmarks.silhouettes [trained] [random] [chunks] [codes]
 
 All parts where none is named. One picture of 64 × 64 rays × 48 samples and a decoder of 330,497 parameters, which
 in `trained` has been fitted to a torus for 200 steps and is asked to become a wider one, and in `random` is as it
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from sdfkit.images.cameras import fibonacci_cameras
 from sdfkit.models import silhouette
+from sdfkit.models.flow import Flow, build_conditioner
 from sdfkit.models.silhouette import (
     MISSED,
     RADIUS,
@@ -31,6 +32,7 @@ from sdfkit.models.silhouette import (
     march_pruned,
     soft_silhouette,
 )
+from sdfkit.training.flow_recipes import NETWORKS
 
 SIZE, SAMPLES, CODE, WIDTH = 64, 48, 256, 256
 YFOV = 0.96  # 55 degrees
@@ -207,8 +209,28 @@ def chunks() -> None:
         print(f"{size:>6} points at once {1e6 * min(each) / 65_536:7.2f} CPU us a point")
 
 
+def codes() -> None:
+    """What a code costs: from the encoder at once, or from the flow in eight steps."""
+    config, _ = NETWORKS["paper"]
+    encoder, flow = build_conditioner(config, pooled=True), Flow(config)
+    picture, noise = torch.rand(1, 1, 3, SIZE, SIZE), torch.randn(1, config.code)
+    ways: dict[str, Step] = {
+        "encoder": lambda: encoder(picture),
+        "conditioner and flow": lambda: flow.run(noise, encoder(picture), steps=8, guidance=1.0),
+    }
+    costs: dict[str, list[float]] = {name: [] for name in ways}
+    with torch.inference_mode():
+        for _ in range(20):
+            for name, way in ways.items():
+                began = time.process_time()
+                way()
+                costs[name].append(time.process_time() - began)
+    for name, each in costs.items():
+        print(f"{name:<22}{1000 * min(each):7.2f} CPU ms a code")
+
+
 def main() -> None:
-    parts = {"trained": trained, "random": random, "chunks": chunks}
+    parts = {"trained": trained, "random": random, "chunks": chunks, "codes": codes}
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
