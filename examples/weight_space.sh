@@ -3,8 +3,8 @@
 # hold here, which do not, and which have another cause. Writes one table, with a mark that is computed from the reports
 # for each claim, and one picture.
 #   sh examples/weight_space.sh [--size tiny|small] [FOLDER]
-# small: about 25 CPU minutes; what each step took is told at the end.
-# tiny: under two CPU minutes, to see that all of it runs; its marks mean nothing.
+# small: 25 CPU minutes by the sum of its steps; what each took is told at the end.
+# tiny: about two CPU minutes, to see that all of it runs; its marks mean nothing.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 size=small work=weight_space
