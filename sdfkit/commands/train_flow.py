@@ -105,6 +105,7 @@ def train_flow(
     from sdfkit.storewriter import create_store
     from sdfkit.training.flow import FlowTraining
     from sdfkit.training.flow_recipes import NETWORKS, RECIPES, STAGES
+    from sdfkit.training.rendering import score
     from sdfkit.training.run import use_machine
 
     log = logging.getLogger(__name__)
@@ -176,10 +177,10 @@ def train_flow(
                 model.write(row)
 
     train(training, training.steps, losses, save, output)
-    score = training.score(min(JUDGED, pictures.rgb.shape[1]))
+    judged = score(training, min(JUDGED, pictures.rgb.shape[1]))
     log.info(
         "silhouettes at temperature %g: loss %.4f (an exact field: %.4f), IoU %.3f; shades %.4f off",
-        score.temperature, score.loss, seen.exact, score.overlap, score.shading,
+        judged.temperature, judged.loss, seen.exact, judged.overlap, judged.shading,
     )  # fmt: skip
     if check_gradients:
         norms = training.gradient_norms()

@@ -103,3 +103,17 @@ class DeepSDF(nn.Module):
         weight = layer.weight[:, -self.inputs :]
         of_codes = F.linear(codes, weight[:, : self.config.code], layer.bias)  # (shape, hidden)
         return F.linear(encoded, weight[:, self.config.code :]) + of_codes[:, None]
+
+
+def slope_errors(
+    decoder: DeepSDF, codes: Float[Tensor, "shape code"], points: Float[Tensor, "shape point 3"]
+) -> Float[Tensor, " shape"]:
+    """How far the field's slope is from 1 at points, squared, in the mean of each shape.
+
+    Reference: Gropp et al., Implicit Geometric Regularization (2020), equation 2.
+    """
+    places = points.detach().requires_grad_()
+    distances = decoder(codes, places)
+    (slope,) = torch.autograd.grad(distances.float().sum(), places, create_graph=True)
+    unlike: Tensor = (slope.norm(dim=2) - 1).square().mean(dim=1)  # (shape,)
+    return unlike

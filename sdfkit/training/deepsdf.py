@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sdfkit.errors import SdfkitError
-from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
+from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig, slope_errors
 from sdfkit.training.deepsdf_recipes import DeepSDFSettings
 from sdfkit.training.muon import Muon
 from sdfkit.training.run import (
@@ -161,7 +161,8 @@ class DeepSDFTraining:
             errors += error.detach()
         if settings.eikonal:
             far = points[:, round(settings.near * settings.points) :]
-            unlike = settings.eikonal * self.slope_error(codes, far)
+            with machine.autocast():
+                unlike = settings.eikonal * slope_errors(self.decoder, codes, far)
             machine.accelerator.backward(unlike.sum() / drawn.total)
             errors += unlike.detach()
         charge = penalties.sum() / drawn.total
@@ -244,20 +245,6 @@ class DeepSDFTraining:
         if drawn.noise is not None:
             codes = codes + settings.latent_noise * self.codes.detach().std() * drawn.noise
         return codes, penalties
-
-    def slope_error(
-        self, codes: Float[Tensor, "row code"], points: Float[Tensor, "row point 3"]
-    ) -> Float[Tensor, " row"]:
-        """How far the field's slope is from 1 at points, squared, in the mean of each shape.
-
-        Reference: Gropp et al., Implicit Geometric Regularization (2020), equation 2.
-        """
-        places = points.detach().requires_grad_()
-        with self.machine.autocast():
-            predicted = self.decoder(codes, places)
-        (slope,) = torch.autograd.grad(predicted.float().sum(), places, create_graph=True)
-        unlike: Tensor = (slope.norm(dim=2) - 1).square().mean(dim=1)  # (row,)
-        return unlike
 
     def result(self) -> tuple[DeepSDF, Float[Tensor, "shape code"]]:
         """The averaged decoder and codes."""

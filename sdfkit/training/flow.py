@@ -1,7 +1,7 @@
 """Training Flow-SDF by silhouettes: encoder, distilled flow, the whole chain, and shades. No shape is ever seen."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,21 +10,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdfkit.errors import SdfkitError
-from sdfkit.models.deepsdf import DeepSDFConfig
+from sdfkit.models.deepsdf import DeepSDFConfig, slope_errors
 from sdfkit.models.flow import FlowConfig, FlowNetworks
-from sdfkit.models.shading import normals, surface_points
 from sdfkit.models.silhouette import (
     RADIUS,
-    Nearest,
     bound_loss,
-    march,
-    march_coarse,
     silhouette_loss,
     soft_silhouette,
 )
 from sdfkit.training.flow_recipes import STAGES, FlowSettings
 from sdfkit.training.muon import Muon
-from sdfkit.training.pictures import Pictures, Rays, choose_rays, look, rays_through
+from sdfkit.training.pictures import Pictures, choose_rays, look
+from sdfkit.training.rendering import find_nearest, shading_errors
 from sdfkit.training.run import (
     Machine,
     State,
@@ -38,26 +35,10 @@ from sdfkit.training.run import (
     unpack_clock,
 )
 
-# Samples along a ray: of the paper's march, and of the one from coarse to fine.
-SAMPLES, COARSE, ROUNDS, REFINE = 48, 12, 2, 4
 # Points a shape at which the field's slope is held to 1.
 SLOPES = 16
-# Times that a surface is looked for between two samples.
-SECANTS = 2
 # Radius of the ball that a decoder begins as.
 BALL = 0.5
-
-
-class Score(NamedTuple):
-    """How well silhouettes are met."""
-
-    temperature: float
-    loss: float
-    """Binary cross-entropy over whole pictures, at that temperature."""
-    overlap: float
-    """Intersection over union of silhouettes, the mean over pictures."""
-    shading: float
-    """Mean absolute error of brightness where both silhouettes are."""
 
 
 class FlowTraining:
@@ -265,8 +246,8 @@ class FlowTraining:
             self.pictures, mine, views, chances[own].to(device), rays=settings.rays, edge=settings.edge
         )
         codes = self.make_codes(stage, mine, seen[own].to(device), noise[own].to(device))
-        nearest = self.march(codes, rays)
         decoder = self.networks.decoder
+        nearest = find_nearest(decoder, codes, rays, exhaustive=settings.exhaustive)
         temperature = settings.temperature_at(step) if stage == "encoder" else settings.temperature
         if settings.silhouette == "bce":
             logits = soft_silhouette(decoder, codes, nearest, temperature)
@@ -279,20 +260,11 @@ class FlowTraining:
             near = nearest.points[:, :middle] + 0.05 * elsewhere[own, :middle].to(device)
             far = F.normalize(elsewhere[own, middle:].to(device), dim=2)
             far = far * RADIUS * torch.linspace(0.1, 1, SLOPES - middle, device=device)[None, :, None]
-            errors = errors + settings.eikonal * self.slope_error(codes, torch.cat([near, far], dim=1))
+            errors = errors + settings.eikonal * slope_errors(decoder, codes, torch.cat([near, far], dim=1))
         if stage == "rgb":
             cameras = self.pictures.cameras[mine[:, None], views]
-            errors = errors + settings.shading * self.shading_error(codes, rays, nearest, cameras)
+            errors = errors + settings.shading * shading_errors(self.networks, codes, rays, nearest, cameras)
         return rows, errors + settings.code_penalty * codes.square().sum(dim=1)
-
-    def march(self, codes: Float[Tensor, "row code"], rays: Rays) -> Nearest:
-        """Where rays come nearest to what codes stand for."""
-        decoder, fixed = self.networks.decoder, codes.detach()
-        if self.settings.exhaustive:
-            return march(decoder, fixed, rays.origins, rays.directions, samples=SAMPLES, jitter=None)
-        return march_coarse(
-            decoder, fixed, rays.origins, rays.directions, samples=COARSE, rounds=ROUNDS, refine=REFINE, jitter=None
-        )  # fmt: skip
 
     def make_codes(
         self,
@@ -308,33 +280,6 @@ class FlowTraining:
             return codes
         condition = self.networks.conditioner(pictures)
         return self.networks.flow.run(noise, condition, steps=self.settings.euler, guidance=1.0)[-1]
-
-    def slope_error(
-        self, codes: Float[Tensor, "row code"], points: Float[Tensor, "row point 3"]
-    ) -> Float[Tensor, " row"]:
-        """How far the field's slope is from 1 at points, squared, in the mean of each shape."""
-        places = points.detach().requires_grad_()
-        distances = self.networks.decoder(codes, places)
-        (slope,) = torch.autograd.grad(distances.sum(), places, create_graph=True)
-        unlike: Tensor = (slope.norm(dim=2) - 1).square().mean(dim=1)
-        return unlike
-
-    def shading_error(
-        self,
-        codes: Float[Tensor, "row code"],
-        rays: Rays,
-        nearest: Nearest,
-        cameras: Float[Tensor, "row view 4 4"],
-    ) -> Float[Tensor, " row"]:
-        """How far shades are from the pictures', where rays meet both the decoded and the true shape."""
-        decoder = self.networks.decoder
-        points, met = surface_points(decoder, codes, rays.origins, rays.directions, nearest, secants=SECANTS)
-        met = met & rays.mask
-        outward = normals(decoder, codes, points, met, create_graph=torch.is_grad_enabled())
-        by_view = outward.view(*cameras.shape[:2], -1, 3)
-        grey = self.networks.light(by_view, cameras).flatten(1)
-        error: Tensor = ((grey - rays.grey).abs() * met).sum(dim=1) / met.sum(dim=1).clamp(min=1)
-        return error
 
     @torch.no_grad()
     def encode_all(self) -> Float[Tensor, "picture code"]:
@@ -356,35 +301,6 @@ class FlowTraining:
             noise = torch.randn(len(rows), self.config.code, generator=generator).to(self.machine.device)
             codes.append(self.make_codes(self.stages[-1], rows, views, noise).mean(dim=0))
         return torch.stack(codes)
-
-    def score(self, views: int) -> Score:
-        """Judge silhouettes over whole pictures, from what is seen in the first view of each shape.
-
-        Args:
-            views: How many views of each shape, evenly chosen.
-        """
-        stage, device = self.stages[-1], self.machine.device
-        generator = torch.Generator().manual_seed(self.generator.initial_seed())
-        chosen = torch.linspace(0, self.pictures.rgb.shape[1] - 1, views).round().long().to(device)
-        temperature = self.settings.temperature
-        sums = torch.zeros(3, device=device)
-        for row in range(len(self.uids))[self.machine.own]:
-            rows = torch.tensor([row], device=device)
-            noise = torch.randn(1, self.config.code, generator=generator).to(device)
-            with torch.no_grad():
-                codes = self.make_codes(stage, rows, torch.zeros_like(rows), noise)
-                rays = rays_through(self.pictures, rows, chosen[None])
-                nearest = self.march(codes, rays)
-                logits = soft_silhouette(self.networks.decoder, codes, nearest, temperature)
-                loss = silhouette_loss(logits, rays.mask).sum()
-            inside = (logits > 0).view(views, -1)
-            mask = rays.mask.view(views, -1)
-            overlap = (inside & mask).sum(dim=1) / (inside | mask).sum(dim=1)
-            cameras = self.pictures.cameras[rows[:, None], chosen]
-            shading = self.shading_error(codes, rays, nearest, cameras).detach()
-            sums += torch.stack([loss, overlap.mean(), shading.sum()])
-        loss, overlap, shading = (self.machine.total(sums) / len(self.uids)).tolist()
-        return Score(temperature, loss, overlap, shading)
 
     def gradient_norms(self) -> dict[str, float]:
         """The length of the last step's gradient of each network that is trained."""

@@ -97,7 +97,17 @@ def test_two_processes_learn_from_silhouettes_as_one_does(tmp_path):
         trimesh.creation.box([1, size, 1]).export(tmp_path / f"{name}.ply")
     meshes = [tmp_path / f"{name}.ply" for name in ("cube", "high", "wide")]
     alone("render", *meshes, "--views", 2, "--size", 64, "--jobs", 1, "-o", tmp_path / "views.zarr")
-    words = ("train-flow", tmp_path / "views.zarr", "--steps", 2, "--rays", 32, "--batch", 2, "--check-gradients")
+    words = (
+        "train-flow",
+        tmp_path / "views.zarr",
+        "--steps",
+        2,
+        "--rays",
+        32,
+        "--batch",
+        2,
+        "--check-gradients",
+    )
     models = []
     for run in (alone, in_two):
         model = tmp_path / f"{run.__name__}.zarr"

@@ -15,6 +15,7 @@ from sdfkit.models.silhouette import cast_rays
 from sdfkit.training.flow import FlowTraining
 from sdfkit.training.flow_recipes import RECIPES, STAGES
 from sdfkit.training.pictures import Pictures, choose_rays
+from sdfkit.training.rendering import score
 from sdfkit.training.run import use_machine
 
 RADII, VIEWS = (0.3, 0.45, 0.6, 0.75), 6
@@ -90,9 +91,9 @@ def distilled(encoded):
 def test_silhouettes_alone_tell_the_sizes_of_balls(encoded):
     found = radii(encoded, encoded.result())
     assert np.abs(found - RADII).max() < 0.05
-    score = encoded.score(VIEWS)
-    assert score.overlap > 0.95 and score.loss < 0.03
-    assert score.temperature == SETTINGS.temperature
+    judged = score(encoded, VIEWS)
+    assert judged.overlap > 0.95 and judged.loss < 0.03
+    assert judged.temperature == SETTINGS.temperature
 
 
 def test_the_flow_learns_the_encoders_codes_at_their_scale(encoded, distilled):

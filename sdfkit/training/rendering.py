@@ -1,0 +1,91 @@
+"""What silhouettes and shades say of decoded shapes, in training and when it is judged."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdfkit.models.deepsdf import DeepSDF
+from sdfkit.models.flow import FlowNetworks
+from sdfkit.models.shading import normals, surface_points
+from sdfkit.models.silhouette import Nearest, march, march_coarse, silhouette_loss, soft_silhouette
+from sdfkit.training.pictures import Rays, rays_through
+
+if TYPE_CHECKING:
+    from sdfkit.training.flow import FlowTraining
+
+# Samples along a ray: of the paper's march, and of the one from coarse to fine.
+SAMPLES, COARSE, ROUNDS, REFINE = 48, 12, 2, 4
+# Times that a surface is looked for between two samples.
+SECANTS = 2
+
+
+class Score(NamedTuple):
+    """How well silhouettes are met."""
+
+    temperature: float
+    loss: float
+    """Binary cross-entropy over whole pictures, at that temperature."""
+    overlap: float
+    """Intersection over union of silhouettes, the mean over pictures."""
+    shading: float
+    """Mean absolute error of grey where both silhouettes are."""
+
+
+def find_nearest(
+    decoder: DeepSDF, codes: Float[Tensor, "row code"], rays: Rays, *, exhaustive: bool
+) -> Nearest:
+    """Where rays come nearest to what codes stand for, by the paper's march or from coarse to fine."""
+    asked = (decoder, codes.detach(), rays.origins, rays.directions)
+    if exhaustive:
+        return march(*asked, samples=SAMPLES, jitter=None)
+    return march_coarse(*asked, samples=COARSE, rounds=ROUNDS, refine=REFINE, jitter=None)
+
+
+def shading_errors(
+    networks: FlowNetworks,
+    codes: Float[Tensor, "row code"],
+    rays: Rays,
+    nearest: Nearest,
+    cameras: Float[Tensor, "row view 4 4"],
+) -> Float[Tensor, " row"]:
+    """How far shades are from the pictures', where rays meet both the decoded and the true shape."""
+    points, met = surface_points(
+        networks.decoder, codes, rays.origins, rays.directions, nearest, secants=SECANTS
+    )
+    met = met & rays.mask
+    outward = normals(networks.decoder, codes, points, met, create_graph=torch.is_grad_enabled())
+    grey = networks.light(outward.view(*cameras.shape[:2], -1, 3), cameras).flatten(1)
+    error: Tensor = ((grey - rays.grey).abs() * met).sum(dim=1) / met.sum(dim=1).clamp(min=1)
+    return error
+
+
+def score(training: "FlowTraining", views: int) -> Score:
+    """Judge silhouettes over whole pictures, from what is seen in the first view of each shape.
+
+    Args:
+        training: What was trained, as its last stage makes codes.
+        views: How many views of each shape, evenly chosen.
+    """
+    networks, settings, pictures = training.networks, training.settings, training.pictures
+    device = training.machine.device
+    generator = torch.Generator().manual_seed(training.generator.initial_seed())
+    chosen = torch.linspace(0, pictures.rgb.shape[1] - 1, views).round().long().to(device)
+    sums = torch.zeros(3, device=device)
+    for row in range(len(training.uids))[training.machine.own]:
+        rows = torch.tensor([row], device=device)
+        noise = torch.randn(1, training.config.code, generator=generator).to(device)
+        with torch.no_grad():
+            codes = training.make_codes(training.stages[-1], rows, torch.zeros_like(rows), noise)
+            rays = rays_through(pictures, rows, chosen[None])
+            nearest = find_nearest(networks.decoder, codes, rays, exhaustive=settings.exhaustive)
+            logits = soft_silhouette(networks.decoder, codes, nearest, settings.temperature)
+            loss = silhouette_loss(logits, rays.mask).sum()
+        inside, mask = ((part > 0).view(views, -1) for part in (logits, rays.mask))
+        overlap = (inside & mask).sum(dim=1) / (inside | mask).sum(dim=1)
+        cameras = pictures.cameras[rows[:, None], chosen]
+        shading = shading_errors(networks, codes, rays, nearest, cameras).detach()
+        sums += torch.stack([loss, overlap.mean(), shading.sum()])
+    loss, overlap, shading = (training.machine.total(sums) / len(training.uids)).tolist()
+    return Score(settings.temperature, loss, overlap, shading)
