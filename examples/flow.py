@@ -26,8 +26,7 @@ MODELS = {
     "unit": "flow, distilled, noise not scaled",
     "joint": "flow, whole chain",
     "rgb": "flow, whole chain, with shades",
-    "one.encoder": "one view a shape: encoder",
-    "one.joint": "one view a shape: flow, whole chain",
+    "one": "encoder, one view a shape",
 }
 # Points in the cube by which visual hulls are judged.
 POINTS = 20_000

@@ -8,7 +8,7 @@ import trimesh
 from skimage.measure import marching_cubes
 
 from sdfkit.errors import InputError, SdfkitError
-from sdfkit.models.deepsdf import PRESETS, DeepSDFConfig
+from sdfkit.models.deepsdf import PRESETS, DeepSDFConfig, slope_errors
 from sdfkit.training.deepsdf import DeepSDFTraining, field_errors, mean_cosine
 from sdfkit.training.deepsdf_recipes import RECIPES, DeepSDFSettings
 from sdfkit.training.run import use_machine
