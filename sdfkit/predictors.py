@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from sdfkit.checkpoint import fingerprint
 from sdfkit.errors import InputError
 from sdfkit.modelstore import read_decoder, rebuild
 from sdfkit.store import StoreReader, open_store
@@ -154,7 +153,7 @@ class FlowModel(NamedTuple):
 
     @property
     def decoder(self) -> str:
-        return fingerprint({name: value.cpu().numpy() for name, value in self.network.state_dict().items()})
+        return str(self.attributes["decoder_sha256"])
 
     @property
     def mlp(self) -> None:
@@ -335,7 +334,10 @@ def load_flow(path: str, device: str) -> FlowModel:
     from sdfkit.models.flow import Flow, FlowConfig, build_conditioner
 
     with open_store(path, "flow", manifest=None) as store:
-        if not {"stage", "condition", "euler"} <= store.attributes.keys() or "conditioner" not in store:
+        if (
+            not {"stage", "condition", "euler", "noise", "decoder_sha256"} <= store.attributes.keys()
+            or "conditioner" not in store
+        ):
             raise InputError(f"{store.name}: not all of a flow is there; train it again")
         is_encoder = store.attributes["stage"] == "encoder"
         config = FlowConfig(**store.attributes_of("conditioner"))

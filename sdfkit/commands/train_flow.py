@@ -96,7 +96,7 @@ def train_flow(
     import numpy as np
     import torch
 
-    from sdfkit.checkpoint import load_unfinished, train
+    from sdfkit.checkpoint import fingerprint, load_unfinished, train
     from sdfkit.device import choose_device, choose_precision
     from sdfkit.errors import UsageError
     from sdfkit.figures import check_picture, draw_losses
@@ -159,9 +159,10 @@ def train_flow(
         codes = training.result().cpu().numpy()
         if machine.process > 0:
             return
+        known = {key: value.cpu().numpy() for key, value in training.networks.decoder.state_dict().items()}
         with create_store(
-            output, "flow", rows=rows, history=seen.history, settings=settings, seed=seed, attributes=attributes,
-            overwrite=overwrite, complete=complete,
+            output, "flow", rows=rows, history=seen.history, settings=settings, seed=seed,
+            attributes=attributes | {"decoder_sha256": fingerprint(known)}, overwrite=overwrite, complete=complete,
         ) as model:  # fmt: skip
             model.create_array("code", data=codes, axes=("shape", "dim"))
             model.create_array("loss", data=np.array(losses, np.float32), axes=("step",))

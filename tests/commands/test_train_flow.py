@@ -110,6 +110,18 @@ def test_all_stages_in_one_run_make_a_flow_that_predicts_meshes(job, tmp_path):
     words = ("--decoder", tmp_path / "flow.zarr", "--resolution", 16)
     run("mesh", tmp_path / "codes.zarr", *words, "-o", tmp_path / "meshes")
     run("mesh", tmp_path / "flow.zarr", *words[2:], "-o", tmp_path / "known")
+    other = CliRunner().invoke(
+        app,
+        [
+            "mesh",
+            str(tmp_path / "codes.zarr"),
+            "--decoder",
+            str(job / "joint.zarr"),
+            "-o",
+            str(tmp_path / "x"),
+        ],
+    )
+    fails(other, 3, "codes of another decoder")
     run("rank", tmp_path / "codes.zarr")
     run("weight-stats", tmp_path / "flow.zarr")
     run("info", tmp_path / "flow.zarr")
