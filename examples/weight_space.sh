@@ -4,7 +4,7 @@
 # for each claim, and one picture.
 #   sh examples/weight_space.sh [--size tiny|small] [FOLDER]
 # small: an estimated 25 CPU minutes; what each took is told at the end.
-# tiny: about two CPU minutes, to see that all of it runs; its marks mean nothing.
+# tiny: four CPU minutes, to see that all of it runs; its marks mean nothing.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 size=small work=weight_space
