@@ -15,8 +15,8 @@ while [ $# -gt 0 ]; do
     shift
 done
 case $size in
-tiny) each=2 held=1 views=4 points=10000 quick="--steps 5" one="--steps 5" ;;
-small) each=5 held=2 views=24 points=100000 quick= one="--steps 800" ;;
+tiny) count=30 each=2 views=4 points=10000 quick="--steps 5" one="--steps 5" ;;
+small) count=70 each=5 views=24 points=100000 quick= one="--steps 800" ;;
 *) echo "flow.sh: --size is tiny or small, not $size" >&2 && exit 2 ;;
 esac
 mkdir -p "$work"
@@ -32,9 +32,12 @@ PATH="$PWD/.venv/bin:$PATH"
 # Every step leaves what it made: the same command again goes on where it stopped. Silhouettes show nothing of hollows:
 # mugs, lamps and tables are left to others.
 whole() { [ -d "$1" ] && sdfkit info "$1" | grep -q ", complete"; }
-set --
-for kind in airplane axe bottle car chair chess_piece elephant guitar horse rocket; do set -- "$@" --category "$kind"; done
-sdfkit shapes "$@" --count $((10 * (each + held))) --seed 3 --format ply -o shapes/
+chosen=
+for kind in airplane axe bottle car chair chess_piece elephant guitar horse rocket; do
+    chosen="$chosen --category $kind"
+done
+# shellcheck disable=SC2086  # a list of options
+sdfkit shapes $chosen --count "$count" --seed 3 --format ply -o shapes/
 [ -e manifest.json ] || sdfkit manifest shapes/ -o manifest.json
 python "$root/examples/flow.py" split manifest.json shapes/ --each "$each" -o split/
 for set in train held; do
@@ -42,13 +45,16 @@ for set in train held; do
     whole "$set.features.zarr" || sdfkit embed "$set.zarr" --model efficientnet-lite0 -o "$set.features.zarr"
 done
 
-# stage NAME OPTIONS...: a model, and what was told while it was trained.
+# stage NAME OPTION...: a model, and what was told while it was trained.
 stage() {
-    name=$1 && shift
+    name=$1 && shift && options="$*"
     whole "$name.zarr" && [ -e "$name.log" ] && return
-    date +%s >"$name.part"
-    sdfkit train-flow train.zarr "$@" --check-gradients -o "$name.zarr" 2>&1 | tee -a "$name.part"
-    date +%s >>"$name.part"
+    {
+        date +%s
+        # shellcheck disable=SC2086  # a list of options
+        sdfkit train-flow train.zarr $options --check-gradients -o "$name.zarr"
+        date +%s
+    } 2>&1 | tee "$name.part"
     mv "$name.part" "$name.log"
 }
 # shellcheck disable=SC2086  # lists of options
@@ -69,10 +75,11 @@ for model in encoder distil unit joint rgb one; do
         whole "$model.$set.codes.zarr" || sdfkit predict "$model.zarr" "$set.zarr" -o "$model.$set.codes.zarr"
         # An object that did not come to have a surface scores 0.
         sdfkit mesh "$model.$set.codes.zarr" --decoder "$model.zarr" -o "$model.$set.meshes/" || [ $? -eq 4 ]
-        set -- "$model.$set.meshes/" "split/$set/" --points "$points" --json
-        [ "$set" = train ] || set -- "$@" --training split/train/ --features held.features.zarr \
-            --training-features train.features.zarr
-        sdfkit compare "$@" >"report.part"
+        baselines=
+        [ "$set" = train ] || baselines="--training split/train/ --features held.features.zarr
+            --training-features train.features.zarr"
+        # shellcheck disable=SC2086  # a list of options, or nothing
+        sdfkit compare "$model.$set.meshes/" "split/$set/" --points "$points" $baselines --json >report.part
         mv report.part "reports/$model.$set.json"
     done
 done
