@@ -67,7 +67,9 @@ for model in few all; do
         name=$model.$seen
         whole "$seen.features.zarr" || sdfkit render split/judged/ --views "$seen" | embed -o "$seen.features.zarr"
         [ -e "reports/$name.json" ] || {
-            sdfkit predict "$(store dit)" "$seen.features.zarr" | sdfkit mesh --decoder "$(store deepsdf)" -o "$name.meshes/"
+            # A prediction without a surface scores 0.
+            sdfkit predict "$(store dit)" "$seen.features.zarr" |
+                sdfkit mesh --decoder "$(store deepsdf)" -o "$name.meshes/" || [ $? -eq 4 ]
             sdfkit compare "$name.meshes/" split/judged/ --training "split/$model/" --features "$seen.features.zarr" \
                 --training-features "$(store features)" --points "$points" --json >"$name.part"
             mv "$name.part" "reports/$name.json"
