@@ -37,6 +37,8 @@ from sdfkit.training.run import (
 
 # Points a shape at which the field's slope is held to 1.
 SLOPES = 16
+# Views of a shape whose codes tell the shape's own.
+SEVERAL = 8
 # Radius of the ball that a decoder begins as.
 BALL = 0.5
 
@@ -283,18 +285,19 @@ class FlowTraining:
 
     @torch.no_grad()
     def encode_all(self) -> Float[Tensor, "picture code"]:
-        """The encoder's codes of all that it can look at."""
+        """The encoder's codes of several views of all shapes."""
         return torch.cat([self.networks.encoder(look(self.pictures, *at))[:, 0, 0] for at in self.places()])
 
     def places(self) -> Iterator[tuple[Int[Tensor, " view"], Int[Tensor, " view"]]]:
-        """All that the conditioner can look at, shape by shape."""
-        views = torch.arange(self.pictures.seen, device=self.machine.device)
+        """Several views of what the conditioner can look at, evenly chosen, shape by shape."""
+        count = min(self.pictures.seen, SEVERAL)
+        views = torch.linspace(0, self.pictures.seen - 1, count, device=self.machine.device).round().long()
         for row in range(len(self.uids)):
             yield torch.full_like(views, row), views
 
     @torch.no_grad()
     def result(self) -> Float[Tensor, "shape code"]:
-        """The code of each shape: the mean over its views, of the encoder's or of what the flow draws for each."""
+        """The code of each shape: the mean over several views, of the encoder's or of what the flow draws for each."""
         generator = torch.Generator().manual_seed(self.generator.initial_seed())
         codes = []
         for rows, views in self.places():

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SAMPLES, COARSE, ROUNDS, REFINE = 48, 12, 2, 4
 # Times that a surface is looked for between two samples.
 SECANTS = 2
+# Shapes that silhouettes are judged by, at most.
+JUDGED = 32
 
 
 class Score(NamedTuple):
@@ -66,14 +68,15 @@ def score(training: "FlowTraining", views: int) -> Score:
 
     Args:
         training: What was trained, as its last stage makes codes.
-        views: How many views of each shape, evenly chosen.
+        views: How many views of each shape, evenly chosen; of up to 32 shapes, evenly chosen too.
     """
     networks, settings, pictures = training.networks, training.settings, training.pictures
     device = training.machine.device
     generator = torch.Generator().manual_seed(training.generator.initial_seed())
     chosen = torch.linspace(0, pictures.rgb.shape[1] - 1, views).round().long().to(device)
     sums = torch.zeros(3, device=device)
-    for row in range(len(training.uids))[training.machine.own]:
+    judged = range(0, len(training.uids), -(-len(training.uids) // JUDGED))
+    for row in judged[training.machine.own]:
         rows = torch.tensor([row], device=device)
         noise = torch.randn(1, training.config.code, generator=generator).to(device)
         with torch.no_grad():
@@ -87,5 +90,5 @@ def score(training: "FlowTraining", views: int) -> Score:
         cameras = pictures.cameras[rows[:, None], chosen]
         shading = shading_errors(networks, codes, rays, nearest, cameras).detach()
         sums += torch.stack([loss, overlap.mean(), shading.sum()])
-    loss, overlap, shading = (training.machine.total(sums) / len(training.uids)).tolist()
+    loss, overlap, shading = (training.machine.total(sums) / len(judged)).tolist()
     return Score(settings.temperature, loss, overlap, shading)

@@ -202,8 +202,11 @@ def test_a_code_without_surface_tells_its_range(sdfkit, job, tmp_path):
             ["train-dit", "features.zarr", "--codes", "views.zarr"],
             "holds views, but deepsdf or codes or weights or autoencoder are needed",
         ),
-        (["predict", "deepsdf.zarr", "features.zarr"], "holds deepsdf, but denoiser are needed"),
-        (["mesh", "dit.zarr"], "holds denoiser, but codes or deepsdf or weights or autoencoder are needed"),
+        (["predict", "deepsdf.zarr", "features.zarr"], "holds deepsdf, but denoiser or flow are needed"),
+        (
+            ["mesh", "dit.zarr"],
+            "holds denoiser, but codes or deepsdf or weights or autoencoder or flow are needed",
+        ),
         (["embed", "features.zarr"], "holds features, but views are needed"),
     ],
 )

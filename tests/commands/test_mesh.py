@@ -277,7 +277,7 @@ def test_the_decoder_must_be_one_and_weights_need_none(sdfkit, weights, decoder,
     fails(
         sdfkit("mesh", tmp_path / "codes.npy", "--decoder", weights, *out),
         3,
-        f"{weights}: holds weights, but deepsdf or autoencoder are needed",
+        f"{weights}: holds weights, but deepsdf or autoencoder or flow are needed",
     )
     fails(
         sdfkit("mesh", tmp_path / "codes.npy", "--decoder", tmp_path / "codes.npy", *out),

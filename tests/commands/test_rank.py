@@ -220,7 +220,7 @@ BAD = {
     "pickle": (save_pickle, "holds nothing sdfkit knows"),
     "mesh": (
         lambda path: path.write_bytes(b"ply\n"),
-        "holds meshes, but codes or deepsdf or denoiser or weights or autoencoder are needed",
+        "holds meshes, but codes or deepsdf or denoiser or weights or autoencoder or flow are needed",
     ),
     "empty": (lambda path: path.write_bytes(b""), "empty; did the command that writes it fail?"),
     "cut": (lambda path: path.write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr'"), "not a plain array"),
@@ -252,7 +252,7 @@ def test_another_kind_is_refused(sdfkit, tmp_path):
     fails(
         sdfkit("rank", path),
         3,
-        f"{path}: holds features, but codes or deepsdf or denoiser or weights or autoencoder are needed",
+        f"{path}: holds features, but codes or deepsdf or denoiser or weights or autoencoder or flow are needed",
     )
 
 
