@@ -3,7 +3,7 @@
 # Each stage is a run of its own, and its meshes are judged; beside them an encoder that saw one view of each shape, a
 # flow whose noise is not scaled to the codes, retrieval, and what visual hulls allow.
 #   sh examples/flow.sh [--size tiny|small] [FOLDER]
-# small: about 40 minutes of two cores. tiny: two minutes, to see that all of it runs; its figures mean nothing.
+# small: about 40 minutes of two cores. tiny: five minutes, to see that all of it runs; its figures mean nothing.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 size=small work=flow
@@ -15,8 +15,8 @@ while [ $# -gt 0 ]; do
     shift
 done
 case $size in
-tiny) count=30 each=2 views=4 points=10000 quick="--steps 5" one="--steps 5" ;;
-small) count=70 each=5 views=24 points=100000 quick= one="--steps 800" ;;
+tiny) count=30 each=2 views=4 points=10000 first="--steps 150" one="--steps 150" quick="--steps 5" ;;
+small) count=70 each=5 views=24 points=100000 first= one="--steps 800" quick= ;;
 *) echo "flow.sh: --size is tiny or small, not $size" >&2 && exit 2 ;;
 esac
 mkdir -p "$work"
@@ -59,7 +59,7 @@ stage() {
 }
 # shellcheck disable=SC2086  # lists of options
 {
-    stage encoder --stage encoder $quick
+    stage encoder --stage encoder $first
     stage distil --stage distil --start encoder.zarr $quick
     stage unit --stage distil --start encoder.zarr --no-code-scale $quick
     stage joint --stage joint --start distil.zarr $quick
