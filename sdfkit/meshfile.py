@@ -222,6 +222,12 @@ def find_meshes(inputs: Sequence[str]) -> list[Path]:
     return paths
 
 
+def is_empty(path: str) -> bool:
+    """Whether a path is a folder, but no store, in and below which there is no mesh."""
+    folder = Path(path)
+    return folder.is_dir() and not (folder / "zarr.json").exists() and not any(_walk(folder))
+
+
 def _walk(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and not name.endswith(".zarr")]

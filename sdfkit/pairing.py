@@ -3,13 +3,15 @@
 import logging
 import re
 from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Literal
 
 from sdfkit.errors import InputError
 from sdfkit.manifest import Row
-from sdfkit.meshfile import Meshes, MeshRow
+from sdfkit.meshfile import Meshes, MeshRow, is_empty, open_meshes
 
 log = logging.getLogger(__name__)
 Pairing = Literal["auto", "uid", "order"]
@@ -26,6 +28,20 @@ class Pair(Row):
     guesses: tuple[MeshRow, ...]
 
 
+@contextmanager
+def open_predictions(path: str, *, manifest: Path | None) -> Iterator[Meshes]:
+    """Open what was predicted, as `open_meshes` does; a folder without meshes predicts nothing.
+
+    Such a folder is what `mesh` leaves where no shape has a surface.
+    """
+    if is_empty(path):
+        log.warning("%s: a folder without meshes; every true shape counts as not predicted", path)
+        yield Meshes([], iter(()), 0, [])
+        return
+    with open_meshes([path], manifest=manifest) as meshes:
+        yield meshes
+
+
 class Pairs:
     """True shapes with what was predicted of them, in the order of the stream where one of the two is a stream.
 
@@ -37,13 +53,15 @@ class Pairs:
         truths: What is true; may be a stream where `predicted` is none.
         how: "auto" takes one prediction for one truth whatever their names, and pairs by order where uids have
             nothing in common and the numbers are equal; of a stream the uids are not known beforehand.
+        all_due: Every true shape should have a prediction. Else of one prediction alone only its own truth counts.
 
     Raises:
         InputError: Nothing to pair.
     """
 
-    def __init__(self, predicted: Meshes, truths: Meshes, how: Pairing) -> None:
+    def __init__(self, predicted: Meshes, truths: Meshes, how: Pairing, *, all_due: bool) -> None:
         self._predicted, self._truths = predicted, truths
+        self._all_due = all_due or len(predicted) > 1
         equal = len(predicted) == len(truths)
         if how == "order" and not equal:
             raise InputError(
@@ -81,7 +99,7 @@ class Pairs:
             met.add(uid)
             yield by_uid[uid], tuple(guesses)
         self._tell(strangers, list(by_uid))
-        if len(self._predicted) > 1:
+        if self._all_due:
             yield from ((row, ()) for row in truths if row.uid not in met)
 
     def _as_truths_come(self, predictions: Sequence[MeshRow]) -> Iterator[Match]:
@@ -97,21 +115,22 @@ class Pairs:
             told.append(truth.uid)
             guesses = tuple(by_uid.get(truth.uid, ()))
             used.update(row.uid for row in guesses)
-            if guesses or len(predictions) > 1:
+            if guesses or self._all_due:
                 yield truth, guesses
         self._tell([row.uid for row in predictions if row.uid not in used], told)
 
     def _tell(self, strangers: list[str], truths: list[str]) -> None:
+        if not strangers:
+            return
         if len(strangers) == len(self._predicted):
             raise InputError(
                 f"no uid in common: predicted {strangers[0]} …, true {truths[0]} …; name the files alike, or add "
                 "--pair order"
             )
-        if strangers:
-            log.warning(
-                "%d of %d predicted meshes have no true shape (%s …) and are left aside",
-                len(strangers), len(self._predicted), strangers[0],
-            )  # fmt: skip
+        log.warning(
+            "%d of %d predicted meshes have no true shape (%s …) and are left aside",
+            len(strangers), len(self._predicted), strangers[0],
+        )  # fmt: skip
 
 
 def _readings(row: Row) -> list[str]:

@@ -66,9 +66,9 @@ def compare(
 
     Chamfer distance, F-score, volume IoU and normal consistency; the definitions are printed with every table, and
     the mean with its 95 % interval (bootstrap over shapes). Meshes are paired by uid; one mesh is paired with one
-    mesh whatever their names. Of several, a true shape without a prediction scores as badly as can be. Several
-    samples of one shape (predict --samples) count with their mean; the best of them is shown apart, and how far they
-    are from each other is told.
+    mesh whatever their names. Of several, or of a folder, a true shape without a prediction scores as badly as can
+    be: all of them where the folder has no mesh. Several samples of one shape (predict --samples) count with their
+    mean; the best of them is shown apart, and how far they are from each other is told.
 
     With --training the same table tells what needs no model: the mean of the training shapes, and the training
     shape nearest to the truth by Chamfer distance (the oracle), which no choice of a training shape can beat.
@@ -86,7 +86,7 @@ def compare(
     """
     from sdfkit.errors import UsageError
     from sdfkit.meshfile import open_meshes
-    from sdfkit.pairing import Pairs
+    from sdfkit.pairing import Pairs, open_predictions
     from sdfkit.parallel import Workers, conclude, fill
     from sdfkit.scorecard import ScoreCard, Tally
     from sdfkit.stream import open_output, refuse_existing
@@ -103,9 +103,9 @@ def compare(
         refuse_existing(output, overwrite)
     workers = Workers(jobs, timeout, None, fail_fast)
     with ExitStack() as stack:
-        guesses = stack.enter_context(open_meshes([predicted], manifest=manifest))
+        guesses = stack.enter_context(open_predictions(predicted, manifest=manifest))
         truths = stack.enter_context(open_meshes([truth], manifest=manifest))
-        pairs = Pairs(guesses, truths, pair)
+        pairs = Pairs(guesses, truths, pair, all_due=Path(predicted).is_dir())
         known, chosen = None, None
         if training is not None:
             rows = stack.enter_context(open_meshes([training], manifest=manifest)).rows or ()

@@ -39,6 +39,36 @@ def test_pairs_by_uid_and_counts_what_is_missing(sdfkit, folders):
     assert "chamfer" in facts["definitions"]
 
 
+def test_a_folder_that_lacks_meshes_scores_the_same_whether_it_has_others_or_none(sdfkit, folders):
+    predicted, truth = folders
+    command = ("compare", predicted, truth, "--points", 1000, "--jobs", 1)
+    (predicted / "obj_1.ply").unlink()
+    few = json.loads(sdfkit(*command, "--json").stdout)
+    (predicted / "obj_0.ply").unlink()
+    (predicted / "notes.txt").write_text("nothing had a surface")
+    result = sdfkit(*command, "--json")
+    assert (result.exit_code, result.stderr) == (
+        0, f"sdfkit: {predicted}: a folder without meshes; every true shape counts as not predicted\n"
+    )  # fmt: skip
+    none = json.loads(result.stdout)
+    assert (few["not_predicted"], none["not_predicted"], none["pairing"]) == (2, 3, "uid")
+    assert list(none["shapes"]) == ["obj_0", "obj_1", "obj_2"]
+    for uid in ("obj_1", "obj_2"):
+        assert none["shapes"][uid] == few["shapes"][uid]
+    assert {shape["predictions"][0]["state"] for shape in none["shapes"].values()} == {"missing"}
+    assert (none["summary"]["iou"]["mean"], none["summary"]["f_score_5"]["mean"]) == (0, 0)
+    assert none["summary"]["chamfer"]["mean"] == pytest.approx(2 * 3**0.5)
+    assert "3 shapes, 3 of them not predicted" in sdfkit(*command).stdout
+    # One that has no folder, or no truth, has named something else.
+    for paths, status, words in (
+        ((predicted / "gone", truth), 1, f"{predicted}/gone: No such file or directory"),
+        ((truth, predicted), 3, f"{predicted}: a folder without meshes ("),
+    ):
+        refused = sdfkit("compare", *paths)
+        assert (refused.exit_code, refused.stdout, refused.stderr.count("\n")) == (status, "", 1)
+        assert words in refused.stderr
+
+
 def test_one_with_one_whatever_their_names(sdfkit, folders):
     predicted, truth = folders
     result = sdfkit("compare", predicted / "obj_0.ply", truth / "obj_1.ply", "--points", 2000)
