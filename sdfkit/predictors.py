@@ -223,7 +223,7 @@ class FlowModel(NamedTuple):
         if "camera_to_world" in arrays:
             camera, yfov = arrays["camera_to_world"][0], arrays["yfov"][0]
         start, directions = cast_rays(
-            torch.from_numpy(camera)[None], torch.tensor([yfov], dtype=torch.float32), SIZE, SIZE
+            torch.from_numpy(camera)[None], torch.tensor([yfov], dtype=torch.float32), SIZE, SIZE, None
         )
         shape = (len(codes), SIZE * SIZE, 3)
         origins = start[:, None].to(codes.device).expand(shape)

@@ -43,7 +43,7 @@ def pixel_lengths(
     camera_to_world: Float[Tensor, "view 4 4"], yfov: Float[Tensor, " view"], height: int, width: int
 ) -> Float[Tensor, "view row column"]:
     """Give the length that each pixel spans, on average over directions, where its ray comes nearest to the origin."""
-    origins, directions = cast_rays(camera_to_world, yfov, height, width)
+    origins, directions = cast_rays(camera_to_world, yfov, height, width, None)
     depths = -(origins[:, None] * directions).sum(-1)  # (view, ray)
     # Away from the centre a pixel appears under a smaller angle: by the cosine round it, by its square outwards.
     cosines = -(directions * camera_to_world[:, None, :3, 2]).sum(-1)

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Field: TypeAlias = Callable[
@@ -33,9 +33,6 @@ CACHED = 1024
 # pixel at least half of which a shape covers has its centre in the ball's disc (which is convex), so no such ray
 # is ever asked to be inside.
 MISSED = -100.0
-
-# How much faster distances may change between samples than they were seen to.
-MARGIN = 1.5
 
 
 class Nearest(NamedTuple):
@@ -54,28 +51,56 @@ class Nearest(NamedTuple):
 
 
 def cast_rays(
-    camera_to_world: Float[Tensor, "view 4 4"], yfov: Float[Tensor, " view"], height: int, width: int
+    camera_to_world: Float[Tensor, "view 4 4"],
+    yfov: Float[Tensor, " view"],
+    height: int,
+    width: int,
+    pixels: Int[Tensor, "view ray"] | None,
 ) -> tuple[Float[Tensor, "view 3"], Float[Tensor, "view ray 3"]]:
-    """Give the rays from cameras through the centres of pixels, row by row from the top.
+    """Give the rays from cameras through the centres of pixels.
 
     Args:
         camera_to_world: Cameras that look along their own -Z, +Y up.
         yfov: Angle between the lower and the upper edge of each picture.
         height: Rows.
         width: Pixels in a row.
+        pixels: Which ones, counted row by row from the top; None for all of them in that order.
 
     Returns:
         Where each camera stands, and unit directions in the world.
     """
-    kind, device = camera_to_world.dtype, camera_to_world.device
-    up = height / 2 - 0.5 - torch.arange(height, dtype=kind, device=device)
-    right = torch.arange(width, dtype=kind, device=device) + 0.5 - width / 2
-    rows, columns = torch.meshgrid(up, right, indexing="ij")
-    pixels = torch.stack([columns, rows, torch.zeros_like(rows)], dim=-1).flatten(0, 1)  # (ray, 3)
-    focal = height / 2 / torch.tan(yfov / 2)
-    seen = pixels / focal[:, None, None] - pixels.new_tensor([0, 0, 1])  # (view, ray, 3)
-    directions = seen @ camera_to_world[:, :3, :3].mT
-    return camera_to_world[:, :3, 3], F.normalize(directions, dim=-1)
+    if pixels is None:
+        pixels = torch.arange(height * width, device=yfov.device).expand(len(yfov), -1)
+    focal = (height / 2 / torch.tan(yfov / 2))[:, None]
+    right = (pixels % width + 0.5 - width / 2) / focal
+    up = (height / 2 - 0.5 - pixels // width) / focal
+    seen = torch.stack([right, up, -torch.ones_like(up)], dim=-1)  # (view, ray, 3), in the camera's space
+    return camera_to_world[:, :3, 3], F.normalize(seen @ camera_to_world[:, :3, :3].mT, dim=-1)
+
+
+def meet_ball(
+    camera_to_world: Float[Tensor, "view 4 4"],
+    yfov: Float[Tensor, " view"],
+    height: int,
+    width: int,
+    radius: float,
+) -> Bool[Tensor, "view row column"]:
+    """Tell through which pixels rays meet the ball around the origin, at a fraction of the price of rays.
+
+    Args:
+        camera_to_world, yfov, height, width: As for `cast_rays`.
+        radius: Of the ball.
+    """
+    kind, device = yfov.dtype, yfov.device
+    focal = (height / 2 / torch.tan(yfov / 2))[:, None, None]
+    up = (height / 2 - 0.5 - torch.arange(height, dtype=kind, device=device))[:, None] / focal
+    right = (torch.arange(width, dtype=kind, device=device) + 0.5 - width / 2) / focal
+    x, y, z = (-camera_to_world[:, :3, 3, None] * camera_to_world[:, :3, :3]).sum(1).T[..., None, None]
+    # How far along the ray its nearest point to the ball's centre is, times the length of (right, up, -1).
+    along = x * right + y * up - z
+    tangent = x**2 + y**2 + z**2 - radius**2  # its squared length; negative from inside the ball
+    met: Tensor = (tangent < 0) | (along > 0) & (along.square() > tangent * (right**2 + up**2 + 1))
+    return met
 
 
 def ball_span(
@@ -118,55 +143,6 @@ def march(
     depths = _spread(near, far, samples, jitter)
     distances = _inspect(field, codes, origins, directions, depths, (near < far)[..., None])
     return _find_nearest(origins, directions, near < far, depths, distances)
-
-
-@torch.no_grad()
-def march_pruned(
-    field: Field,
-    codes: Float[Tensor, "shape code"],
-    origins: Float[Tensor, "shape ray 3"],
-    directions: Float[Tensor, "shape ray 3"],
-    *,
-    samples: int,
-    band: float,
-    jitter: torch.Generator | None,
-) -> Nearest:
-    """Find what `march` finds, but look only where the smallest distance can be.
-
-    Every eighth sample is looked at first, then every fourth, second and single one, unless its neighbours are so
-    far from the surface that it cannot be the nearest: distances change no faster than `MARGIN` times the fastest
-    that the shape's first samples do.
-
-    Args:
-        field, codes, origins, directions, samples, jitter: As for `march`; `samples` is a multiple of 8.
-        band: Rays are left alone once their distance is certainly larger than this, or certainly below its
-            negative: at ten temperatures they have next to no gradient, if the mask agrees. Infinite for the
-            minimum of every ray.
-    """
-    near, far = ball_span(origins, directions, RADIUS)
-    hits = (near < far)[..., None]
-    depths = _spread(near, far, samples, jitter)
-    distances = torch.full_like(depths, torch.inf)
-    at = torch.arange(samples, device=depths.device)
-    wanted = hits & (at % 8 == 4)
-    steepness = torch.zeros_like(depths[:, :1, :1])
-    for stride in (8, 4, 2, 1):
-        if stride < 8:
-            # The least that a sample can be, by those before and behind it.
-            seen = distances.isfinite()
-            rising = torch.where(seen, distances + steepness * depths, -torch.inf).cummax(-1).values
-            falling = torch.where(seen, distances - steepness * depths, -torch.inf).flip(-1).cummax(-1).values
-            least = torch.maximum(rising - steepness * depths, falling.flip(-1) + steepness * depths)
-            best = distances.amin(-1, keepdim=True)
-            wanted = (
-                hits & ~seen & (at % stride == stride // 2) & (least < best.clamp(max=band)) & (best > -band)
-            )
-        found = _inspect(field, codes, origins, directions, depths, wanted)
-        distances = torch.where(wanted, found, distances)
-        if stride == 8:
-            slopes = distances[..., 4::8].diff(dim=-1) / depths[..., 4::8].diff(dim=-1)
-            steepness = MARGIN * torch.where(hits, slopes.abs(), 0).amax((1, 2), keepdim=True)
-    return _find_nearest(origins, directions, hits[..., 0], depths, distances)
 
 
 @torch.no_grad()

@@ -240,13 +240,11 @@ class FlowTraining:
         seen = self.draw_seen(rows)
         available = self.pictures.rgb.shape[1]
         views = torch.rand(len(rows), available, generator=self.generator).argsort(dim=1)[:, : settings.views]
-        chances = torch.rand(*views.shape, self.pictures.mask[0, 0].numel(), generator=self.generator)
+        chances = torch.rand(*views.shape, settings.rays, generator=self.generator)
         noise = torch.randn(len(rows), self.config.code, generator=self.generator)
         elsewhere = torch.randn(len(rows), SLOPES, 3, generator=self.generator)
         mine, views = rows[own].to(device), views[own].to(device)
-        rays = choose_rays(
-            self.pictures, mine, views, chances[own].to(device), rays=settings.rays, edge=settings.edge
-        )
+        rays = choose_rays(self.pictures, mine, views, chances[own].to(device), edge=settings.edge)
         codes = self.make_codes(stage, mine, seen[own].to(device), noise[own].to(device))
         decoder = self.networks.decoder
         nearest = find_nearest(decoder, codes, rays, exhaustive=settings.exhaustive)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from sdfkit.models.outlines import empty_sines
-from sdfkit.models.silhouette import RADIUS, ball_span, cast_rays
+from sdfkit.models.silhouette import RADIUS, cast_rays, meet_ball
 
 # Pixels on each side of a silhouette's edge that count as near it.
 BAND = 2.0
@@ -70,45 +70,58 @@ def choose_rays(
     pictures: Pictures,
     rows: Int[Tensor, " row"],
     views: Int[Tensor, "row view"],
-    chances: Float[Tensor, "row view pixel"],
+    chances: Float[Tensor, "row view ray"],
     *,
-    rays: int,
     edge: float,
 ) -> Rays:
     """Choose rays through views of shapes among those that meet the ball, those near silhouettes' edges rather.
+
+    A view's pixels, row after row, cover a line: each has a length of 1 on it, of `edge` near the silhouette's edge
+    and of 0 where it misses the ball. Each equal part of that line gives one ray. Where there are as many rays as
+    pixels, all are taken.
 
     Args:
         pictures: All there is to see.
         rows: The shapes.
         views: Some views of each.
-        chances: Uniform draws, from 0 to 1, for every pixel.
-        rays: Rays a view.
+        chances: Where in its part of the line each ray is taken, from 0 to 1.
         edge: How many times as likely a ray near the edge is chosen as another.
     """
-    all_rays = rays_through(pictures, rows, views)
-    shape = (len(rows), views.shape[1], -1)
-    near, far = ball_span(all_rays.origins, all_rays.directions, RADIUS)
-    band = pictures.distances[rows[:, None], views].flatten(2).abs() <= BAND
-    weights = (near < far).view(shape) * torch.where(band, edge, 1.0)
-    # Of all ways to draw without replacement, this one needs a sort only. Efraimidis and Spirakis (2006).
-    keys = torch.where(weights > 0, chances.log() / weights, -torch.inf)
-    chosen = keys.topk(min(rays, keys.shape[2]), dim=2).indices  # (row, view, ray)
-    offsets = torch.arange(shape[1], device=chosen.device)[:, None] * keys.shape[2]
-    index = (chosen + offsets).flatten(1)  # (row, ray)
-    return Rays(*(part[torch.arange(len(rows))[:, None], index] for part in all_rays))
+    at, rays = (rows[:, None], views), chances.shape[2]
+    height, width = pictures.mask.shape[2:]
+    if rays >= height * width:
+        return rays_through(pictures, rows, views, all_pixels(pictures).expand(*views.shape, -1))
+    cameras = pictures.cameras[at].flatten(0, 1)
+    met = meet_ball(cameras, pictures.yfov[at].flatten(), height, width, RADIUS).view(*views.shape, -1)
+    near_edge = pictures.distances[at].flatten(2).abs() <= BAND
+    ends = torch.where(met, torch.where(near_edge, edge, 1.0), 0.0).cumsum(dim=2)
+    parts = (torch.arange(rays, device=chances.device) + chances) / rays
+    chosen = torch.searchsorted(ends, parts * ends[..., -1:], right=True).clamp(max=height * width - 1)
+    return rays_through(pictures, rows, views, chosen)
 
 
-def rays_through(pictures: Pictures, rows: Int[Tensor, " row"], views: Int[Tensor, "row view"]) -> Rays:
-    """The rays through all pixels of views of shapes."""
+def all_pixels(pictures: Pictures) -> Int[Tensor, " pixel"]:
+    """The pixels of a view, row after row."""
+    return torch.arange(pictures.mask[0, 0].numel(), device=pictures.mask.device)
+
+
+def rays_through(
+    pictures: Pictures,
+    rows: Int[Tensor, " row"],
+    views: Int[Tensor, "row view"],
+    pixels: Int[Tensor, "row view pixel"],
+) -> Rays:
+    """The rays through pixels of views of shapes."""
     at = (rows[:, None], views)
     height, width = pictures.mask.shape[2:]
-    cameras, yfov = pictures.cameras[at], pictures.yfov[at]
-    origins, directions = cast_rays(cameras.flatten(0, 1), yfov.flatten(), height, width)
-    count, pixels = len(rows), height * width
-    return Rays(
-        origins[:, None].expand(-1, pixels, -1).reshape(count, -1, 3),
-        directions.view(count, -1, 3),
-        pictures.mask[at].flatten(1),
-        empty_sines(pictures.distances[at].flatten(0, 1).float(), yfov.flatten()).view(count, -1),
-        pictures.grey[at].flatten(1).float() / 255,
+    yfov = pictures.yfov[at].flatten()
+    origins, directions = cast_rays(
+        pictures.cameras[at].flatten(0, 1), yfov, height, width, pixels.flatten(0, 1)
     )
+    sines = empty_sines(pictures.distances[at].flatten(0, 1).float(), yfov).view(*views.shape, -1)
+    origins = origins[:, None].expand_as(directions).reshape(len(rows), -1, 3)
+    mask, sines, grey = (
+        part.gather(2, pixels).flatten(1)
+        for part in (pictures.mask[at].flatten(2), sines, pictures.grey[at].flatten(2))
+    )
+    return Rays(origins, directions.reshape(len(rows), -1, 3), mask, sines, grey.float() / 255)

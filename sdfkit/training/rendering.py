@@ -10,7 +10,7 @@ from sdfkit.models.deepsdf import DeepSDF
 from sdfkit.models.flow import FlowNetworks
 from sdfkit.models.shading import normals, surface_points
 from sdfkit.models.silhouette import Nearest, march, march_coarse, silhouette_loss, soft_silhouette
-from sdfkit.training.pictures import Rays, rays_through
+from sdfkit.training.pictures import Rays, all_pixels, rays_through
 
 if TYPE_CHECKING:
     from sdfkit.training.flow import FlowTraining
@@ -81,7 +81,7 @@ def score(training: "FlowTraining", views: int) -> Score:
         noise = torch.randn(1, training.config.code, generator=generator).to(device)
         with torch.no_grad():
             codes = training.make_codes(training.stages[-1], rows, torch.zeros_like(rows), noise)
-            rays = rays_through(pictures, rows, chosen[None])
+            rays = rays_through(pictures, rows, chosen[None], all_pixels(pictures).expand(1, views, -1))
             nearest = find_nearest(networks.decoder, codes, rays, exhaustive=settings.exhaustive)
             logits = soft_silhouette(networks.decoder, codes, nearest, settings.temperature)
             loss = silhouette_loss(logits, rays.mask).sum()

@@ -9,7 +9,6 @@ same, so that the minimum over the same samples can be held to the same gradient
 """
 
 import argparse
-import math
 import time
 from collections.abc import Callable
 
@@ -29,7 +28,6 @@ from sdfkit.models.silhouette import (
     cast_rays,
     march,
     march_coarse,
-    march_pruned,
     soft_silhouette,
 )
 from sdfkit.training.flow_recipes import NETWORKS
@@ -133,7 +131,7 @@ def ours(
 
 def compare(decoder: Decoder, codes: Tensor, temperature: float) -> None:
     camera = torch.from_numpy(fibonacci_cameras(5, 2.5)[1:2])
-    origins, directions = cast_rays(camera, torch.tensor([YFOV]), SIZE, SIZE)
+    origins, directions = cast_rays(camera, torch.tensor([YFOV]), SIZE, SIZE, None)
     rays = origins[:, None].expand_as(directions), directions
     depths = torch.linspace(1.5, 3.5, 400)[:, None]
     wider = torus(origins + depths[..., None] * directions, 0.6, 0.2).amin(0) < 0
@@ -151,10 +149,6 @@ def compare(decoder: Decoder, codes: Tensor, temperature: float) -> None:
         "nearest only": lambda: take(nearest_only, decoder.written_out),
         "  + code part once": lambda: take(nearest_only, decoder),
         "march: + ball, in cache": lambda: take(ours, decoder, march, samples=SAMPLES),
-        "march_pruned, whole": lambda: take(ours, decoder, march_pruned, samples=SAMPLES, band=math.inf),
-        "march_pruned, 10 temperatures": lambda: take(
-            ours, decoder, march_pruned, samples=SAMPLES, band=10 * temperature
-        ),
         "march_coarse 12 + 2 x 4": lambda: take(ours, decoder, march_coarse, samples=12, rounds=2, refine=4),
         "march_coarse 8 + 2 x 2": lambda: take(ours, decoder, march_coarse, samples=8, rounds=2, refine=2),
     }

@@ -33,7 +33,7 @@ def test_the_exact_loss_of_a_disc_is_its_outline():
 def test_the_exact_loss_is_what_an_exact_field_scores(temperature, size, error):
     cameras = torch.from_numpy(fibonacci_cameras(3, 2.5))
     yfov = torch.full((3,), 0.96)
-    origins, directions = cast_rays(cameras, yfov, size, size)
+    origins, directions = cast_rays(cameras, yfov, size, size, None)
     rays, codes = (origins[:, None].expand_as(directions), directions), torch.linspace(0.4, 0.8, 3)[:, None]
     nearest = march(spheres, codes, *rays, samples=48, jitter=None)
     logits = soft_silhouette(spheres, codes, nearest, temperature)
@@ -50,7 +50,7 @@ def test_bounds_hold_for_the_nearest_point_of_the_outline():
     half = torch.arange(64) >= 32
     distances = torch.from_numpy(mask_distances(half.expand(1, 64, 64).numpy()))
     sines = empty_sines(distances, torch.tensor([1.0])).view(64, 64)
-    _, directions = cast_rays(torch.eye(4)[None], torch.tensor([1.0]), 64, 64)
+    _, directions = cast_rays(torch.eye(4)[None], torch.tensor([1.0]), 64, 64, None)
     true = (-directions[0, :, 0]).view(64, 64)  # the sine of a ray's angle to the wall
     assert torch.all(sines[:, half] == 0)
     assert torch.all(sines <= true.clamp(min=0) + 1e-6)

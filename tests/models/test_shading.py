@@ -40,7 +40,7 @@ class Bent(nn.Module):
 
 def camera_rays(count=2, size=24, kind=torch.float32):
     cameras = torch.from_numpy(fibonacci_cameras(count, 2.5)).to(kind)
-    origins, directions = cast_rays(cameras, torch.full((count,), 0.8, dtype=kind), size, size)
+    origins, directions = cast_rays(cameras, torch.full((count,), 0.8, dtype=kind), size, size, None)
     return cameras, origins[:, None].expand_as(directions), directions
 
 

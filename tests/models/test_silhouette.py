@@ -18,7 +18,7 @@ from sdfkit.models.silhouette import (
     cast_rays,
     march,
     march_coarse,
-    march_pruned,
+    meet_ball,
     silhouette_loss,
     soft_silhouette,
 )
@@ -53,7 +53,7 @@ class Smooth(nn.Module):
 def camera_rays(count=2, distance=2.5, yfov=0.9, size=16, kind=torch.float32):
     """Rays of `count` cameras, as of so many shapes seen once."""
     cameras = torch.from_numpy(fibonacci_cameras(count, distance)).to(kind)
-    origins, directions = cast_rays(cameras, torch.full((count,), yfov, dtype=kind), size, size)
+    origins, directions = cast_rays(cameras, torch.full((count,), yfov, dtype=kind), size, size, None)
     return origins[:, None].expand_as(directions), directions
 
 
@@ -70,7 +70,7 @@ def plain_silhouette(field, codes, origins, directions, samples, temperature, ji
 
 def test_rays_meet_the_picture_where_intrinsics_say():
     cameras = fibonacci_cameras(5, 2.5)
-    origins, directions = cast_rays(torch.from_numpy(cameras), torch.full((5,), 0.8), 6, 10)
+    origins, directions = cast_rays(torch.from_numpy(cameras), torch.full((5,), 0.8), 6, 10, None)
     assert directions.shape == (5, 60, 3)
     assert torch.allclose(directions.norm(dim=-1), torch.ones(5, 60), atol=1e-6)
     for camera, origin, rays in zip(cameras, origins.numpy(), directions.numpy(), strict=True):
@@ -80,6 +80,20 @@ def test_rays_meet_the_picture_where_intrinsics_say():
         assert np.all(depth > 0)
         assert np.allclose(column / depth, columns + 0.5, atol=1e-4)
         assert np.allclose(row / depth, rows + 0.5, atol=1e-4)
+
+
+def test_rays_are_those_of_their_pixels_and_some_meet_the_ball():
+    cameras, yfov = torch.from_numpy(fibonacci_cameras(5, 1.3)), torch.linspace(0.5, 2.0, 5)
+    cameras[1, :3, 3] *= 0.5  # inside the ball, where all rays meet it
+    cameras[2, :3, :3] = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
+    origins, directions = cast_rays(cameras, yfov, 20, 30, None)
+    near, far = ball_span(origins[:, None], directions, 0.9)
+    met = meet_ball(cameras, yfov, 20, 30, 0.9).flatten(1)
+    assert torch.equal(met, near < far)
+    assert met[1].all() and met[4].any() and not met[4].all()
+    pixels = torch.tensor([[7, 599]]).expand(5, 2)
+    chosen = cast_rays(cameras, yfov, 20, 30, pixels)[1]
+    assert torch.allclose(chosen, directions[:, [7, 599]], atol=1e-6)
 
 
 coordinate = st.floats(-2, 2, allow_subnormal=False)
@@ -246,38 +260,3 @@ def test_wrong_fields_break_their_bounds_and_learn_which_way(inflated):
     plain = (torch.where(mask, inside, outside) * (near < far)).mean(-1)
     assert torch.allclose(loss, plain, rtol=1e-5)
     assert torch.allclose(gradient, torch.autograd.grad(plain.sum(), codes)[0], rtol=1e-5)
-
-
-@pytest.mark.parametrize("kind", ["learned", "exact"])
-def test_pruning_loses_no_minimum(kind):
-    torch.manual_seed(0)
-    field, codes = (
-        (Smooth(), torch.randn(3, 5)) if kind == "learned" else (tori, torch.tensor([[0.4], [0.6], [0.7]]))
-    )
-    rays, asked = camera_rays(3), []
-
-    def counted(codes, points):
-        asked.append(points.shape[1])
-        return field(codes, points)
-
-    draw = [torch.Generator().manual_seed(5) for _ in range(2)]
-    whole = march(counted, codes, *rays, samples=48, jitter=draw[0])
-    every, asked[:] = sum(asked), []
-    pruned = march_pruned(counted, codes, *rays, samples=48, band=math.inf, jitter=draw[1])
-    # The same but for the last bits of products, which depend on how many points are multiplied at once.
-    for name in ("hits", "points", "distances", "sample_depths"):
-        assert torch.allclose(getattr(pruned, name), getattr(whole, name), atol=1e-6)
-    assert sum(asked) < 0.7 * every
-    seen = pruned.sample_distances.isfinite()
-    assert torch.allclose(pruned.sample_distances[seen], whole.sample_distances[seen], atol=1e-6)
-    # Within a band the minimum is kept, beyond it only the side.
-    asked.clear()
-    banded = march_pruned(
-        counted, codes, *rays, samples=48, band=0.05, jitter=torch.Generator().manual_seed(5)
-    )
-    assert sum(asked) < 0.4 * every
-    close = whole.hits & (whole.distances.abs() < 0.05)
-    assert close.any() and torch.allclose(banded.distances[close], whole.distances[close], atol=1e-6)
-    other = whole.hits & ~close
-    assert torch.all(banded.distances[other].sign() == whole.distances[other].sign())
-    assert torch.all(banded.distances[other].abs() >= 0.05 - 1e-6)

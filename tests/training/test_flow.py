@@ -24,7 +24,7 @@ CONFIG = FlowConfig(
 )
 DECODER = DeepSDFConfig(code=4, bands=0, hidden=32, layers=3, skip=1, activation="silu")
 SETTINGS = dataclasses.replace(
-    RECIPES["small"], steps={"encoder": 150, "distil": 150, "joint": 6, "rgb": 6}, sphere=30, shapes=4, views=1,
+    RECIPES["small"], steps={"encoder": 300, "distil": 150, "joint": 6, "rgb": 6}, sphere=30, shapes=4, views=1,
     rays=48, batch=16, temperature=0.02, decoder_lr=3e-3, conditioner_lr=2e-3, flow_lr=3e-3,
 )  # fmt: skip
 UIDS = [f"ball_{radius}" for radius in RADII]
@@ -36,7 +36,7 @@ def draw_balls():
     """Masks and shades of balls around the origin, as their rays say, lit from the camera."""
     cameras = torch.from_numpy(fibonacci_cameras(VIEWS, 2.5))
     yfov = torch.full((VIEWS,), np.pi / 3)
-    origins, directions = cast_rays(cameras, yfov, SIZE, SIZE)
+    origins, directions = cast_rays(cameras, yfov, SIZE, SIZE, None)
     nearest = torch.linalg.cross(origins[:, None].expand_as(directions), directions).norm(dim=2)
     masks = torch.stack([nearest < radius for radius in RADII])
     facing = torch.stack([(1 - (nearest / radius).square()).clamp(min=0).sqrt() for radius in RADII])
@@ -191,16 +191,19 @@ def test_features_take_the_place_of_pictures():
 
 def test_rays_are_drawn_near_the_edge_rather(encoded):
     rows, views = torch.tensor([1]), torch.tensor([[0, 1]])
-    chances = torch.rand(1, 2, SIZE * SIZE, generator=torch.Generator().manual_seed(0))
+    chances = torch.rand(1, 2, 200, generator=torch.Generator().manual_seed(0))
     shares = []
     for edge in (1.0, 8.0):
-        rays = choose_rays(BALLS, rows, views, chances, rays=200, edge=edge)
+        rays = choose_rays(BALLS, rows, views, chances, edge=edge)
         assert rays.origins.shape == (1, 400, 3)
         passing = torch.linalg.cross(rays.origins, rays.directions).norm(dim=2)
         # The mask of a ray is what its way past the ball says: rays and pixels belong together.
         assert torch.equal(rays.mask, passing < RADII[1]) and (passing < 1).all()
         shares.append(((passing - RADII[1]).abs() < 0.08).float().mean().item())
     assert shares[1] > 2 * shares[0]
+    # As many as there are pixels: each of them, once.
+    rays = choose_rays(BALLS, rows, views, torch.rand(1, 2, SIZE * SIZE), edge=8.0)
+    assert torch.equal(rays.mask, BALLS.mask[1, :2].reshape(1, -1))
 
 
 def test_a_loss_that_is_not_finite_names_step_and_shape():
