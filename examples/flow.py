@@ -27,6 +27,7 @@ MODELS = {
     "joint": "flow, whole chain",
     "rgb": "flow, whole chain, with shades",
     "one": "encoder, one view a shape",
+    "one_joint": "flow, whole chain, one view a shape",
 }
 # Points in the cube by which visual hulls are judged.
 POINTS = 20_000
@@ -73,25 +74,33 @@ def hull_overlaps(views: Path, meshes: Path) -> np.ndarray:
 
 
 def read_log(path: Path) -> dict[str, str]:
-    """What train-flow told at the end, and how long it took."""
+    """What train-flow told at the end, of its own shapes and of those held out, and how long it took."""
     text = path.read_text()
-    told = re.search(
-        r"temperature (\S+): loss (\S+) \(an exact field: (\S+)\), IoU (\S+); shades (\S+) off", text
-    )
-    norms = re.search(r"gradients: (.*)", text)
-    assert told and norms, f"{path}: train-flow ended early"
+    told = {}
+    for name, match in zip(
+        ("", "held_"),
+        re.finditer(
+            r"temperature (\S+): loss (\S+) \(an exact field: (\S+)\), IoU (\S+); shades (\S+) off", text
+        ),
+        strict=True,
+    ):
+        parts = zip(("temperature", "loss", "exact", "overlap", "shades"), match.groups(), strict=True)
+        told |= {name + part: value for part, value in parts}
     began, ended = (int(line) for line in text.splitlines() if line.isdecimal())
-    loss = dict(zip(("temperature", "loss", "exact", "overlap", "shades"), told.groups(), strict=True))
-    return loss | {"seconds": str(ended - began), "gradients": norms[1]}
+    return told | {
+        "seconds": str(ended - began),
+        "gradients": text.partition("gradients: ")[2].splitlines()[0],
+    }
 
 
 def write_table(options: argparse.Namespace) -> None:
     """One row a model; what retrieval answers, and what visual hulls allow; samples; the scale of the noise."""
     folder = options.folder
     print(
-        "| model | seconds | silhouette loss (IoU) | shades off | IoU, learned | F 1 % | Chamfer | IoU, held out |"
+        "| model | seconds | silhouette loss (IoU), learned | held out | shades off, learned | held out "
+        "| IoU, learned | F 1 % | Chamfer | IoU, held out |"
     )
-    print("|---" * 8 + "|")
+    print("|---" * 10 + "|")
     for model, title in MODELS.items():
         train, held = (
             json.loads((folder / f"reports/{model}.{name}.json").read_text()) for name in ("train", "held")
@@ -103,16 +112,17 @@ def write_table(options: argparse.Namespace) -> None:
         }
         unseen = np.array([shape["iou"] for shape in held["shapes"].values()])
         print(
-            f"| {title} | {told['seconds']} | {told['loss']} ({told['overlap']}) | {told['shades']} | "
+            f"| {title} | {told['seconds']} | {told['loss']} ({told['overlap']}) "
+            f"| {told['held_loss']} ({told['held_overlap']}) | {told['shades']} | {told['held_shades']} | "
             f"{interval(scores['iou'])} | {scores['f_score_1'].mean():.3f} | {scores['chamfer'].mean():.4f} | "
             f"{interval(unseen)} |"
         )
     found: dict[str, Any] = json.loads((folder / "reports/joint.held.json").read_text())["shapes"]
     for name in ("retrieval", "oracle", "mean shape"):
         scores_of = np.array([shape["baselines"][name]["iou"] for shape in found.values()])
-        print(f"| {name} | | | | | | | {interval(scores_of)} |")
+        print(f"| {name} | | | | | | | | | {interval(scores_of)} |")
     hulls = [hull_overlaps(folder / f"{name}.zarr", options.split / name) for name in ("train", "held")]
-    print(f"| visual hull of the views | | | | {interval(hulls[0])} | | | {interval(hulls[1])} |")
+    print(f"| visual hull of the views | | | | | | {interval(hulls[0])} | | | {interval(hulls[1])} |")
     told = read_log(folder / "joint.log")
     print(
         f"\n* Silhouettes at temperature {told['temperature']}; a field that is right everywhere: {told['exact']}."

@@ -56,6 +56,13 @@ def train_flow(
         typer.Option(min=0, max=1, help="Share of pictures that the flow does not see; the preset's."),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of each stage; the preset's.")] = None,
+    held_out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE",
+            help="Views of other shapes, whose silhouettes and shades are judged at the end too.",
+        ),
+    ] = None,
     check_gradients: Annotated[
         bool, typer.Option("--check-gradients", help="Tell the length of each network's last gradient.")
     ] = False,
@@ -114,6 +121,8 @@ def train_flow(
     if stage in STAGES[1:] and start is None:
         before = STAGES[STAGES.index(stage) - 1]
         raise UsageError(f"--stage {stage} goes on from what --stage {before} made; name it with --start")
+    if held_out is not None and features is not None:
+        raise UsageError("--held-out: with --features there is nothing to look at of other shapes")
     if curve is not None:
         check_picture(curve, overwrite)
     stages = [stage] if stage != "all" else list(STAGES[: 4 if supervision == "mask+rgb" else 3])
@@ -131,6 +140,11 @@ def train_flow(
         temperature=recipe.temperature, manifest=manifest,
     )  # fmt: skip
     rows, pictures = seen.rows, seen.pictures
+    unseen = None
+    if held_out is not None:
+        unseen = read_pictures(
+            held_out, None, most=None, parts=False, size=recipe.size, temperature=recipe.temperature, manifest=manifest
+        )  # fmt: skip
     config = dataclasses.replace(network, velocity=velocity)
     if pictures.features is not None:
         _, _, patches, width = pictures.features.shape
@@ -178,11 +192,15 @@ def train_flow(
                 model.write(row)
 
     train(training, training.steps, losses, save, output)
-    judged = score(training, min(JUDGED, pictures.rgb.shape[1]))
-    log.info(
-        "silhouettes at temperature %g: loss %.4f (an exact field: %.4f), IoU %.3f; shades %.4f off",
-        judged.temperature, judged.loss, seen.exact, judged.overlap, judged.shading,
-    )  # fmt: skip
+    for name, known in {"": seen, "held out: ": unseen}.items():
+        if known is None:
+            continue
+        shown = known.pictures.to(machine.device)
+        judged = score(training, shown, min(JUDGED, shown.rgb.shape[1]))
+        log.info(
+            "%ssilhouettes at temperature %g: loss %.4f (an exact field: %.4f), IoU %.3f; shades %.4f off",
+            name, judged.temperature, judged.loss, known.exact, judged.overlap, judged.shading,
+        )  # fmt: skip
     if check_gradients:
         norms = training.gradient_norms()
         log.info("gradients: %s", ", ".join(f"{name} {norm:.3g}" for name, norm in norms.items()))

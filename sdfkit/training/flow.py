@@ -245,7 +245,7 @@ class FlowTraining:
         elsewhere = torch.randn(len(rows), SLOPES, 3, generator=self.generator)
         mine, views = rows[own].to(device), views[own].to(device)
         rays = choose_rays(self.pictures, mine, views, chances[own].to(device), edge=settings.edge)
-        codes = self.make_codes(stage, mine, seen[own].to(device), noise[own].to(device))
+        codes = self.make_codes(stage, look(self.pictures, mine, seen[own]), noise[own].to(device))
         decoder = self.networks.decoder
         nearest = find_nearest(decoder, codes, rays, exhaustive=settings.exhaustive)
         temperature = settings.temperature_at(step) if stage == "encoder" else settings.temperature
@@ -267,18 +267,13 @@ class FlowTraining:
         return rows, errors + settings.code_penalty * codes.square().sum(dim=1)
 
     def make_codes(
-        self,
-        stage: str,
-        rows: Int[Tensor, " row"],
-        seen: Int[Tensor, " row"],
-        noise: Float[Tensor, "row code"],
+        self, stage: str, seen: Tensor, noise: Float[Tensor, "row code"]
     ) -> Float[Tensor, "row code"]:
-        """Codes of shapes from one view of each: the encoder's, or in the later stages the flow's."""
-        pictures = look(self.pictures, rows, seen)
+        """Codes from what `look` gave: the encoder's, or in the later stages the flow's."""
         if stage == "encoder":
-            codes: Tensor = self.networks.encoder(pictures)[:, 0, 0]
+            codes: Tensor = self.networks.encoder(seen)[:, 0, 0]
             return codes
-        condition = self.networks.conditioner(pictures)
+        condition = self.networks.conditioner(seen)
         return self.networks.flow.run(noise, condition, steps=self.settings.euler, guidance=1.0)[-1]
 
     @torch.no_grad()
@@ -300,7 +295,9 @@ class FlowTraining:
         codes = []
         for rows, views in self.places():
             noise = torch.randn(len(rows), self.config.code, generator=generator).to(self.machine.device)
-            codes.append(self.make_codes(self.stages[-1], rows, views, noise).mean(dim=0))
+            codes.append(
+                self.make_codes(self.stages[-1], look(self.pictures, rows, views), noise).mean(dim=0)
+            )
         return torch.stack(codes)
 
     def gradient_norms(self) -> dict[str, float]:

@@ -10,7 +10,7 @@ from sdfkit.models.deepsdf import DeepSDF
 from sdfkit.models.flow import FlowNetworks
 from sdfkit.models.shading import normals, surface_points
 from sdfkit.models.silhouette import Nearest, march, march_coarse, silhouette_loss, soft_silhouette
-from sdfkit.training.pictures import Rays, all_pixels, rays_through
+from sdfkit.training.pictures import Pictures, Rays, all_pixels, look, rays_through
 
 if TYPE_CHECKING:
     from sdfkit.training.flow import FlowTraining
@@ -63,24 +63,28 @@ def shading_errors(
     return error
 
 
-def score(training: "FlowTraining", views: int) -> Score:
+def score(training: "FlowTraining", pictures: Pictures, views: int) -> Score:
     """Judge silhouettes over whole pictures, from what is seen in the first view of each shape.
 
     Args:
         training: What was trained, as its last stage makes codes.
+        pictures: Of the shapes to judge by, which need not be those it was trained on.
         views: How many views of each shape, evenly chosen; of up to 32 shapes, evenly chosen too.
     """
-    networks, settings, pictures = training.networks, training.settings, training.pictures
+    networks, settings = training.networks, training.settings
     device = training.machine.device
     generator = torch.Generator().manual_seed(training.generator.initial_seed())
     chosen = torch.linspace(0, pictures.rgb.shape[1] - 1, views).round().long().to(device)
     sums = torch.zeros(3, device=device)
-    judged = range(0, len(training.uids), -(-len(training.uids) // JUDGED))
+    count = len(pictures.rgb)
+    judged = range(0, count, -(-count // JUDGED))
     for row in judged[training.machine.own]:
         rows = torch.tensor([row], device=device)
         noise = torch.randn(1, training.config.code, generator=generator).to(device)
         with torch.no_grad():
-            codes = training.make_codes(training.stages[-1], rows, torch.zeros_like(rows), noise)
+            codes = training.make_codes(
+                training.stages[-1], look(pictures, rows, torch.zeros_like(rows)), noise
+            )
             rays = rays_through(pictures, rows, chosen[None], all_pixels(pictures).expand(1, views, -1))
             nearest = find_nearest(networks.decoder, codes, rays, exhaustive=settings.exhaustive)
             logits = soft_silhouette(networks.decoder, codes, nearest, settings.temperature)

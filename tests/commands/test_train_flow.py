@@ -90,10 +90,14 @@ def test_nothing_but_views_is_read(job, tmp_path, monkeypatch):
 
 
 def test_all_stages_in_one_run_make_a_flow_that_predicts_meshes(job, tmp_path):
-    told = run(
-        "train-flow", job / "views.zarr", *FEW, "--check-gradients", "-o", tmp_path / "flow.zarr"
-    ).stderr
+    options = (*FEW, "--check-gradients", "--held-out", job / "views.zarr", "-o", tmp_path / "flow.zarr")
+    told = run("train-flow", job / "views.zarr", *options).stderr
     assert "silhouettes at temperature 0.003: loss" in told and "an exact field: 0.0" in told
+    # Shapes held out are judged as those learned from are; here they are the same.
+    learned, held_out = (
+        line.partition("silhouettes ") for line in told.splitlines() if "silhouettes " in line
+    )
+    assert learned[2] == held_out[2] and held_out[0].endswith("held out: ")
     norms = dict(part.rsplit(" ", 1) for part in told.split("gradients: ")[1].split("\n")[0].split(", "))
     assert norms.keys() == {"conditioner", "flow", "decoder", "light"}
     assert all(float(norms[name]) > 0 for name in ("conditioner", "flow", "decoder"))
@@ -249,6 +253,8 @@ def test_stages_that_do_not_follow_are_refused(sdfkit, job, tmp_path):
     words = ("train-flow", job / "views.zarr", *FEW, "-o", output)
     fails(sdfkit(*words, "--stage", "joint"), 2, "goes on from what --stage distil made")
     fails(sdfkit(*words, "--start", job / "joint.zarr"), 2, "--stage all begins from nothing")
+    refused = sdfkit(*words, "--held-out", job / "views.zarr", "--features", tmp_path / "features.zarr")
+    fails(refused, 2, "--held-out: with --features there is nothing to look at")
     refused = sdfkit(*words, "--stage", "joint", "--start", job / "encoder.zarr")
     fails(refused, 3, "was trained up to stage encoder, but distil comes before")
     refused = sdfkit(*words, "--stage", "distil", "--start", job / "encoder.zarr", "--preset", "paper")

@@ -91,7 +91,7 @@ def distilled(encoded):
 def test_silhouettes_alone_tell_the_sizes_of_balls(encoded):
     found = radii(encoded, encoded.result())
     assert np.abs(found - RADII).max() < 0.05
-    judged = score(encoded, VIEWS)
+    judged = score(encoded, BALLS, VIEWS)
     assert judged.overlap > 0.95 and judged.loss < 0.03
     assert judged.temperature == SETTINGS.temperature
 
