@@ -19,7 +19,7 @@ from sdfkit.errors import SdfkitError
 from sdfkit.geometry.frame import normalise
 from sdfkit.images.cameras import look_at
 from sdfkit.images.render import render_views
-from sdfkit.meshfile import MeshRow, open_meshes
+from sdfkit.meshfile import MeshRow, is_empty, open_meshes
 
 DISTANCE, YFOV = 2.6, math.radians(46)  # the whole unit sphere, up to the edge
 AZIMUTH, HEIGHT = math.radians(35), math.radians(22)
@@ -28,6 +28,8 @@ INK, PALE, PAPER = (40, 40, 40), (150, 150, 150), (255, 255, 255)
 
 
 def read_folder(path: str) -> dict[str, MeshRow]:
+    if is_empty(path):
+        return {}
     with open_meshes([path], manifest=None) as meshes:
         return {Path(row.path).stem: row for row in meshes}
 
@@ -66,6 +68,8 @@ def main() -> None:
 
     folders = [read_folder(path) for path in options.folders]
     shapes = folders[0]
+    if not shapes:
+        parser.error(f"{options.folders[0]}: a folder without meshes")
     columns, size = min(options.columns, len(shapes)), options.size
     wide, high = len(folders) * size + GAP, size + CAPTION + GAP
     rows = -(-len(shapes) // columns)

@@ -4,34 +4,15 @@
 # flow whose noise is not scaled to the codes, retrieval, and what visual hulls allow.
 #   sh examples/flow.sh [--size tiny|small] [FOLDER]
 # small: about 40 minutes of two cores. tiny: five minutes, to see that all of it runs; its figures mean nothing.
-set -eu
-root=$(cd "$(dirname "$0")/.." && pwd)
-size=small work=flow
-while [ $# -gt 0 ]; do
-    case $1 in
-    --size) size=$2 && shift ;;
-    *) work=$1 ;;
-    esac
-    shift
-done
+work=flow options=--size
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname "$0")/common.sh"
 case $size in
 tiny) count=30 each=2 views=4 points=10000 first="--steps 150" one="--steps 150" quick="--steps 5" ;;
-small) count=70 each=5 views=24 points=100000 first= one="--steps 800" quick= ;;
-*) echo "flow.sh: --size is tiny or small, not $size" >&2 && exit 2 ;;
+small) count=70 each=5 views=24 points=100000 first='' one="--steps 800" quick='' ;;
 esac
-mkdir -p "$work"
-cd "$work"
 
-[ -x .venv/bin/sdfkit ] || {
-    echo "installing into $PWD/.venv"
-    "${PYTHON:-python3}" -m venv .venv
-    .venv/bin/pip install --quiet --disable-pip-version-check --constraint "$root/constraints.txt" "$root[offline]"
-}
-PATH="$PWD/.venv/bin:$PATH"
-
-# Every step leaves what it made: the same command again goes on where it stopped. Silhouettes show nothing of hollows:
-# mugs, lamps and tables are left to others.
-whole() { [ -d "$1" ] && sdfkit info "$1" | grep -q ", complete"; }
+# Silhouettes show nothing of hollows: mugs, lamps and tables are left to others.
 chosen=
 for kind in airplane axe bottle car chair chess_piece elephant guitar horse rocket; do
     chosen="$chosen --category $kind"

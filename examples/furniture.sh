@@ -2,23 +2,14 @@
 # The whole job on real models: 24 household objects that people made, broken as such models are.
 # Their data come from Debian: apt-get install sweethome3d-furniture. Else as examples/quickstart.sh, which see.
 #   sh examples/furniture.sh [FOLDER]
-set -eu
-root=$(cd "$(dirname "$0")/.." && pwd)
 [ -e /usr/share/sweethome3d/furniture/Scopia.sh3f ] || {
     echo "furniture.sh: no models here; apt-get install sweethome3d-furniture" >&2
     exit 5
 }
-work=${1:-furniture}
-mkdir -p "$work"
-cd "$work"
+work=furniture options=''
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname "$0")/common.sh"
 rm -rf raw closed predicted ./*.zarr manifest.json furniture.csv evaluation.txt picture.png
-
-[ -x .venv/bin/sdfkit ] || {
-    echo "installing into $PWD/.venv"
-    "${PYTHON:-python3}" -m venv .venv
-    .venv/bin/pip install --quiet --disable-pip-version-check --constraint "$root/constraints.txt" "$root[offline]"
-}
-PATH="$PWD/.venv/bin:$PATH"
 
 python "$root/examples/furniture.py" --pick -o .
 sdfkit manifest raw/ --csv furniture.csv -o manifest.json

@@ -7,34 +7,15 @@
 #   sh examples/generalise.sh [--size tiny|small] [--furniture] [FOLDER]
 # small: 45 minutes of one core, 90 by the clock beside other work.
 # tiny: three minutes, to see that all of it runs; its figures mean nothing.
-set -eu
-root=$(cd "$(dirname "$0")/.." && pwd)
-size=small furniture= work=generalise
-while [ $# -gt 0 ]; do
-    case $1 in
-    --size) size=$2 && shift ;;
-    --furniture) furniture=yes ;;
-    *) work=$1 ;;
-    esac
-    shift
-done
+work=generalise options="--size --furniture"
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname "$0")/common.sh"
 # Shapes, of how many kinds; steps of the two decoders and denoisers; shapes judged of a set; points a mesh is judged by.
 case $size in
 tiny) count=24 kinds=6 few=4 decoder=150 few_decoder=150 denoiser=150 judged=4 points=10000 views="1 4" ;;
 small) count=400 kinds=40 few=20 decoder=8000 few_decoder=3000 denoiser=3000 judged=30 points=100000 views="1 4 8" ;;
-*) echo "generalise.sh: --size is tiny or small, not $size" >&2 && exit 2 ;;
 esac
-mkdir -p "$work"
-cd "$work"
 
-[ -x .venv/bin/sdfkit ] || {
-    echo "installing into $PWD/.venv"
-    "${PYTHON:-python3}" -m venv .venv
-    .venv/bin/pip install --quiet --disable-pip-version-check --constraint "$root/constraints.txt" "$root[offline]"
-}
-PATH="$PWD/.venv/bin:$PATH"
-
-# Every step leaves what it made: the same command again goes on where it stopped.
 if [ "$furniture" ]; then
     [ -d raw ] || python "$root/examples/furniture.py" --all -o .
     [ -e manifest.json ] || sdfkit manifest raw/ --csv furniture.csv -o manifest.json
@@ -53,7 +34,6 @@ fi
 python "$root/examples/generalise.py" split manifest.json meshes/ --few "$few" --judged "$judged" -o split/
 
 embed() { sdfkit embed --model efficientnet-lite0 "$@"; }
-whole() { [ -d "$1" ] && sdfkit info "$1" | grep -q ", complete"; }
 mkdir -p reports
 for model in few all; do
     steps=$decoder seen_by=$views

@@ -2,19 +2,10 @@
 # The whole job on built-in data: messy meshes in, meshes predicted from four pictures out.
 # Makes a virtual environment, installs, and takes under ten minutes on two CPU cores. No GPU, display or hub is needed.
 #   sh examples/quickstart.sh [FOLDER]
-set -eu
-root=$(cd "$(dirname "$0")/.." && pwd)
-work=${1:-quickstart}
-mkdir -p "$work"
-cd "$work"
+work=quickstart options=''
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname "$0")/common.sh"
 rm -rf raw closed predicted ./*.zarr manifest.json predicted.ply evaluation.txt picture.png
-
-[ -x .venv/bin/sdfkit ] || {
-    echo "installing into $PWD/.venv"
-    "${PYTHON:-python3}" -m venv .venv
-    .venv/bin/pip install --quiet --disable-pip-version-check --constraint "$root/constraints.txt" "$root[offline]"
-}
-PATH="$PWD/.venv/bin:$PATH"
 
 sdfkit shapes --count 24 --messy --seed 1 -o raw/ && sdfkit manifest raw/ -o manifest.json
 sdfkit watertight raw/*.glb --manifest manifest.json -o closed/

@@ -5,16 +5,9 @@
 #   sh examples/weight_space.sh [--size tiny|small] [FOLDER]
 # small: an estimated 25 CPU minutes; what each took is told at the end.
 # tiny: four CPU minutes, to see that all of it runs; its marks mean nothing.
-set -eu
-root=$(cd "$(dirname "$0")/.." && pwd)
-size=small work=weight_space
-while [ $# -gt 0 ]; do
-    case $1 in
-    --size) size=$2 && shift ;;
-    *) work=$1 ;;
-    esac
-    shift
-done
+work=weight_space options=--size
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname "$0")/common.sh"
 # Shapes, of which some are judged by their meshes; steps of fits, of weight DiTs, of the decoder and the denoisers of its
 # codes and of the autoencoder's; epochs of autoencoders, one of them stopped early; cells of meshes, and points they are
 # judged by.
@@ -27,20 +20,8 @@ small)
     count=24 judged=8 fit=2000 noisy=1000 noisy_siren=600 denoise=300 decoder=3500 denoiser=3000 codes=1000
     brief=20 epochs=100 cells=64 points=20000
     ;;
-*) echo "weight_space.sh: --size is tiny or small, not $size" >&2 && exit 2 ;;
 esac
-mkdir -p "$work"
-cd "$work"
 
-[ -x .venv/bin/sdfkit ] || {
-    echo "installing into $PWD/.venv"
-    "${PYTHON:-python3}" -m venv .venv
-    .venv/bin/pip install --quiet --disable-pip-version-check --constraint "$root/constraints.txt" "$root[offline]"
-}
-PATH="$PWD/.venv/bin:$PATH"
-
-# Every step leaves what it made: the same command again goes on where it stopped.
-whole() { [ -d "$1" ] && sdfkit info "$1" | grep -q ", complete"; }
 spent() { times >times.txt && echo "$1 $(tail -n 1 times.txt)" >>costs.txt; }
 report() { # FILE COMMAND...: keeps what the command prints, once
     file=reports/$1 && shift
@@ -109,11 +90,9 @@ report deepsdf.stats.json sdfkit weight-stats deepsdf.zarr --json
 spent deepsdf
 
 # What four new pictures become, ranked beside the training vectors, and as meshes.
-judge() { # NAME: the meshes of a folder, in which empty ones stand for those without a surface
-    for mesh in judged/*.ply; do
-        [ -e "$1.meshes/${mesh#judged/}" ] || printf 'ply\nformat ascii 1.0\nelement vertex 0\nproperty float x
-property float y\nproperty float z\nelement face 0\nproperty list uchar int vertex_indices\nend_header\n' \
-            >"$1.meshes/${mesh#judged/}"
+judge() { # NAME: of the meshes of a folder, those that are judged; one without a surface scores 0
+    for mesh in "$1.meshes"/*.ply; do
+        [ -e "judged/${mesh#"$1.meshes/"}" ] || rm -f "$mesh"
     done
     report "$1.compare.json" sdfkit compare "$1.meshes/" judged/ --points "$points" --json
 }
