@@ -54,7 +54,7 @@ def predict(
     A denoiser that was trained on weights gives weights, which sdfkit mesh reads without a decoder.
 
     With --samples N each shape gives N rows, uid_s0, uid_s1 ..., which name the shape they are of: how they differ
-    tells how sure the model is.
+    tells how sure the model is. A flow of stage encoder draws nothing: it takes no --samples, --steps or --guidance.
 
     \b
     Examples:
@@ -77,9 +77,13 @@ def predict(
 
     place = choose_device(device)
     predictor = load_predictor(model, place)
-    settings = {"samples": samples, **predictor.settings, "guidance": guidance}
-    if steps is not None:
-        settings["steps"] = steps
+    settings = {"samples": samples, **predictor.settings}
+    asked = {"--samples": samples > 1, "--steps": steps is not None, "--guidance": guidance != 1}
+    if "steps" in settings:
+        settings |= {"steps": steps or settings["steps"], "guidance": guidance}
+    elif any(asked.values()):
+        idle = ", ".join(name for name, is_asked in asked.items() if is_asked)
+        raise UsageError(f"{model}: an encoder alone, which draws nothing; leave {idle} out")
     if "eta" in settings:
         settings["eta"] = eta
     elif eta:
