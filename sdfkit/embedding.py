@@ -112,19 +112,19 @@ class Features:
 
 @contextmanager
 def open_features(
-    inputs: Sequence[str], denoiser: "Predictor", *, matte: str, device: str, manifest: Path | None
+    inputs: Sequence[str], predictor: "Predictor", *, matte: str, device: str, manifest: Path | None
 ) -> Iterator[Features]:
-    """Open features for a denoiser, or pictures, which are embedded as those it was trained on.
+    """Open features for a model, or pictures, which are embedded as those it was trained on.
 
     Args:
         inputs: One features or views store, or picture files and folders; `-` is standard input.
-        denoiser: Who will look at them.
+        predictor: Who will look at them.
         matte: How the object of a picture file is told from its background.
         device: Where to embed, as torch names it.
         manifest: Labels to prefer.
 
     Raises:
-        InputError: Neither; or not of the kind that the denoiser was trained on.
+        InputError: Neither; or not of the kind that the model was trained on.
         MissingError: Its encoder cannot be loaded here.
     """
     from sdfkit.imagefile import holds_images
@@ -132,26 +132,26 @@ def open_features(
     from sdfkit.store import open_store
     from sdfkit.views import find_views, views_of
 
-    if denoiser.condition == "picture":
+    if predictor.condition == "picture":
         with _open_pictures(inputs, matte=matte, manifest=manifest) as pictures:
             yield pictures
         return
-    kinds = denoiser.encoder.get("views") or ["rgb"]
+    kinds = predictor.encoder.get("views") or ["rgb"]
     if holds_images(inputs):
         if kinds not in (["rgb"], ["caption"]):
             raise InputError(
-                f"{denoiser.name}: was trained on {', '.join(kinds)}, and picture files have colours only; render a "
+                f"{predictor.name}: was trained on {', '.join(kinds)}, and picture files have colours only; render a "
                 f"mesh with {' '.join(f'--{kind}' for kind in kinds[1:])}"
             )
-        yield _embedded(find_views(inputs, kinds, matte=matte, manifest=manifest), denoiser, kinds, device)
+        yield _embedded(find_views(inputs, kinds, matte=matte, manifest=manifest), predictor, kinds, device)
         return
     with open_store(inputs[0], "features", "views", manifest=manifest) as store:
         if store.kind == "features":
-            check_features(store, denoiser)
-            yield Features(len(store), store.history, partial(_pass_on, store, denoiser.condition))
+            check_features(store, predictor)
+            yield Features(len(store), store.history, partial(_pass_on, store, predictor.condition))
         else:
             source = views_of(store, kinds, is_pipe=inputs[0] == STANDARD)
-            yield _embedded(source, denoiser, kinds, device)
+            yield _embedded(source, predictor, kinds, device)
 
 
 @contextmanager
@@ -211,18 +211,18 @@ def _pass_on(store: "StoreReader", condition: str, writer: "Writer") -> None:
     fill(writer, rows, len(store), take, Workers(1, math.inf, None, fail_fast=False))
 
 
-def _embedded(source: "Views", denoiser: "Predictor", kinds: Sequence[str], device: str) -> Features:
-    encoder = load_recorded(denoiser, source.example, device)
+def _embedded(source: "Views", predictor: "Predictor", kinds: Sequence[str], device: str) -> Features:
+    encoder = load_recorded(predictor, source.example, device)
     source.warn_of_cut(encoder.preprocessing)
     send = partial(embed_together, source, encoder, batch=max(1, BATCH // len(kinds)), fail_fast=False)
     return Features(source.count, source.history, send)
 
 
-def load_recorded(denoiser: "Predictor", example: Any, device: str) -> "Encoder":
-    """The encoder that made the features which a denoiser was trained on.
+def load_recorded(predictor: "Predictor", example: Any, device: str) -> "Encoder":
+    """The encoder that made the features which a model was trained on.
 
     Args:
-        denoiser: A denoiser; its store names the encoder.
+        predictor: A model; its store names the encoder.
         example: A view of the kind that is to be embedded.
         device: Where to run, as torch names it.
 
@@ -232,7 +232,7 @@ def load_recorded(denoiser: "Predictor", example: Any, device: str) -> "Encoder"
     """
     from sdfkit.images.features import load_encoder
 
-    name, recorded = denoiser.name, denoiser.encoder
+    name, recorded = predictor.name, predictor.encoder
     model, preprocessing = recorded.get("model"), recorded.get("preprocessing", {})
     if model is None or "output" not in preprocessing:
         raise InputError(f"{name}: does not say what made the features it was trained on; give features")
@@ -246,7 +246,7 @@ def load_recorded(denoiser: "Predictor", example: Any, device: str) -> "Encoder"
             model,
             revision=recorded.get("revision") or None,
             pool=preprocessing["output"] if preprocessing["output"] in ("mean", "max") else "auto",
-            tokens="none" if denoiser.condition == "feature" else "patch",
+            tokens="none" if predictor.condition == "feature" else "patch",
             device=device,
             # What int8 comes near to is fp32, which every machine has.
             precision="bf16" if recorded.get("precision") == "bf16" else "fp32",
@@ -258,12 +258,12 @@ def load_recorded(denoiser: "Predictor", example: Any, device: str) -> "Encoder"
     same = json.loads(json.dumps(found["preprocessing"])) == preprocessing
     if not same or found["revision"] != recorded.get("revision", ""):
         raise InputError(f"{name}: was trained on features of {model} as it is no more; {by_hand}")
-    token = encoder.encode([example])[denoiser.condition][0]
-    if denoiser.condition == "token" and len(token) + encoder.skipped == denoiser.patches:
+    token = encoder.encode([example])[predictor.condition][0]
+    if predictor.condition == "token" and len(token) + encoder.skipped == predictor.patches:
         encoder = replace(encoder, tokens="all")
-    elif token.size != denoiser.patches * denoiser.feature:
+    elif token.size != predictor.patches * predictor.feature:
         raise InputError(
             f"{name}: {model} gives {token.size} numbers here, but it was trained on "
-            f"{denoiser.patches * denoiser.feature}; {by_hand}"
+            f"{predictor.patches * predictor.feature}; {by_hand}"
         )
     return encoder
