@@ -169,11 +169,13 @@ def _submitter(function: Callable[[R], Any], count: int, workers: Workers) -> It
 
 
 def _calm(told: Any) -> None:
-    """A worker uses one thread, leaves Ctrl-C to the command, and tells that it compiles unless another one has.
+    """A worker uses one thread, warns as the command does, leaves Ctrl-C to it, and tells that it compiles once.
 
-    `told` is the event that they share; None keeps them quiet.
+    `told` is the event that workers share, of which one tells; None keeps them quiet about it.
     """
     import signal
+
+    logging.basicConfig(format="sdfkit: %(message)s", stream=sys.stderr)
 
     def tell(text: str) -> None:
         if told is not None and not told.is_set():

@@ -1,5 +1,7 @@
 """Rows that fail, hang or die, and the order in which the others arrive."""
 
+import io
+import logging
 import os
 import time
 from dataclasses import dataclass, field
@@ -40,6 +42,15 @@ def at_home(row):
     return {"square": os.getpid()}
 
 
+def warn(row):
+    heard = io.StringIO()
+    (handler,) = logging.getLogger().handlers
+    handler.setStream(heard)
+    logging.getLogger("sdfkit.geometry").info("unheard")
+    logging.getLogger("sdfkit.geometry").warning("%s: thin", row.uid)
+    return {"square": heard.getvalue()}
+
+
 def troubled(row):
     if row.index == 1:
         raise GeometryError("no surface")
@@ -57,6 +68,12 @@ def test_rows_arrive_in_order(jobs):
     table = Table()
     fill(table, iter(ROWS), 6, square, Workers(jobs, 60, None, False))
     assert table.written == [(index, index**2) for index in range(6)]
+
+
+def test_workers_warn_as_the_command_does():
+    table = Table()
+    fill(table, ROWS, 6, warn, Workers(2, 60, None, False))
+    assert table.written == [(row.index, f"sdfkit: {row.uid}: thin\n") for row in ROWS]
 
 
 def test_failing_hanging_and_dying_rows_are_marked(capsys):
