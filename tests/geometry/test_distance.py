@@ -67,9 +67,8 @@ def test_closest_agrees_with_a_search_through_every_triangle(count, seed):
 def test_many_coinciding_triangles_still_make_a_tree():
     triangles = np.repeat(np.random.default_rng(0).normal(size=(1, 3, 3)), 1000, axis=0)
     points = np.random.default_rng(1).normal(size=(20, 3))
-    assert np.allclose(
-        soup(triangles).closest(points)[0], by_search(triangles[:1], points), rtol=0, atol=1e-12
-    )
+    distance, _, _ = soup(triangles).closest(points)
+    assert np.allclose(distance, by_search(triangles[:1], points), rtol=0, atol=1e-12)
 
 
 CELLS = arrays(np.bool_, (3, 3, 3)).filter(np.any)
@@ -131,13 +130,11 @@ def test_sphere_and_torus_are_as_far_as_their_facets_allow(sign):
     ring = trimesh.creation.torus(0.7, 0.3, major_sections=128, minor_sections=64)
     x, y, z = points.T
     # Facets leave a sphere by (edge)^2 / (6 radius) at most, and a circle by 1 - cos(half the angle).
+    bulge = ball.edges_unique_length.max() ** 2 / (6 * 0.8)
+    bend = 1 - np.cos(np.pi / 128) + 0.3 * (1 - np.cos(np.pi / 64))
     for mesh, truth, sag in (
-        (ball, np.linalg.norm(points, axis=1) - 0.8, ball.edges_unique_length.max() ** 2 / (6 * 0.8)),
-        (
-            ring,
-            np.hypot(np.hypot(x, y) - 0.7, z) - 0.3,
-            1 - np.cos(np.pi / 128) + 0.3 * (1 - np.cos(np.pi / 64)),
-        ),
+        (ball, np.linalg.norm(points, axis=1) - 0.8, bulge),
+        (ring, np.hypot(np.hypot(x, y) - 0.7, z) - 0.3, bend),
     ):
         tree = TriangleTree(mesh.vertices, mesh.faces)
         distance = tree.signed(points, sign)
@@ -159,9 +156,8 @@ def test_a_distance_changes_no_faster_than_its_point_moves(filled, step, seed):
 
 
 def test_overlapping_parts_are_inside_by_winding():
-    one, two = trimesh.creation.box((1, 1, 1)), trimesh.creation.box((1, 1, 1))
-    two.apply_translation([0.5, 0.2, 0.1])
-    both = trimesh.util.concatenate([one, two])
+    one = trimesh.creation.box((1, 1, 1))
+    both = trimesh.util.concatenate([one, one.copy().apply_translation([0.5, 0.2, 0.1])])
     points = np.random.default_rng(0).uniform(-1, 1.5, (5000, 3))
     tree = TriangleTree(both.vertices, both.faces)
     inside = [(np.abs(points - centre) < 0.5).all(axis=1) for centre in ([0, 0, 0], [0.5, 0.2, 0.1])]
@@ -274,9 +270,8 @@ def star() -> trimesh.Trimesh:
     """A prism over a five-pointed star, whose inner corners point inwards."""
     angle = np.arange(10) * np.pi / 5
     ring = np.where(np.arange(10) % 2, 0.3, 0.8)[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
-    vertices = np.concatenate(
-        [np.column_stack([np.concatenate([ring, [[0, 0]]]), np.full(11, z)]) for z in (0.2, -0.2)]
-    )
+    ring = np.concatenate([ring, [[0, 0]]])
+    vertices = np.concatenate([np.column_stack([ring, np.full(11, z)]) for z in (0.2, -0.2)])
     here, after = np.arange(10), (np.arange(10) + 1) % 10
     middle = np.full(10, 10)
     faces = [[here, after, middle], [after + 11, here + 11, middle + 11]]
@@ -371,11 +366,9 @@ def test_turning_every_face_round_swaps_inside_and_outside(filled, seed):
 
 def test_a_hole_or_a_flipped_face_is_not_closed():
     box = trimesh.creation.box((1, 1, 1))
-    flipped = box.faces.copy()
-    flipped[3] = flipped[3][::-1]
-    assert TriangleTree(box.vertices, box.faces).closed
-    assert not TriangleTree(box.vertices, box.faces[1:]).closed
-    assert not TriangleTree(box.vertices, flipped).closed
+    flipped = np.concatenate([box.faces[:1, ::-1], box.faces[1:]])
+    for faces, closed in ((box.faces, True), (box.faces[1:], False), (flipped, False)):
+        assert TriangleTree(box.vertices, faces).closed == closed
 
 
 def test_the_order_of_points_does_not_matter():
