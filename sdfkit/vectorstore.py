@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import logging
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from sdfkit.stream import name_of, open_input, sniff
 if TYPE_CHECKING:
     from sdfkit.store import StoreReader
 
+log = logging.getLogger(__name__)
 # Bytes up to which a set is read once and kept: the 976 weight vectors of the paper are 214 MB.
 WHOLE = 1 << 28
 NEEDED = "a matrix of finite numbers is needed, one row a shape"
@@ -76,8 +78,8 @@ class Vectors:
 def open_vectors(path: str, *kinds: str, manifest: Path | None) -> Iterator[Vectors]:
     """Open the vectors of codes, weights, features or a plain array. Needs no zarr for a .npy.
 
-    Features of several views become their mean. Rows of shapes that failed are left out. Whether the numbers are
-    finite shows when they are read.
+    Features of several views become their mean. Rows of shapes that failed are left out, and counted on the log.
+    Whether the numbers are finite shows when they are read.
 
     Raises:
         InputError: Not a set of vectors, or one without rows or numbers.
@@ -194,7 +196,12 @@ def vectors_of(store: "StoreReader", *, is_pipe: bool, open_files: ExitStack) ->
             vectors = _single(_flat(content if len(rows) == len(content) else content[keep]))
         else:
             vectors = _blocks_of_array(store, shape, np.array([row.index for row in rows]))
-    return _check(Vectors(store.name, rows, vectors, store.history, True, store.attributes))
+    found = _check(Vectors(store.name, rows, vectors, store.history, True, store.attributes))
+    if len(rows) < shape[0]:
+        log.warning(
+            "%s: %d of %d shapes failed before and are left out", store.name, shape[0] - len(rows), shape[0]
+        )
+    return found
 
 
 def _flat(vectors: np.ndarray) -> np.ndarray:

@@ -226,6 +226,17 @@ def test_vectors_become_a_map(sdfkit, tmp_path, kind, name):
     assert np.allclose(np.linalg.norm(place[:, None] - place, axis=-1), apart, atol=1e-4)
 
 
+def test_a_map_tells_how_many_shapes_it_lacks(sdfkit, tmp_path):
+    path = write_store(tmp_path / "x.zarr", "codes", FAILED, {"code": (("shape", "dim"), VECTORS)})
+    result = sdfkit("view", path, "-o", tmp_path / "x.html")
+    assert (result.exit_code, result.stderr.splitlines()) == (0, [
+        f"sdfkit: {path}: 1 of 3 shapes failed before and are left out",
+        f"sdfkit: wrote a page of 2 shapes to {tmp_path / 'x.html'}",
+    ])  # fmt: skip
+    (plot,) = content_of(tmp_path / "x.html")["plots"]
+    assert [dot["name"] for dot in plot["points"]] == ["obj_0000", "obj_0002"]
+
+
 def test_a_plain_array_is_a_map_too(sdfkit, tmp_path):
     np.save(tmp_path / "x.npy", VECTORS)
     assert sdfkit("view", tmp_path / "x.npy", "-o", tmp_path / "x.html").exit_code == 0
