@@ -137,6 +137,9 @@ class MeshWriter:
             if mesh is not None:
                 with open_output(str(self._path(row.uid)), overwrite=True) as stream:
                     stream.write(encode(mesh, self._kind, info))
+            elif self._overwrite:
+                # The mesh of an earlier run would be taken for this one's.
+                self._path(row.uid).unlink(missing_ok=True)
             return
         assert self._stream is not None
         if self.output == STANDARD:

@@ -40,6 +40,13 @@ def test_a_shape_that_failed_leaves_no_file(tmp_path):
         meshes.write(Row(0, "a", error="no surface"))
     assert list((tmp_path / "out").iterdir()) == []
     assert meshes.failed == {0}
+    with writer(tmp_path / "out") as meshes:
+        meshes.write(Row(0, "a"), mesh=BOX)
+        meshes.write(Row(1, "b"), mesh=BOX)
+    # Nor the one of an earlier run, where that is to be replaced.
+    with writer(tmp_path / "out", overwrite=True) as meshes:
+        meshes.write(Row(0, "a", error="no surface"))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.ply"]
 
 
 def test_nothing_half_written_after_an_error(tmp_path):
