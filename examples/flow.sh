@@ -8,8 +8,8 @@ work=flow options=--size
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 case $size in
-tiny) count=30 each=2 views=4 points=10000 first="--steps 150" one="--steps 150" quick="--steps 5" ;;
-small) count=70 each=5 views=24 points=100000 first='' one="--steps 800" quick='' ;;
+tiny) count=30 each=2 views=4 points=10000 first="--steps 150" quick="--steps 5" ;;
+small) count=70 each=5 views=24 points=100000 first='' quick='' ;;
 esac
 
 # Silhouettes show nothing of hollows: mugs, lamps and tables are left to others.
@@ -45,7 +45,7 @@ stage() {
     stage unit --stage distil --start encoder.zarr --no-code-scale $quick
     stage joint --stage joint --start distil.zarr $quick
     stage rgb --stage rgb --start joint.zarr $quick
-    stage one --stage encoder --views-per-shape 1 $one
+    stage one --stage encoder --views-per-shape 1 $first
     stage one_distil --stage distil --start one.zarr --views-per-shape 1 $quick
     stage one_joint --stage joint --start one_distil.zarr --views-per-shape 1 $quick
 }

@@ -27,7 +27,7 @@ Field: TypeAlias = Callable[
 RADIUS = 1.0
 
 # Points that a field is asked about at once on a CPU: what it computes of them stays in cache.
-CACHED = 1024
+CACHED = 2048
 
 # The logit of a ray that misses the ball: no silhouette, and finite, so that its cross-entropy is a number. A
 # pixel at least half of which a shape covers has its centre in the ball's disc (which is convex), so no such ray
@@ -196,12 +196,14 @@ def soft_silhouette(
     return logits.masked_scatter(nearest.hits, -distances / temperature)
 
 
-def silhouette_loss(logits: Float[Tensor, "shape ray"], mask: Bool[Tensor, "shape ray"]) -> Float[Tensor, ""]:
-    """Mean binary cross-entropy between soft silhouettes and masks.
+def silhouette_loss(
+    logits: Float[Tensor, "shape ray"], mask: Bool[Tensor, "shape ray"]
+) -> Float[Tensor, " shape"]:
+    """Binary cross-entropy between soft silhouettes and masks, on average over each shape's rays.
 
     It depends on the temperature that the logits were made with, see `exact_loss`.
     """
-    return F.binary_cross_entropy_with_logits(logits, mask.to(logits.dtype))
+    return F.binary_cross_entropy_with_logits(logits, mask.to(logits.dtype), reduction="none").mean(-1)
 
 
 def bound_loss(

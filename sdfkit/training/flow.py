@@ -1,7 +1,7 @@
 """Training Flow-SDF by silhouettes: encoder, distilled flow, the whole chain, and shades. No shape is ever seen."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -34,6 +34,10 @@ from sdfkit.training.run import (
     unpack,
     unpack_clock,
 )
+from sdfkit.training.workers import Workers
+
+# Shapes of a step, and what gives the losses of some of them.
+Work: TypeAlias = tuple[Int[Tensor, " row"], Callable[[Int[Tensor, " own"]], Float[Tensor, " own"]]]
 
 # Points a shape at which the field's slope is held to 1.
 SLOPES = 16
@@ -77,6 +81,7 @@ class FlowTraining:
         self.stages = [stage for stage in STAGES if stage in stages]
         self.uids = uids
         self.machine = machine
+        self.workers = Workers(machine.device)
         self.generator = generator
         self.pictures = pictures.to(machine.device)
         with seeded(generator):
@@ -166,17 +171,18 @@ class FlowTraining:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         if stage == "distil":
-            rows, losses = self.distil()
+            rows, compute = self.distil()
         elif stage == "encoder" and step < self.settings.sphere:
-            rows, losses = self.shape_ball()
+            rows, compute = self.shape_ball()
         else:
-            rows, losses = self.render(stage, step)
-        total = len(rows)
-        self.machine.accelerator.backward(losses.sum() / total)
-        self.machine.total_gradients([parameter for group in self.trained.values() for parameter in group])
-        loss = (self.machine.total(losses.detach().sum()) / total).item()
+            rows, compute = self.render(stage, step)
+        parameters = [parameter for group in self.trained.values() for parameter in group]
+        own = torch.arange(len(rows))[self.machine.own]
+        losses = self.workers.descend(compute, own, parameters, len(rows))
+        self.machine.total_gradients(parameters)
+        loss = (self.machine.total(losses.sum()) / len(rows)).item()
         if not np.isfinite(loss):
-            wrong = rows[self.machine.own][~torch.isfinite(losses.cpu())].tolist()
+            wrong = rows[own][~torch.isfinite(losses.cpu())].tolist()
             name = self.uids[wrong[0]] if wrong else "another process"
             raise SdfkitError(
                 f"{name}: the loss at step {self.steps_taken} is {loss}: lower the learning rate"
@@ -194,7 +200,7 @@ class FlowTraining:
         """A view of each shape for the conditioner."""
         return torch.randint(self.pictures.seen, (len(rows),), generator=self.generator)
 
-    def shape_ball(self) -> tuple[Int[Tensor, " row"], Float[Tensor, " own"]]:
+    def shape_ball(self) -> Work:
         """Teach the decoder a ball, whatever the code: a field without a surface has no gradient to find one.
 
         Reference: SDF-SRN, section 3.3, pretrains to a sphere likewise.
@@ -202,40 +208,52 @@ class FlowTraining:
         rows = self.draw_rows(self.settings.shapes)
         seen = self.draw_seen(rows)
         points = 2 * RADIUS * torch.rand(len(rows), SLOPES, 3, generator=self.generator) - RADIUS
-        own, device = self.machine.own, self.machine.device
-        points = points[own].to(device)
-        codes = self.networks.encoder(look(self.pictures, rows[own], seen[own]))[:, 0, 0]
-        error = self.networks.decoder(codes, points) - (points.norm(dim=2) - BALL)
-        return rows, error.square().mean(dim=1)
 
-    def distil(self) -> tuple[Int[Tensor, " row"], Float[Tensor, " own"]]:
+        def compute(at: Int[Tensor, " own"]) -> Float[Tensor, " own"]:
+            places = points[at].to(self.machine.device)
+            with self.machine.autocast():
+                codes = self.networks.encoder(look(self.pictures, rows[at], seen[at]))[:, 0, 0]
+            error = self.networks.decoder(codes.float(), places) - (places.norm(dim=2) - BALL)
+            missed: Tensor = error.square().mean(dim=1)
+            return missed
+
+        return rows, compute
+
+    def distil(self) -> Work:
         """Teach the flow the encoder's codes: its velocity anywhere, and where its Euler steps end.
 
         Reference: Flow-SDF, phase 1.
         """
-        settings, device, own = self.settings, self.machine.device, self.machine.own
+        settings, flow = self.settings, self.networks.flow
         rows = self.draw_rows(settings.batch)
         seen = self.draw_seen(rows)
-        noise = torch.randn(len(rows), self.config.code, generator=self.generator)
-        times = torch.rand(len(rows), generator=self.generator)
-        kept = torch.rand(len(rows), generator=self.generator) >= settings.dropout
-        noise, times, kept = (part[own].to(device) for part in (noise, times, kept))
-        pictures = look(self.pictures, rows[own], seen[own])
-        flow = self.networks.flow
-        with torch.no_grad():
-            codes = flow.standardise(self.networks.encoder(pictures)[:, 0, 0])
-        condition = self.networks.conditioner(pictures) * kept[:, None, None, None]
-        between = (1 - times[:, None]) * noise + times[:, None] * codes
-        errors = (flow.velocity(between, times, condition) - (codes - noise)).square().mean(dim=1)
-        if settings.sampling:
-            reached = flow.run(noise, condition, steps=settings.euler, guidance=1.0)[-1]
-            missed = (flow.standardise(reached) - codes).square().mean(dim=1)
-            errors = errors + settings.sampling * kept * missed
-        return rows, errors
+        drawn = (
+            torch.randn(len(rows), self.config.code, generator=self.generator),
+            torch.rand(len(rows), generator=self.generator),
+            torch.rand(len(rows), generator=self.generator) >= settings.dropout,
+        )
 
-    def render(self, stage: str, step: int) -> tuple[Int[Tensor, " row"], Float[Tensor, " own"]]:
+        def compute(at: Int[Tensor, " own"]) -> Float[Tensor, " own"]:
+            noise, times, kept = (part[at].to(self.machine.device) for part in drawn)
+            pictures = look(self.pictures, rows[at], seen[at])
+            with self.machine.autocast():
+                with torch.no_grad():
+                    codes = flow.standardise(self.networks.encoder(pictures)[:, 0, 0].float())
+                condition = self.networks.conditioner(pictures) * kept[:, None, None, None]
+                between = (1 - times[:, None]) * noise + times[:, None] * codes
+                velocity = flow.velocity(between, times, condition)
+                errors: Tensor = (velocity - (codes - noise)).square().mean(dim=1)
+                if settings.sampling:
+                    reached = flow.run(noise, condition, steps=settings.euler, guidance=1.0)[-1]
+                    missed = (flow.standardise(reached) - codes).square().mean(dim=1)
+                    errors = errors + settings.sampling * kept * missed
+            return errors
+
+        return rows, compute
+
+    def render(self, stage: str, step: int) -> Work:
         """Compare silhouettes of decoded shapes with the true ones; in the last stage, shades too."""
-        settings, device, own = self.settings, self.machine.device, self.machine.own
+        settings, device = self.settings, self.machine.device
         rows = self.draw_rows(min(settings.shapes, len(self.uids)))
         seen = self.draw_seen(rows)
         available = self.pictures.rgb.shape[1]
@@ -243,38 +261,49 @@ class FlowTraining:
         chances = torch.rand(*views.shape, settings.rays, generator=self.generator)
         noise = torch.randn(len(rows), self.config.code, generator=self.generator)
         elsewhere = torch.randn(len(rows), SLOPES, 3, generator=self.generator)
-        mine, views = rows[own].to(device), views[own].to(device)
-        rays = choose_rays(self.pictures, mine, views, chances[own].to(device), edge=settings.edge)
-        codes = self.make_codes(stage, look(self.pictures, mine, seen[own]), noise[own].to(device))
-        decoder = self.networks.decoder
-        nearest = find_nearest(decoder, codes, rays, exhaustive=settings.exhaustive)
         temperature = settings.temperature_at(step) if stage == "encoder" else settings.temperature
-        if settings.silhouette == "bce":
-            logits = soft_silhouette(decoder, codes, nearest, temperature)
-            errors = silhouette_loss(logits, rays.mask)  # (row,)
-        else:
-            errors = bound_loss(decoder, codes, rays.origins, rays.directions, nearest, rays.mask, rays.sines)
-        if settings.eikonal:
-            # Half beside the rays' nearest points, where the surface is taught, and half anywhere in the ball.
-            middle = SLOPES // 2
-            near = nearest.points[:, :middle] + 0.05 * elsewhere[own, :middle].to(device)
-            far = F.normalize(elsewhere[own, middle:].to(device), dim=2)
-            far = far * RADIUS * torch.linspace(0.1, 1, SLOPES - middle, device=device)[None, :, None]
-            errors = errors + settings.eikonal * slope_errors(decoder, codes, torch.cat([near, far], dim=1))
-        if stage == "rgb":
-            cameras = self.pictures.cameras[mine[:, None], views]
-            errors = errors + settings.shading * shading_errors(self.networks, codes, rays, nearest, cameras)
-        return rows, errors + settings.code_penalty * codes.square().sum(dim=1)
+
+        def compute(at: Int[Tensor, " own"]) -> Float[Tensor, " own"]:
+            mine, theirs = rows[at].to(device), views[at].to(device)
+            rays = choose_rays(self.pictures, mine, theirs, chances[at].to(device), edge=settings.edge)
+            codes = self.make_codes(stage, look(self.pictures, mine, seen[at]), noise[at].to(device))
+            decoder = self.networks.decoder
+            nearest = find_nearest(decoder, codes, rays, exhaustive=settings.exhaustive)
+            if settings.silhouette == "bce":
+                logits = soft_silhouette(decoder, codes, nearest, temperature)
+                errors = silhouette_loss(logits, rays.mask)
+            else:
+                asked = (decoder, codes, rays.origins, rays.directions)
+                errors = bound_loss(*asked, nearest, rays.mask, rays.sines)
+            if settings.eikonal:
+                # Half beside the rays' nearest points, where the surface is taught, and half anywhere in the ball.
+                middle = SLOPES // 2
+                near = nearest.points[:, :middle] + 0.05 * elsewhere[at, :middle].to(device)
+                far = F.normalize(elsewhere[at, middle:].to(device), dim=2)
+                far = far * RADIUS * torch.linspace(0.1, 1, SLOPES - middle, device=device)[None, :, None]
+                errors = errors + settings.eikonal * slope_errors(
+                    decoder, codes, torch.cat([near, far], dim=1)
+                )
+            if stage == "rgb":
+                cameras = self.pictures.cameras[mine[:, None], theirs]
+                shades = shading_errors(self.networks, codes, rays, nearest, cameras)
+                errors = errors + settings.shading * shades
+            return errors + settings.code_penalty * codes.square().sum(dim=1)
+
+        return rows, compute
 
     def make_codes(
         self, stage: str, seen: Tensor, noise: Float[Tensor, "row code"]
     ) -> Float[Tensor, "row code"]:
         """Codes from what `look` gave: the encoder's, or in the later stages the flow's."""
-        if stage == "encoder":
-            codes: Tensor = self.networks.encoder(seen)[:, 0, 0]
-            return codes
-        condition = self.networks.conditioner(seen)
-        return self.networks.flow.run(noise, condition, steps=self.settings.euler, guidance=1.0)[-1]
+        networks = self.networks
+        with self.machine.autocast():
+            if stage == "encoder":
+                codes: Tensor = networks.encoder(seen)[:, 0, 0]
+            else:
+                condition = networks.conditioner(seen)
+                codes = networks.flow.run(noise, condition, steps=self.settings.euler, guidance=1.0)[-1]
+        return codes.float()
 
     @torch.no_grad()
     def encode_all(self) -> Float[Tensor, "picture code"]:

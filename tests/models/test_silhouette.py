@@ -162,7 +162,7 @@ def test_looking_closer_finds_nearly_the_same_gradient():
         march(field, codes, *rays, samples=48, jitter=None),
         march_coarse(field, codes, *rays, jitter=torch.Generator().manual_seed(1), **COARSE),
     ):
-        loss = silhouette_loss(soft_silhouette(field, codes, nearest, 0.02), masks)
+        loss = silhouette_loss(soft_silhouette(field, codes, nearest, 0.02), masks).mean()
         parts = torch.autograd.grad(loss.mean(), [codes, *field.parameters()])
         gradients.append(torch.cat([part.flatten() for part in parts]))
     assert F.cosine_similarity(*gradients, dim=0) >= 0.999

@@ -206,6 +206,22 @@ def test_rays_are_drawn_near_the_edge_rather(encoded):
     assert torch.equal(rays.mask, BALLS.mask[1, :2].reshape(1, -1))
 
 
+def test_pictures_are_looked_at_in_the_precision_that_was_asked_for():
+    settings = dataclasses.replace(SETTINGS, steps=dict.fromkeys(STAGES, 1), sphere=0)
+    exact, coarse = (
+        FlowTraining(
+            CONFIG, DECODER, settings, STAGES, LIGHTS, UIDS, BALLS, use_machine("cpu", precision),
+            torch.Generator().manual_seed(0),
+        )
+        for precision in ("fp32", "bf16")
+    )  # fmt: skip
+    seen = torch.rand(3, 1, 3, SIZE, SIZE)
+    codes = [training.make_codes("encoder", seen, torch.ones(3, 4)) for training in (exact, coarse)]
+    assert codes[1].dtype == torch.float32
+    assert 0 < (codes[0] - codes[1]).norm() < 0.02 * codes[0].norm()
+    assert all(np.isfinite(coarse.step()) for _ in range(coarse.steps))
+
+
 def test_a_loss_that_is_not_finite_names_step_and_shape():
     cameras = BALLS.cameras.clone()
     cameras[2] = torch.nan

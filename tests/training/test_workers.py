@@ -1,0 +1,59 @@
+"""Gradients taken by several threads: the same as one takes, each time."""
+
+import pytest
+import torch
+from torch import nn
+
+from sdfkit.training.workers import MOST, Workers
+
+POINTS = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+
+
+def losses(layer, at):
+    return layer(POINTS[at]).square().sum(dim=1)
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 12])
+def test_threads_find_the_gradient_that_one_finds(threads, count):
+    threads(count)
+    torch.manual_seed(0)
+    layer, unused = nn.Linear(5, 3), nn.Parameter(torch.ones(2))
+    rows, parameters = torch.tensor([0, 6, 2, 1, 5]), [*layer.parameters(), unused]
+    truth = torch.autograd.grad(losses(layer, rows).sum() / 20, list(layer.parameters()))
+    workers, inside = Workers(torch.device("cpu")), []
+
+    def compute(at):
+        inside.append(torch.get_num_threads())
+        return losses(layer, at)
+
+    assert workers.count == min(count, MOST)
+    first = None
+    for _ in range(2):
+        found = workers.descend(compute, rows, parameters, total=20)
+        assert torch.allclose(found, losses(layer, rows)) and not found.requires_grad
+        assert all(torch.allclose(p.grad, g) for p, g in zip(layer.parameters(), truth, strict=True))
+        assert unused.grad is None
+        assert first is None or all(
+            torch.equal(p.grad, g) for p, g in zip(layer.parameters(), first, strict=True)
+        )
+        first = [parameter.grad.clone() for parameter in layer.parameters()]
+    # Threads share what torch was given, and the caller keeps its own.
+    assert set(inside) == {count // workers.count} and torch.get_num_threads() == count
+
+
+def test_what_a_thread_raises_is_raised(threads):
+    threads(2)
+    layer = nn.Linear(5, 3)
+
+    def compute(at):
+        raise ValueError("no gradient here")
+
+    with pytest.raises(ValueError, match="no gradient here"):
+        Workers(torch.device("cpu")).descend(compute, torch.arange(4), list(layer.parameters()), total=4)
