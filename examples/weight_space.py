@@ -286,15 +286,17 @@ def judge_autoencoders(reports: Reports, autoencoders: Reports) -> list[Claim]:
 
 def judge_others(reports: Reports) -> list[Claim]:
     """What noise breaks, and DeepSDF."""
-    breaks = [store["parts"]["all"]["breaks_at"] for store in reports["perturb"]["stores"]]
-    relu, siren = (float("inf") if at is None else at for at in breaks)
+    parts = [store["parts"]["all"] for store in reports["perturb"]["stores"]]
+    relu, siren = (float("inf") if part["breaks_at"] is None else part["breaks_at"] for part in parts)
+    strongest = parts[0]["levels"][-1]["sigma"]
+    broken = [f"{at:.2f}" if at <= strongest else f"more than {strongest:.2f}" for at in (relu, siren)]
     stats, codes = reports["deepsdf.stats"], summarise(reports["deepsdf.rank"])
     families = {name: iou(reports, name) for name in ("weights", "ae", "deepsdf")}
     return [
         Claim(
             "ReLU with encoded positions takes more noise than SIREN",
             "0.34 or more against 0.17 or less",
-            f"mean IoU falls under 0.5 at {relu:.2f} against {siren:.2f}",
+            f"mean IoU falls under 0.5 at {broken[0]} against {broken[1]}",
             either(relu >= 0.34 and siren <= 0.17),
         ),
         Claim(

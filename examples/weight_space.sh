@@ -3,7 +3,7 @@
 # hold here, which do not, and which have another cause. Writes one table, with a mark that is computed from the reports
 # for each claim, and one picture.
 #   sh examples/weight_space.sh [--size tiny|small] [FOLDER]
-# small: an estimated 25 CPU minutes; what each took is told at the end.
+# small: 28 CPU minutes; what each part took is told at the end.
 # tiny: four CPU minutes, to see that all of it runs; its marks mean nothing.
 work=weight_space options=--size
 # shellcheck source-path=SCRIPTDIR source=common.sh
