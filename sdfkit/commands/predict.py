@@ -65,6 +65,7 @@ def predict(
       sdfkit predict flow.zarr views.zarr --trajectory | sdfkit view -o steps.html
     """
     import hashlib
+    import logging
 
     import numpy as np
 
@@ -75,6 +76,7 @@ def predict(
     from sdfkit.predictors import load_predictor
     from sdfkit.storewriter import create_store
 
+    log = logging.getLogger(__name__)
     place = choose_device(device)
     predictor = load_predictor(model, place)
     settings = {"samples": samples, **predictor.settings}
@@ -84,6 +86,13 @@ def predict(
     elif any(asked.values()):
         idle = ", ".join(name for name, is_asked in asked.items() if is_asked)
         raise UsageError(f"{model}: an encoder alone, which draws nothing; leave {idle} out")
+    trained = predictor.attributes.get("settings", {})
+    if guidance != 1 and trained.get("feature_dropout", trained.get("dropout")) == 0:
+        log.warning(
+            "%s: saw its condition at every step, so --guidance has nothing to lead away from; train with "
+            "--cfg-dropout 0.1",
+            model,
+        )
     if "eta" in settings:
         settings["eta"] = eta
     elif eta:

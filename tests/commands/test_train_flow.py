@@ -188,8 +188,10 @@ def test_features_and_captions_take_the_place_of_pictures(job, tmp_path, velocit
     told = run("train-flow", job / "views.zarr", *options, *FEW, "-o", tmp_path / "flow.zarr").stderr
     assert "1 of 3 shapes have no features and are left out" in told
     words = ("predict", tmp_path / "flow.zarr", tmp_path / "features.zarr", "--guidance", 2)
-    run(*words, "-o", tmp_path / "codes.zarr")
+    assert "--guidance" not in run(*words, "-o", tmp_path / "codes.zarr").stderr
     assert zarr.open_group(tmp_path / "codes.zarr", mode="r")["code"].shape == (2, 8)
+    words = ("predict", job / "joint.zarr", job / "views.zarr", "--guidance", 2, "-o", tmp_path / "led.zarr")
+    assert "saw its condition at every step, so --guidance has nothing" in run(*words).stderr
 
 
 def test_a_run_that_was_stopped_goes_on(job, tmp_path, monkeypatch):
