@@ -93,10 +93,10 @@ RECIPES = {
         flow_lr=1e-3, finetune=0.1, code_penalty=1e-5, sampling=1.0, euler=8, code_scale=True, dropout=0.0, shading=1.0,
     ),
     "small": FlowSettings(
-        steps={"encoder": 3_000, "distil": 400, "joint": 600, "rgb": 300},
+        steps={"encoder": 3_000, "distil": 500, "joint": 400, "rgb": 300},
         sphere=100, shapes=50, size=128, views=1, rays=64, edge=4.0, batch=64, first_temperature=0.08,
         temperature=0.003, silhouette="bce", exhaustive=False, eikonal=0.1, decoder_lr=1.5e-3, matrix_lr=0.02,
-        conditioner_lr=1e-3, flow_lr=1e-3, finetune=0.3, code_penalty=1e-5, sampling=1.0, euler=8, code_scale=True,
+        conditioner_lr=1e-3, flow_lr=1e-3, finetune=0.2, code_penalty=1e-5, sampling=1.0, euler=8, code_scale=True,
         dropout=0.0, shading=1.0,
     ),
 }  # fmt: skip
