@@ -99,8 +99,6 @@ def use_machine(device: str, precision: Literal["fp32", "bf16"]) -> Machine:
         precision: bf16 pays on GPUs and on CPUs with matrix tiles (AMX), where it is up to five times faster.
             Elsewhere it is slower: 31 against 165 GF/s was measured on AVX-512 without them.
     """
-    # The moments of small gradients are smaller still, and processors count slowly with numbers below 1e-38.
-    torch.set_flush_denormal(True)
     return Machine(Accelerator(cpu=torch.device(device).type == "cpu"), precision)
 
 
