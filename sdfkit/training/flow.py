@@ -211,9 +211,8 @@ class FlowTraining:
 
         def compute(at: Int[Tensor, " own"]) -> Float[Tensor, " own"]:
             places = points[at].to(self.machine.device)
-            with self.machine.autocast():
-                codes = self.networks.encoder(look(self.pictures, rows[at], seen[at]))[:, 0, 0]
-            error = self.networks.decoder(codes.float(), places) - (places.norm(dim=2) - BALL)
+            codes = self.encode(look(self.pictures, rows[at], seen[at]))
+            error = self.networks.decoder(codes, places) - (places.norm(dim=2) - BALL)
             missed: Tensor = error.square().mean(dim=1)
             return missed
 
@@ -238,7 +237,7 @@ class FlowTraining:
             pictures = look(self.pictures, rows[at], seen[at])
             with self.machine.autocast():
                 with torch.no_grad():
-                    codes = flow.standardise(self.networks.encoder(pictures)[:, 0, 0].float())
+                    codes = flow.standardise(self.encode(pictures))
                 condition = self.networks.conditioner(pictures) * kept[:, None, None, None]
                 between = (1 - times[:, None]) * noise + times[:, None] * codes
                 velocity = flow.velocity(between, times, condition)
@@ -296,19 +295,23 @@ class FlowTraining:
         self, stage: str, seen: Tensor, noise: Float[Tensor, "row code"]
     ) -> Float[Tensor, "row code"]:
         """Codes from what `look` gave: the encoder's, or in the later stages the flow's."""
-        networks = self.networks
+        if stage == "encoder":
+            return self.encode(seen)
         with self.machine.autocast():
-            if stage == "encoder":
-                codes: Tensor = networks.encoder(seen)[:, 0, 0]
-            else:
-                condition = networks.conditioner(seen)
-                codes = networks.flow.run(noise, condition, steps=self.settings.euler, guidance=1.0)[-1]
+            condition = self.networks.conditioner(seen)
+            codes = self.networks.flow.run(noise, condition, steps=self.settings.euler, guidance=1.0)[-1]
+        return codes.float()
+
+    def encode(self, seen: Tensor) -> Float[Tensor, "row code"]:
+        """The encoder's codes of what `look` gave."""
+        with self.machine.autocast():
+            codes: Tensor = self.networks.encoder(seen)[:, 0, 0]
         return codes.float()
 
     @torch.no_grad()
     def encode_all(self) -> Float[Tensor, "picture code"]:
         """The encoder's codes of several views of all shapes."""
-        return torch.cat([self.networks.encoder(look(self.pictures, *at))[:, 0, 0] for at in self.places()])
+        return torch.cat([self.encode(look(self.pictures, *at)) for at in self.places()])
 
     def places(self) -> Iterator[tuple[Int[Tensor, " view"], Int[Tensor, " view"]]]:
         """Several views of what the conditioner can look at, evenly chosen, shape by shape."""
