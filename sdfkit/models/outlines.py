@@ -4,10 +4,10 @@ import math
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from sdfkit.models.silhouette import cast_rays
+from sdfkit.models.silhouette import cast_rays, pixel_slopes
 
 # How much nearer than half-way between two pixels' centres an outline can pass: a shape's edge may come
 # between the centres of pixels, up to their diagonal.
@@ -53,7 +53,11 @@ def pixel_lengths(
 
 
 def empty_sines(
-    distances: Float[Tensor, "view row column"], yfov: Float[Tensor, " view"]
+    distances: Float[Tensor, "view ray"],
+    yfov: Float[Tensor, " view"],
+    height: int,
+    width: int,
+    pixels: Int[Tensor, "view ray"] | None,
 ) -> Float[Tensor, "view ray"]:
     """Measure the cone around each ray in which masks show nothing, as the sine of its half angle.
 
@@ -61,18 +65,13 @@ def empty_sines(
     the shape or passes within the error of a mask's outline.
 
     Args:
-        distances: Of pixels from the outline, in pixels, see `images.silhouettes.mask_distances`.
-        yfov: Angle between the lower and the upper edge of the pictures.
+        distances: Of the rays' pixels from the outline, in pixels, see `images.silhouettes.mask_distances`.
+        yfov, height, width, pixels: As for `silhouette.cast_rays`.
 
     Reference: Lin et al., SDF-SRN (2020), section 3.1: distances in the picture bound those in space. Here by an
     angle, which holds at every depth and towards the corners too.
     """
-    height, width = distances.shape[1:]
-    focal = height / 2 / torch.tan(yfov / 2)
-    up = torch.arange(height, dtype=yfov.dtype, device=yfov.device) + 0.5 - height / 2
-    right = torch.arange(width, dtype=yfov.dtype, device=yfov.device) + 0.5 - width / 2
-    from_centre = torch.hypot(up[:, None], right) / focal[:, None, None]  # (view, row, column)
-    free = (distances - OUTLINE_ERROR).clamp(min=0) / focal[:, None, None]
+    from_centre = torch.hypot(*pixel_slopes(yfov, height, width, pixels))
+    free = (distances - OUTLINE_ERROR).clamp(min=0) * (2 / height * torch.tan(yfov / 2))[:, None]
     # The shape's nearest ray, if it lies outwards, where pixels span the smallest angles.
-    sines = free / torch.sqrt((1 + from_centre.square()) * (1 + (from_centre + free).square()))
-    return sines.flatten(1)
+    return free / torch.sqrt((1 + from_centre.square()) * (1 + (from_centre + free).square()))

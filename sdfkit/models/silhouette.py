@@ -69,13 +69,23 @@ def cast_rays(
     Returns:
         Where each camera stands, and unit directions in the world.
     """
+    right, up = pixel_slopes(yfov, height, width, pixels)
+    seen = torch.stack([right, up, -torch.ones_like(up)], dim=-1)  # (view, ray, 3), in the camera's space
+    return camera_to_world[:, :3, 3], F.normalize(seen @ camera_to_world[:, :3, :3].mT, dim=-1)
+
+
+def pixel_slopes(
+    yfov: Float[Tensor, " view"], height: int, width: int, pixels: Int[Tensor, "view ray"] | None
+) -> tuple[Float[Tensor, "view ray"], Float[Tensor, "view ray"]]:
+    """Give how far to the right and up the centres of pixels are seen, for each unit ahead.
+
+    Args:
+        yfov, height, width, pixels: As for `cast_rays`.
+    """
     if pixels is None:
         pixels = torch.arange(height * width, device=yfov.device).expand(len(yfov), -1)
     focal = (height / 2 / torch.tan(yfov / 2))[:, None]
-    right = (pixels % width + 0.5 - width / 2) / focal
-    up = (height / 2 - 0.5 - pixels // width) / focal
-    seen = torch.stack([right, up, -torch.ones_like(up)], dim=-1)  # (view, ray, 3), in the camera's space
-    return camera_to_world[:, :3, 3], F.normalize(seen @ camera_to_world[:, :3, :3].mT, dim=-1)
+    return (pixels % width + 0.5 - width / 2) / focal, (height / 2 - 0.5 - pixels // width) / focal
 
 
 def meet_ball(

@@ -112,16 +112,20 @@ def rays_through(
     pixels: Int[Tensor, "row view pixel"],
 ) -> Rays:
     """The rays through pixels of views of shapes."""
-    at = (rows[:, None], views)
     height, width = pictures.mask.shape[2:]
-    yfov = pictures.yfov[at].flatten()
-    origins, directions = cast_rays(
-        pictures.cameras[at].flatten(0, 1), yfov, height, width, pixels.flatten(0, 1)
+    yfov = pictures.yfov[rows[:, None], views].flatten()
+    chosen = pixels.flatten(0, 1)
+    cameras = pictures.cameras[rows[:, None], views].flatten(0, 1)
+    origins, directions = cast_rays(cameras, yfov, height, width, chosen)
+    at = (rows[:, None, None], views[..., None], pixels)
+    mask, distances, grey = (
+        part.flatten(2)[at] for part in (pictures.mask, pictures.distances, pictures.grey)
     )
-    sines = empty_sines(pictures.distances[at].flatten(0, 1).float(), yfov).view(*views.shape, -1)
-    origins = origins[:, None].expand_as(directions).reshape(len(rows), -1, 3)
-    mask, sines, grey = (
-        part.gather(2, pixels).flatten(1)
-        for part in (pictures.mask[at].flatten(2), sines, pictures.grey[at].flatten(2))
+    sines = empty_sines(distances.flatten(0, 1).float(), yfov, height, width, chosen)
+    return Rays(
+        origins[:, None].expand_as(directions).reshape(len(rows), -1, 3),
+        directions.reshape(len(rows), -1, 3),
+        mask.flatten(1),
+        sines.reshape(len(rows), -1),
+        grey.flatten(1).float() / 255,
     )
-    return Rays(origins, directions.reshape(len(rows), -1, 3), mask, sines, grey.float() / 255)

@@ -49,7 +49,7 @@ def test_bounds_hold_for_the_nearest_point_of_the_outline():
     # A shape that fills the right half of the picture: a wall through the camera, which looks straight ahead.
     half = torch.arange(64) >= 32
     distances = torch.from_numpy(mask_distances(half.expand(1, 64, 64).numpy()))
-    sines = empty_sines(distances, torch.tensor([1.0])).view(64, 64)
+    sines = empty_sines(distances.flatten(1), torch.tensor([1.0]), 64, 64, None).view(64, 64)
     _, directions = cast_rays(torch.eye(4)[None], torch.tensor([1.0]), 64, 64, None)
     true = (-directions[0, :, 0]).view(64, 64)  # the sine of a ray's angle to the wall
     assert torch.all(sines[:, half] == 0)

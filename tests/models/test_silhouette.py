@@ -228,7 +228,7 @@ def bounds_of_spheres(inflated, size=48):
     codes = torch.tensor([[0.3], [0.5], [0.7]])
     silhouettes = march(spheres, codes, *rays, samples=48, jitter=None).distances < 0
     distances = torch.from_numpy(mask_distances(silhouettes.view(count, size, size).numpy()))
-    sines = empty_sines(distances, yfov)
+    sines = empty_sines(distances.flatten(1), yfov, size, size, None)
     assert torch.all(sines[silhouettes] == 0)
     assert (sines > 0).float().mean() > 0.5
     codes = (codes + inflated).requires_grad_()
