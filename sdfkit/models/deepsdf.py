@@ -56,7 +56,6 @@ class DeepSDF(nn.Module):
     def __init__(self, config: DeepSDFConfig) -> None:
         super().__init__()
         self.config = config
-        self.activate = F.silu if config.activation == "silu" else torch.relu
         self.inputs = config.code + encoded_width(config.bands)
         widths = [self.inputs] + [config.hidden] * (config.layers - 1)
         widths[config.skip] += self.inputs
@@ -77,7 +76,7 @@ class DeepSDF(nn.Module):
         The same sums are written as products with slices of those layers, so that the code's part is computed
         once a shape and not once a point.
         """
-        sharpness = SHARPNESS if self.config.activation == "silu" else 1.0
+        activate, sharpness = (F.silu, SHARPNESS) if self.config.activation == "silu" else (F.relu, 1.0)
         codes = sharpness * codes
         encoded = sharpness * encode_points(points, self.config.bands)  # (shape, point, encoded)
         x = encoded
@@ -89,7 +88,7 @@ class DeepSDF(nn.Module):
                 x = F.linear(x, layer.weight[:, : self.config.hidden]) + self.enter(layer, codes, encoded)
             else:
                 x = layer(x)
-            x = self.activate(x)  # (shape, point, hidden)
+            x = activate(x, inplace=not torch.is_grad_enabled())  # (shape, point, hidden)
         distances: Tensor = self.out(x)  # (shape, point, 1)
         return distances.squeeze(-1) / sharpness  # (shape, point)
 

@@ -187,8 +187,7 @@ class FlowTraining:
             raise SdfkitError(
                 f"{name}: the loss at step {self.steps_taken} is {loss}: lower the learning rate"
             )
-        for optimizer in self.optimizers:
-            optimizer.step()
+        self.workers.update(self.optimizers)
         self.steps_taken += 1
         return loss
 

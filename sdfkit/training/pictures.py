@@ -90,7 +90,7 @@ def choose_rays(
     at, rays = (rows[:, None], views), chances.shape[2]
     height, width = pictures.mask.shape[2:]
     if rays >= height * width:
-        return rays_through(pictures, rows, views, all_pixels(pictures).expand(*views.shape, -1))
+        return rays_through(pictures, rows, views, grid_pixels(pictures, 1).expand(*views.shape, -1))
     cameras = pictures.cameras[at].flatten(0, 1)
     met = meet_ball(cameras, pictures.yfov[at].flatten(), height, width, RADIUS).view(*views.shape, -1)
     near_edge = pictures.distances[at].flatten(2).abs() <= BAND
@@ -100,9 +100,11 @@ def choose_rays(
     return rays_through(pictures, rows, views, chosen)
 
 
-def all_pixels(pictures: Pictures) -> Int[Tensor, " pixel"]:
-    """The pixels of a view, row after row."""
-    return torch.arange(pictures.mask[0, 0].numel(), device=pictures.mask.device)
+def grid_pixels(pictures: Pictures, spacing: int) -> Int[Tensor, " pixel"]:
+    """The pixels of a view, row after row, or one of each square of `spacing` × `spacing`."""
+    numbers = torch.arange(pictures.mask[0, 0].numel(), device=pictures.mask.device)
+    middle = slice(spacing // 2, None, spacing)
+    return numbers.view(pictures.mask.shape[2:])[middle, middle].flatten()
 
 
 def rays_through(

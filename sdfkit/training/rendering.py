@@ -9,18 +9,18 @@ from torch import Tensor
 from sdfkit.models.deepsdf import DeepSDF
 from sdfkit.models.flow import FlowNetworks
 from sdfkit.models.shading import normals, surface_points
-from sdfkit.models.silhouette import Nearest, march, march_coarse, silhouette_loss, soft_silhouette
-from sdfkit.training.pictures import Pictures, Rays, all_pixels, look, rays_through
+from sdfkit.models.silhouette import Nearest, march, march_bounded, silhouette_loss, soft_silhouette
+from sdfkit.training.pictures import Pictures, Rays, grid_pixels, look, rays_through
 
 if TYPE_CHECKING:
     from sdfkit.training.flow import FlowTraining
 
-# Samples along a ray: of the paper's march, and of the one from coarse to fine.
-SAMPLES, COARSE, ROUNDS, REFINE = 48, 12, 2, 4
+# Samples along a ray: of the paper's march, and of the one that looks where the smallest distance can be.
+SAMPLES, COARSE, ROUNDS, REFINE = 48, 10, 4, 2
 # Times that a surface is looked for between two samples.
 SECANTS = 2
-# Shapes that silhouettes are judged by, at most.
-JUDGED = 32
+# Shapes that silhouettes are judged by, at most, and pixels a side of their pictures, evenly spread.
+JUDGED, SIDE = 64, 64
 
 
 class Score(NamedTuple):
@@ -42,7 +42,7 @@ def find_nearest(
     asked = (decoder, codes.detach(), rays.origins, rays.directions)
     if exhaustive:
         return march(*asked, samples=SAMPLES, jitter=None)
-    return march_coarse(*asked, samples=COARSE, rounds=ROUNDS, refine=REFINE, jitter=None)
+    return march_bounded(*asked, samples=COARSE, rounds=ROUNDS, refine=REFINE)
 
 
 def shading_errors(
@@ -64,28 +64,28 @@ def shading_errors(
 
 
 def score(training: "FlowTraining", pictures: Pictures, views: int) -> Score:
-    """Judge silhouettes over whole pictures, from what is seen in the first view of each shape.
+    """Judge silhouettes over whole pictures, at most 64 × 64 pixels of each, by what is seen in shapes' first views.
 
     Args:
         training: What was trained, as its last stage makes codes.
         pictures: Of the shapes to judge by, which need not be those it was trained on.
-        views: How many views of each shape, evenly chosen; of up to 32 shapes, evenly chosen too.
+        views: How many views of each shape, evenly chosen; of up to 64 shapes, evenly chosen too.
     """
     networks, settings = training.networks, training.settings
     device = training.machine.device
     generator = torch.Generator().manual_seed(training.generator.initial_seed())
     chosen = torch.linspace(0, pictures.rgb.shape[1] - 1, views).round().long().to(device)
-    sums = torch.zeros(3, device=device)
+    pixels = grid_pixels(pictures, max(1, pictures.mask.shape[2] // SIDE)).expand(1, views, -1)
     count = len(pictures.rgb)
-    judged = range(0, count, -(-count // JUDGED))
-    for row in judged[training.machine.own]:
-        rows = torch.tensor([row], device=device)
-        noise = torch.randn(1, training.config.code, generator=generator).to(device)
+    judged = torch.arange(0, count, -(-count // JUDGED), device=device)
+    noise = torch.randn(len(judged), training.config.code, generator=generator).to(device)
+
+    def judge(at: int) -> Float[Tensor, " 3"]:
+        rows = judged[at : at + 1]
         with torch.no_grad():
-            codes = training.make_codes(
-                training.stages[-1], look(pictures, rows, torch.zeros_like(rows)), noise
-            )
-            rays = rays_through(pictures, rows, chosen[None], all_pixels(pictures).expand(1, views, -1))
+            seen = look(pictures, rows, torch.zeros_like(rows))
+            codes = training.make_codes(training.stages[-1], seen, noise[at : at + 1])
+            rays = rays_through(pictures, rows, chosen[None], pixels)
             nearest = find_nearest(networks.decoder, codes, rays, exhaustive=settings.exhaustive)
             logits = soft_silhouette(networks.decoder, codes, nearest, settings.temperature)
             loss = silhouette_loss(logits, rays.mask).sum()
@@ -93,6 +93,9 @@ def score(training: "FlowTraining", pictures: Pictures, views: int) -> Score:
         overlap = (inside & mask).sum(dim=1) / (inside | mask).sum(dim=1)
         cameras = pictures.cameras[rows[:, None], chosen]
         shading = shading_errors(networks, codes, rays, nearest, cameras).detach()
-        sums += torch.stack([loss, overlap.mean(), shading.sum()])
+        return torch.stack([loss, overlap.mean(), shading.sum()])
+
+    own = range(len(judged))[training.machine.own]
+    sums = sum(training.workers.map(judge, own), start=torch.zeros(3, device=device))
     loss, overlap, shading = (training.machine.total(sums) / len(judged)).tolist()
     return Score(settings.temperature, loss, overlap, shading)

@@ -27,7 +27,7 @@ from sdfkit.models.silhouette import (
     ball_span,
     cast_rays,
     march,
-    march_coarse,
+    march_bounded,
     soft_silhouette,
 )
 from sdfkit.training.flow_recipes import NETWORKS
@@ -122,10 +122,9 @@ def ours(
     directions: Tensor,
     temperature: float,
     look: Callable[..., Nearest],
-    **how: float,
+    **how: object,
 ) -> Tensor:
-    jitter = torch.Generator().manual_seed(0)
-    nearest = look(field, codes, origins, directions, **how, jitter=jitter)
+    nearest = look(field, codes, origins, directions, **how)
     return soft_silhouette(field, codes, nearest, temperature)
 
 
@@ -138,7 +137,7 @@ def compare(decoder: Decoder, codes: Tensor, temperature: float) -> None:
     mask = wider[None].float()
     parameters = [codes, *decoder.parameters()]
 
-    def take(renderer: Callable[..., Tensor], field: Field, *more: object, **how: float) -> Tensor:
+    def take(renderer: Callable[..., Tensor], field: Field, *more: object, **how: object) -> Tensor:
         logits = renderer(field, codes, *rays, temperature, *more, **how)
         loss = F.binary_cross_entropy_with_logits(logits, mask)
         return torch.cat([part.flatten() for part in torch.autograd.grad(loss, parameters)])
@@ -148,9 +147,12 @@ def compare(decoder: Decoder, codes: Tensor, temperature: float) -> None:
         "plain, code part once": lambda: take(plain, decoder),
         "nearest only": lambda: take(nearest_only, decoder.written_out),
         "  + code part once": lambda: take(nearest_only, decoder),
-        "march: + ball, in cache": lambda: take(ours, decoder, march, samples=SAMPLES),
-        "march_coarse 12 + 2 x 4": lambda: take(ours, decoder, march_coarse, samples=12, rounds=2, refine=4),
-        "march_coarse 8 + 2 x 2": lambda: take(ours, decoder, march_coarse, samples=8, rounds=2, refine=2),
+        "march: + ball, in cache": lambda: take(
+            ours, decoder, march, samples=SAMPLES, jitter=torch.Generator().manual_seed(0)
+        ),
+        "march_bounded 10 + 4 x 2 + 1": lambda: take(
+            ours, decoder, march_bounded, samples=10, rounds=4, refine=2
+        ),
     }
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     gradients = {}

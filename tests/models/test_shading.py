@@ -10,7 +10,7 @@ from sdfkit.images.cameras import fibonacci_cameras
 from sdfkit.images.render import GAMMA, LIGHT_DIRECTIONS
 from sdfkit.models import shading
 from sdfkit.models.shading import lambert, normals, surface_points
-from sdfkit.models.silhouette import cast_rays, march, march_coarse
+from sdfkit.models.silhouette import cast_rays, march, march_bounded
 
 LIGHTS = torch.tensor(LIGHT_DIRECTIONS)
 
@@ -44,12 +44,12 @@ def camera_rays(count=2, size=24, kind=torch.float32):
     return cameras, origins[:, None].expand_as(directions), directions
 
 
-@pytest.mark.parametrize("coarse", [False, True])
-def test_rays_enter_spheres_where_geometry_says_and_move_with_the_radius(coarse):
+@pytest.mark.parametrize("bounded", [False, True])
+def test_rays_enter_spheres_where_geometry_says_and_move_with_the_radius(bounded):
     _, *rays = camera_rays()
     codes = torch.tensor([[0.5], [0.8]], requires_grad=True)
-    if coarse:
-        nearest = march_coarse(spheres, codes, *rays, samples=12, rounds=2, refine=4, jitter=None)
+    if bounded:
+        nearest = march_bounded(spheres, codes, *rays, samples=10, rounds=4, refine=2)
     else:
         nearest = march(spheres, codes, *rays, samples=48, jitter=torch.Generator().manual_seed(0))
     points, met = surface_points(spheres, codes, *rays, nearest, secants=2)
