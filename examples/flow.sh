@@ -54,10 +54,14 @@ mkdir -p reports
 for model in encoder distil unit joint rgb one one_joint; do
     for set in train held; do
         [ -e "reports/$model.$set.json" ] && continue
-        # From one picture of each: the first, which a run of one view a shape has seen too.
-        whole "$model.$set.codes.zarr" || sdfkit predict "$model.zarr" "$set.zarr" -o "$model.$set.codes.zarr"
+        # From the first picture of each; of what one view a shape has taught, from that one.
+        codes=$model.$set.codes.zarr
+        case $model.$set in
+        one*.train) codes=$model.zarr ;;
+        *) whole "$codes" || sdfkit predict "$model.zarr" "$set.zarr" -o "$codes" ;;
+        esac
         # An object that did not come to have a surface scores 0.
-        sdfkit mesh "$model.$set.codes.zarr" --decoder "$model.zarr" -o "$model.$set.meshes/" || [ $? -eq 4 ]
+        sdfkit mesh "$codes" --decoder "$model.zarr" -o "$model.$set.meshes/" || [ $? -eq 4 ]
         baselines=
         [ "$model.$set" != joint.held ] || baselines="--training split/train/ --features held.features.zarr
             --training-features train.features.zarr"

@@ -49,7 +49,7 @@ def read_pictures(
     Args:
         views: A views store.
         features: Features of the same shapes, to look at in place of the pictures.
-        most: Use the first so many views.
+        most: Use so many views of each shape, of each from elsewhere.
         parts: Take the features of patches where there are any, not those of whole pictures.
         size: Pixels a side of the masks and shades that teach.
         temperature: Of the soft silhouette that an exact field is judged at.
@@ -132,9 +132,11 @@ def _shrink(row: "ArrayRow", most: int | None, size: int) -> tuple[np.ndarray, .
 
     if row.error:
         raise GeometryError(row.error)
-    rgb, mask, cameras, yfov = (
-        row.arrays[name][:most] for name in ("rgb", "mask", "camera_to_world", "yfov")
-    )
+    rgb, mask, cameras, yfov = (row.arrays[name] for name in ("rgb", "mask", "camera_to_world", "yfov"))
+    if most is not None:
+        # Evenly spread, and each shape from elsewhere: what one view leaves open, those of its kind may tell.
+        chosen = (row.index + np.arange(most) * len(rgb) // most) % len(rgb)
+        rgb, mask, cameras, yfov = (part[chosen] for part in (rgb, mask, cameras, yfov))
     check_outside(cameras)
     masks = shrink_masks(mask, size)
     grey = np.rint(shrink_pictures(rgb, size).mean(axis=-1)).astype(np.uint8)

@@ -41,7 +41,8 @@ def train_flow(
         bool, typer.Option("--code-scale/--no-code-scale", help="Let noise be as spread as the codes are.")
     ] = True,
     views_per_shape: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Use the first N views of each shape; all.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Use N views of each shape, each seen from elsewhere; all."),
     ] = None,
     rays: Annotated[int | None, typer.Option(min=1, help="Rays through a view; the preset's.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Shapes a step; the preset's.")] = None,

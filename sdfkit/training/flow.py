@@ -90,6 +90,8 @@ class FlowTraining:
         self.steps_taken = 0
         self.entered: str | None = None
         self.optimizers: list[torch.optim.Optimizer] = []
+        # What the flow is to learn, once it begins to.
+        self.known: Float[Tensor, "shape view code"] = torch.empty(0)
 
     @property
     def steps(self) -> int:
@@ -111,7 +113,7 @@ class FlowTraining:
 
     def enter(self, stage: str) -> None:
         """Begin a stage: from what the one before has learned, with an optimizer of its own."""
-        networks, settings = self.networks, self.settings
+        networks = self.networks
         if stage == "distil":
             # What sees codes already is nearly what the flow must see: started cold it stays worse by far.
             known = networks.conditioner.state_dict()
@@ -121,11 +123,11 @@ class FlowTraining:
                 if name in known and known[name].shape == value.shape
             }
             networks.conditioner.load_state_dict(fitting, strict=False)
-            if settings.code_scale:
-                codes = self.encode_all()
-                networks.flow.mean.copy_(codes.mean(dim=0))
-                networks.flow.spread.copy_((codes - codes.mean(dim=0)).square().mean().sqrt())
         self.prepare(stage)
+        if stage == "distil" and self.settings.code_scale:
+            codes = self.known.flatten(0, 1)
+            networks.flow.mean.copy_(codes.mean(dim=0))
+            networks.flow.spread.copy_((codes - codes.mean(dim=0)).square().mean().sqrt())
 
     def prepare(self, stage: str) -> None:
         """Choose what a stage trains, and make its optimizer."""
@@ -136,7 +138,8 @@ class FlowTraining:
         }  # fmt: skip
         trained = {
             "encoder": ("encoder", "decoder"),
-            "distil": ("conditioner", "flow"),
+            # A conditioner that is a copy of the encoder sees the code itself, and is left as it is.
+            "distil": ("flow",) if self.config.velocity == "mlp" else ("conditioner", "flow"),
             "joint": ("conditioner", "flow", "decoder"),
             "rgb": ("conditioner", "flow", "decoder", "light"),
         }[stage]
@@ -156,6 +159,8 @@ class FlowTraining:
             rest = [parameter for parameter in parameters if id(parameter) not in taken]
             groups.append({"params": rest, "initial_lr": share * rates[name]})
         self.optimizers.append(torch.optim.Adam(groups, fused=True))
+        if stage == "distil":
+            self.known = self.encode_all()
         self.entered = stage
 
     def step(self) -> float:
@@ -226,24 +231,27 @@ class FlowTraining:
         rows = self.draw_rows(settings.batch)
         seen = self.draw_seen(rows)
         drawn = (
-            torch.randn(len(rows), self.config.code, generator=self.generator),
-            torch.rand(len(rows), generator=self.generator),
+            torch.randn(len(rows), settings.draws, self.config.code, generator=self.generator),
+            torch.rand(len(rows), settings.draws, 1, generator=self.generator),
             torch.rand(len(rows), generator=self.generator) >= settings.dropout,
         )
 
         def compute(at: Int[Tensor, " own"]) -> Float[Tensor, " own"]:
             noise, times, kept = (part[at].to(self.machine.device) for part in drawn)
-            pictures = look(self.pictures, rows[at], seen[at])
+            known = self.known[rows[at], seen[at]]  # (own, code)
+            codes = flow.standardise(known)[:, None]
             with self.machine.autocast():
-                with torch.no_grad():
-                    codes = flow.standardise(self.encode(pictures))
-                condition = self.networks.conditioner(pictures) * kept[:, None, None, None]
-                between = (1 - times[:, None]) * noise + times[:, None] * codes
-                velocity = flow.velocity(between, times, condition)
-                errors: Tensor = (velocity - (codes - noise)).square().mean(dim=1)
+                condition = known[:, None, None]  # (own, view, part, code)
+                if "conditioner" in self.trained:
+                    condition = self.networks.conditioner(look(self.pictures, rows[at], seen[at]))
+                condition = condition * kept[:, None, None, None]
+                between = (1 - times) * noise + times * codes
+                conditions = condition.repeat_interleave(settings.draws, dim=0)
+                velocity = flow.velocity(between.flatten(0, 1), times.flatten(), conditions)
+                errors: Tensor = (velocity.view_as(noise) - (codes - noise)).square().mean(dim=(1, 2))
                 if settings.sampling:
-                    reached = flow.run(noise, condition, steps=settings.euler, guidance=1.0)[-1]
-                    missed = (flow.standardise(reached) - codes).square().mean(dim=1)
+                    reached = flow.run(noise[:, 0], condition, steps=settings.euler, guidance=1.0)[-1]
+                    missed = (flow.standardise(reached) - codes[:, 0]).square().mean(dim=1)
                     errors = errors + settings.sampling * kept * missed
             return errors
 
@@ -308,9 +316,11 @@ class FlowTraining:
         return codes.float()
 
     @torch.no_grad()
-    def encode_all(self) -> Float[Tensor, "picture code"]:
-        """The encoder's codes of several views of all shapes."""
-        return torch.cat([self.encode(look(self.pictures, *at)) for at in self.places()])
+    def encode_all(self) -> Float[Tensor, "shape view code"]:
+        """The encoder's codes of all views."""
+        views = torch.arange(self.pictures.seen, device=self.machine.device)
+        rows = [torch.full_like(views, row) for row in range(len(self.uids))]
+        return torch.stack([self.encode(look(self.pictures, row, views)) for row in rows])
 
     def places(self) -> Iterator[tuple[Int[Tensor, " view"], Int[Tensor, " view"]]]:
         """Several views of what the conditioner can look at, evenly chosen, shape by shape."""

@@ -26,6 +26,7 @@ class FlowSettings:
         rays: Rays through each of those.
         edge: How many times as likely a ray near the silhouette's edge is chosen as another.
         batch: Pictures a step of distillation.
+        draws: Noises that each of those is reached from, at as many times.
         first_temperature: Of the soft silhouette, at the encoder's first step …
         temperature: … and from nine tenths of its steps on.
         silhouette: Cross-entropy of the soft silhouette (the paper's), or the bound by distance transforms of SDF-SRN.
@@ -52,6 +53,7 @@ class FlowSettings:
     rays: int
     edge: float
     batch: int
+    draws: int
     first_temperature: float
     temperature: float
     silhouette: Literal["bce", "dt-bound"]
@@ -87,16 +89,16 @@ RECIPES = {
     # Its 200 epochs over 50 pictures, one a step and every pixel of it.
     "paper": FlowSettings(
         steps={"encoder": 10_000, "distil": 3_000, "joint": 10_000, "rgb": 5_000},
-        sphere=500, shapes=1, size=64, views=1, rays=4_096, edge=1.0, batch=50, first_temperature=0.08,
+        sphere=500, shapes=1, size=64, views=1, rays=4_096, edge=1.0, batch=50, draws=1, first_temperature=0.08,
         temperature=0.003,
         silhouette="bce", exhaustive=True, eikonal=0.1, decoder_lr=5e-4, matrix_lr=None, conditioner_lr=3e-4,
         flow_lr=1e-3, finetune=0.1, code_penalty=1e-5, sampling=1.0, euler=8, code_scale=True, dropout=0.0, shading=1.0,
     ),
     "small": FlowSettings(
-        steps={"encoder": 3_000, "distil": 500, "joint": 400, "rgb": 300},
-        sphere=100, shapes=50, size=128, views=1, rays=64, edge=4.0, batch=64, first_temperature=0.08,
+        steps={"encoder": 4_000, "distil": 1_000, "joint": 400, "rgb": 300},
+        sphere=100, shapes=50, size=128, views=1, rays=64, edge=4.0, batch=64, draws=8, first_temperature=0.08,
         temperature=0.003, silhouette="bce", exhaustive=False, eikonal=0.1, decoder_lr=1.5e-3, matrix_lr=0.02,
-        conditioner_lr=1e-3, flow_lr=1e-3, finetune=0.2, code_penalty=1e-5, sampling=1.0, euler=8, code_scale=True,
+        conditioner_lr=1e-3, flow_lr=2e-3, finetune=0.2, code_penalty=1e-5, sampling=0.0, euler=8, code_scale=True,
         dropout=0.0, shading=1.0,
     ),
 }  # fmt: skip

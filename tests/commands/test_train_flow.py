@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 import zarr
 from PIL import Image
@@ -250,6 +251,16 @@ def test_one_view_a_shape_is_warned_of(job, tmp_path):
     words = ("--views-per-shape", 1, "--stage", "encoder", *FEW)
     told = run("train-flow", job / "views.zarr", *words, "-o", tmp_path / "flow.zarr").stderr
     assert "one view a shape: depth is free" in told
+
+
+def test_few_views_are_from_elsewhere_for_each_shape(job):
+    words = {"parts": False, "size": 32, "temperature": 0.01, "manifest": None}
+    every, few, one = (
+        picturestore.read_pictures(str(job / "views.zarr"), None, most=most, **words).pictures.cameras
+        for most in (None, 2, 1)
+    )
+    assert all(torch.equal(one[shape, 0], every[shape, shape % 3]) for shape in range(3))
+    assert all(torch.equal(few[shape], every[shape, [shape % 3, (shape + 1) % 3]]) for shape in range(3))
 
 
 def test_stages_that_do_not_follow_are_refused(sdfkit, job, tmp_path):

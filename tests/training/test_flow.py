@@ -24,7 +24,7 @@ CONFIG = FlowConfig(
 )
 DECODER = DeepSDFConfig(code=4, bands=0, hidden=32, layers=3, skip=1, activation="silu")
 SETTINGS = dataclasses.replace(
-    RECIPES["small"], steps={"encoder": 300, "distil": 150, "joint": 6, "rgb": 6}, sphere=30, shapes=4, views=1,
+    RECIPES["small"], steps={"encoder": 300, "distil": 250, "joint": 6, "rgb": 6}, sphere=30, shapes=4, views=1,
     rays=48, batch=16, temperature=0.02, decoder_lr=3e-3, conditioner_lr=2e-3, flow_lr=3e-3,
 )  # fmt: skip
 UIDS = [f"ball_{radius}" for radius in RADII]
@@ -100,7 +100,7 @@ def test_the_flow_learns_the_encoders_codes_at_their_scale(encoded, distilled):
     codes, drawn = encoded.result(), distilled.result()
     flow = distilled.networks.flow
     assert flow.spread.item() == pytest.approx(
-        encoded.encode_all().var(dim=0, correction=0).mean().sqrt().item()
+        encoded.encode_all().flatten(0, 1).var(dim=0, correction=0).mean().sqrt().item()
     )
     spread = (codes - codes.mean(dim=0)).square().sum()
     assert (drawn - codes).square().sum() < 0.1 * spread
@@ -167,7 +167,7 @@ def test_stages_follow_each_other():
         {"exhaustive": True},
         {"dropout": 1.0},
         {"matrix_lr": None},
-        {"sampling": 0.0},
+        {"sampling": 1.0, "draws": 1},
     ],
 )
 def test_other_ways_learn_too(change):
