@@ -30,7 +30,7 @@ class FlowSettings:
         first_temperature: Of the soft silhouette, at the encoder's first step …
         temperature: … and from nine tenths of its steps on.
         silhouette: Cross-entropy of the soft silhouette (the paper's), or the bound by distance transforms of SDF-SRN.
-        exhaustive: Look at 48 samples a ray, the paper's march, and not from coarse to fine.
+        exhaustive: Look at 48 samples a ray, the paper's march, and not where bounds allow the smallest distance.
         eikonal: Weight of the squared difference of the field's slope from 1.
         decoder_lr: Learning rate of the decoder.
         matrix_lr: Learning rate of Muon for its hidden matrices; None trains them by Adam too.

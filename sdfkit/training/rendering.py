@@ -15,8 +15,8 @@ from sdfkit.training.pictures import Pictures, Rays, grid_pixels, look, rays_thr
 if TYPE_CHECKING:
     from sdfkit.training.flow import FlowTraining
 
-# Samples along a ray: of the paper's march, and of the one that looks where the smallest distance can be.
-SAMPLES, COARSE, ROUNDS, REFINE = 48, 10, 4, 2
+# Samples along a ray: of the paper's march, and of the one by bounds.
+SAMPLES, FIRST, ROUNDS, REFINE = 48, 10, 4, 2
 # Times that a surface is looked for between two samples.
 SECANTS = 2
 # Shapes that silhouettes are judged by, at most, and pixels a side of their pictures, evenly spread.
@@ -38,11 +38,11 @@ class Score(NamedTuple):
 def find_nearest(
     decoder: DeepSDF, codes: Float[Tensor, "row code"], rays: Rays, *, exhaustive: bool
 ) -> Nearest:
-    """Where rays come nearest to what codes stand for, by the paper's march or from coarse to fine."""
+    """Where rays come nearest to what codes stand for, by the paper's march or by bounds."""
     asked = (decoder, codes.detach(), rays.origins, rays.directions)
     if exhaustive:
         return march(*asked, samples=SAMPLES, jitter=None)
-    return march_bounded(*asked, samples=COARSE, rounds=ROUNDS, refine=REFINE)
+    return march_bounded(*asked, samples=FIRST, rounds=ROUNDS, refine=REFINE)
 
 
 def shading_errors(

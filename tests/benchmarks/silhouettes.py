@@ -1,14 +1,16 @@
 """A step of silhouette training, beside the renderer as the paper writes it: seconds, and whether gradients agree.
 
-    python -m tests.benchmarks.silhouettes [trained] [random] [chunks] [codes]
+    python -m tests.benchmarks.silhouettes [trained] [random] [chunks] [codes] [marches --flow FLOW --views VIEWS]
 
-All parts where none is named. One picture of 64 × 64 rays × 48 samples and a decoder of 330,497 parameters, which
-in `trained` has been fitted to a torus for 200 steps and is asked to become a wider one, and in `random` is as it
-was born. Candidates take turns; the least of three seconds of the processor counts. The jitter of all is the
-same, so that the minimum over the same samples can be held to the same gradient.
+All parts but the last where none is named; that asks what marches find of the shapes that a flow was trained on, and
+by how much the gradient turns for what they miss. The others take one picture of 64 × 64 rays × 48 samples and a
+decoder of 330,497 parameters, which in `trained` has been fitted to a torus for 200 steps and is asked to become a wider
+one, and in `random` is as it was born. Candidates take turns; the least of three seconds of the processor counts. The
+jitter of all is the same, so that the minimum over the same samples can be held to the same gradient.
 """
 
 import argparse
+import functools
 import time
 from collections.abc import Callable
 
@@ -28,9 +30,14 @@ from sdfkit.models.silhouette import (
     cast_rays,
     march,
     march_bounded,
+    silhouette_loss,
     soft_silhouette,
 )
-from sdfkit.training.flow_recipes import NETWORKS
+from sdfkit.modelstore import read_decoder
+from sdfkit.picturestore import read_pictures
+from sdfkit.store import open_store
+from sdfkit.training.flow_recipes import NETWORKS, RECIPES
+from sdfkit.training.pictures import choose_rays
 
 SIZE, SAMPLES, CODE, WIDTH = 64, 48, 256, 256
 YFOV = 0.96  # 55 degrees
@@ -225,13 +232,63 @@ def codes() -> None:
         print(f"{name:<22}{1000 * min(each):7.2f} CPU ms a code")
 
 
+def marches(flow: str, views: str) -> None:
+    """Rays as a step of training draws them, beside what 1,024 samples of each find."""
+    settings = RECIPES["small"]
+    temperature = settings.temperature
+    with open_store(flow, "flow", manifest=None) as store:
+        decoder, codes = read_decoder(store, "cpu"), torch.from_numpy(store.read("code")).requires_grad_()
+    pictures = read_pictures(
+        views, None, most=None, parts=False, size=settings.size, temperature=temperature, manifest=None
+    ).pictures
+    generator = torch.Generator().manual_seed(0)
+    seen = torch.randint(pictures.seen, (len(codes), 1), generator=generator)
+    chances = torch.rand(len(codes), 1, settings.rays, generator=generator)
+    rays = choose_rays(pictures, torch.arange(len(codes)), seen, chances, edge=settings.edge)
+    parameters = [codes, *decoder.requires_grad_().parameters()]
+
+    def differentiate(nearest: Nearest) -> tuple[float, Tensor]:
+        logits = soft_silhouette(decoder, codes, nearest, temperature)
+        loss = silhouette_loss(logits, rays.mask).mean()
+        return loss.item(), torch.cat([part.flatten() for part in torch.autograd.grad(loss, parameters)])
+
+    asked = (decoder, codes.detach(), rays.origins, rays.directions)
+    dense = march(*asked, samples=1024, jitter=None)
+    least, truth = differentiate(dense)
+    near = dense.distances.abs() < 0.02
+    print(f"{near.sum()} rays within 0.02 of a surface; loss {least:.5f}")
+    ways: dict[str, Callable[[], Nearest]] = {
+        f"march {samples}": functools.partial(march, *asked, samples=samples, jitter=None)
+        for samples in (19, 48, 96, 192)
+    } | {
+        f"march_bounded {first} + {rounds} x {refine} + 1": functools.partial(
+            march_bounded, *asked, samples=first, rounds=rounds, refine=refine
+        )
+        for first, rounds, refine in ((8, 4, 2), (10, 3, 2), (10, 4, 2), (12, 4, 2), (12, 2, 4))
+    }
+    for name, way in ways.items():
+        began = time.process_time()
+        nearest = way()
+        cost = time.process_time() - began
+        error = (nearest.distances - dense.distances)[near]
+        loss, gradient = differentiate(nearest)
+        print(
+            f"{name:<32}{cost:7.3f} CPU s; too far by {error.mean():.5f}, at most {error.max():.4f}; loss {loss:.5f}; "
+            f"gradient's cosine {F.cosine_similarity(gradient, truth, dim=0):.4f}"
+        )
+
+
 def main() -> None:
     parts = {"trained": trained, "random": random, "chunks": chunks, "codes": codes}
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", nargs="*", choices=[[], *parts])
-    for name in parser.parse_args().part or parts:
+    parser.add_argument("part", nargs="*", choices=[[], *parts, "marches"])
+    parser.add_argument("--flow", help="a flow store")
+    parser.add_argument("--views", help="the views that it was trained on")
+    options = parser.parse_args()
+    parts["marches"] = functools.partial(marches, options.flow, options.views)
+    for name in options.part or list(parts)[:-1]:
         print(f"\n== {name}", flush=True)
         parts[name]()
 
