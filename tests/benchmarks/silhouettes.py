@@ -5,8 +5,8 @@
 All parts but the last where none is named; that asks what marches find of the shapes that a flow was trained on, and
 by how much the gradient turns for what they miss. The others take one picture of 64 × 64 rays × 48 samples and a
 decoder of 330,497 parameters, which in `trained` has been fitted to a torus for 200 steps and is asked to become a
-wider one, and in `random` is as it was born. Candidates take turns; the least of three seconds of the processor counts. The
-jitter of all is the same, so that the minimum over the same samples can be held to the same gradient.
+wider one, and in `random` is as it was born. Candidates take turns; the least of three seconds of the processor
+counts. The jitter of all is the same, so that the minimum over the same samples can be held to the same gradient.
 """
 
 import argparse
