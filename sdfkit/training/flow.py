@@ -43,6 +43,8 @@ Work: TypeAlias = tuple[Int[Tensor, " row"], Callable[[Int[Tensor, " own"]], Flo
 SLOPES = 16
 # Views of a shape whose codes tell the shape's own.
 SEVERAL = 8
+# Steps of a stage until its learning rates are whole, or a twentieth of it.
+WARM_UP = 50
 # Radius of the ball that a decoder begins as.
 BALL = 0.5
 
@@ -98,6 +100,11 @@ class FlowTraining:
         """Steps of all stages."""
         return sum(self.settings.steps[stage] for stage in self.stages)
 
+    @property
+    def copied(self) -> bool:
+        """Whether the conditioner begins as the encoder, told in standardised codes: then distillation leaves it so."""
+        return self.config.velocity == "mlp"
+
     def locate(self) -> tuple[str, int]:
         """The stage of the next step, and how many of its steps were taken."""
         step = self.steps_taken
@@ -124,10 +131,15 @@ class FlowTraining:
             }
             networks.conditioner.load_state_dict(fitting, strict=False)
         self.prepare(stage)
-        if stage == "distil" and self.settings.code_scale:
-            codes = self.known.flatten(0, 1)
-            networks.flow.mean.copy_(codes.mean(dim=0))
-            networks.flow.spread.copy_((codes - codes.mean(dim=0)).square().mean().sqrt())
+        if stage == "distil":
+            flow, out = networks.flow, networks.conditioner.out
+            if self.settings.code_scale:
+                codes = self.known.flatten(0, 1)
+                flow.mean.copy_(codes.mean(dim=0))
+                flow.spread.copy_((codes - codes.mean(dim=0)).square().mean().sqrt())
+            if self.copied:
+                out.bias.copy_(flow.standardise(out.bias[None])[0])
+                out.weight.div_(flow.spread)
 
     def prepare(self, stage: str) -> None:
         """Choose what a stage trains, and make its optimizer."""
@@ -138,12 +150,11 @@ class FlowTraining:
         }  # fmt: skip
         trained = {
             "encoder": ("encoder", "decoder"),
-            # A conditioner that is a copy of the encoder sees the code itself, and is left as it is.
-            "distil": ("flow",) if self.config.velocity == "mlp" else ("conditioner", "flow"),
+            "distil": ("flow",) if self.copied else ("conditioner", "flow"),
             "joint": ("conditioner", "flow", "decoder"),
             "rgb": ("conditioner", "flow", "decoder", "light"),
         }[stage]
-        share = settings.finetune if stage in ("joint", "rgb") else 1
+        share = settings.finetune if stage in ("joint", "rgb") else 1.0
         self.trained = {name: list(self.networks.get_submodule(name).parameters()) for name in trained}
         for name, network in self.networks.named_children():
             network.requires_grad_(name in trained)
@@ -157,7 +168,8 @@ class FlowTraining:
         taken = {id(matrix) for matrix in matrices}
         for name, parameters in self.trained.items():
             rest = [parameter for parameter in parameters if id(parameter) not in taken]
-            groups.append({"params": rest, "initial_lr": share * rates[name]})
+            known = 1.0 if name == "light" else share  # light is learned from nothing
+            groups.append({"params": rest, "initial_lr": known * rates[name]})
         self.optimizers.append(torch.optim.Adam(groups, fused=True))
         if stage == "distil":
             self.known = self.encode_all()
@@ -172,7 +184,10 @@ class FlowTraining:
         stage, step = self.locate()
         if self.entered != stage:
             self.enter(stage)
-        set_rate(self.optimizers, cosine(step, self.settings.steps[stage]))
+        # Adam's first steps are as long as any, whatever the gradient: at full rates they undo what was learned before.
+        steps = self.settings.steps[stage]
+        warm = min((step + 1) / min(WARM_UP, steps / 20), 1)
+        set_rate(self.optimizers, warm * cosine(step, steps))
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         if stage == "distil":
@@ -238,11 +253,10 @@ class FlowTraining:
 
         def compute(at: Int[Tensor, " own"]) -> Float[Tensor, " own"]:
             noise, times, kept = (part[at].to(self.machine.device) for part in drawn)
-            known = self.known[rows[at], seen[at]]  # (own, code)
-            codes = flow.standardise(known)[:, None]
+            codes = flow.standardise(self.known[rows[at], seen[at]])[:, None]  # (own, 1, code)
             with self.machine.autocast():
-                condition = known[:, None, None]  # (own, view, part, code)
-                if "conditioner" in self.trained:
+                condition = codes[:, None]  # (own, view, part, code)
+                if not self.copied:
                     condition = self.networks.conditioner(look(self.pictures, rows[at], seen[at]))
                 condition = condition * kept[:, None, None, None]
                 between = (1 - times) * noise + times * codes

@@ -64,17 +64,21 @@ def shading_errors(
 
 
 def score(training: "FlowTraining", pictures: Pictures, views: int) -> Score:
-    """Judge silhouettes over whole pictures, at most 64 × 64 pixels of each, by what is seen in shapes' first views.
+    """Judge silhouettes over whole pictures, at most 64 × 64 pixels of each.
+
+    Shapes are each judged from elsewhere: first views are all from above, where outlines are at their easiest.
 
     Args:
         training: What was trained, as its last stage makes codes.
         pictures: Of the shapes to judge by, which need not be those it was trained on.
-        views: How many views of each shape, evenly chosen; of up to 64 shapes, evenly chosen too.
+        views: How many views of each shape, evenly chosen, the first of which is seen; of up to 64 shapes, evenly
+            chosen too.
     """
     networks, settings = training.networks, training.settings
     device = training.machine.device
     generator = torch.Generator().manual_seed(training.generator.initial_seed())
-    chosen = torch.linspace(0, pictures.rgb.shape[1] - 1, views).round().long().to(device)
+    available = pictures.rgb.shape[1]
+    spread = torch.arange(views, device=device) * available // views
     pixels = grid_pixels(pictures, max(1, pictures.mask.shape[2] // SIDE)).expand(1, views, -1)
     count = len(pictures.rgb)
     judged = torch.arange(0, count, -(-count // JUDGED), device=device)
@@ -82,8 +86,9 @@ def score(training: "FlowTraining", pictures: Pictures, views: int) -> Score:
 
     def judge(at: int) -> Float[Tensor, " 3"]:
         rows = judged[at : at + 1]
+        chosen = (rows + spread) % available
         with torch.no_grad():
-            seen = look(pictures, rows, torch.zeros_like(rows))
+            seen = look(pictures, rows, rows % pictures.seen)
             codes = training.make_codes(training.stages[-1], seen, noise[at : at + 1])
             rays = rays_through(pictures, rows, chosen[None], pixels)
             nearest = find_nearest(networks.decoder, codes, rays, exhaustive=settings.exhaustive)
