@@ -174,7 +174,7 @@ def march_bounded(
 
     Between two samples a field of slope 1 cannot fall below half of what their sum exceeds their spacing by. Each
     round looks into the `refine` intervals where that bound is lowest, at the place that would reach it; after all
-    rounds, at the lowest point of the parabola through the nearest sample and its neighbours. So 12 + 4 × 2 + 1
+    rounds, at the lowest point of the parabola through the nearest sample and its neighbours. So 10 + 4 × 2 + 1
     samples find what 192 evenly spread ones do, where the field is near a distance; anywhere it is a good guess.
 
     Args:

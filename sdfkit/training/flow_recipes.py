@@ -95,10 +95,10 @@ RECIPES = {
         flow_lr=1e-3, finetune=0.1, code_penalty=1e-5, sampling=1.0, euler=8, code_scale=True, dropout=0.0, shading=1.0,
     ),
     "small": FlowSettings(
-        steps={"encoder": 4_500, "distil": 1_200, "joint": 300, "rgb": 200},
+        steps={"encoder": 4_500, "distil": 1_200, "joint": 150, "rgb": 120},
         sphere=100, shapes=50, size=128, views=1, rays=64, edge=4.0, batch=64, draws=8, first_temperature=0.08,
         temperature=0.003, silhouette="bce", exhaustive=False, eikonal=0.1, decoder_lr=1.5e-3, matrix_lr=0.02,
-        conditioner_lr=1e-3, flow_lr=2e-3, finetune=0.05, code_penalty=1e-5, sampling=0.0, euler=8, code_scale=True,
+        conditioner_lr=1e-3, flow_lr=2e-3, finetune=0.005, code_penalty=1e-5, sampling=0.0, euler=8, code_scale=True,
         dropout=0.0, shading=1.0,
     ),
 }  # fmt: skip
