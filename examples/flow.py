@@ -23,7 +23,8 @@ from sdfkit.store import open_store
 MODELS = {
     "encoder": "encoder (the CNN baseline)",
     "distil": "flow, distilled",
-    "unit": "flow, distilled, noise not scaled",
+    "brief": "flow, distilled in few steps",
+    "unit": "flow, distilled in few steps, noise not scaled",
     "joint": "flow, whole chain",
     "rgb": "flow, whole chain, with shades",
     "one": "encoder, one view a shape",
@@ -131,7 +132,7 @@ def write_table(options: argparse.Namespace) -> None:
     more = np.array([shape["iou"] - shape["baselines"]["retrieval"]["iou"] for shape in found.values()])
     wins = 100 * (more > 0).mean()
     print(f"* Held out, whole chain: IoU above retrieval's by {interval(more)}, higher for {wins:.0f} %.")
-    for model in ("distil", "unit", "joint"):
+    for model in ("distil", "brief", "unit", "joint"):
         stats = json.loads((folder / f"reports/{model}.stats.json").read_text())
         rank = json.loads((folder / f"reports/{model}.rank.json").read_text())
         with open_store(str(folder / f"{model}.samples.zarr"), "codes", manifest=None) as store:

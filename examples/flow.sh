@@ -1,15 +1,15 @@
 #!/bin/sh
 # Flow-SDF on generated shapes: 50 to learn from and 20 of the same kinds held out, taught by silhouettes alone.
-# Each stage is a run of its own, and its meshes are judged; beside them the paper's setting, one view of each shape, a
-# flow whose noise is not scaled to the codes, retrieval, and what visual hulls allow.
+# Each stage is a run of its own, and its meshes are judged; beside them the paper's setting, one view of each shape,
+# flows of few steps with and without noise scaled to the codes, retrieval, and what visual hulls allow.
 #   sh examples/flow.sh [--size tiny|small] [FOLDER]
-# small: about 48 minutes of two cores. tiny: five minutes, to see that all of it runs; its figures mean nothing.
+# small: about 45 minutes of two cores. tiny: five minutes, to see that all of it runs; its figures mean nothing.
 work=flow options=--size
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 case $size in
-tiny) count=30 each=2 views=4 points=10000 first="--steps 150" quick="--steps 5" ;;
-small) count=70 each=5 views=24 points=100000 first='' quick='' ;;
+tiny) count=30 each=2 views=4 points=10000 first="--steps 150" quick="--steps 5" few=5 ;;
+small) count=70 each=5 views=24 points=100000 first='' quick='' few=60 ;;
 esac
 
 # Silhouettes show nothing of hollows: mugs, lamps and tables are left to others.
@@ -42,7 +42,8 @@ stage() {
 {
     stage encoder --stage encoder $first
     stage distil --stage distil --start encoder.zarr $quick
-    stage unit --stage distil --start encoder.zarr --no-code-scale $quick
+    stage brief --stage distil --start encoder.zarr --steps $few
+    stage unit --stage distil --start encoder.zarr --steps $few --no-code-scale
     stage joint --stage joint --start distil.zarr $quick
     stage rgb --stage rgb --start joint.zarr $quick
     stage one --stage encoder --views-per-shape 1 $first
@@ -51,7 +52,7 @@ stage() {
 }
 
 mkdir -p reports
-for model in encoder distil unit joint rgb one one_joint; do
+for model in encoder distil brief unit joint rgb one one_joint; do
     for set in train held; do
         [ -e "reports/$model.$set.json" ] && continue
         # From the first picture of each; of what one view a shape has taught, from that one.
@@ -70,8 +71,8 @@ for model in encoder distil unit joint rgb one one_joint; do
         mv report.part "reports/$model.$set.json"
     done
 done
-# How far samples of one picture lie apart, and whether the flow without scaled noise has fallen to the mean.
-for model in distil unit joint; do
+# How far samples of one picture lie apart, and whether noise that is not scaled has drowned the codes.
+for model in distil brief unit joint; do
     sdfkit predict "$model.zarr" train.zarr --samples 4 -o "$model.samples.zarr" --overwrite
     sdfkit weight-stats "$model.train.codes.zarr" --json >"reports/$model.stats.json"
     sdfkit rank "$model.train.codes.zarr" --known encoder.zarr --json >"reports/$model.rank.json"
