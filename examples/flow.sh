@@ -3,7 +3,7 @@
 # Each stage is a run of its own, and its meshes are judged; beside them the paper's setting, one view of each shape,
 # flows of few steps with and without noise scaled to the codes, retrieval, and what visual hulls allow.
 #   sh examples/flow.sh [--size tiny|small] [FOLDER]
-# small: about 45 minutes of two cores. tiny: five minutes, to see that all of it runs; its figures mean nothing.
+# small: about 48 minutes of two cores. tiny: five minutes, to see that all of it runs; its figures mean nothing.
 work=flow options=--size
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
@@ -83,9 +83,11 @@ done
 sdfkit view joint.steps.zarr unit.steps.zarr -o steps.html --overwrite
 python "$root/examples/flow.py" table . split/ | tee table.md
 python "$root/examples/contact_sheet.py" split/train/ encoder.train.meshes/ joint.train.meshes/ rgb.train.meshes/ \
-    one_joint.train.meshes/ -o picture.png
+    one_joint.train.meshes/ -o learned.png
+python "$root/examples/contact_sheet.py" split/held/ joint.held.meshes/ one_joint.held.meshes/ -o held.png
 
 echo
 echo "Table:   $PWD/table.md"
 echo "Stepper: $PWD/steps.html"
-echo "Picture: $PWD/picture.png (shapes; encoder, joint and rgb by several views; joint by one)"
+echo "Learned: $PWD/learned.png (shapes; encoder, joint and rgb by several views; joint by one)"
+echo "Unseen:  $PWD/held.png (shapes; joint by several views and by one)"
