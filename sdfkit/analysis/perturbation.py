@@ -112,8 +112,9 @@ def rank_groups(
 ) -> dict[str, Bool[np.ndarray, " dim"]]:
     """Dimensions in groups: the most sensitive share, what follows up to the next share, …, and the rest."""
     order = np.argsort(-sensitivity, kind="stable")
-    groups = {}
-    for begin, end in itertools.pairwise([0.0, *shares, 1.0]):
-        chosen = order[round(begin * len(order)) : max(1, round(end * len(order)))]
-        groups[f"{100 * begin:g} to {100 * end:g} %"] = np.isin(np.arange(len(order)), chosen)
-    return groups
+    ends = [max(1, round(share * len(order))) for share in shares]
+    chosen = np.split(order, ends)
+    return {
+        f"{100 * begin:g} to {100 * end:g} %": np.isin(np.arange(len(order)), group)
+        for (begin, end), group in zip(itertools.pairwise([0.0, *shares, 1.0]), chosen, strict=True)
+    }
