@@ -3,7 +3,7 @@
 # Each stage is a run of its own, and its meshes are judged; beside them the paper's setting, one view of each shape,
 # flows of few steps with and without noise scaled to the codes, retrieval, and what visual hulls allow.
 #   sh examples/flow.sh [--size tiny|small] [FOLDER]
-# small: about 48 minutes of two cores. tiny: five minutes, to see that all of it runs; its figures mean nothing.
+# small: about 48 minutes of two cores. tiny: ten minutes, to see that all of it runs; its figures mean nothing.
 work=flow options=--size
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
