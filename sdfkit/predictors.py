@@ -289,74 +289,67 @@ def cameras_of(arrays: "Mapping[str, np.ndarray]", condition: str, axes: int) ->
     return np.zeros((*arrays[condition].shape[:axes], 4, 4), np.float32)
 
 
-def load_denoiser(path: str, device: str) -> Denoiser:
-    """Read a denoiser.
+def load_predictor(path: str, device: str) -> Denoiser | FlowModel:
+    """Read a denoiser or a flow.
 
     Args:
-        path: A denoiser store.
+        path: A store of either.
         device: Where it will run, as torch names it.
 
     Raises:
-        InputError: It holds no denoiser, or not all of it.
+        InputError: It holds neither, or not all of it.
     """
+    with open_store(path, "denoiser", "flow", manifest=None) as store:
+        return _read_denoiser(store, device) if store.kind == "denoiser" else _read_flow(store, device)
+
+
+def load_denoiser(path: str, device: str) -> Denoiser:
+    """Read a denoiser, as `load_predictor` does."""
+    with open_store(path, "denoiser", manifest=None) as store:
+        return _read_denoiser(store, device)
+
+
+def _read_denoiser(store: StoreReader, device: str) -> Denoiser:
     import torch
 
     from sdfkit.models.dit import DiT, DiTConfig
     from sdfkit.training.dit import Standard
 
-    with open_store(path, "denoiser", manifest=None) as store:
-        network = rebuild(store, "denoiser", lambda config: DiT(DiTConfig(**config)), device)
-        mean, std = (torch.from_numpy(store.read(f"standard/{name}")) for name in ("mean", "std"))
-        floored = store.attributes_of("standard").get("floored")
-        if floored is None or "condition" not in store.attributes or not (mean + std).isfinite().all():
-            raise InputError(f"{store.name}: not all of a denoiser is there; train it again")
-        rows, arrays = store.read_rows("code")
-        return Denoiser(
-            name=store.name,
-            network=network,
-            standard=Standard(mean, std, floored),
-            attributes=store.attributes,
-            rows=rows,
-            codes=arrays["code"],
-        )
+    network = rebuild(store, "denoiser", lambda config: DiT(DiTConfig(**config)), device)
+    mean, std = (torch.from_numpy(store.read(f"standard/{name}")) for name in ("mean", "std"))
+    floored = store.attributes_of("standard").get("floored")
+    if floored is None or "condition" not in store.attributes or not (mean + std).isfinite().all():
+        raise InputError(f"{store.name}: not all of a denoiser is there; train it again")
+    rows, arrays = store.read_rows("code")
+    return Denoiser(
+        name=store.name,
+        network=network,
+        standard=Standard(mean, std, floored),
+        attributes=store.attributes,
+        rows=rows,
+        codes=arrays["code"],
+    )
 
 
-def load_flow(path: str, device: str) -> FlowModel:
-    """Read a flow.
-
-    Args:
-        path: A flow store.
-        device: Where it will run, as torch names it.
-
-    Raises:
-        InputError: It holds no flow, or not all of it.
-    """
+def _read_flow(store: StoreReader, device: str) -> FlowModel:
     from sdfkit.models.flow import Flow, FlowConfig, build_conditioner
 
-    with open_store(path, "flow", manifest=None) as store:
-        if (
-            not {"stage", "condition", "euler", "noise", "decoder_sha256"} <= store.attributes.keys()
-            or "conditioner" not in store
-        ):
-            raise InputError(f"{store.name}: not all of a flow is there; train it again")
-        is_encoder = store.attributes["stage"] == "encoder"
-        config = FlowConfig(**store.attributes_of("conditioner"))
-        pooled = is_encoder or config.velocity == "mlp"
-        conditioner = rebuild(
-            store, "encoder" if is_encoder else "conditioner",
-            lambda config: build_conditioner(FlowConfig(**config), pooled), device,
-        )  # fmt: skip
-        flow = None
-        if not is_encoder:
-            flow = rebuild(store, "flow", lambda config: Flow(FlowConfig(**config)), device)
-        rows, arrays = store.read_rows("code")
-        return FlowModel(
-            store.name, config, conditioner, flow, read_decoder(store, device), store.attributes, rows, arrays["code"]
-        )  # fmt: skip
-
-
-def load_predictor(path: str, device: str) -> Denoiser | FlowModel:
-    """Read a denoiser or a flow; see `load_denoiser` and `load_flow`."""
-    with open_store(path, "denoiser", "flow", manifest=None) as store:
-        kind = store.kind
-    return load_denoiser(path, device) if kind == "denoiser" else load_flow(path, device)
+    if (
+        not {"stage", "condition", "euler", "noise", "decoder_sha256"} <= store.attributes.keys()
+        or "conditioner" not in store
+    ):
+        raise InputError(f"{store.name}: not all of a flow is there; train it again")
+    is_encoder = store.attributes["stage"] == "encoder"
+    config = FlowConfig(**store.attributes_of("conditioner"))
+    pooled = is_encoder or config.velocity == "mlp"
+    conditioner = rebuild(
+        store, "encoder" if is_encoder else "conditioner",
+        lambda config: build_conditioner(FlowConfig(**config), pooled), device,
+    )  # fmt: skip
+    flow = None
+    if not is_encoder:
+        flow = rebuild(store, "flow", lambda config: Flow(FlowConfig(**config)), device)
+    rows, arrays = store.read_rows("code")
+    return FlowModel(
+        store.name, config, conditioner, flow, read_decoder(store, device), store.attributes, rows, arrays["code"]
+    )  # fmt: skip

@@ -77,6 +77,8 @@ def predict(
     from sdfkit.storewriter import create_store
 
     log = logging.getLogger(__name__)
+    if model == STANDARD and STANDARD in inputs:
+        raise UsageError("standard input can be read once; name a file for MODEL or INPUT")
     place = choose_device(device)
     predictor = load_predictor(model, place)
     settings = {"samples": samples, **predictor.settings}

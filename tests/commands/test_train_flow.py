@@ -2,6 +2,8 @@
 
 import dataclasses
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -274,6 +276,18 @@ def test_stages_that_do_not_follow_are_refused(sdfkit, job, tmp_path):
     fails(refused, 3, "was trained up to stage encoder, but distil comes before")
     refused = sdfkit(*words, "--stage", "distil", "--start", job / "encoder.zarr", "--preset", "paper")
     fails(refused, 3, "has shape")
+
+
+def test_a_model_is_read_from_a_pipe(sdfkit, job, tmp_path):
+    flow = tmp_path / "flow.zarr.zip"
+    run("train-flow", job / "views.zarr", *FEW, "-o", flow)
+    run("predict", flow, job / "views.zarr", "--device", "cpu", "-o", tmp_path / "named.zarr")
+    words = ["predict", "-", job / "views.zarr", "--device", "cpu", "-o", tmp_path / "piped.zarr"]
+    with flow.open("rb") as stdin:
+        subprocess.run([sys.executable, "-m", "sdfkit", *words], stdin=stdin, check=True)
+    named, piped = (zarr.open_group(tmp_path / f"{name}.zarr")["code"][:] for name in ("named", "piped"))
+    np.testing.assert_allclose(named, piped, atol=1e-6)
+    fails(sdfkit("predict", "-", "-o", tmp_path / "none.zarr"), 2, "standard input can be read once")
 
 
 def test_predict_refuses_what_a_flow_cannot_do(sdfkit, job, tmp_path):
