@@ -121,6 +121,7 @@ class FlowTraining:
     def enter(self, stage: str) -> None:
         """Begin a stage: from what the one before has learned, with an optimizer of its own."""
         networks = self.networks
+        self.prepare(stage)
         if stage == "distil":
             # What sees codes already is nearly what the flow must see: started cold it stays worse by far.
             known = networks.conditioner.state_dict()
@@ -130,8 +131,6 @@ class FlowTraining:
                 if name in known and known[name].shape == value.shape
             }
             networks.conditioner.load_state_dict(fitting, strict=False)
-        self.prepare(stage)
-        if stage == "distil":
             flow, out = networks.flow, networks.conditioner.out
             if self.settings.code_scale:
                 codes = self.known.flatten(0, 1)
