@@ -28,8 +28,9 @@ cd "$work"
 
 [ -x .venv/bin/sdfkit ] || {
     echo "installing into $PWD/.venv"
-    "${PYTHON:-python3}" -m venv .venv
-    .venv/bin/pip install --quiet --disable-pip-version-check --constraint "$root/constraints.txt" "${root}[offline]"
+    "${PYTHON:-python3}" -m venv --clear .venv
+    # -qq: errors only.
+    .venv/bin/pip install -qq --no-compile --constraint "$root/constraints.txt" "${root}[offline]"
 }
 PATH="$PWD/.venv/bin:$PATH"
 

@@ -13,6 +13,9 @@ import pytest
 from jaxtyping import install_import_hook
 
 import sdfkit
+from tests.properties import register_profiles
+
+register_profiles()
 
 ROOMS = ("geometry", "images", "models", "training", "analysis")
 # Compiled kernels cannot be wrapped, so they live in modules of their own, named *_kernels.

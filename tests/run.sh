@@ -1,30 +1,44 @@
 #!/bin/sh
 # Makes a virtual environment, installs, and runs every check and test. Needs Python 3.11 or later, and nothing else.
+#   sh tests/run.sh [--quick] [PYTEST OPTION ...]
+# --quick leaves out the tests that take more than three seconds: under three minutes in all.
 set -eu
 cd "$(dirname "$0")/.."
 
-venv=${SDFKIT_TEST_VENV:-.venv/test}
-"${PYTHON:-python3}" -m venv --clear "$venv"
-. "$venv/bin/activate"
-export PIP_DISABLE_PIP_VERSION_CHECK=1 OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
+quick=''
+[ "${1:-}" != --quick ] || { quick=yes && shift; }
 
-echo "== a plain install, as users have it: the program starts, and meshes need no torch"
-pip install --quiet --constraint constraints.txt .
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-(
-    cd "$work"
-    # A torch that cannot be imported stands before the real one.
-    mkdir no_torch && echo 'raise ImportError("this pipe must not need torch")' >no_torch/torch.py
-    export PYTHONPATH="$work/no_torch"
-    sdfkit --version
-    sdfkit --help >help.txt
-    sdfkit shapes --count 2 --resolution 48 --messy | sdfkit watertight --resolution 48 |
-        sdfkit sample-sdf --points 2000 | sdfkit info
-)
+venv=${SDFKIT_TEST_VENV:-.venv/test}
+python=${PYTHON:-python3}
+export PIP_DISABLE_PIP_VERSION_CHECK=1 HF_HUB_OFFLINE=1 OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+
+# An environment that was made of the same requirements, by the same Python, in the same place, is used again.
+made_of=$("$python" --version && pwd && cat pyproject.toml constraints.txt)
+if [ "$(cat "$venv/made_of" 2>/dev/null || true)" != "$made_of" ]; then
+    "$python" -m venv --clear "$venv"
+    . "$venv/bin/activate"
+
+    echo "== a plain install, as users have it: the program starts, and meshes need no torch"
+    # -qq: errors only.
+    pip install -qq --no-compile --constraint constraints.txt .
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    (
+        cd "$work"
+        # A torch that cannot be imported stands before the real one.
+        mkdir no_torch && echo 'raise ImportError("this pipe must not need torch")' >no_torch/torch.py
+        export PYTHONPATH="$work/no_torch"
+        sdfkit --version
+        sdfkit --help >help.txt
+        sdfkit shapes --count 2 --resolution 48 --messy | sdfkit watertight --resolution 48 |
+            sdfkit sample-sdf --points 2000 | sdfkit info
+    )
+    pip install -qq --no-compile --constraint constraints.txt --editable '.[test,offline,text]'
+    echo "$made_of" >"$venv/made_of"
+fi
+. "$venv/bin/activate"
 
 echo "== checks"
-pip install --quiet --constraint constraints.txt --editable '.[test,offline,text]'
 ruff check .
 ruff format --check .
 mypy
@@ -32,4 +46,6 @@ lint-imports
 python man/generate.py --check
 
 echo "== tests"
-python -m pytest --quiet -rs "$@"
+set -- --quiet -rs --numprocesses auto --maxprocesses 4 "$@"
+[ -z "$quick" ] || set -- -m 'not slow' "$@"
+python -m pytest "$@"

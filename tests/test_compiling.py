@@ -51,12 +51,14 @@ def start(tmp_path):
     return start
 
 
+@pytest.mark.slow
 def test_the_first_run_says_that_it_compiles_and_the_second_does_not(start):
     for said in (f"{compiling.NOTICE}\n", ""):
         stdout, stderr = start().communicate(timeout=120)
         assert stdout == said, stderr
 
 
+@pytest.mark.slow
 def test_of_processes_that_need_the_same_kernels_one_compiles(start, tmp_path):
     both = [start(), start()]
     said = [process.communicate(timeout=120)[0] for process in both]
@@ -67,6 +69,7 @@ def test_of_processes_that_need_the_same_kernels_one_compiles(start, tmp_path):
     assert len(kept) == 2
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_kept_a_run_says_so_and_works(start, tmp_path):
     stdout, folder = start(can_keep="lambda: False").communicate(timeout=120)
     assert stdout == f"{compiling.LOST}\n{compiling.NOTICE}\n"

@@ -103,7 +103,9 @@ def test_both_renderers_draw_the_same_colours(driver, name):
     ours, theirs = render_views(mesh, cameras, **settings), gl.render_views_gl(mesh, cameras, **settings)
     error = np.square(ours.rgb.astype(float) - theirs.rgb).mean(axis=(1, 2, 3))
     assert (10 * np.log10(255**2 / np.maximum(error, 1e-9))).min() > 45
-    assert np.array_equal(ours.mask >= 128, theirs.mask >= 128)
+    assert np.mean((ours.mask >= 128) != (theirs.mask >= 128)) < 1e-4, (
+        "drivers may round an edge the other way"
+    )
     assert ours.rgb.std(axis=(0, 1, 2)).min() > 10
 
 

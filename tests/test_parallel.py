@@ -76,6 +76,7 @@ def test_workers_warn_as_the_command_does():
     assert table.written == [(row.index, f"sdfkit: {row.uid}: thin\n") for row in ROWS]
 
 
+@pytest.mark.slow
 def test_failing_hanging_and_dying_rows_are_marked(capsys):
     table = Table()
     fill(table, ROWS, 6, troubled, Workers(2, 8, None, False))
@@ -95,6 +96,7 @@ def test_failing_hanging_and_dying_rows_are_marked(capsys):
         conclude("x.zarr", "squares", 6, table.failed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [ROWS, ROWS[:1]])
 def test_a_process_is_replaced_after_some_rows_and_is_never_this_one(rows):
     table = Table()

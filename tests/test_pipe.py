@@ -96,6 +96,7 @@ def test_rows_that_are_passed_are_dropped(archive):
         assert kept == [f"rgb/c/{row.index}/0/0/0/0"]
 
 
+@pytest.mark.slow
 def test_every_cut_is_noticed(archive):
     for length in range(0, len(archive), 13):
         with pytest.raises(InputError, match="ends early|empty|is damaged"):

@@ -40,6 +40,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.gl
 def test_a_ball_is_measured_and_what_cannot_be_seen_is_refused():
     try:

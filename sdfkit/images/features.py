@@ -257,7 +257,6 @@ def read_pretrained(
 def _read(source: str, revision: str | None, read_processor: Callable[..., Any]) -> tuple[Any, Any, Any]:
     from huggingface_hub import hf_hub_download
     from transformers import AutoModel
-    from transformers.utils import logging
 
     def read(local_files_only: bool) -> tuple[Any, Any, Any]:
         options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
@@ -267,16 +266,12 @@ def _read(source: str, revision: str | None, read_processor: Callable[..., Any])
         )
         return network, report, processor
 
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # reading a folder takes a second
     try:
-        return read(local_files_only=True)
+        with lite0.hide_progress_bars():
+            return read(local_files_only=True)
     except OSError:
         if Path(source).is_dir():
             raise
-    finally:
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     reach_hub()
     # Fails once, clearly, where the hub has no such model; from_pretrained would try again for every file.
     hf_hub_download(source, "config.json", revision=revision)

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +69,8 @@ def lite0_folder() -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{NAME}-"))
         try:
-            _convert(weights).save_pretrained(draft)
+            with hide_progress_bars():
+                _convert(weights).save_pretrained(draft)
             (draft / "preprocessor_config.json").write_text(json.dumps(PROCESSOR, indent=2))
             draft.rename(folder)
         except OSError:
@@ -76,6 +79,20 @@ def lite0_folder() -> Path:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     return folder
+
+
+@contextmanager
+def hide_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing progress bars of files that are read or written within a second."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _cache() -> Path:

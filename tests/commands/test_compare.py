@@ -24,6 +24,7 @@ def folders(tmp_path):
     return tmp_path / "predicted", tmp_path / "truth"
 
 
+@pytest.mark.slow
 def test_pairs_by_uid_and_counts_what_is_missing(sdfkit, folders):
     result = sdfkit("compare", *folders, "--points", 5000, "--json")
     facts = json.loads(result.stdout)
@@ -78,6 +79,7 @@ def test_one_with_one_whatever_their_names(sdfkit, folders):
     assert "An empty prediction scores 0" in result.stdout
 
 
+@pytest.mark.slow
 def test_csv(sdfkit, folders, tmp_path):
     table = tmp_path / "table.csv"
     assert sdfkit("compare", *folders, "--points", 2000, "-o", table).exit_code == 0
@@ -112,6 +114,7 @@ def test_nothing_in_common(sdfkit, folders, tmp_path):
     assert "2 predicted meshes and 3 true ones; by order there must be as many" in result.stderr
 
 
+@pytest.mark.slow
 def test_equal_numbers_without_a_common_uid_are_paired_by_order(sdfkit, folders, tmp_path):
     (tmp_path / "other").mkdir()
     for name, radius in zip("cab", (0.5, 1, 0.8), strict=True):  # by name: a, b, c
@@ -124,6 +127,7 @@ def test_equal_numbers_without_a_common_uid_are_paired_by_order(sdfkit, folders,
     assert [shape["iou"] for shape in facts["shapes"].values()][:2] == [1, 1]
 
 
+@pytest.mark.slow
 def test_samples_count_with_their_mean_and_strangers_are_told(sdfkit, folders, tmp_path):
     predicted, truth = folders
     (predicted / "obj_1.ply").rename(predicted / "obj_1_s0.ply")
@@ -146,6 +150,7 @@ def test_samples_count_with_their_mean_and_strangers_are_told(sdfkit, folders, t
     assert re.search(r"Samples of one shape are 0\.(0\d+|1\d*) apart", table)
 
 
+@pytest.mark.slow
 def test_a_failed_prediction_and_an_odd_truth_are_told(sdfkit, tmp_path):
     (tmp_path / "predicted").mkdir()
     (tmp_path / "truth").mkdir()
@@ -181,6 +186,7 @@ def test_alignment_is_printed_and_undoes_a_motion(sdfkit, tmp_path):
     assert facts["shapes"]["truth"]["iou"] > 0.93
 
 
+@pytest.mark.slow
 def test_many_shapes_are_told_by_the_worst(sdfkit, tmp_path):
     for name in ("predicted", "truth"):
         (tmp_path / name).mkdir()
@@ -224,6 +230,7 @@ def write_features(path, vectors, model="an encoder"):
     return path
 
 
+@pytest.mark.slow
 def test_baselines_stand_in_the_same_table(sdfkit, folders, trained, tmp_path):
     training, shown, known = trained
     options = ("--training", training, "--features", shown, "--training-features", known, "--points", 5000)
@@ -265,6 +272,7 @@ def test_baselines_stand_in_the_same_table(sdfkit, folders, trained, tmp_path):
     assert len(names) == 6
 
 
+@pytest.mark.slow
 def test_one_store_may_hold_all_features(sdfkit, folders, trained, tmp_path):
     both = {"obj_0": (1, 0), "obj_1": (0, 1), "obj_2": (1, 1), "small": (0, 1), "middle": (2, 2)}
     store = write_features(tmp_path / "both.zarr", both)

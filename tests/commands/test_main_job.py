@@ -14,6 +14,8 @@ from transformers import Dinov2Config, Dinov2Model, ViTImageProcessor
 from sdfkit.geometry.distance import TriangleTree
 from sdfkit.training.deepsdf import DeepSDFTraining
 
+pytestmark = pytest.mark.slow
+
 TRAIN = ("--preset", "small", "--device", "cpu", "--precision", "fp32")
 
 

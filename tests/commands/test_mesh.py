@@ -218,6 +218,7 @@ def test_codes_that_do_not_fit(sdfkit, decoder, tmp_path, codes, message):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_samples_are_paired_with_the_shape_that_they_name(sdfkit, decoder, tmp_path):
     names = [("large_s0", "small"), ("large_s1", "small"), ("small_s0", "large")]
     rows = [Row(index, uid, sample_of=of) for index, (uid, of) in enumerate(names)]

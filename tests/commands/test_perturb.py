@@ -41,6 +41,7 @@ def store(balls, tmp_path):
     return write(tmp_path / "weights.zarr", balls, network=vars(CONFIG))
 
 
+@pytest.mark.slow
 def test_shapes_break_as_noise_grows(sdfkit, store, tmp_path):
     picture = tmp_path / "noise.png"
     strengths = [word for sigma in (0.001, 0.3, 3) for word in ("--sigma", sigma)]
@@ -92,6 +93,7 @@ def test_stores_side_by_side_in_one_table(sdfkit, store, balls, tmp_path):
     assert "noise: sigma times each number's standard deviation over the shapes" in done.stdout
 
 
+@pytest.mark.slow
 def test_codes_break_too(sdfkit, tmp_path):
     trimesh.creation.box().export(tmp_path / "box.ply")
     trimesh.creation.icosphere(2).export(tmp_path / "ball.ply")

@@ -64,6 +64,7 @@ def fails(result, status, *words):
         assert word in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["dit", "patches"])
 def test_views_are_embedded_as_the_features_were_that_the_denoiser_saw(job, tmp_path, model):
     for source in ("features", "views"):

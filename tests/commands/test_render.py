@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+import pytest
 import trimesh
 import zarr
 from PIL import Image
@@ -49,6 +50,7 @@ def test_no_views_is_wrong_usage(sdfkit, sphere):
     assert "--views" in result.stderr
 
 
+@pytest.mark.slow
 def test_what_the_picture_cuts_is_told_once(sdfkit, tmp_path, sphere):
     box = tmp_path / "box.ply"
     trimesh.creation.box().export(box)

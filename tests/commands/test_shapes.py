@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import trimesh
 
 from sdfkit.meshfile import read_info
@@ -15,6 +16,7 @@ def test_list_names_what_can_be_made(sdfkit):
     assert {"chair", "wagon_wheel", "tunnel", "bust", "humanoid", "torus_knot", "lattice"} <= set(names)
 
 
+@pytest.mark.slow
 def test_files_say_what_they_are(sdfkit, tmp_path):
     line = ("shapes", "--count", 2, "--category", "wagon_wheel", "--resolution", 96, "--seed", 3)
     assert sdfkit(*line, "-o", f"{tmp_path}/raw/").exit_code == 0
@@ -36,6 +38,7 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not(sdfkit, tmp_path):
     assert files[0] == files[1] != files[2]
 
 
+@pytest.mark.slow
 def test_messy_says_how(sdfkit, tmp_path):
     line = ("shapes", "--count", 3, "--messy", "--resolution", 48, "-o", f"{tmp_path}/raw/")
     assert sdfkit(*line).exit_code == 0
@@ -54,6 +57,7 @@ def test_an_unknown_category_offers_close_ones(sdfkit):
     )
 
 
+@pytest.mark.slow
 def test_every_format_carries_its_label(sdfkit, tmp_path):
     for kind in ("ply", "glb", "obj", "stl"):
         path = tmp_path / f"bowl.{kind}"

@@ -53,6 +53,7 @@ def volumes(folder):
     return [trimesh.load(folder / f"{row.uid}.ply").volume for row in ROWS]
 
 
+@pytest.mark.slow
 def test_codes_of_weights_become_the_shapes_again_through_every_door(sdfkit, weights, samples, tmp_path):
     model = tmp_path / "ae.zarr"
     done = sdfkit("train-ae", weights, *FEW, "--epochs", 300, "--samples", samples, "-o", model)

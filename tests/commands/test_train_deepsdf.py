@@ -41,6 +41,7 @@ def arrays(path, *names):
     return [group[name][:] for name in names]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["folder", "zip"])
 def test_memory_and_form_of_a_store_change_nothing(sdfkit, samples, tmp_path, monkeypatch, where):
     line = ("train-deepsdf", *TRAIN, "--steps", 12)
@@ -57,6 +58,7 @@ def test_memory_and_form_of_a_store_change_nothing(sdfkit, samples, tmp_path, mo
     assert all(np.array_equal(held, streamed) for held, streamed in both)
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded(tmp_path):
     """In a process of its own: 100 MB of samples, of which 10 MB may be held."""
     write_samples(tmp_path / "samples.zarr", 60, 100_000)
@@ -92,6 +94,7 @@ def test_memory_stays_bounded(tmp_path):
     assert held == "False" and int(grown) < 25_000  # KiB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["loss", "gradient"])
 def test_a_run_that_breaks_keeps_its_last_good_state(sdfkit, samples, tmp_path, monkeypatch, fault):
     output = tmp_path / "deepsdf.zarr"
@@ -155,6 +158,7 @@ def test_samples_of_failed_shapes_alone_are_refused(sdfkit, tmp_path):
     assert done.exit_code == 3 and "none of its 1 shapes is usable" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("preset", "parameters"), [("256x4", 250_625), ("512x8", 1_945_089)])
 def test_the_papers_step_can_be_asked_for(sdfkit, samples, tmp_path, preset, parameters):
     """Four shapes of 8,192 points: the preset's own; here a step of fewer, in bfloat16."""

@@ -43,6 +43,7 @@ def stores(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prediction", ["x0", "eps", "v"])
 def test_patch_vectors_condition_a_code_in_pieces(sdfkit, stores, tmp_path, prediction):
     features, _, codes = stores
@@ -62,6 +63,7 @@ def test_patch_vectors_condition_a_code_in_pieces(sdfkit, stores, tmp_path, pred
     assert codes.shape == (SHAPES, DIM) and np.isfinite(codes).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attributes", [{}, {"decoder_sha256": "5d"}])
 def test_whose_codes_were_learned_is_kept_where_they_tell_it(sdfkit, stores, tmp_path, attributes):
     codes = {"code": (RNG.normal(size=(SHAPES, DIM)), ("dim",))}
@@ -117,6 +119,7 @@ def denoiser(sdfkit, stores, tmp_path):
     return model
 
 
+@pytest.mark.slow
 def test_losses_by_timestep_are_told_beside_the_samples(sdfkit, stores, denoiser, tmp_path):
     picture = tmp_path / "loss.png"
     told = sdfkit("timestep-loss", denoiser, stores[0], "--views", 2, "--steps", 3, "-o", picture)
@@ -135,6 +138,7 @@ def test_losses_by_timestep_are_told_beside_the_samples(sdfkit, stores, denoiser
     assert facts["verdict"].startswith("the model does not use the pictures")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [
@@ -147,6 +151,7 @@ def test_what_cannot_be_told_is_refused(sdfkit, stores, denoiser, options, statu
     assert refused.exit_code == status and words in refused.stderr
 
 
+@pytest.mark.slow
 def test_losses_of_shapes_without_codes_are_refused(sdfkit, stores, denoiser, tmp_path):
     others = [Row(index, f"other_{index}") for index in range(SHAPES)]
     with create_store(
@@ -159,6 +164,7 @@ def test_losses_of_shapes_without_codes_are_refused(sdfkit, stores, denoiser, tm
     assert refused.exit_code == 3 and "none of its shapes has a code in" in refused.stderr
 
 
+@pytest.mark.slow
 def test_predictions_name_the_codes_that_they_are_ranked_against(sdfkit, stores, denoiser, tmp_path):
     predicted = tmp_path / "predicted.zarr"
     assert (
@@ -179,6 +185,7 @@ def test_predictions_name_the_codes_that_they_are_ranked_against(sdfkit, stores,
     assert "cosine of pairs" in alone.stdout
 
 
+@pytest.mark.slow
 def test_pictures_without_cameras_are_predicted_from_too(sdfkit, stores, denoiser, tmp_path):
     codes = []
     for name, keep in (("unknown", False), ("zeros", True)):
@@ -195,6 +202,7 @@ def test_pictures_without_cameras_are_predicted_from_too(sdfkit, stores, denoise
     assert np.array_equal(*codes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoder", "words"),
     [

@@ -79,6 +79,7 @@ def change(views, path, **changes):
     return path
 
 
+@pytest.mark.slow
 def test_nothing_but_views_is_read(job, tmp_path, monkeypatch):
     opened = []
     real = picturestore.open_store
@@ -171,6 +172,7 @@ def test_photos_are_seen_as_views_are(job, tmp_path):
     assert store["uid"][:].tolist() == ["red"] and "truth" not in store and "picture" in store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("velocity", ["mlp", "dit"])
 def test_features_and_captions_take_the_place_of_pictures(job, tmp_path, velocity):
     rng = np.random.default_rng(0)
@@ -197,6 +199,7 @@ def test_features_and_captions_take_the_place_of_pictures(job, tmp_path, velocit
     assert "saw its condition at every step, so --guidance has nothing" in run(*words).stderr
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on(job, tmp_path, monkeypatch):
     words = ("train-flow", job / "views.zarr", *FEW, "--steps", 1)
     run(*words, "-o", tmp_path / "whole.zarr")
@@ -278,6 +281,7 @@ def test_stages_that_do_not_follow_are_refused(sdfkit, job, tmp_path):
     fails(refused, 3, "has shape")
 
 
+@pytest.mark.slow
 def test_a_model_is_read_from_a_pipe(sdfkit, job, tmp_path):
     flow = tmp_path / "flow.zarr.zip"
     run("train-flow", job / "views.zarr", *FEW, "-o", flow)

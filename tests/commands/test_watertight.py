@@ -79,6 +79,7 @@ def test_an_option_of_the_other_method_is_wrong_usage(sdfkit, tmp_path, words, m
     assert not (tmp_path / "out.ply").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "offset"), [(1, 0), (1e-30, 0), (1e30, 1e6), (1, 1e6), (1e-3, 5), (1e-60, 0)]
 )
@@ -125,6 +126,7 @@ def test_a_flat_mesh_becomes_a_plate(sdfkit, tmp_path):
     assert mesh.extents[1] == pytest.approx(0.05, rel=0.2)
 
 
+@pytest.mark.slow
 def test_a_million_duplicate_vertices(sdfkit, tmp_path):
     path, out = tmp_path / "soup.stl", tmp_path / "out.ply"
     corners = np.tile(trimesh.creation.icosphere(5).triangles, (17, 1, 1))

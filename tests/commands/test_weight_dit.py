@@ -41,6 +41,7 @@ def weights(tmp_path):
     return write(path, "weights", "weights", octahedra.octahedra(RADII), ("parameter",), network=NETWORK)
 
 
+@pytest.mark.slow
 def test_pictures_become_networks_that_are_meshed_without_a_decoder(sdfkit, features, weights, tmp_path):
     model, predicted = tmp_path / "dit.zarr", tmp_path / "predicted.zarr"
     options = ("--preset", "small", "--tokens", "layers", "--steps", 200, "--batch", 16, "--seed", 1)
@@ -69,6 +70,7 @@ def test_pictures_become_networks_that_are_meshed_without_a_decoder(sdfkit, feat
         assert facts["sampled"]["fvu"] < 0.1
 
 
+@pytest.mark.slow
 def test_the_phases_of_the_paper_are_settings(sdfkit, features, weights, tmp_path):
     last = ("--views", 1, "--raw", "--cfg-dropout", 0, "--pose-dropout", 0)
     told = []

@@ -15,6 +15,7 @@ from sdfkit.meshwriter import encode
 from sdfkit.pipe import ZipReader, ZipWriter
 from sdfkit.store import StoreReader, load_arrays
 from sdfkit.storewriter import StoreWriter
+from tests.properties import examples
 
 BOX = trimesh.creation.box()
 MESHES = {f"box.{kind}": encode(BOX, kind, {"uid": "box"}) for kind in ("ply", "glb", "obj", "stl")}
@@ -24,7 +25,7 @@ MESHES |= {
     "text.stl": BOX.export(file_type="stl_ascii").encode(),
     "tree.gltf": trimesh.exchange.gltf.export_gltf(trimesh.Scene(BOX), embed_buffers=True)["model.gltf"],
 }
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 # Where to damage, and what stands there afterwards; then how much is kept.
 damage = st.tuples(

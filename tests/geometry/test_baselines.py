@@ -76,6 +76,7 @@ def random_shapes(count: int, rng: np.random.Generator) -> list[trimesh.Trimesh]
     ]
 
 
+@pytest.mark.slow
 def test_the_nearest_shape_is_the_one_that_an_exhaustive_search_finds():
     rng = np.random.default_rng(0)
     clouds = np.array([sample_surface(mesh, CLOUD, rng)[0] for mesh in random_shapes(50, rng)], np.float32)

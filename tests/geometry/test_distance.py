@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.transform import Rotation
@@ -13,6 +13,7 @@ from sdfkit.geometry.distance import TriangleTree
 from sdfkit.geometry.shapes import primitives, solid_mesh
 from sdfkit.geometry.shapes.profiles import plate
 from sdfkit.geometry.shapes.solid import normalise
+from tests.properties import examples
 
 
 def soup(triangles: np.ndarray) -> TriangleTree:
@@ -51,7 +52,7 @@ def with_degenerate(rng: np.random.Generator, count: int) -> np.ndarray:
     return triangles
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.integers(0, 60), st.integers(0, 2**32 - 1))
 def test_closest_agrees_with_a_search_through_every_triangle(count, seed):
     rng = np.random.default_rng(seed)
@@ -102,7 +103,8 @@ def with_flat_faces(vertices: np.ndarray, faces: np.ndarray, rng: np.random.Gene
     return vertices, faces
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.slow
+@examples(60)
 @given(CELLS, st.booleans(), st.sampled_from(["normal", "winding"]), st.integers(0, 2**32 - 1))
 def test_every_sign_is_right_on_any_union_of_boxes(filled, flat, sign, seed):
     rng = np.random.default_rng(seed)
@@ -144,7 +146,7 @@ def test_sphere_and_torus_are_as_far_as_their_facets_allow(sign):
         assert np.array_equal(distance[clear] < 0, truth[clear] < 0)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(CELLS, st.floats(0, 0.5), st.integers(0, 2**32 - 1))
 def test_a_distance_changes_no_faster_than_its_point_moves(filled, step, seed):
     rng = np.random.default_rng(seed)
@@ -188,7 +190,7 @@ def test_winding_of_a_torn_sphere_is_near_the_exact_sum():
     assert np.array_equal(tree.signed(points, "winding")[off] < 0, np.linalg.norm(points[off], axis=1) < 1)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(CELLS, st.integers(0, 2**32 - 1))
 def test_what_looks_around_never_sees_out_of_a_closed_mesh_however_its_faces_look(filled, seed):
     rng = np.random.default_rng(seed)
@@ -307,6 +309,7 @@ ROUND = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", ["normal", "winding", "scan"])
 @pytest.mark.parametrize("name", ROUND)
 def test_round_shapes_have_the_distance_of_the_generator_up_to_their_facets(name, sign):
@@ -324,7 +327,7 @@ def test_round_shapes_have_the_distance_of_the_generator_up_to_their_facets(name
     assert np.array_equal((distance < 0)[clear], (truth < 0)[clear])
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(CELLS, st.floats(1e-3, 1e3), st.sampled_from(["normal", "winding", "scan"]), st.integers(0, 2**32 - 1))
 def test_distances_move_turn_and_grow_with_their_mesh(filled, scale, sign, seed):
     rng = np.random.default_rng(seed)
@@ -341,7 +344,7 @@ def test_distances_move_turn_and_grow_with_their_mesh(filled, scale, sign, seed)
     assert sign == "scan" or np.array_equal(there[clear] < 0, here[clear] < 0)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(CELLS, st.sampled_from(["normal", "winding", "scan"]), st.integers(0, 2**32 - 1))
 def test_the_order_of_faces_and_of_their_corners_changes_nothing(filled, sign, seed):
     rng = np.random.default_rng(seed)
@@ -352,7 +355,7 @@ def test_the_order_of_faces_and_of_their_corners_changes_nothing(filled, sign, s
     assert np.allclose(first, second, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(CELLS, st.integers(0, 2**32 - 1))
 def test_turning_every_face_round_swaps_inside_and_outside(filled, seed):
     vertices, faces = mesh_of_cells(filled)

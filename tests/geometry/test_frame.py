@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import trimesh
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.transform import Rotation
 
 from sdfkit.errors import GeometryError
 from sdfkit.geometry.frame import from_unit, normalise, to_unit
+from tests.properties import examples
 
 SIZES = st.sampled_from([1e-30, 1e-5, 0.3, 1.0, 7.0, 1e6, 1e30])
 CLOUDS = arrays(np.float64, (9, 3), elements=st.floats(-1, 1, width=16)).filter(lambda v: np.ptp(v) > 0.1)
@@ -44,7 +45,7 @@ def test_size_and_place_do_not_matter(vertices, scale, shift):
     assert np.allclose(moved.vertices, plain.vertices, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(CLOUDS, st.sampled_from(list(Rotation.create_group("O").as_matrix())))
 def test_a_quarter_turn_turns_the_frame(vertices, turn):
     """Only quarter turns: the bounding box, and with it the centre, does not follow other rotations."""

@@ -153,6 +153,7 @@ def extract(distance, resolution):
     return extract_surface(distance, resolution=resolution, margin=MARGIN, batch=BATCH)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resolution", [20, 50, 96])
 @pytest.mark.parametrize("name", FIELDS)
 def test_the_sparse_surface_is_the_dense_one(name, resolution):
@@ -166,6 +167,7 @@ def test_the_sparse_surface_is_the_dense_one(name, resolution):
     assert evaluated <= (resolution + 1) ** 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param("256x4", marks=pytest.mark.slow), *list(NETWORKS)[1:]])
 def test_the_sparse_surface_of_a_random_network_is_the_dense_one(name):
     distance = NETWORKS[name]()
@@ -266,6 +268,7 @@ def test_no_surface(offset, message):
         extract(sphere(-offset), 48)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("margin", [0.05, 0.3])
 @pytest.mark.parametrize("field", [torus, spoked_wheel, steep], ids=["torus", "wheel", "steep"])
 def test_too_small_a_margin_is_noticed_and_the_surface_followed(field, margin):

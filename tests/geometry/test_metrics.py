@@ -5,7 +5,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import trimesh
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
@@ -23,6 +23,7 @@ from sdfkit.geometry.metrics import (
     measure_apart,
     summarise,
 )
+from tests.properties import examples
 
 FLAT = trimesh.Trimesh(np.eye(3), [[0, 1, 1]], process=False)
 
@@ -182,7 +183,7 @@ def test_one_surface_may_be_compared_with_many():
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8), st.randoms())
-@settings(max_examples=5, deadline=None)
+@examples(5)
 def test_methods_are_compared_shape_by_shape(pairs, random):
     ours, theirs = ([dict.fromkeys(SCORES, value) for value in side] for side in zip(*pairs, strict=True))
     duel = compare_pairwise(ours, theirs, np.random.default_rng(0))
@@ -201,7 +202,7 @@ def test_methods_are_compared_shape_by_shape(pairs, random):
     assert compare_pairwise([], [], np.random.default_rng(0)) == {}
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(st.floats(0.2, 1), st.floats(0.2, 1), st.integers(0, 1000))
 def test_who_is_the_prediction_does_not_matter(a, b, seed):
     one, two = trimesh.creation.box((a, 0.5, 0.5)), trimesh.creation.box((0.5, b, 0.5))

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import trimesh
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sdfkit.errors import GeometryError
 from sdfkit.geometry.sampling import Samples, face_normals, sample_sdf, sample_surface
+from tests.properties import examples
 
 SIDES = np.array([1.0, 0.8, 0.3])
 BOX = trimesh.creation.box(SIDES)
@@ -24,7 +25,7 @@ def draw(mesh: trimesh.Trimesh, seed: int = 0, **settings: object) -> Samples:
     return sample_sdf(mesh, **(plain | settings), rng=np.random.default_rng(seed))
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(
     st.integers(0, 2000), st.floats(0, 1), st.sampled_from(["normal", "winding"]), st.integers(0, 2**32 - 1)
 )

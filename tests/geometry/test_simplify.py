@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 import trimesh
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trimesh.creation import box, icosphere, torus
 
@@ -14,6 +14,7 @@ from sdfkit.geometry.pieces import label_pieces
 from sdfkit.geometry.simplify import simplify
 from sdfkit.geometry.watertight import make_watertight
 from tests.geometry.test_watertight import wheel
+from tests.properties import examples
 
 
 def check(mesh, faces):
@@ -25,7 +26,7 @@ def check(mesh, faces):
     return simpler
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.integers(20, 6000))
 def test_a_torus_keeps_its_hole_at_any_number_of_faces(faces):
     mesh = torus(0.7, 0.25, 64, 40)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from trimesh.creation import box, cylinder, icosphere, revolve, torus
@@ -11,12 +11,13 @@ from trimesh.creation import box, cylinder, icosphere, revolve, torus
 from sdfkit.errors import GeometryError
 from sdfkit.geometry.distance import TriangleTree
 from sdfkit.geometry.watertight import make_watertight
+from tests.properties import examples
 
 RESOLUTION = 48
 CELL = 2 / RESOLUTION
 
 seeds = st.integers(0, 2**32 - 1)
-few = settings(max_examples=8, deadline=None)
+few = examples(8)
 
 
 def close(mesh, *, resolution=RESOLUTION, gap=0.0, thickness=0.0, keep_parts=True):
@@ -105,6 +106,7 @@ def without(mesh, faces):
     return mesh
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subdivisions", [2, 3, 4])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_sphere_without_3_percent_of_its_faces_becomes_one_solid(subdivisions, seed):
@@ -240,7 +242,7 @@ def farthest(points, mesh):
     return TriangleTree(np.array(mesh.vertices), np.array(mesh.faces)).closest(np.array(points))[0].max()
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(seeds, st.integers(1, 60), st.floats(0.02, 0.5))
 def test_any_soup_becomes_closed(seed, count, size):
     rng = np.random.default_rng(seed)

@@ -57,7 +57,7 @@ def test_the_converted_network_equals_the_published_one(published):
         outputs = network(pixel_values=pixels)
         expected = reference(published, pixels)
     assert outputs.last_hidden_state.shape == (2, 1280, 7, 7)
-    assert torch.equal(outputs.last_hidden_state, expected)
+    assert torch.allclose(outputs.last_hidden_state, expected, atol=1e-4)
     assert outputs.pooler_output.shape == (2, 1280)
     assert torch.allclose(outputs.pooler_output, expected.mean(dim=(2, 3)), atol=1e-6)
 

@@ -29,6 +29,7 @@ PROCESSORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROCESSORS)
 @pytest.mark.parametrize("shape", [(224, 224), (256, 256), (100, 120), (480, 640)])
 def test_pixels_equal_the_models_own_processor(name, shape):

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import trimesh
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.spatial import Delaunay
 
@@ -12,6 +12,7 @@ from sdfkit.images import render
 from sdfkit.images.cameras import fibonacci_cameras, intrinsics, look_at
 from sdfkit.images.raster_kernels import _encode
 from sdfkit.images.render import Views, render_views
+from tests.properties import examples
 
 YFOV = math.radians(55)
 FRONT = np.array([np.eye(4)])
@@ -143,7 +144,7 @@ def outline_distance(pixels, corners):
 # The tip of a sliver lies on a pixel's centre in 524289.
 @example(524289)
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_any_triangles_show_the_nearest_at_each_pixel(seed):
     rng = np.random.default_rng(seed)
     mesh = triangles(rng.uniform(-1.2, 1.2, (6, 3, 3)))

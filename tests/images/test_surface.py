@@ -3,11 +3,12 @@ import math
 import numpy as np
 import pytest
 import trimesh
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sdfkit.errors import GeometryError
 from sdfkit.images.surface import prepare
+from tests.properties import examples
 
 
 def corners(mesh: trimesh.Trimesh, crease: float) -> np.ndarray:
@@ -52,7 +53,7 @@ def test_a_cylinder_is_round_about_its_side_and_sharp_at_its_rim(sections):
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(1, 170))
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_normals_blend_those_faces_that_turn_less_than_the_crease(seed, crease):
     rng = np.random.default_rng(seed)
     points = rng.normal(size=(8, 3)).astype(np.float32)

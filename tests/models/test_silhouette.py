@@ -212,8 +212,11 @@ def test_rays_are_of_their_own_shape_however_many_meet_the_ball():
     for row in range(3):
         own = [part[row : row + 1] for part in (codes, *rays)]
         alone = march(tori, *own, samples=9, jitter=None)
-        assert all(torch.equal(a[row], b[0]) for a, b in zip(together, alone, strict=True))
-        assert torch.equal(logits[row], soft_silhouette(tori, codes[row : row + 1], alone, 0.1)[0])
+        assert torch.equal(together.hits[row], alone.hits[0])
+        # Products of matrices differ in the last bits with the size of the batch.
+        pairs = [(a[row], b[0]) for a, b in zip(together, alone, strict=True)]
+        pairs.append((logits[row], soft_silhouette(tori, codes[row : row + 1], alone, 0.1)[0]))
+        assert all(torch.allclose(a.float(), b.float(), rtol=1e-5, atol=1e-6) for a, b in pairs)
 
 
 def test_rays_that_all_miss_leave_a_gradient_of_zero():

@@ -15,6 +15,7 @@ def open_zip(path):
     return zarr.open_group(zarr.storage.ZipStore(path, mode="r"), mode="r")
 
 
+@pytest.mark.slow
 def test_meshes_and_stores_flow(bash, tmp_path):
     result = bash(
         f"{SPHERES} | sdfkit watertight --resolution 32 | sdfkit render --views 2 --size 32 > views.zarr.zip"
@@ -28,6 +29,7 @@ def test_meshes_and_stores_flow(bash, tmp_path):
     assert commands == ["shapes", "watertight", "render"]
 
 
+@pytest.mark.slow
 def test_foreign_meshes_joined_by_cat_are_counted(bash, tmp_path):
     for name, mesh in {"a": trimesh.creation.box(), "b": trimesh.creation.icosphere(subdivisions=1)}.items():
         mesh.export(tmp_path / f"{name}.ply")
@@ -37,6 +39,7 @@ def test_foreign_meshes_joined_by_cat_are_counted(bash, tmp_path):
     assert result.stdout.split() == [b"mesh_0000.ply", b"mesh_0001.ply", b"mesh_0002.ply"]
 
 
+@pytest.mark.slow
 def test_a_shape_that_fails_stays_in_its_row(bash, tmp_path):
     trimesh.creation.box().export(tmp_path / "a.ply")
     flat = trimesh.Trimesh([[0, 0, 0], [0, 0, 0], [0, 0, 0]], [[0, 1, 2]], process=False)
@@ -51,12 +54,14 @@ def test_a_shape_that_fails_stays_in_its_row(bash, tmp_path):
     assert group["uid"][:].tolist() == ["a", "b", "a_2"]
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_error(bash):
     result = bash(f"{SPHERES} --jobs 1 | head -c 100; echo ${{PIPESTATUS[0]}}")
     assert result.stdout.endswith(b"141\n")
     assert result.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["> /dev/full", "-o /dev/full"])
 def test_a_full_disk_is_told_in_one_line(bash, output):
     result = bash(f"sdfkit shapes --category bowl --count 1 --resolution 32 {output}")
@@ -65,6 +70,7 @@ def test_a_full_disk_is_told_in_one_line(bash, output):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_cut_stream_gives_status_3_and_no_output(bash, tmp_path):
     assert bash(f"{SPHERES} | sdfkit render --views 1 --size 32 > views.zarr.zip").returncode == 0
     whole = (tmp_path / "views.zarr.zip").read_bytes()
@@ -76,6 +82,7 @@ def test_a_cut_stream_gives_status_3_and_no_output(bash, tmp_path):
         assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_cut_meshes_give_status_3_and_no_output(bash, tmp_path):
     assert bash(f"{SPHERES} > meshes.ply").returncode == 0
     size = (tmp_path / "meshes.ply").stat().st_size
@@ -90,6 +97,7 @@ def test_cut_meshes_give_status_3_and_no_output(bash, tmp_path):
             zipfile.ZipFile(io.BytesIO((tmp_path / "out.zip").read_bytes()))
 
 
+@pytest.mark.slow
 def test_the_wrong_kind_of_stream_is_told(bash):
     result = bash("sdfkit shapes --count 1 --category bowl --resolution 32 | sdfkit embed")
     assert result.returncode == 3
@@ -105,12 +113,14 @@ def test_binary_is_not_written_to_a_terminal(bash):
     assert result.returncode == 2
 
 
+@pytest.mark.slow
 def test_row_order_does_not_depend_on_jobs(bash, tmp_path):
     assert bash(f"{SPHERES} --jobs 1 > one.ply && {SPHERES} --jobs 2 > two.ply").returncode == 0
     one, two = ((tmp_path / name).read_bytes() for name in ("one.ply", "two.ply"))
     assert one.replace(b"--jobs 1", b"--jobs 2") == two
 
 
+@pytest.mark.slow
 def test_an_interrupted_store_is_continued(bash, tmp_path):
     bash(f"{SPHERES} -o raw/")
     line = "sdfkit render raw/ --views 2 --size 32 --jobs 1 -o views.zarr"
@@ -135,6 +145,7 @@ def test_an_interrupted_store_is_continued(bash, tmp_path):
     assert "exists; choose another name or add --overwrite" in again.stderr
 
 
+@pytest.mark.slow
 def test_xarray_opens_what_was_piped(bash, tmp_path):
     import xarray
 

@@ -14,6 +14,8 @@ from sdfkit.cli import app
 from sdfkit.manifest import Row
 from sdfkit.storewriter import create_store
 
+pytestmark = pytest.mark.slow
+
 SHAPES, POINTS = 5, 600
 
 

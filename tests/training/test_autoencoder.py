@@ -30,6 +30,7 @@ def start(settings=SETTINGS, vectors=VECTORS, samples=SAMPLES):
     return AutoencoderTraining(CONFIG, settings, UIDS, vectors, NETWORK, samples, CPU, generator)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["weights", "field"])
 def test_either_loss_brings_the_surfaces_back(loss):
     training = start(dataclasses.replace(SETTINGS, loss=loss))

@@ -71,6 +71,7 @@ def predict(training, features=FEATURES, cameras=CAMERAS, seeds=range(SHAPES), *
     )
 
 
+@pytest.mark.slow
 def test_codes_of_known_shapes_are_recalled_from_one_view(trained):
     predicted = predict(trained, FEATURES[:, :1], CAMERAS[:, :1], samples=2)
     assert predicted.shape == (SHAPES, 2, DIM)
@@ -78,6 +79,7 @@ def test_codes_of_known_shapes_are_recalled_from_one_view(trained):
     assert spread < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "min_snr"), [("eps", None), ("eps", 5.0), ("v", None), ("v", 5.0)])
 def test_noise_and_velocity_are_targets_that_recall_codes_too(target, min_snr):
     config = dataclasses.replace(CONFIG, target=target)
@@ -100,6 +102,7 @@ def test_the_mean_code_is_told_what_it_would_lose(target, min_snr):
     assert training.mean_loss() == pytest.approx(float(lost), rel=0.2)
 
 
+@pytest.mark.slow
 def test_pieces_of_a_vector_are_told_apart_where_all_is_noise():
     """Eight pieces that are not are each given the mean of the eight, which leaves 7/8 of their variance."""
     codes = np.random.default_rng(1).normal(size=(SHAPES, 64)).astype(np.float32)

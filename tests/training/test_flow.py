@@ -88,6 +88,7 @@ def distilled(encoded):
     return training
 
 
+@pytest.mark.slow
 def test_silhouettes_alone_tell_the_sizes_of_balls(encoded):
     found = radii(encoded, encoded.result())
     assert np.abs(found - RADII).max() < 0.05
@@ -160,6 +161,7 @@ def test_stages_follow_each_other():
     assert training.locate() == ("rgb", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -83,6 +83,7 @@ def test_a_shape_in_a_batch_is_the_shape_fitted_by_a_plain_loop(kind):
         assert (alone - start[shape]).abs().max() > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "lr"), [("relu-pe", 1e-2), ("siren", 1e-3)])
 def test_balls_are_learned(kind, lr):
     config = TINY[kind]

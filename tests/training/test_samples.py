@@ -2,11 +2,12 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sdfkit.errors import InputError
 from sdfkit.training.samples import Part, Samples
+from tests.properties import examples
 
 
 def shapes(count, near=None, rows=2):
@@ -28,7 +29,7 @@ def hold(arrays, window=100, memory=sys.maxsize, near=1, others=1, reads=None):
     return Samples(read, uids, count, window=window, near=near, others=others, memory=memory)
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(st.integers(1, 2000), st.integers(90, 300), st.sampled_from([0, 10_000, sys.maxsize]))
 def test_windows_hold_every_sample_once_near_ones_first(count, window, memory):
     samples = hold(shapes(count), window, memory, near=0, others=0)

@@ -7,11 +7,12 @@ from functools import cache
 import numpy as np
 import pytest
 import trimesh
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sdfkit.errors import InputError
 from sdfkit.geometry.shapes import CATEGORIES, Solid, choose_categories, generate, solid_mesh
+from tests.properties import examples
 
 RESOLUTION = 72
 
@@ -35,6 +36,7 @@ def winding(mesh: trimesh.Trimesh, points: np.ndarray) -> np.ndarray:
     return np.arctan2(volume, rest).sum(axis=1) / (2 * np.pi)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_the_field_is_a_signed_distance_in_the_unit_frame(category: str) -> None:
     solid, mesh = example(category)
@@ -61,6 +63,7 @@ def test_the_field_is_a_signed_distance_in_the_unit_frame(category: str) -> None
     assert np.allclose(winding(mesh, points[outside]), 0, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_the_mesh_is_closed_and_of_the_promised_topology(category: str) -> None:
     solid, mesh = example(category)
@@ -75,6 +78,7 @@ def test_the_mesh_is_closed_and_of_the_promised_topology(category: str) -> None:
         assert mesh.euler_number == promise.euler
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_the_value_is_near_the_true_distance(category: str) -> None:
     """Near the surface: outside exact where promised, else half of the distance or more; inside more than
@@ -100,6 +104,7 @@ def test_the_value_is_near_the_true_distance(category: str) -> None:
     assert ratio[inside].mean() > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", ["wagon_wheel", "tunnel", "torus_knot"])
 @pytest.mark.parametrize("seed", range(2))
 def test_promised_topology_holds_for_every_seed(category: str, seed: int) -> None:
@@ -142,7 +147,8 @@ def test_there_are_forty_categories_in_groups() -> None:
         assert category.summary.endswith(".")
 
 
-@settings(max_examples=3, deadline=None)
+@pytest.mark.slow
+@examples(3)
 @given(st.sampled_from(sorted(CATEGORIES)), st.integers(0, 2**32 - 1))
 def test_equal_seeds_give_equal_bytes_and_others_differ(category: str, seed: int) -> None:
     points = np.random.default_rng(0).uniform(-1, 1, (200, 3))
@@ -151,6 +157,7 @@ def test_equal_seeds_give_equal_bytes_and_others_differ(category: str, seed: int
     assert one.distance(points).tobytes() != other.distance(points).tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", ["chair", "teapot", "horse"])
 def test_a_category_varies(category: str) -> None:
     grid = np.random.default_rng(0).uniform(-1, 1, (4000, 3))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sdfkit.geometry.shapes.field import Field, difference, intersection, smooth_union, union
@@ -31,6 +31,7 @@ from sdfkit.geometry.shapes.profiles import (
     shell,
     spline,
 )
+from tests.properties import examples
 
 PATH = smooth_path([(0, 0, 0, 0.2), (0.5, 0.4, 0.1, 0.1), (1, 0.2, 0.4, 0.15), (1.2, 0.6, 0.1, 0.05)], 21)
 PRIMITIVES = {
@@ -158,7 +159,7 @@ def test_operators_do_what_their_signs_say() -> None:
     assert np.array_equal((one - two).distance(points) < 0, in_one & ~in_two)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.floats(0.01, 0.5), st.floats(-1.2, 1.2))
 def test_a_smooth_union_adds_at_most_a_quarter_of_its_blend(blend: float, x: float) -> None:
     one, two = sphere((-0.5, 0, 0), 0.5), sphere((0.5, 0, 0), 0.4)
@@ -168,7 +169,7 @@ def test_a_smooth_union_adds_at_most_a_quarter_of_its_blend(blend: float, x: flo
     assert (smooth >= hard - blend / 4 - 1e-12).all()
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.integers(0, 2**32 - 1))
 def test_a_value_does_not_depend_on_what_else_is_asked(seed: int) -> None:
     field = smooth_union(0.1, *(PRIMITIVES[name] for name in ("taper", "box", "cone") if name in PRIMITIVES))
