@@ -72,7 +72,7 @@ train-dit tokens.zarr.zip --codes ae.zarr --condition token --prediction v --cfg
  {FP32} -o ae_dit.zarr
 train-dit features.zarr --codes weights.zarr --tokens layers --steps 3 --batch 2 {FP32} -o weight_dit.zarr
 train-flow views.zarr --steps 3 --held-out views.zarr --check-gradients --curve flow.png {FLOW} -o flow.zarr
-train-flow views.zarr --stage encoder --features features.zarr --silhouette dt-bound --steps 3 {FLOW} -o encoder.zarr
+train-flow views.zarr --stage encoder --velocity dit --features features.zarr --silhouette dt-bound --steps 2 {FLOW} -o encoder.zarr
 train-flow views.zarr --stage distil --start encoder.zarr --features features.zarr --velocity dit --steps 3 {FLOW} \
  -o distil.zarr
 predict dit.zarr features.zarr --samples 2 --steps 5 --eta 0.5 --seed 1 {CPU} -o codes.zarr
