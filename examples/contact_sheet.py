@@ -17,9 +17,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sdfkit.errors import SdfkitError
 from sdfkit.geometry.frame import normalise
-from sdfkit.images.cameras import look_at
-from sdfkit.images.render import render_views
-from sdfkit.meshfile import MeshRow, is_empty, open_meshes
+from sdfkit.images.rendering.cameras import look_at
+from sdfkit.images.rendering.rasteriser import render_views
+from sdfkit.io.meshes.reader import MeshRow, is_empty, open_meshes
 
 DISTANCE, YFOV = 2.6, math.radians(46)  # the whole unit sphere, up to the edge
 AZIMUTH, HEIGHT = math.radians(35), math.radians(22)

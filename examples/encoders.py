@@ -24,7 +24,7 @@ import numpy as np
 
 from sdfkit.errors import InputError, SdfkitError
 from sdfkit.geometry.metrics import bootstrap_interval
-from sdfkit.store import open_store
+from sdfkit.io.stores.reader import open_store
 
 COUNTS = (1, 2, 4, 8)
 SIDE = 16

@@ -15,11 +15,11 @@ from PIL import Image
 
 from sdfkit.geometry.frame import normalise
 from sdfkit.geometry.shapes import generate, solid_mesh
-from sdfkit.gl import render_views_gl
-from sdfkit.images.cameras import look_at
-from sdfkit.images.paint import join_painted
-from sdfkit.images.render import render_views
-from sdfkit.meshfile import open_meshes
+from sdfkit.images.rendering.cameras import look_at
+from sdfkit.images.rendering.paint import join_painted
+from sdfkit.images.rendering.rasteriser import render_views
+from sdfkit.io.meshes.reader import open_meshes
+from sdfkit.runtime.opengl import render_views_gl
 
 GENERATED = ("wagon_wheel", "chair", "bicycle", "torus_knot", "bust", "lamp")
 EYE = 2.5 * np.array([math.sin(0.6) * math.cos(0.4), math.sin(0.4), math.cos(0.6) * math.cos(0.4)])

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import trimesh
 
-from sdfkit.geometry.distance import TriangleTree
+from sdfkit.geometry.distance.tree import TriangleTree
 from sdfkit.geometry.frame import normalise
 from sdfkit.geometry.metrics import bootstrap_interval
-from sdfkit.images.cameras import intrinsics
-from sdfkit.store import open_store
+from sdfkit.images.rendering.cameras import intrinsics
+from sdfkit.io.stores.reader import open_store
 
 MODELS = {
     "encoder": "encoder (the CNN baseline)",

@@ -10,6 +10,14 @@ class SdfkitError(Exception):
     status = 1
 
 
+class StoppedError(SdfkitError):
+    """A signal stopped the command after it had saved its work; the exit status is 128 plus the signal's number."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.status = 128 + signal
+
+
 class UsageError(SdfkitError):
     """The command line asks for something that does not go together."""
 

@@ -5,10 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sdfkit.cgroups import count_cores
-
 STANDARD = "-"
-CORES = count_cores()
 
 Meshes = Annotated[
     list[str], typer.Argument(metavar="MESH", help="Mesh files or folders of them; - reads a stream of PLY.")

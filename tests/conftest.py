@@ -17,12 +17,12 @@ from tests.properties import register_profiles
 
 register_profiles()
 
-ROOMS = ("geometry", "images", "models", "training", "analysis")
+CHECKED_PACKAGES = ("geometry", "images", "models", "training", "evaluation", "analysis")
 # Compiled kernels cannot be wrapped, so they live in modules of their own, named *_kernels.
 CHECKED = [
     module.name
     for module in pkgutil.walk_packages(sdfkit.__path__, "sdfkit.")
-    if not module.ispkg and module.name.split(".")[1] in ROOMS and not module.name.endswith("_kernels")
+    if not module.ispkg and module.name.split(".")[1] in CHECKED_PACKAGES and not module.name.endswith("_kernels")
 ]
 install_import_hook(CHECKED, "beartype.beartype")
 

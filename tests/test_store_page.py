@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 import sdfkit
-from sdfkit import store
-from sdfkit.manifest import Row
-from sdfkit.storewriter import create_store, step
+from sdfkit.io.stores import reader
+from sdfkit.io.stores.writer import create_store
+from sdfkit.rows import Row, step
 
 COMMANDS = Path(sdfkit.__file__).parent / "commands"
-PAGE = (Path(__file__).parents[1] / "man/man5/sdfkit-store.5").read_text(encoding="utf-8").replace("\\-", "-")
+PAGE = (
+    (Path(__file__).parents[1] / "man/man5/sdfkit-reader.5").read_text(encoding="utf-8").replace("\\-", "-")
+)
 
 
 def section(title):
@@ -136,7 +138,7 @@ def test_the_page_describes_no_array_that_nothing_makes(kind):
 
 
 def test_columns_and_root_attributes_are_those_of_the_code(tmp_path):
-    assert tuple(entries("Columns")) == (*store.COLUMNS, "valid", "error")
+    assert tuple(entries("Columns")) == (*reader.COLUMNS, "valid", "error")
     with create_store(
         str(tmp_path / "x.zarr"),
         "codes",
@@ -153,7 +155,7 @@ def test_columns_and_root_attributes_are_those_of_the_code(tmp_path):
             assert f".B {name}\n{text}: " in section("Columns")
             assert made.group[name].metadata.dimension_names == ("shape",)
         made.write(Row(0, "a"))
-    assert f"{store.FORMAT}, the number of this format" in section("Attributes of the root")
+    assert f"{reader.FORMAT}, the number of this format" in section("Attributes of the root")
     for key in step(seed=1):
         assert re.search(rf"^\.BR? {key}\b", section("Attributes of the root"), re.MULTILINE)
 
@@ -181,7 +183,7 @@ def test_a_store_on_a_pipe_has_the_order_of_the_page(tmp_path, are_known):
     chunks = [name for name in names if not name.endswith("zarr.json")]
     assert names[0] == "zarr.json"
     assert names[len(names) - len(chunks) :] == chunks
-    whole = [f"{name}/c/0" for name in (*store.COLUMNS * are_known, "loss")]
+    whole = [f"{name}/c/0" for name in (*reader.COLUMNS * are_known, "loss")]
     assert chunks[: len(whole)] == whole
     by_row = chunks[len(whole) :]
     half = len(by_row) // 2
@@ -208,8 +210,8 @@ def test_samples_lie_in_the_chunks_of_the_page(tmp_path):
 def test_a_mesh_on_a_pipe_carries_what_the_page_says():
     import trimesh
 
-    from sdfkit.meshwriter import MeshWriter
-    from sdfkit.ply import read_ply
+    from sdfkit.io.meshes.ply import read_ply
+    from sdfkit.io.meshes.writer import MeshWriter
 
     stream = io.BytesIO()
     writer = MeshWriter("-", 2, {}, None, stream, "ply", False)
@@ -218,6 +220,6 @@ def test_a_mesh_on_a_pipe_carries_what_the_page_says():
     reader = io.BufferedReader(io.BytesIO(stream.getvalue()))
     whole, failed = (read_ply(reader, "standard input")[0] for _ in range(2))
     described = section("MESHES ON A PIPE")
-    for name in {*whole, *failed} - set(store.COLUMNS):
+    for name in {*whole, *failed} - set(reader.COLUMNS):
         assert re.search(rf"^\.BR? {name}\b", described, re.MULTILINE), name
     assert (whole["row"], whole["rows"], failed["error"]) == (0, 2, "no surface")

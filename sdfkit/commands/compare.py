@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from sdfkit.options import CORES, STANDARD, FailFast, Jobs, Json, Manifest, Overwrite, Seed, Timeout
+from sdfkit.options import STANDARD, FailFast, Jobs, Json, Manifest, Overwrite, Seed, Timeout
+from sdfkit.runtime.cores import CORES
 
 if TYPE_CHECKING:
     import trimesh
 
     from sdfkit.geometry.baselines import NearestShapes
     from sdfkit.geometry.metrics import Surface
-    from sdfkit.manifest import Row
-    from sdfkit.meshfile import MeshRow
-    from sdfkit.pairing import Pair
-    from sdfkit.parallel import Workers
+    from sdfkit.io.meshes.pairs import Pair
+    from sdfkit.io.meshes.reader import MeshRow
+    from sdfkit.rows import Row
+    from sdfkit.runtime.pool import Workers
 
 R = TypeVar("R", bound="Row")
 Scores = dict[str, Any]
@@ -85,11 +86,11 @@ def compare(
       sdfkit compare predicted/ test/ --training train/ --features test.zarr --training-features train.zarr
     """
     from sdfkit.errors import UsageError
-    from sdfkit.meshfile import open_meshes
-    from sdfkit.pairing import Pairs, open_predictions
-    from sdfkit.parallel import Workers, conclude, fill
-    from sdfkit.scorecard import ScoreCard, Tally
-    from sdfkit.stream import open_output, refuse_existing
+    from sdfkit.io.meshes.pairs import Pairs, open_predictions
+    from sdfkit.io.meshes.reader import open_meshes
+    from sdfkit.io.streams import open_output, refuse_existing
+    from sdfkit.report.scorecard import ScoreCard, Tally
+    from sdfkit.runtime.pool import Workers, conclude, fill
 
     if [predicted, truth, training].count(STANDARD) > 1 or training == STANDARD:
         raise UsageError("standard input is read once, as PREDICTED or TRUTH; name files for the others")
@@ -142,7 +143,7 @@ class _Known:
 def _retrieve(query: str, known: str, rows: "Sequence[MeshRow]") -> dict[str, int]:
     from sdfkit.errors import InputError
     from sdfkit.geometry.baselines import retrieve
-    from sdfkit.store import open_store
+    from sdfkit.io.stores.reader import open_store
 
     with (
         open_store(query, "features", manifest=None) as ours,
@@ -220,7 +221,7 @@ def _study(
 
     import numpy as np
 
-    from sdfkit.parallel import fill
+    from sdfkit.runtime.pool import fill
 
     logging.getLogger(__name__).info("looking at %d training shapes for the baselines", len(rows))
     study = _Study(len(rows))
@@ -265,7 +266,7 @@ def _judge(pair: "Pair", *, points: int, seed: int, align: bool, known: _Known |
     from sdfkit.geometry.baselines import CLOUD, digest_geometry
     from sdfkit.geometry.metrics import Surface, describe_topology, measure_apart
     from sdfkit.geometry.sampling import sample_surface
-    from sdfkit.meshfile import MeshRow
+    from sdfkit.io.meshes.reader import MeshRow
 
     def draw(*key: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(pair.truth.index, *key)))

@@ -5,7 +5,7 @@ import typer
 from sdfkit.options import Json
 
 if TYPE_CHECKING:
-    from sdfkit.machine import Fact
+    from sdfkit.runtime.doctor import Fact
 
 WIDTH = 80
 
@@ -23,8 +23,8 @@ def doctor(*, as_json: Json = False) -> None:
       sdfkit doctor --json | jq '.facts.GPU'
     """
     from sdfkit.errors import MissingError
-    from sdfkit.machine import look
-    from sdfkit.report import format_json
+    from sdfkit.report.tables import format_json
+    from sdfkit.runtime.doctor import look
 
     facts = look()
     missing = [fact for fact in facts if fact.needed]
@@ -46,7 +46,7 @@ def doctor(*, as_json: Json = False) -> None:
 
 def _line(fact: "Fact") -> str:
     """One line of the screen; what is told gives way to the remedy, which must be whole to be of use."""
-    from sdfkit.report import printable
+    from sdfkit.report.tables import printable
 
     start = f"{fact.name:<8}  {'ok' if fact.ok else 'lacks':<5}  "
     end = f": {fact.remedy}" if fact.remedy else ""

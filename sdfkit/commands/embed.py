@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from sdfkit.options import CORES, STANDARD, Cluster, Device, FailFast, Manifest, Matte, Output, Overwrite
+from sdfkit.options import STANDARD, Cluster, Device, FailFast, Manifest, Matte, Output, Overwrite
+from sdfkit.runtime.cores import CORES
 
 
 def embed(
@@ -69,11 +70,11 @@ def embed(
       sdfkit embed photo.jpg other.png -o features.zarr
       sdfkit embed --text captions.csv -o features.zarr
     """
-    from sdfkit.embedding import embed_alone, embed_together, load_chosen
     from sdfkit.errors import UsageError
-    from sdfkit.parallel import Workers, conclude, fill
-    from sdfkit.storewriter import create_store
-    from sdfkit.views import open_captions, open_views
+    from sdfkit.inference.encoders import embed_alone, embed_together, load_chosen
+    from sdfkit.io.stores.writer import create_store
+    from sdfkit.io.views import open_captions, open_views
+    from sdfkit.runtime.pool import Workers, conclude, fill
 
     if text is not None and (list(inputs) != [STANDARD] or extra or tokens != "none" or precision == "int8"):
         raise UsageError(

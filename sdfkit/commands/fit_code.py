@@ -7,7 +7,7 @@ import typer
 from sdfkit.options import STANDARD, Device, Input, Manifest, Output, Overwrite
 
 if TYPE_CHECKING:
-    from sdfkit.store import ArrayRow
+    from sdfkit.io.stores.reader import ArrayRow
 
 SAMPLE = ("point", "distance")
 # Shapes that are fitted side by side; points in a CPU's cache; samples that the error is told on.
@@ -60,12 +60,12 @@ def fit_code(
     import numpy as np
     import torch
 
-    from sdfkit.device import choose_device
     from sdfkit.errors import InputError
-    from sdfkit.modelstore import load_decoder
-    from sdfkit.parallel import conclude, progress
-    from sdfkit.store import open_store
-    from sdfkit.storewriter import create_store
+    from sdfkit.io.models import load_decoder
+    from sdfkit.io.stores.reader import open_store
+    from sdfkit.io.stores.writer import create_store
+    from sdfkit.runtime.device import choose_device
+    from sdfkit.runtime.pool import conclude, progress
     from sdfkit.training.deepsdf import field_errors
     from sdfkit.training.fitting import FitSettings, fit_codes
 

@@ -9,10 +9,10 @@ from sdfkit.options import STANDARD, Device, FailFast, Input, Manifest, Output, 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sdfkit.manifest import Row
+    from sdfkit.io.stores.reader import ArrayRow, StoreReader
+    from sdfkit.io.stores.writer import StoreWriter
     from sdfkit.models.mlp import MLPConfig
-    from sdfkit.store import ArrayRow, StoreReader
-    from sdfkit.storewriter import StoreWriter
+    from sdfkit.rows import Row
     from sdfkit.training.mlp import MLPFitSettings
 
 
@@ -94,12 +94,12 @@ def fit_mlp(
       sdfkit fit-mlp more.zarr --anchor weights.zarr -o more_weights.zarr
       sdfkit fit-mlp samples.zarr --anchor none --network siren -o independent.zarr
     """
-    from sdfkit.device import choose_device
     from sdfkit.errors import UsageError
+    from sdfkit.io.stores.reader import open_store
+    from sdfkit.io.stores.writer import create_store
     from sdfkit.models.mlp import PRESETS, count_parameters
-    from sdfkit.parallel import conclude, progress
-    from sdfkit.store import open_store
-    from sdfkit.storewriter import create_store
+    from sdfkit.runtime.device import choose_device
+    from sdfkit.runtime.pool import conclude, progress
 
     if steps is not None and epochs is not None:
         raise UsageError("--steps and --epochs both say how long to fit; give one of them")
@@ -166,7 +166,7 @@ def _read_anchor(path: str, config: "MLPConfig") -> _Anchor:
     import torch
 
     from sdfkit.errors import InputError
-    from sdfkit.store import open_store
+    from sdfkit.io.stores.reader import open_store
 
     with open_store(path, "weights", manifest=None) as store:
         if "anchor" not in store:
@@ -205,7 +205,7 @@ def _find(store: "StoreReader", uid: str) -> "ArrayRow":
     import numpy as np
 
     from sdfkit.errors import InputError
-    from sdfkit.store import ArrayRow
+    from sdfkit.io.stores.reader import ArrayRow
 
     for row in store.all_rows():
         if row.uid == uid:

@@ -7,8 +7,8 @@ import typer
 from sdfkit.options import STANDARD, Json, Manifest
 
 if TYPE_CHECKING:
-    from sdfkit.meshfile import MeshRow
-    from sdfkit.store import StoreReader
+    from sdfkit.io.meshes.reader import MeshRow
+    from sdfkit.io.stores.reader import StoreReader
 
 Facts = dict[str, Any]
 # Every table has these; people need not be told.
@@ -40,7 +40,7 @@ def info(
       sdfkit render chair.glb | sdfkit info
     """
     from sdfkit.errors import InputError
-    from sdfkit.report import format_json
+    from sdfkit.report.tables import format_json
 
     several: list[Facts] = []
     unreadable = 0
@@ -62,7 +62,7 @@ def info(
 
 def _describe(inputs: list[str], manifest: Path | None) -> Iterator[Facts]:
     """One set of facts for each store, and then for each mesh."""
-    from sdfkit.inputs import find_kind
+    from sdfkit.io.streams import find_kind
 
     meshes = []
     for path in inputs:
@@ -78,7 +78,7 @@ def _describe(inputs: list[str], manifest: Path | None) -> Iterator[Facts]:
 
 
 def _describe_store(path: str) -> Iterator[Facts]:
-    from sdfkit.store import open_store
+    from sdfkit.io.stores.reader import open_store
 
     with open_store(path, manifest=None, partial=True) as store:
         attributes = dict(store.attributes)
@@ -88,29 +88,13 @@ def _describe_store(path: str) -> Iterator[Facts]:
             "format": attributes.pop("format", None),
             "complete": attributes.pop("complete", None),
             # The arrays first: on a pipe, what comes before the rows.
-            "arrays": _describe_members(store),
+            "arrays": store.describe_arrays(),
             "rows": _describe_rows(store) if "uid" in store and "error" in store else None,
             "settings": attributes.pop("settings", {}),
             "history": attributes.pop("history", []),
             "attributes": attributes,
         }
     yield facts
-
-
-def _describe_members(store: "StoreReader") -> list[Facts]:
-    import zarr
-
-    return [
-        {
-            "name": name,
-            "axes": node.metadata.dimension_names,  # type: ignore[union-attr]
-            "shape": node.shape,
-            "dtype": "string" if node.dtype.kind == "T" else node.dtype.name,
-            "bytes": None if node.dtype.kind == "T" else node.nbytes,
-        }
-        for name, node in sorted(store.group.members(max_depth=None))
-        if isinstance(node, zarr.Array)
-    ]
 
 
 def _describe_rows(store: "StoreReader") -> Facts:
@@ -128,8 +112,8 @@ def _describe_rows(store: "StoreReader") -> Facts:
 def _describe_arrays(path: str) -> Facts:
     from contextlib import nullcontext
 
-    from sdfkit.store import load_arrays
-    from sdfkit.stream import name_of, open_input
+    from sdfkit.io.stores.arrays import load_arrays
+    from sdfkit.io.streams import name_of, open_input
 
     stream = open_input(path)
     with nullcontext() if path == STANDARD else stream:
@@ -143,7 +127,7 @@ def _describe_arrays(path: str) -> Facts:
 
 def _describe_meshes(paths: list[str], manifest: Path | None) -> Iterator[Facts]:
     from sdfkit.errors import InputError
-    from sdfkit.meshfile import open_meshes
+    from sdfkit.io.meshes.reader import open_meshes
 
     with open_meshes(paths, manifest=manifest) as meshes:
         for row in meshes:
@@ -187,7 +171,7 @@ def _describe_mesh(row: "MeshRow") -> Facts:
 
 
 def _tell_store(facts: Facts) -> str:
-    from sdfkit.report import format_table
+    from sdfkit.report.tables import format_table
 
     state = {True: ", complete", False: ", not complete", None: ""}[facts.get("complete")]
     title = f"{facts['name']}: {facts['kind']}{state}"
@@ -223,7 +207,7 @@ def _grouped(arrays: list[Facts]) -> Iterator[tuple[str, Any, Any, str, int | No
 
 
 def _tell_making(facts: Facts) -> Iterator[str]:
-    from sdfkit.report import format_json, format_table
+    from sdfkit.report.tables import format_json, format_table
 
     for name in ("settings", "attributes"):
         if facts.get(name):
@@ -245,7 +229,7 @@ def _tell_making(facts: Facts) -> Iterator[str]:
 
 
 def _tell_mesh(facts: Facts) -> str:
-    from sdfkit.report import format_table
+    from sdfkit.report.tables import format_table
 
     lines = [
         (name.replace("euler_", "Euler "), _word(facts[name]))
@@ -257,7 +241,7 @@ def _tell_mesh(facts: Facts) -> str:
 
 
 def _tell_meshes(meshes: list[Facts]) -> str:
-    from sdfkit.report import format_table
+    from sdfkit.report.tables import format_table
 
     names = ("vertices", "faces", "watertight", "euler_number", "pieces")
     header = (

@@ -38,8 +38,8 @@ def manifest(
       sdfkit manifest scans/ --csv labels.csv --licence CC-BY-4.0 -o manifest.json
       sdfkit manifest ~/.objaverse/hf-objaverse-v1/glbs --lvis -o manifest.json
     """
-    from sdfkit.manifest import LABELS
-    from sdfkit.manifestwriter import create_manifest, list_shapes
+    from sdfkit.io.manifest_writer import create_manifest, list_shapes
+    from sdfkit.rows import LABELS
 
     folder = Path() if output == STANDARD else Path(output).parent
     with create_manifest(output, overwrite=overwrite) as entries:

@@ -7,8 +7,8 @@ import typer
 from sdfkit.options import STANDARD, Device, FailFast, Format, Input, Manifest, Output, Overwrite
 
 if TYPE_CHECKING:
+    from sdfkit.io.stores.reader import ArrayRow
     from sdfkit.models.fields import Fields
-    from sdfkit.store import ArrayRow
 
 # Points that the network sees at once.
 BATCH = 1 << 15
@@ -54,12 +54,12 @@ def mesh(
     """
     import logging
 
-    from sdfkit.device import choose_device
     from sdfkit.errors import InputError, UsageError
-    from sdfkit.meshwriter import create_meshes
-    from sdfkit.modelstore import check_codes, load_reader, read_fields
-    from sdfkit.parallel import Workers, conclude, fill
-    from sdfkit.store import open_store
+    from sdfkit.io.meshes.writer import create_meshes
+    from sdfkit.io.models import check_codes, load_reader, read_fields
+    from sdfkit.io.stores.reader import open_store
+    from sdfkit.runtime.device import choose_device
+    from sdfkit.runtime.pool import Workers, conclude, fill
 
     place = choose_device(device)
     trained = load_reader(decoder, place) if decoder is not None else None
@@ -126,7 +126,7 @@ def _extract(
     import torch
 
     from sdfkit.errors import GeometryError
-    from sdfkit.geometry.isosurface import extract_surface
+    from sdfkit.geometry.isosurface.extraction import extract_surface
     from sdfkit.geometry.pieces import largest_piece
     from sdfkit.models.fields import ask_field
 

@@ -81,11 +81,11 @@ def perturb(
     import numpy as np
 
     from sdfkit.analysis.perturbation import DEFINITIONS, find_break, noise_scale, summarise
-    from sdfkit.device import choose_device
     from sdfkit.errors import GeometryError, InputError, UsageError
-    from sdfkit.figures import Curve, check_picture, draw_curves
-    from sdfkit.parallel import progress
-    from sdfkit.report import format_json
+    from sdfkit.report.plots import Curve, check_picture, draw_curves
+    from sdfkit.report.tables import format_json
+    from sdfkit.runtime.device import choose_device
+    from sdfkit.runtime.pool import progress
 
     if output is not None:
         check_picture(output, overwrite)
@@ -169,10 +169,10 @@ def _read(path: str, decoder: str | None, shapes: int, place: str) -> _Subject:
     import numpy as np
 
     from sdfkit.errors import InputError, UsageError
+    from sdfkit.io.models import load_decoder, read_fields
+    from sdfkit.io.stores.reader import open_store
     from sdfkit.models.fields import fields_of_codes
     from sdfkit.models.mlp import MLPConfig, layer_sizes
-    from sdfkit.modelstore import load_decoder, read_fields
-    from sdfkit.store import open_store
 
     trained = None if decoder is None else load_decoder(decoder, place)
     with open_store(path, "weights", "codes", "deepsdf", manifest=None) as store:
@@ -232,7 +232,7 @@ class _Judge:
         import numpy as np
         import torch
 
-        from sdfkit.geometry.isosurface import extract_surface
+        from sdfkit.geometry.isosurface.extraction import extract_surface
         from sdfkit.models.fields import ask_field
 
         field = self.fields.of(torch.from_numpy(vector).to(self.place))
@@ -287,7 +287,7 @@ def _masks(
 
 
 def _tell(facts: dict[str, Any]) -> str:
-    from sdfkit.report import format_table
+    from sdfkit.report.tables import format_table
 
     rows = []
     for store in facts["stores"]:

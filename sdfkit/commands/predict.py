@@ -6,9 +6,9 @@ import typer
 from sdfkit.options import STANDARD, Device, Manifest, Matte, Output, Overwrite, Seed
 
 if TYPE_CHECKING:
-    from sdfkit.manifest import Row
-    from sdfkit.predictors import Predictor
-    from sdfkit.storewriter import StoreWriter
+    from sdfkit.inference.predictors import Predictor
+    from sdfkit.io.stores.writer import StoreWriter
+    from sdfkit.rows import Row
 
 
 def predict(
@@ -69,12 +69,12 @@ def predict(
 
     import numpy as np
 
-    from sdfkit.device import choose_device
-    from sdfkit.embedding import open_features
     from sdfkit.errors import UsageError
-    from sdfkit.parallel import conclude
-    from sdfkit.predictors import load_predictor
-    from sdfkit.storewriter import create_store
+    from sdfkit.inference.encoders import open_features
+    from sdfkit.inference.predictors import load_predictor
+    from sdfkit.io.stores.writer import create_store
+    from sdfkit.runtime.device import choose_device
+    from sdfkit.runtime.pool import conclude
 
     log = logging.getLogger(__name__)
     if model == STANDARD and STANDARD in inputs:

@@ -10,7 +10,7 @@ from sdfkit.options import STANDARD, Json, Manifest, Overwrite
 
 if TYPE_CHECKING:
     from sdfkit.analysis.diagnosis import Diagnosis, Told
-    from sdfkit.vectorstore import Vectors
+    from sdfkit.io.stores.vectors import Vectors
 
 KINDS = ("codes", "deepsdf", "denoiser", "weights", "autoencoder", "flow")
 
@@ -64,9 +64,9 @@ def rank(
     from sdfkit.analysis.ranking import measure_likeness
     from sdfkit.analysis.vectors import measure_moments
     from sdfkit.errors import InputError, UsageError
-    from sdfkit.report import format_json
-    from sdfkit.stream import name_of
-    from sdfkit.vectorstore import open_vectors
+    from sdfkit.io.stores.vectors import open_vectors
+    from sdfkit.io.streams import name_of
+    from sdfkit.report.tables import format_json
 
     name = name_of(predicted)
     if [predicted, known, truth].count(STANDARD) > 1:
@@ -209,7 +209,7 @@ def _create(
 ) -> Any:
     if output is None:
         return nullcontext()
-    from sdfkit.storewriter import create_store
+    from sdfkit.io.stores.writer import create_store
 
     history = [*guesses.history, *training.history]
     return create_store(output, "ranks", rows=rows, history=history, settings=settings, overwrite=overwrite)
@@ -260,7 +260,7 @@ def _describe_rows(
 
 
 def _tell_likeness(facts: dict[str, Any]) -> str:
-    from sdfkit.report import format_table
+    from sdfkit.report.tables import format_table
 
     plural = "s" if facts["rows"] > 1 else ""
     title = f"{facts['name']}: {facts['rows']} prediction{plural} of {facts['dim']} numbers"
@@ -276,7 +276,7 @@ def _tell_likeness(facts: dict[str, Any]) -> str:
 
 
 def _tell_ranking(facts: dict[str, Any]) -> str:
-    from sdfkit.report import format_table
+    from sdfkit.report.tables import format_table
 
     parts = [_tell_likeness(facts)]
     known = f"{facts['known']['name']}: {facts['known']['rows']} known"

@@ -4,21 +4,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sdfkit.errors import GeometryError, MissingError
-from sdfkit.options import (
-    CORES,
-    STANDARD,
-    Cluster,
-    FailFast,
-    Jobs,
-    Manifest,
-    Meshes,
-    Output,
-    Overwrite,
-    Timeout,
-)  # fmt: skip
+from sdfkit.options import STANDARD, Cluster, FailFast, Jobs, Manifest, Meshes, Output, Overwrite, Timeout
+from sdfkit.runtime.cores import CORES  # fmt: skip
 
 if TYPE_CHECKING:
-    from sdfkit.meshfile import MeshRow
+    from sdfkit.io.meshes.reader import MeshRow
 
 
 def render(
@@ -69,11 +59,11 @@ def render(
     import logging
     import math
 
-    from sdfkit.images.cameras import check_outside, fibonacci_cameras, silhouette_share
-    from sdfkit.images.render import describe_look
-    from sdfkit.meshfile import open_meshes
-    from sdfkit.parallel import Workers, conclude, fill
-    from sdfkit.storewriter import create_store
+    from sdfkit.images.rendering.cameras import check_outside, fibonacci_cameras, silhouette_share
+    from sdfkit.images.rendering.rasteriser import describe_look
+    from sdfkit.io.meshes.reader import open_meshes
+    from sdfkit.io.stores.writer import create_store
+    from sdfkit.runtime.pool import Workers, conclude, fill
 
     engine = _choose(renderer)
     cameras = fibonacci_cameras(views, distance)
@@ -131,7 +121,7 @@ def _choose(renderer: str) -> str:
     # The GL driver of a machine without a GPU is a slower software renderer than ours.
     if renderer == "cpu" or (renderer == "auto" and not Path("/dev/nvidia0").exists()):
         return "cpu"
-    from sdfkit.gl import REMEDY, choose_driver
+    from sdfkit.runtime.opengl import REMEDY, choose_driver
 
     try:
         return f"gl {choose_driver(REMEDY)}"
@@ -149,12 +139,12 @@ def _draw(
     import numpy as np
 
     from sdfkit.geometry.frame import normalise
-    from sdfkit.images.paint import join_painted
+    from sdfkit.images.rendering.paint import join_painted
 
     if engine == "cpu":
-        from sdfkit.images.render import render_views as draw
+        from sdfkit.images.rendering.rasteriser import render_views as draw
     else:
-        from sdfkit.gl import render_views_gl as draw
+        from sdfkit.runtime.opengl import render_views_gl as draw
     paint = None
     if colour:
         parts, missing = row.load_parts()

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sdfkit.options import (
-    CORES,
     STANDARD,
     Cluster,
     FailFast,
@@ -15,10 +14,11 @@ from sdfkit.options import (
     Overwrite,
     Seed,
     Timeout,
-)  # fmt: skip
+)
+from sdfkit.runtime.cores import CORES  # fmt: skip
 
 if TYPE_CHECKING:
-    from sdfkit.meshfile import MeshRow
+    from sdfkit.io.meshes.reader import MeshRow
 
 RECYCLE = 8  # shapes after which the process of mesh-to-sdf is replaced: it has slowed tenfold after 70
 NAMES = {"normal": "the nearest normal", "winding": "the winding number", "scan": "what is seen from outside"}
@@ -80,14 +80,14 @@ def sample_sdf(
       sdfkit sample-sdf raw/*.glb --sign scan --agreement 0.8 -o samples.zarr
     """
     from sdfkit.errors import UsageError
-    from sdfkit.meshfile import open_meshes
-    from sdfkit.parallel import Workers, conclude, fill
-    from sdfkit.storewriter import create_store
+    from sdfkit.io.meshes.reader import open_meshes
+    from sdfkit.io.stores.writer import create_store
+    from sdfkit.runtime.pool import Workers, conclude, fill
 
     if method == "scan":
         if sign == "winding":
             raise UsageError("--method scan tells the inside by --sign normal or --sign scan, not by winding")
-        from sdfkit.scan import check_driver
+        from sdfkit.runtime.mesh_to_sdf import check_driver
 
         check_driver()
     options: dict[str, Any] = {
@@ -139,7 +139,7 @@ def _sample(row: "MeshRow", *, seed: int, agreement: float, method: str, **optio
 
     sign, second, measure = options["sign"], SECOND[options["sign"]], None
     if method == "scan":
-        from sdfkit.scan import scan_distances
+        from sdfkit.runtime.mesh_to_sdf import scan_distances
 
         second, measure = "winding", partial(scan_distances, sign=sign)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(row.index,)))

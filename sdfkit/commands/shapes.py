@@ -3,10 +3,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdfkit.options import CORES, STANDARD, Cluster, FailFast, Format, Jobs, Output, Overwrite, Seed, Timeout
+from sdfkit.options import STANDARD, Cluster, FailFast, Format, Jobs, Output, Overwrite, Seed, Timeout
+from sdfkit.runtime.cores import CORES
 
 if TYPE_CHECKING:
-    from sdfkit.manifest import Row
+    from sdfkit.rows import Row
 
 
 def shapes(
@@ -44,9 +45,9 @@ def shapes(
 
     from sdfkit.geometry.shapes import CATEGORIES, choose_categories
     from sdfkit.geometry.shapes.catalogue import find_category
-    from sdfkit.manifest import Row
-    from sdfkit.meshwriter import create_meshes
-    from sdfkit.parallel import Workers, conclude, fill
+    from sdfkit.io.meshes.writer import create_meshes
+    from sdfkit.rows import Row
+    from sdfkit.runtime.pool import Workers, conclude, fill
 
     if list_categories:
         for known in CATEGORIES.values():

@@ -48,21 +48,21 @@ def timestep_loss(
     import numpy as np
     import torch
 
-    from sdfkit.device import choose_device
     from sdfkit.errors import InputError, UsageError
-    from sdfkit.figures import Curve, check_picture, draw_curves
-    from sdfkit.models.diffusion import schedule
-    from sdfkit.modelstore import check_codes, read_vectors
-    from sdfkit.predictors import cameras_of, check_features, condition_arrays, load_denoiser
-    from sdfkit.report import format_json, format_table
-    from sdfkit.store import open_store
-    from sdfkit.training.timesteps import (
+    from sdfkit.evaluation.timesteps import (
         PAPERS_TIMESTEPS,
         explain,
         mean_loss,
         measure_sampling,
         measure_timesteps,
     )
+    from sdfkit.inference.predictors import cameras_of, check_features, condition_arrays, load_denoiser
+    from sdfkit.io.models import check_codes, read_vectors
+    from sdfkit.io.stores.reader import open_store
+    from sdfkit.models.diffusion import schedule
+    from sdfkit.report.plots import Curve, check_picture, draw_curves
+    from sdfkit.report.tables import format_json, format_table
+    from sdfkit.runtime.device import choose_device
 
     if output is not None:
         check_picture(output, overwrite)

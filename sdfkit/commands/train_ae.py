@@ -7,7 +7,7 @@ from sdfkit.options import STANDARD, Curve, Device, Input, Manifest, Output, Ove
 if TYPE_CHECKING:
     import numpy as np
 
-    from sdfkit.manifest import Row
+    from sdfkit.rows import Row
     from sdfkit.training.autoencoder import AutoencoderTraining, ShapeSamples
 
 # Samples are stored in random order: the first ones of a shape are a fair draw, and fit into memory.
@@ -74,14 +74,14 @@ def train_ae(
     import numpy as np
     import torch
 
-    from sdfkit.checkpoint import fingerprint, load_unfinished, train
-    from sdfkit.device import choose_device, choose_precision
     from sdfkit.errors import InputError, UsageError
-    from sdfkit.figures import check_picture, draw_losses
+    from sdfkit.io.models import fingerprint, load_unfinished, read_mlp, read_vectors
+    from sdfkit.io.stores.reader import open_store
+    from sdfkit.io.stores.writer import create_store
     from sdfkit.models.autoencoder import PRESETS
-    from sdfkit.modelstore import read_mlp, read_vectors
-    from sdfkit.store import open_store
-    from sdfkit.storewriter import create_store
+    from sdfkit.report.plots import check_picture, draw_losses
+    from sdfkit.runtime.device import choose_device, choose_precision
+    from sdfkit.runtime.training_loop import train
     from sdfkit.training.autoencoder import RECIPES, AutoencoderTraining
     from sdfkit.training.run import use_machine
 
@@ -156,7 +156,7 @@ def _read_samples(path: str, rows: "list[Row]") -> "tuple[ShapeSamples, list[dic
     import torch
 
     from sdfkit.errors import InputError
-    from sdfkit.store import open_store
+    from sdfkit.io.stores.reader import open_store
     from sdfkit.training.autoencoder import ShapeSamples
 
     with open_store(path, "samples", manifest=None) as store:
@@ -179,7 +179,7 @@ def _judge(training: "AutoencoderTraining", resolution: int) -> "tuple[np.ndarra
 
     import numpy as np
 
-    from sdfkit.training.reconstructions import compare_surfaces, compare_vectors
+    from sdfkit.evaluation.reconstructions import compare_surfaces, compare_vectors
 
     log = logging.getLogger(__name__)
     _, codes, made = training.result()

@@ -74,13 +74,14 @@ def train_deepsdf(
     import numpy as np
     import torch
 
-    from sdfkit.checkpoint import fingerprint, load_unfinished, train
-    from sdfkit.device import choose_device, choose_precision
     from sdfkit.errors import UsageError
-    from sdfkit.figures import check_picture, draw_losses
+    from sdfkit.io.models import fingerprint, load_unfinished
+    from sdfkit.io.stores.samples import open_samples
+    from sdfkit.io.stores.writer import create_store
     from sdfkit.models.deepsdf import PRESETS
-    from sdfkit.samplestore import open_samples
-    from sdfkit.storewriter import create_store
+    from sdfkit.report.plots import check_picture, draw_losses
+    from sdfkit.runtime.device import choose_device, choose_precision
+    from sdfkit.runtime.training_loop import train
     from sdfkit.training.deepsdf import DeepSDFTraining
     from sdfkit.training.deepsdf_recipes import RECIPES
     from sdfkit.training.run import use_machine

@@ -5,7 +5,7 @@ import typer
 from sdfkit.options import STANDARD, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
 
 if TYPE_CHECKING:
-    from sdfkit.store import StoreReader
+    from sdfkit.io.stores.reader import StoreReader
 
 
 def train_dit(
@@ -97,15 +97,15 @@ def train_dit(
     import numpy as np
     import torch
 
-    from sdfkit.checkpoint import load_unfinished, train
-    from sdfkit.device import choose_device, choose_precision
     from sdfkit.errors import InputError, UsageError
-    from sdfkit.figures import check_picture, draw_losses
+    from sdfkit.inference.predictors import cameras_of, condition_arrays
+    from sdfkit.io.models import load_unfinished, read_vectors
+    from sdfkit.io.stores.reader import open_store
+    from sdfkit.io.stores.writer import create_store
     from sdfkit.models.dit import PRESETS
-    from sdfkit.modelstore import read_vectors
-    from sdfkit.predictors import cameras_of, condition_arrays
-    from sdfkit.store import open_store
-    from sdfkit.storewriter import create_store
+    from sdfkit.report.plots import check_picture, draw_losses
+    from sdfkit.runtime.device import choose_device, choose_precision
+    from sdfkit.runtime.training_loop import train
     from sdfkit.training.dit import RECIPES, DiTTraining
     from sdfkit.training.run import use_machine
 
@@ -214,8 +214,8 @@ def train_dit(
 def _cut(tokens: str | None, store: "StoreReader") -> int | list[int] | None:
     """Into how many pieces, or pieces of which lengths, vectors are cut; None where the preset says it."""
     from sdfkit.errors import InputError, UsageError
+    from sdfkit.io.models import read_mlp
     from sdfkit.models.mlp import layer_lengths
-    from sdfkit.modelstore import read_mlp
 
     if tokens is None:
         return None

@@ -5,7 +5,7 @@ import typer
 from sdfkit.options import STANDARD, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
 
 if TYPE_CHECKING:
-    from sdfkit.training.flow import FlowTraining
+    from sdfkit.training.flow.training import FlowTraining
 
 # Views of each shape that silhouettes are judged in at the end.
 JUDGED = 2
@@ -104,16 +104,17 @@ def train_flow(
     import numpy as np
     import torch
 
-    from sdfkit.checkpoint import fingerprint, load_unfinished, train
-    from sdfkit.device import choose_device, choose_precision
     from sdfkit.errors import UsageError
-    from sdfkit.figures import check_picture, draw_losses
-    from sdfkit.images.render import LIGHT_DIRECTIONS
-    from sdfkit.picturestore import read_pictures
-    from sdfkit.storewriter import create_store
-    from sdfkit.training.flow import FlowTraining
-    from sdfkit.training.flow_recipes import NETWORKS, RECIPES, STAGES
-    from sdfkit.training.rendering import score
+    from sdfkit.evaluation.silhouettes import score
+    from sdfkit.images.rendering.rasteriser import LIGHT_DIRECTIONS
+    from sdfkit.io.models import fingerprint, load_unfinished
+    from sdfkit.io.stores.training_views import read_pictures
+    from sdfkit.io.stores.writer import create_store
+    from sdfkit.report.plots import check_picture, draw_losses
+    from sdfkit.runtime.device import choose_device, choose_precision
+    from sdfkit.runtime.training_loop import train
+    from sdfkit.training.flow.recipes import NETWORKS, RECIPES, STAGES
+    from sdfkit.training.flow.training import FlowTraining
     from sdfkit.training.run import use_machine
 
     log = logging.getLogger(__name__)
@@ -215,7 +216,7 @@ def train_flow(
 def _begin_with(training: "FlowTraining", path: str, before: str) -> None:
     """Give a stage the networks that the one before has left."""
     from sdfkit.errors import InputError
-    from sdfkit.store import open_store
+    from sdfkit.io.stores.reader import open_store
 
     with open_store(path, "flow", manifest=None) as store:
         if store.attributes.get("stage") != before:

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sdfkit.errors import GeometryError, InputError, UsageError
-from sdfkit.options import CORES, STANDARD, Jobs, Manifest, Output, Overwrite, Timeout
+from sdfkit.options import STANDARD, Jobs, Manifest, Output, Overwrite, Timeout
+from sdfkit.runtime.cores import CORES
 
 if TYPE_CHECKING:
-    from sdfkit.figures import Panel, Scatter
-    from sdfkit.manifest import Row
-    from sdfkit.meshfile import MeshRow
-    from sdfkit.store import ArrayRow, StoreReader
-    from sdfkit.trajectorystore import Run
-    from sdfkit.vectorstore import Vectors
+    from sdfkit.io.meshes.reader import MeshRow
+    from sdfkit.io.stores.reader import ArrayRow, StoreReader
+    from sdfkit.io.stores.trajectories import Run
+    from sdfkit.io.stores.vectors import Vectors
+    from sdfkit.report.plots import Panel, Scatter
+    from sdfkit.rows import Row
 
 PAGES = (".html", ".htm")
 # Pictures of a shape: on a page, and on a sheet of meshes or samples, or of a views store.
@@ -80,9 +81,8 @@ def view(
       sdfkit view deepsdf.zarr -o deepsdf.png
       sdfkit view scaled.zarr unit.zarr -o stepper.html
     """
-    from sdfkit.inputs import find_kind
-    from sdfkit.parallel import Workers, conclude
-    from sdfkit.stream import open_output
+    from sdfkit.io.streams import find_kind, open_output
+    from sdfkit.runtime.pool import Workers, conclude
 
     is_page = _choose(output, form) == "html"
     look = _Look(inputs, is_page, views, size, columns, limit, Workers(jobs, timeout, None, fail_fast=False))
@@ -134,7 +134,7 @@ class _Look:
 
     @property
     def heading(self) -> str:
-        from sdfkit.stream import name_of
+        from sdfkit.io.streams import name_of
 
         names = [name_of(path) for path in self.inputs]
         return ", ".join(names if len(names) <= 3 else [*names[:2], "…", names[-1]])
@@ -167,7 +167,7 @@ class _Gallery:
         return False
 
     def write(self, row: "Row", **values: Any) -> None:
-        from sdfkit.pages import film
+        from sdfkit.report.pages import film
 
         pictures = values.get("pictures", ())
         if row.error:
@@ -178,8 +178,8 @@ class _Gallery:
         self._tiles.append((row, kept, values.get("facts", "")))
 
     def draw(self, total: int) -> _Shown:
-        from sdfkit.pages import write_page
-        from sdfkit.sheets import Tile, caption, draw_sheet
+        from sdfkit.report.contact_sheet import Tile, caption, draw_sheet
+        from sdfkit.report.pages import write_page
 
         look, count = self._look, len(self._tiles)
         note = _tell_count(count, total, len(self.failed))
@@ -207,7 +207,7 @@ def _tell_count(count: int, total: int, failed: int) -> str:
 def _fill(
     gallery: _Gallery, rows: Iterable[Any], total: int, draw: Callable[[Any], Any], look: _Look, workers: Any
 ) -> _Shown:
-    from sdfkit.parallel import fill
+    from sdfkit.runtime.pool import fill
 
     every = iter(rows)
     count = min(total, look.limit)
@@ -218,7 +218,7 @@ def _fill(
 
 
 def _show_meshes(look: _Look, manifest: Path | None) -> _Shown:
-    from sdfkit.meshfile import open_meshes
+    from sdfkit.io.meshes.reader import open_meshes
 
     draw = partial(_draw_mesh, views=look.count(ONE), size=look.size)
     gallery = _Gallery(look, label="turn all", turns=True)
@@ -243,8 +243,8 @@ def _draw_mesh(row: "MeshRow", *, views: int, size: int) -> dict[str, Any]:
 def _show_store(look: _Look, path: str, manifest: Path | None) -> _Shown:
     from dataclasses import replace
 
-    from sdfkit.store import open_store
-    from sdfkit.trajectorystore import holds_trajectories, read_run
+    from sdfkit.io.stores.reader import open_store
+    from sdfkit.io.stores.trajectories import holds_trajectories, read_run
 
     alone = replace(look.workers, jobs=1)
     with open_store(path, manifest=manifest, partial=True) as store, ExitStack() as open_files:
@@ -294,7 +294,7 @@ def _axes_of(array: Any) -> tuple[str, ...]:
 
 
 def _draw_loss(losses: Any, name: str) -> "Panel":
-    from sdfkit.figures import Panel, smooth
+    from sdfkit.report.plots import Panel, smooth
 
     return Panel(f"{name} in training", "step", name, {name: smooth(losses)}, "y")
 
@@ -302,8 +302,8 @@ def _draw_loss(losses: Any, name: str) -> "Panel":
 def _show_panels(
     look: _Look, store: "StoreReader", panels: list[Any], *, is_pipe: bool, open_files: ExitStack
 ) -> _Shown:
-    from sdfkit.store import PLAIN
-    from sdfkit.vectorstore import vectors_of
+    from sdfkit.io.stores.layout import PLAIN
+    from sdfkit.io.stores.vectors import vectors_of
 
     count, complete = 1, store.attributes.get("complete", False)
     name = PLAIN.get(store.kind, "")
@@ -320,15 +320,15 @@ def _show_panels(
 
 
 def _show_array(look: _Look, path: str) -> _Shown:
-    from sdfkit.vectorstore import open_vectors
+    from sdfkit.io.stores.vectors import open_vectors
 
     with open_vectors(path, manifest=None) as vectors:
         return _Shown(_write_panels(look, [_draw_map(vectors, "vectors")], ""), len(vectors.rows), set())
 
 
 def _write_panels(look: _Look, panels: Sequence["Panel | Scatter"], note: str) -> bytes:
-    from sdfkit.figures import paint_panels
-    from sdfkit.pages import plot, write_page
+    from sdfkit.report.pages import plot, write_page
+    from sdfkit.report.plots import paint_panels
 
     if not look.is_page:
         return paint_panels(panels)
@@ -344,7 +344,7 @@ def _draw_map(vectors: "Vectors", name: str) -> "Scatter":
     import numpy as np
 
     from sdfkit.analysis.plane import fit_plane
-    from sdfkit.figures import Scatter, name_axes
+    from sdfkit.report.plots import Scatter, name_axes
 
     plane = fit_plane(
         vectors.vectors, [row.uid for row in vectors.rows], vectors.name, np.random.default_rng(0)
@@ -359,9 +359,9 @@ def _draw_map(vectors: "Vectors", name: str) -> "Scatter":
 
 
 def _read_runs(look: _Look, manifest: Path | None) -> list["Run"]:
-    from sdfkit.inputs import find_kind
-    from sdfkit.store import open_store
-    from sdfkit.trajectorystore import check_runs, holds_trajectories, read_run
+    from sdfkit.io.stores.reader import open_store
+    from sdfkit.io.stores.trajectories import check_runs, holds_trajectories, read_run
+    from sdfkit.io.streams import find_kind
 
     runs = []
     for path in look.inputs:
@@ -378,7 +378,7 @@ def _read_runs(look: _Look, manifest: Path | None) -> list["Run"]:
 
 
 def _show_runs(look: _Look, runs: Sequence["Run"]) -> _Shown:
-    from sdfkit.stepper import draw_strips, write_stepper
+    from sdfkit.report.trajectory_page import draw_strips, write_stepper
 
     rows = runs[0].rows
     for run in runs:

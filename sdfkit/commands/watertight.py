@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sdfkit.options import (
-    CORES,
     STANDARD,
     Cluster,
     FailFast,
@@ -16,10 +15,11 @@ from sdfkit.options import (
     Overwrite,
     Seed,
     Timeout,
-)  # fmt: skip
+)
+from sdfkit.runtime.cores import CORES  # fmt: skip
 
 if TYPE_CHECKING:
-    from sdfkit.meshfile import MeshRow
+    from sdfkit.io.meshes.reader import MeshRow
 
 
 # Options that only one method has.
@@ -86,9 +86,9 @@ def watertight(
       sdfkit watertight scan.ply | sdfkit sample-sdf -o samples.zarr
     """
     from sdfkit.errors import UsageError
-    from sdfkit.meshfile import open_meshes
-    from sdfkit.meshwriter import create_meshes
-    from sdfkit.parallel import Workers, conclude, fill
+    from sdfkit.io.meshes.reader import open_meshes
+    from sdfkit.io.meshes.writer import create_meshes
+    from sdfkit.runtime.pool import Workers, conclude, fill
 
     other = "particles" if method == "offset" else "offset"
     for name in ONLY[other]:
@@ -127,13 +127,13 @@ def _close(row: "MeshRow", *, method: str, simplify: int | None, frame: str, **h
 
     unit, to_original = normalise(row.load())
     if method == "offset":
-        from sdfkit.geometry.watertight import make_watertight
+        from sdfkit.geometry.watertight.closing import make_watertight
 
         closed = make_watertight(unit, **how)
     else:
         import numpy as np
 
-        from sdfkit.geometry.particles import polygonise_particles
+        from sdfkit.geometry.watertight.particles import polygonise_particles
 
         rng = np.random.default_rng(np.random.SeedSequence(how.pop("seed"), spawn_key=(row.index,)))
         closed = polygonise_particles(unit, **how, rng=rng)

@@ -9,7 +9,7 @@ from sdfkit.options import STANDARD, Json, Manifest, Overwrite, Seed
 
 if TYPE_CHECKING:
     from sdfkit.analysis.statistics import Statistics
-    from sdfkit.vectorstore import Vectors
+    from sdfkit.io.stores.vectors import Vectors
 
 KINDS = ("weights", "codes", "deepsdf", "denoiser", "autoencoder", "flow", "features")
 
@@ -58,14 +58,14 @@ def weight_stats(
 
     from sdfkit.analysis.statistics import explain, measure_statistics
     from sdfkit.errors import UsageError
-    from sdfkit.report import format_json
-    from sdfkit.vectorstore import open_vectors
+    from sdfkit.io.stores.vectors import open_vectors
+    from sdfkit.report.tables import format_json
 
     if vectors == compare == STANDARD:
         raise UsageError("standard input can be read once; name a file for --compare")
     is_picture = output is not None and not output.rstrip("/").endswith((".zarr", ".zip", STANDARD))
     if output is not None and is_picture:
-        from sdfkit.figures import check_picture
+        from sdfkit.report.plots import check_picture
 
         check_picture(Path(output), overwrite)
     elif output is not None and compare is not None:
@@ -129,7 +129,7 @@ def _check(sets: list["Vectors"]) -> list[tuple[str, int]]:
 def _create(output: str | None, each: "Vectors", overwrite: bool) -> Any:
     if output is None:
         return nullcontext()
-    from sdfkit.storewriter import create_store
+    from sdfkit.io.stores.writer import create_store
 
     rows = [replace(row, index=index) for index, row in enumerate(each.rows)]
     return create_store(
@@ -185,7 +185,7 @@ def _describe(each: "Vectors", found: "Statistics") -> dict[str, Any]:
 
 
 def _tell(facts: list[dict[str, Any]], floor: float, meanings: list[str]) -> str:
-    from sdfkit.report import format_table
+    from sdfkit.report.tables import format_table
 
     def short(value: Any) -> str:
         return f"{value:.4g}"
@@ -263,7 +263,7 @@ def _draw(output: Path, names: list[str], found: list["Statistics"], overwrite: 
     import numpy as np
 
     from sdfkit.analysis.vectors import capture_by_dims
-    from sdfkit.figures import Curve, Panel, draw_panels
+    from sdfkit.report.plots import Curve, Panel, draw_panels
 
     cosines, norms, variances = {}, {}, {}
     for name, one in zip(names, found, strict=True):

@@ -4,7 +4,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Float
 
-from sdfkit.geometry.distance import TriangleTree
+from sdfkit.geometry.distance.tree import TriangleTree
 from sdfkit.geometry.metrics import point_tree
 from sdfkit.geometry.sampling import sample_surface
 

@@ -7,8 +7,8 @@ import trimesh
 from jaxtyping import Bool, Float, Float32, Int
 
 from sdfkit.errors import GeometryError
-from sdfkit.geometry.distance import TriangleTree
-from sdfkit.geometry.isosurface import extract_surface
+from sdfkit.geometry.distance.tree import TriangleTree
+from sdfkit.geometry.isosurface.extraction import extract_surface
 from sdfkit.geometry.metrics import point_tree
 from sdfkit.geometry.sampling import Points
 

@@ -11,7 +11,7 @@ import trimesh
 from jaxtyping import Float
 
 from sdfkit.errors import GeometryError
-from sdfkit.geometry.distance import TriangleTree
+from sdfkit.geometry.distance.tree import TriangleTree
 from sdfkit.geometry.pieces import label_pieces
 from sdfkit.geometry.sampling import Points, face_normals, sample_surface
 

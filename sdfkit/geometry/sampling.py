@@ -8,7 +8,7 @@ import trimesh
 from jaxtyping import Bool, Float, Int
 
 from sdfkit.errors import GeometryError
-from sdfkit.geometry.distance import Sign, TriangleTree
+from sdfkit.geometry.distance.tree import Sign, TriangleTree
 
 Points = Float[np.ndarray, "point 3"]
 Measure = Callable[[trimesh.Trimesh, Points], Float[np.ndarray, " point"]]

@@ -7,8 +7,8 @@ import trimesh
 from jaxtyping import Float, UInt8
 
 from sdfkit.errors import GeometryError
-from sdfkit.images.cameras import look_at
-from sdfkit.images.render import render_views
+from sdfkit.images.rendering.cameras import look_at
+from sdfkit.images.rendering.rasteriser import render_views
 
 DISTANCE, YFOV = 2.6, math.radians(46)  # the whole unit sphere, up to the edge
 AZIMUTH, ELEVATION = math.radians(35), math.radians(22)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
 from sdfkit.models.dit import DiT, DiTConfig, modulate, zeros
 from sdfkit.models.encodings import embed_timesteps
-from sdfkit.models.shading import lambert
+from sdfkit.models.rendering.shading import lambert
 
 # Pixels a side of the pictures that the convolutions see.
 SIZE = 64

@@ -95,7 +95,7 @@ def use_machine(device: str, precision: Literal["fp32", "bf16"]) -> Machine:
     """Take hold of the device of a run.
 
     Args:
-        device: As torch names it, see `sdfkit.device`, which also tells whether there is one.
+        device: As torch names it, see `sdfkit.runtime.device`, which also tells whether there is one.
         precision: bf16 pays on GPUs and on CPUs with matrix tiles (AMX), where it is up to five times faster.
             Elsewhere it is slower: 31 against 165 GF/s was measured on AVX-512 without them.
     """

@@ -19,10 +19,10 @@ import numpy as np
 import trimesh
 from trimesh.creation import cylinder, icosphere, torus
 
-from sdfkit.geometry.distance import TriangleTree
+from sdfkit.geometry.distance.tree import TriangleTree
 from sdfkit.geometry.frame import normalise
 from sdfkit.geometry.pieces import label_pieces
-from sdfkit.geometry.watertight import make_watertight
+from sdfkit.geometry.watertight.closing import make_watertight
 
 RESOLUTION = 128
 POINTS = 50_000

@@ -14,7 +14,7 @@ from trimesh.creation import box, capsule, cylinder, icosphere, torus
 
 from sdfkit.geometry.baselines import CLOUD, NearestShapes
 from sdfkit.geometry.metrics import DEEPSDF_POINTS, SCORES, compare_meshes
-from sdfkit.report import format_table
+from sdfkit.report.tables import format_table
 
 POINTS = 100_000
 Scores = dict[str, float]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import trimesh
 
-from sdfkit.geometry.distance import TriangleTree
+from sdfkit.geometry.distance.tree import TriangleTree
 from sdfkit.geometry.sampling import sample_sdf
 
 POINTS = 200_000

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 import trimesh
 
-from sdfkit import gl
 from sdfkit.geometry.frame import normalise
-from sdfkit.images.cameras import fibonacci_cameras
-from sdfkit.images.features import Encoder
-from sdfkit.images.paint import Paint
-from sdfkit.images.preprocess import read_preprocessing
-from sdfkit.images.render import render_views
+from sdfkit.images.encoding.features import Encoder
+from sdfkit.images.encoding.preprocess import read_preprocessing
+from sdfkit.images.rendering.cameras import fibonacci_cameras
+from sdfkit.images.rendering.paint import Paint
+from sdfkit.images.rendering.rasteriser import render_views
 from sdfkit.models.quantised import has_int8_units, quantise
+from sdfkit.runtime import opengl
 
 VIEWS = 8
 SETTINGS = {
@@ -69,15 +69,15 @@ def plain_pyrender(mesh: trimesh.Trimesh, cameras: np.ndarray, reuse: bool) -> N
     for camera in cameras:
         if scene is None or not reuse:
             if not reuse:
-                gl._renderer.cache_clear()
-            gl._renderer().viewport_width = gl._renderer().viewport_height = 224
+                opengl._renderer.cache_clear()
+            opengl._renderer().viewport_width = opengl._renderer().viewport_height = 224
             scene = pyrender.Scene(bg_color=[0, 0, 0, 0])
             scene.add(pyrender.Mesh.from_trimesh(mesh, smooth=True))
             eye = scene.add(pyrender.PerspectiveCamera(yfov=SETTINGS["yfov"]))
             for _ in range(2):
                 scene.add(pyrender.DirectionalLight(np.ones(3), 3.0), parent_node=eye)
         scene.set_pose(eye, camera)
-        gl._renderer().render(scene, flags=pyrender.RenderFlags.RGBA)
+        opengl._renderer().render(scene, flags=pyrender.RenderFlags.RGBA)
 
 
 def measure_memory(faces: int) -> float:
@@ -114,7 +114,7 @@ def compare_renderers() -> None:
     cameras = fibonacci_cameras(VIEWS, 2.5)
     render_views(trimesh.creation.box(), cameras[:1], **SETTINGS)
     print(f"first call, with compiling or reading the cache: {time.process_time() - start:.2f} CPU s")
-    gl.render_views_gl(trimesh.creation.box(), cameras[:1], **SETTINGS)
+    opengl.render_views_gl(trimesh.creation.box(), cameras[:1], **SETTINGS)
     print(
         "  faces | all smooth | creases | textured | pyrender plain     | reused            | PSNR, textured | IoU"
     )
@@ -135,7 +135,9 @@ def compare_renderers() -> None:
         )
         psnr, overlap = [], []
         for settings in (SETTINGS, painted):
-            ours, theirs = (draw(mesh, cameras, **settings) for draw in (render_views, gl.render_views_gl))
+            ours, theirs = (
+                draw(mesh, cameras, **settings) for draw in (render_views, opengl.render_views_gl)
+            )
             error = np.square(ours.rgb.astype(float) - theirs.rgb).mean(axis=(1, 2, 3)).max()
             psnr.append(10 * math.log10(255**2 / error))
             a, b = ours.mask >= 128, theirs.mask >= 128

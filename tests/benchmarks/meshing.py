@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from skimage.measure import marching_cubes
 
-from sdfkit.geometry.isosurface import extract_surface
+from sdfkit.geometry.isosurface.extraction import extract_surface
 from sdfkit.models import mlp
 from sdfkit.models.deepsdf import PRESETS, DeepSDF
 
@@ -81,7 +81,7 @@ def shape_mlp(preset: str) -> Field:
 
 
 def trained(path: str, row: int) -> Field:
-    from sdfkit.modelstore import load_decoder
+    from sdfkit.io.models import load_decoder
 
     found = load_decoder(path, "cpu")
     code = torch.from_numpy(found.codes[row])[None]

@@ -18,10 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdfkit.images.cameras import fibonacci_cameras
-from sdfkit.models import silhouette
+from sdfkit.images.rendering.cameras import fibonacci_cameras
+from sdfkit.io.models import read_decoder
+from sdfkit.io.stores.reader import open_store
+from sdfkit.io.stores.training_views import read_pictures
 from sdfkit.models.flow import Flow, build_conditioner
-from sdfkit.models.silhouette import (
+from sdfkit.models.rendering import silhouette
+from sdfkit.models.rendering.silhouette import (
     MISSED,
     RADIUS,
     Field,
@@ -33,11 +36,8 @@ from sdfkit.models.silhouette import (
     silhouette_loss,
     soft_silhouette,
 )
-from sdfkit.modelstore import read_decoder
-from sdfkit.picturestore import read_pictures
-from sdfkit.store import open_store
-from sdfkit.training.flow_recipes import NETWORKS, RECIPES
-from sdfkit.training.pictures import choose_rays
+from sdfkit.training.flow.pictures import choose_rays
+from sdfkit.training.flow.recipes import NETWORKS, RECIPES
 
 SIZE, SAMPLES, CODE, WIDTH = 64, 48, 256, 256
 YFOV = 0.96  # 55 degrees

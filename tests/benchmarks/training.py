@@ -23,10 +23,10 @@ import trimesh
 import zarr
 from torch.nn import functional
 
+from sdfkit.io.stores.reader import open_store
+from sdfkit.io.stores.writer import create_store
 from sdfkit.models.deepsdf import PRESETS
 from sdfkit.models.encodings import encode_points
-from sdfkit.store import open_store
-from sdfkit.storewriter import create_store
 from sdfkit.training.deepsdf import DeepSDFTraining
 from sdfkit.training.deepsdf_recipes import RECIPES
 from sdfkit.training.run import use_machine

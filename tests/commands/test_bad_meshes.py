@@ -241,7 +241,7 @@ import resource, sys
 from pathlib import Path
 import trimesh
 from sdfkit.errors import InputError
-from sdfkit.meshfile import open_meshes
+from sdfkit.io.meshes.reader import open_meshes
 
 trimesh.creation.box()  # what is imported late is imported now
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

@@ -9,9 +9,9 @@ import pytest
 import trimesh
 
 from sdfkit.geometry.metrics import SCORES
-from sdfkit.manifest import Row
-from sdfkit.ply import write_comment
-from sdfkit.storewriter import create_store
+from sdfkit.io.meshes.ply import write_comment
+from sdfkit.io.stores.writer import create_store
+from sdfkit.rows import Row
 
 
 @pytest.fixture

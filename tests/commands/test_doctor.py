@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sdfkit import machine, probe
+from sdfkit.runtime import doctor, probe
 
 HUB = {"hub": "https://huggingface.co", "offline": False, "proxy": False}
 GOOD = {
@@ -25,7 +25,7 @@ def tries(monkeypatch):
     """What the processes found."""
 
     def make(**changed):
-        monkeypatch.setattr(machine, "try_all", lambda: GOOD | changed)
+        monkeypatch.setattr(doctor, "try_all", lambda: GOOD | changed)
 
     return make
 
@@ -42,8 +42,8 @@ def test_a_machine_that_has_everything(sdfkit, tries):
 @pytest.mark.parametrize("changed", [{}, {name: {"fault": LONG} for name in GOOD}])
 def test_it_is_one_screen_and_keeps_each_remedy_whole(sdfkit, tries, monkeypatch, changed):
     tries(**changed)
-    monkeypatch.setattr(machine, "_version", lambda package: None)
-    monkeypatch.setattr(machine, "_family", lambda: "debian")
+    monkeypatch.setattr(doctor, "_version", lambda package: None)
+    monkeypatch.setattr(doctor, "_family", lambda: "debian")
     lines = sdfkit("doctor").stdout.splitlines()
     assert len(lines) <= 23
     assert max(map(len, lines)) <= 80
@@ -63,7 +63,7 @@ def test_it_is_one_screen_and_keeps_each_remedy_whole(sdfkit, tries, monkeypatch
     ],
 )  # fmt: skip
 def test_what_the_main_job_needs_is_told_in_one_line(sdfkit, tries, monkeypatch, changed, reason):
-    monkeypatch.setattr(machine, "_version", lambda package: None)
+    monkeypatch.setattr(doctor, "_version", lambda package: None)
     tries(**changed)
     result = sdfkit("doctor")
     assert (result.exit_code, result.stderr) == (5, f"sdfkit: the main job cannot run here: {reason}\n")

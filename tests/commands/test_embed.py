@@ -99,7 +99,7 @@ def test_with_needs_these_pictures(run, sdfkit, sphere, tmp_path):
 
 
 def test_an_interrupted_run_is_continued(run, views, tmp_path, monkeypatch):
-    from sdfkit.images.features import Encoder
+    from sdfkit.images.encoding.features import Encoder
 
     _, store = run(views)
     expected = store["feature"][:]
@@ -267,8 +267,8 @@ def test_photos_are_framed_as_render_draws():
     import inspect
     import math
 
-    from sdfkit import views
     from sdfkit.commands.render import render
+    from sdfkit.io import views
 
     drawn = {name: parameter.default for name, parameter in inspect.signature(render).parameters.items()}
     frame = (views.SIZE, views.DISTANCE, views.YFOV)
@@ -279,17 +279,17 @@ def test_a_cluster_gives_the_same_features(run, views, monkeypatch):
     from contextlib import contextmanager
     from pickle import dumps, loads
 
-    from sdfkit import parallel
+    from sdfkit.runtime import pool
 
     class Client:
         """A scheduler in this process: what travels is pickled, as Dask does."""
 
         def submit(self, function, row, pure):
-            return parallel._Done(*loads(dumps((function, row))))
+            return pool._Done(*loads(dumps((function, row))))
 
     _, store = run(views, "--with", "depth", "--tokens", "patch")
     expected = {name: store[name][:] for name in ("feature", "token", "camera_to_world")}
-    monkeypatch.setattr(parallel, "_cluster", contextmanager(lambda address: iter([Client()])))
+    monkeypatch.setattr(pool, "_cluster", contextmanager(lambda address: iter([Client()])))
     options = ("--with", "depth", "--tokens", "patch", "--overwrite", "--cluster", "tcp://x", "--batch", 2)
     result, store = run(views, *options)
     assert result.exit_code == 0, result.stderr

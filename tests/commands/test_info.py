@@ -9,9 +9,9 @@ import pytest
 import trimesh
 import zarr
 
-from sdfkit.manifest import Row
-from sdfkit.meshwriter import create_meshes
-from sdfkit.storewriter import create_store
+from sdfkit.io.meshes.writer import create_meshes
+from sdfkit.io.stores.writer import create_store
+from sdfkit.rows import Row
 
 ROWS = [
     Row(0, "obj_0000", category="chair"),

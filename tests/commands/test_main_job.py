@@ -11,7 +11,7 @@ import trimesh
 import zarr
 from transformers import Dinov2Config, Dinov2Model, ViTImageProcessor
 
-from sdfkit.geometry.distance import TriangleTree
+from sdfkit.geometry.distance.tree import TriangleTree
 from sdfkit.training.deepsdf import DeepSDFTraining
 
 pytestmark = pytest.mark.slow

@@ -11,11 +11,11 @@ import torch
 import trimesh
 import zarr
 
-from sdfkit.manifest import Row
-from sdfkit.meshfile import read_info
+from sdfkit.io.meshes.reader import read_info
+from sdfkit.io.stores.writer import create_store
 from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
 from sdfkit.models.mlp import MLPConfig
-from sdfkit.storewriter import create_store
+from sdfkit.rows import Row
 
 SIREN = MLPConfig(kind="siren", bands=0, hidden=16, layers=1, frequency=3.0)
 RELU = MLPConfig(kind="relu-pe", bands=1, hidden=16, layers=2, frequency=1.0)

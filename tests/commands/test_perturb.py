@@ -7,9 +7,9 @@ import pytest
 import torch
 import trimesh
 
-from sdfkit.manifest import Row
+from sdfkit.io.stores.writer import create_store
 from sdfkit.models.mlp import MLPConfig, draw_weights
-from sdfkit.storewriter import create_store
+from sdfkit.rows import Row
 from sdfkit.training.mlp import MLPFitSettings, fit_mlps
 
 CONFIG = MLPConfig(kind="relu-pe", bands=2, hidden=16, layers=2, frequency=1.0)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import zarr
 
-from sdfkit.manifest import Row
-from sdfkit.storewriter import create_store
+from sdfkit.io.stores.writer import create_store
+from sdfkit.rows import Row
 
 RNG = np.random.default_rng(0)
 KNOWN = RNG.normal(size=(12, 16)).astype(np.float32)

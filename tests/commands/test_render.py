@@ -107,7 +107,7 @@ def test_a_shape_that_no_picture_shows_has_failed(sdfkit, tmp_path):
 
 
 def test_gl_that_is_not_there_ends_the_command_at_once(sdfkit, tmp_path, sphere, monkeypatch):
-    monkeypatch.setattr("sdfkit.gl.find_library", lambda name: None)
+    monkeypatch.setattr("sdfkit.runtime.opengl.find_library", lambda name: None)
     monkeypatch.delenv("PYOPENGL_PLATFORM", raising=False)
     line = ("render", sphere, "--views", 1, "--size", 16, "-o", tmp_path / "views.zarr")
     result = sdfkit(*line, "--renderer", "gl")

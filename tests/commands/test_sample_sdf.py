@@ -7,7 +7,7 @@ import pytest
 import trimesh
 import zarr
 
-from sdfkit import gl
+from sdfkit.runtime import opengl
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_mesh_to_sdf_has_no_winding_number(sample, sphere):
 
 
 def test_a_machine_without_opengl_is_told_before_anything_is_made(sample, sphere, monkeypatch):
-    monkeypatch.setattr(gl, "find_library", lambda name: None)
+    monkeypatch.setattr(opengl, "find_library", lambda name: None)
     result, store = sample(sphere, "--method", "scan")
     assert (result.exit_code, store) == (5, None)
     assert "libegl1" in result.stderr and "use --method exact" in result.stderr

@@ -5,7 +5,7 @@ import json
 import pytest
 import trimesh
 
-from sdfkit.meshfile import read_info
+from sdfkit.io.meshes.reader import read_info
 
 
 def test_list_names_what_can_be_made(sdfkit):

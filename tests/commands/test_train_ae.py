@@ -7,9 +7,9 @@ import pytest
 import trimesh
 import zarr
 
-from sdfkit.checkpoint import fingerprint
-from sdfkit.manifest import Row
-from sdfkit.storewriter import create_store
+from sdfkit.io.models import fingerprint
+from sdfkit.io.stores.writer import create_store
+from sdfkit.rows import Row
 from tests.training import octahedra
 
 SHAPES = 4
@@ -114,7 +114,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(sdfkit, weights, tmp_path, m
     options = (*FEW, "--epochs", 6, "--device", "cpu", "-o")
     assert sdfkit("train-ae", weights, *options, whole).exit_code == 0
     with monkeypatch.context() as patch:
-        patch.setattr("sdfkit.checkpoint.MINUTES_BETWEEN_SAVES", 0)
+        patch.setattr("sdfkit.runtime.training_loop.MINUTES_BETWEEN_SAVES", 0)
         from sdfkit.training.autoencoder import AutoencoderTraining
 
         step = AutoencoderTraining.step

@@ -9,8 +9,8 @@ import pytest
 import torch
 import zarr
 
-from sdfkit.manifest import Row
-from sdfkit.storewriter import create_store
+from sdfkit.io.stores.writer import create_store
+from sdfkit.rows import Row
 from sdfkit.training.deepsdf import DeepSDFTraining
 
 TRAIN = ("--points", 32, "--device", "cpu", "--precision", "fp32")
@@ -46,7 +46,7 @@ def arrays(path, *names):
 def test_memory_and_form_of_a_store_change_nothing(sdfkit, samples, tmp_path, monkeypatch, where):
     line = ("train-deepsdf", *TRAIN, "--steps", 12)
     assert sdfkit(*line, samples, "-o", tmp_path / "held.zarr").exit_code == 0
-    monkeypatch.setattr("sdfkit.machine.free_memory", lambda: 500_000)
+    monkeypatch.setattr("sdfkit.runtime.doctor.free_memory", lambda: 500_000)
     other = samples
     if where == "zip":
         other = write_samples(tmp_path / "samples.zarr.zip", 3, 20_000)
@@ -64,13 +64,13 @@ def test_memory_stays_bounded(tmp_path):
     write_samples(tmp_path / "samples.zarr", 60, 100_000)
     script = """if True:
         import dataclasses, resource, sys, torch
-        import sdfkit.machine
+        import sdfkit.runtime.doctor
         from sdfkit.models.deepsdf import DeepSDFConfig
-        from sdfkit.samplestore import open_samples
+        from sdfkit.io.stores.samples import open_samples
         from sdfkit.training.deepsdf import DeepSDFTraining
         from sdfkit.training.deepsdf_recipes import RECIPES
         from sdfkit.training.run import use_machine
-        sdfkit.machine.free_memory = lambda: float(sys.argv[2])
+        sdfkit.runtime.doctor.free_memory = lambda: float(sys.argv[2])
         recipe = dataclasses.replace(RECIPES["small"], points=64, steps=400)
         machine = use_machine("cpu", "fp32")
         with open_samples(sys.argv[1], recipe, machine, manifest=None) as known:
@@ -113,7 +113,7 @@ def test_a_run_that_breaks_keeps_its_last_good_state(sdfkit, samples, tmp_path, 
                 self.codes[1] = torch.nan
         return loss
 
-    monkeypatch.setattr("sdfkit.checkpoint.MINUTES_BETWEEN_SAVES", 0)
+    monkeypatch.setattr("sdfkit.runtime.training_loop.MINUTES_BETWEEN_SAVES", 0)
     monkeypatch.setattr(DeepSDFTraining, "step", broken)
     done = sdfkit(*line)
     assert done.exit_code == 1

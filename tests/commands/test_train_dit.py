@@ -7,8 +7,8 @@ import pytest
 import zarr
 from PIL import Image
 
-from sdfkit.manifest import Row
-from sdfkit.storewriter import create_store
+from sdfkit.io.stores.writer import create_store
+from sdfkit.rows import Row
 
 SHAPES, VIEWS, PATCHES, FEATURE, DIM = 4, 3, 4, 6, 8
 ROWS = [Row(index, f"shape_{index}") for index in range(SHAPES)]

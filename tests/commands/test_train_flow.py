@@ -13,9 +13,9 @@ import zarr
 from PIL import Image
 from typer.testing import CliRunner
 
-from sdfkit import picturestore
 from sdfkit.cli import app
-from sdfkit.training.flow_recipes import NETWORKS, STAGES
+from sdfkit.io.stores import training_views
+from sdfkit.training.flow.recipes import NETWORKS, STAGES
 
 FEW = ("--steps", 2, "--rays", 24, "--device", "cpu", "--precision", "fp32")
 
@@ -82,13 +82,15 @@ def change(views, path, **changes):
 @pytest.mark.slow
 def test_nothing_but_views_is_read(job, tmp_path, monkeypatch):
     opened = []
-    real = picturestore.open_store
+    real = training_views.open_store
     monkeypatch.setattr(
-        picturestore,
+        training_views,
         "open_store",
         lambda path, *kinds, **rest: opened.append(kinds) or real(path, *kinds, **rest),
     )
-    monkeypatch.setattr("sdfkit.store.open_store", lambda *_, **__: pytest.fail("another store was opened"))
+    monkeypatch.setattr(
+        "sdfkit.io.stores.reader.open_store", lambda *_, **__: pytest.fail("another store was opened")
+    )
     run("train-flow", job / "views.zarr", *FEW, "-o", tmp_path / "flow.zarr")
     assert opened == [("views",)]
 
@@ -176,8 +178,8 @@ def test_photos_are_seen_as_views_are(job, tmp_path):
 @pytest.mark.parametrize("velocity", ["mlp", "dit"])
 def test_features_and_captions_take_the_place_of_pictures(job, tmp_path, velocity):
     rng = np.random.default_rng(0)
-    from sdfkit.manifest import Row
-    from sdfkit.storewriter import create_store
+    from sdfkit.io.stores.writer import create_store
+    from sdfkit.rows import Row
 
     rows = [Row(0, "high"), Row(1, "wide")]
     with create_store(
@@ -203,8 +205,8 @@ def test_features_and_captions_take_the_place_of_pictures(job, tmp_path, velocit
 def test_a_run_that_was_stopped_goes_on(job, tmp_path, monkeypatch):
     words = ("train-flow", job / "views.zarr", *FEW, "--steps", 1)
     run(*words, "-o", tmp_path / "whole.zarr")
-    monkeypatch.setattr("sdfkit.checkpoint.MINUTES_BETWEEN_SAVES", 0.0)
-    from sdfkit.training.flow import FlowTraining
+    monkeypatch.setattr("sdfkit.runtime.training_loop.MINUTES_BETWEEN_SAVES", 0.0)
+    from sdfkit.training.flow.training import FlowTraining
 
     taken = []
     real = FlowTraining.step
@@ -261,7 +263,7 @@ def test_one_view_a_shape_is_warned_of(job, tmp_path):
 def test_few_views_are_from_elsewhere_for_each_shape(job):
     words = {"parts": False, "size": 32, "temperature": 0.01, "manifest": None}
     every, few, one = (
-        picturestore.read_pictures(str(job / "views.zarr"), None, most=most, **words).pictures.cameras
+        training_views.read_pictures(str(job / "views.zarr"), None, most=most, **words).pictures.cameras
         for most in (None, 2, 1)
     )
     assert all(torch.equal(one[shape, 0], every[shape, shape % 3]) for shape in range(3))

@@ -12,9 +12,9 @@ import pytest
 import trimesh
 from PIL import Image
 
-from sdfkit.manifest import Row
-from sdfkit.meshwriter import create_meshes
-from sdfkit.storewriter import create_store
+from sdfkit.io.meshes.writer import create_meshes
+from sdfkit.io.stores.writer import create_store
+from sdfkit.rows import Row
 
 EVIL = "<script>alert(1)</script>"
 ROWS = [Row(0, "obj_0000", "chair"), Row(1, EVIL, "</script>$x_$"), Row(2, "obj_0002", "lamp")]

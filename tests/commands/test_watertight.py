@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 from sdfkit.geometry.pieces import label_pieces
-from sdfkit.meshfile import MeshRow, read_info
+from sdfkit.io.meshes.reader import MeshRow, read_info
 
 SMALL = ("--resolution", 48, "--jobs", 1)
 RING = trimesh.creation.torus(0.7, 0.25)

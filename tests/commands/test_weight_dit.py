@@ -8,8 +8,8 @@ import pytest
 import trimesh
 import zarr
 
-from sdfkit.manifest import Row
-from sdfkit.storewriter import create_store
+from sdfkit.io.stores.writer import create_store
+from sdfkit.rows import Row
 from tests.training import octahedra
 
 SHAPES, VIEWS, FEATURE = 4, 3, 6

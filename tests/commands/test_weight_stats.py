@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import zarr
 
-from sdfkit.manifest import Row
-from sdfkit.storewriter import create_store
+from sdfkit.io.stores.writer import create_store
+from sdfkit.rows import Row
 
 NETWORK = {"kind": "relu-pe", "bands": 1, "hidden": 4, "layers": 1, "frequency": 1.0}
 DIM = 9 * 4 + 4 + 4 + 1

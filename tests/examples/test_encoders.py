@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdfkit.manifest import Row
-from sdfkit.storewriter import create_store
+from sdfkit.io.stores.writer import create_store
+from sdfkit.rows import Row
 
 PATH = Path(__file__).parents[2] / "examples/encoders.py"
 COUNT, VIEWS, SIZE = 12, 16, 32

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdfkit.meshfile import MeshRow
+from sdfkit.io.meshes.reader import MeshRow
 
 PATH = Path(__file__).parents[2] / "examples/furniture.py"
 OBJ = b"mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 0 0 2\nvn 0 1 0\nusemtl wood\nf 1//1 2//1 3//1\n"

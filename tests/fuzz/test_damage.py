@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.geometry.frame import normalise
-from sdfkit.meshfile import MeshRow
-from sdfkit.meshwriter import encode
-from sdfkit.pipe import ZipReader, ZipWriter
-from sdfkit.store import StoreReader, load_arrays
-from sdfkit.storewriter import StoreWriter
+from sdfkit.io.meshes.reader import MeshRow
+from sdfkit.io.meshes.writer import encode
+from sdfkit.io.stores.arrays import load_arrays
+from sdfkit.io.stores.reader import StoreReader
+from sdfkit.io.stores.writer import StoreWriter
+from sdfkit.io.stores.zip_stream import ZipReader, ZipWriter
 from tests.properties import examples
 
 BOX = trimesh.creation.box()

@@ -12,7 +12,7 @@ from trimesh.creation import box, icosphere, torus
 from sdfkit.errors import GeometryError
 from sdfkit.geometry.pieces import label_pieces
 from sdfkit.geometry.simplify import simplify
-from sdfkit.geometry.watertight import make_watertight
+from sdfkit.geometry.watertight.closing import make_watertight
 from tests.geometry.test_watertight import wheel
 from tests.properties import examples
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import trimesh
 
-from sdfkit.geometry.distance import TriangleTree
+from sdfkit.geometry.distance.tree import TriangleTree
 from sdfkit.geometry.shapes import generate, solid_mesh
-from sdfkit.geometry.watertight import make_watertight
-from sdfkit.images.cameras import fibonacci_cameras
-from sdfkit.images.render import render_views
+from sdfkit.geometry.watertight.closing import make_watertight
+from sdfkit.images.rendering.cameras import fibonacci_cameras
+from sdfkit.images.rendering.rasteriser import render_views
 from sdfkit.models.diffusion import cosine_alphas
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from sdfkit.images.cameras import fibonacci_cameras
+from sdfkit.images.rendering.cameras import fibonacci_cameras
 from sdfkit.images.structure import draw_depth, draw_normals
 
 

@@ -7,7 +7,7 @@ import torch
 
 from sdfkit.models.deepsdf import DeepSDF
 from sdfkit.models.flow import SIZE, Flow, FlowConfig, FlowNetworks, build_conditioner, integrate
-from sdfkit.training.flow_recipes import NETWORKS
+from sdfkit.training.flow.recipes import NETWORKS
 
 TINY = FlowConfig(
     code=6, channels=(4, 4, 4, 4), hidden=16, feature=None, patches=1, velocity="mlp", width=64, blocks=2

@@ -11,8 +11,8 @@ import zarr
 from typer.testing import CliRunner
 
 from sdfkit.cli import app
-from sdfkit.manifest import Row
-from sdfkit.storewriter import create_store
+from sdfkit.io.stores.writer import create_store
+from sdfkit.rows import Row
 
 pytestmark = pytest.mark.slow
 

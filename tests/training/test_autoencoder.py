@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from sdfkit.errors import InputError, SdfkitError
+from sdfkit.evaluation.reconstructions import compare_surfaces, compare_vectors
 from sdfkit.models.autoencoder import AutoencoderConfig
 from sdfkit.training.autoencoder import AutoencoderSettings, AutoencoderTraining, ShapeSamples
-from sdfkit.training.reconstructions import compare_surfaces, compare_vectors
 from sdfkit.training.run import use_machine
 from tests.training.octahedra import NETWORK, distances, octahedra
 

@@ -2,8 +2,8 @@
 
 from sdfkit.geometry.shapes.breaking import DEFECTS, break_mesh
 from sdfkit.geometry.shapes.catalogue import CATEGORIES, Category, choose_categories, generate
+from sdfkit.geometry.shapes.fields.solid import Solid
 from sdfkit.geometry.shapes.meshing import solid_mesh
-from sdfkit.geometry.shapes.solid import Solid
 
 __all__ = [
     "CATEGORIES",

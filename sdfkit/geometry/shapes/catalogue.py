@@ -7,23 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from sdfkit.errors import InputError
-from sdfkit.geometry.shapes.animals import ANIMALS
-from sdfkit.geometry.shapes.buildings import BUILDINGS
-from sdfkit.geometry.shapes.creatures import CREATURES
-from sdfkit.geometry.shapes.cutlery import CUTLERY
-from sdfkit.geometry.shapes.field import Field
-from sdfkit.geometry.shapes.figures import FIGURES
-from sdfkit.geometry.shapes.flight import FLIGHT
-from sdfkit.geometry.shapes.furniture import FURNITURE
-from sdfkit.geometry.shapes.instruments import INSTRUMENTS
-from sdfkit.geometry.shapes.plants import PLANTS
-from sdfkit.geometry.shapes.seating import SEATING
-from sdfkit.geometry.shapes.solid import Solid, normalise
-from sdfkit.geometry.shapes.structures import STRUCTURES
-from sdfkit.geometry.shapes.things import THINGS
-from sdfkit.geometry.shapes.tools import TOOLS
-from sdfkit.geometry.shapes.vehicles import VEHICLES
-from sdfkit.geometry.shapes.vessels import VESSELS
+from sdfkit.geometry.shapes.fields.field import Field
+from sdfkit.geometry.shapes.fields.solid import Solid, normalise
+from sdfkit.geometry.shapes.living.animals import ANIMALS
+from sdfkit.geometry.shapes.living.creatures import CREATURES
+from sdfkit.geometry.shapes.living.figures import FIGURES
+from sdfkit.geometry.shapes.living.plants import PLANTS
+from sdfkit.geometry.shapes.made.buildings import BUILDINGS
+from sdfkit.geometry.shapes.made.cutlery import CUTLERY
+from sdfkit.geometry.shapes.made.flight import FLIGHT
+from sdfkit.geometry.shapes.made.furniture import FURNITURE
+from sdfkit.geometry.shapes.made.instruments import INSTRUMENTS
+from sdfkit.geometry.shapes.made.seating import SEATING
+from sdfkit.geometry.shapes.made.structures import STRUCTURES
+from sdfkit.geometry.shapes.made.things import THINGS
+from sdfkit.geometry.shapes.made.tools import TOOLS
+from sdfkit.geometry.shapes.made.vehicles import VEHICLES
+from sdfkit.geometry.shapes.made.vessels import VESSELS
 
 Builder = Callable[[np.random.Generator], Field]
 

@@ -7,7 +7,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from skimage.measure import marching_cubes
 
-from sdfkit.geometry.shapes.solid import Solid
+from sdfkit.geometry.shapes.fields.solid import Solid
 
 BLOCK = 4  # cells along one side of the blocks that are kept or skipped as one
 # Where the grid begins, in cells: odd fractions, so that planes of symmetry and flat faces, which lie at

@@ -5,9 +5,9 @@ import pytest
 import trimesh
 
 from sdfkit.geometry.shapes import DEFECTS, break_mesh, solid_mesh
-from sdfkit.geometry.shapes.field import union
-from sdfkit.geometry.shapes.primitives import box, torus
-from sdfkit.geometry.shapes.solid import Solid, normalise
+from sdfkit.geometry.shapes.fields.field import union
+from sdfkit.geometry.shapes.fields.primitives import box, torus
+from sdfkit.geometry.shapes.fields.solid import Solid, normalise
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sdfkit.geometry.shapes.field import Field, union
+from sdfkit.geometry.shapes.fields.field import Field, union
+from sdfkit.geometry.shapes.fields.primitives import box, rod, sphere, torus
+from sdfkit.geometry.shapes.fields.solid import normalise
 from sdfkit.geometry.shapes.meshing import solid_mesh
-from sdfkit.geometry.shapes.primitives import box, rod, sphere, torus
-from sdfkit.geometry.shapes.solid import normalise
 
 KNOWN: dict[str, tuple[Field, float, int]] = {
     "ball": (sphere((3, 2, 1), 0.4), 4 / 3 * np.pi, 2),

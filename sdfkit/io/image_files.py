@@ -1,0 +1,194 @@
+"""The door to image files: which pictures show which shape, and their pixels."""
+
+import hashlib
+import io
+import struct
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from sdfkit.errors import InputError, UsageError
+from sdfkit.io.manifests import label, read_manifest
+from sdfkit.io.streams import MESH_SUFFIXES, name_of, open_input, sniff
+from sdfkit.options import STANDARD
+from sdfkit.rows import Row, unique
+
+# What is opened, by Pillow's names: no format that starts a program, as EPS does.
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+SUFFIXES = (
+    ".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+READABLE = "PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP, PPM and JPEG 2000 are"
+# Formats that people have and Pillow has not: what the file's beginning holds, and how it is called.
+UNREADABLE = {b"ftyphei": "HEIC", b"ftyphev": "HEIC", b"ftypmif1": "HEIC", b"<svg": "SVG", b"%PDF": "PDF"}
+# Pixels along the longer side; what is larger is shrunk, for no encoder sees so much.
+LONGEST = 2048
+# Decoders meet damaged files with every kind of error; each means the same to us.
+DECODER_ERRORS = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+@dataclass(frozen=True)
+class ImageRow(Row):
+    """One shape and the files that show it, one a view; `content` is that of a file on standard input."""
+
+    paths: Sequence[str] = ()
+    content: bytes = field(default=b"", repr=False)
+
+    @property
+    def identity(self) -> str:
+        content = hashlib.sha256(self.content)
+        for path in self.paths:
+            content.update(Path(path).read_bytes())
+        return content.hexdigest()[:16]
+
+    def load(self) -> list[np.ndarray]:
+        """The pictures, (row, column, RGBA) uint8 each.
+
+        Raises:
+            InputError: A file is no picture, cut, animated, or too large.
+        """
+        if self.content:
+            return [_decode(self.content, name_of(STANDARD))]
+        return [_decode(Path(path).read_bytes(), path) for path in self.paths]
+
+
+def holds_images(inputs: Sequence[str]) -> bool:
+    """Whether inputs are picture files or folders of them, and not one store; first bytes decide.
+
+    Raises:
+        InputError: One is a mesh, which must be drawn first.
+        UsageError: A store among other inputs.
+    """
+    stores = [path for path in inputs if _is_store(path)]
+    if stores and len(inputs) > 1:
+        raise UsageError(f"{stores[0]}: a store stands alone; name one store, or picture files")
+    return not stores
+
+
+def _is_store(path: str) -> bool:
+    if "://" in path:
+        return True
+    if path != STANDARD and Path(path).is_dir():
+        return path.endswith(".zarr") or Path(path, "zarr.json").exists()
+    stream = open_input(path)
+    try:
+        kind = sniff(stream, name_of(path))
+    finally:
+        if path != STANDARD:
+            stream.close()
+    if kind in ("ply", "glb") or path.lower().endswith(MESH_SUFFIXES):
+        command = "sdfkit render" if path == STANDARD else f"sdfkit render {path}"
+        raise InputError(f"{name_of(path)}: a mesh, but pictures are needed; draw it first: {command}")
+    return kind in ("zarr", "npy", "npz")
+
+
+def find_images(inputs: Sequence[str], *, manifest: Path | None) -> list[ImageRow]:
+    """The shapes that picture files show.
+
+    A file is a shape with one view. In a folder every file is a shape too, and every folder in it is one shape
+    with its files, by name, as views. `-` is one file on standard input.
+
+    Raises:
+        InputError: A folder without pictures, or shapes with different numbers of views.
+    """
+    labels = read_manifest(manifest) if manifest else {}
+    if list(inputs) == [STANDARD]:
+        return [label(ImageRow(0, "picture", content=open_input(STANDARD).read()), labels)]
+    found = [shape for path in inputs for shape in _shapes(Path(path))]
+    uids = unique([name for name, _ in found])
+    rows = [
+        label(ImageRow(index, uid, paths=[str(path) for path in paths]), labels)
+        for index, (uid, (_, paths)) in enumerate(zip(uids, found, strict=True))
+    ]
+    for row in rows:
+        if len(row.paths) != len(rows[0].paths):
+            raise InputError(
+                f"{rows[0].uid} has {len(rows[0].paths)} pictures and {row.uid} {len(row.paths)}; "
+                "every shape needs the same number"
+            )
+    return rows
+
+
+def _shapes(path: Path) -> Iterator[tuple[str, list[Path]]]:
+    """Each shape of one input: its name and its files."""
+    if not path.is_dir():
+        path.stat()
+        yield path.stem, [path]
+        return
+    count = 0
+    for entry in sorted(path.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if files := _pictures_in(entry) if entry.is_dir() else [entry] * _is_picture(entry):
+            yield entry.name if entry.is_dir() else entry.stem, files
+            count += 1
+    if not count:
+        raise InputError(f"{path}: a folder without pictures ({', '.join(SUFFIXES)}); name the files")
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if _is_picture(path)]
+
+
+def _is_picture(path: Path) -> bool:
+    return not path.name.startswith(".") and path.suffix.lower() in SUFFIXES and not path.is_dir()
+
+
+def _decode(content: bytes, name: str) -> np.ndarray:
+    """Pixels as the photographer saw them: turned upright, in 8 bits, with opacity."""
+    start = content[:1024]
+    if not start:
+        raise InputError(f"{name}: empty; was it copied whole?")
+    foreign = next((kind for mark, kind in UNREADABLE.items() if mark in start), "")
+    if foreign:
+        raise InputError(f"{name}: {foreign} is not read; {READABLE}, so convert it")
+    Image.init()
+    try:
+        with warnings.catch_warnings():
+            # Pillow only warns of a picture up to twice as large as its limit.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", UserWarning)  # of odd metadata, which is not used
+            file = Image.open(io.BytesIO(content), formats=[kind for kind in FORMATS if kind in Image.OPEN])
+            # A camera's MPO file is a photo with its preview behind it.
+            count = getattr(file, "n_frames", 1)
+            if count > 1 and file.format != "MPO":
+                raise InputError(
+                    f"{name}: {count} pictures in one file, animated or paged; save the one meant"
+                )
+            file.draft("RGB", (LONGEST, LONGEST))
+            image = _in_8_bits(ImageOps.exif_transpose(file), name).convert("RGBA")
+            image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+            return np.array(image)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{name}: more than {(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million pixels; scale it down"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name}: not a picture that is read; {READABLE}") from error
+    except DECODER_ERRORS as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise InputError(f"{name}: cannot be decoded ({reason}); is it cut or damaged?") from error
+
+
+def _in_8_bits(image: Image.Image, name: str) -> Image.Image:
+    """Bring 16-bit grey down; Pillow's own conversion would clip it to white."""
+    if image.mode.startswith("I;16"):
+        grey = np.asarray(image).astype(np.float32)
+        return Image.fromarray(np.rint(grey / 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise InputError(f"{name}: holds 32-bit numbers, which have no white; save it with 8 or 16 bits")
+    return image

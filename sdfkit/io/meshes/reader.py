@@ -1,0 +1,325 @@
+"""The door to mesh files and to the stream of PLY meshes.
+
+A file of ours carries its labels and history: in a PLY comment, in `asset.extras` of a GLB, in the first comment
+of an OBJ.
+"""
+
+import hashlib
+import io
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdfkit.errors import GeometryError, InputError, MissingError
+from sdfkit.io.manifests import Entry, label, place, read_manifest
+from sdfkit.io.meshes.checks import check_gltf, check_obj, check_off, check_stl, check_zip, info_of, read_glb
+from sdfkit.io.meshes.obj_polygons import cut_polygons
+from sdfkit.io.meshes.ply import MARK, read_ply
+from sdfkit.io.streams import MESH_SUFFIXES, name_of, open_input, sniff
+from sdfkit.options import STANDARD
+from sdfkit.rows import LABELS, Row, unique
+
+if TYPE_CHECKING:
+    import trimesh
+
+PACKAGES = {"3mf": "lxml networkx", "dae": "pycollada"}
+CHECKS: dict[str, Callable[[bytes, str], object]] = {
+    "3mf": check_zip, "gltf": check_gltf, "obj": check_obj, "off": check_off, "stl": check_stl
+}  # fmt: skip
+HEADER = 1 << 16
+# Parsers meet damaged files with every kind of error; each means the same to us.
+PARSER_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+@dataclass(frozen=True)
+class MeshRow(Row):
+    """One mesh of an input: its labels, and how to load it, here or in a worker."""
+
+    info: Mapping[str, Any] = field(default_factory=dict)
+    path: str = ""
+    content: bytes = field(default=b"", repr=False)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        return list(self.info.get("history", []))
+
+    @cached_property
+    def identity(self) -> str:
+        return hashlib.sha256(self.content or Path(self.path).read_bytes()).hexdigest()[:16]
+
+    def load(self) -> "trimesh.Trimesh":
+        """The mesh, all its parts in one, vertices as they are in the file.
+
+        Raises:
+            InputError: The file cannot be read.
+            GeometryError: The shape failed in an earlier step.
+        """
+        import trimesh
+
+        parts, _ = self.load_parts()
+        return trimesh.util.concatenate(parts)  # type: ignore[return-value]
+
+    def load_parts(self) -> "tuple[list[trimesh.Trimesh], list[str]]":
+        """The parts of the mesh, each with its own colours, and the files it names that are not there.
+
+        Raises:
+            InputError: The file cannot be read.
+            GeometryError: The shape failed in an earlier step.
+        """
+        if self.error:
+            raise GeometryError(self.error)
+        name, missing = self.path or self.uid, list[str]()
+        if self.content:
+            kind, content = _kind(self.content), self.content
+        else:
+            kind = Path(self.path).suffix[1:].lower()
+            with open_input(self.path) as stream:
+                sniff(stream, name)
+                content = _read_whole(stream, kind, name)
+        parts = _parse(io.BytesIO(content), kind, name, missing, self.path)
+        for mesh in parts:
+            if len(mesh.faces) and (mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices)):
+                raise InputError(f"{name}: a face names a vertex past the last one; is the file damaged?")
+        return parts, missing
+
+
+def _kind(content: bytes) -> str:
+    return "ply" if content.startswith(b"ply") else "glb"
+
+
+def _read_whole(stream: io.BufferedReader, kind: str, name: str) -> bytes:
+    """The bytes of a mesh file that holds what it announces, as trimesh can read it."""
+    if kind == "ply":
+        return read_ply(stream, name)[1]
+    if kind == "glb":
+        return read_glb(stream, name)[1]
+    content = stream.read()
+    if kind in CHECKS:
+        CHECKS[kind](content, name)
+    return cut_polygons(content) if kind == "obj" else content
+
+
+def _parse(
+    source: io.BytesIO, kind: str, name: str, missing: list[str], beside: str
+) -> "list[trimesh.Trimesh]":
+    """Load the parts of a mesh; their materials and pictures lie `beside` that file, or are told in `missing`."""
+    import trimesh
+
+    class Resolver(trimesh.resolvers.FilePathResolver):
+        def get(self, name: str) -> bytes:
+            place = name.strip().replace("\\", "/")
+            with suppress(OSError, ValueError):
+                return bytes(super().get(place))
+            try:  # Many files name their pictures as they lay on another machine.
+                return bytes(super().get(place.rpartition("/")[2]))
+            except (OSError, ValueError):
+                missing.append(name.strip())
+                raise
+
+    try:
+        resolver = Resolver(beside) if beside else None
+        scene = trimesh.load_scene(source, file_type=kind, resolver=resolver, process=False)
+        return [part for part in scene.dump() if isinstance(part, trimesh.Trimesh)]
+    except ImportError as error:
+        needed = error.name or PACKAGES[kind]
+        raise MissingError(f"{name}: reading {kind} needs {needed}; pip install {needed}") from error
+    except OSError as error:
+        raise InputError(f"{name}: needs {missing[-1] if missing else error}, which is not there") from error
+    except PARSER_ERRORS as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise InputError(
+            f"{name}: cannot be read as {kind.upper()} ({reason}); is it cut or damaged?"
+        ) from error
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """What sdfkit wrote about a mesh into its file, without loading it; empty for a file of others."""
+    with path.open("rb") as file:
+        start = file.read(20)
+        if start[:4] == b"glTF":
+            # No more than there is: what is read is allocated first.
+            content = file.read(min(int.from_bytes(start[12:16], "little"), path.stat().st_size))
+            try:
+                return info_of(json.loads(content))
+            except (ValueError, RecursionError):
+                return {}
+        head = start + file.read(HEADER)
+    for line in head.split(b"end_header", 1)[0].splitlines()[:8]:
+        if line.startswith((b"comment " + MARK, b"# " + MARK)):
+            try:
+                info = json.loads(line.split(MARK, 1)[1])
+            except ValueError:
+                return {}
+            return info if isinstance(info, dict) else {}
+    return {}
+
+
+class Meshes:
+    """The meshes of an input, each in turn.
+
+    `rows` holds them where they are known beforehand; `history` is the steps that made the first, which those
+    of one input share.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[MeshRow] | None,
+        stream: Iterator[MeshRow],
+        count: int,
+        history: Sequence[dict[str, Any]],
+    ) -> None:
+        self.rows = rows
+        self.count = count
+        self.history = list(history)
+        self._stream = stream
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[MeshRow]:
+        return iter(self.rows) if self.rows is not None else self._stream
+
+
+def find_meshes(inputs: Sequence[str]) -> list[Path]:
+    """The mesh files that are named; a folder stands for those in it and below it, by name.
+
+    Folders that are hidden, or stores, are left aside, and links to folders are not followed.
+
+    Raises:
+        InputError: A folder without meshes, or a store.
+        FileNotFoundError: No such file.
+    """
+    paths: list[Path] = []
+    for name in inputs:
+        path = Path(name)
+        if not path.is_dir():
+            path.stat()
+            paths.append(path)
+            continue
+        if (path / "zarr.json").exists():
+            raise InputError(f"{path}: holds a Zarr store, but meshes are needed")
+        found = sorted(_walk(path))
+        if not found:
+            raise InputError(f"{path}: a folder without meshes ({', '.join(MESH_SUFFIXES)}); name the files")
+        paths += found
+    return paths
+
+
+def is_empty(path: str) -> bool:
+    """Whether a path is a folder, but no store, in and below which there is no mesh."""
+    folder = Path(path)
+    return folder.is_dir() and not (folder / "zarr.json").exists() and not any(_walk(folder))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and not name.endswith(".zarr")]
+        yield from (Path(parent, name) for name in files if Path(name).suffix.lower() in MESH_SUFFIXES)
+
+
+@contextmanager
+def open_meshes(inputs: Sequence[str], *, manifest: Path | None) -> Iterator[Meshes]:
+    """Open meshes to read: files, folders of files, or `-` for a stream of PLY (or GLB) on standard input.
+
+    Raises:
+        InputError: The stream holds no meshes; a name is a folder without meshes.
+        FileNotFoundError: A file is not there; told before any work begins.
+    """
+    labels = read_manifest(manifest) if manifest else {}
+    if list(inputs) == [STANDARD]:
+        yield from _open_stream(labels)
+        return
+    paths = find_meshes(inputs)
+    folder = manifest.parent if manifest else Path()
+    by_place = {place(folder / entry.path): entry.uid for entry in labels.values()}
+    infos = [read_info(path) for path in paths]
+    names = [
+        str(by_place.get(place(path)) or info.get("uid") or path.stem)
+        for path, info in zip(paths, infos, strict=True)
+    ]
+    rows = [
+        _row(index, uid, info, labels, path=str(path))
+        for index, (uid, info, path) in enumerate(zip(unique(names), infos, paths, strict=True))
+    ]
+    yield Meshes(rows, iter(()), len(rows), rows[0].history)
+
+
+def _row(index: int, uid: str, info: Mapping[str, Any], labels: dict[str, Entry], **source: Any) -> MeshRow:
+    columns: dict[str, Any] = {name: str(info.get(name, "")) for name in (*LABELS, "sample_of", "error")}
+    return label(MeshRow(index=index, uid=uid, info=info, **columns, **source), labels)
+
+
+def _open_stream(labels: dict[str, Entry]) -> Iterator[Meshes]:
+    stream = open_input(STANDARD)
+    name = name_of(STANDARD)
+    kind = sniff(stream, name)
+    if kind not in ("ply", "glb"):
+        holds = {"zarr": "a Zarr store", "npy": "an array", "npz": "an array"}.get(
+            kind, "neither PLY nor GLB"
+        )
+        raise InputError(f"{name}: holds {holds}, but meshes are needed")
+    first = _next_mesh(stream, name)
+    assert first is not None
+    if "rows" in first[0]:
+        rows_to_come = _stream_rows(first, stream, name, labels)
+        yield Meshes(None, rows_to_come, int(first[0]["rows"]), first[0].get("history", []))
+        return
+    # Nobody says how many will come: they are put aside and counted.
+    with tempfile.TemporaryDirectory(prefix="sdfkit-") as folder:
+        rows: list[MeshRow] = []
+        mesh: tuple[dict[str, Any], bytes] | None = first
+        while mesh is not None:
+            info, content = mesh
+            path = Path(folder, f"mesh_{len(rows):04d}.{_kind(content)}")
+            path.write_bytes(content)
+            rows.append(_row(len(rows), str(info.get("uid", path.stem)), info, labels, path=str(path)))
+            mesh = _next_mesh(stream, name)
+        names = unique([row.uid for row in rows])
+        named = [replace(row, uid=uid) for row, uid in zip(rows, names, strict=True)]
+        yield Meshes(named, iter(()), len(named), named[0].history)
+
+
+def _stream_rows(
+    first: tuple[dict[str, Any], bytes], stream: io.BufferedReader, name: str, labels: dict[str, Entry]
+) -> Iterator[MeshRow]:
+    mesh: tuple[dict[str, Any], bytes] | None = first
+    count = int(first[0]["rows"])
+    for index in range(count):
+        if mesh is None:
+            raise InputError(
+                f"{name}: ends after {index} of {count} meshes; the command that wrote it did not finish"
+            )
+        info, content = mesh
+        if info.get("row", index) != index:
+            raise InputError(f"{name}: mesh {info.get('row')} where {index} is due; were streams mixed?")
+        yield _row(index, str(info.get("uid", f"mesh_{index:04d}")), info, labels, content=content)
+        mesh = _next_mesh(stream, name) if index + 1 < count else None
+    if stream.peek(1):
+        raise InputError(f"{name}: more than the {count} meshes it announces; were streams joined?")
+
+
+def _next_mesh(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], bytes] | None:
+    """The next mesh of a stream and what it says of itself; None at the end."""
+    start = stream.peek(12)
+    if not start:
+        return None
+    if start.startswith(b"glTF"):
+        return read_glb(stream, name)
+    return read_ply(stream, name)

@@ -1,0 +1,185 @@
+"""The writing half of the door to meshes: a stream of PLY, one file, or a folder of files."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from sdfkit.errors import GeometryError, InputError, UsageError
+from sdfkit.io.meshes.ply import MARK, write_comment, write_double
+from sdfkit.io.meshes.reader import read_info
+from sdfkit.io.streams import open_output, refuse_existing
+from sdfkit.options import STANDARD
+from sdfkit.rows import LABELS, Row, history_step
+
+if TYPE_CHECKING:
+    import trimesh
+
+WRITTEN = ("ply", "glb", "obj", "stl")
+
+
+def encode(mesh: "trimesh.Trimesh | None", kind: str, info: Mapping[str, Any]) -> bytes:
+    """A mesh as the bytes of a file that carries `info`; None gives a PLY without vertices, for a failed shape."""
+    import trimesh
+
+    if mesh is None:
+        empty = "ply\nformat binary_little_endian 1.0\nelement vertex 0\nproperty float x\nproperty float y\n"
+        empty += "property float z\nelement face 0\nproperty list uchar int vertex_indices\nend_header\n"
+        return write_comment(empty.encode(), info)
+    is_single = _fits_single(mesh)
+    if kind == "glb":
+
+        def put(tree: dict[str, Any]) -> None:
+            tree["asset"]["extras"] = {"sdfkit": dict(info)}
+
+        scene = trimesh.Scene()
+        if is_single:
+            scene.add_geometry(mesh)
+        else:
+            # A GLB's vertices are float32; the matrix of its node need not be.
+            from sdfkit.geometry.frame import normalise
+
+            unit, matrix = normalise(mesh)
+            scene.add_geometry(unit, transform=matrix)
+        content: bytes = trimesh.exchange.gltf.export_glb(scene, tree_postprocessor=put)
+        return content
+    file: Any
+    if kind == "ply":
+        file = mesh.export(file_type=kind) if is_single else write_double(mesh.vertices, mesh.faces)
+        return write_comment(file, info)
+    if kind == "obj":
+        decimals = max(8, 8 - math.floor(math.log10(mesh.extents.max())))
+        file = mesh.export(file_type=kind, digits=decimals)
+        return b"# " + MARK + json.dumps(info).encode() + b"\n" + str(file).encode()
+    if not is_single:
+        raise GeometryError(
+            "too far from the origin for the float32 of an STL; write a PLY, or use --frame unit"
+        )
+    file = mesh.export(file_type=kind)
+    # An STL header has 80 bytes, and nothing else to write into.
+    title = f"sdfkit {info.get('uid', '')} {info.get('category', '')} {info.get('licence', '')}"
+    return title.encode("ascii", "replace")[:80].ljust(80) + bytes(file[80:])
+
+
+def _fits_single(mesh: "trimesh.Trimesh") -> bool:
+    """Whether float32 tells vertices apart that differ by a millionth of the whole."""
+    with np.errstate(over="ignore"):
+        spacing = np.spacing(np.abs(mesh.bounds).max().astype(np.float32))
+    return bool(spacing <= 2**-20 * mesh.extents.max())
+
+
+class MeshWriter:
+    """Meshes being written, in the order of their rows where they go to a stream."""
+
+    def __init__(
+        self,
+        output: str,
+        count: int,
+        settings: Mapping[str, Any],
+        seed: int | None,
+        stream: BinaryIO | None,
+        kind: str,
+        overwrite: bool,
+    ) -> None:
+        self.output = output
+        self.count = count
+        self.failed: set[int] = set()
+        self._names: dict[str, str] = {}
+        self._settings = json.loads(json.dumps(dict(settings)))
+        self._step = history_step(seed)
+        self._stream = stream
+        self._kind = kind
+        self._is_folder = stream is None
+        self._overwrite = overwrite
+
+    def _path(self, uid: str) -> Path:
+        # A uid may come from a foreign stream; it names a file here, nothing else.
+        safe = "".join(c if c.isalnum() or c in "-_.+ " else "_" for c in uid).lstrip(".") or "_"
+        if self._names.setdefault(safe, uid) != uid:
+            raise InputError(
+                f"{uid}: its file {safe}.{self._kind} is that of {self._names[safe]}; rename one"
+            )
+        return Path(self.output, f"{safe}.{self._kind}")
+
+    def has(self, row: Row) -> bool:
+        """Whether this row's file is there already, made from the same input with the same settings.
+
+        Raises:
+            InputError: A file is there that was made otherwise.
+        """
+        if not self._is_folder or self._overwrite or not (path := self._path(row.uid)).exists():
+            return False
+        info = read_info(path)
+        if info.get("settings") == self._settings and info.get("input") == row.identity:
+            return True
+        raise InputError(f"{path}: exists, made from another input or with other settings; add --overwrite")
+
+    def write(self, row: Row, *, mesh: "trimesh.Trimesh | None" = None, **more: Any) -> None:
+        """Write one mesh with its labels and history; `more` is kept beside them."""
+        info: dict[str, Any] = {"uid": row.uid, **{name: getattr(row, name) for name in LABELS}}
+        info |= {
+            "history": [*row.history, self._step],
+            "settings": self._settings,
+            "input": row.identity,
+            **more,
+        }
+        if row.sample_of:
+            info["sample_of"] = row.sample_of
+        if row.error:
+            self.failed.add(row.index)
+            info["error"] = row.error
+        if self._is_folder:
+            if mesh is not None:
+                with open_output(str(self._path(row.uid)), overwrite=True) as stream:
+                    stream.write(encode(mesh, self._kind, info))
+            elif self._overwrite:
+                # The mesh of an earlier run would be taken for this one's.
+                self._path(row.uid).unlink(missing_ok=True)
+            return
+        assert self._stream is not None
+        if self.output == STANDARD:
+            info |= {"row": row.index, "rows": self.count}
+        self._stream.write(encode(mesh, self._kind, info))
+
+
+@contextmanager
+def create_meshes(
+    output: str, count: int, *, settings: Mapping[str, Any], seed: int | None, kind: str, overwrite: bool
+) -> Iterator[MeshWriter]:
+    """Write meshes to `-` (a stream of PLY), to one file by its ending, or to a folder, a file a uid.
+
+    Args:
+        output: Where to.
+        count: Number of shapes.
+        settings: What must be equal for a folder's file to be kept.
+        seed: Recorded in the history.
+        kind: What a folder's files are: ply, glb, obj or stl.
+        overwrite: Replace files.
+
+    Raises:
+        UsageError: Many meshes into one file, or an ending that is not written.
+        InputError: The file exists.
+    """
+    path = Path(output)
+    if output == STANDARD:
+        with open_output(output, overwrite=overwrite) as stream:
+            yield MeshWriter(output, count, settings, seed, stream, "ply", overwrite)
+    elif path.is_dir() or output.endswith("/") or (not path.suffix and not path.exists()):
+        if not path.is_dir():
+            refuse_existing(path, overwrite)
+            path.mkdir()
+        yield MeshWriter(output, count, settings, seed, None, kind, overwrite)
+    else:
+        ending = path.suffix[1:].lower() if path.is_file() or not path.exists() else "ply"
+        if ending not in WRITTEN:
+            raise UsageError(
+                f"{output}: meshes are written as {', '.join(WRITTEN)}, or into a folder (name/)"
+            )
+        if count != 1:
+            raise UsageError(f"{output}: one file cannot hold {count} meshes; name a folder (name/)")
+        with open_output(output, overwrite=overwrite) as stream:
+            yield MeshWriter(output, count, settings, seed, stream, ending, overwrite)

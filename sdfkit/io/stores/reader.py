@@ -1,0 +1,275 @@
+"""The door to Zarr stores: folder, zip file, URL or pipe; kinds, row columns, history, resume.
+
+A store is a table whose rows are shapes. `open_store` reads one and `create_store` writes one, wherever it lies;
+what is inside is ordinary Zarr v3. sdfkit-store(5) describes the format.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from sdfkit.errors import InputError
+from sdfkit.io.manifests import Entry, label, read_manifest
+from sdfkit.io.stores.arrays import plain_store
+from sdfkit.io.stores.layout import COLUMNS, FORMAT, OPTIONAL, needed, remote
+from sdfkit.io.streams import name_of, open_input, sniff
+from sdfkit.options import STANDARD
+from sdfkit.rows import Row
+
+if TYPE_CHECKING:
+    import zarr
+
+
+@dataclass(frozen=True)
+class ArrayRow(Row):
+    """One row of a store with its part of some arrays; a shape that failed earlier has none."""
+
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    steps: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        return [dict(step) for step in self.steps]
+
+    @property
+    def identity(self) -> str:
+        content = hashlib.sha256()
+        for name, array in self.arrays.items():
+            content.update(name.encode() + np.ascontiguousarray(array).tobytes())
+        return content.hexdigest()[:16]
+
+
+class StoreReader:
+    """An open store. `name` is how messages call it."""
+
+    def __init__(self, group: "zarr.Group", name: str, manifest: Mapping[str, Entry]) -> None:
+        self.group = group
+        self.name = name
+        self.attributes: dict[str, Any] = dict(group.attrs)
+        self.kind = str(self.attributes.get("kind"))
+        self.history: list[dict[str, Any]] = list(self.attributes.get("history", []))
+        self._manifest = manifest
+        self._arrays: dict[str, zarr.Array[Any]] = {}
+        self._columns: dict[str, list[str]] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.group
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return int(self.array("uid").shape[0])
+
+    def array(self, name: str) -> "zarr.Array[Any]":
+        """The Zarr array, unread: its shape is known before its chunks have come."""
+        import zarr
+
+        # Opening an array parses its metadata, which costs more than reading a row of it.
+        if name in self._arrays:
+            return self._arrays[name]
+        try:
+            array = self.group[name]
+        except KeyError as error:
+            raise InputError(f"{self.name}: {self.kind} without {name}; was it made by sdfkit?") from error
+        if not isinstance(array, zarr.Array):
+            raise InputError(f"{self.name}: {name} is a group, but an array is needed")
+        self._arrays[name] = array
+        return array
+
+    def read(self, name: str, *axes: str) -> np.ndarray:
+        """A whole array, whose axes must be the ones named."""
+        array = self.array(name)
+        stored = array.metadata.dimension_names  # type: ignore[union-attr]
+        if axes and tuple(stored or ()) != axes:
+            raise InputError(f"{self.name}: {name} has axes {stored}, but {axes} are needed")
+        return self._get(array, name, ...)
+
+    def read_part(self, name: str, selection: Any) -> np.ndarray:
+        """A part of an array, as numpy selects it."""
+        return self._get(self.array(name), name, selection)
+
+    def read_slice(self, name: str, rows: slice) -> np.ndarray:
+        """Some rows of an array, which may be too long to be read whole."""
+        return self._get(self.array(name), name, rows)
+
+    def attributes_of(self, name: str) -> dict[str, Any]:
+        """The attributes of a subgroup, such as a network's configuration."""
+        return dict(self.group[name].attrs)
+
+    def describe_arrays(self) -> list[dict[str, Any]]:
+        """Name, axes, shape, type and bytes of every array at any depth; texts have no bytes."""
+        import zarr
+
+        return [
+            {
+                "name": name,
+                "axes": node.metadata.dimension_names,  # type: ignore[union-attr]
+                "shape": node.shape,
+                "dtype": "string" if node.dtype.kind == "T" else node.dtype.name,
+                "bytes": None if node.dtype.kind == "T" else node.nbytes,
+            }
+            for name, node in sorted(self.group.members(max_depth=None))
+            if isinstance(node, zarr.Array)
+        ]
+
+    def read_group(self, name: str) -> dict[str, np.ndarray]:
+        """Every array of a subgroup, by its path below it."""
+        import zarr
+
+        group = self.group[name]
+        assert isinstance(group, zarr.Group)
+        arrays = (path for path, node in group.members(max_depth=None) if isinstance(node, zarr.Array))
+        return {path: self.read(f"{name}/{path}") for path in sorted(arrays)}
+
+    def _get(self, array: "zarr.Array[Any]", name: str, selection: Any) -> np.ndarray:
+        try:
+            return np.asarray(array[selection])
+        except (ValueError, RuntimeError, OSError, BadZipFile) as error:
+            # The codecs' own words for a chunk that does not decode.
+            raise InputError(
+                f"{self.name}: {name}: a chunk is damaged ({error}); make the store again"
+            ) from error
+
+    @cached_property
+    def _columns_here(self) -> tuple[str, ...]:
+        return (*COLUMNS, *(name for name in OPTIONAL if name in self), "error")
+
+    def row(self, index: int) -> Row:
+        """The columns of one row."""
+        text = {name: self._text(name, index) for name in self._columns_here}
+        return label(Row(index=index, **text), self._manifest)
+
+    def _text(self, name: str, index: int) -> str:
+        array = self.array(name)
+        if array.chunks == (1,):
+            return str(self._get(array, name, index))
+        # A column in one chunk is decoded once, not for every row: that took minutes for 10,000.
+        if name not in self._columns:
+            self._columns[name] = self.read(name).tolist()
+        return self._columns[name][index]
+
+    def all_rows(self) -> list[Row]:
+        """The columns of every row; on a pipe this waits for the last one."""
+        columns = {name: self.read(name).tolist() for name in self._columns_here}
+        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        return [label(Row(index=index, **row), self._manifest) for index, row in enumerate(rows)]
+
+    def read_rows(self, *names: str, own: slice = slice(None)) -> tuple[list[Row], dict[str, np.ndarray]]:
+        """All rows that did not fail, and their part of the named arrays; or of that, `own`."""
+        rows = self.all_rows()
+        good = [row for row in rows if not row.error]
+        if not good:
+            raise InputError(f"{self.name}: none of its {len(rows)} shapes is usable")
+        keep = [row.index for row in good]
+        if own == slice(None):
+            arrays = {name: self.read(name) for name in names}
+            if len(good) < len(rows):
+                arrays = {name: array[keep] for name, array in arrays.items()}
+        else:
+            arrays = {
+                name: np.stack([self._get(self.array(name), name, index) for index in keep[own]])
+                for name in names
+            }
+        return [replace(row, index=index) for index, row in enumerate(good)], arrays
+
+    def rows(self, *names: str) -> Iterator[ArrayRow]:
+        """Each row with its part of the named arrays, in order and in flat memory."""
+        arrays = {name: self.array(name) for name in names}
+        forget = getattr(self.group.store, "forget", None)
+        # zarr counts shards where there are any.
+        by_row = [name for name, node in self.group.arrays() if (node.shards or node.chunks)[:1] == (1,)]
+        for index in range(len(self)):
+            row = self.row(index)
+            wanted = {} if row.error else arrays
+            parts = {name: self._get(array, name, index) for name, array in wanted.items()}
+            yield ArrayRow(**vars(row), arrays=parts, steps=self.history)
+            if forget is not None:
+                # Of the row before, too: its arrays that nobody asked for came with this one.
+                for name in by_row:
+                    forget(f"{name}/c/{index - 1}")
+                    forget(f"{name}/c/{index}")
+        if forget is not None:
+            # Before what is made of the rows is taken for whole: a stream may end early behind its last row, too.
+            self.group.store.finish()  # type: ignore[attr-defined]
+
+
+@contextmanager
+def open_store(path: str, *kinds: str, manifest: Path | None, partial: bool = False) -> Iterator[StoreReader]:
+    """Open a store to read: a folder, a zip file, a URL, `-` for standard input, or one plain .npy/.npz array.
+
+    Args:
+        path: Where it lies.
+        kinds: What it may hold; any kind where none is named.
+        manifest: Labels to prefer over the stored ones.
+        partial: Accept a store whose making was interrupted.
+
+    Raises:
+        InputError: Not a store, of another kind, incomplete, cut or damaged.
+    """
+    labels = read_manifest(manifest) if manifest else {}
+    name = name_of(path)
+    store: Any
+    if "://" in path:
+        store = remote(path)
+    elif path != STANDARD and Path(path).is_dir():
+        from zarr.storage import LocalStore
+
+        store = LocalStore(path, read_only=True)
+    else:
+        store = _file_store(path, name, kinds)
+    try:
+        yield _check(store, name, kinds, labels, partial)
+        if path == STANDARD and hasattr(store, "finish"):
+            store.finish()
+    except BadZipFile as error:
+        raise InputError(f"{name}: {error}; the file is cut or damaged") from error
+    finally:
+        # A zip file that is cut has never been open, and zarr fails to close it.
+        if store._is_open:
+            store.close()
+
+
+def _file_store(path: str, name: str, kinds: Sequence[str]) -> Any:
+    stream = open_input(path)
+    with nullcontext() if path == STANDARD else stream:
+        kind = sniff(stream, name)
+        if kind == "zarr" and path == STANDARD:
+            from sdfkit.io.stores.zip_stream import ZipReader
+
+            return ZipReader(stream, name)
+        if kind in ("npy", "npz"):
+            return plain_store(stream, name, kinds)
+        if kind != "zarr":
+            holds = "meshes" if kind in ("ply", "glb") else "nothing sdfkit knows"
+            raise InputError(f"{name}: holds {holds}, but {needed(kinds)} needed")
+    from zarr.storage import ZipStore
+
+    return ZipStore(path)
+
+
+def _check(
+    store: Any, name: str, kinds: Sequence[str], labels: Mapping[str, Entry], partial: bool
+) -> StoreReader:
+    import zarr
+
+    try:
+        group = zarr.open_group(store, mode="r")
+    except (FileNotFoundError, json.JSONDecodeError, ValueError, KeyError) as error:
+        raise InputError(f"{name}: not a Zarr group, but {needed(kinds)} needed") from error
+    reader = StoreReader(group, name, labels)
+    if reader.attributes.get("format", 0) > FORMAT:
+        raise InputError(
+            f"{name}: store format {reader.attributes['format']}; this sdfkit reads {FORMAT}, update it"
+        )
+    if kinds and reader.kind not in kinds:
+        raise InputError(f"{name}: holds {reader.kind}, but {needed(kinds)} needed")
+    if not partial and not reader.attributes.get("complete", False):
+        raise InputError(f"{name}: not complete; finish it with the command that began it, or add --partial")
+    return reader

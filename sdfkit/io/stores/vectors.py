@@ -1,0 +1,229 @@
+"""The door to sets of vectors: codes, weights, features or one plain array, in memory or, where large, in blocks."""
+
+import hashlib
+import io
+import logging
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from sdfkit.errors import InputError
+from sdfkit.io.stores.arrays import NEEDED, NUMPY_ERRORS, load_matrix, require_matrix
+from sdfkit.io.stores.layout import PLAIN
+from sdfkit.io.stores.reader import open_store
+from sdfkit.io.streams import name_of, open_input, sniff
+from sdfkit.options import STANDARD
+from sdfkit.rows import Row
+
+if TYPE_CHECKING:
+    from sdfkit.io.stores.reader import StoreReader
+
+log = logging.getLogger(__name__)
+# Bytes up to which a set is read once and kept: the 976 weight vectors of the paper are 214 MB.
+WHOLE = 1 << 28
+
+
+class Blocks:
+    """A matrix (shape, dim) of float32 that stays where it is: a slice, or an array of row numbers, reads those."""
+
+    def __init__(self, shape: tuple[int, int], read: Callable[[int, int], np.ndarray]) -> None:
+        self.shape = shape
+        self._read = read
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        if isinstance(rows, slice):
+            start, stop, _ = rows.indices(len(self))
+            return _single(self._read(start, max(stop, start)))
+        parts = [self[int(row) : int(row) + 1] for row in rows]
+        return np.concatenate([np.empty((0, self.shape[1]), np.float32), *parts])
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """A set of vectors, one a row.
+
+    `rows` tells which shape each belongs to, `index` being its place in the store. The rows of a plain array have
+    no uid, only a number: row_3 of one is not row_3 of another.
+    """
+
+    name: str
+    rows: Sequence[Row]
+    vectors: np.ndarray | Blocks
+    history: Sequence[Mapping[str, Any]]
+    has_uids: bool
+    attributes: Mapping[str, Any]
+
+    @property
+    def dim(self) -> int:
+        return int(self.vectors.shape[1])
+
+    def digest(self) -> str:
+        """SHA-256 of the numbers, by which a set is known again."""
+        content = hashlib.sha256()
+        for start in range(0, len(self.rows), 1 + WHOLE // (32 * self.dim + 1)):
+            content.update(self.vectors[start : start + 1 + WHOLE // (32 * self.dim + 1)].tobytes())
+        return content.hexdigest()
+
+
+@contextmanager
+def open_vectors(path: str, *kinds: str, manifest: Path | None) -> Iterator[Vectors]:
+    """Open the vectors of codes, weights, features or a plain array. Needs no zarr for a .npy.
+
+    Features of several views become their mean. Rows of shapes that failed are left out, and counted on the log.
+    Whether the numbers are finite shows when they are read.
+
+    Raises:
+        InputError: Not a set of vectors, or one without rows or numbers.
+    """
+    name = name_of(path)
+    with ExitStack() as open_files:
+        if path == STANDARD or Path(path).is_file():
+            stream = open_input(path)
+            # Standard input stays open: where it is a store, the next door reads it from the start.
+            if path != STANDARD:
+                open_files.enter_context(stream)
+            kind = sniff(stream, name)
+            if kind in ("npy", "npz"):
+                array = _read_plain(stream, name, kind, open_files)
+                rows = [Row(index, f"row_{index}") for index in range(len(array))]
+                yield _check(Vectors(name, rows, array, [], False, {}))
+                return
+        store = open_files.enter_context(open_store(path, *kinds, manifest=manifest))
+        yield vectors_of(store, is_pipe=path == STANDARD, open_files=open_files)
+
+
+def _check(vectors: Vectors) -> Vectors:
+    if not vectors.rows:
+        raise InputError(f"{vectors.name}: no rows that did not fail; at least one is needed")
+    if not vectors.dim:
+        raise InputError(f"{vectors.name}: rows without numbers; {NEEDED}")
+    return vectors
+
+
+def _read_plain(
+    stream: io.BufferedReader, name: str, kind: str, open_files: ExitStack
+) -> np.ndarray | Blocks:
+    if kind == "npz":
+        return load_matrix(stream, name)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        shape, by_column, dtype = read_header[version](stream)
+        if dtype.hasobject:
+            raise ValueError("objects, which only a pickle can hold; pickles are not read")
+    except NUMPY_ERRORS as error:
+        raise InputError(f"{name}: not a plain array ({' '.join(str(error).split())[:120]})") from error
+    require_matrix(shape, dtype, name)
+    size = math.prod(shape) * dtype.itemsize
+    if size <= WHOLE:
+        content = np.frombuffer(_take(stream, size, name), dtype)
+        return _single(content.reshape(shape, order="F" if by_column else "C"))
+    if by_column:
+        raise InputError(f"{name}: stored column by column; save numpy.ascontiguousarray of it")
+    file: BinaryIO = stream
+    start = stream.tell() if stream.seekable() else 0
+    if not stream.seekable():
+        file = open_files.enter_context(TemporaryFile())  # noqa: SIM115  open_files closes it
+        shutil.copyfileobj(stream, file)
+    if file.seek(0, io.SEEK_END) < start + size:
+        raise _cut(name, shape)
+    return _blocks_of_file(file, start, shape, dtype, name)
+
+
+def _take(stream: BinaryIO, size: int, name: str) -> bytes:
+    content = stream.read(size)
+    if len(content) < size:
+        raise InputError(f"{name}: ends after {len(content)} of {size} bytes; it is cut, make it again")
+    return content
+
+
+def _cut(name: str, shape: tuple[int, ...]) -> InputError:
+    return InputError(f"{name}: ends before its {shape[0]} rows do; it is cut, make it again")
+
+
+def _blocks_of_file(
+    file: BinaryIO, start: int, shape: tuple[int, ...], dtype: np.dtype[Any], name: str
+) -> Blocks:
+    # Read, not mapped: pages of a map count as this process's memory until something else needs them.
+    width = shape[1] * dtype.itemsize
+
+    def read(first: int, last: int) -> np.ndarray:
+        file.seek(start + first * width)
+        content = _take(file, (last - first) * width, name)
+        return np.frombuffer(content, dtype).reshape(last - first, shape[1])
+
+    return Blocks((shape[0], shape[1]), read)
+
+
+def vectors_of(store: "StoreReader", *, is_pipe: bool, open_files: ExitStack) -> Vectors:
+    """The vectors of an open store; what they are set down in on the way stays until `open_files` closes."""
+    array = store.array(PLAIN[store.kind])
+    shape = tuple(int(size) for size in array.shape)
+    if len(shape) not in (2, 3):
+        raise InputError(f"{store.name}: {array.path} of shape {shape}; {NEEDED}")
+    is_small = math.prod(shape) * array.dtype.itemsize <= WHOLE
+    vectors: np.ndarray | Blocks
+    if is_pipe and not is_small:
+        rows, vectors = _spool(store, shape, open_files)
+    else:
+        rows = [row for row in store.all_rows() if not row.error]
+        if is_small:
+            content = store.read(array.path)
+            keep = [row.index for row in rows]
+            vectors = _single(_flat(content if len(rows) == len(content) else content[keep]))
+        else:
+            vectors = _blocks_of_array(store, shape, np.array([row.index for row in rows]))
+    found = _check(Vectors(store.name, rows, vectors, store.history, True, store.attributes))
+    if len(rows) < shape[0]:
+        log.warning(
+            "%s: %d of %d shapes failed before and are left out", store.name, shape[0] - len(rows), shape[0]
+        )
+    return found
+
+
+def _flat(vectors: np.ndarray) -> np.ndarray:
+    return vectors.mean(axis=1) if vectors.ndim == 3 else vectors
+
+
+def _spool(store: "StoreReader", shape: tuple[int, ...], open_files: ExitStack) -> tuple[list[Row], Blocks]:
+    """Set a long stream down in a file: a pipe is read once, but its vectors several times."""
+    array = PLAIN[store.kind]
+    file = open_files.enter_context(TemporaryFile())  # noqa: SIM115  open_files closes it
+    rows = []
+    for row in store.rows(array):
+        if not row.error:
+            rows.append(Row(**{column.name: getattr(row, column.name) for column in fields(Row)}))
+            file.write(_single(_flat(row.arrays[array][None])).tobytes())
+    return rows, _blocks_of_file(file, 0, (len(rows), shape[-1]), np.dtype(np.float32), store.name)
+
+
+def _blocks_of_array(store: "StoreReader", shape: tuple[int, ...], keep: np.ndarray) -> Blocks:
+    name = PLAIN[store.kind]
+
+    def read(first: int, last: int) -> np.ndarray:
+        if first == last:
+            return np.empty((0, shape[-1]), np.float32)
+        begin = int(keep[first])
+        content = store.read_slice(name, slice(begin, int(keep[last - 1]) + 1))
+        return _flat(content[keep[first:last] - begin])
+
+    return Blocks((len(keep), shape[-1]), read)
+
+
+def _single(vectors: np.ndarray) -> np.ndarray:
+    # A float64 beyond the range of float32 becomes infinite, and is refused as such where it is measured.
+    with np.errstate(over="ignore"):
+        return vectors.astype(np.float32, copy=False)

@@ -1,0 +1,149 @@
+"""Standard input and output as binary streams, files that appear whole or not at all, and what a stream holds."""
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import BinaryIO, Literal, TextIO, cast
+from weakref import WeakKeyDictionary
+
+from sdfkit.errors import InputError, UsageError
+from sdfkit.options import STANDARD
+
+BUFFER = 1 << 16
+MESH_SUFFIXES = (".3mf", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
+MAGIC = {b"ply": "ply", b"PK": "zarr", b"glTF": "glb", b"\x93NUMPY": "npy"}
+_readers: WeakKeyDictionary[TextIO, io.BufferedReader] = WeakKeyDictionary()
+
+
+def name_of(path: str) -> str:
+    """What messages call an input."""
+    return "standard input" if path == STANDARD else path
+
+
+def open_input(path: str) -> io.BufferedReader:
+    """Open a file, or standard input for `-`, for reading bytes.
+
+    Raises:
+        UsageError: Standard input is a terminal: nobody will type a store.
+        InputError: It is a folder.
+    """
+    if path != STANDARD:
+        if Path(path).is_dir():
+            raise InputError(f"{path}: a folder, but a file is needed")
+        return io.BufferedReader(io.FileIO(path), BUFFER)
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("no input: name a file, or pipe one in")
+    # Once a process: what one door has looked at, the next one still finds.
+    reader = _readers.get(sys.stdin)
+    if reader is None or reader.closed:
+        reader = _readers[sys.stdin] = io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), BUFFER)
+    return reader
+
+
+def sniff(stream: io.BufferedReader, name: str) -> str:
+    """Tell what a stream holds from its first bytes: ply, glb, zarr (a zip), npz, npy, or else `unknown`.
+
+    Raises:
+        InputError: The stream is empty.
+    """
+    start = stream.peek(64)
+    if not start:
+        raise InputError(f"{name}: empty; did the command that writes it fail?")
+    kind = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), "unknown")
+    # A .npz is a zip whose first member is a .npy.
+    if kind == "zarr" and start[30 : 30 + int.from_bytes(start[26:28], "little")].endswith(b".npy"):
+        return "npz"
+    return kind
+
+
+def find_kind(path: str) -> Literal["store", "arrays", "mesh"]:
+    """Tell what lies at a path, by its first bytes where it is one file.
+
+    Raises:
+        InputError: Empty, or nothing sdfkit knows.
+    """
+    if "://" in path or Path(path, "zarr.json").is_file() or (Path(path).is_dir() and path.endswith(".zarr")):
+        return "store"
+    if Path(path).is_dir() or Path(path).suffix.lower() in MESH_SUFFIXES:
+        return "mesh"
+    stream = open_input(path)
+    with nullcontext() if path == STANDARD else stream:
+        kind = sniff(stream, name_of(path))
+    if kind == "unknown":
+        raise InputError(f"{name_of(path)}: holds nothing sdfkit knows; name a store, a mesh or a .npy")
+    if kind == "zarr":
+        return "store"
+    return "arrays" if kind in ("npy", "npz") else "mesh"
+
+
+@contextmanager
+def open_output(output: str, *, overwrite: bool) -> Iterator[BinaryIO]:
+    """A binary stream to a file or to standard output; a file appears when the block ends without an error.
+
+    Raises:
+        UsageError: Standard output is a terminal.
+        InputError: The file exists.
+    """
+    if output == STANDARD:
+        with _standard_output() as stream:
+            yield stream
+        return
+    path = Path(output)
+    if path.exists() and not path.is_file() and not path.is_dir():  # a device or a named pipe
+        with path.open("wb") as stream:
+            yield stream
+        return
+    refuse_existing(path, overwrite)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as stream:
+            yield stream
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Refuse to overwrite, and to write into a folder that is not there."""
+    if path.exists() and (path.is_dir() or not overwrite):
+        raise InputError(
+            f"{path}: exists; choose another name" + ("" if path.is_dir() else " or add --overwrite")
+        )
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder; make it first")
+
+
+@contextmanager
+def _standard_output() -> Iterator[BinaryIO]:
+    if sys.stdout.isatty():
+        raise UsageError("refusing to write binary to a terminal; add -o FILE or pipe it on")
+    sys.stdout.flush()
+    kept = os.dup(1)
+    # Prints of libraries, here and in worker processes, must not end up among the data.
+    os.dup2(2, 1)
+    stream = cast(BinaryIO, os.fdopen(kept, "wb", buffering=0))
+    try:
+        yield _Whole(stream)  # type: ignore[misc]
+    finally:
+        sys.stdout.flush()
+        os.dup2(stream.fileno(), 1)
+        stream.close()
+
+
+class _Whole(io.RawIOBase):
+    """An unbuffered stream whose writes are never short: what is written is gone, so that stages overlap."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: bytes) -> int:  # type: ignore[override]
+        view = memoryview(content)
+        while view:
+            view = view[self._stream.write(view) :]
+        return len(content)

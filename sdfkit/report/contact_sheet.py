@@ -1,0 +1,121 @@
+"""The door to contact sheets: pictures of shapes with their names below, in one PNG."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from sdfkit.report.tables import printable
+from sdfkit.rows import Row
+
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont
+
+GAP, SEAM, LINE, LETTERS = 12, 2, 17, 12  # pixels: between tiles, between their pictures, of text
+INK, PALE, WRONG, PAPER = (30, 30, 30), (120, 120, 120), (180, 40, 30), (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What there is to see of one shape: pictures side by side, or why there are none."""
+
+    title: str
+    facts: str
+    error: str
+    pictures: Sequence[np.ndarray]
+    """(row, column), (row, column, 3) or (row, column, 4) uint8 each."""
+
+
+def caption(row: Row) -> str:
+    """What stands below a shape."""
+    return f"{row.uid}  {row.category}".strip()
+
+
+def draw_sheet(
+    title: str, labels: Sequence[str], tiles: Sequence[Tile], *, columns: int | None, size: int
+) -> bytes:
+    """Draw tiles, row by row, as a PNG.
+
+    Args:
+        title: Stands above all.
+        labels: Stand above the pictures of the first tile; may be fewer.
+        tiles: In their order, of as many pictures as they have.
+        columns: Tiles in a row; about as many as make the sheet a little wider than high where none is given.
+        size: Pixels along the longer side of every picture.
+    """
+    across = max([1, *(len(tile.pictures) for tile in tiles)])
+    wide, high = across * (size + SEAM) - SEAM + GAP, size + 2 * LINE + GAP
+    columns = min(columns or max(1, round((1.3 * len(tiles) * high / wide) ** 0.5)), len(tiles))
+    font = _font(LETTERS)
+    title = _shorten(title, max(columns * wide, 40 * LETTERS), font)
+    top = GAP + LINE + LINE * bool(labels)
+    width = max(columns * wide + GAP, round(font.getlength(title)) + 2 * GAP)
+    sheet = Image.new("RGB", (width, top + -(-len(tiles) // columns) * high), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((GAP, GAP // 2), title, fill=INK, font=font)
+    for place, label in enumerate(labels):
+        pen.text(
+            (GAP + place * (size + SEAM) + size / 2, top - LINE), label, fill=PALE, font=font, anchor="ma"
+        )
+    for index, tile in enumerate(tiles):
+        x, y = GAP + index % columns * wide, top + index // columns * high
+        for place, picture in enumerate(tile.pictures):
+            _paste(sheet, picture, x + place * (size + SEAM), y, size)
+        lines = [(tile.title, INK), (tile.facts, PALE)]
+        if tile.error:
+            pen.rectangle((x, y, x + wide - GAP - 1, y + size - 1), outline=(220, 220, 220))
+            _write(pen, tile.error, x, y, wide - GAP, size, font)
+        for line, (text, color) in enumerate(lines):
+            text = _shorten(text, wide - GAP, font)
+            middle = x + (wide - GAP) / 2
+            pen.text((middle, y + size + line * LINE), text, fill=color, font=font, anchor="ma")
+    stream = BytesIO()
+    sheet.save(stream, "png")
+    return stream.getvalue()
+
+
+def _paste(sheet: Image.Image, picture: np.ndarray, x: int, y: int, size: int) -> None:
+    """Put a picture into a square, in the middle where it is not square itself."""
+    image = Image.fromarray(picture)
+    share = size / max(image.size)
+    wanted = tuple(max(1, round(length * share)) for length in image.size)
+    if wanted != image.size:
+        image = image.resize(wanted, Image.Resampling.LANCZOS)  # type: ignore[arg-type]
+    corner = (x + (size - image.width) // 2, y + (size - image.height) // 2)
+    sheet.paste(image, corner, mask=image if image.mode == "RGBA" else None)
+
+
+def _write(
+    pen: ImageDraw.ImageDraw, text: str, x: int, y: int, width: int, height: int, font: "FreeTypeFont"
+) -> None:
+    """Write a reason into a tile, broken into lines."""
+    lines = [""]
+    for word in printable(text).split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width - GAP:
+            lines[-1] = longer
+        else:
+            lines.append(_shorten(word, width - GAP, font))
+    shown = [line for line in lines if line][: max(1, (height - GAP) // LINE)]
+    for number, line in enumerate(shown):
+        pen.text((x + GAP // 2, y + GAP // 2 + number * LINE), line, fill=WRONG, font=font)
+
+
+def _shorten(text: str, width: float, font: "FreeTypeFont") -> str:
+    text = printable(text)
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def _font(size: int) -> "FreeTypeFont":
+    """DejaVu Sans, which knows more letters than Pillow's own font and comes with matplotlib."""
+    import matplotlib
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")), size)

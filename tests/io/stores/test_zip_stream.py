@@ -1,0 +1,217 @@
+"""A store through a pipe: order, wholeness, checksums, names, memory."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+import zarr
+
+from sdfkit.errors import InputError
+from sdfkit.io.stores.reader import StoreReader
+from sdfkit.io.stores.writer import StoreWriter
+from sdfkit.io.stores.zip_stream import ZipReader, ZipWriter
+from sdfkit.rows import Row
+
+ROWS = [Row(index, f"obj_{index:04d}", category="chair") for index in range(3)]
+ROOT = {"kind": "views", "format": 1, "complete": True, "history": []}
+
+
+def write_views(stream, rows=ROWS, known=True):
+    zipped = ZipWriter(stream)
+    writer = StoreWriter(zipped, ROOT, rows if known else None, len(rows), in_order=True)
+    writer.create_array(
+        "rgb", shape=(len(rows), 2, 4, 4, 3), dtype="u1", axes=("shape", "view", "row", "column", "channel")
+    )
+    for row in rows:
+        if row.error:
+            writer.write(row)
+        else:
+            writer.write(row, rgb=np.full((2, 4, 4, 3), row.index, np.uint8))
+    zipped.finish()
+
+
+@pytest.fixture
+def archive():
+    stream = io.BytesIO()
+    write_views(stream)
+    return stream.getvalue()
+
+
+def open_archive(content):
+    store = ZipReader(io.BufferedReader(io.BytesIO(content)), "standard input")
+    return store, StoreReader(zarr.open_group(store, mode="r"), "standard input", {})
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_written_is_read(known):
+    stream = io.BytesIO()
+    failed = Row(1, "obj_0001", error="no surface")
+    write_views(stream, [ROWS[0], failed, ROWS[2]], known)
+    store, reader = open_archive(stream.getvalue())
+    seen = [(row.uid, row.error, [int(a.mean()) for a in row.arrays.values()]) for row in reader.rows("rgb")]
+    store.finish()
+    assert seen == [("obj_0000", "", [0]), ("obj_0001", "no surface", []), ("obj_0002", "", [2])]
+
+
+def test_plain_zarr_and_zipfile_open_it(archive, tmp_path):
+    path = tmp_path / "views.zarr.zip"
+    path.write_bytes(archive)
+    assert zipfile.ZipFile(path).testzip() is None
+    group = zarr.open_group(zarr.storage.ZipStore(path), mode="r")
+    assert group["rgb"].metadata.dimension_names == ("shape", "view", "row", "column", "channel")
+    assert (group["rgb"][:] == np.arange(3, dtype=np.uint8)[:, None, None, None, None]).all()
+    assert group["uid"][:].tolist() == ["obj_0000", "obj_0001", "obj_0002"]
+
+
+def test_equal_inputs_give_equal_bytes(archive):
+    again = io.BytesIO()
+    write_views(again)
+    assert again.getvalue() == archive
+
+
+def test_first_row_leaves_before_the_second_is_made():
+    stream = io.BytesIO()
+    zipped = ZipWriter(stream)
+    writer = StoreWriter(zipped, ROOT, ROWS, 3, in_order=True)
+    writer.create_array("rgb", shape=(3, 1), dtype="u1", axes=("shape", "view"))
+    writer.write(ROWS[0], rgb=np.array([7], np.uint8))
+    _, reader = open_archive(stream.getvalue())  # only what has been sent so far
+    row = next(reader.rows("rgb"))
+    assert row.uid == "obj_0000"
+    assert row.arrays["rgb"].tolist() == [7]
+
+
+def test_array_that_does_not_come_is_not_waited_for(archive):
+    store, reader = open_archive(archive)
+    reader.row(0)
+    assert "depth" not in reader
+    assert not store.has_ended
+
+
+def test_rows_that_are_passed_are_dropped(archive):
+    store, reader = open_archive(archive)
+    for row in reader.rows("rgb"):
+        kept = [key for key in store._members if key.startswith("rgb/c/")]
+        assert kept == [f"rgb/c/{row.index}/0/0/0/0"]
+
+
+@pytest.mark.slow
+def test_every_cut_is_noticed(archive):
+    for length in range(0, len(archive), 13):
+        with pytest.raises(InputError, match="ends early|empty|is damaged"):
+            store, reader = open_archive(archive[:length])
+            for _ in reader.rows("rgb"):
+                pass
+            store.finish()
+
+
+def test_a_cut_behind_the_last_row_is_noticed_before_what_is_made_of_the_rows_is_whole(archive):
+    _, reader = open_archive(archive[:-10])
+    rows = reader.rows("rgb")
+    assert [next(rows).uid for _ in ROWS] == [row.uid for row in ROWS]
+    with pytest.raises(InputError, match="standard input: ends early"):
+        next(rows)
+
+
+def test_every_flipped_byte_of_a_chunk_is_noticed(archive):
+    start = archive.index(b"rgb/c/1") + 60
+    damaged = bytearray(archive)
+    damaged[start] ^= 1
+    _, reader = open_archive(bytes(damaged))
+    with pytest.raises(InputError, match="checksum is wrong"):
+        list(reader.rows("rgb"))
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "a/../../b", "c:/x", "a\\b", "./a", "a//b"])
+def test_names_do_not_leave_the_store(name):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(name), b"x")
+    stream.seek(0)
+    store = ZipReader(io.BufferedReader(stream), "standard input")
+    with pytest.raises(InputError, match="leaves the store; refused"):
+        store.finish()
+
+
+def test_duplicates_are_refused():
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("a", b"x")
+        archive.writestr("a", b"y")
+    store = ZipReader(io.BufferedReader(io.BytesIO(stream.getvalue())), "standard input")
+    with pytest.raises(InputError, match="a: comes twice; refused"):
+        store.finish()
+
+
+def test_deflated_archives_of_others_are_read(archive):
+    source = zipfile.ZipFile(io.BytesIO(archive))
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in source.namelist():
+            packed.writestr(name, source.read(name))
+    store, reader = open_archive(stream.getvalue())
+    assert [int(row.arrays["rgb"].max()) for row in reader.rows("rgb")] == [0, 1, 2]
+    store.finish()
+
+
+def test_sizes_behind_the_data_are_explained():
+    class Unseekable(io.BytesIO):
+        def seekable(self):
+            return False
+
+        def tell(self):
+            raise OSError
+
+        def seek(self, *_):
+            raise OSError
+
+    stream = Unseekable()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("zarr.json", b"{}")
+    store = ZipReader(io.BufferedReader(io.BytesIO(stream.getvalue())), "standard input")
+    with pytest.raises(InputError, match="save it to a file"):
+        store.finish()
+
+
+def test_bytes_behind_the_end_are_refused(archive):
+    store, _ = open_archive(archive + b"more")
+    with pytest.raises(InputError, match="bytes follow its end"):
+        store.finish()
+
+
+def test_a_key_is_written_once():
+    writer = StoreWriter(ZipWriter(io.BytesIO()), ROOT, ROWS, 3, in_order=True)
+    writer.write(ROWS[0])
+    with pytest.raises(ValueError, match="valid/c/0: written twice|error/c/0: written twice"):
+        writer.write(ROWS[0])
+
+
+def test_a_reader_drops_what_nobody_asked_for():
+    stream = io.BytesIO()
+    zipped = ZipWriter(stream)
+    rows = [Row(index, f"obj_{index}") for index in range(20)]
+    writer = StoreWriter(zipped, ROOT, rows, 20, in_order=True)
+    writer.create_array("yfov", shape=(20, 1), dtype="f4", axes=("shape", "view"))
+    writer.create_array("rgb", shape=(20, 100), dtype="u1", axes=("shape", "pixel"))
+    for row in rows:
+        writer.write(row, yfov=np.ones(1, np.float32), rgb=np.ones(100, np.uint8))
+    zipped.finish()
+    store, reader = open_archive(stream.getvalue())
+    for _ in reader.rows("yfov"):
+        assert sum(key.startswith("rgb/c/") for key in store._members) <= 1
+
+
+def test_a_stream_lists_its_arrays_before_the_first_row_is_read(archive):
+    _, reader = open_archive(archive)
+    columns = {"uid", "category", "licence", "source", "valid", "error"}
+    assert {name for name, _ in reader.group.arrays()} == {*columns, "rgb"}
+
+
+def test_a_column_in_one_chunk_is_decoded_once(archive, monkeypatch):
+    wanted = []
+    find = ZipReader._find
+    monkeypatch.setattr(ZipReader, "_find", lambda self, key: wanted.append(key) or find(self, key))
+    _, reader = open_archive(archive)
+    assert [row.category for row in reader.rows()] == ["chair"] * 3
+    assert wanted.count("category/c/0") == 1

@@ -1,0 +1,39 @@
+import pytest
+
+from sdfkit.errors import InputError
+from sdfkit.io.captions import read_captions
+
+
+def read(tmp_path, content):
+    path = tmp_path / "captions.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_captions(path, manifest=None)
+
+
+def test_cells_and_lines_of_a_uid_are_its_captions(tmp_path):
+    text = '\ufeffuid,shelf,caption,caption_2\nb,1,a chair,"tall, old"\na,2,a lamp,\na,2, of brass ,\n'
+    rows = read(tmp_path, text)
+    assert [(row.index, row.uid, row.captions) for row in rows] == [
+        (0, "b", ("a chair", "tall, old")),
+        (1, "a", ("a lamp", "of brass")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "its first line must name the columns uid and caption"),
+        ("uid,text\na,b\n", "its first line must name the columns uid and caption"),
+        ("uid,caption\n", "no captions; write a line for each shape"),
+        ("uid,caption\n,a chair\n", "line 2: a uid and a cell for each column are needed"),
+        ("uid,caption\na,a red, old chair\n", "line 2: .* put captions with commas between quotes"),
+        ("uid,caption\na,b\na,c\nd,e\n", "a has 2 captions and d 1; every shape needs the same number"),
+        ("uid,caption\na,\n", "a has 0 captions and a 0; .* at least one"),
+        (b"uid,caption\na,\xff\xfe\n", "not a CSV file in UTF-8"),
+        ('uid,caption\na,"open\n', "not a CSV file in UTF-8"),
+    ],
+)
+def test_what_is_wrong_is_told(tmp_path, content, told):
+    with pytest.raises(InputError, match=told) as error:
+        read(tmp_path, content)
+    assert "\n" not in str(error.value)

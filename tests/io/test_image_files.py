@@ -1,0 +1,223 @@
+"""Picture files as people have them, and as attackers make them."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdfkit.errors import InputError, UsageError
+from sdfkit.io.image_files import ImageRow, find_images, holds_images
+
+COLORS = np.zeros((40, 60, 3), np.uint8)
+COLORS[:, :30] = 200, 60, 20
+COLORS[20:, 30:] = 20, 90, 220
+
+
+def save(tmp_path, image, name, **options):
+    path = tmp_path / name
+    image.save(path, **options)
+    return path
+
+
+def load(path):
+    (picture,) = ImageRow(0, "x", paths=[str(path)]).load()
+    assert (picture.dtype, picture.shape[2]) == (np.uint8, 4)
+    return picture
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.ppm", "a.gif", "a.webp", "a.jp2"])
+def test_lossless_formats_keep_every_byte(tmp_path, name):
+    options = {"lossless": True} if name == "a.webp" else {}
+    picture = load(save(tmp_path, Image.fromarray(COLORS), name, **options))
+    assert np.array_equal(picture[..., :3], COLORS)
+    assert (picture[..., 3] == 255).all()
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.avif"])
+def test_lossy_formats_keep_colours(tmp_path, name):
+    picture = load(save(tmp_path, Image.fromarray(COLORS), name, quality=95))
+    assert np.abs(picture[10, 10, :3].astype(int) - COLORS[10, 10]).max() < 12
+
+
+def test_the_name_does_not_matter(tmp_path):
+    Image.fromarray(COLORS).save(tmp_path / "really.jpg", "PNG")
+    assert np.array_equal(load(tmp_path / "really.jpg")[..., :3], COLORS)
+
+
+def test_modes_become_8_bit_colour(tmp_path):
+    grey = np.linspace(0, 255, 60, dtype=np.uint8)[None].repeat(40, axis=0)
+    assert np.array_equal(load(save(tmp_path, Image.fromarray(grey), "l.png"))[..., 1], grey)
+    deep = grey.astype(np.uint16) * 257
+    for name in ("i16.png", "i16.tif"):
+        assert np.array_equal(load(save(tmp_path, Image.fromarray(deep), name))[..., 2], grey), "not clipped"
+    black = load(save(tmp_path, Image.fromarray(grey > 100), "1.png"))
+    assert set(np.unique(black[..., :3])) == {0, 255}
+
+
+def png(path, header, lines):
+    """Write what Pillow would not."""
+
+    def chunk(kind, content):
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(lines))
+        + chunk(b"IEND", b"")
+    )
+    return path
+
+
+def test_16_bit_colour_is_scaled(tmp_path):
+    deep = (COLORS.astype(np.uint16) * 257).astype(">u2")
+    lines = b"".join(b"\0" + line.tobytes() for line in deep)
+    path = png(tmp_path / "deep.png", struct.pack(">2I5B", 60, 40, 16, 2, 0, 0, 0), lines)
+    assert np.array_equal(load(path)[..., :3], COLORS)
+
+
+def test_cmyk_is_converted(tmp_path):
+    path = save(tmp_path, Image.fromarray(COLORS).convert("CMYK"), "print.jpg", quality=95)
+    assert np.abs(load(path)[10, 10, :3].astype(int) - COLORS[10, 10]).max() < 12
+
+
+def test_transparency_of_palettes_and_of_colours(tmp_path):
+    palette = Image.fromarray(COLORS).convert("P", palette=Image.Palette.ADAPTIVE, colors=4)
+    index = palette.getpixel((50, 5))
+    clear = load(save(tmp_path, palette, "p.png", transparency=index))
+    assert clear[5, 50, 3] == 0 and clear[10, 10].tolist() == [200, 60, 20, 255]
+    keyed = load(save(tmp_path, Image.fromarray(COLORS), "key.png", transparency=(0, 0, 0)))
+    assert clear[..., 3].tolist() == keyed[..., 3].tolist()
+    both = np.dstack([COLORS[..., 0], np.full((40, 60), 128, np.uint8)])
+    assert (load(save(tmp_path, Image.fromarray(both, "LA"), "la.png"))[..., 3] == 128).all()
+
+
+def test_exif_turns_the_picture_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held so that the picture must be turned clockwise
+    picture = load(save(tmp_path, Image.fromarray(COLORS), "phone.png", exif=exif))
+    assert np.array_equal(picture[..., :3], np.rot90(COLORS, -1))
+
+
+def test_a_photo_is_shrunk_to_what_is_needed(tmp_path):
+    large = Image.fromarray(COLORS).resize((3000, 1500), Image.Resampling.NEAREST)
+    for name in ("large.png", "large.jpg"):
+        rows, columns, _ = load(save(tmp_path, large, name)).shape
+        assert max(rows, columns) <= 2048
+        assert columns / rows == pytest.approx(2, rel=0.01)
+
+
+def test_a_cameras_file_with_a_preview_is_its_first_picture(tmp_path):
+    first, second = Image.fromarray(COLORS), Image.fromarray(COLORS[::-1].copy())
+    path = save(tmp_path, first, "camera.mpo", save_all=True, append_images=[second], quality=95)
+    assert np.abs(load(path)[10, 10, :3].astype(int) - COLORS[10, 10]).max() < 12
+
+
+def bad_files(tmp_path):
+    image = Image.fromarray(COLORS)
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8))
+    frames = {"save_all": True, "append_images": [Image.fromarray(COLORS[::-1].copy())]}
+    for name in ("cut.png", "cut.jpg", "cut.webp", "cut.tif", "cut.bmp"):
+        whole = save(tmp_path, noise, name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+        yield name, r"cannot be decoded \(|not a picture that is read"
+    save(tmp_path, image, "moves.gif", **frames)
+    yield "moves.gif", "2 pictures in one file, animated or paged; save the one meant"
+    save(tmp_path, image, "moves.png", **frames)
+    yield "moves.png", "2 pictures in one file"
+    save(tmp_path, image, "pages.tif", **frames)
+    yield "pages.tif", "2 pictures in one file"
+    for name, content, told in (
+        ("empty.png", b"", "empty; was it copied whole"),
+        ("text.png", b"not a picture at all\n", "not a picture that is read; PNG, JPEG, .* are"),
+        ("drawing.svg", b'<?xml version="1.0"?><svg/>', "SVG is not read; .* convert it"),
+        ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC is not read; .* convert it"),
+        ("paper.pdf", b"%PDF-1.7\n", "PDF is not read"),
+        ("program.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture that is read"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        yield name, told
+    save(tmp_path, Image.fromarray(np.ones((4, 4), np.float32)), "float.tif")
+    yield "float.tif", "holds 32-bit numbers, which have no white"
+    # 20,000 x 20,000 pixels in a few bytes.
+    png(tmp_path / "bomb.png", struct.pack(">2I5B", 20_000, 20_000, 8, 2, 0, 0, 0), bytes(100))
+    yield "bomb.png", "more than 89 million pixels; scale it down"
+    # Up to twice the limit Pillow only warns.
+    save(tmp_path, Image.new("1", (10_000, 9_500)), "large.png")
+    yield "large.png", "more than 89 million pixels"
+
+
+def test_every_bad_file_is_one_line(tmp_path):
+    for name, told in bad_files(tmp_path):
+        with pytest.raises(InputError, match=told) as error:
+            load(tmp_path / name)
+        assert str(error.value).startswith(str(tmp_path / name))
+        assert "\n" not in str(error.value)
+
+
+def test_shapes_of_files_and_folders(tmp_path):
+    for name in (
+        "b.png",
+        "a/2.jpg",
+        "a/1.png",
+        ".hidden.png",
+        "c/x.png",
+        "c/y.webp",
+        "notes.txt",
+        "c/notes.txt",
+    ):
+        path = tmp_path / "folder" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    folder = tmp_path / "folder"
+    with pytest.raises(InputError, match="a has 2 pictures and b 1; every shape needs the same number"):
+        find_images([str(folder)], manifest=None)
+    (folder / "b.png").unlink()
+    rows = find_images([str(folder)], manifest=None)
+    assert [(row.index, row.uid, row.paths) for row in rows] == [
+        (0, "a", [str(folder / "a/1.png"), str(folder / "a/2.jpg")]),
+        (1, "c", [str(folder / "c/x.png"), str(folder / "c/y.webp")]),
+    ]
+    rows = find_images([str(folder / "a/1.png"), str(folder / "c"), str(folder / "a/1.png")], manifest=None)
+    assert [row.uid for row in rows] == ["1", "x", "y", "1_2"]
+    assert all(len(row.paths) == 1 for row in rows)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match=r"none: a folder without pictures \(\.avif"):
+        find_images([str(tmp_path / "none")], manifest=None)
+    with pytest.raises(FileNotFoundError):
+        find_images([str(tmp_path / "missing.png")], manifest=None)
+
+
+def test_first_bytes_tell_pictures_from_stores_and_meshes(tmp_path):
+    picture = save(tmp_path, Image.fromarray(COLORS), "a.png")
+    assert holds_images([str(picture), str(tmp_path)])
+    archive = tmp_path / "a.png.zip"
+    archive.write_bytes(b"PK\x03\x04" + bytes(60))
+    assert not holds_images([str(archive)])
+    assert not holds_images(["s3://bucket/views.zarr"])
+    with pytest.raises(UsageError, match=r"a store stands alone; name one store, or picture files"):
+        holds_images([str(picture), str(archive)])
+    for name, content in (
+        ("chair.glb", b"glTF" + bytes(20)),
+        ("chair", b"ply\n"),
+        ("chair.obj", b"v 0 0 0\n"),
+    ):
+        mesh = tmp_path / name
+        mesh.write_bytes(content)
+        with pytest.raises(InputError, match=f"draw it first: sdfkit render .*{name}"):
+            holds_images([str(mesh)])
+
+
+def test_identity_is_that_of_the_content(tmp_path):
+    a, b = (save(tmp_path, Image.fromarray(COLORS), name) for name in ("a.png", "b.png"))
+    assert ImageRow(0, "a", paths=[str(a)]).identity == ImageRow(1, "b", paths=[str(b)]).identity
+    b.write_bytes(b"other")
+    assert ImageRow(0, "a", paths=[str(a)]).identity != ImageRow(1, "b", paths=[str(b)]).identity
+    stream = io.BytesIO()
+    Image.fromarray(COLORS).save(stream, "PNG")
+    assert len(ImageRow(0, "picture", content=stream.getvalue()).load()) == 1

@@ -1,0 +1,96 @@
+"""What is said and kept in the first run on a machine, each run in a process and a cache folder of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+
+from sdfkit.runtime import compiling
+
+KERNELS = """
+from numba import njit
+
+@njit("int64(int64)", cache=True)
+def double(x):
+    return 2 * x
+
+@njit(cache=True)
+def quadruple(x):
+    return double(double(x))
+"""
+SCRIPT = """
+import sys
+from sdfkit.runtime import compiling
+compiling._can_keep = {can_keep}
+with compiling.compiling(lambda text: print(text, flush=True)):
+    import kernels_of_a_test
+    assert kernels_of_a_test.quadruple(3) == 12
+import os, numba
+print(os.environ.get("NUMBA_CACHE_DIR"), file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a process that uses two kernels."""
+    tmp_path.joinpath("kernels_of_a_test.py").write_text(KERNELS)
+
+    def start(can_keep: str = "compiling._can_keep") -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-c", SCRIPT.format(can_keep=can_keep)],
+            env={**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.mark.slow
+def test_the_first_run_says_that_it_compiles_and_the_second_does_not(start):
+    for said in (f"{compiling.NOTICE}\n", ""):
+        stdout, stderr = start().communicate(timeout=120)
+        assert stdout == said, stderr
+
+
+@pytest.mark.slow
+def test_of_processes_that_need_the_same_kernels_one_compiles(start, tmp_path):
+    both = [start(), start()]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    # Each kernel is compiled once: by the same process, or by one each.
+    assert compiling.NOTICE in "".join(said)
+    kept = list((tmp_path / "cache").rglob("*.nbc"))
+    assert len(kept) == 2
+
+
+@pytest.mark.slow
+def test_where_nothing_can_be_kept_a_run_says_so_and_works(start, tmp_path):
+    stdout, folder = start(can_keep="lambda: False").communicate(timeout=120)
+    assert stdout == f"{compiling.LOST}\n{compiling.NOTICE}\n"
+    assert "NUMBA_CACHE_DIR" in compiling.LOST
+    assert Path(folder.strip()).name.startswith("sdfkit-")
+    assert not Path(folder.strip()).exists()
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quiet", [False, True])
+def test_workers_say_it_once_between_them(tmp_path, quiet):
+    for name in "abc":
+        trimesh.creation.icosphere(2, 1 + 0.1 * np.random.default_rng(ord(name)).random()).export(
+            tmp_path / f"{name}.ply"
+        )
+    program = [sys.executable, "-m", "sdfkit", *["--quiet"] * quiet, "sample-sdf", str(tmp_path)]
+    program += ["--points", "100", "--jobs", "2", "--overwrite", "-o", str(tmp_path / "s.zarr")]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    for times in (0 if quiet else 1, 0):
+        result = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=280)
+        assert result.returncode == 0
+        assert result.stderr.count("compiling for this machine") == times
+        assert result.stderr.count("\n") == times + (not quiet)

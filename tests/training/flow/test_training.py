@@ -1,0 +1,241 @@
+"""Flow-SDF on balls of which only silhouettes are seen: their sizes in space, the stages, and how runs go on."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from sdfkit.errors import InputError, SdfkitError
+from sdfkit.evaluation.silhouettes import score
+from sdfkit.images.rendering.cameras import fibonacci_cameras
+from sdfkit.images.silhouettes import mask_distances
+from sdfkit.models.deepsdf import DeepSDFConfig
+from sdfkit.models.flow import SIZE, FlowConfig
+from sdfkit.models.rendering.silhouette import cast_rays
+from sdfkit.training.flow.pictures import Pictures, choose_rays
+from sdfkit.training.flow.recipes import RECIPES, STAGES
+from sdfkit.training.flow.training import FlowTraining
+from sdfkit.training.run import use_machine
+
+RADII, VIEWS = (0.3, 0.45, 0.6, 0.75), 6
+CONFIG = FlowConfig(
+    code=4, channels=(4, 8, 8, 8), hidden=16, feature=None, patches=1, velocity="mlp", width=32, blocks=2
+)
+DECODER = DeepSDFConfig(code=4, bands=0, hidden=32, layers=3, skip=1, activation="silu")
+SETTINGS = dataclasses.replace(
+    RECIPES["small"], steps={"encoder": 300, "distil": 250, "joint": 6, "rgb": 6}, sphere=30, shapes=4, views=1,
+    rays=48, batch=16, temperature=0.02, decoder_lr=3e-3, conditioner_lr=2e-3, flow_lr=3e-3,
+)  # fmt: skip
+UIDS = [f"ball_{radius}" for radius in RADII]
+CPU = use_machine("cpu", "fp32")
+LIGHTS = [[0.0, 0.0, 1.0]]
+
+
+def draw_balls():
+    """Masks and shades of balls around the origin, as their rays say, lit from the camera."""
+    cameras = torch.from_numpy(fibonacci_cameras(VIEWS, 2.5))
+    yfov = torch.full((VIEWS,), np.pi / 3)
+    origins, directions = cast_rays(cameras, yfov, SIZE, SIZE, None)
+    nearest = torch.linalg.cross(origins[:, None].expand_as(directions), directions).norm(dim=2)
+    masks = torch.stack([nearest < radius for radius in RADII])
+    facing = torch.stack([(1 - (nearest / radius).square()).clamp(min=0).sqrt() for radius in RADII])
+    rgb = (255 * (0.8 * facing * masks) ** (1 / 2.2)).round().byte()
+    masks = masks.view(len(RADII), VIEWS, SIZE, SIZE)
+    return Pictures(
+        rgb.view(*masks.shape, 1).expand(-1, -1, -1, -1, 3), rgb.view(*masks.shape), masks,
+        torch.stack([torch.from_numpy(mask_distances(mask.numpy())) for mask in masks]),
+        cameras.expand(len(RADII), -1, -1, -1), yfov.expand(len(RADII), -1), None,
+    )  # fmt: skip
+
+
+BALLS = draw_balls()
+
+
+def start(settings=SETTINGS, stages=STAGES, pictures=BALLS, config=CONFIG, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return FlowTraining(config, DECODER, settings, stages, LIGHTS, UIDS, pictures, CPU, generator)
+
+
+def parameters(training):
+    return {name: tensor.detach().numpy().copy() for name, tensor in training.tensors.items()}
+
+
+def radii(training, codes):
+    """Where each code's field crosses zero, along an axis that no camera looks along."""
+    along = torch.linspace(0, 1, 400)[:, None] * torch.nn.functional.normalize(
+        torch.tensor([1.0, 0.3, 0.7]), dim=0
+    )
+    with torch.no_grad():
+        inside = training.networks.decoder(codes, along.expand(len(codes), -1, -1)) < 0
+    return inside.float().mean(dim=1).numpy()
+
+
+@pytest.fixture(scope="module")
+def encoded():
+    training = start(stages=["encoder"])
+    for _ in range(training.steps):
+        training.step()
+    return training
+
+
+@pytest.fixture(scope="module")
+def distilled(encoded):
+    training = start(stages=["distil"])
+    training.load_networks(parameters(encoded))
+    for _ in range(training.steps):
+        training.step()
+    return training
+
+
+@pytest.mark.slow
+def test_silhouettes_alone_tell_the_sizes_of_balls(encoded):
+    found = radii(encoded, encoded.result())
+    assert np.abs(found - RADII).max() < 0.05
+    judged = score(encoded, BALLS, VIEWS)
+    assert judged.overlap > 0.95 and judged.loss < 0.03
+    assert judged.temperature == SETTINGS.temperature
+
+
+def test_the_flow_learns_the_encoders_codes_at_their_scale(encoded, distilled):
+    codes, drawn = encoded.result(), distilled.result()
+    flow = distilled.networks.flow
+    assert flow.spread.item() == pytest.approx(
+        encoded.encode_all().flatten(0, 1).var(dim=0, correction=0).mean().sqrt().item()
+    )
+    spread = (codes - codes.mean(dim=0)).square().sum()
+    assert (drawn - codes).square().sum() < 0.1 * spread
+    assert np.abs(radii(distilled, drawn) - RADII).max() < 0.08
+
+
+def test_noise_of_spread_1_drowns_codes(encoded, distilled):
+    unit = start(dataclasses.replace(SETTINGS, code_scale=False), stages=["distil"])
+    unit.load_networks(parameters(encoded))
+    for _ in range(unit.steps):
+        unit.step()
+    assert unit.networks.flow.spread == 1 and not unit.networks.flow.mean.any()
+    codes = encoded.result()
+    worse, better = ((training.result() - codes).square().sum() for training in (unit, distilled))
+    assert worse > 2 * better
+
+
+def test_every_network_of_the_whole_chain_receives_gradient(distilled):
+    training = start(stages=["joint"])
+    training.load_networks(parameters(distilled))
+    training.step()
+    norms = training.gradient_norms()
+    assert set(norms) == {"conditioner", "flow", "decoder"}
+    assert min(norms.values()) > 0
+
+
+def test_shades_teach_the_light_and_the_shape(distilled):
+    training = start(stages=["rgb"])
+    training.load_networks(parameters(distilled))
+    before = training.networks.light.intensities.item()
+    training.step()
+    assert set(training.gradient_norms()) == {"conditioner", "flow", "decoder", "light"}
+    assert min(training.gradient_norms().values()) > 0
+    assert training.networks.light.intensities.item() > before  # the balls send back 0.8, it begins at 0.3
+
+
+@pytest.mark.parametrize("stop", [3, 5, 6])
+def test_a_run_goes_on_bit_for_bit_within_a_stage_and_into_the_next(stop):
+    short = dataclasses.replace(SETTINGS, steps=dict.fromkeys(STAGES, 4), sphere=2)
+    whole = start(short)
+    losses = [whole.step() for _ in range(10)]
+    begun = start(short)
+    for _ in range(stop):
+        begun.step()
+    again = start(short, seed=1)
+    again.load_state(begun.state())
+    assert [again.step() for _ in range(10 - stop)] == losses[stop:]
+
+
+def test_stages_follow_each_other():
+    training = start(dataclasses.replace(SETTINGS, steps=dict.fromkeys(STAGES, 2), sphere=1))
+    seen = []
+    for _ in range(training.steps):
+        seen.append(training.locate()[0])
+        training.step()
+    assert seen == [stage for stage in STAGES for _ in range(2)]
+    assert training.locate() == ("rgb", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"silhouette": "dt-bound"},
+        {"exhaustive": True},
+        {"dropout": 1.0},
+        {"matrix_lr": None},
+        {"sampling": 1.0, "draws": 1},
+    ],
+)
+def test_other_ways_learn_too(change):
+    settings = dataclasses.replace(SETTINGS, steps=dict.fromkeys(STAGES, 3), sphere=1, **change)
+    training = start(settings)
+    before = parameters(training)
+    assert np.isfinite([training.step() for _ in range(training.steps)]).all()
+    after = parameters(training)
+    assert all((before[name] != after[name]).any() for name in before if name.startswith("decoder."))
+
+
+def test_features_take_the_place_of_pictures():
+    features = torch.randn(len(RADII), 2, 3, 10)
+    config = dataclasses.replace(CONFIG, feature=10, patches=3, velocity="dit", width=64)
+    settings = dataclasses.replace(SETTINGS, steps=dict.fromkeys(STAGES, 2), sphere=1)
+    training = start(settings, pictures=BALLS._replace(features=features), config=config)
+    for _ in range(training.steps):
+        training.step()
+    assert training.result().shape == (len(RADII), CONFIG.code)
+
+
+def test_rays_are_drawn_near_the_edge_rather(encoded):
+    rows, views = torch.tensor([1]), torch.tensor([[0, 1]])
+    chances = torch.rand(1, 2, 200, generator=torch.Generator().manual_seed(0))
+    shares = []
+    for edge in (1.0, 8.0):
+        rays = choose_rays(BALLS, rows, views, chances, edge=edge)
+        assert rays.origins.shape == (1, 400, 3)
+        passing = torch.linalg.cross(rays.origins, rays.directions).norm(dim=2)
+        # The mask of a ray is what its way past the ball says: rays and pixels belong together.
+        assert torch.equal(rays.mask, passing < RADII[1]) and (passing < 1).all()
+        shares.append(((passing - RADII[1]).abs() < 0.08).float().mean().item())
+    assert shares[1] > 2 * shares[0]
+    # As many as there are pixels: each of them, once.
+    rays = choose_rays(BALLS, rows, views, torch.rand(1, 2, SIZE * SIZE), edge=8.0)
+    assert torch.equal(rays.mask, BALLS.mask[1, :2].reshape(1, -1))
+
+
+def test_pictures_are_looked_at_in_the_precision_that_was_asked_for():
+    settings = dataclasses.replace(SETTINGS, steps=dict.fromkeys(STAGES, 1), sphere=0)
+    exact, coarse = (
+        FlowTraining(
+            CONFIG, DECODER, settings, STAGES, LIGHTS, UIDS, BALLS, use_machine("cpu", precision),
+            torch.Generator().manual_seed(0),
+        )
+        for precision in ("fp32", "bf16")
+    )  # fmt: skip
+    seen = torch.rand(3, 1, 3, SIZE, SIZE)
+    codes = [training.make_codes("encoder", seen, torch.ones(3, 4)) for training in (exact, coarse)]
+    assert codes[1].dtype == torch.float32
+    assert 0 < (codes[0] - codes[1]).norm() < 0.02 * codes[0].norm()
+    assert all(np.isfinite(coarse.step()) for _ in range(coarse.steps))
+
+
+def test_a_loss_that_is_not_finite_names_step_and_shape():
+    cameras = BALLS.cameras.clone()
+    cameras[2] = torch.nan
+    training = start(
+        dataclasses.replace(SETTINGS, sphere=0), pictures=BALLS._replace(cameras=cameras), stages=["encoder"]
+    )
+    with pytest.raises(SdfkitError, match=r"ball_0.6: the loss at step 0 is nan: lower the learning rate"):
+        training.step()
+
+
+def test_a_state_of_other_networks_is_refused():
+    other = start(config=dataclasses.replace(CONFIG, hidden=8))
+    other.step()
+    with pytest.raises(InputError, match="has shape"):
+        start().load_state(other.state())
