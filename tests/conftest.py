@@ -22,7 +22,9 @@ CHECKED_PACKAGES = ("geometry", "images", "models", "training", "evaluation", "a
 CHECKED = [
     module.name
     for module in pkgutil.walk_packages(sdfkit.__path__, "sdfkit.")
-    if not module.ispkg and module.name.split(".")[1] in CHECKED_PACKAGES and not module.name.endswith("_kernels")
+    if not module.ispkg
+    and module.name.split(".")[1] in CHECKED_PACKAGES
+    and not module.name.endswith("_kernels")
 ]
 install_import_hook(CHECKED, "beartype.beartype")
 

@@ -72,7 +72,8 @@ train-dit tokens.zarr.zip --codes ae.zarr --condition token --prediction v --cfg
  {FP32} -o ae_dit.zarr
 train-dit features.zarr --codes weights.zarr --tokens layers --steps 3 --batch 2 {FP32} -o weight_dit.zarr
 train-flow views.zarr --steps 2 --held-out views.zarr --check-gradients --curve flow.png {FLOW} -o flow.zarr
-train-flow views.zarr --stage encoder --velocity dit --features features.zarr --silhouette dt-bound --steps 1 {FLOW} -o encoder.zarr
+train-flow views.zarr --stage encoder --velocity dit --features features.zarr --silhouette dt-bound --steps 1 {FLOW} \
+ -o encoder.zarr
 train-flow views.zarr --stage distil --start encoder.zarr --features features.zarr --velocity dit --steps 1 {FLOW} \
  -o distil.zarr
 predict dit.zarr features.zarr --samples 2 --steps 5 --eta 0.5 --seed 1 {CPU} -o codes.zarr
@@ -97,8 +98,8 @@ rank predicted.zarr --json > rank_weights.json
 weight-stats weights.zarr -o stats.zarr > stats.txt
 weight-stats weights.zarr --compare predicted.zarr -o stats.png --json > stats.json
 perturb weights.zarr siren.zarr.zip --shapes 2 --resolution 16 --sigma 0.1 --sigma 0.5 {CPU} -o noise.png > noise.txt
-perturb codes.zarr --decoder deepsdf.zarr --per dimension --noise spread --shapes 1 --resolution 16 --sigma 0.5 \
- {CPU} --json > noise.json
+perturb codes.zarr --decoder deepsdf.zarr --noise spread --shapes 1 --resolution 16 --sigma 0.5 {CPU} > noise_codes.txt
+perturb weights.zarr --per dimension --noise number --shapes 1 --resolution 16 --sigma 0.5 {CPU} --json > noise.json
 doctor > doctor.txt
 doctor --json > doctor.json
 info samples.zarr piped.zarr.zip coloured.zarr.zip tokens.zarr.zip ae.zarr dit.zarr flow.zarr steps.zarr > stores.txt

@@ -83,7 +83,7 @@ def train_ae(
     from sdfkit.runtime.device import choose_device, choose_precision
     from sdfkit.runtime.training_loop import train
     from sdfkit.training.autoencoder import RECIPES, AutoencoderTraining
-    from sdfkit.training.run import use_machine
+    from sdfkit.training.run import open_device_context
 
     log = logging.getLogger(__name__)
     if loss == "field" and samples is None:
@@ -98,8 +98,8 @@ def train_ae(
         **{name: value for name, value in asked.items() if value is not None},
     )  # fmt: skip
     place = choose_device(device)
-    machine = use_machine(place, choose_precision(precision, place))
-    if machine.processes > 1 and STANDARD in (weights, samples, output):
+    context = open_device_context(place, choose_precision(precision, place))
+    if context.processes > 1 and STANDARD in (weights, samples, output):
         raise UsageError("several processes cannot share a pipe: name the stores")
     with open_store(weights, "weights", manifest=manifest) as store:
         networks, history = read_mlp(store), store.history
@@ -112,15 +112,15 @@ def train_ae(
     history = [*history, *more]
     config, uids = PRESETS[preset](vectors.shape[1], latent), [row.uid for row in rows]
     training = AutoencoderTraining(
-        config, recipe, uids, vectors, networks, known, machine, torch.Generator().manual_seed(seed)
+        config, recipe, uids, vectors, networks, known, context, torch.Generator().manual_seed(seed)
     )
     settings = {
-        "preset": preset, "latent": latent, "seed": seed, "precision": machine.precision, **dataclasses.asdict(recipe),
+        "preset": preset, "latent": latent, "seed": seed, "precision": context.precision, **dataclasses.asdict(recipe),
     }  # fmt: skip
     losses = load_unfinished(training, output, "autoencoder", settings, uids, overwrite=overwrite)
 
     def save(state: dict[str, np.ndarray], losses: list[float], *, complete: bool) -> None:
-        if machine.process > 0:
+        if context.process > 0:
             return
         network, codes, _ = training.result()
         parameters = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
@@ -141,7 +141,7 @@ def train_ae(
                 model.write(row)
 
     losses = train(training, training.steps, losses, save, output)
-    if curve is not None and machine.process == 0:
+    if curve is not None and context.process == 0:
         draw_losses(curve, losses, title=output, overwrite=overwrite)
     log.info(
         "wrote an autoencoder and %d codes to %s",

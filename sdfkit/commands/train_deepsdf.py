@@ -84,7 +84,7 @@ def train_deepsdf(
     from sdfkit.runtime.training_loop import train
     from sdfkit.training.deepsdf import DeepSDFTraining
     from sdfkit.training.deepsdf_recipes import RECIPES
-    from sdfkit.training.run import use_machine
+    from sdfkit.training.run import open_device_context
 
     log = logging.getLogger(__name__)
     if curve is not None:
@@ -99,22 +99,22 @@ def train_deepsdf(
         **{name: value for name, value in asked.items() if value is not None},
     )  # fmt: skip
     place = choose_device(device)
-    machine = use_machine(place, choose_precision(precision, place))
-    if machine.processes > 1 and STANDARD in (samples, output):
+    context = open_device_context(place, choose_precision(precision, place))
+    if context.processes > 1 and STANDARD in (samples, output):
         raise UsageError("several processes cannot share a pipe: name the stores")
-    with open_samples(samples, recipe, machine, manifest=manifest) as known:
+    with open_samples(samples, recipe, context, manifest=manifest) as known:
         rows, uids = known.rows, [row.uid for row in known.rows]
         if len(rows) == 1:
             log.warning("%s: one shape alone: its code will tell nothing about others", samples)
         if not known.samples.in_memory:
             log.info("samples are read when they are needed: they do not fit into half of the free memory")
         training = DeepSDFTraining(
-            config, recipe, known.samples, uids, machine, torch.Generator().manual_seed(seed)
+            config, recipe, known.samples, uids, context, torch.Generator().manual_seed(seed)
         )
         settings = {
             "preset": preset,
             "seed": seed,
-            "precision": machine.precision,
+            "precision": context.precision,
             "compile": compile,
             **dataclasses.asdict(recipe),
         }
@@ -122,7 +122,7 @@ def train_deepsdf(
 
         def save(state: dict[str, np.ndarray], losses: list[float], *, complete: bool) -> None:
             decoder, codes = training.result()
-            if machine.process > 0:
+            if context.process > 0:
                 return
             parameters = {name: value.cpu().numpy() for name, value in decoder.state_dict().items()}
             with create_store(
@@ -147,7 +147,7 @@ def train_deepsdf(
     worst = np.argsort(-report.clamped_l1)[:10]
     names = (f"{rows[row].uid} {rows[row].category} {report.clamped_l1[row]:.5f}" for row in worst)
     log.info("worst: %s", "; ".join(" ".join(name.split()) for name in names))
-    if curve is not None and machine.process == 0:
+    if curve is not None and context.process == 0:
         draw_losses(curve, losses, title=output, overwrite=overwrite)
     log.info(
         "wrote a decoder and %d codes to %s", len(rows), "standard output" if output == STANDARD else output

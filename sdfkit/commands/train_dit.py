@@ -107,7 +107,7 @@ def train_dit(
     from sdfkit.runtime.device import choose_device, choose_precision
     from sdfkit.runtime.training_loop import train
     from sdfkit.training.dit import RECIPES, DiTTraining
-    from sdfkit.training.run import use_machine
+    from sdfkit.training.run import open_device_context
 
     log = logging.getLogger(__name__)
     if curve is not None:
@@ -166,23 +166,23 @@ def train_dit(
         config, patches=pictures.shape[2], target=prediction, tokens=cut or config.tokens
     )
     place = choose_device(device)
-    machine = use_machine(place, choose_precision(precision, place))
-    if machine.processes > 1 and STANDARD in (features, codes, output):
+    context = open_device_context(place, choose_precision(precision, place))
+    if context.processes > 1 and STANDARD in (features, codes, output):
         raise UsageError("several processes cannot share a pipe: name the stores")
     uids = [row.uid for row in rows]
     training = DiTTraining(
         config, recipe, uids, targets, pictures, cameras_of(arrays, condition, 2)[both], 1e-4 if standardise else None,
-        machine, torch.Generator().manual_seed(seed),
+        context, torch.Generator().manual_seed(seed),
     )  # fmt: skip
     settings = {
         "preset": preset, "condition": condition, "tokens": config.tokens, "standardise": standardise,
-        "prediction": prediction, "seed": seed, "precision": machine.precision, **dataclasses.asdict(recipe),
+        "prediction": prediction, "seed": seed, "precision": context.precision, **dataclasses.asdict(recipe),
     }  # fmt: skip
     losses = load_unfinished(training, output, "denoiser", settings, uids, overwrite=overwrite)
 
     def save(state: dict[str, np.ndarray], losses: list[float], *, complete: bool) -> None:
         standard = training.standard
-        if machine.process > 0:
+        if context.process > 0:
             return
         with create_store(
             output, "denoiser", rows=rows, history=history, settings=settings, seed=seed,
@@ -204,7 +204,7 @@ def train_dit(
     losses = train(training, recipe.steps, losses, save, output)
     last = float(np.mean(losses[-100:]))
     log.info("loss %.3g in the last 100 steps; predicting the mean code: %.3g", last, training.mean_loss())
-    if curve is not None and machine.process == 0:
+    if curve is not None and context.process == 0:
         draw_losses(curve, losses, title=output, overwrite=overwrite)
     log.info(
         "wrote a denoiser for %d shapes to %s", len(rows), "standard output" if output == STANDARD else output

@@ -115,7 +115,7 @@ def train_flow(
     from sdfkit.runtime.training_loop import train
     from sdfkit.training.flow.recipes import NETWORKS, RECIPES, STAGES
     from sdfkit.training.flow.training import FlowTraining
-    from sdfkit.training.run import use_machine
+    from sdfkit.training.run import open_device_context
 
     log = logging.getLogger(__name__)
     if stage in ("encoder", "all") and start is not None:
@@ -152,16 +152,16 @@ def train_flow(
         _, _, patches, width = pictures.features.shape
         config = dataclasses.replace(config, feature=width, patches=patches)
     place = choose_device(device)
-    machine = use_machine(place, choose_precision(precision, place))
-    if machine.processes > 1 and STANDARD in (views, features, output):
+    context = open_device_context(place, choose_precision(precision, place))
+    if context.processes > 1 and STANDARD in (views, features, output):
         raise UsageError("several processes cannot share a pipe: name the stores")
     uids = [row.uid for row in rows]
     training = FlowTraining(
-        config, decoder, recipe, stages, LIGHT_DIRECTIONS, uids, pictures, machine, torch.Generator().manual_seed(seed)
+        config, decoder, recipe, stages, LIGHT_DIRECTIONS, uids, pictures, context, torch.Generator().manual_seed(seed)
     )  # fmt: skip
     settings = {
         "preset": preset, "stage": stage, "velocity": velocity, "views": pictures.rgb.shape[1], "seed": seed,
-        "precision": machine.precision, **dataclasses.asdict(recipe),
+        "precision": context.precision, **dataclasses.asdict(recipe),
     }  # fmt: skip
     if start is not None:
         _begin_with(training, start, STAGES[STAGES.index(stage) - 1])
@@ -173,7 +173,7 @@ def train_flow(
 
     def save(state: dict[str, np.ndarray], losses: list[float], *, complete: bool) -> None:
         codes = training.result().cpu().numpy()
-        if machine.process > 0:
+        if context.process > 0:
             return
         known = {key: value.cpu().numpy() for key, value in training.networks.decoder.state_dict().items()}
         with create_store(
@@ -197,7 +197,7 @@ def train_flow(
     for name, known in {"": seen, "held out: ": unseen}.items():
         if known is None:
             continue
-        shown = known.pictures.to(machine.device)
+        shown = known.pictures.to(context.device)
         judged = score(training, shown, min(JUDGED, shown.rgb.shape[1]))
         log.info(
             "%ssilhouettes at temperature %g: loss %.4f (an exact field: %.4f), IoU %.3f; shades %.4f off",
@@ -206,7 +206,7 @@ def train_flow(
     if check_gradients:
         norms = training.gradient_norms()
         log.info("gradients: %s", ", ".join(f"{name} {norm:.3g}" for name, norm in norms.items()))
-    if curve is not None and machine.process == 0:
+    if curve is not None and context.process == 0:
         draw_losses(curve, losses, title=output, overwrite=overwrite)
     log.info(
         "wrote a flow for %d shapes to %s", len(rows), "standard output" if output == STANDARD else output

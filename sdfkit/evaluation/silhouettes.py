@@ -39,7 +39,7 @@ def score(training: FlowTraining, pictures: Pictures, views: int) -> Score:
             chosen too.
     """
     networks, settings = training.networks, training.settings
-    device = training.machine.device
+    device = training.context.device
     generator = torch.Generator().manual_seed(training.generator.initial_seed())
     available = pictures.rgb.shape[1]
     spread = torch.arange(views, device=device) * available // views
@@ -64,7 +64,7 @@ def score(training: FlowTraining, pictures: Pictures, views: int) -> Score:
         shading = shading_errors(networks, codes, rays, nearest, cameras).detach()
         return torch.stack([loss, overlap.mean(), shading.sum()])
 
-    own = range(len(judged))[training.machine.own]
+    own = range(len(judged))[training.context.own]
     sums = sum(training.workers.map(judge, own), start=torch.zeros(3, device=device))
-    loss, overlap, shading = (training.machine.total(sums) / len(judged)).tolist()
+    loss, overlap, shading = (training.context.total(sums) / len(judged)).tolist()
     return Score(settings.temperature, loss, overlap, shading)

@@ -15,7 +15,7 @@ from sdfkit.options import STANDARD
 from sdfkit.runtime.pool import progress
 
 if TYPE_CHECKING:
-    from sdfkit.training.run import Machine
+    from sdfkit.training.run import DeviceContext
 
 log = logging.getLogger(__name__)
 MINUTES_BETWEEN_SAVES = 3.0
@@ -25,7 +25,7 @@ class Training(Protocol):
     """What a training object offers; see `sdfkit.training.run`."""
 
     steps_taken: int
-    machine: "Machine"
+    context: "DeviceContext"
 
     def step(self) -> float: ...
 
@@ -93,8 +93,8 @@ def _states(
             if training.steps_taken % 100 == 0:
                 bar.set_postfix(loss=f"{np.mean(losses[-100:]):.5g}")
             # Every process has its part of the state, so that all of them save and stop at the same step.
-            stopped = training.machine.any(bool(received))
-            due = training.machine.any(time.monotonic() - saved_at > 60 * MINUTES_BETWEEN_SAVES)
+            stopped = training.context.any(bool(received))
+            due = training.context.any(time.monotonic() - saved_at > 60 * MINUTES_BETWEEN_SAVES)
             if training.steps_taken == steps:
                 break
             if (due or stopped) and output != STANDARD:

@@ -15,7 +15,7 @@ from sdfkit.errors import InputError, SdfkitError
 from sdfkit.models.autoencoder import Autoencoder, AutoencoderConfig
 from sdfkit.models.mlp import MLPConfig, MLPs
 from sdfkit.training.run import (
-    Machine,
+    DeviceContext,
     State,
     cosine,
     moments,
@@ -75,7 +75,7 @@ class AutoencoderTraining:
         vectors: Their weights.
         networks: What these are the weights of.
         samples: Of the same shapes; only the loss of fields asks for them.
-        machine: Where to compute.
+        context: Where to compute.
         generator: Source of all draws, on the CPU; the training object keeps it.
 
     Raises:
@@ -90,7 +90,7 @@ class AutoencoderTraining:
         vectors: Float[np.ndarray, "shape dim"],
         networks: MLPConfig,
         samples: ShapeSamples | None,
-        machine: Machine,
+        context: DeviceContext,
         generator: torch.Generator,
     ) -> None:
         for row, uid in enumerate(uids):
@@ -106,16 +106,16 @@ class AutoencoderTraining:
         self.config = config
         self.settings = settings
         self.uids = uids
-        self.machine = machine
+        self.context = context
         self.generator = generator
         self.samples = samples
         self.vectors = torch.from_numpy(vectors)
         with seeded(generator):
             network = Autoencoder(config)
         network.centre(self.vectors)
-        self.network = network.to(machine.device)
+        self.network = network.to(context.device)
         # One module for all shapes: it is called with other weights in place of these.
-        self.networks = MLPs(networks, self.vectors[:1]).to(machine.device).requires_grad_(False)
+        self.networks = MLPs(networks, self.vectors[:1]).to(context.device).requires_grad_(False)
         group = {"params": list(self.network.parameters()), "initial_lr": settings.lr}
         self.optimizers = [torch.optim.Adam([group], fused=True)]
         self.parameters = dict(self.network.named_parameters())
@@ -140,7 +140,7 @@ class AutoencoderTraining:
         Raises:
             SdfkitError: The loss is not a finite number.
         """
-        machine = self.machine
+        context = self.context
         # All processes draw the same batch, and each takes its part.
         rows = torch.randperm(len(self.vectors), generator=self.generator)[: self.batch]
         points = torch.randint(
@@ -148,20 +148,20 @@ class AutoencoderTraining:
             (len(rows), self.settings.points),
             generator=self.generator,
         )
-        rows, points = rows[machine.own], points[machine.own]
-        wanted = self.vectors[rows].to(machine.device)
+        rows, points = rows[context.own], points[context.own]
+        wanted = self.vectors[rows].to(context.device)
         set_rate(self.optimizers, cosine(self.steps_taken, self.steps))
         self.optimizers[0].zero_grad()
-        with machine.autocast():
+        with context.autocast():
             made = self.network(wanted)
         if self.settings.loss == "weights":
             errors = ((made.float() - wanted) / self.network.scale).square().mean(dim=1)  # (shape,)
             slopes = errors
         else:
             errors, slopes = self.field_errors(made.float(), rows, points)
-        machine.accelerator.backward(slopes.sum() / self.batch)
-        machine.total_gradients(list(self.network.parameters()))
-        loss = (machine.total(errors.detach().sum()) / self.batch).item()
+        context.accelerator.backward(slopes.sum() / self.batch)
+        context.total_gradients(list(self.network.parameters()))
+        loss = (context.total(errors.detach().sum()) / self.batch).item()
         if not np.isfinite(loss):
             wrong = rows[~torch.isfinite(errors.detach().cpu())].tolist()
             name = self.uids[wrong[0]] if wrong else "another process"
@@ -177,13 +177,13 @@ class AutoencoderTraining:
     ) -> tuple[Float[Tensor, " shape"], Float[Tensor, " shape"]]:
         """Mean errors of the distances that networks give, and what has the gradient to learn them by.
 
-        That is of |f - clamp(d)| wherever the clamped distances differ, as `training.mlp.Stack.step` explains: a shape
+        That is of |f - clamp(d)| wherever the clamped distances differ, as `training.mlp.BatchedMLP.step` explains: a shape
         whose field is positive everywhere would never come back from there.
 
         Reference: De Luigi et al., inr2vec (2023), section 3, compares fields in place of weights.
         """
         assert self.samples is not None
-        device, clamp = self.machine.device, self.settings.clamp
+        device, clamp = self.context.device, self.settings.clamp
         chosen = rows[:, None], points
         there = functional_call(
             self.networks, {"weights": weights}, (self.samples.points[chosen].to(device),)
@@ -196,7 +196,7 @@ class AutoencoderTraining:
     def result(self) -> tuple[Autoencoder, Float[Tensor, "shape code"], Float[Tensor, "shape dim"]]:
         """The autoencoder, the codes of the shapes, and the weights that it makes of these."""
         network = self.network.eval()
-        codes = network.encode(self.vectors.to(self.machine.device))
+        codes = network.encode(self.vectors.to(self.context.device))
         return network, codes, network.decode(codes)
 
     def state(self) -> State:

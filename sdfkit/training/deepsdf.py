@@ -16,7 +16,7 @@ from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig, slope_errors
 from sdfkit.training.deepsdf_recipes import DeepSDFSettings
 from sdfkit.training.muon import Muon
 from sdfkit.training.run import (
-    Machine,
+    DeviceContext,
     State,
     cosine,
     moments,
@@ -26,7 +26,7 @@ from sdfkit.training.run import (
     set_rate,
     unpack,
     unpack_clock,
-    update_average,
+    update_ema,
 )
 from sdfkit.training.samples import Samples
 
@@ -70,7 +70,7 @@ class Draw(NamedTuple):
 class DeepSDFTraining:
     """A decoder and codes in training.
 
-    Of several processes each owns every so-manieth shape, `machine.own`: their samples, and their codes. All of
+    Of several processes each owns every so-manieth shape, `context.own`: their samples, and their codes. All of
     them draw the same numbers, and only the decoder's gradients travel. A step of all shapes is that of one process.
 
     What a step draws depends on the seed and the step's number alone, so that steps can be drawn beforehand.
@@ -80,7 +80,7 @@ class DeepSDFTraining:
         settings: How it is trained.
         samples: Samples of the shapes of this process.
         uids: The shapes of all processes.
-        machine: Where to compute.
+        context: Where to compute.
         generator: Source of all draws, on the CPU; the training object keeps it.
     """
 
@@ -90,23 +90,23 @@ class DeepSDFTraining:
         settings: DeepSDFSettings,
         samples: Samples,
         uids: Sequence[str],
-        machine: Machine,
+        context: DeviceContext,
         generator: torch.Generator,
     ) -> None:
         self.config = config
         self.uids = uids
         self.shapes = shapes = len(uids)
         self.settings = settings
-        self.machine = machine
+        self.context = context
         self.generator = generator
         self.samples = samples
         self.thread = ThreadPoolExecutor(1)
         self.ahead: dict[int, Future[Draw]] = {}
 
         with seeded(generator):
-            decoder = DeepSDF(config).to(machine.device)
+            decoder = DeepSDF(config).to(context.device)
         codes = settings.code_std * torch.randn(shapes, config.code, generator=generator)
-        self.codes = nn.Parameter(codes[machine.own].to(machine.device))
+        self.codes = nn.Parameter(codes[context.own].to(context.device))
         self.parameters = dict(decoder.named_parameters(prefix="decoder")) | {"code": self.codes}
         self.log_spread: nn.Parameter | None = None
         if settings.kl:
@@ -137,7 +137,7 @@ class DeepSDFTraining:
 
         Reference: equation 5 of the paper and 9 of DeepSDF, as a mean over shapes and points.
         """
-        settings, machine = self.settings, self.machine
+        settings, context = self.settings, self.context
         drawn = self.drawn()
         rows, points, distances = drawn.rows, drawn.points, drawn.distances
         clamp = settings.clamp_at(self.steps_taken)
@@ -147,38 +147,38 @@ class DeepSDFTraining:
         own_codes, penalties = self.draw_codes(drawn)
         # The decoder is run in parts, and each part's gradient is added up here before it goes on to the codes.
         codes = own_codes.detach().requires_grad_()
-        errors = torch.zeros(len(rows), device=machine.device)  # (shape,)
+        errors = torch.zeros(len(rows), device=context.device)  # (shape,)
         size = settings.points
-        if machine.device.type == "cpu":
+        if context.device.type == "cpu":
             size = max(1, settings.chunk // max(len(rows), 1))
         for start in range(0, settings.points, size):
             part = slice(start, start + size)
-            with machine.autocast():
+            with context.autocast():
                 predicted = self.forward(codes, points[:, part])  # (shape, point)
             error = predicted.float().clamp(-clamp, clamp) - distances[:, part].clamp(-clamp, clamp)
             error = error.abs().sum(dim=1) / settings.points  # (shape,)
-            machine.accelerator.backward(error.sum() / drawn.total)
+            context.accelerator.backward(error.sum() / drawn.total)
             errors += error.detach()
         if settings.eikonal:
             far = points[:, round(settings.near * settings.points) :]
-            with machine.autocast():
+            with context.autocast():
                 unlike = settings.eikonal * slope_errors(self.decoder, codes, far)
-            machine.accelerator.backward(unlike.sum() / drawn.total)
+            context.accelerator.backward(unlike.sum() / drawn.total)
             errors += unlike.detach()
         charge = penalties.sum() / drawn.total
         torch.autograd.backward([own_codes, charge], [codes.grad, torch.ones_like(charge)])
-        machine.total_gradients(list(self.decoder.parameters()))
+        context.total_gradients(list(self.decoder.parameters()))
         errors += penalties.detach()
-        loss = (machine.total(errors.sum()) / drawn.total).item()
+        loss = (context.total(errors.sum()) / drawn.total).item()
         if not np.isfinite(loss):
             wrong = rows[~torch.isfinite(errors)].tolist()
-            name = self.uids[wrong[0] * machine.processes + machine.process] if wrong else "another process"
+            name = self.uids[wrong[0] * context.processes + context.process] if wrong else "another process"
             raise SdfkitError(
                 f"{name}: the loss at step {self.steps_taken} is {loss}: lower the learning rate"
             )
         for optimizer in self.optimizers:
             optimizer.step()
-        update_average(self.average, self.parameters, settings.average, self.steps_taken)
+        update_ema(self.average, self.parameters, settings.average, self.steps_taken)
         self.steps_taken += 1
         return loss
 
@@ -192,7 +192,7 @@ class DeepSDFTraining:
 
     def draw(self, step: int) -> Draw:
         """The shapes of a step, points of each with their distances, near ones first, and noise for their codes."""
-        settings, processes = self.settings, self.machine.processes
+        settings, processes = self.settings, self.context.processes
         # The seed is that of the run, also where it goes on: a generator's state holds the seed it began with.
         seed = np.random.SeedSequence([self.generator.initial_seed(), step]).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(seed[0] >> np.uint64(1)))
@@ -203,7 +203,7 @@ class DeepSDFTraining:
             theirs = torch.nonzero(owner == process)[:, 0]
             taken[theirs[: max(1, settings.shapes // processes)]] = True
         count = int(taken.sum())
-        own = owner[taken] == self.machine.process
+        own = owner[taken] == self.context.process
         shapes = order[taken][own]
         # Another window at every step: one that stayed for a while would be fitted for that while.
         windows = torch.randint(self.samples.windows, (count,), generator=generator)[own]
@@ -222,7 +222,7 @@ class DeepSDFTraining:
             samples = place.long().clamp_max(len(window.distances) - 1)
             points.append(window.points[samples])
             distances.append(window.distances[samples])
-        device = self.machine.device
+        device = self.context.device
         return Draw(
             (shapes // processes).to(device),
             torch.stack(points).to(device),  # (row, point, 3)
@@ -256,8 +256,8 @@ class DeepSDFTraining:
                 if name.startswith("decoder.")
             }
         )
-        codes = self.machine.whole(self.average["code"], self.shapes)
-        return decoder.to(self.machine.device), codes.clone()
+        codes = self.context.whole(self.average["code"], self.shapes)
+        return decoder.to(self.context.device), codes.clone()
 
     def report(self, samples: int, clamp: float) -> Report:
         """How far the result is, judged on the first windows of each shape.
@@ -273,8 +273,8 @@ class DeepSDFTraining:
             for index in range(self.samples.windows)
             if index == 0 or self.samples.bounds[index] < samples
         ]
-        errors = torch.zeros(len(self.samples.uids), 2, device=self.machine.device)
-        for row, code in enumerate(codes[self.machine.own]):
+        errors = torch.zeros(len(self.samples.uids), 2, device=self.context.device)
+        for row, code in enumerate(codes[self.context.own]):
             parts = [self.samples.window(row, index) for index in windows]
             points, distances = (
                 torch.cat([part.points for part in parts]),
@@ -283,7 +283,7 @@ class DeepSDFTraining:
             errors[row] = field_errors(
                 decoder, code[None], points[None], distances[None], (math.inf, clamp), self.settings.chunk
             )[0]
-        full, clamped = self.machine.whole(errors, self.shapes).T.cpu().numpy()
+        full, clamped = self.context.whole(errors, self.shapes).T.cpu().numpy()
         return Report(full, clamped, mean_cosine(codes))
 
     def state(self) -> State:
@@ -291,7 +291,7 @@ class DeepSDFTraining:
 
         def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return {
-                name: self.machine.whole(tensor, self.shapes) if is_of_shapes(name, tensor) else tensor
+                name: self.context.whole(tensor, self.shapes) if is_of_shapes(name, tensor) else tensor
                 for name, tensor in tensors.items()
             }
 
@@ -309,7 +309,7 @@ class DeepSDFTraining:
             InputError: The state was saved with another network or number of shapes.
         """
         own = {
-            key: array[self.machine.own] if is_of_shapes(key.partition("/")[2], array) else array
+            key: array[self.context.own] if is_of_shapes(key.partition("/")[2], array) else array
             for key, array in state.items()
         }
         unpack("parameters", self.parameters, own)

@@ -12,7 +12,7 @@ from sdfkit.errors import InputError, SdfkitError
 from sdfkit.models.diffusion import add_noise, clean_from, clean_weights, guide, sample_ddim, schedule
 from sdfkit.models.dit import DiT, DiTConfig
 from sdfkit.training.run import (
-    Machine,
+    DeviceContext,
     State,
     cosine,
     moments,
@@ -22,7 +22,7 @@ from sdfkit.training.run import (
     set_rate,
     unpack,
     unpack_clock,
-    update_average,
+    update_ema,
 )
 
 
@@ -146,7 +146,7 @@ class DiTTraining:
         features: Features of views of each shape.
         cameras: Their camera-to-world matrices.
         floor: Smallest spread by which codes are divided; None leaves them as they are, the paper's phase 8.
-        machine: Where to compute.
+        context: Where to compute.
         generator: Source of all draws, on the CPU; the training object keeps it.
 
     Raises:
@@ -162,7 +162,7 @@ class DiTTraining:
         features: Float[np.ndarray, "shape view patch feature"],
         cameras: Float[np.ndarray, "shape view 4 4"],
         floor: float | None,
-        machine: Machine,
+        context: DeviceContext,
         generator: torch.Generator,
     ) -> None:
         for row, uid in enumerate(uids):
@@ -171,7 +171,7 @@ class DiTTraining:
         self.config = config
         self.settings = settings
         self.uids = uids
-        self.machine = machine
+        self.context = context
         self.generator = generator
         self.standard = measure_standard(torch.from_numpy(codes), floor)
         self.codes = self.standard.apply(torch.from_numpy(codes))
@@ -181,7 +181,7 @@ class DiTTraining:
         self.weights = clean_weights(config.target, self.alphas, settings.min_snr)
 
         with seeded(generator):
-            network = DiT(config).to(machine.device)
+            network = DiT(config).to(context.device)
         group = {"params": list(network.parameters()), "initial_lr": settings.lr}
         self.optimizers = [torch.optim.Adam([group], fused=True)]
         self.parameters = dict(network.named_parameters())
@@ -201,7 +201,7 @@ class DiTTraining:
 
         Reference: equation 4 of the paper.
         """
-        machine, own = self.machine, self.machine.own
+        context, own = self.context, self.context.own
         rows, *views = self.draw_views()
         clean = self.codes[rows]
         timesteps = torch.randint(len(self.alphas), (len(rows),), generator=self.generator)
@@ -209,19 +209,19 @@ class DiTTraining:
         noisy = add_noise(clean, noise, self.alphas[timesteps])
         # All processes draw the same batch, and each takes its part.
         noisy, clean, now, weights = (
-            part[own].to(machine.device)
+            part[own].to(context.device)
             for part in (noisy, clean, self.alphas[timesteps], self.weights[timesteps])
         )
 
         set_rate(self.optimizers, cosine(self.steps_taken, self.settings.steps))
         self.optimizers[0].zero_grad()
-        with machine.autocast():
-            output = self.network(noisy, *(part[own].to(machine.device) for part in (timesteps, *views)))
+        with context.autocast():
+            output = self.network(noisy, *(part[own].to(context.device) for part in (timesteps, *views)))
         guess = clean_from(self.config.target, output.float(), noisy, now)  # (batch, dim)
         errors = (guess - clean).square().mean(dim=1) * weights  # (batch,)
-        machine.accelerator.backward(errors.sum() / len(rows))
-        machine.total_gradients(list(self.network.parameters()))
-        loss = (machine.total(errors.detach().sum()) / len(rows)).item()
+        context.accelerator.backward(errors.sum() / len(rows))
+        context.total_gradients(list(self.network.parameters()))
+        loss = (context.total(errors.detach().sum()) / len(rows)).item()
         if not np.isfinite(loss):
             wrong = rows[own][~torch.isfinite(errors.cpu())].tolist()
             name = self.uids[wrong[0]] if wrong else "another process"
@@ -229,7 +229,7 @@ class DiTTraining:
                 f"{name}: the loss at step {self.steps_taken} is {loss}: lower the learning rate"
             )
         self.optimizers[0].step()
-        update_average(self.average, self.parameters, self.settings.average, self.steps_taken)
+        update_ema(self.average, self.parameters, self.settings.average, self.steps_taken)
         self.steps_taken += 1
         return loss
 
@@ -258,7 +258,7 @@ class DiTTraining:
         """The averaged network."""
         network = DiT(self.config)
         network.load_state_dict(self.average)
-        return network.to(self.machine.device).eval()
+        return network.to(self.context.device).eval()
 
     def mean_loss(self) -> float:
         """The loss of the mean code, whatever the views: the variance of the standardised codes, weighted.

@@ -71,7 +71,7 @@ def fit_mlps(
             for them.
         settings: How to fit.
 
-    Reference: section 3 of the paper. Its loss is the mean of |clamp(f) - clamp(d)|, DeepSDF's; see `Stack.step`
+    Reference: section 3 of the paper. Its loss is the mean of |clamp(f) - clamp(d)|, DeepSDF's; see `BatchedMLP.step`
         for where the gradient departs from it.
     """
     device = start.device
@@ -80,7 +80,7 @@ def fit_mlps(
     samples = torch.cat([points, distances[..., None]], dim=2)  # (shape, sample, 4)
     samples = torch.gather(samples, 1, order[..., None].expand(-1, -1, 4)).to(device)
     nears = near.sum(dim=1).to(device)
-    stack, going = Stack(config, start, settings), torch.arange(len(start), device=device)
+    stack, going = BatchedMLP(config, start, settings), torch.arange(len(start), device=device)
     weights, taken = start.clone(), torch.full((len(start),), settings.steps)
     watched = torch.zeros(len(start), device=device)
     for step in range(settings.steps):
@@ -117,7 +117,7 @@ def _choose(
     return torch.cat([first, nears[:, None] + rest], dim=1)
 
 
-class Stack:
+class BatchedMLP:
     """The networks of several shapes on their way, with their gradient worked out by hand.
 
     All parameters are one matrix, so that one fused Adam moves them, and matrix products write into buffers that stay:

@@ -1,4 +1,4 @@
-"""What every training run shares: its machine, averaged parameters, and a state made of plain arrays.
+"""What every training run shares: its context, averaged parameters, and a state made of plain arrays.
 
 A training object has three methods, and nothing else is expected of it:
 
@@ -31,7 +31,7 @@ State = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Machine:
+class DeviceContext:
     """Where a run computes, and how precisely.
 
     Attributes:
@@ -91,7 +91,7 @@ class Machine:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
 
-def use_machine(device: str, precision: Literal["fp32", "bf16"]) -> Machine:
+def open_device_context(device: str, precision: Literal["fp32", "bf16"]) -> DeviceContext:
     """Take hold of the device of a run.
 
     Args:
@@ -99,7 +99,7 @@ def use_machine(device: str, precision: Literal["fp32", "bf16"]) -> Machine:
         precision: bf16 pays on GPUs and on CPUs with matrix tiles (AMX), where it is up to five times faster.
             Elsewhere it is slower: 31 against 165 GF/s was measured on AVX-512 without them.
     """
-    return Machine(Accelerator(cpu=torch.device(device).type == "cpu"), precision)
+    return DeviceContext(Accelerator(cpu=torch.device(device).type == "cpu"), precision)
 
 
 def cosine(step: int, steps: int) -> float:
@@ -107,9 +107,7 @@ def cosine(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(step / steps, 1)))
 
 
-def update_average(
-    average: Mapping[str, Tensor], current: Mapping[str, Tensor], decay: float, step: int
-) -> None:
+def update_ema(average: Mapping[str, Tensor], current: Mapping[str, Tensor], decay: float, step: int) -> None:
     """Move averaged tensors towards the current ones, in place.
 
     The decay is warmed up, min(decay, (1 + step) / (10 + step)), or 0.9999 would still hold 22 % of the

@@ -29,7 +29,7 @@ from sdfkit.models.deepsdf import PRESETS
 from sdfkit.models.encodings import encode_points
 from sdfkit.training.deepsdf import DeepSDFTraining
 from sdfkit.training.deepsdf_recipes import RECIPES
-from sdfkit.training.run import use_machine
+from sdfkit.training.run import open_device_context
 from sdfkit.training.samples import Part, Samples
 
 SHAPES, SEED = 20, 266
@@ -190,7 +190,7 @@ def steps(folder: Path) -> None:
     )  # fmt: skip
     ours, adam_alone = (
         DeepSDFTraining(
-            PRESETS["small"], replace(recipe, matrix_lr=rate), samples, uids, use_machine("cpu", "fp32"),
+            PRESETS["small"], replace(recipe, matrix_lr=rate), samples, uids, open_device_context("cpu", "fp32"),
             torch.Generator().manual_seed(0),
         )
         for rate in (recipe.matrix_lr, None)

@@ -69,15 +69,15 @@ def test_memory_stays_bounded(tmp_path):
         from sdfkit.io.stores.samples import open_samples
         from sdfkit.training.deepsdf import DeepSDFTraining
         from sdfkit.training.deepsdf_recipes import RECIPES
-        from sdfkit.training.run import use_machine
+        from sdfkit.training.run import open_device_context
         sdfkit.runtime.doctor.free_memory = lambda: float(sys.argv[2])
         recipe = dataclasses.replace(RECIPES["small"], points=64, steps=400)
-        machine = use_machine("cpu", "fp32")
-        with open_samples(sys.argv[1], recipe, machine, manifest=None) as known:
+        context = open_device_context("cpu", "fp32")
+        with open_samples(sys.argv[1], recipe, context, manifest=None) as known:
             config = DeepSDFConfig(code=4, bands=2, hidden=16, layers=3, skip=1, activation="relu")
             uids = [row.uid for row in known.rows]
             # The first windows, and what libraries take once, are not counted.
-            training = DeepSDFTraining(config, recipe, known.samples, uids, machine, torch.Generator())
+            training = DeepSDFTraining(config, recipe, known.samples, uids, context, torch.Generator())
             for step in range(10):
                 training.step()
             first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

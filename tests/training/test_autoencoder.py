@@ -8,7 +8,7 @@ from sdfkit.errors import InputError, SdfkitError
 from sdfkit.evaluation.reconstructions import compare_surfaces, compare_vectors
 from sdfkit.models.autoencoder import AutoencoderConfig
 from sdfkit.training.autoencoder import AutoencoderSettings, AutoencoderTraining, ShapeSamples
-from sdfkit.training.run import use_machine
+from sdfkit.training.run import open_device_context
 from tests.training.octahedra import NETWORK, distances, octahedra
 
 SHAPES = 5
@@ -22,7 +22,7 @@ SAMPLES = ShapeSamples(
 )
 CONFIG = AutoencoderConfig(dim=VECTORS.shape[1], code=2, hidden=32, layers=2)
 SETTINGS = AutoencoderSettings(loss="weights", epochs=300, batch=8, lr=3e-3, points=200, clamp=0.1)
-CPU = use_machine("cpu", "fp32")
+CPU = open_device_context("cpu", "fp32")
 
 
 def start(settings=SETTINGS, vectors=VECTORS, samples=SAMPLES):

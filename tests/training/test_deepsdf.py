@@ -11,7 +11,7 @@ from sdfkit.errors import InputError, SdfkitError
 from sdfkit.models.deepsdf import PRESETS, DeepSDFConfig, slope_errors
 from sdfkit.training.deepsdf import DeepSDFTraining, field_errors, mean_cosine
 from sdfkit.training.deepsdf_recipes import RECIPES, DeepSDFSettings
-from sdfkit.training.run import use_machine
+from sdfkit.training.run import open_device_context
 from sdfkit.training.samples import Part, Samples
 
 CONFIG = DeepSDFConfig(code=8, bands=3, hidden=48, layers=3, skip=1, activation="relu")
@@ -34,7 +34,7 @@ SETTINGS = DeepSDFSettings(
     average=0.0,
     chunk=2_560,
 )
-CPU = use_machine("cpu", "fp32")
+CPU = open_device_context("cpu", "fp32")
 
 
 def sphere(points):

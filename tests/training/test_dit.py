@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from sdfkit.errors import InputError, SdfkitError
 from sdfkit.models.dit import PRESETS, DiTConfig
 from sdfkit.training.dit import RECIPES, DiTSettings, DiTTraining, Standard, measure_standard, predict_codes
-from sdfkit.training.run import use_machine
+from sdfkit.training.run import open_device_context
 
 SHAPES, VIEWS, FEATURE, DIM = 6, 5, 12, 8
 CONFIG = DiTConfig(
@@ -29,7 +29,7 @@ UIDS = [f"shape_{row}" for row in range(SHAPES)]
 SETTINGS = DiTSettings(
     steps=400, batch=64, views=3, lr=3e-3, feature_dropout=0.0, camera_dropout=0.0, average=0.99, min_snr=None
 )
-CPU = use_machine("cpu", "fp32")
+CPU = open_device_context("cpu", "fp32")
 FLOOR = 1e-4
 
 

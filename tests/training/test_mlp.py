@@ -5,7 +5,7 @@ from torch import nn
 
 from sdfkit.models.encodings import encode_points
 from sdfkit.models.mlp import MLPConfig, MLPs, draw_weights, unflatten_weights
-from sdfkit.training.mlp import MLPFitSettings, Stack, field_errors, fit_mlps
+from sdfkit.training.mlp import BatchedMLP, MLPFitSettings, field_errors, fit_mlps
 
 TINY = {
     "relu-pe": MLPConfig(kind="relu-pe", bands=2, hidden=16, layers=2, frequency=1.0),
@@ -30,7 +30,7 @@ def balls(count=600, seed=0):
 def test_the_gradient_by_hand_is_that_of_autograd(kind):
     config = TINY[kind]
     points, distances, _ = (part[:, :16] for part in balls())
-    stack = Stack(config, draw(config, 3), SETTINGS)
+    stack = BatchedMLP(config, draw(config, 3), SETTINGS)
     networks = MLPs(config, draw(config, 3))
     predicted = networks(points)
     # Inside the clamp only: beyond it the two differ on purpose.

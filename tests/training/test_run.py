@@ -6,29 +6,29 @@ from sdfkit.errors import InputError
 from sdfkit.training.run import (
     cosine,
     moments,
+    open_device_context,
     pack,
     pack_clock,
     seeded,
     set_rate,
     unpack,
     unpack_clock,
-    update_average,
-    use_machine,
+    update_ema,
 )
 
 
 def test_cpu_is_always_there():
-    assert use_machine("cpu", "fp32").device.type == "cpu"
+    assert open_device_context("cpu", "fp32").device.type == "cpu"
 
 
 def test_only_a_device_that_was_chosen_is_taken():
     with pytest.raises(RuntimeError, match="device type at start of device string: gpu"):
-        use_machine("gpu", "fp32")
+        open_device_context("gpu", "fp32")
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_precision_is_that_of_products(precision, dtype):
-    with use_machine("cpu", precision).autocast():
+    with open_device_context("cpu", precision).autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
@@ -49,7 +49,7 @@ def test_rates_are_shares_of_the_first():
 def test_average_is_warmed_up_by_its_formula():
     average, expected = {"x": torch.zeros(1)}, 0.0
     for step in range(30):
-        update_average(average, {"x": torch.full((1,), 1.0 + step)}, 0.7, step)
+        update_ema(average, {"x": torch.full((1,), 1.0 + step)}, 0.7, step)
         decay = min(0.7, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * (1.0 + step)
     assert average["x"].item() == pytest.approx(expected, rel=1e-5)
@@ -57,7 +57,7 @@ def test_average_is_warmed_up_by_its_formula():
 
 def test_average_without_decay_is_a_copy():
     average = {"x": torch.zeros(3)}
-    update_average(average, {"x": torch.tensor([0.1, 0.2, 0.3])}, 0.0, 5)
+    update_ema(average, {"x": torch.tensor([0.1, 0.2, 0.3])}, 0.0, 5)
     assert torch.equal(average["x"], torch.tensor([0.1, 0.2, 0.3]))
 
 

@@ -6,14 +6,14 @@ from jaxtyping import Bool, Float, Int
 # What stands at nodes of which only the sign is known; values that were asked for stay below FARTHEST.
 UNSEEN = np.float32(1e4)
 FARTHEST = np.float32(1e3)
-# Nodes along a side of a page, as a power of two.
+# Nodes along a side of a block, as a power of two.
 BITS = 3
-PAGE = 1 << BITS
-IN_HALF_PAGE = np.indices((PAGE // 2,) * 3, dtype=np.int32).reshape(3, -1).T
+BLOCK = 1 << BITS
+IN_HALF_PAGE = np.indices((BLOCK // 2,) * 3, dtype=np.int32).reshape(3, -1).T
 
 
 class Grid:
-    """A cube of nodes in pages of 8 x 8 x 8. Two pages stand for all that lie wholly outside or inside.
+    """A cube of nodes in blocks of 8 x 8 x 8. Two blocks stand for all that lie wholly outside or inside.
 
     A node has a value and a doubt: how far the value may be from the truth. What was asked for has none.
     """
@@ -22,16 +22,16 @@ class Grid:
         """`count` nodes along a side; signs are those of `coarser`, whose nodes are every second one of these."""
         self.count = count
         self.coarser = coarser
-        self.values = np.repeat(np.array([[UNSEEN], [-UNSEEN]]), PAGE**3, axis=1)
+        self.values = np.repeat(np.array([[UNSEEN], [-UNSEEN]]), BLOCK**3, axis=1)
         self.doubts = np.zeros_like(self.values)
-        self.table = np.zeros((-(-count // PAGE),) * 3, dtype=np.int64)
+        self.table = np.zeros((-(-count // BLOCK),) * 3, dtype=np.int64)
         if coarser is not None:
-            origins = np.indices(self.table.shape).reshape(3, -1).T * (PAGE // 2)
+            origins = np.indices(self.table.shape).reshape(3, -1).T * (BLOCK // 2)
             self.table[...] = (coarser.read(origins)[0] < 0).reshape(self.table.shape)
 
     def _places(self, nodes: Int[np.ndarray, "*node 3"]) -> Int[np.ndarray, "*node"]:
         i, j, k = np.moveaxis(nodes, -1, 0)
-        last = PAGE - 1
+        last = BLOCK - 1
         places = self.table[i >> BITS, j >> BITS, k >> BITS] << 3 * BITS
         return np.asarray(places | ((i & last) << 2 * BITS) | ((j & last) << BITS) | (k & last))
 
@@ -59,23 +59,23 @@ class Grid:
         self.doubts.ravel()[places] = doubts
 
     def open(self, nodes: Int[np.ndarray, "*node 3"]) -> None:
-        """Give these nodes pages of their own."""
+        """Give these nodes blocks of their own."""
         needed = np.zeros(self.table.shape, dtype=bool)
         needed[tuple(np.moveaxis(nodes >> BITS, -1, 0))] = True
-        pages = np.flatnonzero(needed.ravel() & (self.table.ravel() < 2))
-        if not len(pages):
+        blocks = np.flatnonzero(needed.ravel() & (self.table.ravel() < 2))
+        if not len(blocks):
             return
-        fresh = np.full((len(pages), PAGE**3), UNSEEN)
+        fresh = np.full((len(blocks), BLOCK**3), UNSEEN)
         if self.coarser is not None:
             # Every coarse cell around a node has the coarse node before it as a corner: whichever of them holds no
             # surface, its sign is that node's.
-            origins = np.stack(np.unravel_index(pages, self.table.shape), axis=1, dtype=np.int32) * (
-                PAGE // 2
+            origins = np.stack(np.unravel_index(blocks, self.table.shape), axis=1, dtype=np.int32) * (
+                BLOCK // 2
             )
             before = np.minimum(origins[:, None] + IN_HALF_PAGE, self.coarser.count - 1)
-            signs = np.copysign(UNSEEN, self.coarser.read(before)[0]).reshape(-1, *(PAGE // 2,) * 3)
+            signs = np.copysign(UNSEEN, self.coarser.read(before)[0]).reshape(-1, *(BLOCK // 2,) * 3)
             fresh = signs.repeat(2, 1).repeat(2, 2).repeat(2, 3).reshape(fresh.shape)
-        self.table.ravel()[pages] = len(self.values) + np.arange(len(pages))
+        self.table.ravel()[blocks] = len(self.values) + np.arange(len(blocks))
         self.values = np.concatenate([self.values, fresh])
         self.doubts = np.concatenate([self.doubts, np.zeros_like(fresh)])
 
@@ -86,14 +86,14 @@ class Grid:
         return np.stack(indices, axis=1, dtype=np.int32)
 
     def planes(self, first: int, last: int, count: int) -> Float[np.ndarray, "plane count count"]:
-        """Values of the planes from `first`, a page's first, to before `last`, of `count` rows and columns."""
-        pages = self.table[first >> BITS : (last - 1 >> BITS) + 1]
-        deep, wide = len(pages), len(self.table)
-        blocks = self.values[pages].reshape(deep, wide, wide, PAGE, PAGE, PAGE)
-        planes = blocks.transpose(0, 3, 1, 4, 2, 5).reshape(deep * PAGE, wide * PAGE, wide * PAGE)
+        """Values of the planes from `first`, a block's first, to before `last`, of `count` rows and columns."""
+        blocks = self.table[first >> BITS : (last - 1 >> BITS) + 1]
+        deep, wide = len(blocks), len(self.table)
+        blocks = self.values[blocks].reshape(deep, wide, wide, BLOCK, BLOCK, BLOCK)
+        planes = blocks.transpose(0, 3, 1, 4, 2, 5).reshape(deep * BLOCK, wide * BLOCK, wide * BLOCK)
         return planes[: last - first, :count, :count]
 
     def has_surface(self, first: int, last: int) -> bool:
-        """Whether pages between two planes are of more than one sign."""
-        pages = self.table[first >> BITS : (last - 1 >> BITS) + 1]
-        return bool(pages.max() > 1 or pages.min() != pages.max())
+        """Whether blocks between two planes are of more than one sign."""
+        blocks = self.table[first >> BITS : (last - 1 >> BITS) + 1]
+        return bool(blocks.max() > 1 or blocks.min() != blocks.max())

@@ -16,7 +16,7 @@ from sdfkit.options import STANDARD
 if TYPE_CHECKING:
     from sdfkit.rows import Row
     from sdfkit.training.deepsdf_recipes import DeepSDFSettings
-    from sdfkit.training.run import Machine
+    from sdfkit.training.run import DeviceContext
     from sdfkit.training.samples import Part, Read, Samples
 
 ARRAYS = ("point", "distance", "near")
@@ -34,7 +34,7 @@ class TrainingSet(NamedTuple):
 
 @contextmanager
 def open_samples(
-    path: str, settings: "DeepSDFSettings", machine: "Machine", *, manifest: Path | None
+    path: str, settings: "DeepSDFSettings", context: "DeviceContext", *, manifest: Path | None
 ) -> Iterator[TrainingSet]:
     """Open the samples of shapes to train on.
 
@@ -52,13 +52,13 @@ def open_samples(
         rows = [row for row in store.all_rows() if not row.error]
         if not rows:
             raise InputError(f"{store.name}: none of its {len(store)} shapes is usable")
-        own = rows[machine.own]
+        own = rows[context.own]
         read: Read
         if path == STANDARD or Path(path).is_file():
             memory, waiting = sys.maxsize, _in_order(store, {row.index for row in own})
             read = lambda row, start, stop: next(waiting)  # noqa: E731
         else:
-            memory = int(SHARE_OF_MEMORY * free_memory()) // machine.processes
+            memory = int(SHARE_OF_MEMORY * free_memory()) // context.processes
             read = partial(_read, store, [row.index for row in own])
         samples = Samples(
             read, [row.uid for row in own], store.array("point").shape[1], window=SAMPLES_PER_CHUNK,

@@ -148,12 +148,12 @@ def _score_exact(row: "ArrayRow", temperature: float) -> float:
     import torch
 
     from sdfkit.images.silhouettes import mask_distances
-    from sdfkit.models.rendering.outlines import exact_loss, pixel_lengths
+    from sdfkit.models.rendering.outlines import ideal_loss, pixel_lengths
 
     masks = row.arrays["mask"][:1] >= 128
     cameras, yfov = (torch.from_numpy(row.arrays[name][:1]) for name in ("camera_to_world", "yfov"))
     lengths = pixel_lengths(cameras, yfov, *masks.shape[1:])
-    return exact_loss(torch.from_numpy(mask_distances(masks)), lengths, temperature).item()
+    return ideal_loss(torch.from_numpy(mask_distances(masks)), lengths, temperature).item()
 
 
 def _read_features(

@@ -13,12 +13,12 @@ from sdfkit.models.rendering.silhouette import cast_rays, pixel_slopes
 # between the centres of pixels, up to their diagonal.
 OUTLINE_ERROR = math.sqrt(2) - 0.5
 
-# Parts of a pixel's width that `exact_loss` averages over: each shorter than half a temperature of 0.003 in
+# Parts of a pixel's width that `ideal_loss` averages over: each shorter than half a temperature of 0.003 in
 # pictures of 64 rows.
 PARTS = 32
 
 
-def exact_loss(
+def ideal_loss(
     distances: Float[Tensor, "view row column"], lengths: Float[Tensor, "view row column"], temperature: float
 ) -> Float[Tensor, ""]:
     """The silhouette loss of a field that is right everywhere: what is left of it at a temperature.

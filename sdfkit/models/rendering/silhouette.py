@@ -238,7 +238,7 @@ def silhouette_loss(
 ) -> Float[Tensor, " shape"]:
     """Binary cross-entropy between soft silhouettes and masks, on average over each shape's rays.
 
-    It depends on the temperature that the logits were made with, see `exact_loss`.
+    It depends on the temperature that the logits were made with, see `ideal_loss`.
     """
     return F.binary_cross_entropy_with_logits(logits, mask.to(logits.dtype), reduction="none").mean(-1)
 

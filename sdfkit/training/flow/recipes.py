@@ -36,7 +36,7 @@ class FlowSettings:
         matrix_lr: Learning rate of Muon for its hidden matrices; None trains them by Adam too.
         conditioner_lr: Learning rate of encoder and conditioner.
         flow_lr: Learning rate of the velocity.
-        finetune: What the learning rates are multiplied by once a stage begins with what another has learned.
+        lr_scale: What the learning rates are multiplied by once a stage begins with what another has learned.
         code_penalty: Weight of the mean square of codes.
         sampling: Weight, in distillation, of the error after all Euler steps beside that of the velocity.
         euler: Euler steps.
@@ -63,7 +63,7 @@ class FlowSettings:
     matrix_lr: float | None
     conditioner_lr: float
     flow_lr: float
-    finetune: float
+    lr_scale: float
     code_penalty: float
     sampling: float
     euler: int
@@ -92,13 +92,13 @@ RECIPES = {
         sphere=500, shapes=1, size=64, views=1, rays=4_096, edge=1.0, batch=50, draws=1, first_temperature=0.08,
         temperature=0.003,
         silhouette="bce", exhaustive=True, eikonal=0.1, decoder_lr=5e-4, matrix_lr=None, conditioner_lr=3e-4,
-        flow_lr=1e-3, finetune=0.1, code_penalty=1e-5, sampling=1.0, euler=8, code_scale=True, dropout=0.0, shading=1.0,
+        flow_lr=1e-3, lr_scale=0.1, code_penalty=1e-5, sampling=1.0, euler=8, code_scale=True, dropout=0.0, shading=1.0,
     ),
     "small": FlowSettings(
         steps={"encoder": 4_500, "distil": 1_200, "joint": 150, "rgb": 120},
         sphere=100, shapes=50, size=128, views=1, rays=64, edge=4.0, batch=64, draws=8, first_temperature=0.08,
         temperature=0.003, silhouette="bce", exhaustive=False, eikonal=0.1, decoder_lr=1.5e-3, matrix_lr=0.02,
-        conditioner_lr=1e-3, flow_lr=2e-3, finetune=0.005, code_penalty=1e-5, sampling=0.0, euler=8, code_scale=True,
+        conditioner_lr=1e-3, flow_lr=2e-3, lr_scale=0.005, code_penalty=1e-5, sampling=0.0, euler=8, code_scale=True,
         dropout=0.0, shading=1.0,
     ),
 }  # fmt: skip

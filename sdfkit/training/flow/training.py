@@ -23,7 +23,7 @@ from sdfkit.training.flow.recipes import STAGES, FlowSettings
 from sdfkit.training.flow.rendering import find_nearest, shading_errors
 from sdfkit.training.muon import Muon
 from sdfkit.training.run import (
-    Machine,
+    DeviceContext,
     State,
     cosine,
     moments,
@@ -62,7 +62,7 @@ class FlowTraining:
         lights: Directions towards the lights of the pictures, which travel with the camera, in its space.
         uids: The shapes.
         pictures: What there is to see of them.
-        machine: Where to compute.
+        context: Where to compute.
         generator: Source of all draws, on the CPU; the training object keeps it.
     """
 
@@ -75,19 +75,19 @@ class FlowTraining:
         lights: Sequence[Sequence[float]],
         uids: Sequence[str],
         pictures: Pictures,
-        machine: Machine,
+        context: DeviceContext,
         generator: torch.Generator,
     ) -> None:
         self.config = config
         self.settings = settings
         self.stages = [stage for stage in STAGES if stage in stages]
         self.uids = uids
-        self.machine = machine
-        self.workers = Workers(machine.device)
+        self.context = context
+        self.workers = Workers(context.device)
         self.generator = generator
-        self.pictures = pictures.to(machine.device)
+        self.pictures = pictures.to(context.device)
         with seeded(generator):
-            self.networks = FlowNetworks(config, decoder, lights).to(machine.device)
+            self.networks = FlowNetworks(config, decoder, lights).to(context.device)
         self.tensors = self.networks.state_dict(keep_vars=True)
         self.steps_taken = 0
         self.entered: str | None = None
@@ -153,7 +153,7 @@ class FlowTraining:
             "joint": ("conditioner", "flow", "decoder"),
             "rgb": ("conditioner", "flow", "decoder", "light"),
         }[stage]
-        share = settings.finetune if stage in ("joint", "rgb") else 1.0
+        share = settings.lr_scale if stage in ("joint", "rgb") else 1.0
         self.trained = {name: list(self.networks.get_submodule(name).parameters()) for name in trained}
         for name, network in self.networks.named_children():
             network.requires_grad_(name in trained)
@@ -196,10 +196,10 @@ class FlowTraining:
         else:
             rows, compute = self.render(stage, step)
         parameters = [parameter for group in self.trained.values() for parameter in group]
-        own = torch.arange(len(rows))[self.machine.own]
+        own = torch.arange(len(rows))[self.context.own]
         losses = self.workers.descend(compute, own, parameters, len(rows))
-        self.machine.total_gradients(parameters)
-        loss = (self.machine.total(losses.sum()) / len(rows)).item()
+        self.context.total_gradients(parameters)
+        loss = (self.context.total(losses.sum()) / len(rows)).item()
         if not np.isfinite(loss):
             wrong = rows[own][~torch.isfinite(losses.cpu())].tolist()
             name = self.uids[wrong[0]] if wrong else "another process"
@@ -228,7 +228,7 @@ class FlowTraining:
         points = 2 * RADIUS * torch.rand(len(rows), SLOPES, 3, generator=self.generator) - RADIUS
 
         def compute(at: Int[Tensor, " own"]) -> Float[Tensor, " own"]:
-            places = points[at].to(self.machine.device)
+            places = points[at].to(self.context.device)
             codes = self.encode(look(self.pictures, rows[at], seen[at]))
             error = self.networks.decoder(codes, places) - (places.norm(dim=2) - BALL)
             missed: Tensor = error.square().mean(dim=1)
@@ -251,9 +251,9 @@ class FlowTraining:
         )
 
         def compute(at: Int[Tensor, " own"]) -> Float[Tensor, " own"]:
-            noise, times, kept = (part[at].to(self.machine.device) for part in drawn)
+            noise, times, kept = (part[at].to(self.context.device) for part in drawn)
             codes = flow.standardise(self.known[rows[at], seen[at]])[:, None]  # (own, 1, code)
-            with self.machine.autocast():
+            with self.context.autocast():
                 condition = codes[:, None]  # (own, view, part, code)
                 if not self.copied:
                     condition = self.networks.conditioner(look(self.pictures, rows[at], seen[at]))
@@ -272,7 +272,7 @@ class FlowTraining:
 
     def render(self, stage: str, step: int) -> Work:
         """Compare silhouettes of decoded shapes with the true ones; in the last stage, shades too."""
-        settings, device = self.settings, self.machine.device
+        settings, device = self.settings, self.context.device
         rows = self.draw_rows(min(settings.shapes, len(self.uids)))
         seen = self.draw_seen(rows)
         available = self.pictures.rgb.shape[1]
@@ -317,28 +317,28 @@ class FlowTraining:
         """Codes from what `look` gave: the encoder's, or in the later stages the flow's."""
         if stage == "encoder":
             return self.encode(seen)
-        with self.machine.autocast():
+        with self.context.autocast():
             condition = self.networks.conditioner(seen)
             codes = self.networks.flow.run(noise, condition, steps=self.settings.euler, guidance=1.0)[-1]
         return codes.float()
 
     def encode(self, seen: Tensor) -> Float[Tensor, "row code"]:
         """The encoder's codes of what `look` gave."""
-        with self.machine.autocast():
+        with self.context.autocast():
             codes: Tensor = self.networks.encoder(seen)[:, 0, 0]
         return codes.float()
 
     @torch.no_grad()
     def encode_all(self) -> Float[Tensor, "shape view code"]:
         """The encoder's codes of all views."""
-        views = torch.arange(self.pictures.seen, device=self.machine.device)
+        views = torch.arange(self.pictures.seen, device=self.context.device)
         rows = [torch.full_like(views, row) for row in range(len(self.uids))]
         return torch.stack([self.encode(look(self.pictures, row, views)) for row in rows])
 
     def places(self) -> Iterator[tuple[Int[Tensor, " view"], Int[Tensor, " view"]]]:
         """Several views of what the conditioner can look at, evenly chosen, shape by shape."""
         count = min(self.pictures.seen, SEVERAL)
-        views = torch.linspace(0, self.pictures.seen - 1, count, device=self.machine.device).round().long()
+        views = torch.linspace(0, self.pictures.seen - 1, count, device=self.context.device).round().long()
         for row in range(len(self.uids)):
             yield torch.full_like(views, row), views
 
@@ -348,7 +348,7 @@ class FlowTraining:
         generator = torch.Generator().manual_seed(self.generator.initial_seed())
         codes = []
         for rows, views in self.places():
-            noise = torch.randn(len(rows), self.config.code, generator=generator).to(self.machine.device)
+            noise = torch.randn(len(rows), self.config.code, generator=generator).to(self.context.device)
             codes.append(
                 self.make_codes(self.stages[-1], look(self.pictures, rows, views), noise).mean(dim=0)
             )

@@ -5,7 +5,7 @@ import torch
 
 from sdfkit.images.rendering.cameras import fibonacci_cameras
 from sdfkit.images.silhouettes import mask_distances
-from sdfkit.models.rendering.outlines import empty_sines, exact_loss, pixel_lengths
+from sdfkit.models.rendering.outlines import empty_sines, ideal_loss, pixel_lengths
 from sdfkit.models.rendering.silhouette import cast_rays, march, silhouette_loss, soft_silhouette
 
 
@@ -20,10 +20,10 @@ def test_the_exact_loss_of_a_disc_is_its_outline():
     distances = (torch.hypot(at[:, None], at) - 80)[None]
     expected = 0.01 * math.pi**2 / 6 * (2 * math.pi * 80 / 128) / 4
     length = torch.full((1, 256, 256), 1 / 128)
-    assert exact_loss(distances, length, 0.01) == pytest.approx(expected, rel=0.02)
-    assert exact_loss(-distances, length, 0.01) == exact_loss(distances, length, 0.01)
+    assert ideal_loss(distances, length, 0.01) == pytest.approx(expected, rel=0.02)
+    assert ideal_loss(-distances, length, 0.01) == ideal_loss(distances, length, 0.01)
     # Lengths and temperatures have no unit of their own.
-    assert exact_loss(distances, 3 * length, 0.03) == pytest.approx(exact_loss(distances, length, 0.01))
+    assert ideal_loss(distances, 3 * length, 0.03) == pytest.approx(ideal_loss(distances, length, 0.01))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_the_exact_loss_is_what_an_exact_field_scores(temperature, size, error):
     logits = soft_silhouette(spheres, codes, nearest, temperature)
     mask = logits > 0
     distances = torch.from_numpy(mask_distances(mask.view(3, size, size).numpy()))
-    expected = exact_loss(distances, pixel_lengths(cameras, yfov, size, size), temperature)
+    expected = ideal_loss(distances, pixel_lengths(cameras, yfov, size, size), temperature)
     loss = silhouette_loss(logits, mask).mean()
     assert loss == pytest.approx(expected.item(), rel=error)
     assert silhouette_loss(logits, ~mask).mean() > 10 * loss

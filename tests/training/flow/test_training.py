@@ -16,7 +16,7 @@ from sdfkit.models.rendering.silhouette import cast_rays
 from sdfkit.training.flow.pictures import Pictures, choose_rays
 from sdfkit.training.flow.recipes import RECIPES, STAGES
 from sdfkit.training.flow.training import FlowTraining
-from sdfkit.training.run import use_machine
+from sdfkit.training.run import open_device_context
 
 RADII, VIEWS = (0.3, 0.45, 0.6, 0.75), 6
 CONFIG = FlowConfig(
@@ -28,7 +28,7 @@ SETTINGS = dataclasses.replace(
     rays=48, batch=16, temperature=0.02, decoder_lr=3e-3, conditioner_lr=2e-3, flow_lr=3e-3,
 )  # fmt: skip
 UIDS = [f"ball_{radius}" for radius in RADII]
-CPU = use_machine("cpu", "fp32")
+CPU = open_device_context("cpu", "fp32")
 LIGHTS = [[0.0, 0.0, 1.0]]
 
 
@@ -212,7 +212,7 @@ def test_pictures_are_looked_at_in_the_precision_that_was_asked_for():
     settings = dataclasses.replace(SETTINGS, steps=dict.fromkeys(STAGES, 1), sphere=0)
     exact, coarse = (
         FlowTraining(
-            CONFIG, DECODER, settings, STAGES, LIGHTS, UIDS, BALLS, use_machine("cpu", precision),
+            CONFIG, DECODER, settings, STAGES, LIGHTS, UIDS, BALLS, open_device_context("cpu", precision),
             torch.Generator().manual_seed(0),
         )
         for precision in ("fp32", "bf16")
