@@ -1,7 +1,7 @@
 """Write the man pages of section 1 from the commands' own signatures and docstrings.
 
 python man/generate.py           write man/man1/*.1
-python man/generate.py --check   name the pages that are stale, and end with status 1
+python man/generate.py --check   list the pages that are stale, and exit with status 1 if there are any
 """
 
 import sys
@@ -13,13 +13,13 @@ from typer.main import get_command
 
 import sdfkit
 from sdfkit import errors
-from sdfkit.cli import app
+from sdfkit.cli import STAGES, app
 
 FOLDER = Path(__file__).parent / "man1"
 
 
 def escape(text: str) -> str:
-    """Text as roff prints it: signs that can be copied from the page, no line that is taken for a request."""
+    """Escape text for roff: its characters can be copied from the page, and no line is taken for a request."""
     for letter, escaped in (
         ("\\", "\\e"),
         ("-", "\\-"),
@@ -51,7 +51,7 @@ def write_title(name: str, summary: str) -> Iterator[str]:
 
 
 def write_parameters(command: Any, context: Any) -> Iterator[str]:
-    """Arguments and options, with what --help says of them."""
+    """Arguments and options, with the text that --help shows."""
     for title, kind in (("ARGUMENTS", "argument"), ("OPTIONS", "option")):
         parameters = [p for p in command.get_params(context) if p.param_type_name == kind and not p.hidden]
         if parameters:
@@ -71,7 +71,7 @@ def write_exits() -> Iterator[str]:
         0: "Done.",
         1: "The system refuses, or a bug in sdfkit.",
         130: "Interrupted.",
-        141: "The reader left.",
+        141: "The reader of the output closed the pipe.",
     }
     for status, meaning in sorted(known.items()):
         yield f".TP\n{status}\n{escape(meaning)}"
@@ -111,19 +111,23 @@ def write_program(program: Any) -> str:
     lines += [".SH DESCRIPTION", escape(program.help)]
     lines += [
         ".PP",
-        escape("A command that is given no input reads standard input; one that is given no -o writes to"),
-    ]
-    lines += [
-        escape("standard output. Meshes travel as PLY after PLY, arrays as one zip archive that holds a Zarr")
-    ]
-    lines += [
-        "store, which",
-        ".BR sdfkit\\-store (5)",
-        "describes. Talk goes to standard error.",
+        escape("Without an input, a command reads standard input; without -o, it writes to standard output."),
+        escape(
+            "Meshes pass through pipes as PLY after PLY, arrays as one zip archive that holds a Zarr store"
+        ),
+        "(see",
+        ".BR sdfkit\\-store (5)).",
+        "Messages go to standard error.",
         ".SH COMMANDS",
     ]
-    for name, command in sorted(program.commands.items()):
-        lines += [".TP", f".BR sdfkit\\-{escape(name)} (1)", escape(split_help(command)[0])]
+    for stage, names in STAGES.items():
+        lines += [f".SS {escape(stage)}"]
+        for name in names:
+            lines += [
+                ".TP",
+                f".BR sdfkit\\-{escape(name)} (1)",
+                escape(split_help(program.commands[name])[0]),
+            ]
     lines += [*write_parameters(program, context), *write_exits(), ".SH SEE ALSO", ".BR sdfkit\\-store (5)"]
     return "\n".join(lines) + "\n"
 
@@ -135,7 +139,7 @@ def write_pages(program: Any) -> dict[str, str]:
 
 
 def find_stale(pages: dict[str, str], folder: Path) -> list[str]:
-    """Names of pages that are missing, differ, or tell of a command that is gone."""
+    """Names of pages that are missing, differ, or describe a command that no longer exists."""
     present = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.1")}
     return sorted(name for name in {*pages, *present} if pages.get(name) != present.get(name))
 

@@ -1,9 +1,9 @@
-"""The program: finds commands, turns errors into an exit status. Imports nothing heavy."""
+"""The program: finds the commands, sets up logging, and turns errors into an exit status. Imports nothing heavy."""
 
 import os
 
-# Threads that spin while they wait take the core from the process at the other end of the pipe; must be set
-# before any library that brings OpenMP.
+# OpenMP threads that spin while they wait take the core from the process at the other end of a pipe. This must be set
+# before any library that loads OpenMP is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import functools
@@ -11,19 +11,76 @@ import importlib
 import logging
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 import sdfkit
 from sdfkit import commands
 from sdfkit.errors import SdfkitError
 
+# The commands in the order of the work, as --help and the manual list them.
+STAGES = {
+    "Prepare meshes": ("shapes", "manifest", "watertight", "sample-sdf"),
+    "Turn them into pictures and features": ("render", "embed"),
+    "Learn": ("train-deepsdf", "fit-code", "fit-mlp", "train-ae", "train-dit", "train-flow"),
+    "Predict": ("predict", "mesh"),
+    "Judge": ("compare", "rank"),
+    "Diagnose": ("timestep-loss", "weight-stats", "perturb"),
+    "Inspect": ("info", "view", "doctor"),
+}
+QUIET, VERBOSE = ("-q", "--quiet"), ("-v", "--verbose")
+
+
+class Program(TyperGroup):
+    """The group of all commands: `help COMMAND`, -q and -v in any place, and errors of usage in one line."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        words = list(sys.argv[1:] if args is None else args)
+        if words[:1] == ["help"]:
+            words = [*words[1:2], "--help"]
+        # What stands behind -- is never an option.
+        end = words.index("--") if "--" in words else len(words)
+        flags = [word for word in words[:end] if word in (*QUIET, *VERBOSE)]
+        words = [*flags, *(word for word in words[:end] if word not in flags), *words[end:]]
+        try:
+            code = super().main(words, *rest, **options | {"standalone_mode": False})
+        except TyperException as error:
+            context = getattr(error, "ctx", None)
+            text = error.format_message()
+            if "\n" not in text:  # else it is the whole help, of a command line without any word
+                where = context.command_path if context is not None else "sdfkit"
+                command = where.removeprefix("sdfkit").strip()
+                text = f"{text} See" if text.endswith("?") else f"{text.rstrip('.')}; see"
+                text = f"sdfkit: {f'{command}: ' * bool(command)}{text} {where} --help"
+            typer.echo(text, err=True)
+            code = error.exit_code
+        sys.exit(code or 0)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Every command, in the order of the work."""
+        return sorted(self.commands, key=[name for stage in STAGES.values() for name in stage].index)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands under the stage of the work that they belong to, each with its whole summary."""
+        for stage, names in STAGES.items():
+            with formatter.section(stage):
+                formatter.write_dl([(f"{name:13}", summarise(self.commands[name])) for name in names])
+
+
+def summarise(command: Any) -> str:
+    """The first sentence of a command's help, without its full stop."""
+    return " ".join(command.help.split("\n\n")[0].split()).rstrip(".")
+
+
 app = typer.Typer(
     name="sdfkit",
+    cls=Program,
     help="Small programs, joined by pipes: from messy meshes to a model that turns an image into a 3-D shape.",
-    epilog="sdfkit COMMAND --help explains one command; man sdfkit-store tells what flows between them.",
+    epilog="sdfkit help COMMAND explains one command; man sdfkit-store describes what passes between them.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -42,10 +99,16 @@ def program(
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors on standard error.")] = False,
+    quiet: Annotated[
+        bool, typer.Option(*QUIET, help="Print nothing but errors on standard error; also after COMMAND.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option(*VERBOSE, help="Print what libraries log, too; also after COMMAND.")
+    ] = False,
 ) -> None:
-    logging.basicConfig(format="sdfkit: %(message)s", stream=sys.stderr, level=logging.WARNING, force=True)
-    # Of the processes that torchrun starts, the first one speaks.
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(format="sdfkit: %(message)s", stream=sys.stderr, level=level, force=True)
+    # Of the processes that torchrun starts, only the first one writes messages.
     silent = quiet or os.environ.get("RANK", "0") != "0"
     logging.getLogger("sdfkit").setLevel(logging.WARNING if silent else logging.INFO)
 
@@ -76,7 +139,7 @@ def with_status(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def find_commands() -> dict[str, Callable[..., None]]:
-    """Every subcommand by name: each file of `commands` holds a function that bears its name."""
+    """Every subcommand by name: each file of `commands` holds a function of the same name."""
     found = {}
     for module in pkgutil.iter_modules(commands.__path__):
         function = getattr(importlib.import_module(f"sdfkit.commands.{module.name}"), module.name)

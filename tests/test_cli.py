@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import sdfkit
-from sdfkit.cli import app, find_commands, with_status
+from sdfkit.cli import STAGES, app, find_commands, with_status
 from sdfkit.errors import GeometryError, InputError, MissingError, UsageError
 
 
@@ -30,6 +30,50 @@ def test_every_command_explains_itself(name):
     assert result.exit_code == 0
     assert "Examples:" in result.stdout
     assert f"sdfkit {name}" in result.stdout
+
+
+def test_every_command_belongs_to_one_stage_and_is_listed_with_its_whole_summary():
+    listed = [name for names in STAGES.values() for name in names]
+    assert sorted(listed) == sorted(find_commands())
+    shown = " ".join(CliRunner().invoke(app, ["--help"]).stdout.split())
+    for name, function in find_commands().items():
+        assert f"{name} {' '.join(function.__doc__.split(chr(10) * 2)[0].split()).rstrip('.')}" in shown
+
+
+def test_help_of_a_command_is_what_the_option_prints():
+    shown = CliRunner().invoke(app, ["help", "render"])
+    assert (shown.exit_code, shown.stdout) == (0, CliRunner().invoke(app, ["render", "--help"]).stdout)
+    assert CliRunner().invoke(app, ["help"]).stdout == CliRunner().invoke(app, ["--help"]).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["redner"], "No such command 'redner'. Did you mean 'render'? See sdfkit --help"),
+        (
+            ["render", "--view"],
+            "render: No such option: --view (Possible options: --views); see sdfkit render --help",
+        ),
+        (["train-dit", "x.zarr"], "train-dit: Missing option '--codes'; see sdfkit train-dit --help"),
+        (["render", "--views", "0", "x.ply"], None),
+        (["help", "nothing"], "No such command 'nothing'; see sdfkit --help"),
+    ],
+)
+def test_usage_errors_are_one_line(words, text):
+    result = CliRunner().invoke(app, words, prog_name="sdfkit")
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert (
+        result.stderr == f"sdfkit: {text}\n" if text else result.stderr.startswith("sdfkit: render: Invalid")
+    )
+
+
+@pytest.mark.parametrize("flag", ["-q", "--quiet", "-v", "--verbose"])
+@pytest.mark.parametrize("first", [True, False])
+def test_quiet_and_verbose_stand_before_or_after_the_command(flag, first, tmp_path):
+    words = ["shapes", "--count", "1", "--resolution", "32", "-o", str(tmp_path / "one.ply")]
+    result = CliRunner().invoke(app, [flag, *words] if first else [*words, flag])
+    assert result.exit_code == 0, result.stderr
+    assert (result.stderr == "") == (flag in ("-q", "--quiet"))
 
 
 def test_completion_completes():

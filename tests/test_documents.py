@@ -66,7 +66,8 @@ def test_the_program_accepts_it(place, words):
 
 
 def test_the_readme_is_short():
-    assert len((ROOT / "README.md").read_text().split()) < 800
+    words = [word for word in (ROOT / "README.md").read_text().split() if re.search(r"\w", word)]
+    assert len(words) < 800
 
 
 def test_every_command_is_in_the_readme_and_has_a_page():

@@ -24,8 +24,9 @@ def generate():
 
 
 @pytest.fixture
-def program():
+def program(generate, monkeypatch):
     """A program with one command whose help needs every care."""
+    monkeypatch.setattr(generate, "STAGES", {"Cut": ("cut-up",)})
     small = typer.Typer(rich_markup_mode=None)
 
     @small.callback()
@@ -79,7 +80,7 @@ def test_a_page_has_every_part_of_the_help(generate, program):
 
 def test_the_program_s_page_lists_its_commands(generate, program):
     page = generate.write_pages(program)["sdfkit.1"]
-    assert ".SH COMMANDS\n.TP\n.BR sdfkit\\-cut\\-up (1)\nCut a mesh in two.\n" in page
+    assert ".SH COMMANDS\n.SS Cut\n.TP\n.BR sdfkit\\-cut\\-up (1)\nCut a mesh in two.\n" in page
 
 
 def test_stale_pages_are_named(generate, program, tmp_path, monkeypatch, capsys):
