@@ -8,9 +8,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import functools
 import importlib
+import inspect
 import logging
 import pkgutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -21,6 +23,7 @@ from typer.exceptions import TyperException
 import sdfkit
 from sdfkit import commands
 from sdfkit.errors import SdfkitError
+from sdfkit.report.presets import preset_table
 
 # The commands in the order of the work, as --help and the manual list them.
 STAGES = {
@@ -147,8 +150,16 @@ def find_commands() -> dict[str, Callable[..., None]]:
     return found
 
 
+def write_help(name: str, function: Callable[..., None]) -> str:
+    """A command's docstring, with the table of its presets before the examples."""
+    description, mark, examples = inspect.cleandoc(function.__doc__ or "").rpartition("\n\n\b\nExamples:")
+    table = preset_table(name)
+    presets = f"\n\n\b\nPresets:\n{textwrap.indent(table, '  ')}" if table else ""
+    return description + presets + mark + examples
+
+
 for _name, _function in find_commands().items():
-    app.command(_name)(with_status(_function))
+    app.command(_name, help=write_help(_name, _function))(with_status(_function))
 
 
 def main() -> None:

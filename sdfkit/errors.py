@@ -1,17 +1,22 @@
-"""The errors a person can act on, each with its exit status.
+"""Errors that the user can act on, each with its exit status.
 
 A message is one line: subject, fault, remedy.
 """
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class if it has none."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 class SdfkitError(Exception):
-    """An error that is told in one line, without a traceback."""
+    """Base of all errors that the program reports in one line, without a traceback."""
 
     status = 1
 
 
 class StoppedError(SdfkitError):
-    """A signal stopped the command after it had saved its work; the exit status is 128 plus the signal's number."""
+    """A signal stopped the command after it saved its work; the exit status is 128 plus the signal number."""
 
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
@@ -19,24 +24,24 @@ class StoppedError(SdfkitError):
 
 
 class UsageError(SdfkitError):
-    """The command line asks for something that does not go together."""
+    """The command line combines options or arguments that contradict each other."""
 
     status = 2
 
 
 class InputError(SdfkitError):
-    """Readable, but not what is needed: wrong kind, wrong axes, cut stream."""
+    """An input cannot be used: wrong kind, wrong axes, truncated or damaged."""
 
     status = 3
 
 
 class GeometryError(SdfkitError):
-    """A shape cannot be processed: open mesh, no surface."""
+    """A shape cannot be processed, for example because its mesh is open or it has no surface."""
 
     status = 4
 
 
 class MissingError(SdfkitError):
-    """The machine lacks something: a driver, weights, a GPU."""
+    """The machine lacks something that the command needs: a driver, pretrained weights, a GPU."""
 
     status = 5

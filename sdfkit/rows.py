@@ -1,4 +1,4 @@
-"""One row of every stream is one shape: its columns, unique names, and the step of history that a command adds."""
+"""The row that stands for one shape in every store and stream, unique names, and a command's entry in the history."""
 
 import shlex
 import sys
@@ -14,7 +14,7 @@ LABELS = ("category", "licence", "source")
 
 @dataclass(frozen=True)
 class Row:
-    """One shape of a table: the columns that every stream carries."""
+    """One shape of a table, with the columns that every stream carries."""
 
     index: int
     uid: str
@@ -23,23 +23,23 @@ class Row:
     source: str = ""
     error: str = ""
     sample_of: str = ""
-    """The uid of the shape of which this is one of several samples; empty where it is none."""
+    """The uid of the shape that this row is one of several samples of; empty for a row that is not a sample."""
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """The steps that made what it was read from."""
+        """The history of the data that the row was read from, oldest step first; empty if there is none."""
         return []
 
     @property
     def identity(self) -> str:
-        """A digest of what it was read from; empty where it was made from nothing."""
+        """A digest of the data that the row was read from; empty if there is none."""
         return ""
 
 
 def unique(names: Iterable[str]) -> list[str]:
-    """Make names unique in their order: chair, chair -> chair, chair_2.
+    """Make names unique, keeping their order: chair, chair -> chair, chair_2.
 
-    A number is taken only where no other name of the list already is that name.
+    A numbered name that is already in the list is skipped: chair, chair, chair_2 -> chair, chair_3, chair_2.
     """
     names = list(names)
     taken, count = set(names), Counter[str]()
@@ -57,7 +57,15 @@ def unique(names: Iterable[str]) -> list[str]:
 
 
 def history_step(seed: int | None) -> dict[str, Any]:
-    """One line of history: the version and what was typed, with long runs of file names shortened."""
+    """Describe the running command as one step of a history.
+
+    Args:
+        seed: The seed of the command's random draws, if it has any.
+
+    Returns:
+        `version`, `command` (the command line as typed; more than four file names in a row are shortened to the
+        first two and the last) and, where a seed is given, `seed`.
+    """
     words: list[str] = []
     run: list[str] = []
     for word in [*sys.argv[1:], "--"]:

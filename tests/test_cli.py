@@ -35,9 +35,11 @@ def test_every_command_explains_itself(name):
 def test_every_command_belongs_to_one_stage_and_is_listed_with_its_whole_summary():
     listed = [name for names in STAGES.values() for name in names]
     assert sorted(listed) == sorted(find_commands())
-    shown = " ".join(CliRunner().invoke(app, ["--help"]).stdout.split())
+    shown = CliRunner().invoke(app, ["--help"]).stdout.splitlines()
     for name, function in find_commands().items():
-        assert f"{name} {' '.join(function.__doc__.split(chr(10) * 2)[0].split()).rstrip('.')}" in shown
+        assert f"  {name:13}  {function.__doc__.splitlines()[0].rstrip('.')}" in shown, (
+            "one line of 80 columns"
+        )
 
 
 def test_help_of_a_command_is_what_the_option_prints():
@@ -51,8 +53,8 @@ def test_help_of_a_command_is_what_the_option_prints():
     [
         (["redner"], "No such command 'redner'. Did you mean 'render'? See sdfkit --help"),
         (
-            ["render", "--view"],
-            "render: No such option: --view (Possible options: --views); see sdfkit render --help",
+            ["render", "--viewz"],
+            "render: No such option: --viewz (Possible options: --size, --views); see sdfkit render --help",
         ),
         (["train-dit", "x.zarr"], "train-dit: Missing option '--codes'; see sdfkit train-dit --help"),
         (["render", "--views", "0", "x.ply"], None),

@@ -1,4 +1,4 @@
-"""All that is asked of predictions: their neighbours, their truths, their distances, and what they are."""
+"""The whole diagnosis of predicted vectors: their neighbours, their truths, their distances and a verdict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,95 +6,99 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from sdfkit.analysis.ranking import Likeness, Ranking, Truth, find_truth, measure_reach, rank_by_cosine
+from sdfkit.analysis.classes import RankedTruths
+from sdfkit.analysis.ranking import (
+    Ranking,
+    Similarity,
+    TruthRanking,
+    leave_one_out_distances,
+    rank_by_cosine,
+    rank_truths,
+)
+from sdfkit.analysis.truths import GroundTruth
 from sdfkit.analysis.vectors import Moments, Rows
-from sdfkit.analysis.verdict import Truths, Verdict, judge, pick
+from sdfkit.analysis.verdict import Verdict, judge, select_rows
 
-# Multiplications and pairs spent on the distances between training vectors, and of how many they are in any case.
-# Of 100,000 codes, all pairs within the multiplications alone took minutes.
-EFFORT, PAIRS, LEAST = 1e11, 1e8, 128
-# Alone, vectors that differ by no more than the first share of their squared length are one; by the second, differ.
-ONE, APART = 0.001, 0.25
-
-
-@dataclass(frozen=True)
-class Told:
-    """The predictions whose truth is known."""
-
-    rows: Int[np.ndarray, " told"]
-    """Of the predictions."""
-    vectors: Float[np.ndarray, "told dim"]
-    own: Int[np.ndarray, " told"]
-    """Their rows among the training vectors, or the number of these where they are not among them."""
+# Leave-one-out distances are measured of as many training vectors as keep within so many multiplications and pairs, and
+# of at least so many vectors. With the limit of multiplications alone, all pairs of 100,000 codes took minutes.
+MULTIPLICATIONS, PAIRS, LEAST = 1e11, 1e8, 128
+# Variance share of the predictions up to which they are collapsed, and from which on they are not.
+COLLAPSED, DIFFERENT = 0.001, 0.25
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Predictions beside the training vectors."""
+    """Predictions compared with the training vectors."""
 
     ranking: Ranking
-    truth: Truth | None
+    truth: TruthRanking | None
     """Of the predictions whose truth is known."""
-    reach: Float[np.ndarray, " prediction"]
-    """Of the training vector nearest to each prediction, the distance from its own nearest neighbour."""
-    apart: Float[np.ndarray, " sample"]
-    """The same of training vectors, or where they are many, of some that are evenly spaced."""
+    leave_one_out: Float[np.ndarray, " prediction"]
+    """Leave-one-out distance of the training vector nearest to each prediction."""
+    known_leave_one_out: Float[np.ndarray, " sample"]
+    """Leave-one-out distances of all training vectors or, if these are many, of evenly spaced ones."""
     judged: Int[np.ndarray, " judged"]
-    """The predictions that the verdict is on: those whose truth is known, or where it is of none, all."""
+    """Rows of the predictions that the verdict covers: those whose truth is known, or all if no truth is known."""
     verdict: Verdict
 
 
 def diagnose(
     predicted: Float[np.ndarray, "prediction dim"],
     shape_of: Int[np.ndarray, " prediction"],
-    told: Told | None,
+    truths: GroundTruth | None,
     known: Rows,
     moments: Moments,
     uids: Sequence[str],
     top: int,
 ) -> Diagnosis:
-    """Rank predictions, find their truths, measure their distances and judge them.
+    """Rank predictions, rank their truths, measure their distances and judge them.
 
     Args:
-        predicted: One a row, none of them zero.
-        shape_of: A number for the shape that each is of; samples of one shape share it.
-        told: What some of them should have been.
+        predicted: Predicted vectors, one a row, none of them zero.
+        shape_of: A number for the shape of each prediction, equal for samples of one shape.
+        truths: True vectors of the predictions, as far as they are known.
         known: Two or more training vectors that differ, none of them zero; read in blocks, three times.
-        moments: Of the training vectors.
-        uids: Of the training vectors.
-        top: Neighbours of each prediction to keep.
+        moments: Moments of the training vectors.
+        uids: Uids of the training vectors.
+        top: Number of neighbours to keep for each prediction.
     """
     count, dim = known.shape
     mean = moments.mean
     ranking = rank_by_cosine(predicted, known, mean, top)
-    size = min(count, max(LEAST, int(min(EFFORT / dim, PAIRS) / count)))
+    size = min(count, max(LEAST, int(min(MULTIPLICATIONS / dim, PAIRS) / count)))
     sample = np.linspace(0, count - 1, size).astype(np.int64)
-    some = known[sample]
-    asked, own = [known[ranking.nearest], some], [ranking.nearest, sample]
-    if told is not None:
-        asked.append(told.vectors)
-        own.append(told.own)
-    reach = measure_reach(np.concatenate(asked), np.concatenate(own), known, mean)
-    near, apart, far = np.split(reach, [len(predicted), len(predicted) + len(sample)])
-    judged, truth, truths = np.arange(len(predicted)), None, None
-    if told is not None:
-        judged = told.rows
-        truth = find_truth(predicted[judged], told.vectors, told.own, known, mean)
-        truths = Truths(told.vectors, truth, far, told.own < count)
+    sampled = known[sample]
+    # One pass over the training vectors measures the distances of all three sets.
+    vectors, own = [known[ranking.nearest], sampled], [ranking.nearest, sample]
+    if truths is not None:
+        vectors.append(truths.vectors)
+        own.append(truths.own)
+    distances = leave_one_out_distances(np.concatenate(vectors), np.concatenate(own), known, mean)
+    of_nearest, of_sample, of_truths = np.split(distances, [len(predicted), len(predicted) + len(sample)])
+    judged, ranked, evidence = np.arange(len(predicted)), None, None
+    if truths is not None:
+        judged = truths.rows
+        ranked = rank_truths(predicted[judged], truths.vectors, truths.own, known, mean)
+        evidence = RankedTruths(truths.vectors, ranked, of_truths, truths.own < count)
     verdict = judge(
-        predicted[judged], shape_of[judged], pick(ranking, judged), near[judged], moments, some, uids, truths
-    )
-    return Diagnosis(ranking, truth, near, apart, judged, verdict)
+        predicted[judged], shape_of[judged], select_rows(ranking, judged), of_nearest[judged], moments, sampled, uids,
+        evidence,
+    )  # fmt: skip
+    return Diagnosis(ranking, ranked, of_nearest, of_sample, judged, verdict)
 
 
-def judge_alone(likeness: Likeness) -> tuple[str, str]:
-    """Tell whether vectors have collapsed on each other, as far as they show it without any others."""
-    share = likeness.variance_share
-    if share <= ONE:
-        return "collapse", f"all predictions are one vector but for {share:.2%} of their squared length"
-    if share >= APART:
+def judge_alone(similarity: Similarity) -> tuple[str, str]:
+    """Judge from the similarity of predictions to each other alone whether they have collapsed.
+
+    Returns:
+        The verdict (collapse, no collapse or unclear) and its evidence, a sentence.
+    """
+    share = similarity.variance_share
+    if share <= COLLAPSED:
+        return "collapse", f"the predictions are equal except for {share:.2%} of their squared length"
+    if share >= DIFFERENT:
         return "no collapse", f"the predictions differ in {share:.0%} of their squared length"
     return "unclear", (
-        f"the predictions differ in {share:.1%} of their squared length; training weights that share an anchor do "
-        "so too: only --known tells"
+        f"the predictions differ in {share:.1%} of their squared length, and so do training weights that share an "
+        "anchor; give --known to decide"
     )

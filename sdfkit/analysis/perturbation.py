@@ -1,4 +1,4 @@
-"""How much noise a shape's vector takes: noise of a stated kind, and where the shapes that it makes break."""
+"""Sensitivity of shapes to noise on their vectors: scales of noise, summaries by noise level, the breaking point."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -13,20 +13,20 @@ Noise = Literal["tensor", "vector", "number", "spread"]
 DEFINITIONS: Mapping[str, str] = {
     "tensor": "sigma times the root mean square of the numbers of the same weight matrix or bias",
     "vector": "sigma times the root mean square of all numbers of the vector",
-    "number": "sigma times each number's own size",
+    "number": "sigma times the absolute value of each number",
     "spread": "sigma times each number's standard deviation over the shapes",
 }
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What noise made of one shape.
+    """Effect of noise on one shape.
 
     Attributes:
-        iou: Volume inside both the clean and the noisy shape over that inside either.
-        pieces: Connected pieces of the noisy mesh; 0 where it has no surface.
+        iou: Volume intersection over union of the clean and the noisy shape.
+        pieces: Connected pieces of the noisy mesh; 0 if it has no surface.
         euler: Euler number of the noisy mesh.
-        is_same: Whether both numbers are those of the clean mesh.
+        is_same: Whether pieces and Euler number equal those of the clean mesh.
     """
 
     iou: float
@@ -37,14 +37,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Level:
-    """The outcomes of one strength of noise.
+    """Summary of the outcomes of all shapes at one noise level.
 
     Attributes:
-        sigma: The strength.
-        iou: Their mean.
-        worst: The least of them.
+        sigma: Relative standard deviation of the noise.
+        iou: Mean IoU.
+        worst: Minimum IoU.
         whole: Share of shapes whose IoU is at least the criterion.
-        same: Share of shapes with as many pieces, and the Euler number, of the clean ones.
+        same: Share of shapes with the number of pieces and the Euler number of the clean mesh.
         pieces: Median number of pieces.
     """
 
@@ -59,12 +59,12 @@ class Level:
 def noise_scale(
     vectors: Float[np.ndarray, "shape dim"], tensors: Mapping[str, slice], noise: Noise
 ) -> Float[np.ndarray, "shape dim"]:
-    """What a relative noise of 1 is, for each number of each vector, by one of `DEFINITIONS`.
+    """Return the standard deviation of noise of sigma = 1 for each number of each vector.
 
     Args:
         vectors: The clean vectors.
-        tensors: Where the parts of a vector lie; they cover it.
-        noise: The definition.
+        tensors: The dimensions of each weight matrix or bias; together they cover the vector.
+        noise: Key of the definition in `DEFINITIONS`.
     """
     scale = np.empty_like(vectors)
     if noise in ("number", "spread"):
@@ -76,13 +76,13 @@ def noise_scale(
 
 
 def overlap(clean: Bool[np.ndarray, " point"], noisy: Bool[np.ndarray, " point"]) -> float:
-    """IoU of two insides; 0 where neither has any."""
+    """Return the IoU of two shapes given by their inside points; 0 if both are empty."""
     either = np.count_nonzero(clean | noisy)
     return np.count_nonzero(clean & noisy) / either if either else 0.0
 
 
 def summarise(sigma: float, outcomes: Sequence[Outcome], criterion: float) -> Level:
-    """One line of the report."""
+    """Summarise the outcomes of all shapes at one noise level."""
     iou = np.array([outcome.iou for outcome in outcomes])
     return Level(
         sigma=sigma,
@@ -95,9 +95,9 @@ def summarise(sigma: float, outcomes: Sequence[Outcome], criterion: float) -> Le
 
 
 def find_break(levels: Sequence[Level], criterion: float) -> float | None:
-    """The strength at which the mean IoU falls below a criterion; None if it does at none of the levels.
+    """Find the smallest sigma at which the mean IoU falls below a criterion; None if it stays above at all levels.
 
-    Straight between levels, of which the first stands for no noise at all: there the IoU is 1.
+    The mean IoU is interpolated linearly between levels, starting from 1 at sigma = 0.
     """
     sigma, iou = 0.0, 1.0
     for level in levels:
@@ -110,7 +110,15 @@ def find_break(levels: Sequence[Level], criterion: float) -> float | None:
 def rank_groups(
     sensitivity: Float[np.ndarray, " dim"], shares: Sequence[float]
 ) -> dict[str, Bool[np.ndarray, " dim"]]:
-    """Dimensions in groups: the most sensitive share, what follows up to the next share, …, and the rest."""
+    """Divide dimensions into groups by falling sensitivity.
+
+    Args:
+        sensitivity: Sensitivity of each dimension.
+        shares: Cumulative shares at which the groups end, ascending, such as (0.01, 0.1); the last group is the rest.
+
+    Returns:
+        A mask of the dimensions of each group, by its range, such as "1 to 10 %".
+    """
     order = np.argsort(-sensitivity, kind="stable")
     ends = [max(1, round(share * len(order))) for share in shares]
     chosen = np.split(order, ends)

@@ -1,9 +1,9 @@
-"""Predicted vectors, ranked against every training vector and compared with each other.
+"""Ranks of the training vectors by their similarity to each predicted vector, and similarity within one set.
 
-Ranking is the paper's diagnosis of a collapsed model: one that always answers with the centre of its training
-set has a high cosine to every truth, so the cosine alone says little. Four things are therefore measured
-beside it: the place of the truth among all training vectors, the cosine that the mean of the training vectors
-would have reached, *centred* cosines, for which that mean is taken off both sides, and distances.
+The ranking is the paper's test for a collapsed model. The cosine alone says little: a model that always answers with
+the centre of its training set has a high cosine with every truth. Four more measures are therefore given: the rank of
+the truth among all training vectors, the cosine that the mean of the training vectors has with the truth, *centred*
+cosines, computed after subtracting that mean from both vectors, and distances.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from sdfkit.analysis.vectors import NEGLIGIBLE, Moments, Rows, blocks, directions_of, pair_cosines
 
-# Predictions compared at once: 128 MB of float64, and cosines of as many with a block of training vectors.
-TOGETHER, MOST_TOGETHER = 1 << 24, 4096
+# Numbers, and rows, of the predictions that are compared at once: 128 MB of float64.
+GROUP_NUMBERS, GROUP_ROWS = 1 << 24, 4096
 
 
 @dataclass(frozen=True)
-class Summary:
-    """Mean, least and greatest of a set of cosines."""
+class CosineSummary:
+    """Mean, minimum and maximum of some cosines."""
 
     mean: float
     min: float
@@ -28,89 +28,94 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """How alike the vectors of one set are."""
+class Similarity:
+    """Similarity of the vectors of one set to each other."""
 
-    cosine: Summary
-    """Of all pairs."""
-    centred: Summary
-    """Of all pairs about the set's own mean; -1 / (n - 1) on average where the vectors have no structure."""
-    to_mean: Summary
-    """Of each vector with the set's mean."""
+    cosine: CosineSummary
+    """Cosines of all pairs."""
+    centred: CosineSummary
+    """Cosines of all pairs about the mean of the set; -1 / (n - 1) on average for vectors without structure."""
+    to_mean: CosineSummary
+    """Cosine of each vector with the mean of the set."""
     variance_share: float
-    """Mean squared distance from the set's mean over mean squared length: 0 where all are one vector."""
+    """Total variance over the mean squared length: 0 if all vectors are equal."""
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """What stands nearest to each prediction among the training vectors."""
+    """The training vectors most similar to each prediction."""
 
     order: Int[np.ndarray, "prediction top"]
-    """Rows of the training vectors, the most similar by cosine first."""
+    """Rows of the training vectors, ordered by falling cosine."""
     cosine: Float32[np.ndarray, "prediction top"]
+    """Cosines of these training vectors with the prediction."""
     centred: Float32[np.ndarray, "prediction top"]
-    """The same neighbours' cosines about the mean of the training vectors."""
+    """The same cosines about the mean of the training vectors."""
     margin: Float32[np.ndarray, " prediction"]
-    """Cosine of the first less that of the second."""
+    """Cosine of the first neighbour minus that of the second."""
     to_mean: Float32[np.ndarray, " prediction"]
-    """Cosine of each prediction with the mean of the training vectors."""
+    """Cosine of the prediction with the mean of the training vectors."""
     nearest: Int[np.ndarray, " prediction"]
-    """The row at the least distance."""
+    """Row of the training vector at the least distance."""
     distance: Float[np.ndarray, " prediction"]
-    """From it."""
-    usual: Float[np.ndarray, "prediction 2"]
+    """Distance of that training vector."""
+    centred_moments: Float[np.ndarray, "prediction 2"]
     """Mean and standard deviation of the centred cosines with all training vectors."""
 
 
 @dataclass(frozen=True)
-class Truth:
-    """Where the true vector of each prediction stands among the training vectors."""
+class TruthRanking:
+    """Rank of each prediction's true vector among the training vectors."""
 
     rank: Int[np.ndarray, " prediction"]
-    """1 where no other training vector is more similar."""
+    """Rank by cosine: 1 if no other training vector is more similar to the prediction."""
     centred_rank: Int[np.ndarray, " prediction"]
+    """Rank by centred cosine."""
     cosine: Float32[np.ndarray, " prediction"]
+    """Cosine of the prediction with the truth."""
     centred: Float32[np.ndarray, " prediction"]
+    """The same about the mean of the training vectors."""
     margin: Float32[np.ndarray, " prediction"]
-    """Cosine of the truth less that of the best other; negative where another is nearer."""
+    """Cosine of the truth minus that of the best other training vector; negative if another is more similar."""
     mean_cosine: Float32[np.ndarray, " prediction"]
-    """What answering with the mean of the training vectors would have reached."""
+    """Cosine of the truth with the mean of the training vectors: the score of predicting that mean."""
     distance: Float[np.ndarray, " prediction"]
+    """Distance of the prediction from the truth."""
     mean_distance: Float[np.ndarray, " prediction"]
-    """Of the truth from the mean of the training vectors."""
+    """Distance of the truth from the mean of the training vectors."""
 
 
-def measure_likeness(vectors: Float[np.ndarray, "shape dim"], moments: Moments) -> Likeness:
-    """Compare vectors with each other.
+def measure_similarity(vectors: Float[np.ndarray, "shape dim"], moments: Moments) -> Similarity:
+    """Compare the vectors of a set with each other.
 
     Args:
-        vectors: Two or more, one a row, none of them zero.
-        moments: Theirs.
+        vectors: Two or more vectors, one a row, none of them zero.
+        moments: Their moments.
 
     Returns:
-        Cosines of all pairs. A vector that equals the mean has no direction about it: here, as below, its
-        centred cosines are 0.
+        Cosines of all pairs. A vector that equals the mean has no direction about it; in this module its centred
+        cosines are 0.
     """
     to_mean = _cosines(vectors, moments.mean, None)
-    return Likeness(
+    return Similarity(
         cosine=_summarise_pairs(vectors, None),
         centred=_summarise_pairs(vectors, moments.mean),
-        to_mean=Summary(float(to_mean.mean()), float(to_mean.min()), float(to_mean.max())),
-        variance_share=moments.own_share,
+        to_mean=CosineSummary(float(to_mean.mean()), float(to_mean.min()), float(to_mean.max())),
+        variance_share=moments.variance_share,
     )
 
 
 def _summarise_pairs(
     vectors: Float[np.ndarray, "shape dim"], mean: Float[np.ndarray, " dim"] | None
-) -> Summary:
+) -> CosineSummary:
     total, least, greatest = 0.0, np.inf, -np.inf
     for cosines in pair_cosines(vectors, mean):
         if cosines.size:
             total += float(cosines.sum())
             least, greatest = min(least, float(cosines.min())), max(greatest, float(cosines.max()))
     pairs = len(vectors) * (len(vectors) - 1) / 2
-    # Rounding may carry a cosine of equal vectors past 1.
-    return Summary(*(min(max(value, -1.0), 1.0) for value in (total / pairs, least, greatest)))
+    # Rounding can make the cosine of equal vectors exceed 1.
+    return CosineSummary(*(min(max(value, -1.0), 1.0) for value in (total / pairs, least, greatest)))
 
 
 def rank_by_cosine(
@@ -119,17 +124,17 @@ def rank_by_cosine(
     """Order training vectors by cosine similarity to each prediction.
 
     Args:
-        predicted: Vectors to explain, one a row, none of them zero.
+        predicted: Predicted vectors, one a row, none of them zero.
         known: Two or more training vectors, one a row, none of them zero; read in blocks.
-        mean: Of the training vectors.
-        top: Neighbours to keep; all of them where there are fewer.
+        mean: Mean of the training vectors.
+        top: Number of neighbours to keep; if there are fewer training vectors, all are kept.
 
     Returns:
-        The nearest training vectors. Cosines are float32 in [-1, 1]; equal ones keep the order of `known`.
+        The most similar training vectors. Cosines are float32 in [-1, 1]; ties keep the order of `known`.
 
     Reference:
-        "Small-data image-to-3-D", the diagnosis of its phase 7, ranks by the plain cosine, and so does this;
-        centred cosines and distances are ours.
+        "Small-data image-to-3-D", the diagnosis of its phase 7, ranks by the plain cosine, and so does this function;
+        centred cosines and distances are our additions.
     """
     parts = [_rank(predicted[group], known, mean, top) for group in _groups(*predicted.shape)]
     return Ranking(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -143,9 +148,9 @@ def _rank(
     cosine = centred = np.empty((count, 0), np.float32)
     nearest, least = np.zeros(count, np.int64), np.full(count, np.inf)
     total, squared = np.zeros(count), np.zeros(count)
-    for rows, block_cosine, block_centred, distance in _compare(predicted, known, mean):
+    for rows, block_cosine, block_centred, distance in _compare_blocks(predicted, known, mean):
         places = np.broadcast_to(np.arange(rows.start, rows.stop), block_cosine.shape)
-        # The best so far stand before the block, whose rows come later in `known`.
+        # The best of the previous blocks come first, because ties keep the order of `known`.
         candidates = np.concatenate([cosine, block_cosine], axis=1)
         best = np.stack([_greatest(row, keep) for row in candidates])
         order = np.take_along_axis(np.concatenate([order, places], axis=1), best, axis=1)
@@ -156,40 +161,40 @@ def _rank(
         least = np.minimum(here, least)
         total += block_centred.sum(axis=1, dtype=np.float64)
         squared += np.square(block_centred, dtype=np.float64).sum(axis=1)
-    usual = total / known.shape[0]
-    deviation = np.sqrt(np.maximum(squared / known.shape[0] - usual**2, 0))
+    mean_centred = total / known.shape[0]
+    deviation = np.sqrt(np.maximum(squared / known.shape[0] - mean_centred**2, 0))
     return (
         order[:, :top], cosine[:, :top], centred[:, :top], cosine[:, 0] - cosine[:, 1],
         _cosines(predicted, mean, None).astype(np.float32), nearest, least,
-        np.stack([usual, deviation], axis=1),
+        np.stack([mean_centred, deviation], axis=1),
     )  # fmt: skip
 
 
-def find_truth(
+def rank_truths(
     predicted: Float[np.ndarray, "prediction dim"],
     truth: Float[np.ndarray, "prediction dim"],
     own: Int[np.ndarray, " prediction"],
     known: Rows,
     mean: Float[np.ndarray, " dim"],
-) -> Truth:
-    """Find the place of each prediction's true vector among all training vectors.
+) -> TruthRanking:
+    """Rank each prediction's true vector among all training vectors.
 
     Args:
-        predicted: One a row, none of them zero.
-        truth: For each prediction the vector that it should have been.
-        own: For each the row of `known` that is its truth, or the number of rows where none is.
+        predicted: Predicted vectors, one a row, none of them zero.
+        truth: True vector of each prediction.
+        own: Row of `known` that is the truth of each prediction, or the number of rows if none is.
         known: Two or more training vectors, one a row, none of them zero; read in blocks.
-        mean: Of the training vectors.
+        mean: Mean of the training vectors.
 
     Returns:
-        Places from 1, by cosine and by centred cosine; of equal ones the earlier row of `known` comes first, and
-        the truth last that is not among them.
+        Ranks from 1, by cosine and by centred cosine. Ties keep the order of `known`; a truth that is not in `known`
+        ranks behind vectors of equal cosine.
     """
     mine = [_cosines(predicted, truth, about).astype(np.float32) for about in (None, mean)]
     ranks = np.ones((2, len(predicted)), np.int64)
     rival = np.full(len(predicted), -np.inf, np.float32)
     for group in _groups(*predicted.shape):
-        for rows, cosine, centred, _ in _compare(predicted[group], known, mean):
+        for rows, cosine, centred, _ in _compare_blocks(predicted[group], known, mean):
             place = np.arange(rows.start, rows.stop)
             is_truth = place == own[group, None]
             is_earlier = place < own[group, None]
@@ -199,47 +204,48 @@ def find_truth(
                 ranks[which, group] += (is_before & ~is_truth).sum(axis=1)
             best = np.where(is_truth, -np.inf, cosine).max(axis=1)
             rival[group] = np.maximum(rival[group], best)
-    return Truth(
+    return TruthRanking(
         rank=ranks[0],
         centred_rank=ranks[1],
         cosine=mine[0],
         centred=mine[1],
         margin=mine[0] - rival,
         mean_cosine=_cosines(truth, mean, None).astype(np.float32),
-        distance=_lengths(predicted, truth),
-        mean_distance=_lengths(truth, mean),
+        distance=_distances(predicted, truth),
+        mean_distance=_distances(truth, mean),
     )
 
 
-def measure_reach(
+def leave_one_out_distances(
     vectors: Float[np.ndarray, "vector dim"],
     own: Int[np.ndarray, " vector"],
     known: Rows,
     mean: Float[np.ndarray, " dim"],
 ) -> Float[np.ndarray, " vector"]:
-    """Distance of each vector from the nearest other training vector: leave-one-out distances.
+    """Measure the leave-one-out nearest-neighbour distance of each vector among the training vectors.
 
     Args:
-        vectors: One a row, some of them training vectors.
-        own: For each its own row in `known`, or the number of rows where it has none.
+        vectors: Vectors, one a row; some of them may be training vectors.
+        own: Row of each vector in `known`, or the number of rows if it is not a training vector.
         known: Two or more training vectors, one a row; read in blocks.
-        mean: Of the training vectors.
+        mean: Mean of the training vectors.
 
     Returns:
-        Distances from what is not the vector itself again; infinite where all of `known` is.
+        The distance of the nearest training vector other than the vector itself and its duplicates; infinite if there
+        is none.
     """
-    reach = np.full(len(vectors), np.inf)
+    nearest = np.full(len(vectors), np.inf)
     same = NEGLIGIBLE * np.linalg.norm(vectors, axis=1)
     for group in _groups(*vectors.shape):
-        for rows, _, _, distance in _compare(vectors[group], known, mean):
+        for rows, _, _, distance in _compare_blocks(vectors[group], known, mean):
             is_other = np.arange(rows.start, rows.stop) != own[group, None]
             others = np.where(is_other & (distance > same[group, None]), distance, np.inf)
-            reach[group] = np.minimum(reach[group], others.min(axis=1))
-    return reach
+            nearest[group] = np.minimum(nearest[group], others.min(axis=1))
+    return nearest
 
 
 def _groups(count: int, dim: int) -> Iterator[slice]:
-    size = max(1, min(TOGETHER // max(dim, 1), MOST_TOGETHER))
+    size = max(1, min(GROUP_NUMBERS // max(dim, 1), GROUP_ROWS))
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
 
@@ -249,7 +255,7 @@ def _cosines(
     others: Float[np.ndarray, "shape dim"] | Float[np.ndarray, " dim"],
     mean: Float[np.ndarray, " dim"] | None,
 ) -> Float[np.ndarray, " shape"]:
-    """Cosine of each vector with the other of its row, or with the one other."""
+    """Compute the cosine of each vector with the same row of `others`, or with its only vector."""
     if others.ndim == 1:
         others = np.broadcast_to(others, vectors.shape)
     cosines = [
@@ -260,11 +266,11 @@ def _cosines(
     return cosine
 
 
-def _lengths(
+def _distances(
     vectors: Float[np.ndarray, "shape dim"],
     others: Float[np.ndarray, "shape dim"] | Float[np.ndarray, " dim"],
 ) -> Float[np.ndarray, " shape"]:
-    """Distance of each vector from the other of its row, or from the one other."""
+    """Compute the distance of each vector from the same row of `others`, or from its only vector."""
     if others.ndim == 1:
         others = np.broadcast_to(others, vectors.shape)
     return np.concatenate(
@@ -275,7 +281,7 @@ def _lengths(
     )
 
 
-def _compare(
+def _compare_blocks(
     predicted: Float[np.ndarray, "prediction dim"], known: Rows, mean: Float[np.ndarray, " dim"]
 ) -> Iterator[
     tuple[
@@ -285,15 +291,15 @@ def _compare(
         Float[np.ndarray, "prediction block"],
     ]
 ]:
-    """Rows of `known`, and every prediction's cosine, centred cosine and distance with them.
+    """Yield blocks of rows of `known` with the cosine, centred cosine and distance of every prediction to them.
 
-    All three come from one product, that of the centred vectors: p·k = p'·k' + p'·m + m·k' + m·m.
+    All three follow from one matrix product, that of the centred vectors: p·k = p'·k' + p'·m + m·k' + m·m.
     """
-    about, length, from_mean, along, is_mean = _centre(predicted, mean)
+    about, length, from_mean, along, is_mean = _centre_vectors(predicted, mean)
     squared_mean = float(mean @ mean)
     for rows in blocks(known.shape[0], max(known.shape[1], len(predicted))):
-        others, other_length, other_from_mean, other_along, other_is_mean = _centre(known[rows], mean)
-        # Summed in float64 and then rounded: equal vectors get equal cosines wherever they stand in a block.
+        others, other_length, other_from_mean, other_along, other_is_mean = _centre_vectors(known[rows], mean)
+        # Summed in float64 and then rounded, so that equal vectors get equal cosines in any row of a block.
         product = about @ others.T
         plain = (product + along[:, None] + other_along + squared_mean) / (length[:, None] * other_length)
         scale = from_mean[:, None] * other_from_mean
@@ -308,7 +314,7 @@ def _compare(
         )
 
 
-def _centre(
+def _centre_vectors(
     vectors: Float[np.ndarray, "shape dim"], mean: Float[np.ndarray, " dim"]
 ) -> tuple[
     Float[np.ndarray, "shape dim"],
@@ -317,7 +323,12 @@ def _centre(
     Float[np.ndarray, " shape"],
     Bool[np.ndarray, " shape"],
 ]:
-    """Vectors about the mean; lengths before and after; products with the mean; which of them are the mean."""
+    """Subtract the mean from vectors.
+
+    Returns:
+        The centred vectors, the lengths before and after, the centred vectors' products with the mean, and a mask of
+        the vectors that equal the mean.
+    """
     about = vectors.astype(np.float64)
     length = np.sqrt(np.einsum("sd,sd->s", about, about))
     about -= mean
@@ -326,7 +337,7 @@ def _centre(
 
 
 def _greatest(values: Float[np.ndarray, " value"], count: int) -> Int[np.ndarray, " greatest"]:
-    """Places of the greatest values, greatest first, equal ones in their order."""
+    """Return the places of the `count` greatest values, greatest first; ties keep their order."""
     least = np.partition(values, -count)[-count] if count < len(values) else -np.inf
     places = np.flatnonzero(values >= least)
     return places[np.argsort(-values[places], kind="stable")][:count]

@@ -1,4 +1,4 @@
-"""Principal components of sets of vectors, exactly where that is cheap, else by a randomised method in few passes."""
+"""Variances along the principal components of sets of vectors: exact for small sets, else by a randomised method."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from jaxtyping import Float
 
 from sdfkit.analysis.vectors import Rows, blocks
 
-# Matrices of this side are decomposed in seconds.
+# Up to this many rows or dimensions the result is exact: the eigenvalues of such a matrix take seconds.
 EXACT = 2048
-# Of the randomised method: directions followed, beyond those that are wanted, and passes that sharpen them.
-SPARE, SHARPENINGS = 14, 2
+# Of the randomised method: directions beyond those that are wanted, and power iterations.
+OVERSAMPLING, POWER_ITERATIONS = 14, 2
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,15 @@ class Spectrum:
     """Variances along the principal components."""
 
     variance: Float[np.ndarray, " component"]
-    """Greatest first: of all components, or where `is_exact` is false, of the first ones, at least these."""
+    """Variances, greatest first: of all components, or lower bounds for the first ones if `is_exact` is false."""
     total: float
-    """Of all dimensions."""
+    """Total variance of all dimensions."""
     effective_rank: float
-    """How many components of equal variance would spread as much: (Σ λ)² / Σ λ²."""
+    """Participation ratio (Σ λ)² / Σ λ² of the variances λ: n for n components of equal variance."""
     is_exact: bool
 
     def capture(self, components: int) -> float | None:
-        """Share of the variance in so many components; None where they were not followed."""
+        """Return the share of the variance in the first components; None if fewer were computed."""
         if components > len(self.variance) and not self.is_exact:
             return None
         return float(self.variance[:components].sum() / self.total) if self.total else 1.0
@@ -35,29 +35,29 @@ class Spectrum:
 def measure_spectrum(
     vectors: Rows, mean: Float[np.ndarray, " dim"], components: int, rng: np.random.Generator
 ) -> Spectrum:
-    """Variances along the principal components of a set.
+    """Compute the variances along the principal components of a set.
 
     Args:
-        vectors: Two or more, one a row; read in blocks.
-        mean: Of them.
-        components: How many to follow where not all can be.
-        rng: Draws the directions of the randomised method; unused where the result is exact.
+        vectors: Two or more vectors, one a row; read in blocks.
+        mean: Their mean.
+        components: Number of components to compute if the set is too large for an exact result.
+        rng: Draws the directions of the randomised method; unused if the result is exact.
 
     Reference:
-        Halko, Martinsson and Tropp, Finding Structure with Randomness (2011), algorithm 4.4; the sum of squared
+        Halko, Martinsson and Tropp, Finding Structure with Randomness (2011), algorithm 4.4. The sum of squared
         variances is Hutchinson's estimate from the same products.
     """
     count, dim = vectors.shape
     if min(count, dim) > EXACT:
         return _estimate(vectors, mean, components, rng)
-    matrix = gram(vectors, mean) if count <= dim else covariance(vectors, mean)
+    matrix = gram_matrix(vectors, mean) if count <= dim else scatter_matrix(vectors, mean)
     variance = np.linalg.eigvalsh(matrix)[::-1].clip(0) / count
     total, squared = float(variance.sum()), float(np.square(variance).sum())
     return Spectrum(variance, total, total**2 / squared if squared else 0.0, True)
 
 
-def gram(vectors: Rows, mean: Float[np.ndarray, " dim"]) -> Float[np.ndarray, "shape shape"]:
-    """The products of all pairs of centred vectors."""
+def gram_matrix(vectors: Rows, mean: Float[np.ndarray, " dim"]) -> Float[np.ndarray, "shape shape"]:
+    """Compute the scalar products of all pairs of centred vectors."""
     count, dim = vectors.shape
     matrix = np.empty((count, count))
     for rows in blocks(count, dim):
@@ -67,8 +67,8 @@ def gram(vectors: Rows, mean: Float[np.ndarray, " dim"]) -> Float[np.ndarray, "s
     return np.tril(matrix) + np.tril(matrix, -1).T
 
 
-def covariance(vectors: Rows, mean: Float[np.ndarray, " dim"]) -> Float[np.ndarray, "dim dim"]:
-    """The scatter matrix of the centred vectors: their covariance times their number."""
+def scatter_matrix(vectors: Rows, mean: Float[np.ndarray, " dim"]) -> Float[np.ndarray, "dim dim"]:
+    """Compute the scatter matrix of the vectors: their covariance times their number."""
     count, dim = vectors.shape
     matrix = np.zeros((dim, dim))
     for rows in blocks(count, dim):
@@ -81,22 +81,26 @@ def _estimate(
     vectors: Rows, mean: Float[np.ndarray, " dim"], components: int, rng: np.random.Generator
 ) -> Spectrum:
     count, dim = vectors.shape
-    followed = rng.standard_normal((dim, min(components + SPARE, dim)))
-    total, product = multiply(vectors, mean, followed)
-    # E |C ω|² is the sum of squared variances, for ω of unit normal numbers.
-    squared = float(np.square(product / count).sum()) / followed.shape[1]
-    for _ in range(SHARPENINGS):
-        followed = np.linalg.qr(product)[0]
-        _, product = multiply(vectors, mean, followed)
-    variance = np.linalg.eigvalsh(followed.T @ product)[::-1].clip(0) / count
+    directions = rng.standard_normal((dim, min(components + OVERSAMPLING, dim)))
+    total, product = multiply_scatter(vectors, mean, directions)
+    # E |C ω|² is the sum of squared variances if ω is drawn from the unit normal distribution.
+    squared = float(np.square(product / count).sum()) / directions.shape[1]
+    for _ in range(POWER_ITERATIONS):
+        directions = np.linalg.qr(product)[0]
+        _, product = multiply_scatter(vectors, mean, directions)
+    variance = np.linalg.eigvalsh(directions.T @ product)[::-1].clip(0) / count
     return Spectrum(variance[:components], total / count, (total / count) ** 2 / squared, False)
 
 
-def multiply(
+def multiply_scatter(
     vectors: Rows, mean: Float[np.ndarray, " dim"], directions: Float[np.ndarray, "dim direction"]
 ) -> tuple[float, Float[np.ndarray, "dim direction"]]:
-    """The squared length of the centred vectors, and their scatter matrix times some directions, in one pass."""
-    # Products in float32 take half the time, and are off by less than the method itself.
+    """Multiply the scatter matrix of the vectors by some directions, in one pass and without forming the matrix.
+
+    Returns:
+        The squared length of the centred vectors, summed, and the product.
+    """
+    # Products in float32 take half the time, and their error is smaller than that of the method.
     total, product, single = 0.0, np.zeros(directions.shape), directions.astype(np.float32)
     for rows in blocks(*vectors.shape):
         block = (vectors[rows] - mean).astype(np.float32)

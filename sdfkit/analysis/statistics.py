@@ -1,4 +1,4 @@
-"""The geometry of a set of vectors, and what it means for a model that shall learn them."""
+"""The geometry of a set of vectors, and what it means for a model that learns to predict them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,47 +8,47 @@ from jaxtyping import Float, Int
 
 from sdfkit.analysis.spectrum import Spectrum, measure_spectrum
 from sdfkit.analysis.vectors import (
+    CosineHistogram,
     Moments,
-    Pairs,
-    Part,
+    PartStatistics,
     Rows,
     capture_by_dims,
     implied_std,
+    limit_pairing,
+    measure_cosines,
     measure_moments,
-    measure_pairs,
     measure_parts,
     measure_to_mean,
-    pairable,
 )
 
-# The paper's rows of its table of variance, and the number of dimensions that it has them for.
+# Numbers of dimensions in the paper's table of variance, and the length of its vectors.
 PAPERS_COUNTS, PAPERS_DIM = (10, 1_000, 10_000, 25_000), 54_785
 COMPONENTS = (1, 10, 50)
-# Of the squared length, what vectors of one direction share, and what those of any direction may. Of the norms, how
-# much they differ at most in a shell.
+# Share of the squared length in the mean vector: from SHARED on the set is called a shell or cluster, up to UNSHARED it
+# is called centred on the origin. Coefficient of variation of the norms up to which a set is called a shell.
 SHARED, UNSHARED, SHELL = 0.5, 0.1, 0.05
-# The largest share of the dimensions, or rows, that an effective rank of few directions is.
+# Effective rank over the greatest possible rank, up to which the vectors are said to differ along few directions.
 FEW = 0.25
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """How the vectors of a set lie."""
+    """Statistics of a set of vectors."""
 
     moments: Moments
-    pairs: Pairs
+    cosines: CosineHistogram
     to_mean: Float[np.ndarray, " shape"]
-    """Cosine of each vector with their mean."""
+    """Cosine of each vector with the mean of the set."""
     spectrum: Spectrum
     counts: Int[np.ndarray, " count"]
-    """Numbers of dimensions, as the paper's table has them."""
+    """Numbers of dimensions for which `captured` is given, after the paper's table."""
     captured: Float[np.ndarray, " count"]
-    """Share of the variance in so many dimensions, those that vary most."""
+    """Share of the variance in that many dimensions of greatest variance."""
     floored: int
-    """Dimensions whose standard deviation is below a floor: standardising divides by that instead."""
+    """Number of dimensions whose standard deviation is below a floor; standardising divides by the floor instead."""
     implied_std: float
-    """Of a dimension, as mean norm and mean cosine imply it."""
-    parts: list[Part]
+    """Standard deviation per dimension that follows from the mean norm and the mean cosine."""
+    parts: list[PartStatistics]
 
     @property
     def std(self) -> Float[np.ndarray, " dim"]:
@@ -66,33 +66,35 @@ def measure_statistics(
     bins: int,
     rng: np.random.Generator,
 ) -> Statistics:
-    """Measure a set, in flat memory: in five passes where it is large both ways.
+    """Measure a set of vectors in constant memory.
+
+    A set that is large in both directions is read five times, and its paired rows once more.
 
     Args:
-        vectors: Two or more, one a row; read in blocks.
-        uids: What messages call a row.
-        name: What messages call the set.
-        parts: Names and lengths of the runs of dimensions to tell apart, or none.
+        vectors: Two or more vectors, one a row; read in blocks.
+        uids: Name of each row in the error message.
+        name: Name of the set in the error message.
+        parts: Name and number of dimensions of each part of the vectors to measure separately; may be empty.
         floor: Standard deviation below which a dimension counts as floored.
-        bins: For the cosines of pairs, at most.
-        rng: Draws directions where the spectrum is too large to be exact.
+        bins: Maximum number of bins of the histogram of cosines.
+        rng: Draws the directions of the randomised spectrum; unused if the spectrum is exact.
 
     Raises:
-        InputError: A row holds a number that is not finite, or nothing but zeros.
+        InputError: A row holds a number that is not finite, or only zeros.
 
     Reference:
-        "Small-data image-to-3-D", the table of the weight vectors' geometry; that table's std of 0.0008 a dimension
-        does not follow from its norms and cosines, so both are given.
+        "Small-data image-to-3-D", the table of the weight vectors' geometry. The standard deviation of 0.0008 per
+        dimension in that table does not follow from its norms and cosines, so both are given here.
     """
     count, dim = vectors.shape
     moments = measure_moments(vectors, uids, name)
     counts = scale_counts(dim)
-    # Evenly spaced, where not all pairs can be looked at; the mean cosine is exact in any case.
-    rows = np.unique(np.linspace(0, count - 1, pairable(count, dim)).astype(np.int64))
+    # Evenly spaced rows if there are too many pairs. The mean cosine is exact nevertheless: it is in the moments.
+    rows = np.unique(np.linspace(0, count - 1, limit_pairing(count, dim)).astype(np.int64))
     paired = vectors[:] if len(rows) == count else vectors[rows]
     return Statistics(
         moments=moments,
-        pairs=measure_pairs(paired, bins),
+        cosines=measure_cosines(paired, bins),
         to_mean=measure_to_mean(vectors, moments.mean),
         spectrum=measure_spectrum(vectors, moments.mean, COMPONENTS[-1], rng),
         counts=counts,
@@ -104,36 +106,32 @@ def measure_statistics(
 
 
 def scale_counts(dim: int) -> Int[np.ndarray, " count"]:
-    """The paper's numbers of dimensions, or for shorter vectors the same shares of them."""
+    """Return the paper's numbers of dimensions; for shorter vectors, the same shares of the dimensions."""
     scaled = [max(1, round(count * min(1, dim / PAPERS_DIM))) for count in PAPERS_COUNTS]
     return np.unique(np.array(scaled, np.int64))
 
 
 def explain(statistics: Statistics) -> str:
-    """What the numbers mean, in a sentence or two."""
+    """Say in a sentence or two what the statistics mean."""
     moments, spectrum = statistics.moments, statistics.spectrum
-    shared = 1 - moments.own_share
-    if not moments.spread:
-        return "One vector again and again: nothing differs."
+    shared = 1 - moments.variance_share
+    if not moments.total_variance:
+        return "All vectors are equal."
     variation = float(moments.norm.std() / moments.norm.mean())
     if shared >= SHARED:
         shape = "Thin shell" if variation <= SHELL else "Cluster"
         first = (
-            f"{shape}: {shared:.0%} of the squared length is shared, and {1 - shared:.1%} tells shapes apart. "
-            f"A prediction of nothing but the mean has a cosine of {statistics.to_mean.mean():.3f} to the truth"
+            f"{shape}: {shared:.0%} of the squared length is common to all vectors, and {1 - shared:.1%} distinguishes "
+            f"them. Predicting the mean alone gives a cosine of {statistics.to_mean.mean():.3f} with the truth"
         )
     elif shared <= UNSHARED:
         first = (
-            f"Spread about the origin: {shared:.1%} of the squared length is shared, so plain cosines tell"
+            f"Centred on the origin: only {shared:.1%} of the squared length is common to all vectors, so plain "
+            "cosines are informative"
         )
     else:
         first = f"Partly shared: {shared:.0%} of the squared length is common to all vectors"
     possible = min(len(moments.norm) - 1, len(moments.mean))
     rank = spectrum.effective_rank
-    if rank <= FEW * possible:
-        second = f"they differ along few directions: effective rank {rank:.3g} of {possible} possible"
-    else:
-        second = (
-            f"what differs is spread over many directions: effective rank {rank:.3g} of {possible} possible"
-        )
-    return f"{first}; {second}."
+    directions = "few directions" if rank <= FEW * possible else "many directions"
+    return f"{first}; the vectors differ along {directions}: effective rank {rank:.3g} of at most {possible}."

@@ -1,4 +1,4 @@
-"""Paths of codes from noise to shapes: where they lead, how far each step goes, and what its silhouette is worth."""
+"""Measurements of sampling trajectories, the codes at each step from noise to a shape."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,24 +8,24 @@ from jaxtyping import Float, UInt8
 
 from sdfkit.analysis.plane import fit_plane
 
-# Pixels of which at least half is covered belong to a silhouette.
+# Pixels with at least this coverage, half of 255, belong to a silhouette.
 COVERED = 128
 
 
 @dataclass(frozen=True)
 class Trajectories:
-    """What the steps of some shapes tell."""
+    """Measurements of the trajectories of some shapes."""
 
-    place: Float[np.ndarray, "shape step 2"]
-    """In the plane in which the codes of all steps and shapes vary most."""
+    coordinates: Float[np.ndarray, "shape step 2"]
+    """Coordinates in the plane in which the codes of all steps and shapes vary most."""
     shares: tuple[float, float]
-    """Of that variance, along each of the plane's two directions."""
+    """Share of the variance along each of the plane's two directions."""
     norm: Float[np.ndarray, "shape step"]
     """Length of the code."""
     moved: Float[np.ndarray, "shape step"]
-    """Distance from the code one step before; 0 at step 0."""
+    """Distance from the code of the previous step; 0 at step 0."""
     iou: Float[np.ndarray, "shape step"] | None
-    """Of the silhouette and the true one; None where no truth is known."""
+    """IoU of the silhouette with the true one; None without ground truth."""
 
 
 def measure_trajectories(
@@ -35,37 +35,37 @@ def measure_trajectories(
     uids: Sequence[str],
     name: str,
 ) -> Trajectories:
-    """Measure paths through the space of codes.
+    """Measure trajectories of codes.
 
     Args:
         trajectory: The codes at steps 0 to N.
-        silhouette: Coverage by the decoded shapes, 255 where all of a pixel is.
-        truth: That of the shapes themselves, from the same camera.
-        uids: What the message calls a shape.
-        name: What the message calls the set.
+        silhouette: Coverage of each pixel by the decoded shape, from 0 to 255.
+        truth: The same of the true shape, from the same camera; None if it is unknown.
+        uids: Name of each shape in the error message.
+        name: Name of the set in the error message.
 
     Raises:
         InputError: A code holds a number that is not finite.
     """
     count, steps, dim = trajectory.shape
     names = [f"{uid}, step {step}" for uid in uids for step in range(steps)]
-    # More codes than are decomposed exactly, each longer than that, do not occur: any draw will do.
+    # The generator is unused: no set has both over 2,048 codes and over 2,048 numbers in each, so the result is exact.
     plane = fit_plane(trajectory.reshape(-1, dim), names, name, np.random.default_rng(0))
     moved = np.zeros((count, steps))
     moved[:, 1:] = np.linalg.norm(np.diff(trajectory.astype(np.float64), axis=1), axis=-1)
     return Trajectories(
-        place=plane.place.reshape(count, steps, 2),
+        coordinates=plane.coordinates.reshape(count, steps, 2),
         shares=plane.shares,
         norm=np.linalg.norm(trajectory.astype(np.float64), axis=-1),
         moved=moved,
-        iou=None if truth is None else _overlap(silhouette, truth[:, None]),
+        iou=None if truth is None else _silhouette_iou(silhouette, truth[:, None]),
     )
 
 
-def _overlap(
+def _silhouette_iou(
     silhouette: UInt8[np.ndarray, "shape step row column"], truth: UInt8[np.ndarray, "shape 1 row column"]
 ) -> Float[np.ndarray, "shape step"]:
-    """Intersection over union of what is covered; 1 where nothing is in either."""
+    """Compute the intersection over union of the covered pixels; 1 if neither silhouette has any."""
     ours, theirs = silhouette >= COVERED, truth >= COVERED
     both = (ours & theirs).sum(axis=(2, 3))
     either = (ours | theirs).sum(axis=(2, 3))

@@ -1,98 +1,128 @@
-"""Sets of vectors, read in blocks of rows: their moments, the cosines of their pairs, their layers.
+"""Moments, pairwise cosines and per-layer statistics of sets of vectors.
 
-A set may be an array or anything that reads its rows when they are asked for, so that 100,000 vectors of weights,
-22 GB, pass in the memory of a few blocks.
+Sets are read in blocks of rows. A set is an array or any object that reads rows on request (`Rows`), so a set of
+100,000 weight vectors, 22 GB, needs the memory of a few blocks only.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from sdfkit.errors import InputError
+from sdfkit.rows import Row
 
-# Numbers held at once: 8 MB of float64, whatever the number of vectors. Four times as much was half as fast, but
-# matrix products of fewer than 64 long rows are slower still: 16 GF/s at 19 rows of 54,785, 30 at 64.
+# Numbers in a block: 8 MB of float64, whatever the number of vectors. Blocks four times as large took twice the time.
+# Matrix products of fewer than 64 long rows are slower still: 16 GFLOP/s with 19 rows of 54,785, 30 with 64.
 BLOCK = 1 << 20
 LEAST_ROWS, LONGEST_BLOCK = 64, 1 << 23
-# Closer to the mean than this, relative to its length, a vector is the mean but for float32's rounding.
+# A vector whose distance from the mean is at most this fraction of its length equals the mean up to float32 rounding.
 NEGLIGIBLE = 1e-6
-# Intervals of cosines that are counted while pairs pass.
+# Bins of the fine histogram over [-1, 1] that is filled while the pairs are read.
 BINS = 20_000
-# Rows of which all pairs are looked at: as many as fit into 256 MB, and no more than cost seconds.
+# Limits up to which all pairs are compared: the vectors take 256 MB at most, and the time is seconds.
 PAIRED_NUMBERS, PAIRED_ROWS = 1 << 26, 20_000
 
 
 @runtime_checkable
 class Rows(Protocol):
-    """A matrix (shape, dim) whose rows are read when they are asked for, by a slice or by their numbers."""
+    """A matrix (shape, dim) that reads rows on request."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows and numbers in each."""
+        """Number of rows, and of numbers in each."""
 
     def __getitem__(self, rows: Any, /) -> Any:
-        """Those rows, an array of floats."""
+        """Read rows by a slice or by an array of row numbers; the result is an array of floats."""
+
+
+@runtime_checkable
+class VectorSet(Protocol):
+    """Vectors with the shapes that they belong to, as `sdfkit.io.stores.vectors` reads them."""
+
+    @property
+    def name(self) -> str:
+        """Name of the set in messages."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The shape of each vector."""
+
+    @property
+    def vectors(self) -> Rows:
+        """The vectors, one a row."""
+
+    @property
+    def dim(self) -> int:
+        """Number of dimensions."""
+
+    @property
+    def has_uids(self) -> bool:
+        """Whether `rows` has real uids. The rows of a plain array are only numbered."""
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """The attributes of the store."""
 
 
 @dataclass(frozen=True)
 class Moments:
-    """What one pass over a set tells of it."""
+    """Mean, variance and lengths of a set of vectors, from one pass over it."""
 
     mean: Float[np.ndarray, " dim"]
     variance: Float[np.ndarray, " dim"]
-    """Mean squared distance from the mean, of each dimension."""
+    """Variance of each dimension."""
     norm: Float[np.ndarray, " shape"]
     """Length of each vector."""
     mean_cosine: float
-    """Of all pairs of different vectors; of a single vector, 1."""
+    """Mean cosine of all pairs of different rows; 1 for a single vector."""
 
     @property
-    def spread(self) -> float:
-        """Mean squared distance from the mean."""
+    def total_variance(self) -> float:
+        """Sum of the variances of all dimensions: the mean squared distance from the mean."""
         return float(self.variance.sum())
 
     @property
-    def own_share(self) -> float:
-        """Share of the squared length that is not common to all vectors: 0 where all are one vector."""
-        return self.spread / float(np.square(self.norm).mean())
+    def variance_share(self) -> float:
+        """Total variance over the mean squared length: 0 if all vectors are equal, 1 if their mean is zero."""
+        return self.total_variance / float(np.square(self.norm).mean())
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Cosines of all pairs of some vectors."""
+class CosineHistogram:
+    """Histogram of the cosines of all pairs of some vectors."""
 
     rows: int
-    """How many vectors were paired."""
+    """Number of vectors that were paired."""
     min: float
     max: float
     counts: Int[np.ndarray, " bin"]
     edges: Float[np.ndarray, " edge"]
-    """Of the bins, from the least cosine to the greatest."""
+    """Edges of the bins, ascending."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """A run of dimensions, such as one layer's weights."""
+class PartStatistics:
+    """Statistics of consecutive dimensions of the vectors, such as the weights of one layer."""
 
     name: str
     dims: int
+    """Number of dimensions."""
     norm: float
-    """Root of the mean squared length of this part."""
+    """Root mean square length of this part."""
     shared: float | None
-    """Share of its squared length that is common to all vectors; None of a part that is zero in all of them."""
+    """Share of the part's mean squared length that lies in its mean; None if the part is zero in all vectors."""
     variance_share: float
-    """Of the whole vectors' spread, what lies in this part."""
+    """Variance of this part over the total variance of the vectors."""
     std: float
-    """Root mean square over the part's dimensions."""
+    """Root of the mean variance of the part's dimensions."""
 
 
 def blocks(count: int, width: int) -> Iterator[slice]:
-    """Rows in blocks of about `BLOCK` numbers."""
+    """Divide `count` rows of `width` numbers into consecutive blocks of about `BLOCK` numbers."""
     width = max(width, 1)
     size = max(1, BLOCK // width, min(LEAST_ROWS, LONGEST_BLOCK // width))
     for start in range(0, count, size):
@@ -100,15 +130,15 @@ def blocks(count: int, width: int) -> Iterator[slice]:
 
 
 def measure_moments(vectors: Rows, uids: Sequence[str], name: str) -> Moments:
-    """Mean, variances and lengths of a set, in one pass.
+    """Measure the mean, the variances and the lengths of a set in one pass.
 
     Args:
-        vectors: One a row; read in blocks.
-        uids: What the message calls a row.
-        name: What the message calls the set.
+        vectors: The vectors, one a row; read in blocks.
+        uids: Name of each row in the error message.
+        name: Name of the set in the error message.
 
     Raises:
-        InputError: A row holds a number that is not finite, or nothing but zeros.
+        InputError: A row holds a number that is not finite, or only zeros.
     """
     count, dim = vectors.shape
     norm = np.empty(count)
@@ -121,7 +151,8 @@ def measure_moments(vectors: Rows, uids: Sequence[str], name: str) -> Moments:
         _require_directions(norm[rows], uids[rows], name)
         directions += (1 / norm[rows]) @ block
         if not rows.start:
-            # Taken off before anything is squared: of vectors that share 96 % little else would cancel well.
+            # Subtract a first estimate of the mean before squaring. Otherwise the variance of vectors that share 96 %
+            # of their length would be a small difference of large sums.
             centre = block.mean(axis=0)
         block -= centre
         moved += block.sum(axis=0)
@@ -144,7 +175,10 @@ def _require_directions(norms: Float[np.ndarray, " shape"], uids: Sequence[str],
 def directions_of(
     vectors: Float[np.ndarray, "shape dim"], mean: Float[np.ndarray, " dim"] | None
 ) -> Float[np.ndarray, "shape dim"]:
-    """Unit vectors in float64, about `mean` where one is given; zero for a vector that is the mean."""
+    """Divide vectors by their lengths, in float64, after subtracting `mean` if one is given.
+
+    A vector that equals the mean has no direction and becomes zero.
+    """
     directions = vectors.astype(np.float64)
     least = NEGLIGIBLE * np.linalg.norm(directions, axis=1, keepdims=True)
     if mean is not None:
@@ -155,7 +189,7 @@ def directions_of(
 
 
 def measure_to_mean(vectors: Rows, mean: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " shape"]:
-    """Cosine of each vector with the mean; 0 where the mean has no direction."""
+    """Compute the cosine of each vector with the mean; 0 if the mean is zero."""
     length = float(np.linalg.norm(mean))
     unit = mean / length if length else mean
     cosines = [directions_of(vectors[rows], None) @ unit for rows in blocks(*vectors.shape)]
@@ -163,8 +197,8 @@ def measure_to_mean(vectors: Rows, mean: Float[np.ndarray, " dim"]) -> Float[np.
     return cosine
 
 
-def pairable(count: int, dim: int) -> int:
-    """Of how many vectors all pairs are looked at: of all, or where that takes too much, in half of that memory."""
+def limit_pairing(count: int, dim: int) -> int:
+    """Return how many of `count` vectors to compare in pairs: all, or as many as fit into half of the memory limit."""
     if count * dim <= PAIRED_NUMBERS and count <= PAIRED_ROWS:
         return count
     return min(max(2, PAIRED_NUMBERS // 2 // dim), PAIRED_ROWS)
@@ -173,15 +207,15 @@ def pairable(count: int, dim: int) -> int:
 def pair_cosines(
     vectors: Float[np.ndarray, "shape dim"], mean: Float[np.ndarray, " dim"] | None
 ) -> Iterator[Float[np.ndarray, "..."]]:
-    """Cosines of all pairs of different vectors, in blocks and no order, about `mean` where one is given."""
+    """Yield the cosines of all pairs of different rows, in blocks of any order, about `mean` if one is given."""
     count, dim = vectors.shape
-    # Long on one side: every block of the other is made into directions once for each.
+    # The left blocks are large, because the directions of the right blocks are computed anew for each of them.
     height = max(1, LONGEST_BLOCK // max(dim, 1 << 12))
     for start in range(0, count, height):
         left = directions_of(vectors[start : start + height], mean)
         stop = start + len(left)
         for rows in blocks(len(left), max(dim, len(left))):
-            # Each pair once: what stands right of the diagonal.
+            # Each pair once: the entries above the diagonal.
             cosines = left[rows] @ left[rows.start :].T
             size = rows.stop - rows.start
             yield cosines[:, :size][np.triu_indices(size, 1)]
@@ -190,12 +224,12 @@ def pair_cosines(
             yield left @ directions_of(vectors[stop + rows.start : stop + rows.stop], mean).T
 
 
-def measure_pairs(vectors: Float[np.ndarray, "shape dim"], bins: int) -> Pairs:
-    """Cosines of all pairs of different vectors.
+def measure_cosines(vectors: Float[np.ndarray, "shape dim"], bins: int) -> CosineHistogram:
+    """Compute the histogram of the cosines of all pairs of different rows.
 
     Args:
-        vectors: Two or more, one a row, none of them zero.
-        bins: How many to count the cosines in, at most; fewer where they hardly differ.
+        vectors: Two or more vectors, one a row, none of them zero.
+        bins: Maximum number of bins; cosines that hardly differ get fewer.
     """
     least, greatest = np.inf, -np.inf
     fine = np.zeros(BINS, np.int64)
@@ -204,13 +238,17 @@ def measure_pairs(vectors: Float[np.ndarray, "shape dim"], bins: int) -> Pairs:
             least, greatest = min(least, float(cosines.min())), max(greatest, float(cosines.max()))
             places = ((cosines.ravel() + 1) * (BINS / 2)).astype(np.int64).clip(0, BINS - 1)
             fine += np.bincount(places, minlength=BINS)
-    return Pairs(len(vectors), max(least, -1.0), min(greatest, 1.0), *_coarsen(fine, bins))
+    return CosineHistogram(len(vectors), max(least, -1.0), min(greatest, 1.0), *_coarsen(fine, bins))
 
 
 def _coarsen(
     fine: Int[np.ndarray, " fine"], bins: int
 ) -> tuple[Int[np.ndarray, " bin"], Float[np.ndarray, " edge"]]:
-    """Counts over [-1, 1] as those of at most `bins` equal bins around what is counted, and their edges."""
+    """Merge a fine histogram over [-1, 1] into at most `bins` equal bins that cover its filled ones.
+
+    Returns:
+        The counts and the edges of the bins.
+    """
     filled = np.flatnonzero(fine)
     first, last = int(filled[0]), int(filled[-1]) + 1
     step = -(-(last - first) // bins)
@@ -221,24 +259,13 @@ def _coarsen(
     return counts.reshape(number, step).sum(axis=1), edges
 
 
-def name_layers(bands: int, hidden: int, layers: int) -> list[tuple[str, int]]:
-    """The parts of a per-shape network's vector and their lengths: of each layer first the weight, then the bias.
+def measure_parts(moments: Moments, parts: Sequence[tuple[str, int]]) -> list[PartStatistics]:
+    """Measure how length and variance divide between parts of the vectors.
 
     Args:
-        bands: Octaves of the positional encoding of points, as in the store's description of the network.
-        hidden: Width of the hidden layers.
-        layers: How many of these there are.
+        moments: Moments of the whole vectors.
+        parts: Name and number of dimensions of each part, in the order of the dimensions.
     """
-    widths = [3 + 2 * 3 * bands, *[hidden] * layers, 1]
-    return [
-        part
-        for layer, (inputs, outputs) in enumerate(pairwise(widths), 1)
-        for part in ((f"layer {layer} weight", outputs * inputs), (f"layer {layer} bias", outputs))
-    ]
-
-
-def measure_parts(moments: Moments, parts: Sequence[tuple[str, int]]) -> list[Part]:
-    """How the length and the spread of vectors are shared between runs of their dimensions."""
     measured, start = [], 0
     for name, length in parts:
         run = slice(start, start + length)
@@ -246,12 +273,12 @@ def measure_parts(moments: Moments, parts: Sequence[tuple[str, int]]) -> list[Pa
         common = float(np.square(moments.mean[run]).sum())
         own = float(moments.variance[run].sum())
         measured.append(
-            Part(
+            PartStatistics(
                 name=name,
                 dims=length,
                 norm=(common + own) ** 0.5,
                 shared=common / (common + own) if common + own else None,
-                variance_share=own / moments.spread if moments.spread else 0.0,
+                variance_share=own / moments.total_variance if moments.total_variance else 0.0,
                 std=(own / length) ** 0.5,
             )
         )
@@ -261,7 +288,7 @@ def measure_parts(moments: Moments, parts: Sequence[tuple[str, int]]) -> list[Pa
 def capture_by_dims(
     variance: Float[np.ndarray, " dim"], counts: Sequence[int]
 ) -> Float[np.ndarray, " count"]:
-    """Share of the variance in as many dimensions, those that vary most."""
+    """Return the share of the total variance in the `counts` dimensions of greatest variance; 0 if nothing varies."""
     captured = np.cumsum(np.sort(variance)[::-1])
     total = captured[-1]
     shares: np.ndarray = captured[np.asarray(counts) - 1] / (total if total else 1.0)
@@ -269,8 +296,8 @@ def capture_by_dims(
 
 
 def implied_std(norm: float, cosine: float, dim: int) -> float:
-    """Standard deviation of a dimension that vectors of one length and a mean pairwise cosine must have.
+    """Return the standard deviation per dimension that follows from a common length and a mean pairwise cosine c.
 
-    Where |v| = r for all, the mean squared distance from their mean is r² (1 - c), which `dim` dimensions share.
+    If |v| = r for all vectors, their mean squared distance from the mean is r² (1 - c), divided among `dim` dimensions.
     """
     return norm * math.sqrt(max(1 - cosine, 0.0) / dim)

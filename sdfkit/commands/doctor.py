@@ -11,11 +11,11 @@ WIDTH = 80
 
 
 def doctor(*, as_json: Json = False) -> None:
-    """Tell what this machine can do for sdfkit, and what to install where it lacks something.
+    """Report what this machine can run, and what to install.
 
-    Cores, memory, free space, torch, the GPU, OpenGL, the hub and the encoders that are here; drivers are tried, not
-    looked up. A GPU, OpenGL and the hub are welcome but not needed: the status is 0 if shapes can go all the way
-    from a mesh to a predicted mesh, and 5 if not.
+    The report lists cores, memory, free space, torch, the GPU, OpenGL, the hub and the installed encoders. Drivers are
+    tested by using them. A GPU, OpenGL and the hub are optional: the exit status is 0 if the machine can go from meshes
+    to a predicted mesh, and 5 otherwise.
 
     \b
     Examples:
@@ -24,31 +24,31 @@ def doctor(*, as_json: Json = False) -> None:
     """
     from sdfkit.errors import MissingError
     from sdfkit.report.tables import format_json
-    from sdfkit.runtime.doctor import look
+    from sdfkit.runtime.doctor import inspect_machine
 
-    facts = look()
+    facts = inspect_machine()
     missing = [fact for fact in facts if fact.needed]
     if as_json:
-        told = {
-            fact.name: {"ok": fact.ok, "told": fact.told, "remedy": fact.remedy, **fact.found}
+        described = {
+            fact.name: {"ok": fact.ok, "told": fact.summary, "remedy": fact.remedy, **fact.found}
             for fact in facts
         }
-        typer.echo(format_json({"can_run": not missing, "facts": told}))
+        typer.echo(format_json({"can_run": not missing, "facts": described}))
     else:
         for fact in facts:
-            typer.echo(_line(fact))
+            typer.echo(_format_line(fact))
     if missing:
-        reasons = "; ".join(f"{fact.name}: {fact.told}: {fact.remedy}" for fact in missing)
-        raise MissingError(f"the main job cannot run here: {reasons}")
+        reasons = "; ".join(f"{fact.name}: {fact.summary}: {fact.remedy}" for fact in missing)
+        raise MissingError(f"this machine cannot go from meshes to a predicted mesh: {reasons}")
     if not as_json:
-        typer.echo("\nThe main job can run here, from meshes to a predicted mesh.")
+        typer.echo("\nThis machine can go from meshes to a predicted mesh.")
 
 
-def _line(fact: "Fact") -> str:
-    """One line of the screen; what is told gives way to the remedy, which must be whole to be of use."""
+def _format_line(fact: "Fact") -> str:
+    """Format a fact as one line of the screen: a long summary is shortened, but never the remedy."""
     from sdfkit.report.tables import printable
 
     start = f"{fact.name:<8}  {'ok' if fact.ok else 'lacks':<5}  "
     end = f": {fact.remedy}" if fact.remedy else ""
-    told, room = printable(fact.told), WIDTH - len(start) - len(end)
-    return start + (told if len(told) <= room else f"{told[: room - 1]}…") + end
+    summary, room = printable(fact.summary), WIDTH - len(start) - len(end)
+    return start + (summary if len(summary) <= room else f"{summary[: room - 1]}…") + end

@@ -12,25 +12,25 @@ log = logging.getLogger(__name__)
 def manifest(
     inputs: Annotated[list[str], typer.Argument(metavar="MESH...", help="Mesh files, or folders of them.")],
     *,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="A table of labels.")] = None,
-    lvis: Annotated[bool, typer.Option("--lvis", help="Fetch the labels of Objaverse's shapes.")] = False,
-    licence: Annotated[str, typer.Option(metavar="TEXT", help="Where nothing else tells the licence.")] = "",
-    source: Annotated[str, typer.Option(metavar="TEXT", help="Where nothing else tells the source.")] = "",
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="A CSV file of labels.")] = None,
+    lvis: Annotated[bool, typer.Option("--lvis", help="Download the labels of Objaverse's shapes.")] = False,
+    licence: Annotated[str, typer.Option(metavar="TEXT", help="Licence of shapes without any other.")] = "",
+    source: Annotated[str, typer.Option(metavar="TEXT", help="Source of shapes without any other.")] = "",
     output: Output = STANDARD,
     overwrite: Overwrite = False,
 ) -> None:
-    """List meshes with their uid, category, licence, source and checksum.
+    """List meshes with uid, category, licence, source and checksum.
 
-    The list is JSON: `shapes` in the order of `obj_idx`, and `obj_idx` by uid. Paths in it begin at its own
-    folder. Every command that reads shapes takes it as --manifest.
+    The manifest is JSON: `shapes` lists the shapes in the order of `obj_idx`, and `obj_idx` maps each uid to its
+    index. Paths are relative to the manifest's folder. Every command that reads shapes takes it as --manifest.
 
-    Folders are searched at any depth. A uid is the one that sdfkit wrote into the file, else the file's name,
-    made unique. Each label comes from the first of these that has it: --csv, --lvis, what sdfkit wrote into
-    the file, the name of the folder below the one named here (a category; without --lvis), --licence and
-    --source.
+    Folders are searched recursively. The uid is the one that sdfkit wrote into the file, otherwise the file's name
+    without its suffix, made unique. Each label is taken from the first of these sources that has it: --csv, --lvis,
+    the labels that sdfkit wrote into the file, the first folder between MESH and the file (as the category; not with
+    --lvis), --licence and --source.
 
-    A CSV has a column uid, or file (the path below the folder named here), and any of category, licence and
-    source. --lvis needs the extra sdfkit[lvis]; the first time it downloads Objaverse's metadata.
+    The CSV file has a column uid, or a column file (the path relative to MESH), and any of category, licence and
+    source. --lvis needs the extra sdfkit[lvis]; its first use downloads Objaverse's metadata.
 
     \b
     Examples:

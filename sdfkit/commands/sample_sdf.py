@@ -82,7 +82,7 @@ def sample_sdf(
     from sdfkit.errors import UsageError
     from sdfkit.io.meshes.reader import open_meshes
     from sdfkit.io.stores.writer import create_store
-    from sdfkit.runtime.pool import Workers, conclude, fill
+    from sdfkit.runtime.pool import PoolOptions, compute_rows, report_outcome
 
     if method == "scan":
         if sign == "winding":
@@ -118,9 +118,9 @@ def sample_sdf(
                 name, shape=(count, surface_points, 3), dtype="f4", axes=("shape", "surface", "xyz")
             )
         recycle = RECYCLE if method == "scan" else None
-        workers = Workers(jobs, timeout, cluster, fail_fast, recycle)
-        fill(samples, meshes, count, partial(_sample, **options), workers)
-    conclude(output, f"{points} samples", count, samples.failed)
+        workers = PoolOptions(jobs, timeout, cluster, fail_fast, recycle)
+        compute_rows(samples, meshes, count, partial(_sample, **options), workers)
+    report_outcome(output, f"{points} samples", count, samples.failed)
 
 
 def _sample(row: "MeshRow", *, seed: int, agreement: float, method: str, **options: Any) -> dict[str, Any]:

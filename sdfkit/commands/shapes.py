@@ -47,7 +47,7 @@ def shapes(
     from sdfkit.geometry.shapes.catalogue import find_category
     from sdfkit.io.meshes.writer import create_meshes
     from sdfkit.rows import Row
-    from sdfkit.runtime.pool import Workers, conclude, fill
+    from sdfkit.runtime.pool import PoolOptions, compute_rows, report_outcome
 
     if list_categories:
         for known in CATEGORIES.values():
@@ -73,8 +73,8 @@ def shapes(
         kind=format,
         overwrite=overwrite,
     ) as meshes:
-        fill(meshes, rows, count, make, Workers(jobs, timeout, cluster, fail_fast))
-    conclude(output, "meshes", count, meshes.failed)
+        compute_rows(meshes, rows, count, make, PoolOptions(jobs, timeout, cluster, fail_fast))
+    report_outcome(output, "meshes", count, meshes.failed)
 
 
 def _make(row: "Row", *, seed: int, resolution: int, messy: bool) -> dict[str, Any]:

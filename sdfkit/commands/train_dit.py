@@ -1,11 +1,8 @@
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from sdfkit.options import STANDARD, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
-
-if TYPE_CHECKING:
-    from sdfkit.io.stores.reader import StoreReader
 
 
 def train_dit(
@@ -13,53 +10,52 @@ def train_dit(
     *,
     codes: Annotated[
         str,
-        typer.Option(
-            metavar="STORE", help="Of the same shapes: a deepsdf, codes, weights or autoencoder store."
-        ),
+        typer.Option(metavar="STORE", help="A deepsdf, codes, weights or autoencoder store of these shapes."),
     ],
     preset: Annotated[
         Literal["small", "latent-10m", "weights-small", "weights-132m"] | None,
-        typer.Option(show_default="small, for weights weights-small", help="Network and recipe."),
+        typer.Option(
+            show_default="small; for weights, weights-small",
+            help="Network and training settings, see Presets.",
+        ),
     ] = None,
     condition: Annotated[
-        Literal["feature", "token"], typer.Option(help="A view's feature, or the vectors of its patches.")
+        Literal["feature", "token"],
+        typer.Option(help="Condition on the feature of each view, or on the vectors of its patches."),
     ] = "feature",
     tokens: Annotated[
         str | None,
-        typer.Option(
-            metavar="N|layers",
-            help="Pieces that a code or weights are cut into, or one a layer; the preset's.",
-        ),
+        typer.Option(metavar="N|layers", help="Tokens per code, or layers; default: the preset's."),
     ] = None,
     standardise: Annotated[
-        bool, typer.Option("--standardise/--raw", help="Standardise each number, or learn it as it is.")
+        bool, typer.Option("--standardise/--raw", help="Standardise each number of a code, or leave it.")
     ] = True,
     prediction: Annotated[
         Literal["x0", "eps", "v"],
-        typer.Option(help="What is predicted: the code, its noise, or the velocity."),
+        typer.Option(help="What the network predicts: the clean code, its noise, or the velocity."),
     ] = "x0",
     min_snr: Annotated[
-        float | None, typer.Option(min=0.1, help="Limit of the weights of timesteps; 5 is usual.")
+        float | None, typer.Option(min=0.1, help="Limit of the loss weights of timesteps; 5 is common.")
     ] = None,
     views: Annotated[
-        int | None, typer.Option(min=1, help="Most views of a sample; the preset's where not given.")
+        int | None,
+        typer.Option(min=1, help="Maximum number of views per sample; default: the preset's."),
     ] = None,
     cfg_dropout: Annotated[
         float | None,
-        typer.Option(
-            min=0, max=1, help="Share of samples without views, for predict --guidance; the preset's."
-        ),
+        typer.Option(min=0, max=1, help="Share of samples without views; default: the preset's."),
     ] = None,
     pose_dropout: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of samples whose cameras are unknown; the preset's."),
+        typer.Option(min=0, max=1, help="Share of samples without cameras; default: the preset's."),
     ] = None,
     ema: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Decay of the averaged network; the preset's.")
+        float | None,
+        typer.Option(min=0, max=1, help="Decay of the EMA of the network; default: the preset's."),
     ] = None,
-    lr: Annotated[float | None, typer.Option(min=0, help="Learning rate; the preset's.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Samples a step; the preset's.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps; the preset's where not given.")] = None,
+    lr: Annotated[float | None, typer.Option(min=0, help="Learning rate; default: the preset's.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Samples per step; default: the preset's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps; default: the preset's.")] = None,
     curve: Curve = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -68,17 +64,17 @@ def train_dit(
     output: Output = STANDARD,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train the diffusion transformer that turns views into codes, or into weights.
+    """Train a diffusion transformer from views to codes or weights.
 
-    Each step sees 1 to 8 views of a shape and denoises its standardised code. The loss is told beside that of
-    predicting the mean code: a model that does not beat it has not looked at the pictures.
+    Each sample of a step has 1 to 8 views of a shape, and its standardised code is denoised. The loss is reported with
+    that of predicting the mean code: a model that is no better ignores the pictures. The standardisation is stored with
+    the model. A model that predicts noise is trained and sampled at the 489 of 500 timesteps at which the code is not
+    hidden by the noise. predict --guidance needs --cfg-dropout.
 
-    Codes are standardised; what undoes it is kept with the model. What predicts noise is trained and sampled at the 489
-    of 500 timesteps where a trace of the code is left.
-
-    Given the weights store of fit-mlp, it learns the weights themselves, and predict gives networks that mesh reads
-    without a decoder. weights-132m is the paper's: 8 pieces, 1 to 8 views, 10 % of samples without views and 20 %
-    without cameras (its phase 7; the presets for codes drop none). Its other phases:
+    From the weights store of fit-mlp it learns the weights themselves, and predict makes networks that mesh reads
+    without a decoder. --tokens divides each code or weight vector into so many equal tokens, or with layers into one
+    for each layer of a network. weights-132m is the paper's phase 7: 8 tokens, 1 to 8 views, 10 % of samples without
+    views and 20 % without cameras (the presets for codes drop none). The paper's other phases:
 
     \b
       6  --views 1                               a single view
@@ -91,138 +87,54 @@ def train_dit(
       sdfkit train-dit features.zarr --codes weights.zarr --tokens layers -o weight_dit.zarr
       sdfkit train-dit features.zarr --codes deepsdf.zarr --prediction v --cfg-dropout 0.1 -o dit.zarr
     """
-    import dataclasses
     import logging
+    from dataclasses import asdict, replace
 
-    import numpy as np
     import torch
 
-    from sdfkit.errors import InputError, UsageError
-    from sdfkit.inference.predictors import cameras_of, condition_arrays
-    from sdfkit.io.models import load_unfinished, read_vectors
-    from sdfkit.io.stores.reader import open_store
-    from sdfkit.io.stores.writer import create_store
+    from sdfkit.inference.training_codes import read_training_codes
+    from sdfkit.io.models import Group, ModelContents, ModelOutput, network_group
+    from sdfkit.io.training_runs import log_written, run_training
     from sdfkit.models.dit import PRESETS
     from sdfkit.report.plots import check_picture, draw_losses
-    from sdfkit.runtime.device import choose_device, choose_precision
-    from sdfkit.runtime.training_loop import train
-    from sdfkit.training.dit import RECIPES, DiTTraining
-    from sdfkit.training.run import open_device_context
+    from sdfkit.report.training_summary import describe_denoiser
+    from sdfkit.runtime.training_loop import open_training_context
+    from sdfkit.training.dit import RECIPES, STD_FLOOR, DiTTraining
+    from sdfkit.training.run import override
 
-    log = logging.getLogger(__name__)
     if curve is not None:
         check_picture(curve, overwrite)
-    with open_store(codes, "deepsdf", "codes", "weights", "autoencoder", manifest=None) as store:
-        known, vectors = read_vectors(store)
-        history, is_weights = store.history, store.kind == "weights"
-        # Who reads what will be predicted: the networks that weights are of, or the decoder; codes of a plain array or
-        # of an older store do not tell.
-        names = ("network",) if is_weights else ("decoder_sha256",)
-        reader = {name: store.attributes[name] for name in names if name in store.attributes}
-        known_at = {row.uid: index for index, row in enumerate(known)}
-        cut = _cut(tokens, store)
-    with open_store(features, "features", manifest=manifest) as store:
-        if condition == "token" and "token" not in store:
-            raise InputError(f"{store.name}: has no patch vectors; embed with --tokens patch")
-        rows, arrays = store.read_rows(*condition_arrays(store, condition))
-        history, encoder = [*history, *store.history], store.attributes.get("encoder", {})
-    both = [index for index, row in enumerate(rows) if row.uid in known_at]
-    if not both:
-        raise InputError(
-            f"{codes}: has no shape of {features}; their uids must be the same ({known[0].uid}, {rows[0].uid})"
-        )
-    if len(both) == 1:
-        raise InputError(
-            f"{features}: one shape with a code ({rows[both[0]].uid}), from which there is nothing to learn; "
-            "two or more are needed"
-        )
-    if len(both) < len(rows):
-        log.warning("%d of %d shapes have no code and are left out", len(rows) - len(both), len(rows))
-    rows = [dataclasses.replace(rows[index], index=place) for place, index in enumerate(both)]
-    targets = vectors[[known_at[row.uid] for row in rows]]
-    pictures = arrays[condition][both]
-    if condition == "feature":
-        pictures = pictures[:, :, None]  # (shape, view, patch, feature)
-    asked: dict[str, Any] = {
-        "steps": steps,
-        "batch": batch,
-        "views": views,
-        "lr": lr,
-        "average": ema,
-        "min_snr": min_snr,
-        "feature_dropout": cfg_dropout,
-        "camera_dropout": pose_dropout,
-    }
-    preset = preset or ("weights-small" if is_weights else "small")
-    recipe = dataclasses.replace(
-        RECIPES[preset], **{name: value for name, value in asked.items() if value is not None}
-    )
-    if views is not None and views > pictures.shape[1]:
-        raise InputError(
-            f"{features}: {pictures.shape[1]} views of a shape, but --views {views} are asked for"
-        )
-    config = PRESETS[preset](targets.shape[1], pictures.shape[3])
-    config = dataclasses.replace(
-        config, patches=pictures.shape[2], target=prediction, tokens=cut or config.tokens
-    )
-    place = choose_device(device)
-    context = open_device_context(place, choose_precision(precision, place))
-    if context.processes > 1 and STANDARD in (features, codes, output):
-        raise UsageError("several processes cannot share a pipe: name the stores")
-    uids = [row.uid for row in rows]
+    known = read_training_codes(codes, features, condition, tokens, views, manifest=manifest)
+    preset = preset or ("weights-small" if known.are_weights else "small")
+    recipe = override(
+        RECIPES[preset], steps=steps, batch=batch, views=views, lr=lr, ema_decay=ema, min_snr=min_snr,
+        feature_dropout=cfg_dropout, camera_dropout=pose_dropout,
+    )  # fmt: skip
+    *_, patches, width = known.conditions.shape
+    config = PRESETS[preset](known.codes.shape[1], width)
+    config = replace(config, patches=patches, target=prediction, tokens=known.tokens or config.tokens)
+    context = open_training_context(device, precision, (features, codes, output))
     training = DiTTraining(
-        config, recipe, uids, targets, pictures, cameras_of(arrays, condition, 2)[both], 1e-4 if standardise else None,
-        context, torch.Generator().manual_seed(seed),
+        config, recipe, [row.uid for row in known.rows], known.codes, known.conditions, known.cameras,
+        STD_FLOOR if standardise else None, context, torch.Generator().manual_seed(seed),
     )  # fmt: skip
     settings = {
         "preset": preset, "condition": condition, "tokens": config.tokens, "standardise": standardise,
-        "prediction": prediction, "seed": seed, "precision": context.precision, **dataclasses.asdict(recipe),
+        "prediction": prediction, "seed": seed, "precision": context.precision, **asdict(recipe),
     }  # fmt: skip
-    losses = load_unfinished(training, output, "denoiser", settings, uids, overwrite=overwrite)
+    target = ModelOutput(output, "denoiser", known.rows, known.history, settings, seed, overwrite)
 
-    def save(state: dict[str, np.ndarray], losses: list[float], *, complete: bool) -> None:
-        standard = training.standard
-        if context.process > 0:
-            return
-        with create_store(
-            output, "denoiser", rows=rows, history=history, settings=settings, seed=seed,
-            attributes={"encoder": encoder, "condition": condition, **reader}, overwrite=overwrite, complete=complete,
-        ) as model:  # fmt: skip
-            model.create_array("code", data=targets, axes=("shape", "dim"))
-            model.create_array("loss", data=np.array(losses, np.float32), axes=("step",))
-            parameters = {name: value.cpu().numpy() for name, value in training.result().state_dict().items()}
-            model.create_group("denoiser", attributes=dataclasses.asdict(config), arrays=parameters)
-            model.create_group(
-                "standard",
-                attributes={"floored": standard.floored},
-                arrays={"mean": standard.mean.numpy(), "std": standard.std.numpy()},
-            )
-            model.create_group("state", attributes={}, arrays=state)
-            for row in rows:
-                model.write(row)
+    def describe(complete: bool) -> ModelContents:
+        standard = training.standardizer
+        arrays = {"mean": standard.mean.numpy(), "std": standard.std.numpy()}
+        groups = {
+            "denoiser": network_group(training.result(), config),
+            "standard": Group({"floored": standard.floored}, arrays),
+        }
+        return ModelContents({"code": known.codes}, groups, known.attributes)
 
-    losses = train(training, recipe.steps, losses, save, output)
-    last = float(np.mean(losses[-100:]))
-    log.info("loss %.3g in the last 100 steps; predicting the mean code: %.3g", last, training.mean_loss())
+    losses = run_training(training, recipe.steps, target, describe)
+    logging.getLogger(__name__).info("%s", describe_denoiser(losses, training.mean_loss()))
     if curve is not None and context.process == 0:
         draw_losses(curve, losses, title=output, overwrite=overwrite)
-    log.info(
-        "wrote a denoiser for %d shapes to %s", len(rows), "standard output" if output == STANDARD else output
-    )
-
-
-def _cut(tokens: str | None, store: "StoreReader") -> int | list[int] | None:
-    """Into how many pieces, or pieces of which lengths, vectors are cut; None where the preset says it."""
-    from sdfkit.errors import InputError, UsageError
-    from sdfkit.io.models import read_mlp
-    from sdfkit.models.mlp import layer_lengths
-
-    if tokens is None:
-        return None
-    if tokens == "layers":
-        if store.kind != "weights":
-            raise InputError(f"{store.name}: {store.kind} have no layers; give --tokens a number")
-        return layer_lengths(read_mlp(store))
-    if not tokens.isdecimal() or int(tokens) < 1:
-        raise UsageError(f"--tokens {tokens}: a number from 1 on, or layers")
-    return int(tokens)
+    log_written(target, f"a denoiser for {len(known.rows)} shapes")

@@ -1,71 +1,64 @@
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from sdfkit.options import STANDARD, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
-
-if TYPE_CHECKING:
-    from sdfkit.training.flow.training import FlowTraining
-
-# Views of each shape that silhouettes are judged in at the end.
-JUDGED = 2
 
 
 def train_flow(
     views: Input = STANDARD,
     *,
     stage: Annotated[
-        Literal["encoder", "distil", "joint", "rgb", "all"], typer.Option(help="What to train; see below.")
+        Literal["encoder", "distil", "joint", "rgb", "all"], typer.Option(help="Stage to train, see above.")
     ] = "all",
     start: Annotated[
-        str | None, typer.Option(metavar="STORE", help="The flow store of the stage before, to go on from.")
+        str | None, typer.Option(metavar="STORE", help="Flow store of the stage before, to continue from.")
     ] = None,
-    preset: Annotated[Literal["small", "paper"], typer.Option(help="Networks and recipe.")] = "small",
+    preset: Annotated[
+        Literal["small", "paper"], typer.Option(help="Networks and training settings, see Presets.")
+    ] = "small",
     features: Annotated[
         str | None,
-        typer.Option(
-            metavar="STORE", help="Features of pictures or captions of the same shapes, to look at instead."
-        ),
+        typer.Option(metavar="STORE", help="Condition on features of the same shapes, not pictures."),
     ] = None,
     velocity: Annotated[
-        Literal["mlp", "dit"], typer.Option(help="The flow's network; dit attends to parts of the pictures.")
+        Literal["mlp", "dit"], typer.Option(help="Network of the flow; dit attends to parts of the pictures.")
     ] = "mlp",
     supervision: Annotated[
-        Literal["mask", "mask+rgb"], typer.Option(help="Whether all ends with the rgb stage.")
+        Literal["mask", "mask+rgb"], typer.Option(help="mask leaves the rgb stage out of --stage all.")
     ] = "mask+rgb",
     silhouette: Annotated[
         Literal["bce", "dt-bound"] | None,
-        typer.Option(help="Cross-entropy, or SDF-SRN's bound by distance transforms; the preset's."),
+        typer.Option(help="Cross-entropy, or SDF-SRN's distance bound; default: the preset's."),
     ] = None,
     code_scale: Annotated[
-        bool, typer.Option("--code-scale/--no-code-scale", help="Let noise be as spread as the codes are.")
+        bool, typer.Option("--code-scale/--no-code-scale", help="Scale the noise as the codes, or leave it.")
     ] = True,
     views_per_shape: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Use N views of each shape, each seen from elsewhere; all."),
+        typer.Option(min=1, metavar="N", help="Number of views per shape, different for each; default: all."),
     ] = None,
-    rays: Annotated[int | None, typer.Option(min=1, help="Rays through a view; the preset's.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Shapes a step; the preset's.")] = None,
+    rays: Annotated[int | None, typer.Option(min=1, help="Rays per view; default: the preset's.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Shapes per step; default: the preset's.")] = None,
     temperature: Annotated[
-        float | None, typer.Option(min=1e-4, help="Of the soft silhouette, at the end; the preset's.")
+        float | None,
+        typer.Option(min=1e-4, help="Last temperature of silhouettes; default: the preset's."),
     ] = None,
     eikonal: Annotated[
-        float | None, typer.Option(min=0, help="Weight of the slope's error; the preset's.")
+        float | None, typer.Option(min=0, help="Weight of eikonal loss; default: the preset's.")
     ] = None,
     cfg_dropout: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of pictures that the flow does not see; the preset's."),
+        typer.Option(min=0, max=1, help="Share of dropped conditions; default: the preset's."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each stage; the preset's.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of each stage; default: the preset's.")
+    ] = None,
     held_out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STORE",
-            help="Views of other shapes, whose silhouettes and shades are judged at the end too.",
-        ),
+        str | None, typer.Option(metavar="STORE", help="Views of held-out shapes, to evaluate at the end.")
     ] = None,
     check_gradients: Annotated[
-        bool, typer.Option("--check-gradients", help="Tell the length of each network's last gradient.")
+        bool, typer.Option("--check-gradients", help="Log the norm of each network's last gradient.")
     ] = False,
     curve: Curve = None,
     seed: Seed = 0,
@@ -75,21 +68,20 @@ def train_flow(
     output: Output = STANDARD,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train Flow-SDF: pictures to shapes, taught by silhouettes alone.
+    """Train Flow-SDF: images to shapes, from silhouettes alone.
 
-    Only the views are read: their masks, cameras and colours. No mesh, sample or distance is.
+    Only the views are read: masks, cameras and colours; no mesh, sample or distance. Each stage continues from --start,
+    the store of the stage before; all runs them in order:
 
     \b
-      encoder  a network that turns a picture into a code, and a decoder, whose silhouettes are compared with the masks
-      distil   a rectified flow that carries noise to the encoder's codes in 8 steps, given the picture
-      joint    everything, through the flow, the decoder and its silhouettes
-      rgb      the same with shades beside silhouettes, which tell how surfaces are turned
+      encoder  a network from pictures to codes, and a decoder whose silhouettes are compared with the masks
+      distil   a rectified flow from noise to the encoder's codes in 8 steps, conditioned on the picture
+      joint    conditioner, flow and decoder together, by silhouettes
+      rgb      the same by silhouettes and shading, which depends on the orientation of surfaces
 
-    Each begins with --start, what the one before has made; all runs them in order. The loss of silhouettes is told with
-    its temperature, and beside it what a field that is right everywhere would lose at that temperature: it is not 0,
-    and a loss below it means an inflated field. Judge by meshes: predict, mesh and compare.
-
-    From one view a shape, depth is free: silhouettes are met by wrong shapes. Several views carve.
+    The loss of silhouettes is reported with its temperature and with the ideal loss, that of an exact field at this
+    temperature. It is not 0, and a loss below it means an inflated field. Judge by meshes: predict, mesh and compare.
+    With one view per shape, depth is unconstrained and wrong shapes match the silhouettes; several views constrain it.
 
     \b
     Examples:
@@ -98,135 +90,56 @@ def train_flow(
       sdfkit train-flow views.zarr --stage distil --start cnn.zarr -o distilled.zarr
       sdfkit predict flow.zarr photo.jpg | sdfkit mesh --decoder flow.zarr > photo.ply
     """
-    import dataclasses
     import logging
+    from dataclasses import asdict
+    from functools import partial
 
-    import numpy as np
     import torch
 
     from sdfkit.errors import UsageError
-    from sdfkit.evaluation.silhouettes import score
     from sdfkit.images.rendering.rasteriser import LIGHT_DIRECTIONS
-    from sdfkit.io.models import fingerprint, load_unfinished
+    from sdfkit.io.models import ModelOutput, describe_flow, read_flow_networks
     from sdfkit.io.stores.training_views import read_pictures
-    from sdfkit.io.stores.writer import create_store
+    from sdfkit.io.training_runs import log_written, run_training
     from sdfkit.report.plots import check_picture, draw_losses
-    from sdfkit.runtime.device import choose_device, choose_precision
-    from sdfkit.runtime.training_loop import train
-    from sdfkit.training.flow.recipes import NETWORKS, RECIPES, STAGES
+    from sdfkit.report.training_summary import describe_gradients, evaluate_silhouettes
+    from sdfkit.runtime.training_loop import open_training_context
+    from sdfkit.training.flow.recipes import NETWORKS, RECIPES, STAGES, adapt_network, choose_stages
     from sdfkit.training.flow.training import FlowTraining
-    from sdfkit.training.run import open_device_context
+    from sdfkit.training.run import override
 
-    log = logging.getLogger(__name__)
-    if stage in ("encoder", "all") and start is not None:
-        raise UsageError(f"--start: --stage {stage} begins from nothing")
-    if stage in STAGES[1:] and start is None:
-        before = STAGES[STAGES.index(stage) - 1]
-        raise UsageError(f"--stage {stage} goes on from what --stage {before} made; name it with --start")
+    stages, before = choose_stages(stage, supervision, start)
     if held_out is not None and features is not None:
-        raise UsageError("--held-out: with --features there is nothing to look at of other shapes")
+        raise UsageError("--held-out: cannot be combined with --features, which held-out shapes have not")
     if curve is not None:
         check_picture(curve, overwrite)
-    stages = [stage] if stage != "all" else list(STAGES[: 4 if supervision == "mask+rgb" else 3])
+    recipe = override(
+        RECIPES[preset], code_scale=code_scale, silhouette=silhouette, rays=rays, shapes=batch, temperature=temperature,
+        eikonal=eikonal, dropout=cfg_dropout, steps=dict.fromkeys(STAGES, steps) if steps else None,
+    )  # fmt: skip
+    read = partial(read_pictures, size=recipe.size, temperature=recipe.temperature, manifest=manifest)
+    known = read(views, features, most=views_per_shape, parts=velocity == "dit")
+    unseen = None if held_out is None else read(held_out, None, most=None, parts=False)
     network, decoder = NETWORKS[preset]
-    recipe = RECIPES[preset]
-    asked: dict[str, Any] = {
-        "silhouette": silhouette, "rays": rays, "shapes": batch, "temperature": temperature, "eikonal": eikonal,
-        "dropout": cfg_dropout, "steps": steps and dict.fromkeys(STAGES, steps),
-    }  # fmt: skip
-    recipe = dataclasses.replace(
-        recipe, code_scale=code_scale, **{name: value for name, value in asked.items() if value is not None}
-    )
-    seen = read_pictures(
-        views, features, most=views_per_shape, parts=velocity == "dit", size=recipe.size,
-        temperature=recipe.temperature, manifest=manifest,
-    )  # fmt: skip
-    rows, pictures = seen.rows, seen.pictures
-    unseen = None
-    if held_out is not None:
-        unseen = read_pictures(
-            held_out, None, most=None, parts=False, size=recipe.size, temperature=recipe.temperature, manifest=manifest
-        )  # fmt: skip
-    config = dataclasses.replace(network, velocity=velocity)
-    if pictures.features is not None:
-        _, _, patches, width = pictures.features.shape
-        config = dataclasses.replace(config, feature=width, patches=patches)
-    place = choose_device(device)
-    context = open_device_context(place, choose_precision(precision, place))
-    if context.processes > 1 and STANDARD in (views, features, output):
-        raise UsageError("several processes cannot share a pipe: name the stores")
-    uids = [row.uid for row in rows]
+    config, uids = adapt_network(network, velocity, known.pictures.features), [row.uid for row in known.rows]
+    context = open_training_context(device, precision, (views, features, output))
+    generator = torch.Generator().manual_seed(seed)
     training = FlowTraining(
-        config, decoder, recipe, stages, LIGHT_DIRECTIONS, uids, pictures, context, torch.Generator().manual_seed(seed)
-    )  # fmt: skip
-    settings = {
-        "preset": preset, "stage": stage, "velocity": velocity, "views": pictures.rgb.shape[1], "seed": seed,
-        "precision": context.precision, **dataclasses.asdict(recipe),
-    }  # fmt: skip
+        config, decoder, recipe, stages, LIGHT_DIRECTIONS, uids, known.pictures, context, generator
+    )
     if start is not None:
-        _begin_with(training, start, STAGES[STAGES.index(stage) - 1])
-    losses = load_unfinished(training, output, "flow", settings, uids, overwrite=overwrite)
-    attributes = {
-        "stage": stages[-1], "condition": seen.condition, "encoder": seen.encoder, "euler": recipe.euler,
-        "noise": "scaled" if code_scale else "unit",
+        training.load_networks(read_flow_networks(start, before))
+    settings = {
+        "preset": preset, "stage": stage, "velocity": velocity, "views": known.pictures.rgb.shape[1], "seed": seed,
+        "precision": context.precision, **asdict(recipe),
     }  # fmt: skip
-
-    def save(state: dict[str, np.ndarray], losses: list[float], *, complete: bool) -> None:
-        codes = training.result().cpu().numpy()
-        if context.process > 0:
-            return
-        known = {key: value.cpu().numpy() for key, value in training.networks.decoder.state_dict().items()}
-        with create_store(
-            output, "flow", rows=rows, history=seen.history, settings=settings, seed=seed,
-            attributes=attributes | {"decoder_sha256": fingerprint(known)}, overwrite=overwrite, complete=complete,
-        ) as model:  # fmt: skip
-            model.create_array("code", data=codes, axes=("shape", "dim"))
-            model.create_array("loss", data=np.array(losses, np.float32), axes=("step",))
-            for name in ("encoder", "conditioner", "flow", "decoder", "light"):
-                shape = dataclasses.asdict(decoder if name == "decoder" else config)
-                parameters = {
-                    key: value.cpu().numpy()
-                    for key, value in training.networks.get_submodule(name).state_dict().items()
-                }
-                model.create_group(name, attributes={} if name == "light" else shape, arrays=parameters)
-            model.create_group("state", attributes={}, arrays=state)
-            for row in rows:
-                model.write(row)
-
-    train(training, training.steps, losses, save, output)
-    for name, known in {"": seen, "held out: ": unseen}.items():
-        if known is None:
-            continue
-        shown = known.pictures.to(context.device)
-        judged = score(training, shown, min(JUDGED, shown.rgb.shape[1]))
-        log.info(
-            "%ssilhouettes at temperature %g: loss %.4f (an exact field: %.4f), IoU %.3f; shades %.4f off",
-            name, judged.temperature, judged.loss, known.exact, judged.overlap, judged.shading,
-        )  # fmt: skip
+    target = ModelOutput(output, "flow", known.rows, known.history, settings, seed, overwrite)
+    losses = run_training(training, training.steps, target, lambda _: describe_flow(training, known))
+    lines = evaluate_silhouettes(training, known, unseen)
     if check_gradients:
-        norms = training.gradient_norms()
-        log.info("gradients: %s", ", ".join(f"{name} {norm:.3g}" for name, norm in norms.items()))
+        lines.append(describe_gradients(training.gradient_norms()))
+    for line in lines:
+        logging.getLogger(__name__).info("%s", line)
     if curve is not None and context.process == 0:
         draw_losses(curve, losses, title=output, overwrite=overwrite)
-    log.info(
-        "wrote a flow for %d shapes to %s", len(rows), "standard output" if output == STANDARD else output
-    )
-
-
-def _begin_with(training: "FlowTraining", path: str, before: str) -> None:
-    """Give a stage the networks that the one before has left."""
-    from sdfkit.errors import InputError
-    from sdfkit.io.stores.reader import open_store
-
-    with open_store(path, "flow", manifest=None) as store:
-        if store.attributes.get("stage") != before:
-            raise InputError(
-                f"{store.name}: was trained up to stage {store.attributes.get('stage')}, but {before} comes before; "
-                f"make it with --stage {before}"
-            )
-        networks = {
-            f"{name}.{key}": value
-            for name in ("encoder", "conditioner", "flow", "decoder", "light")
-            for key, value in store.read_group(name).items()
-        }
-    training.load_networks(networks)
+    log_written(target, f"a flow for {len(known.rows)} shapes")

@@ -60,7 +60,7 @@ def watertight(
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Close meshes: any triangles to the surface that is seen from outside.
+    """Close meshes: any triangles to their outer surface.
 
     Holes, flipped, doubled and hidden faces do not matter: what the outside cannot reach becomes solid, and
     sheets get a thickness, so that every result is a closed 2-manifold. Openings narrower than --gap do not count
@@ -88,7 +88,7 @@ def watertight(
     from sdfkit.errors import UsageError
     from sdfkit.io.meshes.reader import open_meshes
     from sdfkit.io.meshes.writer import create_meshes
-    from sdfkit.runtime.pool import Workers, conclude, fill
+    from sdfkit.runtime.pool import PoolOptions, compute_rows, report_outcome
 
     other = "particles" if method == "offset" else "offset"
     for name in ONLY[other]:
@@ -112,14 +112,14 @@ def watertight(
             overwrite=overwrite,
         ) as closed,
     ):
-        fill(
+        compute_rows(
             closed,
             meshes,
             len(meshes),
             partial(_close, **settings),
-            Workers(jobs, timeout, cluster, fail_fast),
+            PoolOptions(jobs, timeout, cluster, fail_fast),
         )
-    conclude(output, "closed meshes", len(meshes), closed.failed)
+    report_outcome(output, "closed meshes", len(meshes), closed.failed)
 
 
 def _close(row: "MeshRow", *, method: str, simplify: int | None, frame: str, **how: Any) -> dict[str, Any]:

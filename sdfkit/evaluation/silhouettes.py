@@ -1,4 +1,4 @@
-"""How well the silhouettes and shades of decoded shapes match pictures."""
+"""Errors of the silhouettes and the shading of decoded shapes."""
 
 from typing import NamedTuple
 
@@ -7,53 +7,53 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdfkit.models.rendering.silhouette import silhouette_loss, soft_silhouette
-from sdfkit.training.flow.pictures import Pictures, grid_pixels, look, rays_through
+from sdfkit.training.flow.pictures import Pictures, grid_pixels, rays_through, select_conditions
 from sdfkit.training.flow.rendering import find_nearest, shading_errors
 from sdfkit.training.flow.training import FlowTraining
 
-# Shapes that silhouettes are judged by, at most, and pixels a side of their pictures, evenly spread.
-JUDGED, SIDE = 64, 64
+# Maximum number of shapes to evaluate, evenly spaced, and side in pixels of the grid of their pictures.
+MAX_SHAPES, SIDE = 64, 64
 
 
-class Score(NamedTuple):
-    """How well silhouettes are met."""
+class SilhouetteErrors(NamedTuple):
+    """Errors of silhouettes and shading, averaged over pictures."""
 
     temperature: float
     loss: float
     """Binary cross-entropy over whole pictures, at that temperature."""
     overlap: float
-    """Intersection over union of silhouettes, the mean over pictures."""
+    """Intersection over union of silhouettes."""
     shading: float
-    """Mean absolute error of grey where both silhouettes are."""
+    """Mean absolute error of grey values where both silhouettes are."""
 
 
-def score(training: FlowTraining, pictures: Pictures, views: int) -> Score:
-    """Judge silhouettes over whole pictures, at most 64 × 64 pixels of each.
+def measure_silhouettes(training: FlowTraining, pictures: Pictures, views: int) -> SilhouetteErrors:
+    """Compare silhouettes and shading of decoded shapes with whole pictures, at 64 × 64 pixels or fewer.
 
-    Shapes are each judged from elsewhere: first views are all from above, where outlines are at their easiest.
+    The first view differs between shapes: view 0 of every shape is from above, where outlines are easiest.
 
     Args:
-        training: What was trained, as its last stage makes codes.
-        pictures: Of the shapes to judge by, which need not be those it was trained on.
-        views: How many views of each shape, evenly chosen, the first of which is seen; of up to 64 shapes, evenly
-            chosen too.
+        training: Training whose last stage computes the codes.
+        pictures: Views of the shapes to evaluate, which need not be those it was trained on.
+        views: Number of evenly spaced views per shape; the first of them is the condition. Of more than 64 shapes, 64
+            evenly spaced ones are evaluated.
     """
     networks, settings = training.networks, training.settings
     device = training.context.device
     generator = torch.Generator().manual_seed(training.generator.initial_seed())
     available = pictures.rgb.shape[1]
-    spread = torch.arange(views, device=device) * available // views
+    offsets = torch.arange(views, device=device) * available // views
     pixels = grid_pixels(pictures, max(1, pictures.mask.shape[2] // SIDE)).expand(1, views, -1)
     count = len(pictures.rgb)
-    judged = torch.arange(0, count, -(-count // JUDGED), device=device)
-    noise = torch.randn(len(judged), training.config.code, generator=generator).to(device)
+    shapes = torch.arange(0, count, -(-count // MAX_SHAPES), device=device)
+    noise = torch.randn(len(shapes), training.config.code, generator=generator).to(device)
 
-    def judge(at: int) -> Float[Tensor, " 3"]:
-        rows = judged[at : at + 1]
-        chosen = (rows + spread) % available
+    def measure(at: int) -> Float[Tensor, " 3"]:
+        rows = shapes[at : at + 1]
+        chosen = (rows + offsets) % available
         with torch.no_grad():
-            seen = look(pictures, rows, rows % pictures.seen)
-            codes = training.make_codes(training.stages[-1], seen, noise[at : at + 1])
+            conditions = select_conditions(pictures, rows, rows % pictures.conditions)
+            codes = training.make_codes(training.stages[-1], conditions, noise[at : at + 1])
             rays = rays_through(pictures, rows, chosen[None], pixels)
             nearest = find_nearest(networks.decoder, codes, rays, exhaustive=settings.exhaustive)
             logits = soft_silhouette(networks.decoder, codes, nearest, settings.temperature)
@@ -64,7 +64,7 @@ def score(training: FlowTraining, pictures: Pictures, views: int) -> Score:
         shading = shading_errors(networks, codes, rays, nearest, cameras).detach()
         return torch.stack([loss, overlap.mean(), shading.sum()])
 
-    own = range(len(judged))[training.context.own]
-    sums = sum(training.workers.map(judge, own), start=torch.zeros(3, device=device))
-    loss, overlap, shading = (training.context.total(sums) / len(judged)).tolist()
-    return Score(settings.temperature, loss, overlap, shading)
+    own = range(len(shapes))[training.context.own]
+    sums = sum(training.threads.map(measure, own), start=torch.zeros(3, device=device))
+    loss, overlap, shading = (training.context.total(sums) / len(shapes)).tolist()
+    return SilhouetteErrors(settings.temperature, loss, overlap, shading)

@@ -1,7 +1,8 @@
-"""What a denoiser loses at each timestep, beside what its sampler makes of it.
+"""Loss of a denoiser at each timestep, and errors of its samples.
 
-A sampled code can be wrong because the network is, or because something between training and sampling is: the
-schedule's end, the standardisation, the average. The two look alike in the samples and differ here.
+A sampled code can be wrong because the network is, or because something between training and sampling is: the end of
+the schedule, the standardisation, the EMA. Samples alone do not distinguish these causes; the loss at each timestep
+does.
 """
 
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ from torch import Tensor
 
 from sdfkit.models.diffusion import add_noise, clean_from, schedule
 from sdfkit.models.dit import DiT
-from sdfkit.training.dit import Standard, predict_codes
+from sdfkit.training.dit import Standardizer, predict_codes
 
-# Those of the paper's table.
+# Timesteps of the paper's table.
 PAPERS_TIMESTEPS = (0, 50, 100, 200, 300, 450)
-# Shares of the variance, judged by eye on denoisers that were good, blind, and sampled wrongly.
-BLIND, MARKEDLY = 0.9, 0.1
+# Fractions of the variance, chosen by hand on denoisers that were good, that ignored their condition, and whose sampler
+# was wrong: above the first a network ignores its condition; larger differences than the second are faults.
+UNINFORMED, TOLERANCE = 0.9, 0.1
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,10 @@ class TimestepLosses:
 
     Attributes:
         timestep: The timesteps.
-        alpha: ᾱ there.
+        alpha: ᾱ at each timestep.
         loss: Error of the network.
-        wrong: Its error with the pictures of another shape: what it would be if it did not look. None where
-            there is one shape.
+        wrong: Its error given the pictures of another shape, which is no larger if the network ignores its condition.
+            None if there is only one shape.
     """
 
     timestep: Int[np.ndarray, " timestep"]
@@ -40,20 +42,20 @@ class TimestepLosses:
 
     @property
     def implied_noise(self) -> Float[np.ndarray, " timestep"]:
-        """The same error as one of ε, ᾱ / (1 - ᾱ) times as large: no evidence of its own."""
+        """The same error in units of the noise ε, which is ᾱ / (1 - ᾱ) times as large."""
         noise: np.ndarray = self.loss * self.alpha / (1 - self.alpha)
         return noise
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """How far sampled codes are from the true ones.
+    """Errors of sampled codes.
 
     Attributes:
         loss: Mean squared error of standardised codes.
-        fvu: The share of the variance that is left unexplained: 1 is what the mean code leaves.
-        cosine: Mean cosine of the codes, not standardised.
-        centred: The same with the mean of the training codes taken off both.
+        fvu: Fraction of the variance that is unexplained. The mean code leaves 1.
+        cosine: Mean cosine similarity to the true codes, not standardised.
+        centred: The same after subtracting the mean of the training codes from both.
     """
 
     loss: float
@@ -65,7 +67,7 @@ class Sampled:
 @torch.no_grad()
 def measure_timesteps(
     network: DiT,
-    standard: Standard,
+    standardizer: Standardizer,
     codes: Float[np.ndarray, "shape dim"],
     features: Float[np.ndarray, "shape view patch feature"],
     cameras: Float[np.ndarray, "shape view 4 4"],
@@ -74,32 +76,32 @@ def measure_timesteps(
     draws: int,
     generator: torch.Generator,
 ) -> TimestepLosses:
-    """Noise true codes to each timestep and see how well the network finds them again.
+    """Measure the error of the clean codes that a network predicts from noisy ones, at each timestep.
 
     Args:
         network: A denoiser.
-        standard: What its codes were standardised by.
+        standardizer: Standardizer of its training codes.
         codes: True codes.
-        features: Features of views of the same shapes, all of which are used.
+        features: Features of views of the same shapes; all views are used.
         cameras: Their cameras.
-        timesteps: Where to look; each within the schedule of the network's target.
-        draws: Noises a code and timestep; the same ones at every timestep.
+        timesteps: Timesteps, within the schedule of the network's target.
+        draws: Noise vectors per code; every timestep uses the same ones.
         generator: Source of the noise.
     """
     device = next(network.parameters()).device
     target = network.config.target
     alphas = schedule(target)
     rows = torch.arange(len(codes)).repeat(draws)
-    clean = standard.apply(torch.from_numpy(codes))[rows]
+    clean = standardizer.apply(torch.from_numpy(codes))[rows]
     noise = torch.randn(clean.shape, generator=generator)
     views = (torch.from_numpy(features), torch.from_numpy(cameras))
-    seen = torch.ones(len(rows), features.shape[1], dtype=torch.bool)
+    view_mask = torch.ones(len(rows), features.shape[1], dtype=torch.bool)
 
     def error(timestep: int, shown: Tensor) -> float:
         at = torch.full((len(rows),), timestep)
         alpha = alphas[at]
         noisy = add_noise(clean, noise, alpha)
-        inputs = (noisy, at, *(part[shown] for part in views), seen)
+        inputs = (noisy, at, *(part[shown] for part in views), view_mask)
         output = network(*(part.to(device) for part in inputs)).float().cpu()
         return float((clean_from(target, output, noisy, alpha) - clean).square().mean())
 
@@ -116,7 +118,7 @@ def measure_timesteps(
 
 def measure_sampling(
     network: DiT,
-    standard: Standard,
+    standardizer: Standardizer,
     codes: Float[np.ndarray, "shape dim"],
     features: Float[np.ndarray, "shape view patch feature"],
     cameras: Float[np.ndarray, "shape view 4 4"],
@@ -126,80 +128,78 @@ def measure_sampling(
     samples: int,
     seed: int,
 ) -> Sampled:
-    """Sample codes by DDIM without renewed noise, and compare them with the true ones.
+    """Sample codes by DDIM with eta 0, and compare them with the true ones.
 
     Args:
         network: A denoiser.
-        standard: What its codes were standardised by.
+        standardizer: Standardizer of its training codes.
         codes: True codes.
-        features: Features of views of the same shapes, all of which are used.
+        features: Features of views of the same shapes; all views are used.
         cameras: Their cameras.
-        centre: The mean of the training codes, of which the standard knows nothing where codes are left as they are.
-        steps: Steps of the sampler; 1 is the network's guess from nothing but noise.
-        samples: Samples a shape.
-        seed: Of the noise, row by row.
+        centre: Mean of the training codes. The standardizer's mean is 0 if codes were not standardised.
+        steps: Steps of the sampler; 1 takes the network's prediction from pure noise.
+        samples: Samples per shape.
+        seed: Seed of the noise; each shape has its own generator.
     """
     generators = [torch.Generator().manual_seed(seed * len(codes) + row) for row in range(len(codes))]
     predicted = torch.from_numpy(
         predict_codes(
-            network, standard, features, cameras, steps=steps, eta=0.0, guidance=1.0, samples=samples,
+            network, standardizer, features, cameras, steps=steps, eta=0.0, guidance=1.0, samples=samples,
             generators=generators,
         )
     )  # fmt: skip
     truth = torch.from_numpy(codes)[:, None].expand_as(predicted)
     mean = torch.from_numpy(centre)
-    loss = float((standard.apply(predicted) - standard.apply(truth)).square().mean())
+    loss = float((standardizer.apply(predicted) - standardizer.apply(truth)).square().mean())
     return Sampled(
         loss=loss,
-        fvu=loss / mean_loss(standard, codes, centre),
+        fvu=loss / mean_loss(standardizer, codes, centre),
         cosine=float(torch.cosine_similarity(predicted, truth, dim=-1).mean()),
         centred=float(torch.cosine_similarity(predicted - mean, truth - mean, dim=-1).mean()),
     )
 
 
 def mean_loss(
-    standard: Standard, codes: Float[np.ndarray, "shape dim"], centre: Float[np.ndarray, " dim"]
+    standardizer: Standardizer, codes: Float[np.ndarray, "shape dim"], centre: Float[np.ndarray, " dim"]
 ) -> float:
-    """What predicting the mean of the training codes loses on some codes, standardised."""
-    truth, mean = (standard.apply(torch.from_numpy(part)) for part in (codes, centre))
+    """Return the loss of predicting the mean of the training codes for some codes, standardised."""
+    truth, mean = (standardizer.apply(torch.from_numpy(part)) for part in (codes, centre))
     return float((truth - mean).square().mean())
 
 
 def explain(losses: TimestepLosses, mean_loss: float, one_step: Sampled, walk: Sampled) -> str:
-    """Say in a sentence where the fault lies, if there is one.
+    """Explain in a sentence whether the network or the sampler is at fault.
 
     Args:
-        losses: By timestep, the last of them near pure noise.
-        mean_loss: What the mean code loses.
-        one_step: Codes guessed in one step from noise.
-        walk: Codes sampled in many steps.
+        losses: Losses by timestep; the last timestep is near pure noise.
+        mean_loss: Loss of the mean code.
+        one_step: Errors of codes sampled in one step.
+        walk: Errors of codes sampled in many steps.
     """
     noisiest = int(np.argmin(losses.alpha))
     trained = losses.loss[noisiest] / mean_loss
     mistaken = None if losses.wrong is None else losses.wrong[noisiest] / mean_loss
-    if walk.fvu > one_step.fvu + MARKEDLY:
+    if walk.fvu > one_step.fvu + TOLERANCE:
         return (
-            f"the sampler spoils it: one step from noise leaves {_share(one_step.fvu)} of the variance, the whole walk "
-            f"{_share(walk.fvu)}"
+            f"the sampler adds errors: one step from noise leaves {_share(one_step.fvu)} of the variance, all steps "
+            f"leave {_share(walk.fvu)}"
         )
-    if one_step.fvu > trained + MARKEDLY:
+    if one_step.fvu > trained + TOLERANCE:
         return (
             f"training and sampling differ: at t = {losses.timestep[noisiest]} the network leaves {_share(trained)} of "
-            f"the variance, but from pure noise {_share(one_step.fvu)}; look at standardisation, average and schedule"
+            f"the variance, but from pure noise {_share(one_step.fvu)}; check standardisation, EMA and schedule"
         )
-    if trained > BLIND and mistaken is not None and mistaken > trained + MARKEDLY:
+    if trained > UNINFORMED and mistaken is not None and mistaken > trained + TOLERANCE:
         return (
-            f"the model looks, but does not know these shapes: it leaves {_share(trained)} of the variance where noise "
-            f"hides the code, and {_share(mistaken)} with another shape's pictures; train on more shapes"
+            f"the model uses the pictures but does not generalise to these shapes: at the noisiest timestep it leaves "
+            f"{_share(trained)} of the variance, and {_share(mistaken)} with another shape's pictures; train on more "
+            "shapes"
         )
-    if trained > BLIND:
-        return (
-            f"the model does not use the pictures: it leaves {_share(trained)} of the variance where noise hides "
-            "the code"
-        )
+    if trained > UNINFORMED:
+        return f"the model ignores the pictures: it leaves {_share(trained)} of the variance at the noisiest timestep"
     return (
-        f"model and sampler agree: {_share(trained)} of the variance is left by the network at t = "
-        f"{losses.timestep[noisiest]}, {_share(walk.fvu)} by the samples"
+        f"model and sampler agree: the network leaves {_share(trained)} of the variance at t = "
+        f"{losses.timestep[noisiest]}, the samples {_share(walk.fvu)}"
     )
 
 

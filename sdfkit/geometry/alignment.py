@@ -1,4 +1,4 @@
-"""A prediction turned and moved onto the truth before it is judged."""
+"""Rigid alignment of a predicted mesh with the true one."""
 
 import numpy as np
 import trimesh
@@ -15,20 +15,20 @@ STEPS = 50
 def find_alignment(
     predicted: trimesh.Trimesh, truth: trimesh.Trimesh, *, rng: np.random.Generator
 ) -> Float[np.ndarray, "4 4"]:
-    """Find the rigid motion that brings a mesh nearest to another, without scaling or mirroring it.
+    """Find the rotation and translation that align a mesh with another, without scaling or mirroring.
 
-    Iterative closest points, from 1,000 points on the mesh to the other's surface (to points on it, as in
-    trimesh's `icp`, even a mesh that is in place would be moved by the noise of the draws). It starts from the
-    mesh as it stands and turned by 90, 180 and 270 degrees about +Y: objects stand upright, and it is their heading
-    that is not agreed upon. The start that ends with the least Chamfer distance wins; it is a local optimum.
+    Iterative closest points (ICP) from 1,000 points on the mesh to the surface of the other. With points on both, as
+    in trimesh's `icp`, sampling noise would move even an aligned mesh. The search starts from the mesh as it is and
+    rotated by 90, 180 and 270 degrees about +Y, because objects stand upright but their headings differ between
+    sources. The result with the least Chamfer distance is returned; it is a local optimum.
 
     Args:
-        predicted: The mesh to move. It is not changed.
-        truth: What to bring it near to.
-        rng: Where the points come from.
+        predicted: The mesh to align. It is not changed.
+        truth: The mesh to align it with.
+        rng: Generator for the points.
 
     Returns:
-        The matrix that moves points of `predicted`.
+        The matrix to apply to `predicted`.
 
     Reference: Besl and McKay, A Method for Registration of 3-D Shapes (1992).
     """

@@ -1,7 +1,7 @@
-"""The unit frame that every shape is brought into, and the way back.
+"""Conversion of shapes to the unit frame and back.
 
-A shape is centred on the bounding box of the vertices that its faces use, and scaled so that the farthest of
-them lies at distance 1. All lengths in sdfkit are in that unit.
+In the unit frame a shape is centred on the bounding box of the vertices that its faces use, and scaled so that the
+farthest of them lies at distance 1. All lengths in sdfkit are in this unit.
 """
 
 import numpy as np
@@ -12,19 +12,18 @@ from sdfkit.errors import GeometryError
 
 
 def normalise(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, Float[np.ndarray, "4 4"]]:
-    """Bring a mesh into the unit frame.
+    """Transform a mesh to the unit frame.
 
     Args:
         mesh: Any mesh with at least one face, in any unit. It is not changed.
 
     Returns:
-        A copy in the unit frame, with its faces in the same order, its colours, texture and normals, but
-        without the vertices that no face uses; and the float64 matrix that maps its points back onto the
-        original ones.
+        A copy in the unit frame, with its faces in the same order and its colours, texture and normals, but without
+        the vertices that no face uses; and the float64 matrix that maps points of the copy to the original frame.
 
     Raises:
-        GeometryError: No faces, a vertex that is NaN or infinite, all vertices in one place, or a size that
-            float64 cannot scale.
+        GeometryError: The mesh has no faces, a vertex is NaN or infinite, all vertices lie at one position, or the
+            size is out of the range of float64.
     """
     if len(mesh.faces) == 0:
         raise GeometryError("no faces: the file holds no surface, or its faces were dropped on the way")
@@ -37,8 +36,8 @@ def normalise(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, Float[np.ndarray,
             f"{wrong} of {len(vertices)} vertices are NaN or infinite: repair or export it again"
         )
 
-    # Halves before the sum and two divisions instead of one norm: a coordinate near the end of float64's
-    # range must not overflow on the way to a frame where it is at most 1.
+    # Halving before the sum, and two divisions instead of one by the norm, keep coordinates near the end of the
+    # range of float64 from overflowing.
     centre = vertices.min(axis=0) / 2 + vertices.max(axis=0) / 2
     offset = vertices - centre
     reach = np.abs(offset).max()
@@ -52,7 +51,7 @@ def normalise(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, Float[np.ndarray,
         raise GeometryError(f"size {scale:g} is beyond float64: store the shape in another unit")
 
     unit = mesh.copy()
-    # trimesh keeps normals that came with the file only in its cache, which new vertices empty.
+    # trimesh keeps normals of the file only in its cache, which is cleared when vertices are assigned.
     normals = mesh.vertex_normals[used] if "vertex_normals" in mesh._cache else None
     if not used.all():
         unit.remove_unreferenced_vertices()
@@ -68,11 +67,11 @@ def normalise(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, Float[np.ndarray,
 def to_unit(
     points: Float[np.ndarray, "point 3"], to_original: Float[np.ndarray, "4 4"]
 ) -> Float[np.ndarray, "point 3"]:
-    """Map points of the original shape into its unit frame.
+    """Map points from the original frame of a shape to its unit frame.
 
     Args:
         points: Positions in the original unit.
-        to_original: The matrix that `normalise` returned.
+        to_original: The matrix returned by `normalise`.
 
     Returns:
         The same points in the unit frame, float64.
@@ -85,11 +84,11 @@ def to_unit(
 def from_unit(
     points: Float[np.ndarray, "point 3"], to_original: Float[np.ndarray, "4 4"]
 ) -> Float[np.ndarray, "point 3"]:
-    """Map points of the unit frame back onto the original shape.
+    """Map points from the unit frame of a shape to its original frame.
 
     Args:
         points: Positions in the unit frame.
-        to_original: The matrix that `normalise` returned.
+        to_original: The matrix returned by `normalise`.
 
     Returns:
         The same points in the original unit, float64.

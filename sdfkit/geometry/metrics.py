@@ -1,4 +1,4 @@
-"""How near a predicted mesh is to the true one."""
+"""Scores of a predicted mesh against the true one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,40 +12,40 @@ from jaxtyping import Float
 
 from sdfkit.errors import GeometryError
 from sdfkit.geometry.distance.tree import TriangleTree
-from sdfkit.geometry.pieces import label_pieces
 from sdfkit.geometry.sampling import Points, face_normals, sample_surface
 
 DEFINITIONS = """\
-Meshes are compared as they stand, in the unit frame (farthest vertex at distance 1).
-Distances run from points drawn by area on one surface to the nearest of as many on the other.
-chamfer             mean of both directions' mean distance, not squared; with N points, a surface of area A
-                    compared with itself scores 0.5 sqrt(A / N)
-chamfer_deepsdf     sum of both directions' mean squared distance between the first 30,000 points, times 1000
-f_score_1           harmonic mean of the shares of points nearer than 0.02: 1 % of the query cube's side of 2
-f_score_5           the same, nearer than 0.1: 5 %
-iou                 volume inside both over volume inside either, by N even points in the cube around both,
-                    padded by 10 %, one in each cell of a grid; inside where the winding number exceeds 1/2, so a
-                    mesh that is inside out, or an open sheet, has no inside; 0 where neither has one
-normal_consistency  mean |n . n'| between nearest points, mean of both directions
-An empty prediction scores 0, and the diagonal of the query cube, 3.464, for every distance.
+Meshes are compared in the coordinates of their files, which should be the unit frame (farthest vertex at distance 1).
+Distances are measured from N points drawn by area on one surface to the nearest of N points on the other.
+chamfer             mean distance, not squared, averaged over both directions; a surface of area A compared with
+                    itself scores 0.5 sqrt(A / N)
+chamfer_deepsdf     mean squared distance between the first 30,000 points, summed over both directions, times 1000
+f_score_1           harmonic mean of precision and recall: the shares of points nearer than 0.02, which is 1 % of the
+                    side of the query cube
+f_score_5           the same with points nearer than 0.1: 5 %
+iou                 volume inside both over volume inside either, estimated by N points in the bounding cube of both
+                    padded by 10 %, one in each cell of a grid; inside is where the winding number exceeds 1/2, so an
+                    inside-out mesh or an open sheet has no inside; 0 if neither mesh has an inside
+normal_consistency  mean |n . n'| between nearest points, averaged over both directions
+An empty prediction scores 0, and for distances the diagonal of the query cube, 3.464.
 """
 
 SCORES = ("chamfer", "chamfer_deepsdf", "f_score_1", "f_score_5", "iou", "normal_consistency")
 DEEPSDF_POINTS = 30_000
 DIAGONAL = 2 * 3**0.5
-# 1 % and 5 % of the side of the query cube, which is how Tatarchenko et al. (2019) measure it. At 0.01 the
-# metric would measure its own draws: 100,000 points on the unit sphere score 0.92 against the same sphere.
+# 1 % and 5 % of the side of the query cube, as in Tatarchenko et al. (2019). A threshold of 0.01 would measure
+# sampling noise: 100,000 points on the unit sphere score 0.92 against the same sphere.
 NEAR, NEARBY = 0.02, 0.1
-# Points of a surface by which samples are told apart: their mean is within 1 %, in a tenth of the time.
-APART_POINTS = 10_000
+# Points of each surface for `pairwise_chamfer`: the mean is within 1 % of that of 100,000, in a tenth of the time.
+PAIRWISE_POINTS = 10_000
 
 
 @dataclass(frozen=True)
 class Comparison:
     """The scores of one prediction, as `DEFINITIONS` defines them.
 
-    `volume_ratio` is what the prediction encloses over what the truth does, by the points of the IoU; None where
-    the truth has no inside, so that no IoU can judge it.
+    `volume_ratio` is the volume of the prediction divided by that of the truth, estimated by the points of the IoU. It
+    is None if the truth has no inside, in which case the IoU says nothing.
     """
 
     chamfer: float
@@ -57,13 +57,13 @@ class Comparison:
     volume_ratio: float | None
 
 
-class Surface:
-    """A mesh made ready to be compared, with one mesh or with many.
+class SampledSurface:
+    """A mesh with points drawn on its surface, for comparison with one or more others.
 
     Args:
         mesh: The mesh.
-        points: How many places to draw on it.
-        rng: Where the draws come from.
+        points: Number of points to draw.
+        rng: Generator for the points.
 
     Raises:
         GeometryError: No area, or a vertex that is NaN or infinite.
@@ -75,16 +75,16 @@ class Surface:
         if not has_area(mesh):
             raise GeometryError("no area: there is no surface to compare with")
         self.mesh = mesh
-        self.places, faces = sample_surface(mesh, points, rng)
+        self.points, faces = sample_surface(mesh, points, rng)
         self.normals = face_normals(mesh)[faces]
 
     @cached_property
     def tree(self) -> TriangleTree:
-        return point_tree(self.places)
+        return point_tree(self.points)
 
     @cached_property
-    def tree_of_few(self) -> TriangleTree:
-        return point_tree(self.places[:DEEPSDF_POINTS])
+    def deepsdf_tree(self) -> TriangleTree:
+        return point_tree(self.points[:DEEPSDF_POINTS])
 
     @cached_property
     def solid(self) -> TriangleTree:
@@ -92,11 +92,11 @@ class Surface:
 
 
 def point_tree(points: Points) -> TriangleTree:
-    """A tree that finds the nearest of some points, whose rows `closest` gives as faces.
+    """Return a tree for nearest-neighbour search among points; `closest` returns their rows as faces.
 
-    A point is a triangle whose corners lie in one place. For 100,000 points against as many this takes 0.15 s;
-    SciPy's cKDTree, which has no neighbour's answer to start from, takes 0.1 s on equal surfaces and 3.4 s on
-    surfaces that are far apart.
+    Each point is a triangle with all three corners at one position. For 100,000 points against as many a search takes
+    0.15 s. SciPy's cKDTree, which does not start from the result for a neighbouring point, takes 0.1 s on equal
+    surfaces and 3.4 s on surfaces that are far apart.
     """
     return TriangleTree(points, np.repeat(np.arange(len(points), dtype=np.int32)[:, None], 3, axis=1))
 
@@ -107,34 +107,37 @@ def compare_meshes(
     """Score a predicted mesh against the true one.
 
     Args:
-        predicted: The mesh to judge, or None where there is none; no faces or no area count as none.
-        truth: The mesh it should be, in the same frame.
-        points: How many to draw on each surface, and in space for the IoU.
-        rng: Where the draws come from.
+        predicted: The predicted mesh, or None if there is none; a mesh without faces or area counts as none.
+        truth: The true mesh, in the same frame.
+        points: Number of points to draw on each surface, and in space for the IoU.
+        rng: Generator for the points.
 
     Raises:
-        GeometryError: The true mesh has no area, or a vertex of either is NaN or infinite.
+        GeometryError: The true mesh has no area, or a vertex of either mesh is NaN or infinite.
     """
-    true = Surface(truth, points=points, rng=rng)
-    guess = Surface(predicted, points=points, rng=rng) if has_area(predicted) else None
+    true = SampledSurface(truth, points=points, rng=rng)
+    guess = SampledSurface(predicted, points=points, rng=rng) if has_area(predicted) else None
     return compare_surfaces(guess, true, rng)
 
 
 def has_area(mesh: trimesh.Trimesh | None) -> TypeGuard[trimesh.Trimesh]:
-    """Whether there is a surface at all."""
-    return mesh is not None and bool(mesh.area != 0)  # NaN: there is one, a broken one
+    """Return whether a mesh exists and has a surface."""
+    # An area of NaN is a damaged surface, which raises later.
+    return mesh is not None and bool(mesh.area != 0)
 
 
-def compare_surfaces(predicted: Surface | None, truth: Surface, rng: np.random.Generator) -> Comparison:
+def compare_surfaces(
+    predicted: SampledSurface | None, truth: SampledSurface, rng: np.random.Generator
+) -> Comparison:
     """Score a predicted surface against the true one.
 
-    Distances run from point to point, as in other evaluation code, not from point to face: their floor is the
-    spacing of the points, and it is the price of figures that can be compared.
+    Distances are measured between points, as in other evaluation code, not from points to faces. They cannot fall
+    below the spacing of the points, but can be compared with published figures.
 
     Args:
-        predicted: The surface to judge, or None where there is none.
-        truth: What it should be, in the same frame, with as many points.
-        rng: Where the points of the IoU come from.
+        predicted: The predicted surface, or None if there is none.
+        truth: The true surface, in the same frame, with as many points.
+        rng: Generator for the points of the IoU.
 
     Returns:
         All scores of `DEFINITIONS`.
@@ -149,12 +152,12 @@ def compare_surfaces(predicted: Surface | None, truth: Surface, rng: np.random.G
             normal_consistency=0.0,
             volume_ratio=0.0,
         )
-    distance_p, nearest_t, _ = truth.tree.closest(predicted.places)
-    distance_t, nearest_p, _ = predicted.tree.closest(truth.places)
+    distance_p, nearest_t, _ = truth.tree.closest(predicted.points)
+    distance_t, nearest_p, _ = predicted.tree.closest(truth.points)
     cosine_p = np.abs((predicted.normals * truth.normals[nearest_t]).sum(axis=1)).mean()
     cosine_t = np.abs((truth.normals * predicted.normals[nearest_p]).sum(axis=1)).mean()
-    squared_p = np.square(truth.tree_of_few.closest(predicted.places[:DEEPSDF_POINTS])[0]).mean()
-    squared_t = np.square(predicted.tree_of_few.closest(truth.places[:DEEPSDF_POINTS])[0]).mean()
+    squared_p = np.square(truth.deepsdf_tree.closest(predicted.points[:DEEPSDF_POINTS])[0]).mean()
+    squared_t = np.square(predicted.deepsdf_tree.closest(truth.points[:DEEPSDF_POINTS])[0]).mean()
     iou, volume_ratio = _compare_volumes(predicted, truth, rng)
     return Comparison(
         chamfer=float(distance_p.mean() + distance_t.mean()) / 2,
@@ -167,18 +170,21 @@ def compare_surfaces(predicted: Surface | None, truth: Surface, rng: np.random.G
     )
 
 
-def measure_apart(surfaces: Sequence[Surface]) -> list[float]:
-    """Tell how far surfaces are from each other: the Chamfer distance of every pair.
+def pairwise_chamfer(surfaces: Sequence[SampledSurface]) -> list[float]:
+    """Compute the Chamfer distance of every pair of surfaces, as a measure of their diversity.
 
-    From points to faces, unlike the scores: samples that are equal are 0 apart.
+    Unlike the scores it is measured from points to faces, so that it is 0 between equal surfaces.
 
     Args:
-        surfaces: Samples of one shape.
+        surfaces: Surfaces, such as several samples of one shape.
+
+    Returns:
+        The distances of the pairs (0, 1), (0, 2), ..., (1, 2), ...
     """
     return [
         float(
-            one.solid.closest(other.places[:APART_POINTS])[0].mean()
-            + other.solid.closest(one.places[:APART_POINTS])[0].mean()
+            one.solid.closest(other.points[:PAIRWISE_POINTS])[0].mean()
+            + other.solid.closest(one.points[:PAIRWISE_POINTS])[0].mean()
         )
         / 2
         for one, other in combinations(surfaces, 2)
@@ -193,13 +199,13 @@ def _f_score(
 
 
 def _compare_volumes(
-    predicted: Surface, truth: Surface, rng: np.random.Generator
+    predicted: SampledSurface, truth: SampledSurface, rng: np.random.Generator
 ) -> tuple[float, float | None]:
-    """The IoU, and the ratio of the volumes."""
+    """Return the IoU, and the ratio of the predicted to the true volume."""
     bounds = np.array([predicted.mesh.bounds, truth.mesh.bounds])
     low, high = bounds[:, 0].min(axis=0), bounds[:, 1].max(axis=0)
     side = 1.1 * (high - low).max()
-    queries: Points = (low + high) / 2 + side * (_draw_evenly(len(truth.places), rng) - 0.5)
+    queries: Points = (low + high) / 2 + side * (_draw_evenly(len(truth.points), rng) - 0.5)
     inside_p, inside_t = (surface.solid.winding(queries) > 0.5 for surface in (predicted, truth))
     either, volume = np.count_nonzero(inside_p | inside_t), np.count_nonzero(inside_t)
     iou = np.count_nonzero(inside_p & inside_t) / either if either else 0.0
@@ -207,10 +213,10 @@ def _compare_volumes(
 
 
 def _draw_evenly(count: int, rng: np.random.Generator) -> Points:
-    """Points in the unit cube, each as likely anywhere: one in each cell of a grid, those left over anywhere.
+    """Draw points in the unit cube by stratified sampling: one in each cell of a grid, the rest anywhere.
 
-    The IoU of two tori that fill a tenth of the cube has a standard deviation of 0.0075 with 100,000 points that
-    know nothing of each other, and of 0.003 with these.
+    The IoU of two tori that fill a tenth of the cube has a standard deviation of 0.0075 with 100,000 independent
+    points, and of 0.003 with stratified ones.
     """
     cells = int(np.cbrt(count))
     points = rng.random((count, 3))
@@ -218,39 +224,15 @@ def _draw_evenly(count: int, rng: np.random.Generator) -> Points:
     return points
 
 
-def describe_topology(mesh: trimesh.Trimesh) -> tuple[int, int]:
-    """Count the pieces of a mesh and its Euler number, vertices in the same place counting as one.
-
-    Args:
-        mesh: Any mesh; empty ones have neither.
-
-    Returns:
-        The pieces, and vertices less edges plus faces: 2 for a sphere, 0 for a torus.
-    """
-    if len(mesh.faces) == 0:
-        return 0, 0
-    corners = np.zeros(len(mesh.vertices), dtype=bool)
-    corners[mesh.faces] = True
-    _, place = np.unique(mesh.vertices[corners], axis=0, return_inverse=True)
-    faces = place[(np.cumsum(corners) - 1)[mesh.faces]]
-    start, end = faces.ravel(), faces[:, [1, 2, 0]].ravel()
-    count = int(place.max()) + 1
-    pairs = np.minimum(start, end) * count + np.maximum(start, end)
-    pairs.sort()  # np.unique would take ten times as long
-    edges = 1 + int(np.count_nonzero(np.diff(pairs)))
-    joined = trimesh.Trimesh(np.zeros((count, 3)), faces, process=False)
-    return int(label_pieces(joined).max()) + 1, count - edges + len(faces)
-
-
 def bootstrap_interval(values: Float[np.ndarray, " value"], rng: np.random.Generator) -> tuple[float, float]:
-    """Bound the mean of what the values were drawn from, with 95 % confidence.
+    """Compute the 95 % confidence interval of a mean by the percentile bootstrap.
 
     Args:
-        values: One score a shape.
-        rng: Where the 2,000 resamples come from.
+        values: One score for each shape.
+        rng: Generator for the 2,000 resamples.
 
     Returns:
-        The 2.5 and 97.5 percentiles of the resamples' means.
+        The 2.5 and 97.5 percentiles of the means of the resamples.
 
     Raises:
         ValueError: There are no values.
@@ -265,14 +247,15 @@ def bootstrap_interval(values: Float[np.ndarray, " value"], rng: np.random.Gener
 def summarise(
     scores: Sequence[Mapping[str, float]], rng: np.random.Generator
 ) -> dict[str, dict[str, float | int]]:
-    """Mean with its 95 % interval, median and worst of each score over shapes.
+    """Summarise each score over shapes.
 
     Args:
-        scores: The scores of a `Comparison` by name, one mapping a shape.
-        rng: Where the resamples of the bootstrap come from.
+        scores: The scores of a `Comparison` by name, one mapping for each shape.
+        rng: Generator for the bootstrap.
 
     Returns:
-        By score: mean, low, high, median, worst, and worst_row: which of `scores` that is, the first of equals.
+        For each score: its mean, low and high end of the mean's 95 % confidence interval, median, worst value, and
+        worst_row, the index in `scores` of the worst value (the first, if several are equal). Empty without shapes.
     """
     summary: dict[str, dict[str, float | int]] = {}
     for name in SCORES if scores else ():
@@ -293,16 +276,17 @@ def summarise(
 def compare_pairwise(
     ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]], rng: np.random.Generator
 ) -> dict[str, dict[str, float]]:
-    """How often one method beats another on the same shapes, and by how much.
+    """Compare two methods on the same shapes.
 
     Args:
-        ours: The scores of one method by name, one mapping a shape.
-        theirs: Those of the other on the same shapes.
-        rng: Where the resamples of the bootstrap come from.
+        ours: The scores of one method by name, one mapping for each shape.
+        theirs: The scores of the other method on the same shapes.
+        rng: Generator for the bootstrap.
 
     Returns:
-        By score: the share of shapes on which ours is the better (equal scores are not), and the mean of ours
-        less theirs with its 95 % interval, low and high, from a bootstrap over shapes.
+        For each score: better, the share of shapes on which our score is the better one (equal scores do not count);
+        and difference, the mean of our score minus theirs, with low and high, the ends of its 95 % confidence interval
+        from a bootstrap over shapes. Empty without shapes.
     """
     result = {}
     for name in SCORES if ours else ():
@@ -318,5 +302,5 @@ def compare_pairwise(
 
 
 def _loss(name: str) -> int:
-    """1 where less is better, else -1."""
+    """Return 1 if a lower score is better, else -1."""
     return 1 if name.startswith("chamfer") else -1

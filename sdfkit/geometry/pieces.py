@@ -1,4 +1,4 @@
-"""The connected pieces of a mesh."""
+"""Connected pieces of a mesh."""
 
 import numpy as np
 import trimesh
@@ -8,7 +8,7 @@ from scipy.sparse.csgraph import connected_components
 
 
 def label_pieces(mesh: trimesh.Trimesh) -> Int[np.ndarray, " vertex"]:
-    """The piece that each vertex belongs to, counted from 0; vertices are joined by the edges of faces."""
+    """Return the number, from 0, of the connected piece that each vertex belongs to."""
     start, end = mesh.faces.ravel(), mesh.faces[:, [1, 2, 0]].ravel()
     size = len(mesh.vertices)
     joined = coo_array((np.ones(len(start), dtype=bool), (start, end)), shape=(size, size))
@@ -17,14 +17,14 @@ def label_pieces(mesh: trimesh.Trimesh) -> Int[np.ndarray, " vertex"]:
 
 
 def select_pieces(mesh: trimesh.Trimesh, kept: Bool[np.ndarray, " vertex"]) -> trimesh.Trimesh:
-    """The mesh of the kept vertices, in their order; `kept` must hold whole pieces."""
+    """Return the mesh of the kept vertices, in their order; `kept` must consist of whole pieces."""
     renumbered = np.cumsum(kept) - 1
     faces = renumbered[mesh.faces[kept[mesh.faces[:, 0]]]]
     return trimesh.Trimesh(mesh.vertices[kept], faces, process=False)
 
 
 def largest_piece(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
-    """The piece with the largest area; of equal ones the first."""
+    """Return the piece with the largest area; the first, if several are equal."""
     labels = label_pieces(mesh)
     areas = np.bincount(labels[mesh.faces[:, 0]], weights=mesh.area_faces)
     return select_pieces(mesh, labels == areas.argmax())

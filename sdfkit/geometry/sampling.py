@@ -1,4 +1,4 @@
-"""Points with their distance to a shape, to learn it from."""
+"""Points with their signed distance to a shape, as training data."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,21 +8,28 @@ import trimesh
 from jaxtyping import Bool, Float, Int
 
 from sdfkit.errors import GeometryError
+from sdfkit.geometry.defaults import NEAR_SHARE, NEAR_STD, SAMPLES, SURFACE_POINTS
 from sdfkit.geometry.distance.tree import Sign, TriangleTree
 
 Points = Float[np.ndarray, "point 3"]
 Measure = Callable[[trimesh.Trimesh, Points], Float[np.ndarray, " point"]]
 
-# What each way to tell the inside is compared with: one that errs elsewhere.
+# The sign method that each one is compared with: one that fails on other meshes.
 SECOND: dict[Sign, Sign] = {"normal": "winding", "winding": "normal", "scan": "winding"}
 
 
-class Samples(NamedTuple):
-    """What `sample_sdf` draws from one shape. Arrays are float32, lengths in the unit frame.
+class SdfSamples(NamedTuple):
+    """The samples of one shape. Floating-point arrays are float32, lengths in the unit frame.
 
-    `sign_agreement` is the share of points whose side is the same by the way asked for and by a second one
-    (`SECOND`). It is 1 on a closed surface that does not cut itself. Less means holes, flipped faces or
-    overlapping parts; with the first two no rule gets every sign right.
+    Attributes:
+        point: Query points.
+        distance: Their signed distances, negative inside.
+        near: Which of them were drawn near the surface.
+        surface_point: Points on the surface.
+        surface_normal: The unit normals there, outward; zeros on faces without area.
+        sign_agreement: Share of query points whose sign is the same by the method asked for and by a second one
+            (`SECOND`). It is 1 on a closed surface that does not intersect itself. Less means holes, flipped faces or
+            overlapping parts; with holes or flipped faces no method gets every sign right.
     """
 
     point: Float[np.ndarray, "sample 3"]
@@ -36,38 +43,39 @@ class Samples(NamedTuple):
 def sample_sdf(
     mesh: trimesh.Trimesh,
     *,
-    points: int,
-    near_share: float,
-    near_std: tuple[float, ...],
-    surface_points: int,
-    sign: Sign,
-    measure: Measure | None,
+    points: int = SAMPLES,
+    near_share: float = NEAR_SHARE,
+    near_std: tuple[float, ...] = NEAR_STD,
+    surface_points: int = SURFACE_POINTS,
+    sign: Sign = "winding",
+    measure: Measure | None = None,
     rng: np.random.Generator,
-) -> Samples:
-    """Draw query points and measure how far from the shape they are, negative inside.
+) -> SdfSamples:
+    """Draw query points and compute their signed distances to a shape, negative inside.
 
-    A point near the surface is a place on it, drawn by area, moved by a normal draw in all three directions:
-    along the face's normal alone the wedges outside sharp edges would stay empty, and thin parts are made of
-    edges. It is kept in the cube from -1 to 1. The other points fill that cube evenly. Distances are measured
-    from the points as float32 stores them.
+    A point near the surface is a point on it, drawn by area, plus Gaussian noise in all three directions. Noise along
+    the face's normal alone would leave the wedges outside sharp edges empty, and thin parts consist of edges. The
+    point is clipped to the cube from -1 to 1. The other points are distributed uniformly in this cube. Distances are
+    computed from the points as rounded to float32.
 
-    The order is random: any run of samples is as fair as the whole.
+    The order is random, so that every contiguous part of the samples has the same distribution as the whole.
 
     Args:
         mesh: A shape in the unit frame.
-        points: Samples to draw.
-        near_share: The share of them near the surface, 0 to 1.
-        near_std: Standard deviations per axis, each for an equal part of the near points.
-        surface_points: Places to draw on the surface itself, with their normals.
-        sign: How to tell the inside, as in `TriangleTree.signed`.
-        measure: Gives the signed distances of points instead, by that sign or its own idea of it. Its signs
-            are compared with the winding number.
-        rng: Where the draws come from.
+        points: Number of query points.
+        near_share: Share of them near the surface, from 0 to 1.
+        near_std: Standard deviations of the noise for each axis; each applies to an equal part of the near points.
+        surface_points: Number of points on the surface.
+        sign: Method that determines the sign, as in `TriangleTree.signed`.
+        measure: Computes the signed distances instead of `TriangleTree`, if given. Its signs are compared with those
+            by the winding number.
+        rng: Generator for all draws.
 
     Raises:
-        GeometryError: Not in the unit frame, no faces, no area, or no point is inside.
+        GeometryError: The mesh is not in the unit frame or has no faces or no area, or no query point is inside.
 
-    Reference: Park et al., DeepSDF (2019), for the mixture; it gives the stds 0.0707 and 0.0224 as variances.
+    Reference: Park et al., DeepSDF (2019), for the mixture; the paper states the standard deviations 0.0707 and 0.0224
+        as variances.
     """
     reach = float(np.abs(mesh.bounds).max()) if len(mesh.faces) else 0.0
     if reach > 1 + 1e-6:
@@ -97,7 +105,7 @@ def sample_sdf(
             f"no inside: all {points} points are outside, so the surface is a sheet or inside out: "
             "make it watertight first"
         )
-    return Samples(
+    return SdfSamples(
         point=point,
         distance=np.where(inside, -distance, distance).astype(np.float32),
         near=shuffled < near_count,
@@ -110,15 +118,15 @@ def sample_sdf(
 def sample_surface(
     mesh: trimesh.Trimesh, count: int, rng: np.random.Generator
 ) -> tuple[Points, Int[np.ndarray, " point"]]:
-    """Draw places on a surface, each as likely as any other.
+    """Draw points on a surface, uniformly by area.
 
     Args:
         mesh: Any mesh with some area.
-        count: Places to draw.
-        rng: Where the draws come from.
+        count: Number of points.
+        rng: Generator for the draws.
 
     Returns:
-        The places (float64) and the face each lies on. Faces without area are never drawn.
+        The points (float64), and the face that each lies on. Faces without area are never drawn.
 
     Raises:
         GeometryError: The surface has no area.
@@ -130,14 +138,14 @@ def sample_surface(
         raise GeometryError("no area: the shape has no faces, or all of them are flat lines")
     face = np.searchsorted(covered, covered[-1] * rng.random(count), side="right")
     along_u, along_v = rng.random((2, count, 1))
-    # A parallelogram's far half is folded back onto the triangle.
+    # Points in the other half of the parallelogram are mirrored into the triangle.
     beyond = along_u + along_v > 1
     along_u, along_v = np.where(beyond, 1 - along_u, along_u), np.where(beyond, 1 - along_v, along_v)
     return corners[face, 0] + along_u * u[face] + along_v * v[face], face
 
 
 def face_normals(mesh: trimesh.Trimesh) -> Float[np.ndarray, "face 3"]:
-    """The direction that each face looks in, at length 1; zeros where a face has no area."""
+    """Return the unit normal of each face; zeros for a face without area."""
     corners = np.asarray(mesh.vertices)[mesh.faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     length = np.linalg.norm(normals, axis=1, keepdims=True)

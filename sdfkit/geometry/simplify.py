@@ -1,4 +1,4 @@
-"""Closed surfaces with fewer faces."""
+"""Reduction of the number of faces of closed meshes."""
 
 import logging
 
@@ -12,18 +12,18 @@ log = logging.getLogger(__name__)
 
 
 def simplify(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
-    """A closed mesh with so many faces; still closed, with the same handles and pieces.
+    """Reduce the number of faces of a closed mesh without changing its topology.
 
-    Edges collapse, those first that move the surface least: flat regions end up with few large faces, and curved
-    ones keep theirs. No collapse is made that would change the topology or turn a face over.
+    Edges are collapsed in the order of the distance by which this moves the surface: flat regions get few large faces,
+    and curved ones keep theirs. A collapse that would change the topology or turn a face over is left out.
 
     Args:
-        mesh: Closed, its faces looking outward, in any unit. It is not changed.
-        faces: How many there may be at most.
+        mesh: A closed mesh with outward faces, in any unit. It is not changed.
+        faces: Largest number of faces of the result.
 
     Returns:
-        The simpler mesh, with `faces` faces or one less, or the nearest that keeps all handles and pieces, with a
-        warning in the log. A mesh that has no more already is returned as it is.
+        A mesh with `faces` faces or one less; or with more, and a warning in the log, if fewer would lose a handle or a
+        piece, or fold the surface. A mesh with at most `faces` faces is returned as it is.
 
     Raises:
         GeometryError: The mesh is not closed.
@@ -37,7 +37,7 @@ def simplify(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
     if not (mesh.is_watertight and mesh.is_winding_consistent):
         raise GeometryError("not closed, so it cannot be simplified: run sdfkit watertight first")
     centre, scale = mesh.bounds.mean(axis=0), mesh.extents.max()
-    # Copies, which the kernel changes.
+    # Copies, because the kernel works in place.
     vertices, triangles = (mesh.vertices - centre) / scale, np.array(mesh.faces, dtype=np.int32, order="C")
     left = kernels.collapse(vertices, triangles, faces)
     if left > faces:

@@ -1,10 +1,10 @@
-"""The inner loop of `simplify`: edges collapse, cheapest first, compiled by numba.
+"""Compiled kernels of `simplify`: edge collapses in the order of their cost.
 
-The corners of a face are numbered 3 * face + (0, 1, 2). Those of the faces around a vertex hang in a list: `first`
-has one of a vertex, `following` the next one of each; -1 ends it.
+The corners of a face are numbered 3 * face + (0, 1, 2). The corners at a vertex form a linked list: `first` has the
+first corner of each vertex, and `following` the next corner after each; -1 ends the list.
 """
 # mypy: disable-error-code="no-untyped-def,arg-type,assignment"
-# numba finds the types; tests cannot check them here.
+# numba infers the types; tests cannot check them here.
 
 import heapq
 import math
@@ -12,19 +12,19 @@ import math
 import numpy as np
 from numba import njit
 
-# Weight of a vertex's own place beside its planes. It settles where a vertex goes on a flat or a straight part,
-# and keeps its faces from becoming needles.
+# Weight of the distance to a vertex's own position, relative to the distances to its planes. It determines the
+# target where the surface is flat or straight, and keeps faces from becoming needles.
 ANCHOR = 1e-8
-# Cosine of the angle by which a face may turn in one collapse.
+# Cosine of the largest angle by which a face may turn in one collapse.
 TURN = 0.2
-# Area over squared edges of a face; flatter ones are only accepted in place of such. With 0.02 a table top could
-# not be cut into few long faces, and what came next in the queue was its legs.
+# Least area of a face relative to the sum of its squared edges; a flatter face is only accepted in place of one that
+# is flatter still. With 0.02 a table top could not be cut into few long faces, and its legs were collapsed instead.
 FLATNESS = 0.001
 
 
 @njit(cache=True, error_model="numpy")
 def _normal(a, b, c):
-    """Normal of a triangle, twice its area long, and the sum of its squared edges."""
+    """Return the normal of a triangle, with twice its area as length, and the sum of its squared edges."""
     ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
     vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
     wx, wy, wz = vx - ux, vy - uy, vz - uz
@@ -34,17 +34,26 @@ def _normal(a, b, c):
 
 @njit(cache=True, error_model="numpy")
 def _target(u, v, points, quadrics, place):
-    """Where the two ends of an edge go, written into `place`, and the squared distances that this costs.
+    """Find the point to which an edge is best collapsed, and the sum of squared distances that this costs.
 
-    A quadric is xx, xy, xz, yy, yz, zz, x, y, z, 1; it is taken about the middle of the edge, as near to
-    where it is needed as the solution is, so that nothing cancels.
+    A quadric has the coefficients of xx, xy, xz, yy, yz, zz, x, y, z, 1. It is evaluated relative to the middle of the
+    edge, which is close to the solution, to avoid cancellation.
+
+    Args:
+        u, v: Vertices of the edge.
+        points: Positions of the vertices.
+        quadrics: Quadrics of the vertices.
+        place: Filled with the point.
+
+    Returns:
+        The cost.
     """
     q = quadrics[u] + quadrics[v]
     mx, my, mz = 0.5 * (points[u] + points[v])
     gx = q[0] * mx + q[1] * my + q[2] * mz + q[6]
     gy = q[1] * mx + q[3] * my + q[4] * mz + q[7]
     gz = q[2] * mx + q[4] * my + q[5] * mz + q[8]
-    # The anchors make the matrix positive definite: Cramer's rule always has a divisor.
+    # The anchors make the matrix positive definite, so that the divisor of Cramer's rule is not 0.
     cxx, cxy, cxz = q[3] * q[5] - q[4] * q[4], q[2] * q[4] - q[1] * q[5], q[1] * q[4] - q[2] * q[3]
     cyy, cyz, czz = q[0] * q[5] - q[2] * q[2], q[1] * q[2] - q[0] * q[4], q[0] * q[3] - q[1] * q[1]
     scale = -1.0 / (q[0] * cxx + q[1] * cxy + q[2] * cxz)
@@ -63,7 +72,7 @@ def _target(u, v, points, quadrics, place):
 
 @njit(cache=True, error_model="numpy")
 def _folds(vertex, other, place, points, faces, first, following):
-    """Whether a face at `vertex`, but not at `other`, would turn over or become a needle."""
+    """Return whether moving `vertex` to `place` would turn over a face without `other`, or make it a needle."""
     corner = first[vertex]
     while corner >= 0:
         face, at = corner // 3, corner % 3
@@ -83,8 +92,9 @@ def _folds(vertex, other, place, points, faces, first, following):
 
 @njit(cache=True, error_model="numpy")
 def _is_pinched(u, v, faces, first, following, seen, tick):
-    """Whether joining the ends of an edge would break the surface: they have more than two neighbours in
-    common, or one of those two has no other neighbours.
+    """Return whether collapsing an edge would make the surface non-manifold.
+
+    It would if the ends have more than two common neighbours, or if one of these two has no other neighbours.
 
     Reference: Dey, Edelsbrunner, Guha and Nekhayev, Topology preserving edge contraction (1999).
     """
@@ -118,6 +128,7 @@ def _is_pinched(u, v, faces, first, following, seen, tick):
 
 @njit(cache=True, error_model="numpy")
 def _push(queue, u, v, points, quadrics, stamps, place):
+    """Add the collapse of an edge to the queue."""
     low, high = min(u, v), max(u, v)
     cost = _target(low, high, points, quadrics, place)
     heapq.heappush(queue, (cost, low, high, stamps[low], stamps[high]))
@@ -125,12 +136,12 @@ def _push(queue, u, v, points, quadrics, stamps, place):
 
 @njit("int64(float64[:, ::1], int32[:, ::1], int64)", cache=True, error_model="numpy")
 def collapse(points, faces, wanted):
-    """Collapse edges until no more than `wanted` faces are left, in place.
+    """Collapse edges until at most `wanted` faces are left, in place.
 
-    Faces that are gone get -1 as their vertices; vertices that no face names any more are left over.
+    The vertices of removed faces are set to -1. Vertices that no face uses any more stay in `points`.
 
     Returns:
-        The number of faces left; more than `wanted` where nothing more can be collapsed.
+        The number of faces left, which exceeds `wanted` if no further edge can be collapsed.
 
     Reference:
         Garland and Heckbert, Surface simplification using quadric error metrics (1997).
@@ -189,7 +200,7 @@ def collapse(points, faces, wanted):
         quadrics[u] += quadrics[v]
         stamps[u] += 1
         stamps[v] += 1
-        # The faces of both, without those that are gone, hang on u from now on.
+        # Move the corners of both vertices, without those of removed faces, to the list of u.
         kept = -1
         for vertex in (u, v):
             corner = first[vertex]
@@ -213,7 +224,7 @@ def collapse(points, faces, wanted):
             b = np.int64(faces[corner // 3, (corner + 1) % 3])
             _push(queue, u, b, points, quadrics, stamps, place)
             if stuck[b]:
-                # What could not be done at a neighbour may be possible now.
+                # Collapses at this neighbour that were left out may be possible now.
                 stuck[b] = False
                 around = first[b]
                 while around >= 0:

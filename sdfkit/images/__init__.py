@@ -1,1 +1,1 @@
-"""Meshes to views, views to features."""
+"""Rendering of meshes, preparation of photos, and encoding of images and captions into feature vectors."""

@@ -1,4 +1,4 @@
-"""Cuts through the samples of a shape, coloured by their sign."""
+"""Cross-sections of the samples of a shape, coloured by sign."""
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -6,9 +6,9 @@ from scipy import ndimage
 
 from sdfkit.errors import GeometryError
 
-# Cells along a side of the cube: of the usual 100,000 uniform samples, one in every other cell.
+# Cells along each side of the cube. With the usual 100,000 uniform samples, every other cell holds one.
 CELLS = 64
-# How far from the surface colours have faded to a third.
+# Distance from the surface at which the strength of colours has fallen to 1/e.
 FADE = 0.2
 INSIDE, OUTSIDE = (33.0, 102.0, 172.0), (230.0, 130.0, 50.0)
 PAPER = 255.0
@@ -17,21 +17,22 @@ PAPER = 255.0
 def draw_slices(
     point: Float[np.ndarray, "sample 3"], distance: Float[np.ndarray, " sample"], *, slices: int
 ) -> UInt8[np.ndarray, "slice 64 64 3"]:
-    """Draw evenly spaced cuts through a shape from the back (-Z) to the front: blue inside, orange outside.
+    """Draw evenly spaced cross-sections of a shape, from the back (-Z) to the front: blue inside, orange outside.
 
-    A cell has the mean of its samples, or of those of the nearest cell that has any; where samples of both signs
-    lie, as in walls thinner than a cell, both colours are mixed. Farther from the surface colours fade.
+    The colour of a cell is the mean over its samples, or over those of the nearest cell that has any. A cell with
+    samples of both signs, as in a wall thinner than a cell, mixes both colours. Colours fade with the distance from
+    the surface.
 
     Args:
-        point: Samples in the cube from -1 to 1; those beyond it are left out.
-        distance: From each to the surface, negative inside.
-        slices: How many; one goes through the middle.
+        point: Samples in the cube from -1 to 1; samples outside are ignored.
+        distance: Their signed distances, negative inside.
+        slices: Number of cross-sections. An odd number includes the middle of the cube.
 
     Raises:
-        GeometryError: No samples in the cube, or some that are not finite.
+        GeometryError: No sample lies in the cube, or samples are not finite.
     """
     if not (np.isfinite(point).all() and np.isfinite(distance).all()):
-        raise GeometryError("samples that are not finite; make them again")
+        raise GeometryError("samples that are not finite; sample the shape again")
     within = (np.abs(point) <= 1).all(axis=1)
     if not within.any():
         raise GeometryError("no samples in the cube from -1 to 1")

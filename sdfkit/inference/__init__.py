@@ -1,0 +1,1 @@
+"""Trained models applied to data: prediction, meshing, scores and robustness."""

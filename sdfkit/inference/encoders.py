@@ -1,4 +1,4 @@
-"""The door from pictures to features: an encoder, chosen or recorded, and all that a source shows sent through it."""
+"""Embedding: encoders, loaded by options or as a model recorded them, applied to the shapes of an input."""
 
 import json
 import logging
@@ -14,23 +14,27 @@ import numpy as np
 
 from sdfkit.errors import GeometryError, InputError, MissingError
 from sdfkit.options import STANDARD
+from sdfkit.runtime.pool import PoolOptions, compute_rows
 
 if TYPE_CHECKING:
     from sdfkit.images.encoding.batches import Batches
     from sdfkit.images.encoding.features import Encoder
     from sdfkit.inference.predictors import Predictor
     from sdfkit.io.stores.reader import ArrayRow, StoreReader
-    from sdfkit.io.views import Views
+    from sdfkit.io.stores.writer import StoreWriter
+    from sdfkit.io.views import ViewSource
     from sdfkit.rows import Row
     from sdfkit.runtime.pool import Writer
 
 log = logging.getLogger(__name__)
-# Pictures that go through a recorded encoder together.
+# Number of pictures that a recorded encoder takes at a time.
 BATCH = 32
+# Rows are computed here, as they arrive, and have no time limit.
+IN_PROCESS = PoolOptions(1, math.inf, None, fail_fast=False)
 
 
 def load_chosen(*, is_text: bool, device: str, precision: str, tokens: Any, **chosen: Any) -> Any:
-    """The encoder that the options of `embed` name."""
+    """Load the encoder that the options of `embed` choose."""
     from sdfkit.images.encoding.features import load_encoder
     from sdfkit.images.encoding.texts import load_text_encoder
     from sdfkit.runtime.device import choose_device, choose_precision
@@ -41,12 +45,19 @@ def load_chosen(*, is_text: bool, device: str, precision: str, tokens: Any, **ch
     return load_text_encoder(**chosen) if is_text else load_encoder(tokens=tokens, **chosen)
 
 
-# A worker of a cluster loads it once.
+# Each worker of a cluster loads its encoder once.
 _load_once = cache(load_chosen)
 
 
 def embed_alone(row: "Row", *, load: Any, batch: int, options: dict[str, Any]) -> dict[str, Any]:
-    """One shape by itself, on a worker of a cluster."""
+    """Embed one shape by itself, on a worker of a cluster.
+
+    Args:
+        row: The shape.
+        load: Function that loads the views of a row; see `ViewSource`.
+        batch: Number of views that the encoder takes at a time.
+        options: Options of `load_chosen`.
+    """
     from sdfkit.images.encoding.batches import Batches
 
     known: dict[str, Any] = load(row)
@@ -55,26 +66,46 @@ def embed_alone(row: "Row", *, load: Any, batch: int, options: dict[str, Any]) -
     return {**known, **done[0][1]}
 
 
-def embed_together(source: "Views", encoder: Any, writer: "Writer", *, batch: int, fail_fast: bool) -> None:
-    """Write the features of every shape of a source, in order; mark those that fail and go on.
+def embed_together(
+    source: "ViewSource", encoder: Any, writer: "Writer", *, batch: int, fail_fast: bool
+) -> None:
+    """Embed the shapes of an input in order, in batches across shapes; mark those that fail and continue.
 
     Args:
-        source: What there is to see.
+        source: The shapes.
         encoder: An image or text encoder.
-        writer: Where the rows go, each with `feature` and what else the encoder and the source have.
-        batch: Views that go through the encoder together.
+        writer: Gets each row with `feature`, and with the other arrays of the encoder and the input.
+        batch: Number of views that the encoder takes at a time.
         fail_fast: Stop at the first shape that fails.
     """
     from sdfkit.images.encoding.batches import Batches
-    from sdfkit.runtime.pool import Workers, fill
 
     queue = _Queue(writer, Batches(encoder.encode, batch))
-    fill(queue, source.rows, source.count, source.load, Workers(1, math.inf, None, fail_fast))
+    compute_rows(queue, source.rows, source.count, source.load, PoolOptions(1, math.inf, None, fail_fast))
     queue.finish()
 
 
+def create_feature_arrays(
+    store: "StoreWriter", source: "ViewSource", example: Mapping[str, np.ndarray]
+) -> None:
+    """Create the arrays of a features store.
+
+    Args:
+        store: The features store.
+        source: The shapes.
+        example: What the encoder returns for one view.
+    """
+    shape, axes = (source.count, source.views), ("shape", "view")
+    if source.has_cameras:
+        store.create_array("camera_to_world", shape=(*shape, 4, 4), dtype="f4", axes=(*axes, "to", "from"))
+    for name, own_axes in (("feature", ("dim",)), ("token", ("token", "dim"))):
+        if name in example:
+            own_shape = example[name].shape[1:]
+            store.create_array(name, shape=(*shape, *own_shape), dtype="f4", axes=(*axes, *own_axes))
+
+
 class _Queue:
-    """Where `fill` leaves what it has read: features are written when their batch is done, rows in their order."""
+    """A writer that collects views into batches, and writes the rows in order when their features are computed."""
 
     def __init__(self, writer: "Writer", batches: "Batches[tuple[Row, Mapping[str, Any]]]") -> None:
         self._writer = writer
@@ -97,34 +128,37 @@ class _Queue:
 
 @dataclass(frozen=True)
 class Features:
-    """What there is to see of shapes, stored or made on the way: features, or pictures as a flow takes them.
+    """The shapes of an input as a model takes them: features, stored or computed now, or pictures for a flow.
 
-    `send` writes every row in order with the arrays that a model looks at, and `camera_to_world` where there are
-    cameras; rows that fail have none.
+    Attributes:
+        count: Number of shapes.
+        history: History of the input.
+        send: Passes every row in order to a writer, with the arrays that the model is conditioned on, and with
+            `camera_to_world` if there are cameras. Rows that fail come without arrays.
+        holds: Those of `picture` and `mask` that are among the arrays.
     """
 
     count: int
     history: Sequence[Mapping[str, Any]]
     send: Callable[["Writer"], None]
     holds: frozenset[str] = frozenset()
-    """Of the arrays that are sent, `picture` and `mask`."""
 
 
 @contextmanager
 def open_features(
     inputs: Sequence[str], predictor: "Predictor", *, matte: str, device: str, manifest: Path | None
 ) -> Iterator[Features]:
-    """Open features for a model, or pictures, which are embedded as those it was trained on.
+    """Open features for a model, or pictures, which are embedded as its training pictures were.
 
     Args:
         inputs: One features or views store, or picture files and folders; `-` is standard input.
-        predictor: Who will look at them.
-        matte: How the object of a picture file is told from its background.
+        predictor: The model.
+        matte: How to separate the object of a picture file from its background.
         device: Where to embed, as torch names it.
-        manifest: Labels to prefer.
+        manifest: Manifest whose labels replace the stored ones.
 
     Raises:
-        InputError: Neither; or not of the kind that the model was trained on.
+        InputError: The input is neither, or not of the kind that the model was trained on.
         MissingError: Its encoder cannot be loaded here.
     """
     from sdfkit.inference.predictors import check_features
@@ -140,32 +174,33 @@ def open_features(
     if holds_images(inputs):
         if kinds not in (["rgb"], ["caption"]):
             raise InputError(
-                f"{predictor.name}: was trained on {', '.join(kinds)}, and picture files have colours only; render a "
+                f"{predictor.name}: was trained on {', '.join(kinds)}, but picture files have only colours; render a "
                 f"mesh with {' '.join(f'--{kind}' for kind in kinds[1:])}"
             )
-        yield _embedded(find_views(inputs, kinds, matte=matte, manifest=manifest), predictor, kinds, device)
+        yield _embed_source(
+            find_views(inputs, kinds, matte=matte, manifest=manifest), predictor, kinds, device
+        )
         return
     with open_store(inputs[0], "features", "views", manifest=manifest) as store:
         if store.kind == "features":
             check_features(store, predictor)
-            yield Features(len(store), store.history, partial(_pass_on, store, predictor.condition))
+            yield Features(len(store), store.history, partial(_send_features, store, predictor.condition))
         else:
             source = views_of(store, kinds, is_pipe=inputs[0] == STANDARD)
-            yield _embedded(source, predictor, kinds, device)
+            yield _embed_source(source, predictor, kinds, device)
 
 
 @contextmanager
 def _open_pictures(inputs: Sequence[str], *, matte: str, manifest: Path | None) -> Iterator[Features]:
-    """Pictures themselves, at the size that a flow looks at, with masks where they are from a store."""
+    """Open pictures for a flow, at the size that it takes, with masks if they come from a store."""
     from sdfkit.images.silhouettes import shrink_masks, shrink_pictures
     from sdfkit.io.image_files import holds_images
     from sdfkit.io.stores.reader import open_store
     from sdfkit.io.views import find_views
     from sdfkit.models.flow import SIZE
-    from sdfkit.runtime.pool import Workers, fill
 
     def send(rows: Any, count: int, take: Callable[[Any], dict[str, Any]], writer: "Writer") -> None:
-        fill(writer, rows, count, take, Workers(1, math.inf, None, fail_fast=False))
+        compute_rows(writer, rows, count, take, IN_PROCESS)
 
     def frame(row: Any) -> dict[str, Any]:
         return {"picture": shrink_pictures(np.stack(source.load(row)["views"])[:, 0], SIZE)}
@@ -195,9 +230,9 @@ def _open_pictures(inputs: Sequence[str], *, matte: str, manifest: Path | None) 
         )
 
 
-def _pass_on(store: "StoreReader", condition: str, writer: "Writer") -> None:
+def _send_features(store: "StoreReader", condition: str, writer: "Writer") -> None:
+    """Pass the stored features of every row to a writer."""
     from sdfkit.inference.predictors import condition_arrays
-    from sdfkit.runtime.pool import Workers, fill
 
     def take(row: "ArrayRow") -> dict[str, Any]:
         if row.error:
@@ -208,26 +243,28 @@ def _pass_on(store: "StoreReader", condition: str, writer: "Writer") -> None:
         return dict(row.arrays)
 
     rows = store.rows(*condition_arrays(store, condition))
-    fill(writer, rows, len(store), take, Workers(1, math.inf, None, fail_fast=False))
+    compute_rows(writer, rows, len(store), take, IN_PROCESS)
 
 
-def _embedded(source: "Views", predictor: "Predictor", kinds: Sequence[str], device: str) -> Features:
+def _embed_source(
+    source: "ViewSource", predictor: "Predictor", kinds: Sequence[str], device: str
+) -> Features:
     encoder = load_recorded(predictor, source.example, device)
-    source.warn_of_cut(encoder.preprocessing)
+    source.warn_if_cropped(encoder.preprocessing)
     send = partial(embed_together, source, encoder, batch=max(1, BATCH // len(kinds)), fail_fast=False)
     return Features(source.count, source.history, send)
 
 
 def load_recorded(predictor: "Predictor", example: Any, device: str) -> "Encoder":
-    """The encoder that made the features which a model was trained on.
+    """Load the encoder whose features a model was trained on.
 
     Args:
-        predictor: A model; its store names the encoder.
+        predictor: The model; its store describes the encoder.
         example: A view of the kind that is to be embedded.
-        device: Where to run, as torch names it.
+        device: Where to compute, as torch names it.
 
     Raises:
-        InputError: It does not encode pictures, or is not what it was.
+        InputError: It does not encode pictures, or has changed since the model was trained.
         MissingError: It cannot be loaded here.
     """
     from sdfkit.images.encoding.features import load_encoder
@@ -235,12 +272,12 @@ def load_recorded(predictor: "Predictor", example: Any, device: str) -> "Encoder
     name, recorded = predictor.name, predictor.encoder
     model, preprocessing = recorded.get("model"), recorded.get("preprocessing", {})
     if model is None or "output" not in preprocessing:
-        raise InputError(f"{name}: does not say what made the features it was trained on; give features")
+        raise InputError(f"{name}: does not name the encoder of its features; give features")
     if "caption" in recorded.get("views", ()):
         raise InputError(
             f"{name}: was trained on captions, not pictures; embed those: sdfkit embed --text CSV --model {model}"
         )
-    by_hand = f"embed where {model} is as it was, and give the features"
+    by_hand = f"embed on a machine that has {model} unchanged, and give the features"
     try:
         encoder = load_encoder(
             model,
@@ -248,16 +285,17 @@ def load_recorded(predictor: "Predictor", example: Any, device: str) -> "Encoder
             pool=preprocessing["output"] if preprocessing["output"] in ("mean", "max") else "auto",
             tokens="none" if predictor.condition == "feature" else "patch",
             device=device,
-            # What int8 comes near to is fp32, which every machine has.
+            # Features of int8 approximate those of fp32, which every machine can compute.
             precision="bf16" if recorded.get("precision") == "bf16" else "fp32",
         )
     except (InputError, MissingError) as error:
-        raise type(error)(f"{name}: its encoder cannot be loaded here: {error}; else {by_hand}") from error
+        raise type(error)(f"{name}: its encoder cannot be loaded here: {error}; or {by_hand}") from error
     found = encoder.describe()
-    # Through JSON, as it was stored: tuples come back as lists.
+    # The stored description has gone through JSON, which turns tuples into lists.
     same = json.loads(json.dumps(found["preprocessing"])) == preprocessing
-    if not same or found["revision"] != recorded.get("revision", ""):
-        raise InputError(f"{name}: was trained on features of {model} as it is no more; {by_hand}")
+    # Earlier stores may lack the commit of a hub model: transformers 5.24 no longer keeps it in the configuration.
+    if not same or recorded.get("revision") not in (None, "", found["revision"]):
+        raise InputError(f"{name}: its encoder {model} has changed since training; {by_hand}")
     token = encoder.encode([example])[predictor.condition][0]
     if predictor.condition == "token" and len(token) + encoder.skipped == predictor.patches:
         encoder = replace(encoder, tokens="all")

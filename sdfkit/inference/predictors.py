@@ -1,8 +1,10 @@
-"""What predicts codes from pictures, read back from its store: a denoiser, or a flow."""
+"""Denoisers and flows: models that predict codes or weights from pictures, read from their stores."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sdfkit.errors import InputError
+from sdfkit.images.rendering.defaults import DEFAULT_DISTANCE, DEFAULT_YFOV
+from sdfkit.inference.defaults import DDIM_STEPS
 from sdfkit.io.models import read_decoder, rebuild
 from sdfkit.io.stores.reader import StoreReader, open_store
 
@@ -16,74 +18,88 @@ if TYPE_CHECKING:
     from sdfkit.models.dit import DiT
     from sdfkit.models.flow import Flow, FlowConfig
     from sdfkit.rows import Row
-    from sdfkit.training.dit import Standard
+    from sdfkit.training.dit import Standardizer
 
-# The camera that silhouettes are seen from where pictures have none: one of eight, a little above the middle.
-VIEWS, VIEW, DISTANCE, YFOV = 8, 3, 2.5, 1.0471976
+# The camera of silhouettes of shapes whose pictures have none: one of a Fibonacci sphere of eight, slightly above the
+# middle.
+VIEWS, VIEW = 8, 3
+# Points along a ray before the march is refined.
 SAMPLES = 48
 
 
 class Predictor(Protocol):
-    """What `predict` and what feeds it need to know of a model."""
+    """A model that predicts codes or weights of a shape from pictures, or from features of them."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of its store, for messages."""
 
     @property
     def attributes(self) -> "dict[str, Any]":
-        """Those of its store."""
+        """Attributes of its store."""
 
     @property
-    def rows(self) -> "list[Row]": ...
+    def rows(self) -> "list[Row]":
+        """The training shapes."""
 
     @property
     def codes(self) -> "np.ndarray":
-        """Those of the training shapes, the rows."""
+        """Codes or weights of the training shapes, one per row."""
 
     @property
     def encoder(self) -> "dict[str, Any]":
-        """How the pictures were embedded that it was trained on."""
+        """Description of the encoder of the features that it was trained on."""
 
     @property
     def decoder(self) -> str | None:
-        """The SHA-256 of the decoder whose codes it makes; None where the codes it learned did not tell."""
+        """SHA-256 of the decoder that its codes belong to; None if its training codes did not name one."""
 
     @property
     def mlp(self) -> "dict[str, Any] | None":
-        """The description of the networks whose weights it makes; None where it makes codes."""
+        """Architecture of the networks whose weights it predicts; None if it predicts codes."""
 
     @property
     def condition(self) -> str:
-        """What it looks at: an array of a features store, feature or token, or picture."""
+        """Name of the array that it is conditioned on: `feature` or `token` of a features store, or `picture`."""
 
     @property
     def feature(self) -> int:
-        """Numbers in a feature."""
+        """Length of a feature."""
 
     @property
     def patches(self) -> int:
-        """Features a view."""
+        """Number of features for each view."""
 
     @property
     def dim(self) -> int:
-        """Numbers in what it makes."""
+        """Length of a code, or of a vector of weights."""
 
     @property
     def settings(self) -> "dict[str, Any]":
-        """How it samples where nothing else is asked for."""
+        """Default options of `draw`, without `samples`."""
 
     def draw(
         self, arrays: "Mapping[str, np.ndarray]", generator: "torch.Generator", **options: Any
     ) -> "list[dict[str, np.ndarray]]":
-        """Codes, or weights, of one shape from what there is to see of it, a dictionary of arrays each."""
+        """Sample codes, or weights, of one shape.
+
+        Args:
+            arrays: The views of the shape: the array that `condition` names, and optionally `camera_to_world` and
+                others.
+            generator: Source of the noise.
+            options: `samples`, the number of samples, and those of `settings`.
+
+        Returns:
+            For each sample, the arrays of its row in a store: `code` or `weights`, and what else was asked for.
+        """
 
 
 class Denoiser(NamedTuple):
-    """A denoiser; see `Predictor`."""
+    """A denoiser of `train-dit`; see `Predictor`."""
 
     name: str
     network: "DiT"
-    standard: "Standard"
+    standardizer: "Standardizer"
     attributes: "dict[str, Any]"
     rows: "list[Row]"
     codes: "np.ndarray"
@@ -118,17 +134,17 @@ class Denoiser(NamedTuple):
 
     @property
     def settings(self) -> "dict[str, Any]":
-        return {"steps": 50, "eta": 0.0, "guidance": 1.0}
+        return {"steps": DDIM_STEPS, "eta": 0.0, "guidance": 1.0}
 
     def draw(
         self, arrays: "Mapping[str, np.ndarray]", generator: "torch.Generator", **options: Any
     ) -> "list[dict[str, np.ndarray]]":
-        """See `training.dit.predict_codes` for the options."""
+        """Sample codes of one shape; for the options see `training.dit.predict_codes`."""
         from sdfkit.training.dit import predict_codes
 
         views = arrays[self.condition].reshape(1, -1, self.patches, self.feature)
         drawn = predict_codes(
-            self.network, self.standard, views, cameras_of(arrays, self.condition, 1)[None],
+            self.network, self.standardizer, views, cameras_of(arrays, self.condition, 1)[None],
             generators=[generator], **options,
         )[0]  # fmt: skip
         return [{"code" if self.mlp is None else "weights": vector} for vector in drawn]
@@ -141,7 +157,7 @@ class FlowModel(NamedTuple):
     config: "FlowConfig"
     conditioner: "torch.nn.Module"
     flow: "Flow | None"
-    """None where nothing but the encoder was trained, which is the conditioner then."""
+    """None if only an encoder was trained; it is the conditioner then."""
     network: "DeepSDF"
     attributes: "dict[str, Any]"
     rows: "list[Row]"
@@ -188,18 +204,27 @@ class FlowModel(NamedTuple):
     def draw(
         self, arrays: "Mapping[str, np.ndarray]", generator: "torch.Generator", **options: Any
     ) -> "list[dict[str, np.ndarray]]":
-        """Options are `samples`, `steps`, `guidance`, and `trajectory`: to keep codes and silhouettes on the way."""
+        """Sample codes of one shape.
+
+        Options are `samples`, `steps`, `guidance`, and `trajectory`, to keep the codes and silhouettes of all steps.
+        """
         import torch
 
-        from sdfkit.training.flow.pictures import prepare
+        from sdfkit.training.flow.pictures import normalise_pictures
 
         samples = options["samples"]
         device = next(self.network.parameters()).device
         views = torch.from_numpy(arrays[self.condition]).to(device)
-        seen = prepare(views) if self.condition == "picture" else views.reshape(len(views), self.patches, -1)
+        inputs = (
+            normalise_pictures(views)
+            if self.condition == "picture"
+            else views.reshape(len(views), self.patches, -1)
+        )
         noise = torch.randn(samples, self.config.code, generator=generator).to(device)
         with torch.inference_mode():
-            condition = self.conditioner(seen[None]).expand(samples, -1, -1, -1)  # (sample, view, part, code)
+            condition = self.conditioner(inputs[None]).expand(
+                samples, -1, -1, -1
+            )  # (sample, view, part, code)
             if self.flow is None:
                 return [{"code": code} for code in condition.mean(dim=(1, 2)).cpu().numpy()]
             path = self.flow.run(noise, condition, steps=options["steps"], guidance=options["guidance"])
@@ -207,11 +232,13 @@ class FlowModel(NamedTuple):
             if options["trajectory"]:
                 for sample, values in enumerate(drawn):
                     values["trajectory"] = path[:, sample].cpu().numpy()
-                    values |= self._watch(path[:, sample], arrays)
+                    values |= self._draw_silhouettes(path[:, sample], arrays)
         return drawn
 
-    def _watch(self, codes: "torch.Tensor", arrays: "Mapping[str, np.ndarray]") -> "dict[str, np.ndarray]":
-        """Silhouettes of codes from the first view's camera, its picture and what is truly seen there."""
+    def _draw_silhouettes(
+        self, codes: "torch.Tensor", arrays: "Mapping[str, np.ndarray]"
+    ) -> "dict[str, np.ndarray]":
+        """Return the silhouettes of codes from the first view's camera, its picture, and its true silhouette."""
         import numpy as np
         import torch
 
@@ -219,7 +246,7 @@ class FlowModel(NamedTuple):
         from sdfkit.models.flow import SIZE
         from sdfkit.models.rendering.silhouette import cast_rays, march
 
-        camera, yfov = fibonacci_cameras(VIEWS, DISTANCE)[VIEW], YFOV
+        camera, yfov = fibonacci_cameras(VIEWS, DEFAULT_DISTANCE)[VIEW], DEFAULT_YFOV
         if "camera_to_world" in arrays:
             camera, yfov = arrays["camera_to_world"][0], arrays["yfov"][0]
         start, directions = cast_rays(
@@ -230,20 +257,20 @@ class FlowModel(NamedTuple):
         directions = directions.to(codes.device).expand(shape)
         nearest = march(self.network, codes, origins, directions, samples=SAMPLES, jitter=None)
         inside = (nearest.distances < 0).view(-1, SIZE, SIZE).cpu().numpy()
-        seen = {"picture": arrays["picture"][0]} if "picture" in arrays else {}
+        picture = {"picture": arrays["picture"][0]} if "picture" in arrays else {}
         truth = {"truth": arrays["mask"][0]} if "mask" in arrays else {}
-        return {"silhouette": np.where(inside, np.uint8(255), np.uint8(0)), **seen, **truth}
+        return {"silhouette": np.where(inside, np.uint8(255), np.uint8(0)), **picture, **truth}
 
 
 def check_features(features: StoreReader, model: "Predictor") -> None:
-    """Refuse features that are not of the kind that a model was trained on.
+    """Check that features are of the kind that a model was trained on.
 
     Raises:
-        InputError: They come from another encoder, are of another width, or lack the patches.
+        InputError: They come from another encoder, have another length, or lack the vectors of patches.
     """
     if model.condition not in features:
         raise InputError(
-            f"{features.name}: has no {model.condition}, which {model.name} looks at; embed with "
+            f"{features.name}: has no {model.condition}, which {model.name} is conditioned on; embed with "
             f"{'--tokens patch' if model.condition == 'token' else 'sdfkit embed'}"
         )
     for theirs, ours in zip(_kind(features.attributes.get("encoder", {})), _kind(model.encoder), strict=True):
@@ -266,7 +293,7 @@ def check_features(features: StoreReader, model: "Predictor") -> None:
 
 
 def _kind(encoder: "dict[str, Any]") -> tuple[str, str, str]:
-    """What must be alike of two encoders: model, which of its outputs, and of which kinds of pictures."""
+    """Return what must be equal for features to be comparable: the model, its output and the kinds of pictures."""
     output = encoder.get("preprocessing", {}).get("output", "unknown")
     return (
         encoder.get("model", "an unknown model"),
@@ -276,12 +303,18 @@ def _kind(encoder: "dict[str, Any]") -> tuple[str, str, str]:
 
 
 def condition_arrays(features: StoreReader, condition: str) -> tuple[str, ...]:
-    """The arrays of features that a denoiser is given: those it looks at, and cameras, where pictures had any."""
+    """Return the arrays that a denoiser is conditioned on: the features, and the cameras if there are any."""
     return (condition, "camera_to_world") if "camera_to_world" in features else (condition,)
 
 
 def cameras_of(arrays: "Mapping[str, np.ndarray]", condition: str, axes: int) -> "np.ndarray":
-    """The cameras among arrays whose first `axes` axes end with the views; zeros, for unknown, where there are none."""
+    """Return the cameras of views; zeros, which mean unknown, if there are none.
+
+    Args:
+        arrays: Arrays of features, maybe with `camera_to_world`.
+        condition: Name of the array of features.
+        axes: Number of its leading axes, the last of which counts the views.
+    """
     import numpy as np
 
     if "camera_to_world" in arrays:
@@ -290,21 +323,21 @@ def cameras_of(arrays: "Mapping[str, np.ndarray]", condition: str, axes: int) ->
 
 
 def load_predictor(path: str, device: str) -> Denoiser | FlowModel:
-    """Read a denoiser or a flow.
+    """Load a denoiser or a flow.
 
     Args:
-        path: A store of either.
-        device: Where it will run, as torch names it.
+        path: A denoiser or flow store.
+        device: Where to compute, as torch names it.
 
     Raises:
-        InputError: It holds neither, or not all of it.
+        InputError: The store holds neither, or only part of one.
     """
     with open_store(path, "denoiser", "flow", manifest=None) as store:
         return _read_denoiser(store, device) if store.kind == "denoiser" else _read_flow(store, device)
 
 
 def load_denoiser(path: str, device: str) -> Denoiser:
-    """Read a denoiser, as `load_predictor` does."""
+    """Load a denoiser, as `load_predictor` does."""
     with open_store(path, "denoiser", manifest=None) as store:
         return _read_denoiser(store, device)
 
@@ -313,18 +346,18 @@ def _read_denoiser(store: StoreReader, device: str) -> Denoiser:
     import torch
 
     from sdfkit.models.dit import DiT, DiTConfig
-    from sdfkit.training.dit import Standard
+    from sdfkit.training.dit import Standardizer
 
     network = rebuild(store, "denoiser", lambda config: DiT(DiTConfig(**config)), device)
     mean, std = (torch.from_numpy(store.read(f"standard/{name}")) for name in ("mean", "std"))
     floored = store.attributes_of("standard").get("floored")
     if floored is None or "condition" not in store.attributes or not (mean + std).isfinite().all():
-        raise InputError(f"{store.name}: not all of a denoiser is there; train it again")
+        raise InputError(f"{store.name}: the denoiser is incomplete; train it again")
     rows, arrays = store.read_rows("code")
     return Denoiser(
         name=store.name,
         network=network,
-        standard=Standard(mean, std, floored),
+        standardizer=Standardizer(mean, std, floored),
         attributes=store.attributes,
         rows=rows,
         codes=arrays["code"],
@@ -338,7 +371,7 @@ def _read_flow(store: StoreReader, device: str) -> FlowModel:
         not {"stage", "condition", "euler", "noise", "decoder_sha256"} <= store.attributes.keys()
         or "conditioner" not in store
     ):
-        raise InputError(f"{store.name}: not all of a flow is there; train it again")
+        raise InputError(f"{store.name}: the flow is incomplete; train it again")
     is_encoder = store.attributes["stage"] == "encoder"
     config = FlowConfig(**store.attributes_of("conditioner"))
     pooled = is_encoder or config.velocity == "mlp"

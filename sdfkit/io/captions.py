@@ -1,4 +1,4 @@
-"""The door to captions: a CSV file that says in words what each shape is."""
+"""Captions: a CSV file with one or more texts for each shape."""
 
 import csv
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from sdfkit.rows import Row
 
 @dataclass(frozen=True)
 class CaptionRow(Row):
-    """One shape and its captions, one a view."""
+    """One shape and its captions; each counts as one view."""
 
     captions: tuple[str, ...] = ()
 
 
 def read_captions(path: Path, *, manifest: Path | None) -> list[CaptionRow]:
-    """The shapes of a CSV file, in the order they are first named.
+    """Read the shapes and captions of a CSV file, in the order in which the uids first occur.
 
-    Its first line names the columns: `uid`, and one or more whose names begin with `caption`. Each cell of
-    these that is not empty is a caption; a uid on several lines has those of all of them.
+    The first line names the columns: `uid`, and one or more whose names begin with `caption`. Each non-empty cell of
+    a caption column is a caption. The captions of a uid that occurs on several lines are joined.
 
     Raises:
-        InputError: Not such a file, or shapes with different numbers of captions.
+        InputError: The file has another form, or its shapes have different numbers of captions.
     """
     captions: dict[str, list[str]] = {}
     try:
@@ -31,19 +31,19 @@ def read_captions(path: Path, *, manifest: Path | None) -> list[CaptionRow]:
             lines = csv.DictReader(file, strict=True)
             columns = [name for name in lines.fieldnames or [] if name.startswith("caption")]
             if "uid" not in (lines.fieldnames or []) or not columns:
-                raise InputError(f"{path}: its first line must name the columns uid and caption")
+                raise InputError(f"{path}: the first line must name the columns uid and caption")
             for line in lines:
                 cells = [(line[name] or "").strip() for name in columns]
                 if not line["uid"] or None in line:
                     raise InputError(
-                        f"{path}: line {lines.line_num}: a uid and a cell for each column are needed; "
-                        "put captions with commas between quotes"
+                        f"{path}: line {lines.line_num}: a uid and one cell for each column are needed; "
+                        "quote captions that contain commas"
                     )
                 captions.setdefault(line["uid"], []).extend(cell for cell in cells if cell)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV file in UTF-8 ({error})") from error
     if not captions:
-        raise InputError(f"{path}: no captions; write a line for each shape below the first")
+        raise InputError(f"{path}: no captions; add one line for each shape")
     first, count = next((uid, len(texts)) for uid, texts in captions.items())
     for uid, texts in captions.items():
         if len(texts) != count or not texts:

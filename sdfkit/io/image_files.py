@@ -1,4 +1,4 @@
-"""The door to image files: which pictures show which shape, and their pixels."""
+"""Reads image files: which pictures show which shape, and their pixels."""
 
 import hashlib
 import io
@@ -17,17 +17,17 @@ from sdfkit.io.streams import MESH_SUFFIXES, name_of, open_input, sniff
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row, unique
 
-# What is opened, by Pillow's names: no format that starts a program, as EPS does.
+# Formats that are opened, by Pillow's names. EPS is left out, because Pillow runs Ghostscript to read it.
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
 SUFFIXES = (
     ".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 READABLE = "PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP, PPM and JPEG 2000 are"
-# Formats that people have and Pillow has not: what the file's beginning holds, and how it is called.
+# Common formats that Pillow cannot read: bytes near the start of the file, and the format's name.
 UNREADABLE = {b"ftyphei": "HEIC", b"ftyphev": "HEIC", b"ftypmif1": "HEIC", b"<svg": "SVG", b"%PDF": "PDF"}
-# Pixels along the longer side; what is larger is shrunk, for no encoder sees so much.
+# Pixels along the longer side. Larger pictures are scaled down; no encoder uses a higher resolution.
 LONGEST = 2048
-# Decoders meet damaged files with every kind of error; each means the same to us.
+# Errors that decoders raise for damaged files.
 DECODER_ERRORS = (
     ArithmeticError,
     EOFError,
@@ -43,7 +43,7 @@ DECODER_ERRORS = (
 
 @dataclass(frozen=True)
 class ImageRow(Row):
-    """One shape and the files that show it, one a view; `content` is that of a file on standard input."""
+    """One shape and the files that show it, one per view; `content` holds the bytes of a file from standard input."""
 
     paths: Sequence[str] = ()
     content: bytes = field(default=b"", repr=False)
@@ -56,10 +56,10 @@ class ImageRow(Row):
         return content.hexdigest()[:16]
 
     def load(self) -> list[np.ndarray]:
-        """The pictures, (row, column, RGBA) uint8 each.
+        """Decode the pictures, each (row, column, RGBA) uint8.
 
         Raises:
-            InputError: A file is no picture, cut, animated, or too large.
+            InputError: A file is not a picture, truncated, animated, or too large.
         """
         if self.content:
             return [_decode(self.content, name_of(STANDARD))]
@@ -67,15 +67,15 @@ class ImageRow(Row):
 
 
 def holds_images(inputs: Sequence[str]) -> bool:
-    """Whether inputs are picture files or folders of them, and not one store; first bytes decide.
+    """Return whether the inputs are picture files or folders of them, rather than one store; first bytes decide.
 
     Raises:
-        InputError: One is a mesh, which must be drawn first.
-        UsageError: A store among other inputs.
+        InputError: An input is a mesh, which must be rendered first.
+        UsageError: A store is given together with other inputs.
     """
     stores = [path for path in inputs if _is_store(path)]
     if stores and len(inputs) > 1:
-        raise UsageError(f"{stores[0]}: a store stands alone; name one store, or picture files")
+        raise UsageError(f"{stores[0]}: is a store beside other inputs; name one store, or picture files")
     return not stores
 
 
@@ -92,18 +92,18 @@ def _is_store(path: str) -> bool:
             stream.close()
     if kind in ("ply", "glb") or path.lower().endswith(MESH_SUFFIXES):
         command = "sdfkit render" if path == STANDARD else f"sdfkit render {path}"
-        raise InputError(f"{name_of(path)}: a mesh, but pictures are needed; draw it first: {command}")
+        raise InputError(f"{name_of(path)}: is a mesh, but pictures are needed; render it first: {command}")
     return kind in ("zarr", "npy", "npz")
 
 
 def find_images(inputs: Sequence[str], *, manifest: Path | None) -> list[ImageRow]:
-    """The shapes that picture files show.
+    """List the shapes that picture files show.
 
-    A file is a shape with one view. In a folder every file is a shape too, and every folder in it is one shape
-    with its files, by name, as views. `-` is one file on standard input.
+    A file is a shape with one view. In a folder, each file is a shape with one view, and each subfolder is a shape
+    whose views are its files in the order of their names. `-` is one file on standard input.
 
     Raises:
-        InputError: A folder without pictures, or shapes with different numbers of views.
+        InputError: A folder has no pictures, or shapes have different numbers of views.
     """
     labels = read_manifest(manifest) if manifest else {}
     if list(inputs) == [STANDARD]:
@@ -124,7 +124,7 @@ def find_images(inputs: Sequence[str], *, manifest: Path | None) -> list[ImageRo
 
 
 def _shapes(path: Path) -> Iterator[tuple[str, list[Path]]]:
-    """Each shape of one input: its name and its files."""
+    """Yield the name and the files of each shape of one input."""
     if not path.is_dir():
         path.stat()
         yield path.stem, [path]
@@ -137,7 +137,7 @@ def _shapes(path: Path) -> Iterator[tuple[str, list[Path]]]:
             yield entry.name if entry.is_dir() else entry.stem, files
             count += 1
     if not count:
-        raise InputError(f"{path}: a folder without pictures ({', '.join(SUFFIXES)}); name the files")
+        raise InputError(f"{path}: is a folder without pictures ({', '.join(SUFFIXES)}); name the files")
 
 
 def _pictures_in(folder: Path) -> list[Path]:
@@ -149,25 +149,25 @@ def _is_picture(path: Path) -> bool:
 
 
 def _decode(content: bytes, name: str) -> np.ndarray:
-    """Pixels as the photographer saw them: turned upright, in 8 bits, with opacity."""
+    """Decode a picture to 8-bit RGBA, rotated as its EXIF orientation says."""
     start = content[:1024]
     if not start:
-        raise InputError(f"{name}: empty; was it copied whole?")
+        raise InputError(f"{name}: is empty; was it copied completely?")
     foreign = next((kind for mark, kind in UNREADABLE.items() if mark in start), "")
     if foreign:
-        raise InputError(f"{name}: {foreign} is not read; {READABLE}, so convert it")
+        raise InputError(f"{name}: {foreign} files are not supported; {READABLE}, so convert it")
     Image.init()
     try:
         with warnings.catch_warnings():
-            # Pillow only warns of a picture up to twice as large as its limit.
+            # Up to twice its limit of pixels, Pillow only warns.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.simplefilter("ignore", UserWarning)  # of odd metadata, which is not used
+            warnings.simplefilter("ignore", UserWarning)  # about metadata, which is not used
             file = Image.open(io.BytesIO(content), formats=[kind for kind in FORMATS if kind in Image.OPEN])
-            # A camera's MPO file is a photo with its preview behind it.
+            # An MPO file of a camera holds a photo followed by its preview.
             count = getattr(file, "n_frames", 1)
             if count > 1 and file.format != "MPO":
                 raise InputError(
-                    f"{name}: {count} pictures in one file, animated or paged; save the one meant"
+                    f"{name}: holds {count} pictures (an animation or pages); save the one to use"
                 )
             file.draft("RGB", (LONGEST, LONGEST))
             image = _in_8_bits(ImageOps.exif_transpose(file), name).convert("RGBA")
@@ -175,20 +175,20 @@ def _decode(content: bytes, name: str) -> np.ndarray:
             return np.array(image)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise InputError(
-            f"{name}: more than {(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million pixels; scale it down"
+            f"{name}: has more than {(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million pixels; scale it down"
         ) from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{name}: not a picture that is read; {READABLE}") from error
+        raise InputError(f"{name}: not a supported picture; {READABLE}") from error
     except DECODER_ERRORS as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InputError(f"{name}: cannot be decoded ({reason}); is it cut or damaged?") from error
+        raise InputError(f"{name}: cannot be decoded ({reason}); is it truncated or damaged?") from error
 
 
 def _in_8_bits(image: Image.Image, name: str) -> Image.Image:
-    """Bring 16-bit grey down; Pillow's own conversion would clip it to white."""
+    """Scale 16-bit grey to 8 bits; Pillow's own conversion would clip it to white."""
     if image.mode.startswith("I;16"):
         grey = np.asarray(image).astype(np.float32)
         return Image.fromarray(np.rint(grey / 257).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise InputError(f"{name}: holds 32-bit numbers, which have no white; save it with 8 or 16 bits")
+        raise InputError(f"{name}: holds 32-bit numbers without a defined white; save it with 8 or 16 bits")
     return image

@@ -1,4 +1,4 @@
-"""The writing half of the door to manifests: mesh files, and what tells their labels."""
+"""Writes manifests: finds mesh files and collects their labels."""
 
 import csv
 import hashlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sdfkit.errors import InputError, MissingError
-from sdfkit.io.manifests import FORMAT, Entry, place
+from sdfkit.io.manifests import FORMAT, Entry, canonical_path
 from sdfkit.io.meshes.reader import find_meshes, read_info
 from sdfkit.io.streams import MESH_SUFFIXES, open_output
 from sdfkit.options import STANDARD
@@ -24,23 +24,23 @@ log = logging.getLogger(__name__)
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def create_manifest(output: str, *, overwrite: bool) -> Iterator[list[Entry]]:
-    """A list to fill with shapes, in the order of `obj_idx`; it is written when the block ends without error.
+    """Yield an empty list of shapes and write the manifest when the block ends without an error.
 
-    The file holds the list, and `obj_idx` by uid beside it.
+    The shapes must be added in the order of `obj_idx`. The file also maps each uid to its `obj_idx`.
 
     Args:
-        output: A file, which appears whole or not at all, or `-` for standard output.
-        overwrite: Replace what is there.
+        output: A file, which appears complete or not at all, or `-` for standard output.
+        overwrite: Replace an existing file.
 
     Raises:
-        InputError: The file exists; told before the block begins.
+        InputError: The file exists. This is checked before the block begins.
     """
     entries: list[Entry] = []
     if output == STANDARD:
@@ -64,59 +64,63 @@ def _dump(entries: Sequence[Entry]) -> str:
 def list_shapes(
     inputs: Sequence[str], folder: Path, *, table: Path | None, lvis: bool, licence: str, source: str
 ) -> list[Entry]:
-    """Describe mesh files. A label comes from the first that has it: the table, LVIS, the file, its folder.
+    """List mesh files with their labels.
+
+    Each label is taken from the first source that has it: the table, LVIS, the mesh file itself, its folder.
 
     Args:
-        inputs: Mesh files, and folders of them at any depth; one that is named twice counts once.
-        folder: What the paths of the entries begin at.
-        table: A CSV of labels, see `read_table`.
-        lvis: Ask Objaverse, whose files are named by their uid.
-        licence: Of shapes of which nothing else tells it.
-        source: Likewise.
+        inputs: Mesh files, and folders that are searched recursively. A file that is named twice is listed once.
+        folder: Folder that the paths of the entries are relative to.
+        table: A CSV file of labels, see `read_table`.
+        lvis: Download the labels of Objaverse, whose files are named by their uid.
+        licence: Licence of shapes for which no source has one.
+        source: Source of shapes for which no source has one.
 
     Raises:
-        InputError: No meshes, or labels that match none of them.
-        MissingError: Objaverse's package or its annotations are not here.
+        InputError: There are no meshes, or the labels match none of them.
+        MissingError: The package objaverse is not installed, or its annotations cannot be downloaded.
     """
     if STANDARD in inputs:
-        raise InputError("standard input: a manifest names files; name them, or their folder")
-    # The way to the mesh from the folder that was named: where it has several steps, the first is a category.
-    ways = {
-        place(path): path.relative_to(name) if Path(name).is_dir() else Path(path.name)
+        raise InputError("standard input: a manifest lists files; give mesh files or their folder")
+    # Paths relative to the given folder. The first of several components is the category.
+    relative_paths = {
+        canonical_path(path): path.relative_to(name) if Path(name).is_dir() else Path(path.name)
         for name in inputs
         for path in find_meshes([name])
     }
-    foreign = next((path for path in ways if path.suffix.lower() not in MESH_SUFFIXES), None)
+    foreign = next((path for path in relative_paths if path.suffix.lower() not in MESH_SUFFIXES), None)
     if foreign is not None:
         raise InputError(
-            f"{foreign.name}: not a mesh by its ending ({', '.join(MESH_SUFFIXES)}); name its folder instead"
+            f"{foreign.name}: not a mesh file ({', '.join(MESH_SUFFIXES)}); give its folder instead"
         )
-    infos = [read_info(path) for path in ways]
-    uids = unique(str(info.get("uid") or path.stem) for path, info in zip(ways, infos, strict=True))
-    files = [way.as_posix() for way in ways.values()]
-    tables = [_match(table, uids, files)] if table else []
+    infos = [read_info(path) for path in relative_paths]
+    uids = unique(str(info.get("uid") or path.stem) for path, info in zip(relative_paths, infos, strict=True))
+    files = [relative.as_posix() for relative in relative_paths.values()]
+    tables = [_labels_from_table(table, uids, files)] if table else []
     if lvis:
-        tables.append(_ask_objaverse(uids))
+        tables.append(_labels_from_objaverse(uids))
     entries = []
-    for index, (uid, info, (path, way)) in enumerate(zip(uids, infos, ways.items(), strict=True)):
-        # Objaverse keeps its files in folders that are mere numbers.
-        category = way.parts[0] if len(way.parts) > 1 and not lvis else ""
+    for index, (uid, info, (path, relative)) in enumerate(
+        zip(uids, infos, relative_paths.items(), strict=True)
+    ):
+        # Objaverse's folders are numbered and carry no category.
+        category = relative.parts[0] if len(relative.parts) > 1 and not lvis else ""
         default = {"category": category, "licence": licence, "source": source}
         known: list[Mapping[str, Any]] = [*(labels.get(uid, {}) for labels in tables), info, default]
         found = {name: next((str(part[name]) for part in known if part.get(name)), "") for name in LABELS}
-        relative = Path(os.path.relpath(path, folder.resolve())).as_posix()
-        entries.append(Entry(index, uid, relative, **found, sha256=digest(path)))
+        stored_path = Path(os.path.relpath(path, folder.resolve())).as_posix()
+        entries.append(Entry(index, uid, stored_path, **found, sha256=digest(path)))
     return entries
 
 
 def read_table(path: Path) -> tuple[str, dict[str, dict[str, str]]]:
-    """A CSV with a column `uid` or `file`, and any of category, licence (or license) and source.
+    """Read labels from a CSV file with a column `uid` or `file`, and any of category, licence (license) and source.
 
     Returns:
-        The name of that first column, and the labels by what it holds.
+        The name of the key column (`uid` or `file`), and the labels of each key.
 
     Raises:
-        InputError: Not a CSV, columns that are not there, or two rows about one shape.
+        InputError: The file is not CSV, lacks a column, or has two rows for one shape.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
         try:
@@ -127,38 +131,41 @@ def read_table(path: Path) -> tuple[str, dict[str, dict[str, str]]]:
             raise InputError(f"{path}: cannot be read as CSV ({error}); save it as UTF-8") from error
     key = next((name for name in ("uid", "file") if name in columns), None)
     if key is None:
-        raise InputError(f"{path}: no column uid or file in {list(columns)}; name it so")
+        raise InputError(f"{path}: no column uid or file, only {list(columns)}; add one")
     labels = [name for name in LABELS if name in columns]
     if not labels:
-        raise InputError(f"{path}: no column category, licence or source in {list(columns)}; name it so")
+        raise InputError(f"{path}: no column category, licence or source, only {list(columns)}; add one")
     keys = [(row[columns[key]] or "").strip() for row in rows]
     table = {
-        about: {name: (row[columns[name]] or "").strip() for name in labels}
-        for about, row in zip(keys, rows, strict=True)
+        value: {name: (row[columns[name]] or "").strip() for name in labels}
+        for value, row in zip(keys, rows, strict=True)
     }
     if len(table) < len(rows):
-        twice = next(about for about, n in Counter(keys).items() if n > 1)
-        raise InputError(f"{path}: {twice}: two rows; keep one")
+        twice = next(value for value, n in Counter(keys).items() if n > 1)
+        raise InputError(f"{path}: {twice}: has two rows; keep one")
     return key, table
 
 
-def _match(path: Path, uids: Sequence[str], files: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The labels of a CSV by uid."""
+def _labels_from_table(path: Path, uids: Sequence[str], files: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the labels of a CSV file by uid."""
     key, table = read_table(path)
     names = uids if key == "uid" else files
     found = {uid: table[name] for uid, name in zip(uids, names, strict=True) if name in table}
-    lost, count = len(set(table) - set(names)), len(table)
+    unmatched, count = len(set(table) - set(names)), len(table)
     if not found:
         raise InputError(
-            f"{path}: none of its {count} rows is about these meshes; a {key} here is {names[0]}"
+            f"{path}: none of its {count} rows matches a mesh; the {key} of the first mesh is {names[0]}"
         )
-    if lost:
-        log.warning("%s: %d of %d rows are about no mesh; a %s here is %s", path, lost, count, key, names[0])
+    if unmatched:
+        log.warning(
+            "%s: %d of %d rows match no mesh; the %s of the first mesh is %s",
+            path, unmatched, count, key, names[0],
+        )  # fmt: skip
     return found
 
 
-def _ask_objaverse(uids: Sequence[str]) -> dict[str, dict[str, str]]:
-    """LVIS categories of Objaverse's shapes, and from its metadata their licence and who made them."""
+def _labels_from_objaverse(uids: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Download the LVIS category of each Objaverse shape, and its licence and author from Objaverse's metadata."""
     try:
         import objaverse
     except ImportError as error:
@@ -172,17 +179,17 @@ def _ask_objaverse(uids: Sequence[str]) -> dict[str, dict[str, str]]:
     except (OSError, EOFError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise MissingError(
-            f"--lvis: Objaverse's annotations did not come ({reason}); connect, or use --csv"
+            f"--lvis: Objaverse's annotations cannot be downloaded ({reason}); connect to the network, or use --csv"
         ) from error
     if not known:
         raise InputError(
-            f"--lvis: none of the {len(uids)} meshes bears an LVIS shape's uid; the first is {uids[0]}"
+            f"--lvis: none of the {len(uids)} meshes has the uid of an LVIS shape; the first uid is {uids[0]}"
         )
     return {uid: {"category": categories[uid], **_credit(facts.get(uid, {}))} for uid in known}
 
 
 def _credit(fact: Mapping[str, Any]) -> dict[str, str]:
-    """Licence and source of one of Objaverse's shapes; Sketchfab's licences are Creative Commons 4.0."""
+    """Return licence and source of an Objaverse shape; Sketchfab's licences are Creative Commons 4.0."""
     slug = str(fact.get("license") or "").upper()
     licence = {"": "", "CC0": "CC0-1.0"}.get(slug, f"CC-{slug}-4.0")
     author = dict(fact.get("user") or {}).get("username")

@@ -1,4 +1,4 @@
-"""The door to manifests: which shape is which, what it is, who made it and under which licence."""
+"""Manifests: JSON files that list shapes with their uid, category, licence, source and checksum."""
 
 import json
 from collections import Counter
@@ -16,9 +16,10 @@ R = TypeVar("R", bound=Row)
 
 @dataclass(frozen=True)
 class Entry:
-    """One shape of a manifest; `obj_idx` is its place, as the paper numbers its shapes.
+    """One shape of a manifest.
 
-    `path` leads from the manifest's folder to the mesh, so that both may move together.
+    `obj_idx` is its index in the list, as the paper numbers its shapes. `path` is relative to the manifest's folder, so
+    that manifest and meshes can be moved together.
     """
 
     obj_idx: int
@@ -30,38 +31,41 @@ class Entry:
     sha256: str
 
 
-def place(path: Path) -> Path:
-    """Where a file lies, whatever way leads there; a link to a file is a file of its own."""
+def canonical_path(path: Path) -> Path:
+    """Resolve the folder of a path, so that equal files compare equal; a link to a file counts as a file of its own."""
     return path.parent.resolve() / path.name
 
 
 def read_manifest(path: Path) -> dict[str, Entry]:
-    """The shapes of a manifest by uid, in the order they stand there.
+    """Read a manifest: its shapes by uid, in the order of the file.
 
     Raises:
-        InputError: Not JSON, not a manifest, or two shapes share a uid.
+        InputError: The file is not JSON, not a manifest, of a newer format, or two of its shapes share a uid.
     """
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] > FORMAT:
             newer = content["format"]
-            raise InputError(f"{path}: manifest format {newer}, this sdfkit reads {FORMAT}; update it")
+            raise InputError(
+                f"{path}: manifest format {newer}, but this sdfkit reads {FORMAT}; update sdfkit"
+            )
         entries = [Entry(**shape) for shape in content["shapes"]]
         if any(not isinstance(value, str) for entry in entries for value in list(asdict(entry).values())[1:]):
-            raise TypeError("a label is not a text")
+            raise TypeError("a label is not a string")
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a manifest ({error}); make one with sdfkit manifest") from error
     shapes = {entry.uid: entry for entry in entries}
     if len(shapes) < len(entries):
         twice = next(uid for uid, n in Counter(entry.uid for entry in entries).items() if n > 1)
-        raise InputError(f"{path}: {twice}: named twice; a uid names one shape")
+        raise InputError(f"{path}: {twice}: listed twice; every shape needs its own uid")
     return shapes
 
 
 def label(row: R, manifest: Mapping[str, Entry]) -> R:
-    """Give a row the labels that a manifest has for its uid; a label the manifest lacks is kept as it is.
+    """Return a row with the labels that a manifest has for its uid.
 
-    A sample of a shape has those of the shape.
+    A label that is empty in the manifest keeps its value. A row that is one of several samples of a shape takes the
+    labels of that shape.
     """
     entry = manifest.get(row.uid) or manifest.get(row.sample_of)
     if entry is None:

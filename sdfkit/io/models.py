@@ -1,8 +1,8 @@
-"""Trained networks, read back from their stores."""
+"""Writes trained networks to stores, and reads them again."""
 
 import hashlib
-import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -11,24 +11,26 @@ import numpy as np
 from sdfkit.errors import InputError
 from sdfkit.io.stores.layout import PLAIN
 from sdfkit.io.stores.reader import StoreReader, open_store
-from sdfkit.io.stores.resume import find_unfinished
-from sdfkit.options import STANDARD
+from sdfkit.io.stores.writer import create_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import torch
+    from _typeshed import DataclassInstance
 
+    from sdfkit.io.stores.training_views import TrainingViews
     from sdfkit.models.deepsdf import DeepSDF
     from sdfkit.models.fields import Fields
-    from sdfkit.models.mlp import MLPConfig
+    from sdfkit.models.layers import MLPConfig
     from sdfkit.rows import Row
-    from sdfkit.runtime.training_loop import Training
+    from sdfkit.training.flow.training import FlowTraining
 
     N = TypeVar("N", bound=torch.nn.Module)
 
-log = logging.getLogger(__name__)
-# The command that makes each network.
+# The networks of a flow store.
+FLOW_NETWORKS = ("encoder", "conditioner", "flow", "decoder", "light")
+# The command that trains each network.
 MAKERS = {
     "denoiser": "train-dit",
     "decoder": "train-deepsdf",
@@ -39,57 +41,169 @@ MAKERS = {
 }
 
 
-def read_vectors(store: StoreReader) -> "tuple[list[Row], np.ndarray]":
-    """The rows of an open store that did not fail, and their codes or weights.
+class ModelOutput(NamedTuple):
+    """The store that a training run writes, and what it says about the run.
 
-    Raises:
-        InputError: Weights that are not of the network that the store describes.
+    Attributes:
+        path: Store to write; see `stores.writer.create_store`.
+        kind: Kind of the store.
+        rows: The training shapes.
+        history: Steps of the inputs.
+        settings: Settings, which must be equal for an interrupted run to continue.
+        seed: Seed of the run.
+        overwrite: Replace an existing store.
     """
-    name = PLAIN[store.kind]
-    rows, arrays = store.read_rows(name)
-    if store.kind == "weights" and "network" in store.attributes:
-        from sdfkit.models.mlp import count_parameters
 
-        wanted, width = count_parameters(read_mlp(store)), arrays[name].shape[1]
-        if width != wanted:
-            raise InputError(f"{store.name}: weights of {width} numbers, but their network reads {wanted}")
-    return rows, arrays[name]
+    path: str
+    kind: str
+    rows: "Sequence[Row]"
+    history: Sequence[Mapping[str, Any]]
+    settings: Mapping[str, Any]
+    seed: int
+    overwrite: bool
+
+
+class Group(NamedTuple):
+    """A group of a model store: a network with its configuration, or other named arrays with attributes."""
+
+    attributes: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+
+
+class ModelContents(NamedTuple):
+    """What a model store holds, apart from its rows, the losses and the state of training.
+
+    Attributes:
+        vectors: Arrays with a row per training shape, such as its code.
+        groups: The networks.
+        attributes: Root attributes.
+    """
+
+    vectors: Mapping[str, np.ndarray]
+    groups: Mapping[str, Group]
+    attributes: Mapping[str, Any]
+
+
+def network_group(network: "torch.nn.Module", config: "DataclassInstance | None") -> Group:
+    """Make the group of a network: its configuration as attributes, its parameters as arrays."""
+    parameters = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
+    return Group({} if config is None else asdict(config), parameters)
+
+
+def save_model(
+    target: ModelOutput,
+    contents: ModelContents,
+    losses: Sequence[float],
+    state: Mapping[str, np.ndarray],
+    *,
+    complete: bool,
+) -> None:
+    """Write a model store.
+
+    Args:
+        target: The store and its history.
+        contents: Codes and networks.
+        losses: The loss of each step.
+        state: State of training, from which an interrupted run continues.
+        complete: False for a checkpoint, which only the same command accepts.
+    """
+    with create_store(
+        target.path, target.kind, rows=target.rows, history=target.history, settings=target.settings, seed=target.seed,
+        attributes=contents.attributes, overwrite=target.overwrite, complete=complete,
+    ) as model:  # fmt: skip
+        for name, vectors in contents.vectors.items():
+            model.create_array(name, data=vectors, axes=("shape", "dim")[: vectors.ndim])
+        model.create_array("loss", data=np.array(losses, np.float32), axes=("step",))
+        for name, group in contents.groups.items():
+            model.create_group(name, attributes=group.attributes, arrays=group.arrays)
+        model.create_group("state", attributes={}, arrays=state)
+        for row in target.rows:
+            model.write(row)
 
 
 def fingerprint(parameters: Mapping[str, np.ndarray]) -> str:
-    """A SHA-256 of a network's named parameters, by which codes tell whose they are."""
+    """Return the SHA-256 of named parameters, by which codes identify their decoder."""
     content = hashlib.sha256()
     for name in sorted(parameters):
         content.update(name.encode() + np.ascontiguousarray(parameters[name]).tobytes())
     return content.hexdigest()
 
 
-def load_unfinished(
-    training: "Training",
-    output: str,
-    kind: str,
-    settings: Mapping[str, Any],
-    uids: Sequence[str],
-    *,
-    overwrite: bool,
-) -> list[float]:
-    """Continue from what an interrupted run of the same command has saved, if there is such a thing.
-
-    Returns:
-        The losses of the steps that were taken.
+def read_vectors(store: StoreReader) -> "tuple[list[Row], np.ndarray]":
+    """Read the rows of an open store that did not fail, and their codes or weights.
 
     Raises:
-        InputError: The output exists and is something else.
+        InputError: Weights do not have the length that their network needs.
     """
-    if output == STANDARD or "://" in output:
-        return []
-    if not find_unfinished(Path(output.rstrip("/")), kind, settings, uids, overwrite=overwrite):
-        return []
-    with open_store(output, kind, manifest=None, partial=True) as store:
-        training.load_state(store.read_group("state"))
-        losses: list[float] = store.read("loss").tolist()
-    log.info("%s: goes on after step %d", output, training.steps_taken)
-    return losses
+    name = PLAIN[store.kind]
+    rows, arrays = store.read_rows(name)
+    if store.kind == "weights" and "network" in store.attributes:
+        from sdfkit.models.layers import count_parameters
+
+        needed, width = count_parameters(read_mlp(store)), arrays[name].shape[1]
+        if width != needed:
+            raise InputError(f"{store.name}: weights of {width} numbers, but their network has {needed}")
+    return rows, arrays[name]
+
+
+class FittedWeights(NamedTuple):
+    """Weights of per-shape networks, the configuration of these, and the history of their store."""
+
+    rows: "list[Row]"
+    vectors: np.ndarray
+    networks: "MLPConfig"
+    history: "list[dict[str, Any]]"
+
+
+def load_weights(path: str, *, manifest: Path | None) -> FittedWeights:
+    """Load the weights of per-shape networks for training.
+
+    Args:
+        path: A weights store.
+        manifest: Manifest whose labels replace the stored ones.
+
+    Raises:
+        InputError: The store holds no weights, no configuration of their networks, or only one shape.
+    """
+    with open_store(path, "weights", manifest=manifest) as store:
+        networks, (rows, vectors) = read_mlp(store), read_vectors(store)
+        if len(rows) == 1:
+            raise InputError(f"{store.name}: one shape ({rows[0].uid}), but training needs two or more")
+        return FittedWeights(rows, vectors, networks, store.history)
+
+
+def describe_flow(training: "FlowTraining", views: "TrainingViews") -> ModelContents:
+    """Describe the store of a flow that is trained on views. Every process must call this."""
+    codes = training.result().cpu().numpy()
+    networks, settings = training.networks, training.settings
+    configs = {"decoder": networks.decoder.config, "light": None}
+    groups = {
+        name: network_group(networks.get_submodule(name), configs.get(name, training.config))
+        for name in FLOW_NETWORKS
+    }
+    attributes = {
+        "stage": training.stages[-1], "condition": views.condition, "encoder": views.encoder, "euler": settings.euler,
+        "noise": "scaled" if settings.code_scale else "unit",
+        "decoder_sha256": fingerprint(groups["decoder"].arrays),
+    }  # fmt: skip
+    return ModelContents({"code": codes}, groups, attributes)
+
+
+def read_flow_networks(path: str, stage: str) -> dict[str, np.ndarray]:
+    """Read the parameters of all networks of a flow store by name, to begin the stage after `stage` with them.
+
+    Raises:
+        InputError: The store was trained up to another stage.
+    """
+    with open_store(path, "flow", manifest=None) as store:
+        if store.attributes.get("stage") != stage:
+            raise InputError(
+                f"{store.name}: was trained up to stage {store.attributes.get('stage')}, but stage {stage} is needed; "
+                f"make it with --stage {stage}"
+            )
+        return {
+            f"{name}.{key}": value for name in FLOW_NETWORKS for key, value in store.read_group(name).items()
+        }
 
 
 class Decoder(NamedTuple):
@@ -102,20 +216,19 @@ class Decoder(NamedTuple):
 
     @property
     def decoder(self) -> str:
-        """The SHA-256 by which codes tell whose they are."""
-        state = self.network.state_dict()
-        return fingerprint({name: value.cpu().numpy() for name, value in state.items()})
+        """SHA-256 of the decoder, by which codes identify it."""
+        return fingerprint(network_group(self.network, None).arrays)
 
 
 def load_decoder(path: str, device: str) -> Decoder:
-    """Read a DeepSDF decoder.
+    """Load a DeepSDF decoder and the codes of its training shapes.
 
     Args:
         path: A deepsdf store.
-        device: Where it will run, as torch names it.
+        device: Name of the torch device to load it on.
 
     Raises:
-        InputError: It holds no decoder, or not all of it.
+        InputError: The store holds no decoder, or only part of one.
     """
     with open_store(path, "deepsdf", manifest=None) as store:
         network = read_decoder(store, device)
@@ -124,7 +237,7 @@ def load_decoder(path: str, device: str) -> Decoder:
 
 
 def read_decoder(store: StoreReader, device: str) -> "DeepSDF":
-    """The decoder of an open deepsdf or flow store."""
+    """Load the decoder of an open deepsdf or flow store."""
     from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
 
     return rebuild(
@@ -133,24 +246,24 @@ def read_decoder(store: StoreReader, device: str) -> "DeepSDF":
 
 
 class Reader(NamedTuple):
-    """What codes stand for, by the network that reads them: a decoder's, or an autoencoder's."""
+    """The network that decodes codes to distance fields: a decoder or an autoencoder."""
 
     name: str
     fields: "Fields"
     decoder: str
-    """The SHA-256 by which codes tell whose they are."""
+    """SHA-256 of the network, by which codes identify it."""
     history: "list[dict[str, Any]]"
 
 
 def load_reader(path: str, device: str) -> Reader:
-    """Read what reads codes.
+    """Load the network that decodes codes.
 
     Args:
         path: A deepsdf, autoencoder or flow store.
-        device: Where it will run, as torch names it.
+        device: Name of the torch device to load it on.
 
     Raises:
-        InputError: It holds no such network, or not all of it.
+        InputError: The store holds no such network, or only part of one.
     """
     with open_store(path, "deepsdf", "autoencoder", "flow", manifest=None) as store:
         group = "autoencoder" if store.kind == "autoencoder" else "decoder"
@@ -159,23 +272,23 @@ def load_reader(path: str, device: str) -> Reader:
 
 
 class MadeForDecoder(Protocol):
-    """A model that reads or makes the codes of one decoder."""
+    """A model that decodes or predicts the codes of one decoder."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def decoder(self) -> str | None:
-        """The decoder's SHA-256; None where the model does not know it."""
+        """SHA-256 of the decoder; None if it is unknown."""
 
 
 def check_codes(codes: StoreReader, model: MadeForDecoder) -> None:
-    """Refuse codes that tell that they were learned with another decoder than a model has, or was trained for.
+    """Check that codes belong to the decoder of a model.
 
-    Codes of a plain array, and those of older stores, do not tell.
+    Codes from a plain array or an older store, which do not identify their decoder, are accepted.
 
     Raises:
-        InputError: They do.
+        InputError: The codes belong to another decoder.
     """
     theirs, ours = codes.attributes.get("decoder_sha256"), model.decoder
     if theirs and ours and theirs != ours:
@@ -186,7 +299,7 @@ def check_codes(codes: StoreReader, model: MadeForDecoder) -> None:
 
 
 def read_fields(store: StoreReader, device: str) -> "Fields":
-    """What the rows of an open deepsdf, flow, autoencoder or weights store stand for."""
+    """Load the distance fields of the rows of an open deepsdf, flow, autoencoder or weights store."""
     from sdfkit.models.autoencoder import Autoencoder, AutoencoderConfig
     from sdfkit.models.fields import fields_of_autoencoder, fields_of_codes, fields_of_weights
 
@@ -201,23 +314,36 @@ def read_fields(store: StoreReader, device: str) -> "Fields":
 
 
 def read_mlp(store: StoreReader) -> "MLPConfig":
-    """What the networks of an open store are whose weights it holds, or learned.
+    """Read the configuration of the per-shape networks of an open weights, autoencoder or denoiser store.
 
     Raises:
-        InputError: It does not say.
+        InputError: The store has no valid configuration.
     """
-    from sdfkit.models.mlp import MLPConfig
+    from sdfkit.models.layers import MLPConfig
 
     try:
         return MLPConfig(**store.attributes.get("network", {}))
     except TypeError as error:
         raise InputError(
-            f"{store.name}: does not say what its networks are ({error}); was it made by sdfkit?"
+            f"{store.name}: has no configuration of its networks ({error}); was it made by sdfkit?"
         ) from error
 
 
 def rebuild(store: StoreReader, group: str, build: "Callable[[dict[str, Any]], N]", device: str) -> "N":
-    """A network from the group that holds its configuration and parameters."""
+    """Build a network from the group of an open store that holds its configuration and parameters.
+
+    Args:
+        store: The store.
+        group: Name of the group.
+        build: Builds the network from its configuration.
+        device: Name of the torch device to load it on.
+
+    Returns:
+        The network in evaluation mode, without gradients.
+
+    Raises:
+        InputError: The group is missing, does not fit the network, or has numbers that are not finite.
+    """
     import torch
 
     if group not in store:
@@ -228,10 +354,10 @@ def rebuild(store: StoreReader, group: str, build: "Callable[[dict[str, Any]], N
             {name: torch.from_numpy(value) for name, value in store.read_group(group).items()}
         )
     except (TypeError, RuntimeError) as error:
-        # PyTorch's own words for parameters that do not fit.
+        # PyTorch's message for parameters that do not fit.
         reason = " ".join(str(error).split())
         raise InputError(
-            f"{store.name}: its {group} cannot be built again ({reason}); was it made by sdfkit?"
+            f"{store.name}: its {group} cannot be rebuilt ({reason}); was it made by sdfkit?"
         ) from error
     broken = [name for name, value in network.state_dict().items() if not torch.isfinite(value).all()]
     if broken:

@@ -1,4 +1,4 @@
-"""Standard input and output as binary streams, files that appear whole or not at all, and what a stream holds."""
+"""Binary standard input and output, files that appear complete or not at all, and the detection of file types."""
 
 import io
 import os
@@ -19,7 +19,7 @@ _readers: WeakKeyDictionary[TextIO, io.BufferedReader] = WeakKeyDictionary()
 
 
 def name_of(path: str) -> str:
-    """What messages call an input."""
+    """Return the name of an input for messages."""
     return "standard input" if path == STANDARD else path
 
 
@@ -27,16 +27,16 @@ def open_input(path: str) -> io.BufferedReader:
     """Open a file, or standard input for `-`, for reading bytes.
 
     Raises:
-        UsageError: Standard input is a terminal: nobody will type a store.
-        InputError: It is a folder.
+        UsageError: Standard input is closed or a terminal.
+        InputError: The path is a folder.
     """
     if path != STANDARD:
         if Path(path).is_dir():
-            raise InputError(f"{path}: a folder, but a file is needed")
+            raise InputError(f"{path}: is a folder, but a file is needed")
         return io.BufferedReader(io.FileIO(path), BUFFER)
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("no input: name a file, or pipe one in")
-    # Once a process: what one door has looked at, the next one still finds.
+    # One buffered reader per process, so that bytes which one reader has peeked at are still there for the next.
     reader = _readers.get(sys.stdin)
     if reader is None or reader.closed:
         reader = _readers[sys.stdin] = io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), BUFFER)
@@ -44,7 +44,7 @@ def open_input(path: str) -> io.BufferedReader:
 
 
 def sniff(stream: io.BufferedReader, name: str) -> str:
-    """Tell what a stream holds from its first bytes: ply, glb, zarr (a zip), npz, npy, or else `unknown`.
+    """Detect the type of a stream from its first bytes: ply, glb, zarr (a zip), npz, npy, or else `unknown`.
 
     Raises:
         InputError: The stream is empty.
@@ -60,10 +60,10 @@ def sniff(stream: io.BufferedReader, name: str) -> str:
 
 
 def find_kind(path: str) -> Literal["store", "arrays", "mesh"]:
-    """Tell what lies at a path, by its first bytes where it is one file.
+    """Detect the type of the data at a path; the first bytes decide for a single file.
 
     Raises:
-        InputError: Empty, or nothing sdfkit knows.
+        InputError: The file is empty or of an unknown type.
     """
     if "://" in path or Path(path, "zarr.json").is_file() or (Path(path).is_dir() and path.endswith(".zarr")):
         return "store"
@@ -73,7 +73,7 @@ def find_kind(path: str) -> Literal["store", "arrays", "mesh"]:
     with nullcontext() if path == STANDARD else stream:
         kind = sniff(stream, name_of(path))
     if kind == "unknown":
-        raise InputError(f"{name_of(path)}: holds nothing sdfkit knows; name a store, a mesh or a .npy")
+        raise InputError(f"{name_of(path)}: holds data in an unknown format; name a store, a mesh or a .npy")
     if kind == "zarr":
         return "store"
     return "arrays" if kind in ("npy", "npz") else "mesh"
@@ -81,11 +81,11 @@ def find_kind(path: str) -> Literal["store", "arrays", "mesh"]:
 
 @contextmanager
 def open_output(output: str, *, overwrite: bool) -> Iterator[BinaryIO]:
-    """A binary stream to a file or to standard output; a file appears when the block ends without an error.
+    """Yield a binary stream to a file or to standard output; the file appears when the block ends without an error.
 
     Raises:
         UsageError: Standard output is a terminal.
-        InputError: The file exists.
+        InputError: The file exists, or its folder does not.
     """
     if output == STANDARD:
         with _standard_output() as stream:
@@ -107,7 +107,7 @@ def open_output(output: str, *, overwrite: bool) -> Iterator[BinaryIO]:
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Refuse to overwrite, and to write into a folder that is not there."""
+    """Raise InputError if the path exists (a file may be replaced with `overwrite`) or its folder does not exist."""
     if path.exists() and (path.is_dir() or not overwrite):
         raise InputError(
             f"{path}: exists; choose another name" + ("" if path.is_dir() else " or add --overwrite")
@@ -119,10 +119,12 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
 @contextmanager
 def _standard_output() -> Iterator[BinaryIO]:
     if sys.stdout.isatty():
-        raise UsageError("refusing to write binary to a terminal; add -o FILE or pipe it on")
+        raise UsageError(
+            "standard output is a terminal, and the output is binary; add -o FILE or pipe it to another command"
+        )
     sys.stdout.flush()
     kept = os.dup(1)
-    # Prints of libraries, here and in worker processes, must not end up among the data.
+    # Text that libraries print, here and in worker processes, must not mix with the data.
     os.dup2(2, 1)
     stream = cast(BinaryIO, os.fdopen(kept, "wb", buffering=0))
     try:
@@ -134,7 +136,7 @@ def _standard_output() -> Iterator[BinaryIO]:
 
 
 class _Whole(io.RawIOBase):
-    """An unbuffered stream whose writes are never short: what is written is gone, so that stages overlap."""
+    """An unbuffered stream whose writes are complete and immediate, so that the commands of a pipe work at once."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""The door to whatever an encoder can look at: a views store, picture files, or captions."""
+"""Inputs of encoders: a views store, picture files or captions, behind one interface."""
 
 import logging
 import math
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sdfkit.errors import GeometryError, InputError
+from sdfkit.images.rendering.defaults import DEFAULT_DISTANCE, DEFAULT_SIZE, DEFAULT_YFOV
 from sdfkit.io.captions import CaptionRow, read_captions
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row
@@ -22,18 +23,23 @@ if TYPE_CHECKING:
     from sdfkit.io.stores.reader import ArrayRow, StoreReader
 
 log = logging.getLogger(__name__)
-# The frame that picture files are brought into: pixels a side, and the camera's distance and field of view. It is the
-# one that render draws in unless told otherwise.
-SIZE, DISTANCE, YFOV = 224, 2.5, math.radians(60)
 
 
 @dataclass(frozen=True)
-class Views:
-    """The shapes of an input, and how to get what there is to see of each.
+class ViewSource:
+    """The shapes of an input with a function that loads the views of one.
 
-    `load` takes a row, here or on a worker, and gives its `views`, and `camera_to_world` where there are cameras.
-    `rows` come in order; `known` holds them where they are known beforehand. All shapes have `views` views;
-    `example` is what one looks like.
+    Attributes:
+        rows: The shapes in order.
+        known: The same shapes as a sequence; None if they are only known as they arrive through a pipe.
+        count: Number of shapes.
+        views: Number of views of each shape.
+        example: One view, to measure sizes with: zeros of shape (kind, row, column, channel), or an empty caption.
+        load: Maps a row to its `views`, and to `camera_to_world` if there are cameras. It can run in a worker.
+        has_cameras: Whether `load` returns cameras.
+        history: History of the input.
+        settings: Settings that the input was read with.
+        rendered: Settings that the views of a store were rendered with; empty for other inputs.
     """
 
     rows: Iterable[Row]
@@ -45,11 +51,10 @@ class Views:
     has_cameras: bool
     history: Sequence[Mapping[str, Any]]
     settings: Mapping[str, Any]
-    """What was chosen for reading them; for a store, what they were rendered with is in `rendered`."""
     rendered: Mapping[str, Any]
 
-    def warn_of_cut(self, preprocessing: "Preprocessing") -> None:
-        """Say it when the encoder's crop cuts rendered shapes that fill their frame."""
+    def warn_if_cropped(self, preprocessing: "Preprocessing") -> None:
+        """Log a warning if the encoder's crop cuts off part of a shape that fills the unit sphere."""
         from sdfkit.images.rendering.cameras import silhouette_share
 
         if "distance" not in self.rendered or "yfov" not in self.rendered:
@@ -60,7 +65,7 @@ class Views:
         share = silhouette_share(self.rendered["distance"], yfov, width, height, kept)
         if share < 1:
             log.warning(
-                "the picture's edge or the encoder's crop cuts %.1f %% off a shape that fills the unit sphere; "
+                "the picture's edge or the encoder's crop removes %.1f %% of a shape that fills the unit sphere; "
                 "render with a larger --yfov or --distance", 100 * (1 - share),
             )  # fmt: skip
 
@@ -68,17 +73,17 @@ class Views:
 @contextmanager
 def open_views(
     inputs: Sequence[str], kinds: Sequence[str], *, matte: str, manifest: Path | None
-) -> Iterator[Views]:
+) -> Iterator[ViewSource]:
     """Open a views store, or picture files.
 
     Args:
-        inputs: One store, or files and folders; `-` is standard input.
-        kinds: Of pictures: rgb, and depth and normal where they are wanted.
-        matte: How the object of a file is told from its background.
-        manifest: Labels to prefer.
+        inputs: One store, or picture files and folders of them; `-` is standard input.
+        kinds: Kinds of pictures to load: rgb, and optionally depth and normal.
+        matte: How to separate the object of a picture file from its background.
+        manifest: Manifest whose labels replace the stored ones.
 
     Raises:
-        InputError: Neither, or without the kinds wanted.
+        InputError: The input is neither of the two, or lacks one of the kinds.
     """
     from sdfkit.io.image_files import holds_images
     from sdfkit.io.stores.reader import open_store
@@ -90,36 +95,38 @@ def open_views(
         yield views_of(store, kinds, is_pipe=inputs[0] == STANDARD)
 
 
-def find_views(inputs: Sequence[str], kinds: Sequence[str], *, matte: str, manifest: Path | None) -> Views:
-    """What picture files show; see `open_views`."""
+def find_views(
+    inputs: Sequence[str], kinds: Sequence[str], *, matte: str, manifest: Path | None
+) -> ViewSource:
+    """Return the shapes of picture files; see `open_views`."""
     from sdfkit.io.image_files import find_images
 
     if len(kinds) > 1:
-        raise InputError(f"{inputs[0]}: a picture file has no {kinds[1]}; leave --with out, or render a mesh")
+        raise InputError(f"{inputs[0]}: a picture file has no {kinds[1]}; omit --with, or render a mesh")
     images = find_images(inputs, manifest=manifest)
-    return Views(
+    return ViewSource(
         rows=images,
         known=images,
         count=len(images),
         views=len(images[0].paths) or 1,
-        example=np.zeros((1, SIZE, SIZE, 3), np.uint8),
+        example=np.zeros((1, DEFAULT_SIZE, DEFAULT_SIZE, 3), np.uint8),
         load=partial(_frame, matte=matte),
         has_cameras=False,
         history=[],
-        settings={"matte": matte, "size": SIZE},
+        settings={"matte": matte, "size": DEFAULT_SIZE},
         rendered={},
     )
 
 
-def views_of(store: "StoreReader", kinds: Sequence[str], *, is_pipe: bool) -> Views:
-    """What an open views store shows; see `open_views`."""
+def views_of(store: "StoreReader", kinds: Sequence[str], *, is_pipe: bool) -> ViewSource:
+    """Return the shapes of an open views store; see `open_views`."""
     for kind in kinds:
         if kind not in store:
-            raise InputError(f"{store.name}: views without {kind}; render them with --{kind}")
+            raise InputError(f"{store.name}: has views without {kind}; render them with --{kind}")
     count, views, height, width, _ = store.array("rgb").shape
-    return Views(
+    return ViewSource(
         rows=store.rows("camera_to_world", *kinds),
-        # On a pipe the last row's name comes last.
+        # On a pipe, the uid of the last row arrives last.
         known=None if is_pipe else store.all_rows(),
         count=count,
         views=views,
@@ -133,10 +140,10 @@ def views_of(store: "StoreReader", kinds: Sequence[str], *, is_pipe: bool) -> Vi
 
 
 @contextmanager
-def open_captions(path: Path, *, manifest: Path | None) -> Iterator[Views]:
-    """Open a CSV file of captions, see `read_captions`."""
+def open_captions(path: Path, *, manifest: Path | None) -> Iterator[ViewSource]:
+    """Open a CSV file of captions; see `read_captions`."""
     rows = read_captions(path, manifest=manifest)
-    yield Views(
+    yield ViewSource(
         rows=rows,
         known=rows,
         count=len(rows),
@@ -155,7 +162,9 @@ def _frame(row: "ImageRow", *, matte: Any) -> dict[str, Any]:
 
     pictures = []
     for photo in row.load():
-        picture, found = frame_photo(photo, matte=matte, size=SIZE, distance=DISTANCE, yfov=YFOV)
+        picture, found = frame_photo(
+            photo, matte=matte, size=DEFAULT_SIZE, distance=DEFAULT_DISTANCE, yfov=DEFAULT_YFOV
+        )
         if matte == "auto" and found == "none":
             log.warning(
                 "%s: its background is neither transparent nor plain; the whole picture is embedded", row.uid

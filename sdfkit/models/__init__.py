@@ -1,1 +1,1 @@
-"""Networks, noise schedules, encodings."""
+"""Neural networks, noise schedules and positional encodings."""

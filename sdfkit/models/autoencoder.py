@@ -1,4 +1,4 @@
-"""An autoencoder of per-shape networks: their weights, less the mean of all, through a narrow code and back."""
+"""An autoencoder of the weights of per-shape networks, centred on their mean."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """The shape of an autoencoder.
+    """Architecture of an autoencoder.
 
     Attributes:
-        dim: Numbers in a vector of weights.
-        code: Numbers in a code.
+        dim: Length of a vector of weights.
+        code: Length of a code.
         hidden: Width of the hidden layers.
-        layers: Hidden layers on either side of the code.
+        layers: Number of hidden layers in the encoder, and in the decoder.
     """
 
     dim: int
@@ -27,12 +27,15 @@ class AutoencoderConfig:
 
 
 def small(dim: int, code: int) -> AutoencoderConfig:
-    """For two CPU cores: 28,302,465 parameters with 54,785 weights and 128 numbers in a code."""
+    """Return a configuration for two CPU cores: 28,302,465 parameters for 54,785 weights and codes of 128."""
     return AutoencoderConfig(dim, code, hidden=256, layers=2)
 
 
 def wide(dim: int, code: int) -> AutoencoderConfig:
-    """The paper's: 116,717,185 parameters with 54,785 weights and 128 numbers in a code, 116,979,457 with 256."""
+    """Return the configuration of the paper.
+
+    It has 116,717,185 parameters for 54,785 weights and codes of 128, and 116,979,457 for codes of 256.
+    """
     return AutoencoderConfig(dim, code, hidden=1024, layers=3)
 
 
@@ -40,19 +43,19 @@ PRESETS: dict[str, Callable[[int, int], AutoencoderConfig]] = {"small": small, "
 
 
 class Autoencoder(nn.Module):
-    """Codes of weights, and weights of codes.
+    """An encoder from weights to codes, and a decoder from codes to weights.
 
-    What passes through it are residuals from the mean of all training shapes, as in the paper, where all shapes were
-    fitted from one anchor; the anchor itself would do as well, for the first and last bias take up the difference.
-    Linear layers with ReLU between them, nothing else, count up to the paper's totals.
+    Both work on residuals from the mean of all training vectors, as in the paper, where all shapes were fitted from one
+    anchor. The anchor could take the place of the mean, because the first and last biases absorb the difference. Linear
+    layers with ReLU between them, and no other layers, add up to the parameter counts of the paper.
 
-    We depart from it in two ways. Residuals are divided by their root mean square, one number for all of them: the
-    paper's are about 0.01, and the layers begin as PyTorch's do, for inputs about 1. And the last layer begins as
-    zeros: the first reconstruction is the mean.
+    Two things differ from the paper. Residuals are divided by their root mean square, one number for all: those of the
+    paper are about 0.01, while the default initialisation of PyTorch expects inputs of about 1. And the last layer is
+    initialised to zero, so the first reconstruction is the mean.
 
     Attributes:
-        mean: The mean of the training vectors.
-        scale: The root mean square of what differs from it.
+        mean: Mean of the training vectors.
+        scale: Root mean square of their residuals.
     """
 
     def __init__(self, config: AutoencoderConfig) -> None:
@@ -71,24 +74,27 @@ class Autoencoder(nn.Module):
         self.scale: Tensor
 
     def centre(self, vectors: Float[Tensor, "shape dim"]) -> None:
-        """Take mean and scale from the training vectors."""
+        """Set mean and scale from the training vectors."""
         self.mean.copy_(vectors.mean(dim=0))
         self.scale.copy_((vectors - self.mean).square().mean().sqrt())
 
     def encode(self, vectors: Float[Tensor, "shape dim"]) -> Float[Tensor, "shape code"]:
+        """Encode vectors of weights as codes."""
         codes: Tensor = self.encoder((vectors - self.mean) / self.scale)
         return codes
 
     def decode(self, codes: Float[Tensor, "shape code"]) -> Float[Tensor, "shape dim"]:
+        """Decode codes into vectors of weights."""
         residuals: Tensor = self.decoder(codes)
         return self.mean + self.scale * residuals
 
     def forward(self, vectors: Float[Tensor, "shape dim"]) -> Float[Tensor, "shape dim"]:
+        """Reconstruct vectors of weights."""
         return self.decode(self.encode(vectors))
 
 
 def _stack(widths: list[int]) -> nn.Sequential:
-    """Linear layers with ReLU between them."""
+    """Return linear layers of these widths, with ReLU between them."""
     parts: list[nn.Module] = []
     for before, after in pairwise(widths):
         parts += [nn.Linear(before, after), nn.ReLU()]

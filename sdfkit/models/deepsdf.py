@@ -1,4 +1,4 @@
-"""DeepSDF: one decoder for all shapes, one code for each.
+"""DeepSDF: one decoder for all shapes, and one code per shape.
 
 Reference: Park et al., DeepSDF (2019), figure 3a, with positionally encoded points, plain layers without weight
 normalisation or dropout, and no tanh at the end.
@@ -12,20 +12,22 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sdfkit.models.encodings import encode_points, encoded_width
+from sdfkit.models.encodings import encode_points
+from sdfkit.models.layers import encoded_width
 
 
 @dataclass(frozen=True)
 class DeepSDFConfig:
-    """The shape of a decoder.
+    """Architecture of a decoder.
 
     Attributes:
-        code: Numbers in a code.
-        bands: Octaves of the positional encoding of points.
+        code: Length of a code.
+        bands: Number of octaves in the positional encoding of points.
         hidden: Width of the hidden layers.
-        layers: Hidden layers.
-        skip: The hidden layer, counted from 0, that is given the input again.
-        activation: What follows each hidden layer. The field's slope is smooth, and can be taught, with silu only.
+        layers: Number of hidden layers.
+        skip: Index of the hidden layer that takes the input again, counted from 0.
+        activation: Activation of the hidden layers. Only with silu is the gradient of the field differentiable, so
+            that a loss on it can train all parameters.
     """
 
     code: int
@@ -39,19 +41,19 @@ class DeepSDFConfig:
 PRESETS = {
     "512x8": DeepSDFConfig(code=64, bands=6, hidden=512, layers=8, skip=4, activation="relu"),
     "256x4": DeepSDFConfig(code=64, bands=6, hidden=256, layers=4, skip=2, activation="relu"),
-    # For two CPU cores: the pilot's network. What makes it learn there is how it is trained.
+    # For two CPU cores. The architecture is that of 256x4; only the training settings differ.
     "small": DeepSDFConfig(code=64, bands=6, hidden=256, layers=4, skip=2, activation="relu"),
 }
 
 
-# A smooth decoder multiplies its input by this and divides what comes out by it: its layers then bend as sharply as
-# ReLU does, at no cost, where plain SiLU is nearly a straight line for what a fresh network feeds it. Silhouettes
-# of four shapes after 300 steps: cross-entropy 0.29 at 10, 0.18 at 40, and 0.59 without.
+# A decoder with SiLU multiplies its input by this factor and divides its output by it. Its activations then bend as
+# sharply as ReLU, at no cost, while plain SiLU is nearly linear for the small inputs at initialisation. Cross-entropy
+# of the silhouettes of four shapes after 300 steps: 0.59 without the factor, 0.29 at 10, 0.18 at 40.
 SHARPNESS = 40.0
 
 
 class DeepSDF(nn.Module):
-    """Distances of points from the shapes that codes stand for."""
+    """A decoder from codes and points to signed distances."""
 
     def __init__(self, config: DeepSDFConfig) -> None:
         super().__init__()
@@ -64,17 +66,17 @@ class DeepSDF(nn.Module):
 
     @property
     def matrices(self) -> list[Tensor]:
-        """Weights of the hidden layers, which Muon can train."""
+        """Weight matrices of the hidden layers, which Muon can train."""
         return [layer.weight for layer in self.hidden if isinstance(layer, nn.Linear)]
 
     def forward(
         self, codes: Float[Tensor, "shape code"], points: Float[Tensor, "shape point 3"]
     ) -> Float[Tensor, "shape point"]:
-        """Distances, negative inside, of each shape's points from its surface.
+        """Compute the signed distances of each shape's points, negative inside.
 
-        The paper's input is concat(code, encoded point), and concat(hidden, code, encoded point) at the skip.
-        The same sums are written as products with slices of those layers, so that the code's part is computed
-        once a shape and not once a point.
+        The input of the paper is concat(code, encoded point), and concat(hidden, code, encoded point) at the skip.
+        Here the same products use slices of the weights, so that the part of the code is computed once per shape
+        instead of once per point.
         """
         activate, sharpness = (F.silu, SHARPNESS) if self.config.activation == "silu" else (F.relu, 1.0)
         codes = sharpness * codes
@@ -83,22 +85,24 @@ class DeepSDF(nn.Module):
         for index, layer in enumerate(self.hidden):
             assert isinstance(layer, nn.Linear)
             if index == 0:
-                x = self.enter(layer, codes, encoded)
+                x = self.project_input(layer, codes, encoded)
             elif index == self.config.skip:
-                x = F.linear(x, layer.weight[:, : self.config.hidden]) + self.enter(layer, codes, encoded)
+                x = F.linear(x, layer.weight[:, : self.config.hidden]) + self.project_input(
+                    layer, codes, encoded
+                )
             else:
                 x = layer(x)
             x = activate(x, inplace=not torch.is_grad_enabled())  # (shape, point, hidden)
         distances: Tensor = self.out(x)  # (shape, point, 1)
         return distances.squeeze(-1) / sharpness  # (shape, point)
 
-    def enter(
+    def project_input(
         self,
         layer: nn.Linear,
         codes: Float[Tensor, "shape code"],
         encoded: Float[Tensor, "shape point encoded"],
     ) -> Float[Tensor, "shape point hidden"]:
-        """A layer's bias and its product with the input, which are its last columns."""
+        """Return the product of the input with the last columns of a layer's weight, plus its bias."""
         weight = layer.weight[:, -self.inputs :]
         of_codes = F.linear(codes, weight[:, : self.config.code], layer.bias)  # (shape, hidden)
         return F.linear(encoded, weight[:, self.config.code :]) + of_codes[:, None]
@@ -107,12 +111,12 @@ class DeepSDF(nn.Module):
 def slope_errors(
     decoder: DeepSDF, codes: Float[Tensor, "shape code"], points: Float[Tensor, "shape point 3"]
 ) -> Float[Tensor, " shape"]:
-    """How far the field's slope is from 1 at points, squared, in the mean of each shape.
+    """Compute the eikonal loss: the mean over each shape's points of (|gradient of the distance| - 1)².
 
     Reference: Gropp et al., Implicit Geometric Regularization (2020), equation 2.
     """
-    places = points.detach().requires_grad_()
-    distances = decoder(codes, places)
-    (slope,) = torch.autograd.grad(distances.float().sum(), places, create_graph=True)
-    unlike: Tensor = (slope.norm(dim=2) - 1).square().mean(dim=1)  # (shape,)
-    return unlike
+    points = points.detach().requires_grad_()
+    distances = decoder(codes, points)
+    (gradient,) = torch.autograd.grad(distances.float().sum(), points, create_graph=True)
+    errors: Tensor = (gradient.norm(dim=2) - 1).square().mean(dim=1)  # (shape,)
+    return errors

@@ -1,7 +1,7 @@
-"""The noise schedule, and a sampler that walks it backwards.
+"""Noise schedule and sampler of a diffusion model.
 
-One convention: t = 0 is nearly clean, t = T - 1 is nothing but noise, and
-x_t = √ᾱ_t · x_0 + √(1 - ᾱ_t) · ε. Vectors are standardised; nothing is clipped.
+At timestep t, x_t = √ᾱ_t · x_0 + √(1 - ᾱ_t) · ε: t = 0 is nearly clean, t = T - 1 is pure noise. Vectors are
+standardised, and predictions are not clipped.
 """
 
 import math
@@ -14,18 +14,18 @@ from torch import Tensor
 
 Target = Literal["x0", "eps", "v"]
 TIMESTEPS = 500
-# A network that predicts ε says nothing of x_0 where ᾱ is 0, and next to nothing, enlarged 1/√ᾱ times, just
-# before. Its schedule ends where a trace of 3 % is left.
+# A prediction of ε does not determine x_0 where ᾱ is 0, and just before, its error in x_0 is amplified by 1/√ᾱ. The
+# schedule for this target ends where the share of x_0, √ᾱ, is 3 %.
 LEAST_ALPHA_OF_EPS = 1e-3
 
 
 def cosine_alphas(steps: int) -> Float[Tensor, " step"]:
-    """ᾱ at each timestep: f((t + 1) / T) / f(0) with f(u) = cos²(π/2 · (u + s) / (1 + s)), s = 0.008.
+    """Return ᾱ at each timestep: f((t + 1) / T) / f(0) with f(u) = cos²(π/2 · (u + s) / (1 + s)), s = 0.008.
 
-    The last one is 0 but for rounding: there the input tells nothing of the vector.
+    The last ᾱ is 0 up to rounding, so the last x_t is pure noise.
 
-    Reference: Nichol and Dhariwal (2021), equation 17. Their limit on β, which keeps the last ᾱ above 0 for
-    networks that predict ε, is left out: see `schedule`.
+    Reference: Nichol and Dhariwal (2021), equation 17, without their limit on β, which keeps the last ᾱ above 0 for
+    networks that predict ε: see `schedule`.
     """
     s = 0.008
     u = torch.arange(1, steps + 1, dtype=torch.float64) / steps
@@ -34,7 +34,7 @@ def cosine_alphas(steps: int) -> Float[Tensor, " step"]:
 
 
 def schedule(target: Target) -> Float[Tensor, " timestep"]:
-    """ᾱ at the timesteps that a network with this target is trained and sampled at: all 500, or for ε 489."""
+    """Return ᾱ at the timesteps for training and sampling with this target: all 500, or 489 for ε."""
     alphas = cosine_alphas(TIMESTEPS)
     return alphas[alphas >= LEAST_ALPHA_OF_EPS] if target == "eps" else alphas
 
@@ -42,15 +42,15 @@ def schedule(target: Target) -> Float[Tensor, " timestep"]:
 def clean_weights(
     target: Target, alphas: Float[Tensor, " timestep"], min_snr: float | None
 ) -> Float[Tensor, " timestep"]:
-    """What a squared error of x_0 counts at each timestep, so that the loss is that of the target.
+    """Return weights of the squared error of x_0 at each timestep, for which the loss equals that of the target.
 
-    An error of x_0 is one of ε times SNR = ᾱ / (1 - ᾱ), and one of v times SNR + 1. Limited, all three targets
-    have the same weights, min(SNR, γ).
+    With SNR = ᾱ / (1 - ᾱ), the squared error of ε is that of x_0 times SNR, and the squared error of v is that of x_0
+    times SNR + 1. With a limit γ, the weights are min(SNR, γ) for all targets.
 
     Args:
         target: What the network predicts.
         alphas: ᾱ of each timestep.
-        min_snr: The limit γ; None leaves each target its own weights.
+        min_snr: The limit γ; None for the plain weights of each target.
 
     Reference: Hang et al., Efficient Diffusion Training via Min-SNR Weighting (2023), section 3.4.
     """
@@ -66,7 +66,7 @@ def clean_from(
     noisy: Float[Tensor, "batch dim"],
     alphas: Float[Tensor, " batch"],
 ) -> Float[Tensor, "batch dim"]:
-    """x_0 from what a network with this target gives for x_t."""
+    """Compute x_0 from the output of a network with this target for x_t."""
     if target == "eps":
         return clean_from_noise(noisy, output, alphas)
     return clean_from_velocity(noisy, output, alphas) if target == "v" else output
@@ -75,14 +75,14 @@ def clean_from(
 def add_noise(
     clean: Float[Tensor, "batch dim"], noise: Float[Tensor, "batch dim"], alphas: Float[Tensor, " batch"]
 ) -> Float[Tensor, "batch dim"]:
-    """x_t, drawn from q(x_t | x_0): `alphas` holds ᾱ_t of each sample."""
+    """Compute x_t, a draw from q(x_t | x_0), where `alphas` holds ᾱ_t of each sample."""
     return alphas[:, None].sqrt() * clean + (1 - alphas[:, None]).sqrt() * noise
 
 
 def velocity(
     clean: Float[Tensor, "batch dim"], noise: Float[Tensor, "batch dim"], alphas: Float[Tensor, " batch"]
 ) -> Float[Tensor, "batch dim"]:
-    """v = √ᾱ · ε - √(1 - ᾱ) · x_0.
+    """Compute v = √ᾱ · ε - √(1 - ᾱ) · x_0.
 
     Reference: Salimans and Ho (2022), appendix D.
     """
@@ -92,28 +92,28 @@ def velocity(
 def clean_from_velocity(
     noisy: Float[Tensor, "batch dim"], velocities: Float[Tensor, "batch dim"], alphas: Float[Tensor, " batch"]
 ) -> Float[Tensor, "batch dim"]:
-    """x_0 from x_t and v; holds at every timestep."""
+    """Compute x_0 from x_t and v, which is possible at every timestep."""
     return alphas[:, None].sqrt() * noisy - (1 - alphas[:, None]).sqrt() * velocities
 
 
 def clean_from_noise(
     noisy: Float[Tensor, "batch dim"], noise: Float[Tensor, "batch dim"], alphas: Float[Tensor, " batch"]
 ) -> Float[Tensor, "batch dim"]:
-    """x_0 from x_t and ε; undefined where ᾱ is 0."""
+    """Compute x_0 from x_t and ε; undefined where ᾱ is 0."""
     return (noisy - (1 - alphas[:, None]).sqrt() * noise) / alphas[:, None].sqrt()
 
 
 def noise_from_clean(
     noisy: Float[Tensor, "batch dim"], clean: Float[Tensor, "batch dim"], alphas: Float[Tensor, " batch"]
 ) -> Float[Tensor, "batch dim"]:
-    """ε from x_t and x_0; undefined where ᾱ is 1."""
+    """Compute ε from x_t and x_0; undefined where ᾱ is 1."""
     return (noisy - alphas[:, None].sqrt() * clean) / (1 - alphas[:, None]).sqrt()
 
 
 def guide(
     unconditional: Float[Tensor, "batch dim"], conditional: Float[Tensor, "batch dim"], guidance: float
 ) -> Float[Tensor, "batch dim"]:
-    """Classifier-free guidance, u + w · (c - u): w = 1 is plain conditioning, w = 0 ignores the condition.
+    """Apply classifier-free guidance, u + w · (c - u): w = 1 is plain conditioning, w = 0 ignores the condition.
 
     Reference: Ho and Salimans (2022), equation 6, whose own weight is w - 1.
     """
@@ -121,7 +121,7 @@ def guide(
 
 
 def ddim_timesteps(steps: int, total: int) -> Int[Tensor, " step"]:
-    """`steps` timesteps out of `total`, falling evenly from the last one, T - 1, to 0."""
+    """Return `steps` evenly spaced timesteps, descending from the last one, total - 1, to 0."""
     return torch.linspace(total - 1, 0, steps, dtype=torch.float64).round().long()
 
 
@@ -131,32 +131,31 @@ def sample_ddim(
     alphas: Float[Tensor, " timestep"],
     eta: float,
 ) -> Float[Tensor, "batch dim"]:
-    """Walk from noise to clean vectors.
+    """Sample clean vectors from noise with DDIM.
 
     Args:
-        predict_clean: x_0 from x_t (batch, dim) and t (batch,).
-        noise: Standard normal noise, a slice for each step: the first is the start, each of the others is
-            added at the end of a step.
+        predict_clean: Function from x_t (batch, dim) and t (batch,) to x_0.
+        noise: Standard normal noise, one slice per step. The first slice is the initial x_t; each further one is added
+            at the end of a step.
         alphas: ᾱ of the schedule.
-        eta: How much of the noise to renew at each step: 0 is deterministic after the start, 1 is ancestral
-            sampling.
+        eta: Share of the noise that each step replaces: 0 is deterministic after the start, 1 is ancestral sampling.
 
     Returns:
-        The x_0 that is predicted at the last step, to which no noise is added.
+        The x_0 that is predicted at the last step, without further noise.
 
-    Reference: Song et al., DDIM (2021), equations 12 and 16. Pure noise, t = T - 1, is always visited: a walk
-    that starts later asks the network about inputs that pretend to hold a trace of the vector.
+    Reference: Song et al., DDIM (2021), equations 12 and 16. Sampling always begins at pure noise, t = T - 1: at a
+    lower timestep the network would expect inputs that contain a trace of the vector.
     """
-    walk = ddim_timesteps(len(noise), len(alphas)).to(noise.device)
-    now = alphas[walk]
+    timesteps = ddim_timesteps(len(noise), len(alphas)).to(noise.device)
+    now = alphas[timesteps]
     after = torch.cat([now[1:], now.new_ones(1)])
     sigmas = eta * ((1 - after) / (1 - now)).sqrt() * (1 - now / after).clamp_min(0).sqrt()
     x = noise[0]
-    for step, timestep in enumerate(walk):
+    for step, timestep in enumerate(timesteps):
         alpha = now[step].expand(len(x))
         clean = predict_clean(x, timestep.expand(len(x)))  # (batch, dim)
         kept = (1 - after[step] - sigmas[step] ** 2).clamp_min(0).sqrt()
         x = after[step].sqrt() * clean + kept * noise_from_clean(x, clean, alpha)
-        if step + 1 < len(walk):
+        if step + 1 < len(timesteps):
             x = x + sigmas[step] * noise[step + 1]
     return x

@@ -1,7 +1,7 @@
-"""A diffusion transformer that denoises a shape's vector (its code, or its weights) given views of the shape.
+"""A diffusion transformer that denoises a shape's vector (its code or its weights), conditioned on views of the shape.
 
-Reference: Peebles and Xie, DiT (2023), with cross-attention to views in each block. The paper names widths,
-layers, heads and totals; the block below is the one whose parameters count up to both of its totals.
+Reference: Peebles and Xie, DiT (2023), with cross-attention to views in each block. The paper that this project follows
+states widths, layers, heads and parameter counts; the block below is the one that matches both of its counts.
 """
 
 import math
@@ -21,20 +21,20 @@ TIMESTEP_WIDTH = 256
 
 @dataclass(frozen=True)
 class DiTConfig:
-    """The shape of a denoiser.
+    """Architecture of a denoiser.
 
     Attributes:
-        dim: Numbers in the vector that is denoised.
-        tokens: How many equal pieces the vector is cut into, or the length of each piece, in order. Pieces are padded
-            with zeros to the longest.
-        feature: Numbers in an image's feature.
-        patches: Features of a view, which differ by their place in it; 1 where a view has one feature.
-        width: Numbers in a token inside the transformer.
-        layers: Blocks.
-        heads: Attention heads; divides `width`.
-        ffn: Hidden width of a block's feed-forward part, in units of `width`.
-        gated: Modulate all three parts of a block by shift, scale and gate (adaLN-Zero, 9 · width), and not
-            only self-attention and feed-forward by shift and scale (4 · width).
+        dim: Length of the vectors.
+        tokens: Number of equal pieces that a vector is split into, or the length of each piece, in order. Pieces are
+            zero-padded to the longest.
+        feature: Length of a feature.
+        patches: Number of features per view, each with an embedding of its position; 1 for one feature per view.
+        width: Length of a token inside the transformer.
+        layers: Number of blocks.
+        heads: Number of attention heads; divides `width`.
+        ffn: Hidden width of a block's feed-forward network, in units of `width`.
+        gated: Modulate all three parts of a block by shift, scale and gate (adaLN-Zero, 9 · width), instead of only
+            self-attention and feed-forward network by shift and scale (4 · width).
         target: What is predicted: the clean vector, its noise, or `diffusion.velocity`.
     """
 
@@ -51,7 +51,7 @@ class DiTConfig:
 
     @property
     def lengths(self) -> list[int]:
-        """Numbers in each piece, without padding."""
+        """Length of each piece, without padding."""
         if not isinstance(self.tokens, int):
             return list(self.tokens)
         longest = math.ceil(self.dim / self.tokens)
@@ -59,7 +59,7 @@ class DiTConfig:
 
 
 def latent_10m(dim: int, feature: int) -> DiTConfig:
-    """For codes: 10,372,288 parameters with 64 numbers in a code and 768 in a feature."""
+    """Return a configuration for codes: 10,372,288 parameters for codes of 64 and features of 768."""
     return DiTConfig(
         dim,
         tokens=1,
@@ -75,7 +75,7 @@ def latent_10m(dim: int, feature: int) -> DiTConfig:
 
 
 def weights_132m(dim: int, feature: int) -> DiTConfig:
-    """For weights: 131,242,689 parameters with 54,785 weights and 768 numbers in a feature."""
+    """Return a configuration for weights: 131,242,689 parameters for 54,785 weights and features of 768."""
     return DiTConfig(
         dim,
         tokens=8,
@@ -91,7 +91,7 @@ def weights_132m(dim: int, feature: int) -> DiTConfig:
 
 
 def small(dim: int, feature: int) -> DiTConfig:
-    """For codes, on two CPU cores: 799,424 parameters with 64 numbers in a code and 1,280 in a feature."""
+    """Return a configuration for codes on two CPU cores: 799,424 parameters for codes of 64 and features of 1,280."""
     return DiTConfig(
         dim,
         tokens=1,
@@ -107,7 +107,10 @@ def small(dim: int, feature: int) -> DiTConfig:
 
 
 def weights_small(dim: int, feature: int) -> DiTConfig:
-    """For weights, on two CPU cores: 6,886,081 parameters with 54,785 weights and 1,280 numbers in a feature."""
+    """Return a configuration for weights on two CPU cores.
+
+    It has 6,886,081 parameters for 54,785 weights and features of 1,280.
+    """
     return DiTConfig(
         dim,
         tokens=8,
@@ -131,7 +134,7 @@ PRESETS: dict[str, Callable[[int, int], DiTConfig]] = {
 
 
 class Attention(nn.Module):
-    """Tokens gather from a context, which may be themselves."""
+    """Multi-head attention from tokens to a context; self-attention if the context is the tokens."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -144,21 +147,21 @@ class Attention(nn.Module):
         self,
         tokens: Float[Tensor, "batch token width"],
         context: Float[Tensor, "batch context width"],
-        seen: Bool[Tensor, "batch context"] | None,
+        context_mask: Bool[Tensor, "batch context"] | None,
     ) -> Float[Tensor, "batch token width"]:
         query = self.split(self.query(tokens))  # (batch, head, token, part)
         key, value = map(self.split, self.key_value(context).chunk(2, dim=-1))  # (batch, head, context, part)
-        mask = None if seen is None else seen[:, None, None, :]
+        mask = None if context_mask is None else context_mask[:, None, None, :]
         x = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)  # (batch, head, token, part)
-        gathered: Tensor = self.out(x.transpose(1, 2).flatten(-2))  # (batch, token, width)
-        return gathered
+        attended: Tensor = self.out(x.transpose(1, 2).flatten(-2))  # (batch, token, width)
+        return attended
 
     def split(self, x: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch head token part"]:
         return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
-class Block(nn.Module):
-    """Self-attention, cross-attention to the views, and feed-forward, modulated by the timestep."""
+class DiTBlock(nn.Module):
+    """Self-attention, cross-attention to the views, and a feed-forward network, modulated by the timestep."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -178,49 +181,49 @@ class Block(nn.Module):
         x: Float[Tensor, "batch token width"],
         time: Float[Tensor, "batch width"],
         views: Float[Tensor, "batch view width"],
-        seen: Bool[Tensor, "batch view"],
+        view_mask: Bool[Tensor, "batch view"],
     ) -> Float[Tensor, "batch token width"]:
-        # A sample without any view is unconditional. Its softmax would divide by zero, so it looks at all
-        # views, and what it saw is thrown away.
-        some = seen.any(dim=1)[:, None, None]
-        seen = seen | ~some[:, 0]
+        # A sample without any view is unconditional. Its softmax would divide by zero, so it attends to all views, and
+        # the result is multiplied by zero.
+        conditional = view_mask.any(dim=1)[:, None, None]
+        view_mask = view_mask | ~conditional[:, 0]
         modulation = self.modulation(time)[:, None]  # (batch, 1, 4 or 9 times width)
         if self.gated:
             parts = modulation.chunk(9, dim=-1)
             y = modulate(self.norm(x), parts[0], parts[1])
             x = x + parts[2] * self.self_attention(y, y, None)
             y = modulate(self.norm(x), parts[3], parts[4])
-            x = x + parts[5] * some * self.cross_attention(y, views, seen)
+            x = x + parts[5] * conditional * self.cross_attention(y, views, view_mask)
             x = x + parts[8] * self.ffn(modulate(self.norm(x), parts[6], parts[7]))
         else:
             parts = modulation.chunk(4, dim=-1)
             y = modulate(self.norm(x), parts[0], parts[1])
             x = x + self.self_attention(y, y, None)
-            x = x + some * self.cross_attention(self.norm(x), views, seen)
+            x = x + conditional * self.cross_attention(self.norm(x), views, view_mask)
             x = x + self.ffn(modulate(self.norm(x), parts[2], parts[3]))
         return x
 
 
 class DiT(nn.Module):
-    """What a noisy vector was made of, given views of the shape."""
+    """A transformer that predicts the clean vector, the noise or the velocity of a noisy vector, given views."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         self.config = config
         width, token = config.width, max(config.lengths)
         self.tokens_in = nn.Linear(token, width)
-        # Behind pure noise nothing but its position tells which piece of the vector a token is. Noise enters with 0.6 a
-        # number: beside it positions of 0.02, as in DiT, drown. All pieces were then guessed alike, as the mean of the
-        # eight, which leaves 7/8 of their variance whatever the pictures show; training hardly left that place.
-        apart = 0.02 if len(config.lengths) == 1 else 1.0
-        self.position = nn.Parameter(apart * torch.randn(len(config.lengths), width))
+        # In pure noise, only its position embedding identifies a token. Projected noise has a standard deviation of 0.6
+        # per number, which hides position embeddings of 0.02, as in DiT. All eight pieces were then predicted as their
+        # mean, which leaves 7/8 of their variance whatever the condition, and training hardly improved on that.
+        std = 0.02 if len(config.lengths) == 1 else 1.0
+        self.position = nn.Parameter(std * torch.randn(len(config.lengths), width))
         self.views_in = nn.Linear(config.feature + CAMERA_WIDTH, width)
         self.place = nn.Parameter(0.02 * torch.randn(config.patches, width)) if config.patches > 1 else None
         self.time_in = nn.Sequential(nn.Linear(TIMESTEP_WIDTH, width), nn.SiLU(), nn.Linear(width, width))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(DiTBlock(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
-        # Zeros, as in DiT: blocks begin unmodulated (gated ones as the identity), and the first guess is
-        # the mean.
+        # Initialised to zero, as in DiT: blocks begin without modulation (gated ones as the identity), and the first
+        # prediction is the mean.
         self.modulation = zeros(nn.Linear(width, 2 * width))
         self.tokens_out = zeros(nn.Linear(width, token))
 
@@ -230,39 +233,40 @@ class DiT(nn.Module):
         timesteps: Int[Tensor, " batch"],
         features: Float[Tensor, "batch view patch feature"],
         cameras: Float[Tensor, "batch view 4 4"],
-        seen: Bool[Tensor, "batch view"],
+        view_mask: Bool[Tensor, "batch view"],
     ) -> Float[Tensor, "batch dim"]:
         """Denoise vectors.
 
         Args:
             noisy: Standardised vectors with noise.
-            timesteps: How noisy, from 0 (hardly) to the last step of the schedule (nothing but noise).
-            features: Features of views of the shape, one or several a view.
-            cameras: Their camera-to-world matrices; zeros where unknown.
-            seen: The views that count. Their number may differ from sample to sample; none at all makes a
-                sample unconditional.
+            timesteps: Timesteps, from 0 (nearly clean) to the last one of the schedule (pure noise).
+            features: Features of views of the shape, one or more per view.
+            cameras: Camera-to-world matrices of the views; zeros where unknown.
+            view_mask: The views to use, whose number may differ between samples. A sample without any is
+                unconditional.
 
         Returns:
-            What the model was trained to predict, standardised.
+            The target of the model, standardised.
         """
         lengths = self.config.lengths
-        parts = torch.split(noisy, lengths, dim=1)
-        x = torch.stack([F.pad(part, (0, max(lengths) - part.shape[1])) for part in parts], dim=1)
+        x = torch.stack(
+            [F.pad(part, (0, max(lengths) - part.shape[1])) for part in torch.split(noisy, lengths, dim=1)],
+            dim=1,
+        )
         x = self.tokens_in(x) + self.position  # (batch, token, width)
         poses = embed_cameras(cameras)[:, :, None].expand(-1, -1, features.shape[2], -1)
         views = self.views_in(torch.cat([features, poses], dim=-1))  # (batch, view, patch, width)
         if self.place is not None:
             views = views + self.place
         views = views.flatten(1, 2)  # (batch, view · patch, width)
-        seen = seen.repeat_interleave(features.shape[2], dim=1)
+        view_mask = view_mask.repeat_interleave(features.shape[2], dim=1)
         time = F.silu(self.time_in(embed_timesteps(timesteps, TIMESTEP_WIDTH)))  # (batch, width)
         for block in self.blocks:
-            x = block(x, time, views, seen)
+            x = block(x, time, views, view_mask)
         shift, scale = self.modulation(time)[:, None].chunk(2, dim=-1)
         pieces: Tensor = self.tokens_out(modulate(self.norm(x), shift, scale))  # (batch, token, number)
-        return torch.cat(
-            [pieces[:, place, :length] for place, length in enumerate(lengths)], dim=1
-        )  # (batch, dim)
+        parts = [pieces[:, index, :length] for index, length in enumerate(lengths)]
+        return torch.cat(parts, dim=1)  # (batch, dim)
 
 
 def modulate(
@@ -270,12 +274,12 @@ def modulate(
     shift: Float[Tensor, "batch 1 width"],
     scale: Float[Tensor, "batch 1 width"],
 ) -> Float[Tensor, "batch token width"]:
-    """Scale and shift normalised tokens; zeros leave them as they are."""
+    """Scale and shift normalised tokens; zeros leave them unchanged."""
     return x * (1 + scale) + shift
 
 
 def zeros(layer: nn.Linear) -> nn.Linear:
-    """The layer, with nothing but zeros in it."""
+    """Set the weight and bias of a layer to zero, and return it."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer

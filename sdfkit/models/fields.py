@@ -1,4 +1,4 @@
-"""The distance functions that codes and weights stand for."""
+"""Signed distance functions of codes and of weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,52 +13,58 @@ from torch import Tensor
 
 from sdfkit.models.autoencoder import Autoencoder
 from sdfkit.models.deepsdf import DeepSDF
-from sdfkit.models.mlp import MLPConfig, MLPs, count_parameters
+from sdfkit.models.layers import MLPConfig, count_parameters
+from sdfkit.models.mlp import MLPs
 
-Field: TypeAlias = Callable[[Float[Tensor, "1 point 3"]], Float[Tensor, "1 point"]]
+DistanceFunction: TypeAlias = Callable[[Float[Tensor, "1 point 3"]], Float[Tensor, "1 point"]]
 
 
 @dataclass(frozen=True)
 class Fields:
-    """Distance functions, one for each vector.
+    """A family of signed distance functions, one for each vector.
 
     Attributes:
-        width: Numbers in a vector.
-        of: The function that a vector stands for.
+        width: Length of a vector.
+        of: Function from a vector to its distance function.
     """
 
     width: int
-    of: Callable[[Float[Tensor, " dim"]], Field]
+    of: Callable[[Float[Tensor, " dim"]], DistanceFunction]
 
 
 def fields_of_codes(decoder: DeepSDF) -> Fields:
-    """What a decoder makes of codes, wherever it lies."""
+    """Return the distance functions of codes, on the device of the decoder."""
     return Fields(decoder.config.code, lambda code: partial(decoder, code[None]))
 
 
 def fields_of_weights(config: MLPConfig) -> Fields:
-    """Networks of one description, each of which is a vector."""
+    """Return the distance functions of vectors of weights, of networks with one architecture."""
     return Fields(count_parameters(config), lambda weights: MLPs(config, weights[None]).requires_grad_(False))
 
 
 def fields_of_autoencoder(autoencoder: Autoencoder, config: MLPConfig) -> Fields:
-    """Networks of one description, whose weights an autoencoder makes of codes."""
+    """Return the distance functions of codes that an autoencoder decodes into weights of networks."""
     return Fields(
         autoencoder.config.code,
         lambda code: MLPs(config, autoencoder.decode(code[None])).requires_grad_(False),
     )
 
 
-def ask_field(field: Field, points: Float[np.ndarray, "point 3"], device: str) -> Float[np.ndarray, " point"]:
-    """Distances of points, as arrays; `device` is where the field computes."""
+def evaluate_field(
+    field: DistanceFunction, points: Float[np.ndarray, "point 3"], device: str
+) -> Float[np.ndarray, " point"]:
+    """Compute the signed distances of points on a torch device, from array to array."""
     with torch.inference_mode():
         return field(torch.from_numpy(points)[None].to(device))[0].cpu().numpy()
 
 
-def field_normals(field: Field, points: Float[Tensor, "point 3"], batch: int) -> Float[Tensor, "point 3"]:
-    """Directions in which distances grow fastest, of length 1: outward on the surface. Zero where a field is flat.
+def field_normals(
+    field: DistanceFunction, points: Float[Tensor, "point 3"], batch: int
+) -> Float[Tensor, "point 3"]:
+    """Compute unit normals: the normalised gradients of the distance, which point outward on the surface.
 
-    By automatic differentiation, `batch` points at once: exact, and half the time of differences.
+    The normal is zero where the gradient is zero. Automatic differentiation, for `batch` points at a time, is exact and
+    takes half the time of finite differences.
     """
     parts = []
     for part in torch.split(points, batch):

@@ -1,8 +1,8 @@
-"""Flow-SDF: what turns pictures into codes without ever seeing a shape.
+"""Flow-SDF: networks from images to codes, trained without ground-truth shapes.
 
-A conditioner looks at pictures, and a rectified flow carries noise to a code along what it saw. Time runs from 0,
-where there is nothing but noise, to 1, where there is a code: z(t) = (1 - t) · noise + t · code, so that the velocity
-to be learned is code - noise. The same conditioner, asked for codes directly, is the baseline: an encoder.
+A conditioner encodes images, and a rectified flow, conditioned on its output, transforms noise into a code. Time runs
+from 0, pure noise, to 1, a code: z(t) = (1 - t) · noise + t · code, so the velocity to be learned is code - noise. A
+conditioner whose output is the code itself is the baseline, called encoder.
 
 Reference: Flow-SDF, its table of components; Liu et al., Flow Straight and Fast (2022), equation 1.
 """
@@ -22,27 +22,27 @@ from sdfkit.models.dit import DiT, DiTConfig, modulate, zeros
 from sdfkit.models.encodings import embed_timesteps
 from sdfkit.models.rendering.shading import lambert
 
-# Pixels a side of the pictures that the convolutions see.
+# Width and height in pixels of the images that the convolutions take.
 SIZE = 64
 TIME_WIDTH = 64
-# Times are embedded as a thousand times themselves, as timesteps of a diffusion are.
+# Times are multiplied by this before they are embedded, to have the range of a diffusion's timesteps.
 TICKS = 1000
 
 
 @dataclass(frozen=True)
 class FlowConfig:
-    """The shape of a conditioner and a flow.
+    """Architecture of a conditioner and a flow.
 
     Attributes:
-        code: Numbers in a code, and in what the conditioner sees.
-        channels: Channels of the convolutions, each of which halves the picture.
+        code: Length of a code, and of each vector of the condition.
+        channels: Output channels of the convolutions, each of which halves the resolution.
         hidden: Width of the conditioner's hidden layer.
-        feature: Numbers in a feature, where the conditioner is given features in place of pictures.
-        patches: Features a view.
-        velocity: What tells the velocity: layers modulated by time and condition, or a transformer that attends to
-            the pieces of the pictures.
+        feature: Length of a feature if the conditioner takes features; None if it takes images.
+        patches: Number of features per view.
+        velocity: Network of the velocity: `mlp`, layers modulated by time and condition; or `dit`, a transformer that
+            attends to the parts of the views.
         width: Width of its blocks.
-        blocks: How many there are.
+        blocks: Number of its blocks.
     """
 
     code: int
@@ -56,9 +56,9 @@ class FlowConfig:
 
 
 class PictureConditioner(nn.Module):
-    """What four convolutions see: a vector a picture, or one for each of its 4 × 4 parts.
+    """Convolutions that encode an image as one vector (pooled), or as one for each of its 4 × 4 parts.
 
-    The vector's network has 2,919,136 parameters with the paper's widths.
+    The pooled network has 2,919,136 parameters with the widths of the paper.
     """
 
     def __init__(self, config: FlowConfig, pooled: bool) -> None:
@@ -80,12 +80,12 @@ class PictureConditioner(nn.Module):
         parts = x.flatten(2).transpose(1, 2)  # (picture, part, channel)
         if self.hidden is not None:
             parts = torch.relu(self.hidden(x.flatten(1)))[:, None]  # (picture, 1, hidden)
-        seen: Tensor = self.out(parts)  # (picture, part, code)
-        return seen.reshape(*pictures.shape[:2], *seen.shape[1:])
+        condition: Tensor = self.out(parts)  # (picture, part, code)
+        return condition.reshape(*pictures.shape[:2], *condition.shape[1:])
 
 
 class FeatureConditioner(nn.Module):
-    """What a layer makes of the features of a frozen encoder, of pictures or of captions."""
+    """A layer that encodes the features of a frozen encoder of images or captions; pooled: their mean over patches."""
 
     def __init__(self, config: FlowConfig, pooled: bool) -> None:
         super().__init__()
@@ -98,17 +98,17 @@ class FeatureConditioner(nn.Module):
     def forward(
         self, features: Float[Tensor, "batch view patch feature"]
     ) -> Float[Tensor, "batch view part code"]:
-        seen: Tensor = self.out(torch.relu(self.hidden(self.norm(features))))
-        return seen.mean(dim=2, keepdim=True) if self.pooled else seen
+        condition: Tensor = self.out(torch.relu(self.hidden(self.norm(features))))
+        return condition.mean(dim=2, keepdim=True) if self.pooled else condition
 
 
 def build_conditioner(config: FlowConfig, pooled: bool) -> PictureConditioner | FeatureConditioner:
-    """A conditioner. An encoder is one that is pooled: what it sees is the code."""
+    """Build a conditioner. The encoder is a pooled conditioner whose output is the code."""
     return (PictureConditioner if config.feature is None else FeatureConditioner)(config, pooled)
 
 
-class Block(nn.Module):
-    """Two layers, modulated by shift, scale and gate."""
+class FlowBlock(nn.Module):
+    """A residual block of two layers, modulated by shift, scale and gate."""
 
     def __init__(self, width: int, condition: int) -> None:
         super().__init__()
@@ -120,23 +120,23 @@ class Block(nn.Module):
         self, x: Float[Tensor, "batch 1 width"], condition: Float[Tensor, "batch 1 condition"]
     ) -> Float[Tensor, "batch 1 width"]:
         shift, scale, gate = self.modulation(condition).chunk(3, dim=2)
-        changed: Tensor = x + gate * self.layers(modulate(self.norm(x), shift, scale))
-        return changed
+        y: Tensor = x + gate * self.layers(modulate(self.norm(x), shift, scale))
+        return y
 
 
 class VelocityMLP(nn.Module):
-    """The velocity by modulated layers: 3,895,936 parameters with codes of 256 and six blocks of 384.
+    """The velocity from modulated layers: 3,895,936 parameters with codes of 256 and six blocks of 384.
 
-    The condition of several pictures is the mean of what is seen of each.
+    The condition of several images is the mean of their conditions.
     """
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         code, width = config.code, config.width
         self.time_in = nn.Sequential(nn.Linear(TIME_WIDTH, code), nn.SiLU(), nn.Linear(code, code))
-        self.seen_in = nn.Linear(code, code)
+        self.seen_in = nn.Linear(code, code)  # of the condition; stores contain this name
         self.code_in = nn.Linear(code, width)
-        self.blocks = nn.ModuleList(Block(width, code) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(FlowBlock(width, code) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
         self.out = zeros(nn.Linear(width, code))
 
@@ -144,19 +144,19 @@ class VelocityMLP(nn.Module):
         self,
         codes: Float[Tensor, "batch code"],
         times: Float[Tensor, " batch"],
-        seen: Float[Tensor, "batch view part code"],
+        condition: Float[Tensor, "batch view part code"],
     ) -> Float[Tensor, "batch code"]:
         time = self.time_in(embed_timesteps((TICKS * times).round().long(), TIME_WIDTH))  # (batch, code)
-        condition = F.silu(time + self.seen_in(seen.mean(dim=(1, 2))))[:, None]  # (batch, 1, code)
+        modulation = F.silu(time + self.seen_in(condition.mean(dim=(1, 2))))[:, None]  # (batch, 1, code)
         x = self.code_in(codes)[:, None]  # (batch, 1, width)
         for block in self.blocks:
-            x = block(x, condition)
+            x = block(x, modulation)
         velocity: Tensor = self.out(self.norm(x))  # (batch, 1, code)
         return velocity[:, 0]
 
 
 class VelocityDiT(nn.Module):
-    """The velocity by a transformer that attends to every part of every picture."""
+    """The velocity from a transformer that attends to every part of every image."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -172,19 +172,23 @@ class VelocityDiT(nn.Module):
         self,
         codes: Float[Tensor, "batch code"],
         times: Float[Tensor, " batch"],
-        seen: Float[Tensor, "batch view part code"],
+        condition: Float[Tensor, "batch view part code"],
     ) -> Float[Tensor, "batch code"]:
-        cameras = codes.new_zeros(*seen.shape[:2], 4, 4)  # unknown
-        all_count = torch.ones(seen.shape[:2], dtype=torch.bool, device=codes.device)
-        velocity: Tensor = self.network(codes, (TICKS * times).round().long(), seen, cameras, all_count)
+        cameras = codes.new_zeros(*condition.shape[:2], 4, 4)  # unknown
+        every_view = torch.ones(condition.shape[:2], dtype=torch.bool, device=codes.device)
+        velocity: Tensor = self.network(codes, (TICKS * times).round().long(), condition, cameras, every_view)
         return velocity
 
 
 class Flow(nn.Module):
-    """A rectified flow of codes, given what is seen.
+    """A rectified flow from noise to codes, conditioned on views.
 
-    It runs among standardised codes: noise of spread 1 would drown codes, whose spread is far below it, and the flow
-    fall to their mean. `mean` and `spread` are measured on the codes it is to make; 0 and 1 leave that out.
+    It works on standardised codes. The standard deviation of codes is far below 1; noise of standard deviation 1 would
+    hide them, and the flow would predict their mean.
+
+    Attributes:
+        mean: Mean of the training codes; 0 for no standardisation.
+        spread: Their standard deviation, one number; 1 for no standardisation. Stores contain this name.
     """
 
     mean: Tensor
@@ -197,34 +201,36 @@ class Flow(nn.Module):
         self.register_buffer("spread", torch.ones(()))
 
     def standardise(self, codes: Float[Tensor, "batch code"]) -> Float[Tensor, "batch code"]:
+        """Subtract the mean of the training codes, and divide by their standard deviation."""
         return (codes - self.mean) / self.spread
 
     def run(
         self,
         noise: Float[Tensor, "batch code"],
-        seen: Float[Tensor, "batch view part code"],
+        condition: Float[Tensor, "batch view part code"],
         *,
         steps: int,
         guidance: float,
     ) -> Float[Tensor, "step batch code"]:
-        """Carry noise to codes by Euler steps of equal length.
+        """Transform noise into codes by Euler steps of equal length.
 
         Args:
-            noise: Standard normal numbers.
-            seen: What the conditioner saw. Zeros stand for nothing.
-            steps: Steps, of length 1 / steps.
-            guidance: Weight w of u + w (c - u), where c is the velocity with the condition and u without; 1 is c.
+            noise: Standard normal noise.
+            condition: Output of the conditioner. Zeros are the null condition.
+            steps: Number of steps, each of length 1 / steps.
+            guidance: Weight w of classifier-free guidance, u + w (c - u), where c is the velocity with the condition
+                and u the velocity with the null condition; 1 is plain conditioning.
 
         Returns:
-            Codes before the first step and after each, in the units of codes.
+            Codes before the first step and after each step, not standardised.
         """
 
         def velocity(codes: Tensor, times: Tensor) -> Tensor:
-            towards: Tensor = self.velocity(codes, times, seen)
+            conditional: Tensor = self.velocity(codes, times, condition)
             if guidance == 1:
-                return towards
-            free: Tensor = self.velocity(codes, times, torch.zeros_like(seen))
-            return free + guidance * (towards - free)
+                return conditional
+            unconditional: Tensor = self.velocity(codes, times, torch.zeros_like(condition))
+            return unconditional + guidance * (conditional - unconditional)
 
         codes: Tensor = self.mean + self.spread * integrate(velocity, noise, steps)
         return codes
@@ -233,7 +239,7 @@ class Flow(nn.Module):
 def integrate(
     velocity: Callable[[Tensor, Tensor], Tensor], start: Float[Tensor, "batch dim"], steps: int
 ) -> Float[Tensor, "step batch dim"]:
-    """Follow a velocity from time 0 to time 1 by Euler steps; all points on the way, the first and the last too."""
+    """Integrate a velocity from time 0 to time 1 by Euler steps, and return all points from the first to the last."""
     path = [start]
     for step in range(steps):
         times = torch.full((len(start),), step / steps, device=start.device)
@@ -242,7 +248,7 @@ def integrate(
 
 
 class Light(nn.Module):
-    """What shapes send back of the lights that sdfkit renders with, which travel with the camera."""
+    """Lambertian shading, with learned intensities, under the lights of the renderer, which are fixed to the camera."""
 
     def __init__(self, directions: Sequence[Sequence[float]]) -> None:
         super().__init__()
@@ -258,7 +264,7 @@ class Light(nn.Module):
 
 
 class FlowNetworks(nn.Module):
-    """All that Flow-SDF trains: encoder, conditioner, flow, decoder and light."""
+    """All networks of Flow-SDF: encoder, conditioner, flow, decoder and light."""
 
     def __init__(self, config: FlowConfig, decoder: DeepSDFConfig, lights: Sequence[Sequence[float]]) -> None:
         super().__init__()

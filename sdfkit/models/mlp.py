@@ -1,37 +1,16 @@
-"""One small network for each shape, all of a set evaluated at once.
+"""Per-shape networks: one small MLP per shape, evaluated as a batch.
 
-Their parameters are one vector a shape, which is what the weights store holds and what weight-space models learn.
+The parameters of each are flattened into one vector, which a weights store holds and weight-space models learn.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sdfkit.models.encodings import encode_points, encoded_width
-
-
-@dataclass(frozen=True)
-class MLPConfig:
-    """The shape of a per-shape network.
-
-    Attributes:
-        kind: `relu-pe`, ReLU on encoded points; or `siren`, sines on the points themselves (Sitzmann et al., 2020).
-        bands: Octaves of the positional encoding of points; 0 hands them over as they are.
-        hidden: Width of the hidden layers.
-        layers: Hidden layers.
-        frequency: What a SIREN multiplies with before each sine, its ω0; of no meaning to `relu-pe`.
-    """
-
-    kind: Literal["relu-pe", "siren"]
-    bands: int
-    hidden: int
-    layers: int
-    frequency: float
-
+from sdfkit.models.encodings import encode_points
+from sdfkit.models.layers import MLPConfig, layer_sizes
 
 PRESETS = {
     "relu-pe": MLPConfig(kind="relu-pe", bands=6, hidden=128, layers=4, frequency=1.0),
@@ -39,29 +18,13 @@ PRESETS = {
 }
 
 
-def layer_sizes(config: MLPConfig) -> list[tuple[int, int]]:
-    """Outputs and inputs of each layer."""
-    widths = [encoded_width(config.bands)] + [config.hidden] * config.layers + [1]
-    return list(zip(widths[1:], widths[:-1], strict=True))
-
-
-def layer_lengths(config: MLPConfig) -> list[int]:
-    """How many numbers describe each layer of one shape, weight and bias."""
-    return [outputs * (inputs + 1) for outputs, inputs in layer_sizes(config)]
-
-
-def count_parameters(config: MLPConfig) -> int:
-    """How many numbers describe one shape."""
-    return sum(layer_lengths(config))
-
-
 def draw_weights(
     config: MLPConfig, shapes: int, generator: torch.Generator
 ) -> Float[Tensor, "shape parameter"]:
-    """Weights to begin with, different for each shape.
+    """Draw initial weights, different for each shape.
 
-    ReLU layers begin as PyTorch's do, uniform within 1/√inputs; of a SIREN, the first layer's weights within 1/inputs
-    and the others' within √(6/inputs)/ω0.
+    ReLU layers are initialised as in PyTorch, uniformly within ±1/√inputs. The weights of a SIREN are uniform within
+    ±1/inputs in the first layer and within ±√(6/inputs)/ω0 in the others.
 
     Reference: Sitzmann et al., Implicit Neural Representations with Periodic Activation Functions (2020), section 3.2.
     """
@@ -70,18 +33,18 @@ def draw_weights(
         bound = 1 / math.sqrt(inputs)
         if config.kind == "siren":
             bound = math.sqrt(6 / inputs) / config.frequency if index else 1 / inputs
-        for count, reach in ((outputs * inputs, bound), (outputs, 1 / math.sqrt(inputs))):
-            parts.append(reach * (2 * torch.rand(shapes, count, generator=generator) - 1))
+        for count, limit in ((outputs * inputs, bound), (outputs, 1 / math.sqrt(inputs))):
+            parts.append(limit * (2 * torch.rand(shapes, count, generator=generator) - 1))
     return torch.cat(parts, dim=1)  # (shape, parameter)
 
 
 def unflatten_weights(
     weights: Float[Tensor, "shape parameter"], config: MLPConfig
 ) -> list[tuple[Float[Tensor, "shape _ _"], Float[Tensor, "shape _"]]]:
-    """The weight and the bias of each layer, as views of the vectors.
+    """Return the weight and the bias of each layer, as views of the vectors.
 
-    A vector holds the layers from the points to the distance, of each first the weight, output by output, then the
-    bias.
+    A vector contains the layers in order from the points to the distance: for each, the weight matrix row by row, one
+    row per output, then the bias.
     """
     layers, start = [], 0
     for outputs, inputs in layer_sizes(config):
@@ -94,12 +57,12 @@ def unflatten_weights(
 def flatten_weights(
     layers: list[tuple[Float[Tensor, "shape _ _"], Float[Tensor, "shape _"]]],
 ) -> Float[Tensor, "shape parameter"]:
-    """The vectors that `unflatten_weights` takes apart."""
+    """Return the vectors of weights: the inverse of `unflatten_weights`."""
     return torch.cat([part.flatten(1) for layer in layers for part in layer], dim=1)
 
 
 class MLPs(nn.Module):
-    """Distances of points from the shapes that vectors of weights stand for."""
+    """Per-shape networks, one for each vector of weights, from points to signed distances."""
 
     def __init__(self, config: MLPConfig, weights: Float[Tensor, "shape parameter"]) -> None:
         super().__init__()
@@ -107,7 +70,7 @@ class MLPs(nn.Module):
         self.weights = nn.Parameter(weights)
 
     def forward(self, points: Float[Tensor, "shape point 3"]) -> Float[Tensor, "shape point"]:
-        """Distances, negative inside, of each shape's points from its surface."""
+        """Compute the signed distances of each shape's points, negative inside."""
         x = encode_points(points, self.config.bands)  # (shape, point, encoded)
         layers = unflatten_weights(self.weights, self.config)
         for index, (weight, bias) in enumerate(layers):
@@ -124,11 +87,11 @@ def slope_by_weights(
     probes: int,
     generator: torch.Generator,
 ) -> Float[Tensor, " parameter"]:
-    """How fast a field changes with each weight: the root mean square over points of its slope by it.
+    """Estimate the sensitivity of a field to each weight: the root mean square over points of its partial derivative.
 
-    Estimated from the gradients of sums over the points with random signs, whose mean square is that sum of squares:
-    `probes` of them are right to about √(2 / probes) of each square, where the slopes themselves would take as much
-    memory as points times weights.
+    The estimate is the mean square of `probes` gradients of sums over the points with random signs, whose expectation
+    is the sum of squared derivatives. The relative error of each square is about √(2 / probes). The exact value would
+    need memory for points times weights.
     """
     networks = MLPs(config, weights[None])
     squares = torch.zeros_like(weights)

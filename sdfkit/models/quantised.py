@@ -1,57 +1,63 @@
-"""Linear layers in 8-bit integers, for encoders on processors that multiply those fastest."""
+"""Linear layers in 8-bit integers, for encoders on processors with VNNI, which multiply these fastest."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 
-class Rounding:
-    """Brings inputs to uint8, with one scale and one zero for all their numbers; remembers the last one.
+class InputQuantiser:
+    """Quantises inputs to uint8, with one scale and one zero point per tensor, and caches the last result.
 
-    Query, key and value of an attention are made from the same tensor, which is then rounded once.
+    The query, key and value layers of an attention share one input, which is then quantised once.
     """
 
     def __init__(self) -> None:
         self._exact: Tensor | None = None
-        self._whole = torch.empty(0, 0, dtype=torch.uint8)
+        self._integers = torch.empty(0, 0, dtype=torch.uint8)
         self._scale, self._zero = 1.0, 0
 
     def apply(self, x: Float[Tensor, "*batch dim"]) -> tuple[UInt8[Tensor, "row dim"], float, int]:
-        """Give whole numbers, and the scale and zero with which x = scale · (whole - zero), nearly."""
+        """Return integers, and the scale and zero point for which x ≈ scale · (integer - zero point)."""
         if x is not self._exact:
             low, high = (float(bound) for bound in torch.aminmax(x))
-            # 0 is met exactly. 254 steps, so that rounding a half up cannot reach 256.
+            # The range includes 0, which is represented exactly. 254 steps, because rounding up must not reach 256.
             low, high = min(low, 0.0), max(high, 0.0)
             self._scale = max((high - low) / 254, 1e-12)
             self._zero = round(-low / self._scale)
             offset = torch.tensor(self._zero + 0.5)
-            self._whole = torch.add(offset, x.flatten(0, -2), alpha=1 / self._scale).to(torch.uint8)
+            self._integers = torch.add(offset, x.flatten(0, -2), alpha=1 / self._scale).to(torch.uint8)
             self._exact = x
-        return self._whole, self._scale, self._zero
+        return self._integers, self._scale, self._zero
 
 
 class QuantisedLinear(nn.Module):
-    """A linear layer with weights in int8, one scale a row, and inputs in uint8.
+    """A linear layer with weights in int8, one scale per row, and inputs in uint8.
 
-    PyTorch's own dynamic layer keeps inputs to 7 bits, because processors without VNNI overflow on 8: a cosine
-    of 0.9988 to DINOv2-base's exact feature where 8 bits give 0.9995. So this one needs VNNI, see
-    `has_int8_units`. One scale a token was no closer (0.9994), and slower.
+    The dynamic quantised layer of PyTorch limits inputs to 7 bits, because products of 8 bits overflow on processors
+    without VNNI. The feature of DINOv2-base then has a cosine of 0.9988 to that in fp32; with 8 bits it has 0.9995. So
+    this layer needs VNNI, see `has_int8_units`. One scale per token was not more accurate (0.9994), and slower.
+
+    The operators of `torch.ops.onednn` are not part of the public API of torch, which has no such product. A test
+    compares their results with those in float32, and pyproject.toml bounds the version of torch.
     """
 
-    def __init__(self, exact: nn.Linear, rounding: Rounding) -> None:
+    def __init__(self, exact: nn.Linear, inputs: InputQuantiser) -> None:
         super().__init__()
         weight = exact.weight.detach().float()
         self.scales = (weight.abs().amax(dim=1) / 127).clamp_min(1e-12)
         self.zeros = torch.zeros(len(weight), dtype=torch.int64)
-        whole = torch.round(weight / self.scales[:, None]).to(torch.int8)
-        self.packed = torch.ops.onednn.qlinear_prepack(whole, None)
+        integers = torch.round(weight / self.scales[:, None]).to(torch.int8)
+        self.packed = torch.ops.onednn.qlinear_prepack(integers, None)
         self.bias = None if exact.bias is None else exact.bias.detach().float()
-        self.rounding = rounding
+        self.inputs = inputs
 
     def forward(self, x: Float[Tensor, "*batch before"]) -> Float[Tensor, "*batch after"]:
-        whole, scale, zero = self.rounding.apply(x)
+        integers, scale, zero = self.inputs.apply(x)
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            whole, scale, zero, self.packed, self.scales, self.zeros, self.bias,
+            integers, scale, zero, self.packed, self.scales, self.zeros, self.bias,
             1.0, 0, torch.float32, "none", [], "",
         )  # fmt: skip
         return y.reshape(*x.shape[:-1], -1)
@@ -61,9 +67,9 @@ def quantise(network: nn.Module) -> int:
     """Replace every linear layer of a network in place.
 
     Returns:
-        How many there were.
+        The number of replaced layers.
     """
-    rounding = Rounding()
+    inputs = InputQuantiser()
     layers = [
         (parent, name, child)
         for parent in network.modules()
@@ -71,10 +77,14 @@ def quantise(network: nn.Module) -> int:
         if isinstance(child, nn.Linear)
     ]
     for parent, name, layer in layers:
-        setattr(parent, name, QuantisedLinear(layer, rounding))
+        setattr(parent, name, QuantisedLinear(layer, inputs))
     return len(layers)
 
 
 def has_int8_units() -> bool:
-    """Whether this processor multiplies 8-bit integers into 32-bit sums, as VNNI does."""
-    return bool(torch.cpu._is_vnni_supported())
+    """Return whether this processor has VNNI, which adds products of 8-bit integers to 32-bit sums.
+
+    Versions of torch before `torch.cpu.get_capabilities` cannot report it, and count as without.
+    """
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_vnni", False))

@@ -1,4 +1,4 @@
-"""The door to contact sheets: pictures of shapes with their names below, in one PNG."""
+"""Contact sheets: pictures of shapes with their names below them, in one PNG file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,37 +15,38 @@ from sdfkit.rows import Row
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
-GAP, SEAM, LINE, LETTERS = 12, 2, 17, 12  # pixels: between tiles, between their pictures, of text
+GAP, SEAM, LINE, LETTERS = 12, 2, 17, 12  # pixels: between tiles, between pictures, of a line, of a letter
 INK, PALE, WRONG, PAPER = (30, 30, 30), (120, 120, 120), (180, 40, 30), (255, 255, 255)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """What there is to see of one shape: pictures side by side, or why there are none."""
+    """The pictures of one shape, side by side, with two lines of text below them."""
 
     title: str
     facts: str
     error: str
-    pictures: Sequence[np.ndarray]
-    """(row, column), (row, column, 3) or (row, column, 4) uint8 each."""
+    """Why there are no pictures; empty if there are."""
+    pictures: Sequence[np.ndarray | str]
+    """Each picture as uint8 of shape (row, column), (row, column, 3) or (row, column, 4), or why it is missing."""
 
 
 def caption(row: Row) -> str:
-    """What stands below a shape."""
+    """Return the title of a shape's tile: its uid and category."""
     return f"{row.uid}  {row.category}".strip()
 
 
 def draw_sheet(
     title: str, labels: Sequence[str], tiles: Sequence[Tile], *, columns: int | None, size: int
 ) -> bytes:
-    """Draw tiles, row by row, as a PNG.
+    """Draw tiles row by row, and return the PNG file.
 
     Args:
-        title: Stands above all.
-        labels: Stand above the pictures of the first tile; may be fewer.
-        tiles: In their order, of as many pictures as they have.
-        columns: Tiles in a row; about as many as make the sheet a little wider than high where none is given.
-        size: Pixels along the longer side of every picture.
+        title: Title above the sheet.
+        labels: Labels above the pictures of the first tile; may be fewer than the pictures.
+        tiles: The tiles; they may have different numbers of pictures.
+        columns: Tiles in a row; None to make the sheet a little wider than high.
+        size: Pixels along the longer side of each picture.
     """
     across = max([1, *(len(tile.pictures) for tile in tiles)])
     wide, high = across * (size + SEAM) - SEAM + GAP, size + 2 * LINE + GAP
@@ -64,11 +65,14 @@ def draw_sheet(
     for index, tile in enumerate(tiles):
         x, y = GAP + index % columns * wide, top + index // columns * high
         for place, picture in enumerate(tile.pictures):
-            _paste(sheet, picture, x + place * (size + SEAM), y, size)
+            left = x + place * (size + SEAM)
+            if isinstance(picture, str):
+                _write_reason(pen, picture, left, y, size, size, font)
+            else:
+                _paste(sheet, picture, left, y, size)
         lines = [(tile.title, INK), (tile.facts, PALE)]
         if tile.error:
-            pen.rectangle((x, y, x + wide - GAP - 1, y + size - 1), outline=(220, 220, 220))
-            _write(pen, tile.error, x, y, wide - GAP, size, font)
+            _write_reason(pen, tile.error, x, y, wide - GAP, size, font)
         for line, (text, color) in enumerate(lines):
             text = _shorten(text, wide - GAP, font)
             middle = x + (wide - GAP) / 2
@@ -79,7 +83,7 @@ def draw_sheet(
 
 
 def _paste(sheet: Image.Image, picture: np.ndarray, x: int, y: int, size: int) -> None:
-    """Put a picture into a square, in the middle where it is not square itself."""
+    """Paste a picture into the middle of a square."""
     image = Image.fromarray(picture)
     share = size / max(image.size)
     wanted = tuple(max(1, round(length * share)) for length in image.size)
@@ -89,10 +93,11 @@ def _paste(sheet: Image.Image, picture: np.ndarray, x: int, y: int, size: int) -
     sheet.paste(image, corner, mask=image if image.mode == "RGBA" else None)
 
 
-def _write(
+def _write_reason(
     pen: ImageDraw.ImageDraw, text: str, x: int, y: int, width: int, height: int, font: "FreeTypeFont"
 ) -> None:
-    """Write a reason into a tile, broken into lines."""
+    """Draw an empty frame, and in it the reason why a picture is missing, broken into lines."""
+    pen.rectangle((x, y, x + width - 1, y + height - 1), outline=(220, 220, 220))
     lines = [""]
     for word in printable(text).split():
         longer = f"{lines[-1]} {word}".strip()
@@ -115,7 +120,7 @@ def _shorten(text: str, width: float, font: "FreeTypeFont") -> str:
 
 
 def _font(size: int) -> "FreeTypeFont":
-    """DejaVu Sans, which knows more letters than Pillow's own font and comes with matplotlib."""
+    """Load DejaVu Sans, which has more letters than Pillow's default font and comes with matplotlib."""
     import matplotlib
 
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")), size)

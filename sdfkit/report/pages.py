@@ -1,4 +1,4 @@
-"""The door to web pages: pictures, maps, curves and trajectories in one HTML file that needs nothing else."""
+"""Web pages: pictures, maps, curves and trajectories in one self-contained HTML file."""
 
 import html
 import json
@@ -16,39 +16,40 @@ from sdfkit.report.plots import Panel, Scatter
 from sdfkit.report.tables import plain
 
 Content = dict[str, Any]
-# What a photograph-like picture may lose: at 80 no difference is seen, and a turning shape takes 50 kB.
+# Quality of WebP images: at 80 no difference is visible, and the pictures of a turning shape take 50 kB.
 QUALITY = 80
 
 
-def write_page(title: str, content: Mapping[str, Any]) -> bytes:
-    """Put content into the page that shows it; page.html tells what it understands.
+def make_page(title: str, content: Mapping[str, Any]) -> bytes:
+    """Insert content into the page template, and return the HTML file.
 
-    All texts of foreign files travel as JSON, in which nothing can end the script that holds it, and are shown as
-    text only; the page forbids itself to load anything.
+    The script of page.html defines the content that it can show. Texts from foreign files are safe: they are embedded
+    as JSON in which nothing can close the script element, the page shows them as text only, and its security policy
+    forbids it to load anything.
     """
-    template = files("sdfkit").joinpath("page.html").read_text(encoding="utf-8")
-    # No number that is not finite: JSON has none, and a page that breaks is worse than a command that does.
+    template = files("sdfkit.report").joinpath("page.html").read_text(encoding="utf-8")
+    # allow_nan=False, because JSON has no NaN: an error here is better than a page that does not open.
     text = json.dumps(content, default=plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     head, _, rest = template.partition("{{title}}")
     middle, _, tail = rest.partition("{{content}}")
     safe = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    # A name of a file may hold bytes that are no text.
+    # File names may contain bytes that are not valid text.
     return "".join([head, html.escape(title), middle, safe, tail]).encode("utf-8", "replace")
 
 
-def film(pictures: Sequence[np.ndarray] | np.ndarray, *, size: int, lossless: bool) -> Content:
-    """Pictures of one size, row by row in one image, which the page shows one at a time.
+def pack_film(pictures: Sequence[np.ndarray] | np.ndarray, *, size: int, lossless: bool) -> Content:
+    """Pack pictures of one size row by row into one image, of which the page shows one picture at a time.
 
     Args:
-        pictures: (row, column), (row, column, 3) or (row, column, 4) uint8 each.
-        size: Pixels along the longer side; larger pictures are shrunk.
-        lossless: As PNG, which of silhouettes is the smaller one too; else as WebP.
+        pictures: Each picture as uint8 of shape (row, column), (row, column, 3) or (row, column, 4).
+        size: Pixels along the longer side of a picture; larger pictures are scaled down.
+        lossless: Use PNG, which is also smaller for silhouettes; otherwise WebP.
     """
     images = [Image.fromarray(picture) for picture in pictures]
     for image in images:
         image.thumbnail((size, size), Image.Resampling.LANCZOS)
     width, height = images[0].size
-    # As square as can be: browsers shrink, and WebP refuses, what is very long.
+    # The image is about square, because browsers scale down very long images and WebP does not allow them.
     across = math.ceil(math.sqrt(len(images)))
     sheet = Image.new(images[0].mode, (across * width, -(-len(images) // across) * height))
     for index, image in enumerate(images):
@@ -67,8 +68,8 @@ def film(pictures: Sequence[np.ndarray] | np.ndarray, *, size: int, lossless: bo
     }
 
 
-def plot(panel: Panel | Scatter) -> Content:
-    """A panel as the page draws it."""
+def describe_panel(panel: Panel | Scatter) -> Content:
+    """Convert a panel to the content of the page."""
     content: Content = {"title": panel.title, "x": panel.x, "y": panel.y}
     if isinstance(panel, Scatter):
         points = [
@@ -85,12 +86,12 @@ def plot(panel: Panel | Scatter) -> Content:
 
 
 def _number(value: float) -> float | None:
-    """Six digits, which no screen shows more of; None where there is no number."""
+    """Round to six digits, which is finer than a screen; None for a number that is not finite."""
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
-def numbers(array: np.ndarray) -> list[Any]:
-    """An array as nested lists, as short as they can be."""
+def round_numbers(array: np.ndarray) -> list[Any]:
+    """Convert an array to nested lists of rounded numbers."""
     if array.ndim > 1:
-        return [numbers(part) for part in array]
+        return [round_numbers(part) for part in array]
     return [_number(float(value)) for value in array]

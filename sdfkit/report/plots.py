@@ -1,5 +1,6 @@
-"""The door to matplotlib: curves as PNG, drawn without a display."""
+"""Plots: curves and maps of vectors, drawn as PNG with matplotlib and without a display."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -10,32 +11,48 @@ from sdfkit.io.streams import open_output
 from sdfkit.report.tables import printable
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
+
+    from sdfkit.io.stores.vectors import Vectors
+
+# Up to this many points of a map have their names beside them; more names would hide the points.
+NAMED = 60
+# Categories of a map that have a colour of their own: the most frequent ones.
+COLOURED = 9
 
 
 class Curve(NamedTuple):
-    """A line of a figure; with a single value, a level across it."""
+    """A line of a plot; a curve of a single value is drawn as a horizontal line across the plot."""
 
     x: Sequence[float]
     y: Sequence[float]
 
 
 def check_picture(output: Path, overwrite: bool) -> None:
-    """Refuse a path that is no PNG or exists, before any work.
+    """Check before the work starts that a PNG can be written.
 
     Raises:
         UsageError: The name does not end in .png.
-        InputError: The file exists.
+        InputError: The file exists, and `overwrite` is false.
     """
     from sdfkit.io.streams import refuse_existing
 
     if output.suffix.lower() != ".png":
-        raise UsageError(f"{output}: pictures are written as .png")
+        raise UsageError(f"{output}: plots are written as PNG; choose a name that ends in .png")
     refuse_existing(output, overwrite)
 
 
 class Panel(NamedTuple):
-    """One set of axes with its lines by their labels; the axes named in `log` ("x", "y", "xy") are logarithmic."""
+    """One plot of curves.
+
+    Attributes:
+        title: Title.
+        x: Label of the x axis.
+        y: Label of the y axis.
+        curves: The curves by their labels.
+        log: Logarithmic axes: "", "x", "y" or "xy".
+    """
 
     title: str
     x: str
@@ -45,7 +62,14 @@ class Panel(NamedTuple):
 
 
 class Scatter(NamedTuple):
-    """One set of axes of equal scale, with named points by their group; names are written where they are few."""
+    """One plot of named points, with the same scale on both axes.
+
+    Attributes:
+        title: Title.
+        x: Label of the x axis.
+        y: Label of the y axis.
+        groups: Name and coordinates of each point, by the group that its colour shows.
+    """
 
     title: str
     x: str
@@ -54,16 +78,13 @@ class Scatter(NamedTuple):
 
 
 def name_axes(shares: tuple[float, float]) -> tuple[str, str]:
-    """What stands at the axes of a map of principal components, by their shares of the variance."""
+    """Return the labels of the axes of a map of two principal components, from their shares of the variance."""
     first, second = (f"principal component, {share:.0%} of the variance" for share in shares)
     return f"first {first}", f"second {second}"
 
 
-NAMED = 60  # Beyond as many points, names hide them.
-
-
 def paint_panels(panels: Sequence[Panel | Scatter]) -> bytes:
-    """Draw panels side by side as a PNG, each of 1,200 by 750 pixels."""
+    """Draw panels side by side, each of 1,200 by 750 pixels, and return the PNG file."""
     import warnings
 
     from matplotlib.figure import Figure
@@ -71,7 +92,7 @@ def paint_panels(panels: Sequence[Panel | Scatter]) -> bytes:
     figure = Figure(figsize=(8 * len(panels), 5), layout="constrained")
     for place, panel in enumerate(panels, 1):
         axes = figure.add_subplot(1, len(panels), place)
-        # Names of files and shapes are no formulas, whatever dollar signs they hold.
+        # Names of files and shapes are not formulas, even if they contain dollar signs.
         axes.set_title(panel.title, parse_math=False)
         axes.set(xlabel=panel.x, ylabel=panel.y)
         if isinstance(panel, Scatter):
@@ -84,7 +105,7 @@ def paint_panels(panels: Sequence[Panel | Scatter]) -> bytes:
                 text.set_parse_math(False)
     picture = BytesIO()
     with warnings.catch_warnings():
-        # A letter that the font lacks is drawn as a box.
+        # matplotlib warns of letters that the font lacks, and draws a box.
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
         figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
     return picture.getvalue()
@@ -104,7 +125,7 @@ def _scatter(axes: "Axes", panel: Scatter) -> None:
     is_named = sum(map(len, panel.groups.values())) <= NAMED
     for group, points in panel.groups.items():
         x, y = zip(*(place for _, place in points), strict=True)
-        # A label that begins with an underscore would be left out.
+        # matplotlib leaves labels that begin with an underscore out of the legend.
         label = f" {group}" if len(panel.groups) > 1 else None
         axes.scatter(x, y, s=16 if is_named else 6, label=label)
         for name, place in points if is_named else ():
@@ -120,7 +141,7 @@ def _scatter(axes: "Axes", panel: Scatter) -> None:
 
 
 def draw_panels(output: Path, panels: Sequence[Panel], *, overwrite: bool) -> None:
-    """Write panels side by side into a PNG; see `paint_panels`."""
+    """Write panels side by side to a PNG file; see `paint_panels`."""
     with open_output(str(output), overwrite=overwrite) as stream:
         stream.write(paint_panels(panels))
 
@@ -128,12 +149,12 @@ def draw_panels(output: Path, panels: Sequence[Panel], *, overwrite: bool) -> No
 def draw_curves(
     output: Path, curves: Mapping[str, Curve], *, title: str, x: str, y: str, log: bool, overwrite: bool
 ) -> None:
-    """Write lines by their labels into a PNG of 1,200 by 750 pixels."""
+    """Write one plot of curves to a PNG file of 1,200 by 750 pixels."""
     draw_panels(output, [Panel(title, x, y, curves, "y" if log else "")], overwrite=overwrite)
 
 
-def smooth(losses: Sequence[float]) -> Curve:
-    """The losses of a training run as means of up to 500 equal runs of steps."""
+def smooth(losses: "Sequence[float] | np.ndarray") -> Curve:
+    """Average the losses of a training run over up to 500 intervals of equal length, for drawing."""
     import numpy as np
 
     parts = np.array_split(np.asarray(losses), min(len(losses), 500))
@@ -142,6 +163,31 @@ def smooth(losses: Sequence[float]) -> Curve:
 
 
 def draw_losses(output: Path, losses: Sequence[float], *, title: str, overwrite: bool) -> None:
-    """Write the losses of a training run into a PNG; see `smooth`."""
+    """Write the smoothed losses of a training run to a PNG file; see `smooth`."""
     curves = {"training": smooth(losses)}
     draw_curves(output, curves, title=title, x="step", y="loss", log=True, overwrite=overwrite)
+
+
+def map_vectors(vectors: "Vectors", what: str) -> Scatter:
+    """Map a set of vectors to the plane of its first two principal components, with a colour for each category.
+
+    Args:
+        vectors: The set of vectors.
+        what: What the vectors are, in the plural, for the title.
+
+    Raises:
+        InputError: A vector holds a number that is not finite.
+    """
+    import numpy as np
+
+    from sdfkit.analysis.plane import fit_plane
+
+    uids = [row.uid for row in vectors.rows]
+    plane = fit_plane(vectors.vectors, uids, vectors.name, np.random.default_rng(0))
+    common = [category for category, _ in Counter(row.category for row in vectors.rows).most_common(COLOURED)]
+    groups: dict[str, list[tuple[str, tuple[float, float]]]] = {category: [] for category in common}
+    for row, (x, y) in zip(vectors.rows, plane.coordinates.tolist(), strict=True):
+        group = row.category if row.category in groups else "others"
+        groups.setdefault(group, []).append((row.uid, (x, y)))
+    title = f"{len(vectors.rows)} {what} of {vectors.dim} numbers each"
+    return Scatter(title, *name_axes(plane.shares), groups)

@@ -1,4 +1,4 @@
-"""What `compare` has found, as a table for people, as JSON for programs, and as CSV."""
+"""The report of `compare`: as text, as JSON and as CSV."""
 
 import csv
 import io
@@ -9,58 +9,25 @@ from typing import Any
 import numpy as np
 
 from sdfkit.geometry.metrics import DEFINITIONS, SCORES, compare_pairwise, summarise
-from sdfkit.io.meshes.pairs import Pair
 from sdfkit.report.tables import format_table
-from sdfkit.rows import Row
 
-LONG = 30  # shapes beyond which only the worst have a line of their own
-WORST = 10
+# With more shapes than this, the table lists only the worst.
+LONG, WORST = 30, 10
 INFORMATION = ("volume_ratio", "pieces", "euler")
 Shape = dict[str, Any]
 
 
-class Tally:
-    """Takes what is judged pair by pair, and keeps it by shape, but not the meshes.
-
-    `judged` counts the predictions. A shape has `predictions` (scores, one a sample), `baselines` (scores by name),
-    what there is to know of the `truth`, and how far its samples are `apart`, one number a pair of them.
-    """
-
-    def __init__(self) -> None:
-        self.failed: set[int] = set()
-        self.judged = 0
-        self._shapes: dict[tuple[int, str], Shape] = {}
-
-    def has(self, row: Row) -> bool:
-        return False
-
-    def write(self, row: Row, **values: Any) -> None:
-        assert isinstance(row, Pair)
-        if row.error:
-            self.failed.add(row.index)
-            return
-        self.judged += len(values["predictions"])
-        empty = {"truth": values["truth"], "predictions": [], "baselines": values["baselines"], "apart": []}
-        shape = self._shapes.setdefault((row.truth.index, row.uid), empty)
-        shape["predictions"] += values["predictions"]
-        shape["apart"] += values["apart"]
-
-    @property
-    def shapes(self) -> dict[str, Shape]:
-        """By uid, in the order of the truths."""
-        return {uid: self._shapes[index, uid] for index, uid in sorted(self._shapes)}
-
-
 class ScoreCard:
-    """The scores of many shapes, summed up.
+    """The scores of many shapes and their summary.
 
     Args:
-        shapes: As a `Tally` keeps them.
-        pairing: What paired them: uid or order.
+        shapes: By uid, a mapping with `predictions` (the scores of each sample), `baselines` (scores by name), `truth`
+            (facts about the true mesh) and `apart` (the distance of each pair of samples).
+        pairing: What decided which prediction belongs to which true shape: uid or order.
         align: How predictions were aligned: none or icp.
-        points: How many on each surface.
-        seed: Of all draws.
-        level: The level of the mean signed distance that the mean shape is; None without baselines.
+        points: Number of points on each surface.
+        seed: Seed of all random numbers.
+        level: Level of the mean signed distance that the mean shape is extracted at; None without baselines.
     """
 
     def __init__(
@@ -81,7 +48,7 @@ class ScoreCard:
 
     @cached_property
     def candidates(self) -> dict[str, list[dict[str, float]]]:
-        """The six scores of every shape, by who gave the answer."""
+        """The six scores of every shape: those of the predictions, and those of each baseline."""
         shapes = self.shapes.values()
         columns = {"prediction": [_mean(shape["predictions"]) for shape in shapes]}
         if self.samples > 1:
@@ -93,7 +60,7 @@ class ScoreCard:
 
     @cached_property
     def summaries(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Mean, interval, median and worst by candidate and score."""
+        """Mean, interval, median and worst value of each score, by candidate."""
         uids = list(self.shapes)
         result: dict[str, dict[str, dict[str, Any]]] = {}
         for name, scores in self.candidates.items():
@@ -104,77 +71,78 @@ class ScoreCard:
         return result
 
     @cached_property
-    def duels(self) -> dict[str, dict[str, dict[str, float]]]:
-        """The prediction against each baseline, shape by shape."""
+    def against(self) -> dict[str, dict[str, dict[str, float]]]:
+        """How the predictions compare with each baseline on the same shapes."""
         ours = self.candidates["prediction"]
         return {name: compare_pairwise(ours, self.candidates[name], self._rng()) for name in self._baselines}
 
     @cached_property
-    def spread(self) -> float | None:
-        """How far samples of one shape are from each other, mean over shapes; None where none has several."""
+    def sample_distance(self) -> float | None:
+        """Mean distance between samples of one shape, averaged over shapes; None if no shape has two samples."""
         means = [np.mean(shape["apart"]) for shape in self.shapes.values() if shape["apart"]]
         return float(np.mean(means)) if means else None
 
     def _rng(self) -> np.random.Generator:
-        # All candidates are resampled alike, so that their intervals can be compared.
+        # The same seed for all candidates: they are resampled alike, and their intervals can be compared.
         return np.random.default_rng(self.settings["seed"])
 
     def count(self, state: str) -> int:
-        """How many shapes have a prediction that is `missing`, `failed` or `predicted`."""
+        """Return how many shapes have a prediction whose state is `missing`, `failed` or `predicted`."""
         return sum(
             any(one["state"] == state for one in shape["predictions"]) for shape in self.shapes.values()
         )
 
     @cached_property
     def notes(self) -> list[str]:
-        """What must be known to read the table, one sentence each."""
+        """Remarks without which the table would be misread, one or two sentences each."""
         shapes, count = self.shapes, len(self.shapes)
         notes = []
         if self.settings["align"] == "icp":
             notes.append(
-                "Everything judged was first turned and moved onto the truth by iterative closest points (from four "
-                "headings, without scaling): a wrong pose costs nothing here."
+                "All meshes were first rotated and translated onto the truth by iterative closest points (from four "
+                "initial headings, without scaling), so a wrong pose does not lower the scores."
             )
         if self.samples > 1:
             notes.append(
-                f"A prediction's scores are the mean of its samples. best of {self.samples} is chosen by its Chamfer "
-                "distance to the truth, which a user does not have."
+                f"The scores of a prediction are the mean over its samples. best of {self.samples} is chosen by the "
+                "Chamfer distance to the truth, which is unknown in practice."
             )
-        if self.spread is not None:
+        if self.sample_distance is not None:
             notes.append(
-                f"Samples of one shape are {self.spread:.3g} apart (mean Chamfer distance of pairs, from points to "
-                "faces: 0 where all are equal)."
+                f"Samples of one shape are {self.sample_distance:.3g} apart (mean Chamfer distance of all pairs, from "
+                "points to faces; 0 if all are equal)."
             )
         open_truths = [
             uid for uid, shape in shapes.items() if shape["predictions"][0]["volume_ratio"] is None
         ]
         if open_truths:
             notes.append(
-                f"{len(open_truths)} of {count} true shapes have no inside ({open_truths[0]} …): "
-                "their IoU says nothing."
+                f"{len(open_truths)} of {count} true shapes have no inside ({open_truths[0]} …); "
+                "their IoU is meaningless."
             )
-        odd = {uid: shape["truth"]["reach"] for uid, shape in shapes.items()}
-        odd = {uid: reach for uid, reach in odd.items() if abs(reach - 1) > 0.01}
+        radii = {uid: shape["truth"]["reach"] for uid, shape in shapes.items()}
+        odd = {uid: radius for uid, radius in radii.items() if abs(radius - 1) > 0.01}
         if odd:
             uid = next(iter(odd))
             notes.append(
-                f"{len(odd)} of {count} true shapes are not in the unit frame ({uid} reaches to {odd[uid]:.4g}): their "
-                "distances and F-scores are in a unit of their own."
+                f"{len(odd)} of {count} true shapes are not in the unit frame ({uid} has the radius "
+                f"{odd[uid]:.4g}, not 1); their distances and F-scores cannot be compared with those of others."
             )
         if self._level is not None:
             trained = sum(shape["truth"]["trained"] for shape in shapes.values())
             if trained:
                 notes.append(
-                    f"{trained} of {count} true shapes are training shapes: of these, this is recall."
+                    f"{trained} of {count} true shapes are training shapes; their scores measure recall, not "
+                    "generalisation."
                 )
             notes.append(
-                f"The mean shape is the level {self._level:+.3f} of the mean signed distance, where it has the "
-                "training shapes' mean volume."
+                f"The mean shape is the level set {self._level:+.3f} of the mean signed distance; at this level its "
+                "volume is the mean volume of the training shapes."
             )
         return notes
 
     def as_json(self) -> str:
-        """All facts."""
+        """Return all scores, summaries and notes as JSON."""
         import json
 
         shapes = {
@@ -182,16 +150,16 @@ class ScoreCard:
             for (uid, shape), scores in zip(self.shapes.items(), self.candidates["prediction"], strict=True)
         }
         facts = {
-            **self.settings, "samples": self.samples, "spread": self.spread,
+            **self.settings, "samples": self.samples, "spread": self.sample_distance,
             "not_predicted": self.count("missing"),
             "failed": self.count("failed"), "shapes": shapes, "summary": self.summaries["prediction"],
             "baselines": {name: line for name, line in self.summaries.items() if name != "prediction"},
-            "against": self.duels, "notes": self.notes, "definitions": DEFINITIONS,
+            "against": self.against, "notes": self.notes, "definitions": DEFINITIONS,
         }  # fmt: skip
         return json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
 
     def as_csv(self) -> str:
-        """One line for each mesh that was judged: predictions, then baselines, shape by shape."""
+        """Return one line for each scored mesh: shape by shape, the predictions, then the baselines."""
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(
@@ -199,22 +167,22 @@ class ScoreCard:
         )
         for uid, shape in self.shapes.items():
             truth = shape["truth"]
-            judged = [("prediction", one) for one in shape["predictions"]] + list(shape["baselines"].items())
-            for name, one in judged:
+            scored = [("prediction", one) for one in shape["predictions"]] + list(shape["baselines"].items())
+            for name, one in scored:
                 numbers = [None if one[key] is None else f"{one[key]:.6g}" for key in (*SCORES, *INFORMATION)]
-                about = [truth["pieces"], truth["euler"], truth.get("trained")]
-                table.writerow([uid, name, one["shape"], *numbers, *about])
+                facts = [truth["pieces"], truth["euler"], truth.get("trained")]
+                table.writerow([uid, name, one["shape"], *numbers, *facts])
         return text.getvalue()
 
     def as_text(self, every: bool) -> str:
-        """The table for people; `every` lists all shapes however many they are."""
+        """Return the report as text; `every` lists all shapes even if there are many."""
         parts = [self._list_shapes(every)]
         if len(self.shapes) > 1 or len(self.candidates) > 1:
-            parts.append(self._sum_up())
-        if self.duels and self.shapes:
+            parts.append(self._list_summaries())
+        if self.against and self.shapes:
             parts += [
-                self._list_duels(),
-                "\n".join(_tell_duel(name, duel) for name, duel in self.duels.items()),
+                self._list_differences(),
+                "\n".join(_describe_difference(name, scores) for name, scores in self.against.items()),
             ]
         settings = self.settings
         counts = (
@@ -235,7 +203,7 @@ class ScoreCard:
             rows = sorted(rows, key=lambda row: -row[1])[:WORST]
         return title + format_table(["uid", *SCORES], rows)
 
-    def _sum_up(self) -> str:
+    def _list_summaries(self) -> str:
         header = ["", "", "mean", "from", "to", "median", "worst", "worst shape"]
         rows: list[list[Any]] = [
             [score if not place else "", name, *summary[score].values()]
@@ -247,11 +215,11 @@ class ScoreCard:
             header, rows = header[1:], [[row[0], *row[2:]] for row in rows]
         return format_table(header, rows) if rows else ""
 
-    def _list_duels(self) -> str:
+    def _list_differences(self) -> str:
         rows: list[list[Any]] = [
             [f"against {name}" if not place else "", score, *line.values()]
-            for name, duel in self.duels.items()
-            for place, (score, line) in enumerate(duel.items())
+            for name, scores in self.against.items()
+            for place, (score, line) in enumerate(scores.items())
         ]
         return format_table(["", "", "better", "difference", "from", "to"], rows)
 
@@ -260,8 +228,8 @@ def _mean(predictions: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {name: float(np.mean([one[name] for one in predictions])) for name in SCORES}
 
 
-def _tell_duel(name: str, duel: Mapping[str, Mapping[str, float]]) -> str:
-    chamfer, iou = duel["chamfer"], duel["iou"]
+def _describe_difference(name: str, scores: Mapping[str, Mapping[str, float]]) -> str:
+    chamfer, iou = scores["chamfer"], scores["iou"]
     article = "the " if name != "retrieval" else ""
     return (
         f"The prediction beats {article}{name} on {100 * chamfer['better']:.0f} % of shapes by Chamfer distance and on "

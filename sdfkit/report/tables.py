@@ -1,16 +1,21 @@
-"""Reports: the same facts as a table for people and as JSON for programs."""
+"""The two forms of every report: a text table, and one line of JSON with the same facts."""
 
 import json
 from collections.abc import Sequence
 from typing import Any
 
 Cell = str | int | float | None
+Facts = dict[str, Any]
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """Lay out a table: text to the left; numbers to the right, four digits behind the point; - for None.
+    """Lay out a table as text.
 
-    An empty header leaves its line out.
+    Columns of text are aligned left, columns of numbers right. Floats have four decimals, and None becomes "-".
+
+    Args:
+        header: Heading of each column; if empty, the table has no header line.
+        rows: The cells of each row.
     """
     cells = [list(header)] * bool(header) + [[_text(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -28,24 +33,24 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 
 def format_json(facts: Any) -> str:
-    """Facts as one line of JSON. NumPy's float32 keeps the digits it has, not those of a float64."""
+    """Format facts as one line of JSON. A NumPy float32 is written with its own digits, not with those of a float64."""
     return json.dumps(facts, default=plain, ensure_ascii=False, allow_nan=False)
 
 
 def printable(text: str) -> str:
-    """Text of a foreign file, without what would move the cursor or colour the terminal."""
+    """Replace the characters of a text that would move the cursor or change the colours of a terminal."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _text(cell: Cell) -> str:
     if cell is None:
         return "-"
-    value = cell.item() if hasattr(cell, "item") else cell  # NumPy's numbers are neither int nor float
+    value = cell.item() if hasattr(cell, "item") else cell  # NumPy scalars are neither int nor float
     return f"{value:.4f}" if isinstance(value, float) else printable(str(value))
 
 
 def plain(value: Any) -> Any:
-    """What JSON has no word for: a number of NumPy, or a list of any sort."""
+    """Convert a NumPy scalar to a Python number, and any other iterable to a list, for JSON."""
     if getattr(value, "ndim", None) == 0:
         number = value.item()
         return float(str(value)) if isinstance(number, float) else number

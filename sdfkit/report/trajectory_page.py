@@ -1,21 +1,28 @@
-"""Trajectories as a page to step through, or as strips of silhouettes."""
+"""Sampling trajectories as a web page to step through, or as strips of silhouettes."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sdfkit.analysis.trajectories import Trajectories, measure_trajectories
-from sdfkit.io.stores.trajectories import Run, name_runs
+from sdfkit.io.stores.trajectories import TrajectoryRun, name_runs
 from sdfkit.report.contact_sheet import Tile, caption, draw_sheet
-from sdfkit.report.pages import film, numbers, write_page
+from sdfkit.report.pages import make_page, pack_film, round_numbers
 from sdfkit.report.plots import name_axes
 
 STILLS = ("truth", "picture")
 
 
-def draw_strips(title: str, runs: Sequence[Run], *, columns: int, size: int) -> bytes:
-    """Draw the silhouettes of each shape step by step beside its truth, and those of every run below, as a PNG."""
+def draw_strips(title: str, runs: Sequence[TrajectoryRun], *, columns: int, size: int) -> bytes:
+    """Draw the silhouettes of each shape at all steps, with its truth, in one strip per run; return the PNG file.
+
+    Args:
+        title: Title above the sheet.
+        runs: Runs of the same shapes.
+        columns: Strips in a row.
+        size: Pixels along the longer side of each picture.
+    """
     tiles = []
-    measured = list(zip(runs, name_runs(runs), map(_measure, runs), strict=True))
+    measured = list(zip(runs, name_runs(runs), map(_measure_run, runs), strict=True))
     for index in range(len(runs[0].rows)):
         for run, name, found in measured:
             row, place = run.rows[index], _places(run).get(index)
@@ -30,44 +37,50 @@ def draw_strips(title: str, runs: Sequence[Run], *, columns: int, size: int) -> 
     return draw_sheet(title, labels, tiles, columns=columns, size=size)
 
 
-def write_stepper(heading: str, note: str, runs: Sequence[Run], *, size: int) -> bytes:
-    """Write the page that steps through runs of the same shapes, with a switch between them."""
+def make_stepper(heading: str, note: str, runs: Sequence[TrajectoryRun], *, size: int) -> bytes:
+    """Make the page that steps through runs of the same shapes, with a switch between the runs; return the HTML file.
+
+    Args:
+        heading: Heading and title of the page.
+        note: Line below the heading.
+        runs: Runs of the same shapes.
+        size: Pixels along the longer side of each picture; larger pictures are scaled down.
+    """
     shapes = [
         {"uid": row.uid, "category": row.category, **dict(_find_stills(runs, place, size))}
         for place, row in enumerate(runs[0].rows)
     ]
-    told = []
+    described = []
     for run, name in zip(runs, name_runs(runs), strict=True):
-        found = _measure(run)
-        told.append({
-            "name": name, "axes": name_axes(found.shares), "shapes": list(_tell_paths(run, found, size))
-        })  # fmt: skip
-    content = {"heading": heading, "notes": [note], "stepper": {"shapes": shapes, "runs": told}}
-    return write_page(heading, content)
+        found = _measure_run(run)
+        shapes_of_run = list(_describe_paths(run, found, size))
+        described.append({"name": name, "axes": name_axes(found.shares), "shapes": shapes_of_run})
+    content = {"heading": heading, "notes": [note], "stepper": {"shapes": shapes, "runs": described}}
+    return make_page(heading, content)
 
 
-def _measure(run: Run) -> Trajectories:
+def _measure_run(run: TrajectoryRun) -> Trajectories:
     uids = [row.uid for row in run.rows if not row.error]
     return measure_trajectories(run.trajectory, run.silhouette, run.truth, uids, run.name)
 
 
-def _places(run: Run) -> dict[int, int]:
-    """Where the arrays of a run hold a row, by its place among all rows."""
+def _places(run: TrajectoryRun) -> dict[int, int]:
+    """Return the position in the run's arrays of each row that did not fail, by its position among all rows."""
     good = [index for index, row in enumerate(run.rows) if not row.error]
     return {index: place for place, index in enumerate(good)}
 
 
-def _find_stills(runs: Sequence[Run], index: int, size: int) -> Iterator[tuple[str, Any]]:
-    """Truth and picture of a row, from the first run that has them."""
+def _find_stills(runs: Sequence[TrajectoryRun], index: int, size: int) -> Iterator[tuple[str, Any]]:
+    """Yield the truth and the input picture of a row, each from the first run that has it."""
     for name in STILLS:
         for run in runs:
             place, array = _places(run).get(index), getattr(run, name)
             if place is not None and array is not None:
-                yield name, film(array[place : place + 1], size=size, lossless=name == "truth")
+                yield name, pack_film(array[place : place + 1], size=size, lossless=name == "truth")
                 break
 
 
-def _tell_paths(run: Run, found: Trajectories, size: int) -> Iterator[dict[str, Any]]:
+def _describe_paths(run: TrajectoryRun, found: Trajectories, size: int) -> Iterator[dict[str, Any]]:
     places = _places(run)
     for index, row in enumerate(run.rows):
         if row.error:
@@ -75,9 +88,9 @@ def _tell_paths(run: Run, found: Trajectories, size: int) -> Iterator[dict[str, 
             continue
         place = places[index]
         yield {
-            "path": numbers(found.place[place]),
-            "norm": numbers(found.norm[place]),
-            "moved": numbers(found.moved[place]),
-            "iou": None if found.iou is None else numbers(found.iou[place]),
-            "film": film(run.silhouette[place], size=size, lossless=True),
+            "path": round_numbers(found.coordinates[place]),
+            "norm": round_numbers(found.norm[place]),
+            "moved": round_numbers(found.moved[place]),
+            "iou": None if found.iou is None else round_numbers(found.iou[place]),
+            "film": pack_film(run.silhouette[place], size=size, lossless=True),
         }

@@ -1,7 +1,7 @@
-"""Compiled kernels: who waits is told why, and processes take turns, so that each kernel is compiled once.
+"""Compilation of numba kernels: reports it, and compiles each kernel only once across processes.
 
-numba keeps what it compiled beside the source, or in the user's cache folder where it may not write there, or
-where NUMBA_CACHE_DIR says. So all of this matters in the first run on a machine only.
+numba caches compiled kernels beside their source, or in the user's cache folder if it cannot write there, or in
+NUMBA_CACHE_DIR. So kernels are compiled only in the first run on a machine.
 """
 
 import atexit
@@ -12,95 +12,100 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+COMPILER_LOCK, COMPILE = "numba:compiler_lock", "numba:compile"  # kinds of numba's events
 NOTICE = "compiling for this machine, once: about 10 s"
-LOST = (
-    "compiled code can be kept nowhere: name a folder in NUMBA_CACHE_DIR, or every run begins with 10 s of it"
-)
+NO_CACHE = "compiled code cannot be cached, so every run compiles for 10 s; set NUMBA_CACHE_DIR to a folder"
 
 
 @contextmanager
-def compiling(tell: Callable[[str], None]) -> Iterator[None]:
-    """Watch over numba while work is done that may compile, in this process and in those that it starts.
+def managed_compilation(notify: Callable[[str], None]) -> Iterator[None]:
+    """Manage the compilation of kernels in a block of work, in this process and in those that it starts.
 
-    Enter before anything imports kernels. `tell` is called when something is compiled, and where it cannot be
-    kept.
+    Must be entered before any module with kernels is imported.
+
+    Args:
+        notify: Called with a message when a kernel is compiled for the first time, and if kernels cannot be cached.
     """
     import numba
 
-    if not _can_keep():
-        # numba refuses kernels that it cannot keep, so they get a folder that lasts as long as this run.
-        tell(LOST)
+    if not _can_cache():
+        # numba raises an error for kernels that it cannot cache, so it gets a temporary folder for this run.
+        notify(NO_CACHE)
         folder = tempfile.mkdtemp(prefix="sdfkit-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         os.environ["NUMBA_CACHE_DIR"] = folder
         numba.config.reload_config()  # type: ignore[no-untyped-call]
-    stop = take_turns(tell)
+    stop = serialise_compilation(notify)
     try:
         yield
     finally:
         stop()
 
 
-def take_turns(tell: Callable[[str], None]) -> Callable[[], None]:
-    """Have this process wait while another one compiles, and tell once when it does so itself.
+def serialise_compilation(notify: Callable[[str], None]) -> Callable[[], None]:
+    """Make this process wait while another process compiles, and report its own compilation once.
 
-    numba looks into its cache only after its lock is taken: who waited finds there what the other has made.
+    numba looks for a kernel in its cache after it has taken its compiler lock, so a process that waited finds the
+    kernel that another process compiled. numba has no public interface for this: `numba.core.event` is documented for
+    developers only, so a test checks that these events exist.
+
+    Args:
+        notify: Called with a message before the first compilation.
 
     Returns:
-        A function that ends it.
+        A function that restores numba's behaviour.
     """
     from numba.core import event
 
-    class Turns(event.Listener):
+    class LockListener(event.Listener):
         depth = 0
         lock: IO[bytes] | None = None
-        told = False
+        notified = False
 
-        def on_start(self, happening: Any) -> None:
-            if happening.kind == "numba:compile":
-                if not self.told:
-                    tell(NOTICE)
-                self.told = True
+        def on_start(self, started: Any) -> None:
+            if started.kind == COMPILE:
+                if not self.notified:
+                    notify(NOTICE)
+                self.notified = True
                 return
             self.depth += 1
             if self.depth == 1:
                 self.lock = _lock()
 
-        def on_end(self, happening: Any) -> None:
-            if happening.kind == "numba:compile":
+        def on_end(self, ended: Any) -> None:
+            if ended.kind == COMPILE:
                 return
             self.depth -= 1
             if self.depth == 0 and self.lock is not None:
                 self.lock.close()
 
-    turns = Turns()
-    kinds = ("numba:compiler_lock", "numba:compile")
-    for kind in kinds:
-        event.register(kind, turns)  # type: ignore[no-untyped-call]
+    listener = LockListener()
+    for kind in (COMPILER_LOCK, COMPILE):
+        event.register(kind, listener)  # type: ignore[no-untyped-call]
 
     def stop() -> None:
-        for kind in kinds:
-            event.unregister(kind, turns)  # type: ignore[no-untyped-call]
+        for kind in (COMPILER_LOCK, COMPILE):
+            event.unregister(kind, listener)  # type: ignore[no-untyped-call]
 
     return stop
 
 
 def _lock() -> IO[bytes] | None:
-    """Wait for the lock of all processes that run this installation; None where a system has no such locks.
+    """Wait for the lock that all processes of this installation share; None on a system without such locks.
 
-    It is this file, which is always there; the system frees it when a process dies.
+    The lock is held on this source file, which always exists; the system releases it when a process dies.
     """
     try:
         import fcntl
 
-        file = open(__file__, "rb")  # noqa: SIM115, PTH123  closing it gives the lock back
+        file = open(__file__, "rb")  # noqa: SIM115, PTH123  closing it releases the lock
         fcntl.flock(file, fcntl.LOCK_EX)
     except (ImportError, OSError):
         return None
     return file
 
 
-def _can_keep() -> bool:
+def _can_cache() -> bool:
     from numba import njit
 
     try:

@@ -1,4 +1,4 @@
-"""What this process may use of its machine: cores by affinity, and what Linux's cgroups allow of time and memory."""
+"""The cores and the memory that this process may use, by its CPU affinity and by the limits of Linux's cgroups."""
 
 import os
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def count_cores() -> int:
-    """Cores that may be busy at once: one at least, and no more than a cgroup allows the time of, rounded."""
+    """Return the number of cores that this process may use: by affinity, and by CPU quotas of cgroups (rounded)."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([usable, *map(round, core_limits())]))
 
 
 def core_limits() -> Iterator[float]:
-    """The seconds of cores a second that each cgroup allows which limits them."""
+    """Yield the CPU quota of each cgroup that has one, in cores (CPU seconds per second)."""
     for folder in _cgroups("cpu"):
         old = f"{read_text(folder / 'cpu.cfs_quota_us')} {read_text(folder / 'cpu.cfs_period_us')}"
         match (read_text(folder / "cpu.max") or old).split():
@@ -23,7 +23,7 @@ def core_limits() -> Iterator[float]:
 
 
 def memory_limits() -> Iterator[int]:
-    """The bytes that each cgroup allows which limits them."""
+    """Yield the memory limit of each cgroup that has one, in bytes."""
     for folder in _cgroups("memory"):
         limit = (read_text(folder / "memory.max") or read_text(folder / "memory.limit_in_bytes")).strip()
         if limit.isdigit():
@@ -31,9 +31,9 @@ def memory_limits() -> Iterator[int]:
 
 
 def _cgroups(controller: str) -> Iterator[Path]:
-    """The folders that limit this process: its own and all above, of both versions of cgroups.
+    """Yield the folders of the cgroups of this process and of all their parents, in both versions of cgroups.
 
-    In a container the path may be the host's, and only the topmost folder is there.
+    In a container, the path may be that of the host, and only the root folder exists.
     """
     for line in read_text(OWN_CGROUP).splitlines():
         _, controllers, path = line.split(":", 2)
@@ -44,7 +44,7 @@ def _cgroups(controller: str) -> Iterator[Path]:
 
 
 def read_text(path: Path) -> str:
-    """What stands in a file; nothing where it is not there."""
+    """Return the text of a file, or an empty string if it cannot be read."""
     try:
         return path.read_text()
     except OSError:

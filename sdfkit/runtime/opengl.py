@@ -1,8 +1,8 @@
-"""The door to OpenGL: pyrender, in the order in which its parts must be woken.
+"""Rendering with OpenGL through pyrender, imported in the order that it needs.
 
-pyrender chooses its driver while it is imported, from the environment, so nothing else may import it first.
-One exception: mesh_to_sdf replaces functions of OpenGL that pyrender copies at import, so a process that
-needs both calls `choose_driver`, imports mesh_to_sdf, and only then draws (see `sdfkit.runtime.mesh_to_sdf`).
+pyrender selects its driver from the environment when it is imported, so no other module may import it first. One
+exception: mesh_to_sdf replaces functions of OpenGL that pyrender copies when it is imported. A process that needs both
+must call `choose_driver`, import mesh_to_sdf, and only then render (see `sdfkit.runtime.mesh_to_sdf`).
 """
 
 import atexit
@@ -11,20 +11,21 @@ import os
 import warnings
 from ctypes.util import find_library
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import trimesh
 from jaxtyping import Float
 
-from sdfkit.errors import MissingError
+from sdfkit.errors import MissingError, first_line
 from sdfkit.images.rendering import rasteriser
 from sdfkit.images.rendering.cameras import NEAR, look_at
 from sdfkit.images.rendering.normal_kernels import measure_faces
 from sdfkit.images.rendering.paint import BASE_COLOR, Paint, fit_textures
 from sdfkit.images.rendering.raster_kernels import SETBACK, SETBACK_SLOPE
-from sdfkit.images.rendering.rasteriser import Views
-from sdfkit.images.rendering.surface import Surface, prepare
+from sdfkit.images.rendering.rasteriser import RenderedViews
+from sdfkit.images.rendering.surface import ShadingGeometry, shading_geometry
 
 DRIVER = (
     "install libegl1 libgl1 libgl1-mesa-dri (Debian) or mesa-libEGL mesa-libGL mesa-dri-drivers (Fedora); "
@@ -38,26 +39,48 @@ OSMESA = (
 
 
 def choose_driver(remedy: str) -> str:
-    """Have pyrender and mesh_to_sdf draw without a display: through EGL, or OSMesa where the user says so.
+    """Configure pyrender and mesh_to_sdf to render without a display, through EGL or OSMesa.
 
-    OSMesa is asked for by PYOPENGL_PLATFORM=osmesa and never chosen here: it does not smooth edges, so its
-    pictures differ from all others (34 dB), and sdfkit's own CPU renderer is faster.
+    OSMesa is used only if the environment has PYOPENGL_PLATFORM=osmesa. It does not antialias edges, so its images
+    differ from all others (34 dB), and the CPU renderer of sdfkit is faster.
+
+    Args:
+        remedy: What to do without EGL, for the message.
 
     Returns:
-        The driver's name.
+        Name of the driver.
 
     Raises:
-        MissingError: There is no such library; `remedy` says what to do without EGL.
+        MissingError: The library of the driver is not installed.
     """
-    os.environ["PYGLET_HEADLESS"] = "1"  # else pyglet 2.1 looks for a display while pyrender is imported
+    os.environ["PYGLET_HEADLESS"] = "1"  # Otherwise pyglet 2.1 opens a display when pyrender is imported.
     if os.environ.get("PYOPENGL_PLATFORM") == "osmesa":
         if find_library("OSMesa") is None:
-            raise MissingError(f"OpenGL: PYOPENGL_PLATFORM asks for OSMesa, which is not installed: {OSMESA}")
+            raise MissingError(f"OpenGL: PYOPENGL_PLATFORM is osmesa, but OSMesa is not installed: {OSMESA}")
         return "OSMesa"
     if find_library("EGL") is None or find_library("GL") is None:
         raise MissingError(f"OpenGL: no EGL driver is installed: {remedy}")
     os.environ["PYOPENGL_PLATFORM"] = "egl"
     return "EGL"
+
+
+def choose_renderer(renderer: Literal["auto", "cpu", "gl"]) -> str:
+    """Return the renderer to use: "cpu", or "gl" followed by the name of its driver.
+
+    `auto` selects gl if there is an NVIDIA GPU and a driver. Without a GPU, OpenGL is a software renderer that is
+    slower than that of sdfkit.
+
+    Raises:
+        MissingError: `renderer` is gl, and there is no driver.
+    """
+    if renderer == "cpu" or (renderer == "auto" and not Path("/dev/nvidia0").exists()):
+        return "cpu"
+    try:
+        return f"gl {choose_driver(REMEDY)}"
+    except MissingError:
+        if renderer == "gl":
+            raise
+        return "cpu"
 
 
 def render_views_gl(
@@ -71,26 +94,26 @@ def render_views_gl(
     depth: bool,
     normal: bool,
     paint: Paint | None,
-) -> Views:
-    """Draw a mesh from every camera with pyrender: worth its driver where there is a GPU.
+) -> RenderedViews:
+    """Render a mesh from every camera with pyrender, which is faster than the CPU renderer on a GPU.
 
-    Takes and gives what `images.render.render_views` does. Depth and normals are drawn by that renderer, as
-    no smoothed buffer of OpenGL's holds them at the centres of pixels.
+    Arguments and results are those of `images.rendering.rasteriser.render_views`. That renderer also computes depth and
+    normals, because antialiased buffers of OpenGL do not contain their values at the centres of pixels.
 
     Raises:
         GeometryError: The mesh has no faces.
-        MissingError: There is no driver, or it gives no context.
+        MissingError: There is no driver, or it cannot create a context.
     """
-    surface = prepare(mesh, crease=crease)
+    geometry = shading_geometry(mesh, crease=crease)
     pyrender = _import_pyrender()
-    renderer = _renderer()
+    renderer = _shared_renderer()
     renderer.viewport_width = renderer.viewport_height = size
     scene = pyrender.Scene(bg_color=[0, 0, 0, 0])
     if paint is not None:
         scale = size / 2 / math.tan(yfov / 2) / rasteriser.mean_distance(camera_to_world)
-        paint = fit_textures(paint, surface.points, surface.faces, scale)
-    scene.add(pyrender.Mesh(_list_primitives(surface, paint, cull)))
-    # The lights hang on the camera's node, so one move a view moves all three, and the mesh is uploaded once.
+        paint = fit_textures(paint, geometry.points, geometry.faces, scale)
+    scene.add(pyrender.Mesh(_create_primitives(geometry, paint, cull)))
+    # The lights are children of the camera's node, so each view moves one node, and the mesh is uploaded only once.
     camera = scene.add(pyrender.PerspectiveCamera(yfov=yfov, znear=NEAR))
     for direction, intensity in zip(rasteriser.LIGHT_DIRECTIONS, rasteriser.LIGHT_INTENSITIES, strict=True):
         pose = look_at(np.array(direction), np.zeros(3), np.array([0.0, 1.0, 0.0]))
@@ -102,7 +125,7 @@ def render_views_gl(
         scene.set_pose(camera, pose)
         color, distance = renderer.render(scene, flags=pyrender.RenderFlags.RGBA)
         rgba[view, ..., :3] = color[..., :3]
-        # The background is transparent, so alpha is the share of samples that the shape covers. OSMesa has none.
+        # The background is transparent, so alpha is the share of samples that the shape covers. OSMesa gives no alpha.
         rgba[view, ..., 3] = color[..., 3] if color.shape[-1] == 4 else 255 * (distance > 0)
     distances = directions = None
     if depth or normal:
@@ -111,31 +134,33 @@ def render_views_gl(
             paint=None,
         )  # fmt: skip
         distances, directions = views.depth, views.normal
-    return Views(rgba[..., :3].copy(), rgba[..., 3].copy(), distances, directions)
+    return RenderedViews(rgba[..., :3].copy(), rgba[..., 3].copy(), distances, directions)
 
 
-def _list_primitives(surface: Surface, paint: Paint | None, cull: bool) -> list[Any]:
-    """What pyrender draws: the faces in their order, those of one material at a time, front and back."""
+def _create_primitives(geometry: ShadingGeometry, paint: Paint | None, cull: bool) -> list[Any]:
+    """Return the primitives of a mesh for pyrender: for each run of faces of one material the front, then the back."""
     pyrender = _import_pyrender()
     from OpenGL import GL
 
+    # pyrender has no public way to set the state of OpenGL for one primitive. A test checks that its renderer calls
+    # these methods, and pyproject.toml bounds its version.
     class Back(pyrender.Primitive):  # type: ignore[misc]
         def _bind(self) -> None:
             super()._bind()
             GL.glEnable(GL.GL_POLYGON_OFFSET_FILL)
-            # The depth buffer holds 1 - NEAR / depth in steps of 2 ** -24.
+            # The depth buffer contains 1 - NEAR / depth, in steps of 2 ** -24.
             GL.glPolygonOffset(SETBACK_SLOPE, SETBACK * NEAR * 2**24)
 
         def _unbind(self) -> None:
             GL.glDisable(GL.GL_POLYGON_OFFSET_FILL)
             super()._unbind()
 
-    points, faces, normals, chosen = surface
-    if not len(chosen):
+    points, faces, normals, normal_rows = geometry
+    if not len(normal_rows):
         normals = measure_faces(points, faces)[0].astype(np.float32)
-        chosen = np.repeat(np.arange(len(faces), dtype=np.int32), 3).reshape(-1, 3)
-    # A vertex of OpenGL's has one normal, so those on sharp edges are split.
-    pairs, corners = np.unique(faces.astype(np.int64) * len(normals) + chosen, return_inverse=True)
+        normal_rows = np.repeat(np.arange(len(faces), dtype=np.int32), 3).reshape(-1, 3)
+    # A vertex in OpenGL has one normal, so vertices on creases are split.
+    pairs, corners = np.unique(faces.astype(np.int64) * len(normals) + normal_rows, return_inverse=True)
     used, normals = pairs // len(normals), normals[pairs % len(normals)]
     corners = corners.reshape(-1, 3)
     changes = np.zeros(0, int) if paint is None else np.flatnonzero(np.diff(paint.material)) + 1
@@ -149,7 +174,7 @@ def _list_primitives(surface: Surface, paint: Paint | None, cull: bool) -> list[
             vertices["color_0"] = np.pad(paint.tint[used[inside]], ((0, 0), (0, 1)), constant_values=1)
             if picture is not None:
                 vertices["texcoord_0"] = paint.uv[used[inside]]
-                # Rows of four bytes a texel keep the alignment that OpenGL expects.
+                # OpenGL expects aligned rows, which four bytes per texel guarantee.
                 texture = pyrender.Texture(
                     source=np.pad(picture, ((0, 0), (0, 0), (0, 1)), constant_values=255),
                     source_channels="RGBA",
@@ -169,34 +194,35 @@ def _list_primitives(surface: Surface, paint: Paint | None, cull: bool) -> list[
 
 
 def _import_pyrender() -> Any:
+    """Import pyrender for the driver that `choose_driver` selects."""
     remedy = OSMESA if choose_driver(REMEDY) == "OSMesa" else REMEDY
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries that pyrender pins to old versions
+        warnings.simplefilter("ignore")  # from old versions of libraries that pyrender requires
         try:
             import pyrender
         except (ImportError, AttributeError, OSError) as error:
-            raise MissingError(f"OpenGL: pyrender cannot be imported ({_line(error)}): {remedy}") from error
+            raise MissingError(
+                f"OpenGL: pyrender cannot be imported ({first_line(error)}): {remedy}"
+            ) from error
     return pyrender
 
 
 @lru_cache(maxsize=1)
-def _renderer() -> Any:
-    """Give a context and its compiled shaders, kept for the next shape: they cost as much as thirty views.
+def _shared_renderer() -> Any:
+    """Return a renderer, whose context and compiled shaders are kept: creating them takes as long as thirty views.
 
-    One for all sizes: pyrender shuts the whole display down when it gives up any context.
+    One renderer serves all image sizes, because pyrender closes the display when it deletes any context.
     """
     pyrender = _import_pyrender()
     from OpenGL.error import Error
 
     driver = choose_driver(REMEDY)
     remedy = OSMESA if driver == "OSMesa" else REMEDY
-    # OSMesa complains of a context that is given up when Python has gone.
-    atexit.register(_renderer.cache_clear)
+    # OSMesa reports an error if a context is deleted after the interpreter has shut down.
+    atexit.register(_shared_renderer.cache_clear)
     try:
         return pyrender.OffscreenRenderer(1, 1)
     except (Error, AssertionError, RuntimeError, ValueError, OSError) as error:
-        raise MissingError(f"OpenGL: {driver} gives no context ({_line(error)}): {remedy}") from error
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+        raise MissingError(
+            f"OpenGL: {driver} cannot create a context ({first_line(error)}): {remedy}"
+        ) from error

@@ -1,4 +1,4 @@
-"""One function over many rows: on this machine's cores or on a Dask cluster, outliving any single shape."""
+"""Applies a function to many rows, in worker processes or on a Dask cluster, and continues when single shapes fail."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from sdfkit.errors import GeometryError, MissingError, SdfkitError
 from sdfkit.rows import Row
-from sdfkit.runtime.compiling import compiling, take_turns
+from sdfkit.runtime.compiling import managed_compilation, serialise_compilation
 
 log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Row)
@@ -20,7 +20,7 @@ Submit = Callable[[R], "Future"]
 
 
 class Future(Protocol):
-    """What local and cluster futures have in common."""
+    """The interface that local and cluster futures share."""
 
     def result(self) -> Any: ...
 
@@ -28,7 +28,7 @@ class Future(Protocol):
 
 
 class Writer(Protocol):
-    """A store or a folder of meshes that takes rows."""
+    """An output for rows, such as a store or a folder of meshes."""
 
     failed: set[int]
 
@@ -38,12 +38,17 @@ class Writer(Protocol):
 
 
 @dataclass(frozen=True)
-class Workers:
-    """How to spread rows over machines and cores, as the command line says it.
+class PoolOptions:
+    """How to distribute rows over processes or machines.
 
-    `jobs` processes of one thread each; a shape that takes longer than `timeout` seconds, or kills its process, is
-    marked as failed and its process replaced. A library that leaks or hangs has its process replaced after `recycle`
-    shapes, and always works in one of its own.
+    Attributes:
+        jobs: Number of worker processes, of one thread each.
+        timeout: Seconds per shape. A shape that takes longer, or that kills its process, is marked as failed, and its
+            process is replaced.
+        cluster: Address of a Dask scheduler to use instead of processes on this machine.
+        fail_fast: End the command with the first error.
+        recycle: Number of shapes after which a process is replaced, for libraries that leak or hang. Such a library
+            always runs in a worker process, also with one job. None to keep processes.
     """
 
     jobs: int
@@ -53,21 +58,33 @@ class Workers:
     recycle: int | None = None
 
 
-def fill(
-    writer: Writer, rows: Iterable[R], count: int, function: Callable[[R], dict[str, Any]], workers: Workers
+def compute_rows(
+    writer: Writer,
+    rows: Iterable[R],
+    count: int,
+    function: Callable[[R], dict[str, Any]],
+    options: PoolOptions,
 ) -> None:
-    """Write `function(row)` for every row, in their order; mark the rows that fail and go on.
+    """Compute `function(row)` for every row and write the results in the order of the rows.
 
-    Rows that the writer has already are kept. With one row, or with `fail_fast`, its own error ends the command.
+    A row whose function raises an error is written as failed, and the other rows continue; with one row or with
+    `fail_fast` the error is raised instead. Rows that the writer already has are skipped.
+
+    Args:
+        writer: Output of the results; `writer.write(row, **function(row))` is called for each row.
+        rows: The rows; may arrive through a pipe.
+        count: Number of rows.
+        function: Must be picklable if it runs in other processes.
+        options: How to distribute the rows.
     """
-    stop = workers.fail_fast or count == 1
-    with _submitter(function, count, workers) as submit, progress(count, "shape") as bar:
+    stop = options.fail_fast or count == 1
+    with _submitter(function, count, options) as submit, progress(count, "shape") as bar:
         missing = (row for row in rows if not _is_kept(row, writer, bar))
-        for row, outcome in _in_order(missing, submit, ahead=2 * workers.jobs + 1):
+        for row, outcome in _in_order(missing, submit, ahead=2 * options.jobs + 1):
             if isinstance(outcome, BaseException):
                 if stop:
                     raise _named(outcome, row)
-                text = _tell(outcome, workers.timeout)
+                text = describe_failure(outcome, options.timeout)
                 writer.write(replace(row, error=text))
                 bar.clear()
                 sys.stderr.write(f"sdfkit: {row.uid}: {text}\n")
@@ -84,11 +101,11 @@ def _is_kept(row: Row, writer: Writer, bar: Any) -> bool:
 
 
 def _in_order(rows: Iterable[R], submit: Submit[R], *, ahead: int) -> Iterator[tuple[R, Any]]:
-    """Results or errors in the order of the rows, with at most `ahead` rows begun and not yet taken."""
+    """Yield the result or error of each row in order, with at most `ahead` rows submitted and not yet yielded."""
     waiting: deque[tuple[R, Future]] = deque()
     for row in rows:
         waiting.append((row, submit(row)))
-        # What is ready leaves before the next row is asked for: it may be long in coming through a pipe.
+        # Finished results are yielded before the next row is requested, which may take long to arrive through a pipe.
         while waiting and (len(waiting) > ahead or waiting[0][1].done()):
             yield _wait(*waiting.popleft())
     while waiting:
@@ -98,12 +115,12 @@ def _in_order(rows: Iterable[R], submit: Submit[R], *, ahead: int) -> Iterator[t
 def _wait(row: R, future: Future) -> tuple[R, Any]:
     try:
         return row, future.result()
-    except Exception as error:  # noqa: BLE001  the one place that must outlive any single shape
+    except Exception as error:  # noqa: BLE001  the one place that continues after any error of a single shape
         return row, error
 
 
-def _tell(error: BaseException, timeout: float) -> str:
-    """One line about a shape that failed."""
+def describe_failure(error: BaseException, timeout: float) -> str:
+    """Describe the error of a shape in one line."""
     if isinstance(error, SdfkitError):
         return " ".join(str(error).split())
     if isinstance(error, FutureTimeout | TimeoutError):
@@ -114,14 +131,14 @@ def _tell(error: BaseException, timeout: float) -> str:
 
 
 def _named(error: BaseException, row: Row) -> BaseException:
-    """The same error, with the shape it is about."""
+    """Return the same error with the uid of its shape in the message."""
     if not isinstance(error, SdfkitError) or row.uid in str(error):
         return error
     return type(error)(f"{row.uid}: {error}").with_traceback(error.__traceback__)
 
 
-class _Done:
-    """A future whose work is done when it is asked for, in this process."""
+class _DeferredCall:
+    """A future that calls its function in this process when its result is requested."""
 
     def __init__(self, function: Callable[[Any], Any], row: Row) -> None:
         self._function = function
@@ -135,31 +152,31 @@ class _Done:
 
 
 @contextmanager
-def _submitter(function: Callable[[R], Any], count: int, workers: Workers) -> Iterator[Submit[R]]:
-    if workers.cluster is not None:
-        with _cluster(workers.cluster) as client:
+def _submitter(function: Callable[[R], Any], count: int, options: PoolOptions) -> Iterator[Submit[R]]:
+    if options.cluster is not None:
+        with _cluster(options.cluster) as client:
             yield lambda row: client.submit(function, row, pure=False)
-    elif (workers.jobs == 1 or count == 1) and workers.recycle is None:
-        # One shape or one job needs no second process, which costs seconds to start.
-        with compiling(log.info):
-            yield lambda row: _Done(function, row)
+    elif (options.jobs == 1 or count == 1) and options.recycle is None:
+        # One shape or one job runs in this process, because another process takes seconds to start.
+        with managed_compilation(log.info):
+            yield lambda row: _DeferredCall(function, row)
     else:
-        # Workers start from a clean process: forking one with compiled code or threads in it may hang.
+        # Workers are forked from a clean server process: forking a process with threads or compiled code may hang.
         import multiprocessing
 
         from pebble import ProcessPool
 
         context = multiprocessing.get_context("forkserver")
-        with compiling(log.info):
+        with managed_compilation(log.info):
             pool = ProcessPool(
-                max_workers=min(workers.jobs, count),
-                max_tasks=workers.recycle or 0,
-                initializer=_calm,
+                max_workers=min(options.jobs, count),
+                max_tasks=options.recycle or 0,
+                initializer=initialise_worker,
                 initargs=(context.Event() if log.isEnabledFor(logging.INFO) else None,),
                 context=context,
             )
             try:
-                yield lambda row: pool.schedule(function, args=(row,), timeout=workers.timeout)
+                yield lambda row: pool.schedule(function, args=(row,), timeout=options.timeout)
                 pool.close()  # type: ignore[no-untyped-call]
             except BaseException:
                 pool.stop()  # type: ignore[no-untyped-call]
@@ -168,21 +185,23 @@ def _submitter(function: Callable[[R], Any], count: int, workers: Workers) -> It
                 pool.join()
 
 
-def _calm(told: Any) -> None:
-    """A worker uses one thread, warns as the command does, leaves Ctrl-C to it, and tells that it compiles once.
+def initialise_worker(notified: Any) -> None:
+    """Configure a worker process: one thread, warnings as the command prints them, and no reaction to Ctrl-C.
 
-    `told` is the event that workers share, of which one tells; None keeps them quiet about it.
+    Args:
+        notified: Event that the workers share, set once one of them has reported that it compiles kernels; None to
+            report nothing.
     """
     import signal
 
     logging.basicConfig(format="sdfkit: %(message)s", stream=sys.stderr)
 
-    def tell(text: str) -> None:
-        if told is not None and not told.is_set():
-            told.set()
+    def notify(text: str) -> None:
+        if notified is not None and not notified.is_set():
+            notified.set()
             sys.stderr.write(f"sdfkit: {text}\n")
 
-    take_turns(tell)
+    serialise_compilation(notify)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -209,20 +228,20 @@ def _cluster(address: str) -> Iterator[Any]:
 
 @contextmanager
 def progress(count: int, unit: str) -> Iterator[Any]:
-    """A bar on standard error with rate and time left; nothing where that is not a terminal."""
+    """Show a progress bar on standard error, with rate and remaining time, if standard error is a terminal."""
     from tqdm import tqdm
 
-    # None lets tqdm look for a terminal. Of the processes that torchrun starts, the first one has the bar.
+    # None lets tqdm check for a terminal. Of the processes that torchrun starts, only the first shows the bar.
     silent = True if os.environ.get("RANK", "0") != "0" else None
     with tqdm(total=count, unit=unit, disable=silent, dynamic_ncols=True, smoothing=0.1) as bar:
         yield bar
 
 
-def conclude(output: str, what: str, count: int, failed: set[int]) -> None:
-    """Say in one sentence what was written, and end with status 4 where shapes failed.
+def report_outcome(output: str, what: str, count: int, failed: set[int]) -> None:
+    """Log in one sentence what was written.
 
     Raises:
-        GeometryError: Some shapes failed; the output is whole, and they are marked in it.
+        GeometryError: Some shapes failed. The output is complete, and they are marked in it.
     """
     place = "standard output" if output == "-" else output
     good = count - len(failed)
@@ -230,20 +249,3 @@ def conclude(output: str, what: str, count: int, failed: set[int]) -> None:
         rest = f"the other {good} are in {place}" if good else "nothing was written"
         raise GeometryError(f"{len(failed)} of {count} shapes failed, for the reasons above; {rest}")
     log.info("wrote %s of %d shape%s to %s", what, count, "" if count == 1 else "s", place)
-
-
-class Results:
-    """Keeps what `fill` brings, for a command that ends in a report."""
-
-    def __init__(self) -> None:
-        self.failed: set[int] = set()
-        self.rows: list[tuple[Row, dict[str, Any]]] = []
-
-    def has(self, row: Row) -> bool:
-        return False
-
-    def write(self, row: Row, **values: Any) -> None:
-        if row.error:
-            self.failed.add(row.index)
-        else:
-            self.rows.append((row, values))

@@ -1,7 +1,7 @@
-"""What may be slow, hang, or take its process down, tried in a process of its own: libraries, drivers, the hub.
+"""Probes libraries, drivers and the hub, each in a process of its own, because they may be slow, hang or crash.
 
-The functions named `try_*` run there; what they return is JSON. A broken driver may never answer, and a torch built
-for another CPU dies of an illegal instruction: both are things to tell, not to share.
+The functions named `try_*` run in these processes and return values that JSON can represent. A broken driver may never
+answer, and a torch built for another CPU crashes with an illegal instruction; `doctor` reports both.
 """
 
 import json
@@ -17,18 +17,19 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-# Seconds. Importing torch from a cold network disk takes most of a minute; a driver that works takes two.
-PATIENCE = {"torch": 120.0, "kernels": 120.0, "egl": 30.0, "osmesa": 30.0, "hub": 15.0}
-SOON = 4.0
+# Seconds to wait for each probe. Importing torch from a cold network disk takes most of a minute; a working driver
+# takes two seconds.
+TIMEOUTS = {"torch": 120.0, "kernels": 120.0, "egl": 30.0, "osmesa": 30.0, "hub": 15.0}
+NOTICE_AFTER = 4.0  # seconds after which slow probes are named
 
 Found = dict[str, Any]
 
 
 def try_all() -> dict[str, Found]:
-    """What each of `PATIENCE` has, or the `fault` that kept it from telling; all are tried at once."""
-    with ThreadPoolExecutor(len(PATIENCE)) as pool:
-        tries = {name: pool.submit(_try, name) for name in PATIENCE}
-        late = wait(tries.values(), timeout=SOON).not_done
+    """Run all probes at once and return the result of each, or its `fault`."""
+    with ThreadPoolExecutor(len(TIMEOUTS)) as pool:
+        tries = {name: pool.submit(_try, name) for name in TIMEOUTS}
+        late = wait(tries.values(), timeout=NOTICE_AFTER).not_done
         if late:
             names = ", ".join(name for name, future in tries.items() if future in late)
             log.info("waiting for %s ...", names)
@@ -36,44 +37,44 @@ def try_all() -> dict[str, Found]:
 
 
 def _try(name: str) -> Found:
-    """What `try_NAME` returns in another process, or the `fault` that kept it from returning."""
-    # No farewells, which some drivers do not survive.
+    """Run `try_NAME` in another process and return its result, or its `fault`."""
+    # os._exit skips exit handlers, in which some drivers crash.
     code = f"""if True:
         import json, os
         from sdfkit.runtime import probe
         print("\\n" + json.dumps(probe.try_{name}()), flush=True)
         os._exit(0)
     """
-    # -P: a file of the user's folder that is called torch.py is not torch.
+    # -P: do not import a torch.py from the current folder.
     command = [sys.executable, "-P", "-W", "ignore", "-c", code]
-    patience = PATIENCE[name]
+    timeout = TIMEOUTS[name]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
-            timeout=patience,
+            timeout=timeout,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return {"fault": f"no answer in {patience:g} s"}
+        return {"fault": f"no answer in {timeout:g} s"}
     except OSError as error:
         return {"fault": f"no process can be started: {error.strerror}"}
     if done.returncode < 0:
         return {"fault": f"its process died: {signal.strsignal(-done.returncode)}"}
     if done.returncode > 0:
-        # Of the last traceback the line that no longer is part of it; messages may be longer.
+        # The first line after the last traceback; a message may have several.
         lines = done.stderr.rpartition("Traceback (most recent call last):\n")[2].splitlines()
-        told = (line for line in lines if line and not line.startswith(" "))
-        return {"fault": next(told, f"exit status {done.returncode}")}
+        messages = (line for line in lines if line and not line.startswith(" "))
+        return {"fault": next(messages, f"exit status {done.returncode}")}
     found: Found = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
 def try_torch() -> Found:
-    """Torch and transformers, what `auto` takes for device and precision, and the encoders downloaded so far."""
+    """Return versions of torch and transformers, the device and precision of `auto`, and the downloaded encoders."""
     import torch
     import transformers
     from huggingface_hub import constants
 
-    # Imported only when first asked for; a torchvision that does not fit torch takes them down.
+    # transformers imports these on first use, which fails if torchvision does not match torch.
     from transformers import AutoImageProcessor, AutoModel  # noqa: F401
 
     from sdfkit.runtime.device import choose_device, choose_precision
@@ -99,7 +100,7 @@ def try_torch() -> Found:
 
 
 def try_kernels() -> Found:
-    """What works on meshes, pictures and stores without torch; whether numba compiles, and keeps it where."""
+    """Import the libraries for meshes, pictures and stores, compile with numba, and return its cache folder."""
     import numba
 
     from sdfkit.geometry.distance import distance_kernels
@@ -108,7 +109,7 @@ def try_kernels() -> Found:
     from sdfkit.images.rendering import rasteriser  # noqa: F401
 
     numba.njit(lambda number: number + 1)(1)
-    # numba refuses to import what it can keep nowhere, so a folder there is one that can be written.
+    # numba refuses to import kernels that it cannot cache, so a reported folder is writable.
     return {
         "numba": numba.__version__,
         **{name: import_module(name).__version__ for name in ("trimesh", "zarr")},
@@ -117,12 +118,12 @@ def try_kernels() -> Found:
 
 
 def try_egl() -> Found:
-    """The name of the driver with which `--renderer gl` draws."""
+    """Return the name of the driver that `--renderer gl` uses."""
     return _try_driver("egl", ("EGL", "GL"))
 
 
 def try_osmesa() -> Found:
-    """The name of the driver with which pyrender draws when it is told to use OSMesa."""
+    """Return the name of the driver that pyrender uses with OSMesa."""
     return _try_driver("osmesa", ("OSMesa",))
 
 
@@ -136,15 +137,14 @@ def _try_driver(platform: str, libraries: tuple[str, ...]) -> Found:
     os.environ["PYGLET_HEADLESS"] = "1"
     import pyrender
 
-    renderer = pyrender.OffscreenRenderer(1, 1)
-    renderer._platform.make_current()
+    _renderer = pyrender.OffscreenRenderer(1, 1)  # its context is current as long as it exists
     from OpenGL.GL import GL_RENDERER, glGetString
 
     return {"driver": glGetString(GL_RENDERER).decode()}
 
 
 def try_hub() -> Found:
-    """Whether the hub answers, if it may be asked."""
+    """Return whether the hub answers, unless it must not be contacted."""
     from urllib.request import getproxies
 
     from huggingface_hub import constants

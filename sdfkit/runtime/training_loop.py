@@ -1,16 +1,16 @@
-"""Long training runs: saved every few minutes and when they are told to stop, and continued by the same command."""
+"""Long training runs, which save their state regularly and when a signal stops them, and are resumed later."""
 
 import logging
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from sdfkit.errors import SdfkitError, StoppedError
+from sdfkit.errors import SdfkitError, StoppedError, UsageError
 from sdfkit.options import STANDARD
 from sdfkit.runtime.pool import progress
 
@@ -22,43 +22,69 @@ MINUTES_BETWEEN_SAVES = 3.0
 
 
 class Training(Protocol):
-    """What a training object offers; see `sdfkit.training.run`."""
+    """Interface of training objects; see `sdfkit.training.run`."""
 
     steps_taken: int
     context: "DeviceContext"
 
-    def step(self) -> float: ...
+    def step(self) -> float:
+        """Take one step and return its loss."""
 
-    def state(self) -> dict[str, np.ndarray]: ...
+    def state(self) -> dict[str, np.ndarray]:
+        """Return everything that the next step depends on."""
 
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None: ...
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Restore a state."""
 
 
 class Save(Protocol):
-    """Writes a state and the losses that led to it; called in every process."""
+    """Writes a state and the losses up to it. It is called in every process."""
 
     def __call__(self, state: dict[str, np.ndarray], losses: list[float], *, complete: bool) -> None: ...
 
 
-def train(training: Training, steps: int, losses: list[float], save: Save, output: str) -> list[float]:
-    """Take the steps that are left, and save: every few minutes, when told to stop, and at the end.
-
-    What is not finite is never saved: the state that was saved before stays.
+def open_training_context(device: str, precision: str, paths: Sequence[str | None]) -> "DeviceContext":
+    """Choose the device and the precision of a training run.
 
     Args:
-        training: What is trained.
-        steps: Steps in all.
-        losses: Those of the steps taken; the new ones are added.
-        save: Writes a checkpoint.
-        output: Where to; a stream takes the end only.
+        device: `auto`, `cpu` or `gpu`.
+        precision: `auto`, `fp32` or `bf16`.
+        paths: Inputs and output of the run.
 
     Raises:
-        SdfkitError: A loss or a parameter is not finite.
+        MissingError: A GPU is asked for, but there is none.
+        UsageError: There are several processes, and one of the paths is a pipe.
+    """
+    from sdfkit.runtime.device import choose_device, choose_precision
+    from sdfkit.training.run import open_device_context
+
+    chosen = choose_device(device)
+    context = open_device_context(chosen, choose_precision(precision, chosen))
+    if context.processes > 1 and STANDARD in paths:
+        raise UsageError("several processes cannot share a pipe; name stores for input and output")
+    return context
+
+
+def train(training: Training, steps: int, losses: list[float], save: Save, output: str) -> list[float]:
+    """Take the remaining steps, and save the state: every few minutes, when a signal stops the run, and at the end.
+
+    A state that is not finite is not saved, so the last finite state remains.
+
+    Args:
+        training: The training object.
+        steps: Total number of steps.
+        losses: Losses of the steps already taken. The new ones are appended.
+        save: Writes the state.
+        output: The output. A stream is written at the end only.
+
+    Raises:
+        SdfkitError: A loss or parameter is not finite.
+        StoppedError: A signal stopped the run after the state was saved.
     """
     kept = training.steps_taken
     try:
         for state in _states(training, steps, losses, output):
-            _refuse_broken(state, training.steps_taken)
+            _check_finite(state, training.steps_taken)
             save(state, losses, complete=training.steps_taken == steps)
             kept = training.steps_taken
     except StoppedError:
@@ -66,14 +92,15 @@ def train(training: Training, steps: int, losses: list[float], save: Save, outpu
     except SdfkitError:
         if kept:
             log.warning(
-                "%s: keeps step %d, from where the same command goes on; other settings begin anew with --overwrite",
+                "%s: still holds step %d; the same command continues from there, and --overwrite starts again with "
+                "other settings",
                 output, kept,
             )  # fmt: skip
         raise
     return losses
 
 
-def _refuse_broken(state: Mapping[str, np.ndarray], step: int) -> None:
+def _check_finite(state: Mapping[str, np.ndarray], step: int) -> None:
     for name, array in state.items():
         if not np.isfinite(array).all():
             raise SdfkitError(f"{name} is not finite after step {step}: lower the learning rate")
@@ -82,7 +109,7 @@ def _refuse_broken(state: Mapping[str, np.ndarray], step: int) -> None:
 def _states(
     training: Training, steps: int, losses: list[float], output: str
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Take the steps that are left, with a bar that shows the mean loss of the last hundred; yield states to save."""
+    """Take the remaining steps and yield each state to save. A progress bar shows the mean loss of the last 100."""
     began, first = time.monotonic(), training.steps_taken
     saved_at = began
     with _signals() as received, progress(steps, "step") as bar:
@@ -92,7 +119,7 @@ def _states(
             bar.update()
             if training.steps_taken % 100 == 0:
                 bar.set_postfix(loss=f"{np.mean(losses[-100:]):.5g}")
-            # Every process has its part of the state, so that all of them save and stop at the same step.
+            # The state is distributed over all processes, so all of them must save and stop at the same step.
             stopped = training.context.any(bool(received))
             due = training.context.any(time.monotonic() - saved_at > 60 * MINUTES_BETWEEN_SAVES)
             if training.steps_taken == steps:
@@ -101,9 +128,9 @@ def _states(
                 yield training.state()
                 saved_at = time.monotonic()
             if stopped:
-                goes_on = "; the same command goes on" * (output != STANDARD)
+                remedy = "; the same command goes on" * (output != STANDARD)
                 raise StoppedError(
-                    f"stopped after step {training.steps_taken}{goes_on}",
+                    f"stopped after step {training.steps_taken}{remedy}",
                     received[0] if received else signal.SIGTERM,
                 )
     if first < steps:
@@ -113,12 +140,12 @@ def _states(
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM, to be obeyed between two steps: half a step cannot be continued."""
+    """Collect Ctrl-C and SIGTERM, which take effect between two steps: a step in progress cannot be saved."""
     received: list[int] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
         if received:
-            raise KeyboardInterrupt  # asked twice: now
+            raise KeyboardInterrupt  # a second signal stops at once
         received.append(number)
 
     before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -1,1 +1,1 @@
-"""One readable loop per model."""
+"""Training loops, one module per model."""

@@ -1,4 +1,4 @@
-"""Training an autoencoder of per-shape networks, by the error of their weights or by that of the fields they make."""
+"""Trains an autoencoder of per-shape networks, by the error of their weights or by that of their distance fields."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.func import functional_call
 
-from sdfkit.errors import InputError, SdfkitError
+from sdfkit.errors import InputError
 from sdfkit.models.autoencoder import Autoencoder, AutoencoderConfig
-from sdfkit.models.mlp import MLPConfig, MLPs
+from sdfkit.models.layers import MLPConfig
+from sdfkit.models.mlp import MLPs
 from sdfkit.training.run import (
     DeviceContext,
     State,
+    check_loss,
     cosine,
     moments,
     pack,
@@ -30,16 +32,17 @@ from sdfkit.training.run import (
 
 @dataclass(frozen=True)
 class AutoencoderSettings:
-    """How an autoencoder is trained.
+    """Training settings of an autoencoder.
 
     Attributes:
-        loss: `weights`, the mean squared error of the weights, in units of their variance about the mean; or `field`,
-            the mean error of the distances that the networks give.
-        epochs: How often each shape is seen, on the average; the learning rate falls to 0 over them, as a cosine.
-        batch: Shapes a step; all of them where there are fewer.
+        loss: `weights`, the mean squared error of the weights in units of their variance about the mean; or `field`,
+            the mean error of the distances that the networks compute.
+        epochs: Average number of times that each shape is used. The learning rate follows a cosine schedule from its
+            initial value to 0.
+        batch: Shapes per step, or all shapes if there are fewer.
         lr: Learning rate.
-        points: Samples of each shape a step, for the loss of fields.
-        clamp: Distances count up to it, there.
+        points: Samples per shape and step, for the loss of fields.
+        clamp: Predicted and true distances are clamped to [-clamp, clamp] before they are compared, for that loss.
     """
 
     loss: Literal["weights", "field"]
@@ -50,7 +53,8 @@ class AutoencoderSettings:
     clamp: float
 
 
-# By the name of the network in sdfkit.models.autoencoder.PRESETS. The paper states epochs and rate, not the batch.
+# By the name of the network in sdfkit.models.autoencoder.PRESETS. The paper states epochs and learning rate, but not
+# the batch.
 RECIPES = {
     "small": AutoencoderSettings(loss="weights", epochs=1_000, batch=32, lr=1e-3, points=1024, clamp=0.1),
     "1024x3": AutoencoderSettings(loss="weights", epochs=2_000, batch=32, lr=3e-4, points=1024, clamp=0.1),
@@ -58,7 +62,7 @@ RECIPES = {
 
 
 class ShapeSamples(NamedTuple):
-    """Points with their true distances, and which of them were drawn near the surface, of each shape."""
+    """Points of each shape, their true distances, and whether each was drawn near the surface."""
 
     points: Float[Tensor, "shape sample 3"]
     distances: Float[Tensor, "shape sample"]
@@ -66,20 +70,20 @@ class ShapeSamples(NamedTuple):
 
 
 class AutoencoderTraining:
-    """An autoencoder in training.
+    """Training of an autoencoder.
 
     Args:
         config: The autoencoder.
-        settings: How it is trained.
-        uids: The shapes, by which messages name them.
-        vectors: Their weights.
-        networks: What these are the weights of.
-        samples: Of the same shapes; only the loss of fields asks for them.
-        context: Where to compute.
-        generator: Source of all draws, on the CPU; the training object keeps it.
+        settings: Training settings.
+        uids: Names of the shapes for messages.
+        vectors: Weights of the shapes.
+        networks: The network that each vector is the weights of.
+        samples: Samples of the same shapes, which the loss of fields needs.
+        context: Device, precision and processes.
+        generator: Source of all random numbers, on the CPU. The training object keeps it.
 
     Raises:
-        InputError: A shape has numbers that are not finite, or there is nothing to tell shapes apart.
+        InputError: A weight or sample is not finite, or all shapes have the same weights.
     """
 
     def __init__(
@@ -114,7 +118,7 @@ class AutoencoderTraining:
             network = Autoencoder(config)
         network.centre(self.vectors)
         self.network = network.to(context.device)
-        # One module for all shapes: it is called with other weights in place of these.
+        # One module for all shapes: `functional_call` replaces its weights.
         self.networks = MLPs(networks, self.vectors[:1]).to(context.device).requires_grad_(False)
         group = {"params": list(self.network.parameters()), "initial_lr": settings.lr}
         self.optimizers = [torch.optim.Adam([group], fused=True)]
@@ -123,25 +127,26 @@ class AutoencoderTraining:
 
     @property
     def steps(self) -> int:
-        """Steps in all."""
+        """Total number of steps."""
         return math.ceil(self.settings.epochs * len(self.vectors) / self.batch)
 
     @property
     def batch(self) -> int:
+        """Shapes per step."""
         return min(self.settings.batch, len(self.vectors))
 
     def step(self) -> float:
         """Take one step.
 
         Returns:
-            The loss of its shapes. That of weights is the share of their variance that is left unexplained: the mean
-            leaves 1, so that no raw number has to be read beside another.
+            The loss of the shapes of this step. The loss of weights is the fraction of their variance unexplained
+            (FVU), which is 1 for the mean of all weights.
 
         Raises:
             SdfkitError: The loss is not a finite number.
         """
         context = self.context
-        # All processes draw the same batch, and each takes its part.
+        # All processes draw the same batch, and each computes its part of it.
         rows = torch.randperm(len(self.vectors), generator=self.generator)[: self.batch]
         points = torch.randint(
             1 if self.samples is None else self.samples.points.shape[1],
@@ -156,29 +161,24 @@ class AutoencoderTraining:
             made = self.network(wanted)
         if self.settings.loss == "weights":
             errors = ((made.float() - wanted) / self.network.scale).square().mean(dim=1)  # (shape,)
-            slopes = errors
+            losses = errors
         else:
-            errors, slopes = self.field_errors(made.float(), rows, points)
-        context.accelerator.backward(slopes.sum() / self.batch)
+            errors, losses = self.field_losses(made.float(), rows, points)
+        context.accelerator.backward(losses.sum() / self.batch)
         context.total_gradients(list(self.network.parameters()))
         loss = (context.total(errors.detach().sum()) / self.batch).item()
-        if not np.isfinite(loss):
-            wrong = rows[~torch.isfinite(errors.detach().cpu())].tolist()
-            name = self.uids[wrong[0]] if wrong else "another process"
-            raise SdfkitError(
-                f"{name}: the loss at step {self.steps_taken} is {loss}: lower the learning rate"
-            )
+        check_loss(loss, errors, [self.uids[row] for row in rows.tolist()], self.steps_taken)
         self.optimizers[0].step()
         self.steps_taken += 1
         return loss
 
-    def field_errors(
+    def field_losses(
         self, weights: Float[Tensor, "shape dim"], rows: Tensor, points: Tensor
     ) -> tuple[Float[Tensor, " shape"], Float[Tensor, " shape"]]:
-        """Mean errors of the distances that networks give, and what has the gradient to learn them by.
+        """Return the mean error of the distances of each network, and the loss whose gradient reduces it.
 
-        That is of |f - clamp(d)| wherever the clamped distances differ, as `training.mlp.BatchedMLP.step` explains: a shape
-        whose field is positive everywhere would never come back from there.
+        The gradient is that of |f - clamp(d)| wherever the clamped distances differ, for the reason that
+        `training.mlp.BatchedMLP.step` gives: a field that is positive everywhere would stay so.
 
         Reference: De Luigi et al., inr2vec (2023), section 3, compares fields in place of weights.
         """
@@ -194,13 +194,13 @@ class AutoencoderTraining:
 
     @torch.no_grad()
     def result(self) -> tuple[Autoencoder, Float[Tensor, "shape code"], Float[Tensor, "shape dim"]]:
-        """The autoencoder, the codes of the shapes, and the weights that it makes of these."""
+        """Return the autoencoder, the codes of the shapes, and the weights that it decodes from them."""
         network = self.network.eval()
         codes = network.encode(self.vectors.to(self.context.device))
         return network, codes, network.decode(codes)
 
     def state(self) -> State:
-        """All that the next step depends on; see `sdfkit.training.run`."""
+        """Return everything that the next step depends on; see `sdfkit.training.run`."""
         return (
             pack("parameters", self.parameters)
             | pack("moments", moments(self.optimizers, self.parameters))
@@ -208,10 +208,10 @@ class AutoencoderTraining:
         )
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from a state.
+        """Restore a state.
 
         Raises:
-            InputError: The state was saved with another network.
+            InputError: The state is that of another network.
         """
         unpack("parameters", self.parameters, state)
         unpack("moments", moments(self.optimizers, self.parameters), state)

@@ -1,4 +1,4 @@
-"""Training a denoiser of codes (or weights) given views, and sampling from it."""
+"""Trains a denoiser of codes (or weights) conditioned on views, and samples from it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sdfkit.errors import InputError, SdfkitError
+from sdfkit.errors import InputError
 from sdfkit.models.diffusion import add_noise, clean_from, clean_weights, guide, sample_ddim, schedule
 from sdfkit.models.dit import DiT, DiTConfig
 from sdfkit.training.run import (
     DeviceContext,
     State,
+    check_loss,
     cosine,
     moments,
     pack,
@@ -25,20 +26,23 @@ from sdfkit.training.run import (
     update_ema,
 )
 
+# Lower bound of the standard deviations that codes are divided by.
+STD_FLOOR = 1e-4
+
 
 @dataclass(frozen=True)
 class DiTSettings:
-    """How a denoiser is trained.
+    """Training settings of a denoiser.
 
     Attributes:
-        steps: Steps in all; the learning rate falls to 0 over them, as a cosine.
-        batch: Samples a step, each of a shape drawn anew.
-        views: Each sample sees 1 up to this many views of its shape, a number drawn uniformly.
+        steps: Number of steps. The learning rate follows a cosine schedule from its initial value to 0.
+        batch: Samples per step; the shape of each is drawn anew.
+        views: Maximum number of views per sample. The number is drawn uniformly from 1 to this.
         lr: Learning rate.
-        feature_dropout: The share of samples that see no view, so that guidance is possible.
-        camera_dropout: The share of samples whose cameras are unknown.
-        average: Decay of the averaged network, which is the result; 0 takes the last one.
-        min_snr: Limit of what an error of the clean code counts at nearly clean timesteps; see
+        feature_dropout: Share of samples without views, which classifier-free guidance needs.
+        camera_dropout: Share of samples without cameras.
+        ema_decay: Decay of the EMA of the network, which is the result; 0 takes the last network.
+        min_snr: Upper bound of the weights of errors of the clean code at nearly clean timesteps; see
             `diffusion.clean_weights`. None weighs as the network's target does.
     """
 
@@ -48,7 +52,7 @@ class DiTSettings:
     lr: float
     feature_dropout: float
     camera_dropout: float
-    average: float
+    ema_decay: float
     min_snr: float | None
 
 
@@ -61,10 +65,10 @@ RECIPES = {
         lr=3e-4,
         feature_dropout=0.0,
         camera_dropout=0.0,
-        average=0.999,
+        ema_decay=0.999,
         min_snr=None,
     ),
-    # Larger batches at a larger rate: one step sees each of 20 shapes at six timesteps.
+    # A larger batch and learning rate: a step has each of 20 shapes at six timesteps on average.
     "small": DiTSettings(
         steps=3_000,
         batch=128,
@@ -72,10 +76,10 @@ RECIPES = {
         lr=2e-3,
         feature_dropout=0.0,
         camera_dropout=0.0,
-        average=0.999,
+        ema_decay=0.999,
         min_snr=None,
     ),
-    # The paper's phase 7. It states steps and dropout; batch and rate are those of its denoiser of codes.
+    # The paper's phase 7. It states steps and dropout; batch and learning rate are those of its denoiser of codes.
     "weights-132m": DiTSettings(
         steps=30_000,
         batch=32,
@@ -83,7 +87,7 @@ RECIPES = {
         lr=3e-4,
         feature_dropout=0.1,
         camera_dropout=0.2,
-        average=0.999,
+        ema_decay=0.999,
         min_snr=None,
     ),
     "weights-small": DiTSettings(
@@ -93,20 +97,20 @@ RECIPES = {
         lr=1e-3,
         feature_dropout=0.1,
         camera_dropout=0.2,
-        average=0.999,
+        ema_decay=0.999,
         min_snr=None,
     ),
 }
 
 
 @dataclass(frozen=True)
-class Standard:
-    """Mean and spread of each number of a set of vectors.
+class Standardizer:
+    """Mean and standard deviation of each dimension of a set of vectors.
 
     Attributes:
         mean: Means.
         std: Standard deviations; those below the floor are raised to it.
-        floored: How many were.
+        floored: Number of standard deviations that were raised.
     """
 
     mean: Float[Tensor, " dim"]
@@ -114,43 +118,46 @@ class Standard:
     floored: int
 
     def apply(self, vectors: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        """Standardise vectors."""
         return (vectors - self.mean) / self.std
 
     def undo(self, vectors: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        """Bring standardised vectors back to the original units."""
         return vectors * self.std + self.mean
 
 
-def measure_standard(vectors: Float[Tensor, "shape dim"], floor: float | None) -> Standard:
-    """Mean and standard deviation of each dimension.
+def fit_standardizer(vectors: Float[Tensor, "shape dim"], floor: float | None) -> Standardizer:
+    """Compute the mean and the standard deviation of each dimension.
 
     Args:
-        vectors: One a shape.
-        floor: Spreads below it count as it. The paper found 124 of 54,785 weights below 1e-4 and divided by
-            1e-4, which blows up numbers that are nearly constant less than their own spread would. None leaves the
-            vectors as they are: mean 0 and spread 1 in all dimensions.
+        vectors: One vector per shape.
+        floor: Lower bound of the standard deviations. The paper found 124 of 54,785 weights with one below 1e-4 and
+            divided by 1e-4, which amplifies these nearly constant numbers less than their own standard deviation would.
+            None leaves vectors unchanged: mean 0 and standard deviation 1 in all dimensions.
     """
     if floor is None:
-        return Standard(torch.zeros_like(vectors[0]), torch.ones_like(vectors[0]), 0)
+        return Standardizer(torch.zeros_like(vectors[0]), torch.ones_like(vectors[0]), 0)
     std = vectors.std(dim=0, correction=0)
-    return Standard(vectors.mean(dim=0), std.clamp_min(floor), int((std < floor).sum()))
+    return Standardizer(vectors.mean(dim=0), std.clamp_min(floor), int((std < floor).sum()))
 
 
 class DiTTraining:
-    """A denoiser in training.
+    """Training of a denoiser.
 
     Args:
         config: The network.
-        settings: How it is trained.
-        uids: The shapes, by which messages name them.
+        settings: Training settings.
+        uids: Names of the shapes for messages.
         codes: The vector of each shape, not standardised.
         features: Features of views of each shape.
-        cameras: Their camera-to-world matrices.
-        floor: Smallest spread by which codes are divided; None leaves them as they are, the paper's phase 8.
-        context: Where to compute.
-        generator: Source of all draws, on the CPU; the training object keeps it.
+        cameras: Their camera-to-world matrices; zeros where unknown.
+        floor: Lower bound of the standard deviations that codes are divided by. None leaves codes as they are, which is
+            the paper's phase 8.
+        context: Device, precision and processes.
+        generator: Source of all random numbers, on the CPU. The training object keeps it.
 
     Raises:
-        InputError: A shape has numbers that are not finite.
+        InputError: A code or feature is not finite.
     """
 
     def __init__(
@@ -173,8 +180,8 @@ class DiTTraining:
         self.uids = uids
         self.context = context
         self.generator = generator
-        self.standard = measure_standard(torch.from_numpy(codes), floor)
-        self.codes = self.standard.apply(torch.from_numpy(codes))
+        self.standardizer = fit_standardizer(torch.from_numpy(codes), floor)
+        self.codes = self.standardizer.apply(torch.from_numpy(codes))
         self.features = torch.from_numpy(features)
         self.cameras = torch.from_numpy(cameras)
         self.alphas = schedule(config.target)
@@ -185,7 +192,7 @@ class DiTTraining:
         group = {"params": list(network.parameters()), "initial_lr": settings.lr}
         self.optimizers = [torch.optim.Adam([group], fused=True)]
         self.parameters = dict(network.named_parameters())
-        self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
+        self.ema = {name: value.detach().clone() for name, value in self.parameters.items()}
         self.network = network
         self.steps_taken = 0
 
@@ -193,8 +200,7 @@ class DiTTraining:
         """Take one step.
 
         Returns:
-            The mean squared error of standardised codes, weighted by timestep; `mean_loss` tells what the
-            mean code would score.
+            The mean squared error of standardised codes, weighted by timestep. `mean_loss` is that of the mean code.
 
         Raises:
             SdfkitError: The loss is not a finite number.
@@ -207,7 +213,7 @@ class DiTTraining:
         timesteps = torch.randint(len(self.alphas), (len(rows),), generator=self.generator)
         noise = torch.randn(clean.shape, generator=self.generator)
         noisy = add_noise(clean, noise, self.alphas[timesteps])
-        # All processes draw the same batch, and each takes its part.
+        # All processes draw the same batch, and each computes its part of it.
         noisy, clean, now, weights = (
             part[own].to(context.device)
             for part in (noisy, clean, self.alphas[timesteps], self.weights[timesteps])
@@ -222,14 +228,9 @@ class DiTTraining:
         context.accelerator.backward(errors.sum() / len(rows))
         context.total_gradients(list(self.network.parameters()))
         loss = (context.total(errors.detach().sum()) / len(rows)).item()
-        if not np.isfinite(loss):
-            wrong = rows[own][~torch.isfinite(errors.cpu())].tolist()
-            name = self.uids[wrong[0]] if wrong else "another process"
-            raise SdfkitError(
-                f"{name}: the loss at step {self.steps_taken} is {loss}: lower the learning rate"
-            )
+        check_loss(loss, errors, [self.uids[row] for row in rows[own].tolist()], self.steps_taken)
         self.optimizers[0].step()
-        update_ema(self.average, self.parameters, self.settings.average, self.steps_taken)
+        update_ema(self.ema, self.parameters, self.settings.ema_decay, self.steps_taken)
         self.steps_taken += 1
         return loss
 
@@ -241,7 +242,12 @@ class DiTTraining:
         Float[Tensor, "batch view 4 4"],
         Bool[Tensor, "batch view"],
     ]:
-        """Shapes, and for each a random number of its views, of which none is drawn twice."""
+        """Draw the shapes of a batch, and for each a random number of different views.
+
+        Returns:
+            The rows of the shapes, features and cameras of their views (cameras are zeros if dropped), and a mask of
+            the views that the network may use.
+        """
         settings, generator = self.settings, self.generator
         available = self.features.shape[1]
         most = min(settings.views, available)
@@ -249,45 +255,46 @@ class DiTTraining:
         views = torch.rand(settings.batch, available, generator=generator).argsort(dim=1)[:, :most]
         counts = torch.randint(1, most + 1, (settings.batch, 1), generator=generator)
         counts[torch.rand(settings.batch, generator=generator) < settings.feature_dropout] = 0
-        seen = torch.arange(most) < counts  # (batch, view)
+        view_mask = torch.arange(most) < counts  # (batch, view)
         cameras = self.cameras[rows[:, None], views]
         cameras[torch.rand(settings.batch, generator=generator) < settings.camera_dropout] = 0
-        return rows, self.features[rows[:, None], views], cameras, seen
+        return rows, self.features[rows[:, None], views], cameras, view_mask
 
     def result(self) -> DiT:
-        """The averaged network."""
+        """Return the EMA of the network."""
         network = DiT(self.config)
-        network.load_state_dict(self.average)
+        network.load_state_dict(self.ema)
         return network.to(self.context.device).eval()
 
     def mean_loss(self) -> float:
-        """The loss of the mean code, whatever the views: the variance of the standardised codes, weighted.
+        """Return the loss of predicting the mean code for any views: the weighted variance of standardised codes.
 
-        It is 1 unless dimensions were floored, codes left as they are or timesteps weighted. A model whose loss stays
-        near it has learned nothing.
+        It is 1 unless dimensions are floored, codes are not standardised or timesteps are weighted. A model whose loss
+        stays near it has learned nothing.
         """
         return float(self.codes.var(dim=0, correction=0).mean() * self.weights.mean())
 
     def state(self) -> State:
-        """All that the next step depends on; see `sdfkit.training.run`."""
-        standard = {"mean": self.standard.mean, "std": self.standard.std}
+        """Return everything that the next step depends on; see `sdfkit.training.run`."""
+        standard = {"mean": self.standardizer.mean, "std": self.standardizer.std}
+        # The state format calls the EMA `average`.
         return (
             pack("parameters", self.parameters)
-            | pack("average", self.average)
+            | pack("average", self.ema)
             | pack("moments", moments(self.optimizers, self.parameters))
             | pack("standard", standard)
-            | {"standard/floored": np.array(self.standard.floored, dtype=np.int64)}
+            | {"standard/floored": np.array(self.standardizer.floored, dtype=np.int64)}
             | pack_clock(self.steps_taken, self.generator)
         )
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from a state.
+        """Restore a state.
 
         Raises:
-            InputError: The state was saved with another network.
+            InputError: The state is that of another network.
         """
         unpack("parameters", self.parameters, state)
-        unpack("average", self.average, state)
+        unpack("average", self.ema, state)
         unpack("moments", moments(self.optimizers, self.parameters), state)
         self.steps_taken = unpack_clock(state, self.generator)
 
@@ -295,7 +302,7 @@ class DiTTraining:
 @torch.no_grad()
 def predict_codes(
     network: DiT,
-    standard: Standard,
+    standardizer: Standardizer,
     features: Float[np.ndarray, "shape view patch feature"],
     cameras: Float[np.ndarray, "shape view 4 4"],
     *,
@@ -305,18 +312,18 @@ def predict_codes(
     samples: int,
     generators: Sequence[torch.Generator],
 ) -> Float[np.ndarray, "shape sample dim"]:
-    """Sample codes of shapes from their views.
+    """Sample codes of shapes, conditioned on their views.
 
     Args:
         network: A trained denoiser.
-        standard: The means and spreads that its codes were standardised by.
-        features: Features of views of each shape, all of which are used.
+        standardizer: Standardizer of the training codes.
+        features: Features of views of each shape; all views are used.
         cameras: Their camera-to-world matrices; zeros where unknown.
-        steps: Steps of the sampler; 1 takes the network's guess from pure noise.
-        eta: How much of the noise a step renews, from 0 to 1.
-        guidance: Weight of classifier-free guidance; 1 is none, and costs half as much as any other.
-        samples: Codes a shape.
-        generators: One a shape, so that a shape's codes do not depend on the shapes beside it.
+        steps: Number of DDIM steps; 1 returns the network's prediction from pure noise.
+        eta: Share of the noise that a step renews, from 0 (deterministic) to 1.
+        guidance: Weight of classifier-free guidance; 1 is none and costs half as much as any other value.
+        samples: Codes per shape.
+        generators: One per shape, so that the codes of a shape do not depend on the other shapes.
 
     Returns:
         Codes in the units of the training codes.
@@ -329,16 +336,16 @@ def predict_codes(
     rows = torch.arange(len(features)).repeat_interleave(samples)
     views = torch.from_numpy(features)[rows].to(device)  # (shape · sample, view, feature)
     poses = torch.from_numpy(cameras)[rows].to(device)
-    seen = torch.ones(views.shape[:2], dtype=torch.bool, device=device)
+    view_mask = torch.ones(views.shape[:2], dtype=torch.bool, device=device)
     target = network.config.target
     alphas = schedule(target).to(device)
 
     def predict_clean(noisy: Tensor, timesteps: Tensor) -> Tensor:
-        output: Tensor = network(noisy, timesteps, views, poses, seen)
+        output: Tensor = network(noisy, timesteps, views, poses, view_mask)
         if guidance != 1:
-            output = guide(network(noisy, timesteps, views, poses, ~seen), output, guidance)
+            output = guide(network(noisy, timesteps, views, poses, ~view_mask), output, guidance)
         return clean_from(target, output, noisy, alphas[timesteps])
 
     clean = sample_ddim(predict_clean, noise.flatten(1, 2).to(device), alphas, eta)  # (shape · sample, dim)
-    codes: np.ndarray = standard.undo(clean.cpu()).reshape(len(features), samples, dim).numpy()
+    codes: np.ndarray = standardizer.undo(clean.cpu()).reshape(len(features), samples, dim).numpy()
     return codes

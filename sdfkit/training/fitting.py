@@ -1,4 +1,4 @@
-"""Fitting codes of unseen shapes to a decoder that stays as it is."""
+"""Fits codes of new shapes to a trained decoder."""
 
 from dataclasses import dataclass
 
@@ -13,15 +13,15 @@ from sdfkit.models.deepsdf import DeepSDF
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How codes are fitted.
+    """Fit settings of codes.
 
     Attributes:
-        steps: Steps of Adam; at half of them the learning rate falls to a tenth.
-        batch: Samples of each shape a step.
+        steps: Number of Adam steps. The learning rate falls to a tenth after half of them.
+        batch: Samples per shape and step.
         lr: Learning rate.
-        clamp: Distances, predicted and true, count up to it.
-        penalty: Weight of the mean square of a code's numbers, centred and in units of their spread.
-        chunk: Points that pass through the decoder at a time, for the cache of a CPU.
+        clamp: Predicted and true distances are clamped to [-clamp, clamp] before they are compared.
+        penalty: Weight of the mean square of a code's numbers, standardised by the training codes.
+        chunk: Points that pass through the decoder at once on a CPU, so that they stay in its cache.
     """
 
     steps: int
@@ -37,32 +37,32 @@ def fit_codes(
     points: Float[Tensor, "shape sample 3"],
     distances: Float[Tensor, "shape sample"],
     centre: Float[Tensor, " code"],
-    spread: Float[Tensor, " code"],
+    std: Float[Tensor, " code"],
     settings: FitSettings,
 ) -> Float[Tensor, "shape code"]:
     """Find the code of each shape whose decoded distances are nearest to its samples.
 
-    All shapes are fitted side by side, each from `centre`, and none depends on another. A step sees the next
-    samples of each shape; they must lie in random order, as `sample-sdf` leaves them.
+    All shapes are fitted in one batch, each from `centre`, and none depends on the others. A step takes the next
+    samples of each shape. They must be in random order, as `sample-sdf` writes them.
 
     Args:
         decoder: A trained decoder, whose parameters need no gradient.
-        points: Samples of each shape, which may be few, or of a part of the shape only.
+        points: Samples of each shape. They may be few, or of a part of the shape only.
         distances: Their distances, negative inside.
-        centre: Where codes begin and are drawn to: the mean of the training codes.
-        spread: How far training codes lie from it.
-        settings: How to fit.
+        centre: Initial code and target of the penalty: the mean of the training codes.
+        std: Standard deviation of the training codes in each dimension.
+        settings: Fit settings.
 
     Raises:
-        SdfkitError: An error is not a finite number.
+        SdfkitError: A fitted code is not finite.
 
-    Reference: Park et al., DeepSDF (2019), equation 10, with their published settings but for two: they begin at
-        N(0, 0.01²) and draw to 0, as all directions were alike to them; here the codes seen in training tell
-        where codes are.
+    Reference: Park et al., DeepSDF (2019), equation 10, with their published settings but for two. They begin at
+        N(0, 0.01²) and penalise the distance from 0, as their training codes are distributed about 0 equally in all
+        directions. Here the mean and the standard deviation of the training codes take that place.
     """
     device = next(decoder.parameters()).device
     codes = centre.to(device).repeat(len(points), 1).requires_grad_()
-    centre, spread = centre.to(device), spread.to(device)
+    centre, std = centre.to(device), std.to(device)
     optimizer = torch.optim.Adam([codes], lr=settings.lr, fused=True)
     batch = min(settings.batch, points.shape[1])
     size = max(1, settings.chunk // len(points)) if device.type == "cpu" else batch
@@ -71,8 +71,8 @@ def fit_codes(
             for group in optimizer.param_groups:
                 group["lr"] = settings.lr / 10
         optimizer.zero_grad()
-        # Sums over shapes, so that none depends on how many lie beside it.
-        penalty = settings.penalty * ((codes - centre) / spread).square().mean(dim=1).sum()
+        # Sums over shapes, so that no shape depends on the size of the batch.
+        penalty = settings.penalty * ((codes - centre) / std).square().mean(dim=1).sum()
         penalty.backward()  # type: ignore[no-untyped-call]
         begin = (step * batch) % (points.shape[1] - batch + 1)
         for start in range(begin, begin + batch, size):
@@ -95,10 +95,10 @@ def keep_known(
     known: Bool[np.ndarray, " sample"],
     count: int,
 ) -> tuple[Float[np.ndarray, "known 3"], Float[np.ndarray, " known"]]:
-    """The first `count` samples of a shape that are known, in their order, over again where there are fewer.
+    """Return the first `count` known samples of a shape, repeated if there are fewer.
 
     Raises:
-        GeometryError: None is known.
+        GeometryError: No sample is known.
     """
     places = np.flatnonzero(known)[:count]
     if not len(places):

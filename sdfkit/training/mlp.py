@@ -1,4 +1,4 @@
-"""Fitting one small network to each shape, many side by side."""
+"""Fits one small network to each shape, many shapes in a batch."""
 
 from dataclasses import dataclass
 
@@ -7,32 +7,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sdfkit.models.encodings import encode_points
-from sdfkit.models.mlp import MLPConfig, MLPs, unflatten_weights
+from sdfkit.models.layers import MLPConfig
+from sdfkit.models.mlp import unflatten_weights
+from sdfkit.training.mlp_recipes import MLPFitSettings
 from sdfkit.training.run import cosine, set_rate
 
-# Steps over whose mean error a shape is judged to be done.
-WATCHED = 100
-
-
-@dataclass(frozen=True)
-class MLPFitSettings:
-    """How networks are fitted.
-
-    Attributes:
-        steps: Steps of Adam; the learning rate falls to 0 over them, as a cosine.
-        points: Samples of each shape a step.
-        near: The share of them that lie near the surface.
-        lr: Learning rate at the beginning.
-        clamp: Distances count up to it.
-        stop: A shape whose mean error falls below it is done early; None fits all to the end.
-    """
-
-    steps: int
-    points: int
-    near: float
-    lr: float
-    clamp: float
-    stop: float | None
+# The mean error over this many steps decides whether a shape is fitted well enough to stop.
+STOP_WINDOW = 100
 
 
 @dataclass(frozen=True)
@@ -40,8 +21,8 @@ class Fits:
     """Fitted networks.
 
     Attributes:
-        weights: One vector a shape; not finite where a fit ran away.
-        steps: Steps that each shape took.
+        weights: One vector per shape; not finite where a fit diverged.
+        steps: Number of steps of each shape.
     """
 
     weights: Float[Tensor, "shape parameter"]
@@ -58,57 +39,58 @@ def fit_mlps(
 ) -> Fits:
     """Fit a network to the distances of each shape.
 
-    No shape depends on those beside it: each has its own error, and Adam works on every number alone, so that a shape
-    fitted among others is, but for rounding, the shape fitted by itself. Nothing is drawn: a step sees the next samples
-    of each shape, near ones and others, which must lie in random order, as `sample-sdf` leaves them.
+    No shape depends on the others of the batch: each has its own error, and Adam treats every number separately, so
+    that a shape fitted in a batch equals the shape fitted alone, but for rounding. No step draws at random: each
+    takes the next samples of each shape, near ones and others. They must be in random order, as `sample-sdf` writes
+    them.
 
     Args:
         config: The network.
-        start: The weights that each shape begins from; where they lie is where it is computed.
+        start: Initial weights of each shape, on the device of the computation.
         points: Samples of each shape.
         distances: Their distances, negative inside.
-        near: Which of them were drawn near the surface. Every shape needs both kinds, as far as `settings.near` asks
-            for them.
-        settings: How to fit.
+        near: Whether each sample was drawn near the surface. Every shape needs samples of both kinds, unless
+            `settings.near` is 0 or 1.
+        settings: Fit settings.
 
-    Reference: section 3 of the paper. Its loss is the mean of |clamp(f) - clamp(d)|, DeepSDF's; see `BatchedMLP.step`
-        for where the gradient departs from it.
+    Reference: section 3 of the paper. Its loss is DeepSDF's, the mean of |clamp(f) - clamp(d)|; `BatchedMLP.step`
+        describes where the gradient departs from it.
     """
     device = start.device
-    # Near ones first; point and distance side by side, so that one gather fetches both.
+    # Near samples first. Points and distances are in one tensor, so that one gather reads both.
     order = torch.argsort((~near).to(torch.uint8), dim=1, stable=True)
     samples = torch.cat([points, distances[..., None]], dim=2)  # (shape, sample, 4)
     samples = torch.gather(samples, 1, order[..., None].expand(-1, -1, 4)).to(device)
     nears = near.sum(dim=1).to(device)
-    stack, going = BatchedMLP(config, start, settings), torch.arange(len(start), device=device)
+    networks, active = BatchedMLP(config, start, settings), torch.arange(len(start), device=device)
     weights, taken = start.clone(), torch.full((len(start),), settings.steps)
-    watched = torch.zeros(len(start), device=device)
+    error_sum = torch.zeros(len(start), device=device)
     for step in range(settings.steps):
-        chosen = _choose(step, nears[going], samples.shape[1], settings)
-        batch = samples[going[:, None], chosen]  # (shape, point, 4)
-        watched += stack.step(batch[..., :3], batch[..., 3], settings.lr * cosine(step, settings.steps))
-        if settings.stop is None or (step + 1) % WATCHED:
+        chosen = _choose(step, nears[active], samples.shape[1], settings)
+        batch = samples[active[:, None], chosen]  # (shape, point, 4)
+        error_sum += networks.step(batch[..., :3], batch[..., 3], settings.lr * cosine(step, settings.steps))
+        if settings.stop is None or (step + 1) % STOP_WINDOW:
             continue
-        # Those that are done leave and the batch shrinks: a step of one shape costs hardly more than its share of a
-        # step of eight (0.36 ms against 0.26), so that nothing is gained by letting others in.
-        done = watched / WATCHED < settings.stop
+        # Shapes that are done leave the batch. Others do not take their place, which would gain little: a step of one
+        # shape costs 0.36 ms, its share of a step of eight 0.26 ms.
+        done = error_sum / STOP_WINDOW < settings.stop
         if done.any():
-            weights[going[done]] = stack.weights.detach()[done]
-            taken[going[done].cpu()] = step + 1
-            going = going[~done]
-            if not len(going):
+            weights[active[done]] = networks.weights.detach()[done]
+            taken[active[done].cpu()] = step + 1
+            active = active[~done]
+            if not len(active):
                 break
-            stack.keep(~done)
-        watched = torch.zeros(len(going), device=device)
-    if len(going):
-        weights[going] = stack.weights.detach()
+            networks.keep(~done)
+        error_sum = torch.zeros(len(active), device=device)
+    if len(active):
+        weights[active] = networks.weights.detach()
     return Fits(weights, taken)
 
 
 def _choose(
     step: int, nears: Int[Tensor, " shape"], count: int, settings: MLPFitSettings
 ) -> Int[Tensor, "shape point"]:
-    """Places of the samples of a step, where those near the surface stand first."""
+    """Return the indices of the samples of a step. The samples near the surface come first."""
     split = round(settings.near * settings.points)
     places = torch.arange(settings.points, device=nears.device)
     first = (step * split + places[:split]) % nears[:, None].clamp_min(1)
@@ -118,11 +100,12 @@ def _choose(
 
 
 class BatchedMLP:
-    """The networks of several shapes on their way, with their gradient worked out by hand.
+    """The networks of several shapes during fitting, with a gradient that is derived by hand.
 
-    All parameters are one matrix, so that one fused Adam moves them, and matrix products write into buffers that stay:
-    through autograd, whose views of that matrix each bring a gradient of the size of all of it, a step of 8 shapes with
-    64 points took 0.70 ms a shape in place of 0.26; `vmap` and `torch.compile` gave nothing more on a CPU.
+    All parameters are one matrix, so that one fused Adam updates them, and matrix products write into preallocated
+    buffers. With autograd, where each view of that matrix has a gradient of the size of the whole matrix, a step of 8
+    shapes with 64 points took 0.70 ms per shape instead of 0.26 ms. `vmap` and `torch.compile` gave nothing more on a
+    CPU.
     """
 
     def __init__(
@@ -148,7 +131,7 @@ class BatchedMLP:
         self.slopes = [weights.new_empty(size) for _ in range(2)]
 
     def keep(self, kept: Bool[Tensor, " shape"]) -> None:
-        """Go on with some of the shapes only."""
+        """Keep some of the shapes and their optimizer state, and drop the others."""
         memory = self.optimizer.state[self.weights]
         state = {name: value if value.ndim == 0 else value[kept] for name, value in memory.items()}
         self._adopt(self.weights.detach()[kept], state)
@@ -159,12 +142,12 @@ class BatchedMLP:
     ) -> Float[Tensor, " shape"]:
         """Take one step.
 
-        The gradient is that of |f - clamp(d)| wherever the clamped distances differ. DeepSDF's own gives none where f
-        lies beyond the clamp, on the wrong side too, and so can never leave there: from an anchor, 1 of 8 shapes had
-        nothing but such points from the first step on, and stayed as it was.
+        The gradient is that of |f - clamp(d)| wherever the clamped distances differ. DeepSDF's own gradient is 0 where
+        f is beyond the clamp, even on the wrong side, so that f could never leave that range: of 8 shapes fitted from
+        an anchor, 1 had only such points from the first step on and did not change.
 
         Returns:
-            The mean clamped error of each shape's points before it.
+            The mean clamped error of each shape's points before the step.
         """
         inputs = encode_points(points, self.config.bands)  # (shape, point, encoded)
         predicted = self._forward(inputs)  # (shape, point)
@@ -190,7 +173,7 @@ class BatchedMLP:
     def _backward(
         self, inputs: Float[Tensor, "shape point encoded"], slope: Float[Tensor, "shape point"]
     ) -> None:
-        """Fill the gradient, given that of the loss by the predictions."""
+        """Compute the gradient of the weights from the gradient of the loss by the predictions."""
         above = slope[..., None]  # (shape, point, output)
         for index in range(self.config.layers, -1, -1):
             (weight, _), (by_weight, by_bias) = self.layers[index], self.gradients[index]
@@ -203,22 +186,6 @@ class BatchedMLP:
             if self.config.kind == "siren":
                 passed.mul_(self.sums[index - 1].cos_()).mul_(self.config.frequency)
             else:
-                # What autograd calls: a product with (below > 0) would take a seventh of the whole step.
+                # The operator that autograd uses: multiplying by (below > 0) would take a seventh of the step.
                 torch.ops.aten.threshold_backward.grad_input(passed, below, 0, grad_input=passed)
             above = passed
-
-
-@torch.inference_mode()
-def field_errors(
-    config: MLPConfig,
-    weights: Float[Tensor, "shape parameter"],
-    points: Float[Tensor, "shape sample 3"],
-    distances: Float[Tensor, "shape sample"],
-    clamp: float,
-    chunk: int,
-) -> Float[Tensor, " shape"]:
-    """The mean absolute error of each shape's distances, which count up to `clamp`; `chunk` points at a time."""
-    networks = MLPs(config, weights).requires_grad_(False)
-    parts = [networks(part.to(weights.device)) for part in torch.split(points, chunk, dim=1)]
-    error = torch.cat(parts, dim=1).clamp(-clamp, clamp) - distances.to(weights.device).clamp(-clamp, clamp)
-    return error.abs().mean(dim=1)

@@ -1,4 +1,4 @@
-"""Muon: momentum whose matrices are made orthogonal before they are taken as a step."""
+"""Muon: stochastic gradient descent with momentum, whose update of each matrix is made orthogonal."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,15 +12,15 @@ NEWTON_SCHULZ_STEPS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """For the hidden matrices of a network; its other parameters need another optimizer.
+    """Optimizer of the hidden matrices of a network; other parameters need another optimizer.
 
-    Written here although later torches have one: theirs works in bfloat16, which is five times slower than
-    float32 on a CPU without matrix tiles.
+    Recent versions of torch include Muon too, but that one works in bfloat16, which is five times slower than float32
+    on a CPU without matrix tiles.
 
     Args:
-        groups: Parameters of two axes, in groups as any optimizer of torch takes them; each has its rate in
-            `lr` by the first step. A step moves a matrix by about its rate in every direction at once,
-            whatever the size of the gradient, so good rates are ten times Adam's.
+        groups: Parameter groups as torch's optimizers take them, of parameters with two axes. Each group needs its
+            learning rate, `lr`, before the first step. A step changes a matrix by about the learning rate in every
+            direction, whatever the size of the gradient, so that good learning rates are ten times those of Adam.
 
     Reference: Jordan et al., Muon: an optimizer for hidden layers in neural networks (2024).
     """
@@ -33,20 +33,20 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Take one step along the gradients."""
+        """Take one step along the orthogonalised momentum."""
         for group in self.param_groups:
             for matrix in group["params"]:
                 momentum = self.state[matrix]["momentum"].lerp_(matrix.grad, 1 - MOMENTUM)
-                ahead = matrix.grad.lerp(momentum, MOMENTUM)  # Nesterov's
+                lookahead = matrix.grad.lerp(momentum, MOMENTUM)  # Nesterov momentum
                 rows, columns = matrix.shape
                 scale = max(1.0, rows / columns) ** 0.5
-                matrix.add_(orthogonalise(ahead), alpha=-group["lr"] * scale)
+                matrix.add_(orthogonalise(lookahead), alpha=-group["lr"] * scale)
 
 
 def orthogonalise(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
-    """The matrix with its singular values brought to about 1 (0.7 to 1.2), its singular vectors kept.
+    """Return a matrix with the same singular vectors and singular values of about 1 (0.7 to 1.2).
 
-    Reference: the quintic Newton-Schulz iteration of Muon, whose coefficients are chosen for speed.
+    Reference: the quintic Newton-Schulz iteration of Muon, whose coefficients are chosen for fast convergence.
     """
     wide = matrix.shape[0] <= matrix.shape[1]
     x: Tensor = matrix if wide else matrix.T

@@ -1,42 +1,43 @@
-"""What every training run shares: its context, averaged parameters, and a state made of plain arrays.
+"""Parts that all training runs share: the device context, the EMA, and a state made of plain arrays.
 
 A training object has three methods, and nothing else is expected of it:
 
-* `step()` takes one step and returns its loss;
-* `state()` returns everything that the next step depends on, as a flat dictionary of arrays: parameters and
-  codes, the optimizer's moments, averages, the generator and the number of steps taken. Keys are paths,
-  such as `parameters/decoder.out.weight`. Nothing in it needs pickle;
-* `load_state()` takes that dictionary back. On a CPU the losses after it are, bit for bit, those that an
-  uninterrupted run would have had, if the number of threads is the same.
+* `step()` takes one step and returns its loss.
+* `state()` returns everything that the next step depends on, as a flat dictionary of arrays: parameters and codes, the
+  optimizer's moments, the EMA, the generator and the number of steps taken. Keys are paths, such as
+  `parameters/decoder.out.weight`. No value needs pickle.
+* `load_state()` restores such a dictionary. On a CPU, and with the same number of threads, the losses that follow are
+  bit for bit those of a run without interruption.
 
-Threads: beside other busy processes, threads of OpenMP that spin while they wait made a step five times
-slower. The command that trains must therefore set `OMP_WAIT_POLICY=PASSIVE` before torch is first imported;
-it is too late to do it here.
+Threads: when other processes are busy, OpenMP threads that spin while they wait made a step five times slower. The
+program must therefore set `OMP_WAIT_POLICY=PASSIVE` before torch is first imported, which is too early for this module.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from sdfkit.errors import InputError
+from sdfkit.errors import InputError, SdfkitError
 
+S = TypeVar("S")
 State = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class DeviceContext:
-    """Where a run computes, and how precisely.
+    """The device, the precision and the processes of a training run.
 
     Attributes:
         accelerator: Device, and the other processes of a distributed run.
-        precision: "bf16" multiplies matrices in bfloat16; parameters and losses are float32 in either case.
+        precision: "bf16" multiplies matrices in bfloat16. Parameters and losses are float32 in either case.
     """
 
     accelerator: Accelerator
@@ -44,33 +45,35 @@ class DeviceContext:
 
     @property
     def device(self) -> torch.device:
+        """The device of this process."""
         device: torch.device = self.accelerator.device
         return device
 
     @property
     def processes(self) -> int:
+        """Number of processes."""
         return int(self.accelerator.num_processes)
 
     @property
     def process(self) -> int:
-        """This one's number; 0 writes and talks."""
+        """Index of this process. Process 0 writes the output and logs."""
         return int(self.accelerator.process_index)
 
     @property
     def own(self) -> slice:
-        """Which of all shapes, or of a batch, are this process's."""
+        """The shapes, or the rows of a batch, that belong to this process: k, k + n, ... for process k of n."""
         return slice(self.process, None, self.processes)
 
     def any(self, happened: bool) -> bool:
-        """Whether something happened in any process; all of them must ask."""
+        """Return whether the condition is true in any process; every process must call this."""
         return bool(self.total(torch.tensor(float(happened), device=self.device)).item())
 
     def total(self, tensor: Tensor) -> Tensor:
-        """The sum of a tensor over all processes."""
+        """Sum a tensor over all processes."""
         return tensor if self.processes == 1 else self.accelerator.reduce(tensor, reduction="sum")
 
     def whole(self, part: Tensor, count: int) -> Tensor:
-        """All `count` rows, of which each process has its own."""
+        """Gather all `count` rows, given the rows `own` of each process."""
         if self.processes == 1:
             return part
         rows = torch.zeros(count, *part.shape[1:], dtype=part.dtype, device=part.device)
@@ -78,7 +81,7 @@ class DeviceContext:
         return self.total(rows)
 
     def total_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Sum gradients over all processes, in place, in one message."""
+        """Sum gradients over all processes, in place, in a single reduction."""
         if self.processes > 1:
             gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
             summed = self.total(torch.cat([gradient.flatten() for gradient in gradients]))
@@ -87,54 +90,80 @@ class DeviceContext:
                 gradient.copy_(part.view_as(gradient))
 
     def autocast(self) -> AbstractContextManager[None]:
-        # Not accelerate's own autocast: it fixes one precision for all that a process ever trains.
+        """Return a context manager in which matrix products have the precision of this run."""
+        # Not Accelerator.autocast: accelerate keeps one precision for the lifetime of the process.
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
 
 def open_device_context(device: str, precision: Literal["fp32", "bf16"]) -> DeviceContext:
-    """Take hold of the device of a run.
+    """Create the context of a training run.
 
     Args:
-        device: As torch names it, see `sdfkit.runtime.device`, which also tells whether there is one.
+        device: Name of a torch device that exists; see `sdfkit.runtime.device.choose_device`.
         precision: bf16 pays on GPUs and on CPUs with matrix tiles (AMX), where it is up to five times faster.
-            Elsewhere it is slower: 31 against 165 GF/s was measured on AVX-512 without them.
+            On other CPUs it is slower: 31 against 165 GF/s were measured on AVX-512 without tiles.
     """
     return DeviceContext(Accelerator(cpu=torch.device(device).type == "cpu"), precision)
 
 
+def override(settings: S, **values: Any) -> S:
+    """Return a copy of a settings dataclass with some fields replaced. None values keep the field."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return replace(settings, **given)  # type: ignore[type-var]
+
+
 def cosine(step: int, steps: int) -> float:
-    """The share of the learning rate that is left at a step: 1 at the first, falling to 0 after the last."""
+    """Return the factor of a cosine learning-rate schedule: 1 at step 0, 0 from `steps` on."""
     return 0.5 * (1 + math.cos(math.pi * min(step / steps, 1)))
 
 
-def update_ema(average: Mapping[str, Tensor], current: Mapping[str, Tensor], decay: float, step: int) -> None:
-    """Move averaged tensors towards the current ones, in place.
+def check_loss(loss: float, errors: Tensor, uids: Sequence[str], step: int) -> None:
+    """Check that the loss of a step is finite.
 
-    The decay is warmed up, min(decay, (1 + step) / (10 + step)), or 0.9999 would still hold 22 % of the
-    random start after 15,000 steps. Decay 0 keeps a plain copy.
+    Args:
+        loss: The loss, over all processes.
+        errors: Its parts, by shape, in this process.
+        uids: The name of each of these shapes.
+        step: Number of steps taken before this one.
+
+    Raises:
+        SdfkitError: The loss is not finite. The message names the first shape whose error is not.
     """
-    weight = 1 - min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(list(average.values()), [current[name].detach() for name in average], weight)
+    if not math.isfinite(loss):
+        wrong = torch.nonzero(~torch.isfinite(errors.detach()))[:, 0].tolist()
+        name = uids[wrong[0]] if wrong else "another process"
+        raise SdfkitError(f"{name}: the loss at step {step} is {loss}: lower the learning rate")
+
+
+def update_ema(ema: Mapping[str, Tensor], current: Mapping[str, Tensor], decay: float, step: int) -> None:
+    """Update the exponential moving average (EMA) of named tensors, in place.
+
+    The decay is warmed up to min(decay, (1 + step) / (10 + step)): without that, a decay of 0.9999 would still hold
+    22 % of the random initial values after 15,000 steps. A decay of 0 copies the current tensors.
+    """
+    warm = min(decay, (1 + step) / (10 + step))
+    update = get_ema_multi_avg_fn(warm)  # type: ignore[no-untyped-call]
+    update(list(ema.values()), [current[name].detach() for name in ema], step)
 
 
 @contextmanager
 def seeded(generator: torch.Generator) -> Iterator[None]:
-    """Inside, torch's global generator follows another one: networks fill their parameters from it."""
+    """Seed torch's global generator from another generator inside the block, for modules that draw from it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         yield
 
 
 def pack(prefix: str, tensors: Mapping[str, Tensor]) -> State:
-    """Tensors as arrays of a state, each a copy."""
+    """Copy named tensors into a state, as arrays `prefix/name`."""
     return {f"{prefix}/{name}": tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
 
 
 def unpack(prefix: str, tensors: Mapping[str, Tensor], state: Mapping[str, np.ndarray]) -> None:
-    """Fill tensors from a state.
+    """Fill named tensors, in place, from the arrays `prefix/name` of a state.
 
     Raises:
-        InputError: The state is of another network.
+        InputError: An array is missing or has another shape: the state is that of another network.
     """
     with torch.no_grad():
         for name, tensor in tensors.items():
@@ -149,23 +178,26 @@ def unpack(prefix: str, tensors: Mapping[str, Tensor], state: Mapping[str, np.nd
             tensor.copy_(torch.from_numpy(np.array(state[key])))
 
 
-def set_rate(optimizers: Sequence[torch.optim.Optimizer], share: float) -> None:
-    """Set the learning rate of each parameter group to a share of its `initial_lr`."""
+def set_rate(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> None:
+    """Set the learning rate of each parameter group to `factor` times its `initial_lr`."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = share * group["initial_lr"]
+            group["lr"] = factor * group["initial_lr"]
 
 
 def moments(
     optimizers: Sequence[torch.optim.Optimizer], parameters: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """What the optimizers remember of each parameter, named `parameter/what`."""
+    """Return the state tensors of the optimizers by name, `parameter/key`.
+
+    Adam creates its moments at its first step only; where they are missing, they are created here, as zeros.
+    """
     names = {id(parameter): name for name, parameter in parameters.items()}
     kept: dict[str, Tensor] = {}
     for optimizer in optimizers:
         for parameter in (parameter for group in optimizer.param_groups for parameter in group["params"]):
             memory = optimizer.state[parameter]
-            if not memory:  # Adam's begins as zeros, at its first step.
+            if not memory:
                 memory["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
                 memory["exp_avg"] = torch.zeros_like(parameter)
                 memory["exp_avg_sq"] = torch.zeros_like(parameter)
@@ -174,11 +206,11 @@ def moments(
 
 
 def pack_clock(step: int, generator: torch.Generator) -> State:
-    """The number of steps taken, and the generator, as arrays of a state."""
+    """Copy the number of steps taken and the state of the generator into a state."""
     return {"step": np.array(step, dtype=np.int64), "generator": generator.get_state().numpy().copy()}
 
 
 def unpack_clock(state: Mapping[str, np.ndarray], generator: torch.Generator) -> int:
-    """Set the generator from a state, and return the number of steps taken."""
+    """Restore the generator from a state, and return the number of steps taken."""
     generator.set_state(torch.from_numpy(np.array(state["generator"])))
     return int(state["step"])

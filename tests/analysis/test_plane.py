@@ -26,10 +26,12 @@ def test_a_flat_cloud_is_laid_out_as_it_is(count, dim):
     vectors, flat = rectangle(count, dim)
     found = fit(vectors)
     apart = np.linalg.norm(flat[:, None] - flat, axis=-1)
-    assert np.allclose(np.linalg.norm(found.place[:, None] - found.place, axis=-1), apart, atol=1e-4)
+    assert np.allclose(
+        np.linalg.norm(found.coordinates[:, None] - found.coordinates, axis=-1), apart, atol=1e-4
+    )
     assert sum(found.shares) == pytest.approx(1, abs=1e-6)
     assert found.shares[0] >= found.shares[1]
-    assert np.allclose(found.place.mean(axis=0), 0, atol=1e-6)
+    assert np.allclose(found.coordinates.mean(axis=0), 0, atol=1e-6)
 
 
 def test_the_randomised_method_finds_the_same_map(monkeypatch):
@@ -37,15 +39,15 @@ def test_the_randomised_method_finds_the_same_map(monkeypatch):
     vectors += np.random.default_rng(2).standard_normal(vectors.shape) * 0.05
     exact = fit(vectors)
     monkeypatch.setattr(plane, "EXACT", 10)
-    assert np.allclose(fit(vectors).place, exact.place, atol=0.01)
+    assert np.allclose(fit(vectors).coordinates, exact.coordinates, atol=0.01)
     assert fit(vectors).shares == pytest.approx(exact.shares, abs=1e-3)
 
 
 def test_vectors_that_hardly_differ_need_no_plane():
-    assert np.array_equal(fit(np.ones((3, 4))).place, np.zeros((3, 2)))
+    assert np.array_equal(fit(np.ones((3, 4))).coordinates, np.zeros((3, 2)))
     assert fit(np.ones((1, 4))).shares == (0.0, 0.0)
     line = fit(np.arange(5.0)[:, None])
-    assert np.allclose(line.place, [[-2, 0], [-1, 0], [0, 0], [1, 0], [2, 0]])
+    assert np.allclose(line.coordinates, [[-2, 0], [-1, 0], [0, 0], [1, 0], [2, 0]])
 
 
 def test_a_row_that_is_not_finite_is_named():

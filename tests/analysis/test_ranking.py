@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdfkit.analysis import ranking, vectors
-from sdfkit.analysis.ranking import measure_reach
+from sdfkit.analysis.ranking import leave_one_out_distances
 from sdfkit.analysis.vectors import measure_moments
 
 
@@ -25,12 +25,12 @@ def rank_by_cosine(predicted, known, top):
     return ranking.rank_by_cosine(predicted, known, moments_of(known).mean, top)
 
 
-def find_truth(predicted, known, truth):
-    return ranking.find_truth(predicted, known[truth], truth, known, moments_of(known).mean)
+def rank_truths(predicted, known, truth):
+    return ranking.rank_truths(predicted, known[truth], truth, known, moments_of(known).mean)
 
 
-def measure_likeness(own):
-    return ranking.measure_likeness(own, moments_of(own))
+def measure_similarity(own):
+    return ranking.measure_similarity(own, moments_of(own))
 
 
 def cosines_of(a, b):
@@ -45,7 +45,7 @@ def block(request, monkeypatch):
     if request.param == 40:
         monkeypatch.setattr(vectors, "LEAST_ROWS", 1)
         monkeypatch.setattr(vectors, "LONGEST_BLOCK", 1 << 14)
-        monkeypatch.setattr(ranking, "TOGETHER", 16)
+        monkeypatch.setattr(ranking, "GROUP_NUMBERS", 16)
 
 
 def test_the_order_is_that_of_a_plain_computation(block):
@@ -71,7 +71,7 @@ def test_the_truth_stands_where_a_plain_computation_puts_it(block):
     plain, centred = cosines_of(predicted, known), cosines_of(predicted - mean, known - mean)
     others = plain.copy()
     others[every, truth] = -np.inf
-    result = find_truth(predicted, known, truth)
+    result = rank_truths(predicted, known, truth)
     assert np.array_equal(result.rank, 1 + (plain > plain[every, truth, None]).sum(axis=1))
     assert np.array_equal(result.centred_rank, 1 + (centred > centred[every, truth, None]).sum(axis=1))
     assert np.allclose(result.cosine, plain[every, truth], atol=1e-7)
@@ -83,7 +83,7 @@ def test_the_truth_stands_where_a_plain_computation_puts_it(block):
 def test_every_vector_is_its_own_nearest(block):
     known = draw(2, 30)
     result = rank_by_cosine(known, known, 1)
-    truth = find_truth(known, known, np.arange(30))
+    truth = rank_truths(known, known, np.arange(30))
     assert np.array_equal(result.order[:, 0], np.arange(30))
     assert np.all(result.cosine == 1)
     assert np.all(truth.rank == 1)
@@ -115,7 +115,7 @@ def test_equal_vectors_keep_their_order(block):
     predicted = known[[0]]
     same = np.flatnonzero((known == predicted).all(axis=1))
     assert np.array_equal(rank_by_cosine(predicted, known, 20).order[0], same)
-    assert [int(find_truth(predicted, known, np.array([row])).rank[0]) for row in same] == list(range(1, 21))
+    assert [int(rank_truths(predicted, known, np.array([row])).rank[0]) for row in same] == list(range(1, 21))
 
 
 def test_fewer_shapes_than_asked_for_are_all_ranked():
@@ -129,7 +129,7 @@ def test_a_prediction_of_the_mean_has_no_centred_direction():
     result = rank_by_cosine(mean, known, 50)
     assert np.all(result.centred == 0)
     assert result.to_mean == pytest.approx(1, abs=1e-6)
-    truth = find_truth(mean, known, np.array([3]))
+    truth = rank_truths(mean, known, np.array([3]))
     assert truth.cosine == pytest.approx(truth.mean_cosine, abs=1e-6)
 
 
@@ -139,7 +139,7 @@ def test_a_weight_space_like_the_paper_s_hides_collapse_from_the_plain_cosine():
     rng = np.random.default_rng(9)
     known = (1 + 0.2 * rng.normal(size=(200, 500))).astype(np.float32)
     predicted = (1 + 0.15 * rng.normal(size=(4, 500))).astype(np.float32)
-    truth = find_truth(predicted, known, np.array([0, 50, 100, 119]))
+    truth = rank_truths(predicted, known, np.array([0, 50, 100, 119]))
     assert truth.cosine.min() > 0.96
     assert np.all(truth.cosine < truth.mean_cosine)
     assert np.abs(truth.centred).max() < 0.15
@@ -149,31 +149,31 @@ def test_likeness_is_that_of_a_plain_computation(block):
     vectors = draw(10, 23, centre=0.5)
     mean = vectors.astype(np.float64).mean(axis=0)
     pairs = np.triu_indices(23, 1)
-    likeness = measure_likeness(vectors)
+    similarity = measure_similarity(vectors)
     for summary, expected in (
-        (likeness.cosine, cosines_of(vectors, vectors)[pairs]),
-        (likeness.centred, cosines_of(vectors - mean, vectors - mean)[pairs]),
-        (likeness.to_mean, cosines_of(vectors, mean[None])[:, 0]),
+        (similarity.cosine, cosines_of(vectors, vectors)[pairs]),
+        (similarity.centred, cosines_of(vectors - mean, vectors - mean)[pairs]),
+        (similarity.to_mean, cosines_of(vectors, mean[None])[:, 0]),
     ):
         assert summary.mean == pytest.approx(expected.mean(), abs=1e-12)
         assert summary.min == pytest.approx(expected.min(), abs=1e-12)
         assert summary.max == pytest.approx(expected.max(), abs=1e-12)
     share = np.square(vectors - mean).sum() / np.square(vectors.astype(np.float64)).sum()
-    assert likeness.variance_share == pytest.approx(share, rel=1e-9)
+    assert similarity.variance_share == pytest.approx(share, rel=1e-9)
 
 
 def test_one_vector_again_and_again_is_full_collapse():
-    likeness = measure_likeness(np.tile(draw(11, 1), (9, 1)))
-    assert likeness.cosine.min == pytest.approx(1, abs=1e-12)
-    assert likeness.cosine.max <= 1
-    assert (likeness.centred.min, likeness.centred.max) == (0, 0)
-    assert likeness.variance_share == pytest.approx(0, abs=1e-12)
+    similarity = measure_similarity(np.tile(draw(11, 1), (9, 1)))
+    assert similarity.cosine.min == pytest.approx(1, abs=1e-12)
+    assert similarity.cosine.max <= 1
+    assert (similarity.centred.min, similarity.centred.max) == (0, 0)
+    assert similarity.variance_share == pytest.approx(0, abs=1e-12)
 
 
 def test_opposite_vectors_have_nothing_in_common():
-    likeness = measure_likeness(np.array([[1, 2], [-1, -2]], np.float32))
-    assert likeness.cosine.mean == pytest.approx(-1)
-    assert likeness.variance_share == pytest.approx(1)
+    similarity = measure_similarity(np.array([[1, 2], [-1, -2]], np.float32))
+    assert similarity.cosine.mean == pytest.approx(-1)
+    assert similarity.variance_share == pytest.approx(1)
 
 
 def test_distances_and_usual_cosines_are_those_of_a_plain_computation(block):
@@ -184,8 +184,10 @@ def test_distances_and_usual_cosines_are_those_of_a_plain_computation(block):
     assert np.allclose(result.distance, distance.min(axis=1), rtol=1e-6)
     mean = known.astype(np.float64).mean(axis=0)
     centred = cosines_of(predicted - mean, known - mean)
-    assert np.allclose(result.usual, np.stack([centred.mean(axis=1), centred.std(axis=1)], axis=1), atol=1e-6)
-    truth = find_truth(predicted, known, np.arange(7))
+    assert np.allclose(
+        result.centred_moments, np.stack([centred.mean(axis=1), centred.std(axis=1)], axis=1), atol=1e-6
+    )
+    truth = rank_truths(predicted, known, np.arange(7))
     assert np.allclose(truth.distance, distance[np.arange(7), np.arange(7)], rtol=1e-6)
     assert np.allclose(truth.mean_distance, np.linalg.norm(known[:7] - mean, axis=1), rtol=1e-6)
 
@@ -196,19 +198,19 @@ def test_the_nearest_other_is_no_copy_of_itself(block):
     distance = np.linalg.norm(known[:, None].astype(np.float64) - known, axis=2)
     distance[distance == 0] = np.inf
     rows = np.arange(30)
-    reach = measure_reach(known, rows, known, moments_of(known).mean)
+    reach = leave_one_out_distances(known, rows, known, moments_of(known).mean)
     assert np.allclose(reach, distance.min(axis=1), rtol=1e-6)
     new = draw(3, 3)
-    reach = measure_reach(new, np.full(3, 30), known, moments_of(known).mean)
+    reach = leave_one_out_distances(new, np.full(3, 30), known, moments_of(known).mean)
     assert np.allclose(reach, np.linalg.norm(new[:, None] - known, axis=2).min(axis=1), rtol=1e-6)
 
 
 def test_a_truth_that_was_not_trained_on_stands_behind_its_equals(block):
     known, unseen = draw(2, 30), draw(3, 4)
     mean = moments_of(known).mean
-    truth = ranking.find_truth(unseen, unseen, np.full(4, 30), known, mean)
+    truth = ranking.rank_truths(unseen, unseen, np.full(4, 30), known, mean)
     assert truth.rank.tolist() == [1] * 4
-    truth = ranking.find_truth(known[:4], known[:4], np.full(4, 30), known, mean)
+    truth = ranking.rank_truths(known[:4], known[:4], np.full(4, 30), known, mean)
     assert truth.rank.tolist() == [2] * 4
 
 
@@ -219,7 +221,7 @@ def test_sixty_thousand_shapes_need_no_more_memory_than_twenty_thousand():
         known = draw(15, count, 64)
         tracemalloc.start()
         rank_by_cosine(predicted, known, 5)
-        find_truth(predicted, known, np.arange(100))
+        rank_truths(predicted, known, np.arange(100))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0]

@@ -29,7 +29,7 @@ def measure(trajectory, silhouette, truth):
 def test_a_straight_path_is_straight_in_the_plane_and_its_steps_are_equal():
     trajectory = straight()
     found = measure(trajectory, np.zeros((3, 5, 8, 8), np.uint8), None)
-    assert np.allclose(np.diff(found.place, n=2, axis=1), 0, atol=1e-5)
+    assert np.allclose(np.diff(found.coordinates, n=2, axis=1), 0, atol=1e-5)
     assert np.allclose(found.norm, np.linalg.norm(trajectory, axis=-1))
     length = np.linalg.norm(trajectory[:, -1] - trajectory[:, 0], axis=-1)
     assert np.allclose(found.moved, length[:, None] * [0, 0.25, 0.25, 0.25, 0.25], atol=1e-5)

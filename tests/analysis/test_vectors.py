@@ -12,12 +12,11 @@ from sdfkit.analysis.vectors import (
     Rows,
     capture_by_dims,
     implied_std,
+    limit_pairing,
+    measure_cosines,
     measure_moments,
-    measure_pairs,
     measure_parts,
     measure_to_mean,
-    name_layers,
-    pairable,
 )
 from sdfkit.errors import InputError
 
@@ -75,7 +74,9 @@ def test_moments_are_those_of_a_plain_computation(block):
     assert np.allclose(moments.variance, exact.var(axis=0), atol=1e-12)
     assert np.allclose(moments.norm, np.linalg.norm(exact, axis=1))
     assert moments.mean_cosine == pytest.approx((unit @ unit.T)[np.triu_indices(43, 1)].mean(), abs=1e-12)
-    assert moments.own_share == pytest.approx(exact.var(axis=0).sum() / np.square(exact).sum(axis=1).mean())
+    assert moments.variance_share == pytest.approx(
+        exact.var(axis=0).sum() / np.square(exact).sum(axis=1).mean()
+    )
     cosine = unit @ exact.mean(axis=0) / np.linalg.norm(exact.mean(axis=0))
     assert np.allclose(measure_to_mean(own, moments.mean), cosine)
 
@@ -107,7 +108,7 @@ def test_pairs_are_all_counted_once(block):
     own = draw(1, 33, centre=0.5)
     unit = own.astype(np.float64) / np.linalg.norm(own.astype(np.float64), axis=1, keepdims=True)
     cosines = (unit @ unit.T)[np.triu_indices(33, 1)]
-    pairs = measure_pairs(own, 10)
+    pairs = measure_cosines(own, 10)
     assert (pairs.rows, pairs.counts.sum(), len(pairs.edges)) == (33, 33 * 16, len(pairs.counts) + 1)
     assert len(pairs.counts) <= 10
     assert (pairs.min, pairs.max) == (pytest.approx(cosines.min()), pytest.approx(cosines.max()))
@@ -125,22 +126,9 @@ def test_blocks_are_short_whatever_the_set():
 
 
 def test_as_many_rows_are_paired_as_the_paper_s_set_has_and_no_more_than_fit():
-    assert pairable(976, 54_785) == 976
-    assert pairable(100_000, 54_785) * 54_785 <= 1 << 25
-    assert pairable(20_000, 64) == pairable(100_000, 64) == 20_000
-
-
-def test_layers_are_those_of_the_network():
-    parts = name_layers(6, 128, 4)
-    assert sum(length for _, length in parts) == 54_785
-    assert parts[:2] == [("layer 1 weight", 39 * 128), ("layer 1 bias", 128)]
-    assert parts[-1] == ("layer 5 bias", 1)
-    from sdfkit.models.mlp import PRESETS, count_parameters
-
-    siren = PRESETS["siren"]
-    assert sum(size for _, size in name_layers(siren.bands, siren.hidden, siren.layers)) == count_parameters(
-        siren
-    )
+    assert limit_pairing(976, 54_785) == 976
+    assert limit_pairing(100_000, 54_785) * 54_785 <= 1 << 25
+    assert limit_pairing(20_000, 64) == limit_pairing(100_000, 64) == 20_000
 
 
 def test_parts_share_length_and_variance_between_them():
@@ -209,15 +197,19 @@ def test_the_paper_s_cosine_and_norm_imply_another_std_than_it_says():
 @pytest.mark.parametrize(
     ("own", "start", "end"),
     [
-        (shell(7, 50, 3000), "Thin shell: 96% of the squared length is shared, and ", " of 49 possible."),
-        (shell(8, 50, 300, cosine=0.0), "Spread about the origin: ", " of 49 possible."),
-        (shell(9, 50, 3000, cosine=0.3), "Partly shared: 3", " of 49 possible."),
+        (
+            shell(7, 50, 3000),
+            "Thin shell: 96% of the squared length is common to all vectors, and ",
+            "of at most 49.",
+        ),
+        (shell(8, 50, 300, cosine=0.0), "Centred on the origin: ", "of at most 49."),
+        (shell(9, 50, 3000, cosine=0.3), "Partly shared: 3", "of at most 49."),
         (
             shell(10, 50, 3000) * np.linspace(0.5, 1.5, 50, dtype=np.float32)[:, None],
             "Cluster: ",
-            " of 49 possible.",
+            "of at most 49.",
         ),
-        (np.ones((4, 3), np.float32), "One vector again and again", "nothing differs."),
+        (np.ones((4, 3), np.float32), "All vectors are equal.", "equal."),
     ],
 )
 def test_the_geometry_is_named(own, start, end):

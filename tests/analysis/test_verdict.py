@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from sdfkit.analysis.diagnosis import Told, diagnose, judge_alone
-from sdfkit.analysis.ranking import measure_likeness
+from sdfkit.analysis.diagnosis import diagnose, judge_alone
+from sdfkit.analysis.ranking import measure_similarity
+from sdfkit.analysis.truths import GroundTruth
 from sdfkit.analysis.vectors import measure_moments
 
 SETS = {
@@ -42,21 +43,21 @@ class World:
         return (self.centre + group + own).astype(np.float32)
 
     def noise(self, count, share):
-        scale = (share * self.moments.spread / self.dim) ** 0.5
+        scale = (share * self.moments.total_variance / self.dim) ** 0.5
         return self.rng.normal(size=(count, self.dim)) * scale
 
     def judge(self, predicted, truth="own", shape_of=None):
         count = len(predicted)
-        told = None
+        truths = None
         if isinstance(truth, np.ndarray):
-            told = Told(np.arange(count), truth, np.full(count, len(self.known)))
+            truths = GroundTruth(np.arange(count), truth, np.full(count, len(self.known)))
         elif truth == "own":
             rows = self.rows[np.arange(count) if shape_of is None else shape_of]
-            told = Told(np.arange(count), self.known[rows], rows)
+            truths = GroundTruth(np.arange(count), self.known[rows], rows)
         shape_of = np.arange(count) if shape_of is None else shape_of
         uids = [f"obj_{row:04d}" for row in range(len(self.known))]
         return diagnose(
-            predicted.astype(np.float32), shape_of, told, self.known, self.moments, uids, 5
+            predicted.astype(np.float32), shape_of, truths, self.known, self.moments, uids, 5
         ).verdict
 
 
@@ -78,7 +79,7 @@ def test_unseen_shapes_that_are_met_are_generalisation(world):
     verdict = world.judge(world.mean + 0.8 * (unseen - world.mean) + world.noise(16, 0.2), unseen)
     assert verdict.name == "generalisation"
     assert verdict.deviations > 4
-    assert "not among the training vectors follow their truths" in verdict.evidence
+    assert "not in the training set are similar to their truths" in verdict.evidence
 
 
 def test_vectors_that_have_nothing_to_do_with_their_truths_are_noise(world):
@@ -103,7 +104,7 @@ def test_a_few_vectors_whatever_is_shown_are_attractors(world):
     # One answer need not be a training vector.
     verdict = world.judge(world.mean + world.noise(1, 1) + world.noise(12, 0.05))
     assert verdict.name == "collapse to attractors"
-    assert "one answer, no training shape" in verdict.evidence
+    assert verdict.evidence.startswith("all inputs give nearly the same vector, which is no training vector.")
 
 
 def test_copies_of_other_training_shapes(world):
@@ -111,11 +112,11 @@ def test_copies_of_other_training_shapes(world):
     # Of shapes that were not trained on: the model retrieves.
     verdict = world.judge(copies, world.shapes(12))
     assert verdict.name == "recall"
-    assert "12 of 12 predictions are copies of 12 training shapes" in verdict.evidence
+    assert "12 of 12 predictions are copies of 12 training vectors" in verdict.evidence
     # Of shapes that were: rows in another order, say.
     verdict = world.judge(np.roll(copies, 1, axis=0))
     assert verdict.name == "unclear"
-    assert "mean the same by their uids?" in verdict.evidence
+    assert "check that both sides use the same uids" in verdict.evidence
 
 
 def test_mixtures_and_borders_are_unclear(world):
@@ -133,13 +134,16 @@ def test_mixtures_and_borders_are_unclear(world):
         verdict = world.judge(predicted)
         assert verdict.name == "unclear", verdict.evidence
     verdict = world.judge(np.where(is_odd, truth, mean))
-    assert verdict.evidence.startswith("of 12 predictions, 6 recalled, 6 at the mean;")
+    assert verdict.evidence.startswith(
+        "of the 12 predictions, 6 are recalled and 6 are at the training mean."
+    )
 
 
 def test_without_truths_new_vectors_are_not_called_good_or_bad(world):
     verdict = world.judge(world.shapes(12), None)
     assert verdict.name == "unclear"
-    assert "whether they fit their shapes, only truths tell" in verdict.evidence
+    claim = "none of the 12 predictions matches a known vector; give --truth to judge them."
+    assert verdict.evidence.startswith(claim)
 
 
 def test_samples_that_differ_as_much_as_shapes_are_noise_even_without_truths(world):
@@ -157,7 +161,7 @@ def test_vectors_of_another_scale_are_told_to_be_far():
     world = World("codes", 100, 64)
     verdict = world.judge(50 * world.noise(12, 1), None)
     assert verdict.name == "noise"
-    assert "still standardised" in verdict.evidence
+    assert "still be standardised" in verdict.evidence
 
 
 def test_the_paper_s_numbers_are_the_mean_plus_noise():
@@ -170,7 +174,7 @@ def test_the_paper_s_numbers_are_the_mean_plus_noise():
     world.rows = np.array([0, 50, 100, 119])
     share = ((0.9606**0.5 / 0.9698) ** 2 - 1) * 0.9606 / 0.0394
     predicted = world.mean + world.noise(4, share)
-    truth = Told(np.arange(4), world.known[world.rows], world.rows)
+    truth = GroundTruth(np.arange(4), world.known[world.rows], world.rows)
     uids = [f"obj_{row:04d}" for row in range(199)]
     found = diagnose(predicted.astype(np.float32), np.arange(4), truth, world.known, world.moments, uids, 5)
     assert found.truth.cosine.mean() == pytest.approx(0.9698, abs=0.001)
@@ -179,8 +183,8 @@ def test_the_paper_s_numbers_are_the_mean_plus_noise():
     assert {*found.ranking.order[:, :3].ravel().tolist()} == {54, 55, 172}
     assert np.all((found.ranking.cosine[:, :3] > 0.983) & (found.ranking.cosine[:, :3] < 0.988))
     assert found.verdict.name == "noise"
-    assert found.verdict.evidence.startswith("the mean plus noise: ")
-    why = "come first for all because they are central, not because the predictions resemble them"
+    assert found.verdict.evidence.startswith("the predictions are the mean plus noise: ")
+    why = "because they are close to the training mean, not because the predictions resemble them"
     assert why in found.verdict.evidence
     assert {"obj_0054", "obj_0055", "obj_0172"} <= set(found.verdict.evidence.replace(",", "").split())
     assert found.verdict.fvu == pytest.approx(1 + share, rel=0.05)
@@ -196,5 +200,5 @@ def test_the_paper_s_numbers_are_the_mean_plus_noise():
 )
 def test_alone_only_the_plainest_collapse_is_told(own, name):
     own = own.astype(np.float32)
-    likeness = measure_likeness(own, measure_moments(own, [str(row) for row in range(9)], "x"))
-    assert judge_alone(likeness)[0] == name
+    similarity = measure_similarity(own, measure_moments(own, [str(row) for row in range(9)], "x"))
+    assert judge_alone(similarity)[0] == name

@@ -22,12 +22,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sdfkit.commands.fit_mlp import FAST
+from sdfkit.evaluation.field_errors import mlp_errors
 from sdfkit.geometry.sampling import sample_sdf
 from sdfkit.geometry.shapes import choose_categories, generate, solid_mesh
 from sdfkit.models.encodings import encode_points
 from sdfkit.models.mlp import PRESETS, draw_weights, unflatten_weights
-from sdfkit.training.mlp import MLPFitSettings, field_errors, fit_mlps
+from sdfkit.training.mlp import fit_mlps
+from sdfkit.training.mlp_recipes import FAST, MLPFitSettings
 
 CONFIG = PRESETS["relu-pe"]
 SHAPES, HELD = 8, 10_000
@@ -93,7 +94,7 @@ def measure(name: str, samples: Samples, fit: "object") -> tuple[float, float]:
     began = time.process_time()
     weights = fit()  # type: ignore[operator]
     seconds = (time.process_time() - began) / len(points)
-    losses = field_errors(CONFIG, weights, points[:, -HELD:], distances[:, -HELD:], 0.1, 2_000)
+    losses = mlp_errors(CONFIG, weights, points[:, -HELD:], distances[:, -HELD:], 0.1, 2_000)
     middle = losses.median().item()
     print(
         f"{name:36} {seconds:7.2f} CPU s a shape, {3600 / seconds:7.0f} shapes an hour; loss median {middle:.5f}, "

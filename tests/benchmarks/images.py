@@ -25,6 +25,7 @@ from sdfkit.images.rendering.paint import Paint
 from sdfkit.images.rendering.rasteriser import render_views
 from sdfkit.models.quantised import has_int8_units, quantise
 from sdfkit.runtime import opengl
+from sdfkit.runtime.device import choose_precision
 
 VIEWS = 8
 SETTINGS = {
@@ -69,15 +70,15 @@ def plain_pyrender(mesh: trimesh.Trimesh, cameras: np.ndarray, reuse: bool) -> N
     for camera in cameras:
         if scene is None or not reuse:
             if not reuse:
-                opengl._renderer.cache_clear()
-            opengl._renderer().viewport_width = opengl._renderer().viewport_height = 224
+                opengl._shared_renderer.cache_clear()
+            opengl._shared_renderer().viewport_width = opengl._shared_renderer().viewport_height = 224
             scene = pyrender.Scene(bg_color=[0, 0, 0, 0])
             scene.add(pyrender.Mesh.from_trimesh(mesh, smooth=True))
             eye = scene.add(pyrender.PerspectiveCamera(yfov=SETTINGS["yfov"]))
             for _ in range(2):
                 scene.add(pyrender.DirectionalLight(np.ones(3), 3.0), parent_node=eye)
         scene.set_pose(eye, camera)
-        opengl._renderer().render(scene, flags=pyrender.RenderFlags.RGBA)
+        opengl._shared_renderer().render(scene, flags=pyrender.RenderFlags.RGBA)
 
 
 def measure_memory(faces: int) -> float:
@@ -183,7 +184,7 @@ def compare_embedding() -> None:
 
     exact = plain()
     candidates = {"plain fp32, one view at a time": plain, "sdfkit fp32": lambda: ours("fp32")}
-    if torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported():
+    if choose_precision("auto", "cpu") == "bf16":
         candidates["sdfkit bf16"] = lambda: ours("bf16")
     else:
         print("this processor has no bf16 units: bf16 is left out")

@@ -27,7 +27,7 @@ from sdfkit.models.rendering import silhouette
 from sdfkit.models.rendering.silhouette import (
     MISSED,
     RADIUS,
-    Field,
+    ConditionalField,
     Nearest,
     ball_span,
     cast_rays,
@@ -102,7 +102,9 @@ def sample(near: Tensor, far: Tensor) -> Tensor:
     return near[..., None] + (far - near)[..., None] * (torch.arange(SAMPLES) + drawn) / SAMPLES
 
 
-def plain(field: Field, codes: Tensor, origins: Tensor, directions: Tensor, temperature: float) -> Tensor:
+def plain(
+    field: ConditionalField, codes: Tensor, origins: Tensor, directions: Tensor, temperature: float
+) -> Tensor:
     """All samples with gradient."""
     near, far = ball_span(origins, directions, RADIUS)
     points = origins[:, :, None] + sample(near, far)[..., None] * directions[:, :, None]
@@ -111,7 +113,7 @@ def plain(field: Field, codes: Tensor, origins: Tensor, directions: Tensor, temp
 
 
 def nearest_only(
-    field: Field, codes: Tensor, origins: Tensor, directions: Tensor, temperature: float
+    field: ConditionalField, codes: Tensor, origins: Tensor, directions: Tensor, temperature: float
 ) -> Tensor:
     """All samples without gradient, then the nearest of each ray with it; rays are not culled."""
     near, far = ball_span(origins, directions, RADIUS)
@@ -123,7 +125,7 @@ def nearest_only(
 
 
 def ours(
-    field: Field,
+    field: ConditionalField,
     codes: Tensor,
     origins: Tensor,
     directions: Tensor,
@@ -144,7 +146,9 @@ def compare(decoder: Decoder, codes: Tensor, temperature: float) -> None:
     mask = wider[None].float()
     parameters = [codes, *decoder.parameters()]
 
-    def take(renderer: Callable[..., Tensor], field: Field, *more: object, **how: object) -> Tensor:
+    def take(
+        renderer: Callable[..., Tensor], field: ConditionalField, *more: object, **how: object
+    ) -> Tensor:
         logits = renderer(field, codes, *rays, temperature, *more, **how)
         loss = F.binary_cross_entropy_with_logits(logits, mask)
         return torch.cat([part.flatten() for part in torch.autograd.grad(loss, parameters)])
@@ -203,10 +207,10 @@ def chunks() -> None:
     costs: dict[int, list[float]] = {size: [] for size in sizes}
     for _ in range(3):
         for size in sizes:
-            silhouette.CACHED = size
+            silhouette.CPU_BATCH = size
             with torch.no_grad():
                 began = time.process_time()
-                silhouette.ask(decoder, codes, points, everything)
+                silhouette.evaluate_at(decoder, codes, points, everything)
                 costs[size].append(time.process_time() - began)
     for size, each in costs.items():
         print(f"{size:>6} points at once {1e6 * min(each) / 65_536:7.2f} CPU us a point")
@@ -242,7 +246,7 @@ def marches(flow: str, views: str) -> None:
         views, None, most=None, parts=False, size=settings.size, temperature=temperature, manifest=None
     ).pictures
     generator = torch.Generator().manual_seed(0)
-    seen = torch.randint(pictures.seen, (len(codes), 1), generator=generator)
+    seen = torch.randint(pictures.conditions, (len(codes), 1), generator=generator)
     chances = torch.rand(len(codes), 1, settings.rays, generator=generator)
     rays = choose_rays(pictures, torch.arange(len(codes)), seen, chances, edge=settings.edge)
     parameters = [codes, *decoder.requires_grad_().parameters()]

@@ -30,7 +30,7 @@ from sdfkit.models.encodings import encode_points
 from sdfkit.training.deepsdf import DeepSDFTraining
 from sdfkit.training.deepsdf_recipes import RECIPES
 from sdfkit.training.run import open_device_context
-from sdfkit.training.samples import Part, Samples
+from sdfkit.training.samples import SampleChunk, SampleReader
 
 SHAPES, SEED = 20, 266
 ENCODER = ("--model", "efficientnet-lite0")
@@ -184,8 +184,8 @@ def steps(folder: Path) -> None:
     recipe = RECIPES["small"]
     asked = round(recipe.near * recipe.points)
     uids = [str(row) for row in range(SHAPES)]
-    samples = Samples(
-        lambda row, start, stop: Part(*(array[row, start:stop] for array in (points, distances, near))),
+    samples = SampleReader(
+        lambda row, start, stop: SampleChunk(*(array[row, start:stop] for array in (points, distances, near))),
         uids, 16_384, window=8192, near=asked, others=recipe.points - asked, memory=sys.maxsize,
     )  # fmt: skip
     ours, adam_alone = (

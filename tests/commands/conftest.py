@@ -5,6 +5,14 @@ import trimesh
 from typer.testing import CliRunner, Result
 
 from sdfkit.cli import app
+from tests.store_page import stores_compared_with_the_page
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compare_stores_with_the_page():
+    """Every store that a command creates in these tests agrees with sdfkit-store(5)."""
+    with stores_compared_with_the_page():
+        yield
 
 
 @pytest.fixture

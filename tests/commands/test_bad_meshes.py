@@ -1,4 +1,4 @@
-"""What mesh commands say to files that are no meshes: one line, the right status, nothing half-written."""
+"""Mesh commands refuse files that are not meshes: one line, the right exit status, no output."""
 
 import io
 import json
@@ -61,14 +61,14 @@ CASES = [
     ("missing", 1, "nothing.ply: No such file or directory"),
     ("empty", 3, "empty; did the command that writes it fail?"),
     ("folder", 3, "a folder without meshes"),
-    ("cut glb", 3, "a GLB ends in the middle"),
-    ("cut ply", 3, "a PLY ends in the middle"),
-    ("cut ply header", 3, "ends in the header of a PLY"),
+    ("cut glb", 3, "a GLB ends early"),
+    ("cut ply", 3, "a PLY ends early"),
+    ("cut ply header", 3, "ends within the header of a PLY"),
     ("nan", 4, "1 of 8 vertices are NaN or infinite"),
     ("no faces", 4, "no faces"),
     ("no extent", 4, "no extent"),
-    ("face past the end", 3, "a face names a vertex past the last one"),
-    ("claims a billion", 3, "a PLY ends in the middle"),
+    ("face past the end", 3, "a face refers to a vertex that does not exist"),
+    ("claims a billion", 3, "a PLY ends early"),
     ("not a mesh", 3, "not a PLY"),
     ("store", 3, "holds a Zarr store, but meshes are needed"),
 ]
@@ -133,18 +133,18 @@ def zip_bomb():
 
 INDEX_VIEW = json.loads(GLB[20:JSON_END])["bufferViews"][0]
 BILLIONS = {
-    "vertices.ply": (PLY.replace(b"vertex 8", b"vertex 1000000000"), "a PLY ends in the middle"),
-    "faces.ply": (PLY.replace(b"face 12", b"face 1000000000"), "a PLY ends in the middle"),
-    "text.ply": (TEXT_PLY.replace(b"vertex 8", b"vertex 1000000000"), "a PLY ends in the middle"),
+    "vertices.ply": (PLY.replace(b"vertex 8", b"vertex 1000000000"), "a PLY ends early"),
+    "faces.ply": (PLY.replace(b"face 12", b"face 1000000000"), "a PLY ends early"),
+    "text.ply": (TEXT_PLY.replace(b"vertex 8", b"vertex 1000000000"), "a PLY ends early"),
     "length.glb": (
         set_in(GLB, 8, HUGE_BYTES),
-        f"a GLB ends in the middle: {HUGE} bytes announced, {len(GLB)}",
+        f"a GLB ends early: its header declares {HUGE} bytes, but {len(GLB)} exist",
     ),
-    "json.glb": (set_in(GLB, 12, HUGE_BYTES), "a part of the GLB goes past its end"),
-    "binary.glb": (set_in(GLB, JSON_END, HUGE_BYTES), "a part of the GLB goes past its end"),
+    "json.glb": (set_in(GLB, 12, HUGE_BYTES), "a chunk of the GLB exceeds its end"),
+    "binary.glb": (set_in(GLB, JSON_END, HUGE_BYTES), "a chunk of the GLB exceeds its end"),
     "buffer.glb": (
         change_glb(lambda tree, _: tree["buffers"][0].update(byteLength=HUGE)),
-        "its vertices and faces are not all there",
+        "its vertices or faces are incomplete",
     ),
     "view.glb": (
         change_glb(lambda tree, _: tree["bufferViews"][0].update(byteLength=HUGE)),
@@ -154,51 +154,60 @@ BILLIONS = {
         change_glb(lambda _, position: position.update(count=1_000_000_000)),
         "cannot be read as GLB (cannot reshape array",
     ),
-    "no_view.glb": (change_glb(claim_without_view), "announces 1000000000 values, but does not hold them"),
-    "faces.stl": (set_in(STL, 80, HUGE_BYTES), f"not a whole STL: {HUGE} faces announced, 12 there"),
-    "header.stl": (bytes(80) + HUGE_BYTES, f"not a whole STL: {HUGE} faces announced, 0 there"),
-    "counts.off": (b"OFF\n1000000000 1000000000 0\n0 0 0\n", "2000000000 lines announced, 1 there"),
-    "bomb.3mf": (zip_bomb(), "that would unpack to 52428800; it is no mesh"),
+    "no_view.glb": (change_glb(claim_without_view), "declares 1000000000 values, but does not hold them"),
+    "faces.stl": (
+        set_in(STL, 80, HUGE_BYTES),
+        f"not a complete STL: its header declares {HUGE} faces, but 12 exist",
+    ),
+    "header.stl": (
+        bytes(80) + HUGE_BYTES,
+        f"not a complete STL: its header declares {HUGE} faces, but 0 exist",
+    ),
+    "counts.off": (
+        b"OFF\n1000000000 1000000000 0\n0 0 0\n",
+        "its header declares 2000000000 lines, but 1 exist",
+    ),
+    "bomb.3mf": (zip_bomb(), "would unpack to 52428800, as in a zip bomb; it is not read"),
 }
 BAD = BILLIONS | {
-    "negative.ply": (PLY.replace(b"vertex 8", b"vertex -8"), "a PLY header has a line that means nothing"),
+    "negative.ply": (PLY.replace(b"vertex 8", b"vertex -8"), "a PLY header has an invalid line"),
     "past_view.glb": (
         change_glb(lambda tree, _: tree["bufferViews"][0].update(byteOffset=9999)),
         "cannot be read as GLB",
     ),
     "sparse.glb": (
         change_glb(lambda _, position: position.update(sparse={"count": 1})),
-        "has sparse accessors, which are not read",
+        "has sparse accessors, which are not supported",
     ),
     "packed.glb": (
         change_glb(lambda tree, _: tree.update(extensionsRequired=["EXT_meshopt_compression"])),
-        "compressed with EXT_meshopt_compression, which is not read",
+        "is compressed with EXT_meshopt_compression, which is not supported",
     ),
     "no_tree.glb": (change_glb(lambda tree, _: tree.clear()), "no faces"),
-    "past.ply": (PLY[:-4] + b"\x63\0\0\0", "a face names a vertex past the last one"),
-    "before.ply": (PLY[:-4] + b"\xff\xff\xff\xff", "a face names a vertex past the last one"),
-    "past_text.ply": (TEXT_PLY.rstrip()[:-1] + b"99\n", "a face names a vertex past the last one"),
+    "past.ply": (PLY[:-4] + b"\x63\0\0\0", "a face refers to a vertex that does not exist"),
+    "before.ply": (PLY[:-4] + b"\xff\xff\xff\xff", "a face refers to a vertex that does not exist"),
+    "past_text.ply": (TEXT_PLY.rstrip()[:-1] + b"99\n", "a face refers to a vertex that does not exist"),
     "past.glb": (
         set_in(GLB, JSON_END + 8 + INDEX_VIEW.get("byteOffset", 0), b"\x63\0\0\0"),
-        "a face names a vertex past the last one",
+        "a face refers to a vertex that does not exist",
     ),
     "past.obj": (OBJ + b"\nf 1 2 99\n", "cannot be read as OBJ"),
-    "zero.obj": (OBJ + b"\nf 1/1 0/1 2/1\n", "a face names vertex 0, but an OBJ counts from 1"),
+    "zero.obj": (OBJ + b"\nf 1/1 0/1 2/1\n", "a face refers to vertex 0, but an OBJ counts from 1"),
     "past.off": (OFF.rstrip()[:-1] + b"99\n", "a face index outside the range"),
     "cut.obj": (OBJ[: len(OBJ) // 3], "no faces"),
-    "cut.off": (OFF[: len(OFF) * 9 // 10], "an OFF ends in the middle: 20 lines announced"),
-    "cut.stl": (STL[:-20], "not a whole STL: 12 faces announced, 11 there"),
-    "cut_text.stl": (TEXT_STL[: len(TEXT_STL) // 2], "an STL ends in the middle, without endsolid"),
-    "cut_text.ply": (TEXT_PLY[: len(TEXT_PLY) * 9 // 10], "a PLY ends in the middle"),
+    "cut.off": (OFF[: len(OFF) * 9 // 10], "an OFF ends early: its header declares 20 lines"),
+    "cut.stl": (STL[:-20], "not a complete STL: its header declares 12 faces, but 11 exist"),
+    "cut_text.stl": (TEXT_STL[: len(TEXT_STL) // 2], "an STL ends early, without endsolid"),
+    "cut_text.ply": (TEXT_PLY[: len(TEXT_PLY) * 9 // 10], "a PLY ends early"),
     "cut.gltf": (b'{"asset": {"version"', "cannot be read as glTF"),
-    "cut.3mf": (zip_bomb()[:500], "not a whole zip"),
+    "cut.3mf": (zip_bomb()[:500], "not a complete zip file"),
     "alone.gltf": (
         b'{"asset": {"version": "2.0"}, "buffers": [{"uri": "gone.bin", "byteLength": 9}]}',
-        "needs gone.bin, which is not there",
+        "needs gone.bin, which does not exist",
     ),
     "text.glb": (b"hello, this is a text\n", "not a GLB; it does not begin with glTF"),
-    "text.stl": (b"hello, this is a text\n", "not a whole STL"),
-    "text.off": (b"hello, this is a text\n", "not an OFF; its first lines are not OFF and two counts"),
+    "text.stl": (b"hello, this is a text\n", "not a complete STL"),
+    "text.off": (b"hello, this is a text\n", "not an OFF; it does not begin with OFF and two counts"),
     "text.obj": (b"hello, this is a text\n", "no faces"),
     "nan.stl": (set_in(STL, 96, np.float32(np.nan).tobytes()), "1 of 36 vertices are NaN or infinite"),
     "infinite.ply": (
@@ -210,7 +219,7 @@ BAD = BILLIONS | {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_no_format_is_believed(sdfkit, tmp_path, name):
+def test_damaged_files_of_every_format_are_refused(sdfkit, tmp_path, name):
     content, message = BAD[name]
     path, output = tmp_path / name, tmp_path / "out.ply"
     path.write_bytes(content)
@@ -222,13 +231,13 @@ def test_no_format_is_believed(sdfkit, tmp_path, name):
     assert not output.exists()
 
 
-def test_compressed_geometry_names_what_reads_it(sdfkit, tmp_path, monkeypatch):
+def test_compressed_geometry_names_the_package_that_reads_it(sdfkit, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "DracoPy", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (tmp_path / "box.glb").write_bytes(change_glb(compress))
     result = sdfkit("watertight", tmp_path / "box.glb", "-o", tmp_path / "out.ply")
     assert result.exit_code == 5
-    assert result.stderr == f"sdfkit: {tmp_path}/box.glb: compressed with Draco; pip install DracoPy\n"
+    assert result.stderr == f"sdfkit: {tmp_path}/box.glb: is compressed with Draco; pip install DracoPy\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to its address space")

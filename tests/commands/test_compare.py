@@ -49,7 +49,7 @@ def test_a_folder_that_lacks_meshes_scores_the_same_whether_it_has_others_or_non
     (predicted / "notes.txt").write_text("nothing had a surface")
     result = sdfkit(*command, "--json")
     assert (result.exit_code, result.stderr) == (
-        0, f"sdfkit: {predicted}: a folder without meshes; every true shape counts as not predicted\n"
+        0, f"sdfkit: {predicted}: is a folder without meshes; every true shape counts as not predicted\n"
     )  # fmt: skip
     none = json.loads(result.stdout)
     assert (few["not_predicted"], none["not_predicted"], none["pairing"]) == (2, 3, "uid")
@@ -63,7 +63,7 @@ def test_a_folder_that_lacks_meshes_scores_the_same_whether_it_has_others_or_non
     # One that has no folder, or no truth, has named something else.
     for paths, status, words in (
         ((predicted / "gone", truth), 1, f"{predicted}/gone: No such file or directory"),
-        ((truth, predicted), 3, f"{predicted}: a folder without meshes ("),
+        ((truth, predicted), 3, f"{predicted}: is a folder without meshes ("),
     ):
         refused = sdfkit("compare", *paths)
         assert (refused.exit_code, refused.stdout, refused.stderr.count("\n")) == (status, "", 1)
@@ -106,12 +106,12 @@ def test_nothing_in_common(sdfkit, folders, tmp_path):
     result = sdfkit("compare", tmp_path / "other", folders[1])
     assert result.exit_code == 3
     assert (
-        "no uid in common: predicted a …, true obj_0 …; name the files alike, or add --pair order"
+        "no uid in common: predicted a …, true obj_0 …; give the files equal names, or add --pair order"
         in result.stderr
     )
     result = sdfkit("compare", tmp_path / "other", folders[1], "--pair", "order")
     assert result.exit_code == 3
-    assert "2 predicted meshes and 3 true ones; by order there must be as many" in result.stderr
+    assert "2 predicted and 3 true meshes cannot be paired by order; give as many" in result.stderr
 
 
 @pytest.mark.slow
@@ -120,7 +120,7 @@ def test_equal_numbers_without_a_common_uid_are_paired_by_order(sdfkit, folders,
     for name, radius in zip("cab", (0.5, 1, 0.8), strict=True):  # by name: a, b, c
         trimesh.creation.icosphere(3, radius).export(tmp_path / "other" / f"{name}.ply")
     result = sdfkit("compare", tmp_path / "other", folders[1], "--points", 1000, "--json")
-    assert "no uid in common: the 3 meshes of both sides are paired by order" in result.stderr
+    assert "no uid in common: the 3 predicted and true meshes are paired by order" in result.stderr
     facts = json.loads(result.stdout)
     assert facts["pairing"] == "order"
     assert [shape["predictions"][0]["shape"] for shape in facts["shapes"].values()] == ["a", "b", "c"]
@@ -134,7 +134,7 @@ def test_samples_count_with_their_mean_and_strangers_are_told(sdfkit, folders, t
     trimesh.creation.icosphere(3, 0.8).export(predicted / "obj_1_s1.ply")
     trimesh.creation.box().export(predicted / "stranger.ply")
     result = sdfkit("compare", predicted, truth, "--points", 5000, "--json")
-    assert "1 of 4 predicted meshes have no true shape (stranger …) and are left aside" in result.stderr
+    assert "1 of 4 predicted meshes have no true mesh (stranger …) and are left out" in result.stderr
     facts = json.loads(result.stdout)
     scores = facts["shapes"]["obj_1"]
     one, two = scores["predictions"]
@@ -146,7 +146,7 @@ def test_samples_count_with_their_mean_and_strangers_are_told(sdfkit, folders, t
     assert facts["spread"] == pytest.approx(0.1, abs=0.005) and scores["apart"] == [facts["spread"]]
     assert facts["shapes"]["obj_0"]["apart"] == []
     table = sdfkit("compare", predicted, truth, "--points", 1000).stdout
-    assert "best of 2 is chosen by its Chamfer distance to the truth, which a user does not have" in table
+    assert "best of 2 is chosen by the Chamfer distance to the truth, which is unknown in practice" in table
     assert re.search(r"Samples of one shape are 0\.(0\d+|1\d*) apart", table)
 
 
@@ -168,8 +168,8 @@ def test_a_failed_prediction_and_an_odd_truth_are_told(sdfkit, tmp_path):
     result = sdfkit("compare", tmp_path / "predicted", tmp_path / "truth", "--points", 1000)
     assert result.exit_code == 0
     assert "3 shapes, 0 of them not predicted, 1 failed; paired by uid; 1000 points" in result.stdout
-    assert "1 of 3 true shapes have no inside (sheet …): their IoU says nothing" in result.stdout
-    assert "1 of 3 true shapes are not in the unit frame (wide reaches to 3)" in result.stdout
+    assert "1 of 3 true shapes have no inside (sheet …); their IoU is meaningless" in result.stdout
+    assert "1 of 3 true shapes are not in the unit frame (wide has the radius 3, not 1)" in result.stdout
 
 
 def test_alignment_is_printed_and_undoes_a_motion(sdfkit, tmp_path):
@@ -252,7 +252,8 @@ def test_baselines_stand_in_the_same_table(sdfkit, folders, trained, tmp_path):
         (0.5 / 0.8) ** 3, abs=0.05
     )
     assert any(
-        "1 of 3 true shapes are training shapes: of these, this is recall" in note for note in facts["notes"]
+        "1 of 3 true shapes are training shapes; their scores measure recall" in note
+        for note in facts["notes"]
     )
     for name, duel in facts["against"].items():
         theirs = [shape["baselines"][name]["iou"] for shape in facts["shapes"].values()]
@@ -306,9 +307,9 @@ def test_features_that_do_not_fit(sdfkit, folders, trained, tmp_path):
         (("--features", "f.zarr"), "--features chooses among training shapes; add --training MESHES"),
         (
             ("--training", "t", "--training-features", "f.zarr"),
-            "--training-features is searched with --features",
+            "--training-features needs --features",
         ),
-        (("--training", "-"), "standard input is read once, as PREDICTED or TRUTH"),
+        (("--training", "-"), "standard input can be read once, as PREDICTED or TRUTH"),
     ],
 )
 def test_options_that_need_others(sdfkit, folders, options, message):

@@ -34,7 +34,7 @@ def test_a_machine_that_has_everything(sdfkit, tries):
     tries()
     result = sdfkit("doctor")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.endswith("\n\nThe main job can run here, from meshes to a predicted mesh.\n")
+    assert result.stdout.endswith("\n\nThis machine can go from meshes to a predicted mesh.\n")
     assert "GPU       ok     NVIDIA H100, 85.0 GB\n" in result.stdout
     assert "encoders  ok     facebook/dinov2-base" in result.stdout
 
@@ -59,15 +59,18 @@ def test_it_is_one_screen_and_keeps_each_remedy_whole(sdfkit, tries, monkeypatch
         ({"kernels": {"fault": "its process died: Illegal instruction"}},
          "kernels: its process died: Illegal instruction: install sdfkit again"),
         ({"torch": GOOD["torch"] | {"encoders": []}, "hub": HUB | {"offline": True}},
-         "encoders: none here, and no hub: pip install 'sdfkit[offline]'"),
+         "encoders: none installed, and no hub: pip install 'sdfkit[offline]'"),
     ],
 )  # fmt: skip
 def test_what_the_main_job_needs_is_told_in_one_line(sdfkit, tries, monkeypatch, changed, reason):
     monkeypatch.setattr(doctor, "_version", lambda package: None)
     tries(**changed)
     result = sdfkit("doctor")
-    assert (result.exit_code, result.stderr) == (5, f"sdfkit: the main job cannot run here: {reason}\n")
-    assert "The main job can run" not in result.stdout
+    assert (result.exit_code, result.stderr) == (
+        5,
+        f"sdfkit: this machine cannot go from meshes to a predicted mesh: {reason}\n",
+    )
+    assert "This machine can" not in result.stdout
     facts = json.loads(sdfkit("doctor", "--json").stdout)
     assert facts["can_run"] is False
 
@@ -92,7 +95,7 @@ def test_programs_get_the_same_facts(sdfkit, tries):
 
 @pytest.mark.slow
 def test_this_machine_runs_what_its_tests_run(sdfkit, monkeypatch):
-    monkeypatch.setattr(probe, "PATIENCE", dict.fromkeys(probe.PATIENCE, 240.0))
+    monkeypatch.setattr(probe, "TIMEOUTS", dict.fromkeys(probe.TIMEOUTS, 240.0))
     facts = json.loads(sdfkit("--quiet", "doctor", "--json").stdout)["facts"]
     assert facts["torch"]["ok"] and facts["kernels"]["ok"]
     assert facts["cores"]["usable"] >= 1

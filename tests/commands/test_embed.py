@@ -91,11 +91,11 @@ def test_with_needs_these_pictures(run, sdfkit, sphere, tmp_path):
     sdfkit("render", sphere, "--views", 1, "--size", 32, "-o", tmp_path / "views.zarr")
     result, store = run(tmp_path / "views.zarr", "--with", "depth")
     assert (result.exit_code, store) == (3, None)
-    assert "views without depth; render them with --depth" in result.stderr
+    assert "has views without depth; render them with --depth" in result.stderr
     Image.fromarray(COLORS[0]).save(tmp_path / "a.png")
     result, _ = run(tmp_path / "a.png", "--with", "normal")
     assert result.exit_code == 3
-    assert "a picture file has no normal; leave --with out" in result.stderr
+    assert "a picture file has no normal; omit --with" in result.stderr
 
 
 def test_an_interrupted_run_is_continued(run, views, tmp_path, monkeypatch):
@@ -229,7 +229,7 @@ def test_a_mesh_must_be_drawn_first(run, sphere, tmp_path):
         trimesh.creation.icosphere().export(path)
         result, store = run(path)
         assert (result.exit_code, store) == (3, None)
-        assert f"a mesh, but pictures are needed; draw it first: sdfkit render {path}\n" in result.stderr
+        assert f"is a mesh, but pictures are needed; render it first: sdfkit render {path}\n" in result.stderr
 
 
 def test_captions(sdfkit, tmp_path):
@@ -258,9 +258,9 @@ def test_captions_stand_alone(sdfkit, tmp_path, words):
 def test_a_crop_that_cuts_is_told(run, sdfkit, sphere, tmp_path):
     words = ("render", sphere, "--views", 1, "--size", 32, "-o", tmp_path / "views.zarr", "--overwrite")
     sdfkit(*words, "--yfov", 60)
-    assert "crop cuts" not in run(tmp_path / "views.zarr")[0].stderr
+    assert "crop removes" not in run(tmp_path / "views.zarr")[0].stderr
     sdfkit(*words, "--yfov", 50)  # the encoder's crop keeps 28 of 32 pixels
-    assert "crop cuts" in run(tmp_path / "views.zarr", "--overwrite")[0].stderr
+    assert "crop removes" in run(tmp_path / "views.zarr", "--overwrite")[0].stderr
 
 
 def test_photos_are_framed_as_render_draws():
@@ -268,11 +268,14 @@ def test_photos_are_framed_as_render_draws():
     import math
 
     from sdfkit.commands.render import render
-    from sdfkit.io import views
+    from sdfkit.images.rendering.defaults import DEFAULT_DISTANCE, DEFAULT_SIZE, DEFAULT_YFOV
 
     drawn = {name: parameter.default for name, parameter in inspect.signature(render).parameters.items()}
-    frame = (views.SIZE, views.DISTANCE, views.YFOV)
-    assert frame == (drawn["size"], drawn["distance"], math.radians(drawn["yfov"]))
+    assert (
+        drawn["size"],
+        drawn["distance"],
+        math.radians(drawn["yfov"]),
+    ) == (DEFAULT_SIZE, DEFAULT_DISTANCE, DEFAULT_YFOV)
 
 
 def test_a_cluster_gives_the_same_features(run, views, monkeypatch):
@@ -285,7 +288,7 @@ def test_a_cluster_gives_the_same_features(run, views, monkeypatch):
         """A scheduler in this process: what travels is pickled, as Dask does."""
 
         def submit(self, function, row, pure):
-            return pool._Done(*loads(dumps((function, row))))
+            return pool._DeferredCall(*loads(dumps((function, row))))
 
     _, store = run(views, "--with", "depth", "--tokens", "patch")
     expected = {name: store[name][:] for name in ("feature", "token", "camera_to_world")}

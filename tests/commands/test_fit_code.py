@@ -100,7 +100,7 @@ def test_training_names_the_worst_shapes_and_draws_its_curve(sdfkit, trained, tm
     refused = sdfkit(
         "train-deepsdf", trained / "samples.zarr", "--curve", "curve.svg", "-o", tmp_path / "x.zarr"
     )
-    assert refused.exit_code == 2 and "pictures are written as .png" in refused.stderr
+    assert refused.exit_code == 2 and "plots are written as PNG" in refused.stderr
 
 
 def test_other_stores_are_refused(sdfkit, trained):

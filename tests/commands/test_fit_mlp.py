@@ -40,7 +40,7 @@ def test_each_shape_gets_the_weights_of_a_network(sdfkit, samples, fit, tmp_path
     assert store["anchor"].attrs["uid"] == "box_0"
     loss = store["loss"][:]
     assert (loss > 0).all() and (loss < 0.02).all()
-    (line,) = [line for line in done.stderr.splitlines() if "samples held back" in line]
+    (line,) = [line for line in done.stderr.splitlines() if "held-out samples" in line]
     assert f"median {np.median(loss):.5f}, p95 {np.percentile(loss, 95):.5f}, max {loss.max():.5f}" in line
     worst = int(loss.argmax())
     assert f"worst: box_{worst} {loss[worst]:.5f}; " in done.stderr
@@ -161,11 +161,11 @@ def test_epochs_are_passes_over_the_samples(fit, tmp_path):
 
 
 def test_the_papers_recipe_is_its_200_epochs():
-    from sdfkit.commands.fit_mlp import _recipe
+    from sdfkit.training.mlp_recipes import choose_settings
 
-    recipe = _recipe("relu-pe", "paper", 190_000, None, {"clamp": 0.1})
+    recipe = choose_settings("relu-pe", "paper", 190_000, None, {"clamp": 0.1})
     assert (recipe.steps, recipe.lr, recipe.stop) == (4639, 1e-4, None)  # 200 · 190,000 / 8,192
-    assert _recipe("relu-pe", "fast", 1000, 2, {"clamp": 0.1, "points": 100}).steps == 20
+    assert choose_settings("relu-pe", "fast", 1000, 2.0, {"clamp": 0.1, "points": 100}).steps == 20
 
 
 def test_other_stores_and_anchors_are_refused(sdfkit, samples, fit, tmp_path):

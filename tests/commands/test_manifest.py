@@ -94,12 +94,12 @@ def test_rows_without_a_mesh_are_counted(sdfkit, raw, tmp_path):
     csv = table(tmp_path, "uid,category", "a,seat", "x,seat", "y,seat")
     result = sdfkit("manifest", raw, "--csv", csv, "-o", tmp_path / "m.json")
     assert result.exit_code == 0
-    assert f"{csv}: 2 of 3 rows are about no mesh; a uid here is a" in result.stderr
+    assert f"{csv}: 2 of 3 rows match no mesh; the uid of the first mesh is a" in result.stderr
     assert "wrote a manifest of 3 shapes" in result.stderr
     assert "0 without category, 3 without licence, 3 without source" in result.stderr
 
 
-def test_lvis_tells_category_licence_and_source(labels, raw, objaverse, tmp_path):
+def test_lvis_gives_category_licence_and_source(labels, raw, objaverse, tmp_path):
     by_ann = "ann, https://sketchfab.com/3d-models/a"
     assert labels(raw, "--lvis", "--licence", "unknown") == {
         "a": ("armchair", "CC-BY-NC-4.0", by_ann),
@@ -133,17 +133,17 @@ def test_existing_manifest_is_kept(sdfkit, raw, tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["uid,category", "z,chair"], "none of its 1 rows is about these meshes; a uid here is a"),
+        (["uid,category", "z,chair"], "none of its 1 rows matches a mesh; the uid of the first mesh is a"),
         (
             ["file,category", "a.obj,chair"],
-            "none of its 1 rows is about these meshes; a file here is chair/a.obj",
+            "none of its 1 rows matches a mesh; the file of the first mesh is chair/a.obj",
         ),
-        (["uid,category"], "none of its 0 rows is about these meshes; a uid here is a"),
-        (["uid;category", "a;chair"], "no column uid or file in ['uid;category']; name it so"),
-        (["uid,kind", "a,chair"], "no column category, licence or source in ['uid', 'kind']; name it so"),
-        (["uid,category", "a,chair", "a,lamp"], "a: two rows; keep one"),
+        (["uid,category"], "none of its 0 rows matches a mesh; the uid of the first mesh is a"),
+        (["uid;category", "a;chair"], "no column uid or file, only ['uid;category']; add one"),
+        (["uid,kind", "a,chair"], "no column category, licence or source, only ['uid', 'kind']; add one"),
+        (["uid,category", "a,chair", "a,lamp"], "a: has two rows; keep one"),
         (["uid,category", 'a,"' + 200_000 * "x"], "cannot be read as CSV"),
-        ([""], "no column uid or file in []; name it so"),
+        ([""], "no column uid or file, only []; add one"),
     ],
 )
 def test_bad_tables_are_refused(sdfkit, raw, tmp_path, lines, message):
@@ -167,20 +167,22 @@ def test_table_in_another_encoding_is_refused(sdfkit, raw, tmp_path):
 def test_other_files_and_streams_are_refused(sdfkit, raw):
     result = sdfkit("manifest", raw / "chair/a.obj", raw / "chair/a.mtl")
     assert (result.exit_code, result.stdout) == (3, "")
-    assert result.stderr.startswith("sdfkit: a.mtl: not a mesh by its ending (.3mf")
+    assert result.stderr.startswith("sdfkit: a.mtl: not a mesh file (.3mf")
     result = sdfkit("manifest", "-")
     assert result.exit_code == 3
-    assert result.stderr == "sdfkit: standard input: a manifest names files; name them, or their folder\n"
+    assert (
+        result.stderr == "sdfkit: standard input: a manifest lists files; give mesh files or their folder\n"
+    )
 
 
-def test_missing_package_is_told(sdfkit, raw, monkeypatch):
+def test_missing_package_is_reported(sdfkit, raw, monkeypatch):
     monkeypatch.setitem(sys.modules, "objaverse", None)
     result = sdfkit("manifest", raw, "--lvis")
     assert result.exit_code == 5
     assert result.stderr == "sdfkit: --lvis: objaverse is not installed; pip install 'sdfkit[lvis]'\n"
 
 
-def test_missing_network_is_told(sdfkit, raw, objaverse):
+def test_missing_network_is_reported(sdfkit, raw, objaverse):
     def load():
         raise URLError("no route to host")
 
@@ -188,7 +190,8 @@ def test_missing_network_is_told(sdfkit, raw, objaverse):
     result = sdfkit("manifest", raw, "--lvis")
     assert result.exit_code == 5
     assert (
-        "annotations did not come (<urlopen error no route to host>); connect, or use --csv" in result.stderr
+        "annotations cannot be downloaded (<urlopen error no route to host>); connect to the network, or use --csv"
+        in result.stderr
     )
 
 
@@ -196,4 +199,4 @@ def test_meshes_that_are_none_of_lvis_are_refused(sdfkit, raw, objaverse):
     objaverse.load_lvis_annotations = lambda: {"armchair": ["x"]}
     result = sdfkit("manifest", raw, "--lvis")
     assert result.exit_code == 3
-    assert "none of the 3 meshes bears an LVIS shape's uid; the first is a" in result.stderr
+    assert "none of the 3 meshes has the uid of an LVIS shape; the first uid is a" in result.stderr

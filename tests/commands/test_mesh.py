@@ -14,7 +14,7 @@ import zarr
 from sdfkit.io.meshes.reader import read_info
 from sdfkit.io.stores.writer import create_store
 from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
-from sdfkit.models.mlp import MLPConfig
+from sdfkit.models.layers import MLPConfig
 from sdfkit.rows import Row
 
 SIREN = MLPConfig(kind="siren", bands=0, hidden=16, layers=1, frequency=3.0)
@@ -113,7 +113,7 @@ def test_each_row_of_a_weights_store_is_meshed(sdfkit, weights, tmp_path):
         assert np.allclose(mesh.bounds, [-np.array(axes), axes], atol=2e-3)
         assert mesh.volume == pytest.approx(4 / 3 * np.pi * np.prod(axes), rel=0.03)
     share, fewer = re.search(
-        r"asked at (.*) % of the grid's points: (.*) times fewer", result.stderr
+        r"evaluated the network at (.*) % of the grid's points: (.*) times fewer", result.stderr
     ).groups()
     assert 1 < float(fewer) == pytest.approx(100 / float(share), rel=0.1)
     assert f"wrote meshes of 2 shapes to {tmp_path}/meshes/" in result.stderr
@@ -201,12 +201,12 @@ def test_two_hidden_layers_of_relu_are_meshed_too(sdfkit, tmp_path):
         (np.zeros((2, 3)), "{path}: codes of 3 numbers, but {decoder} reads 4"),
         (
             np.full((1, 4), np.nan),
-            "{path}: row 0 holds numbers that are not finite; a matrix of finite numbers is needed, one row a shape",
+            "{path}: row 0 holds numbers that are not finite; a matrix of finite numbers is needed, one row per shape",
         ),
         (np.zeros((0, 4)), "{path}: holds no shapes"),
         (
             np.zeros((1, 1, 4)),
-            "{path}: float64 of shape (1, 1, 4); a matrix of finite numbers is needed, one row a shape",
+            "{path}: float64 of shape (1, 1, 4); a matrix of finite numbers is needed, one row per shape",
         ),
     ],
 )
@@ -315,11 +315,11 @@ def test_weights_must_be_those_of_the_network_they_name(sdfkit, tmp_path):
     out = ("-o", tmp_path / "one.ply")
     network = {"network": dataclasses.asdict(RELU)}
     other = write(tmp_path / "other.zarr", "weights", "weights", ELLIPSOIDS[:1], attributes=network)
-    fails(sdfkit("mesh", other, *out), 3, f"{other}: weights of 81 numbers, but their network reads 449")
+    fails(sdfkit("mesh", other, *out), 3, f"{other}: weights of 81 numbers, but their network has 449")
     nameless = write(tmp_path / "nameless.zarr", "weights", "weights", ELLIPSOIDS[:1])
     result = sdfkit("mesh", nameless, *out)
     assert result.exit_code == 3
-    assert f"{nameless}: does not say what its networks are" in result.stderr
+    assert f"{nameless}: has no configuration of its networks" in result.stderr
     assert "was it made by sdfkit?" in result.stderr
 
 
@@ -328,7 +328,7 @@ def test_a_decoder_that_lacks_a_layer_is_refused(sdfkit, decoder, tmp_path):
     result = sdfkit("mesh", decoder, "-o", f"{tmp_path}/out/")
     assert result.exit_code == 3
     assert result.stderr.count("\n") == 1
-    assert f"{decoder}: its decoder cannot be built again (Error(s) in loading" in result.stderr
+    assert f"{decoder}: its decoder cannot be rebuilt (Error(s) in loading" in result.stderr
     assert 'Missing key(s) in state_dict: "hidden.0.weight".); was it made by sdfkit?' in result.stderr
 
 

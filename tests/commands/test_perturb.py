@@ -8,9 +8,11 @@ import torch
 import trimesh
 
 from sdfkit.io.stores.writer import create_store
-from sdfkit.models.mlp import MLPConfig, draw_weights
+from sdfkit.models.layers import MLPConfig
+from sdfkit.models.mlp import draw_weights
 from sdfkit.rows import Row
-from sdfkit.training.mlp import MLPFitSettings, fit_mlps
+from sdfkit.training.mlp import fit_mlps
+from sdfkit.training.mlp_recipes import MLPFitSettings
 
 CONFIG = MLPConfig(kind="relu-pe", bands=2, hidden=16, layers=2, frequency=1.0)
 CPU = ("--device", "cpu", "--resolution", 24)
@@ -132,9 +134,9 @@ def test_a_shape_that_is_broken_already_is_left_out(sdfkit, balls, tmp_path):
     ("change", "words", "status", "message"),
     [
         (lambda v: v * np.nan, (), 3, "ball_0 holds numbers that are not finite; make it again"),
-        (lambda v: v[:, :-1], (), 3, "numbers, but their network reads"),
-        (lambda v: v[:1], ("--noise", "spread"), 3, "one row, which has no spread"),
-        (lambda v: v, ("-o", "x.jpg"), 2, "pictures are written as .png"),
+        (lambda v: v[:, :-1], (), 3, "numbers, but their network has"),
+        (lambda v: v[:1], ("--noise", "spread"), 3, "one row, which has no standard deviation"),
+        (lambda v: v, ("-o", "x.jpg"), 2, "plots are written as PNG"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(sdfkit, balls, tmp_path, change, words, status, message):
@@ -147,6 +149,6 @@ def test_what_cannot_be_judged_is_refused(sdfkit, balls, tmp_path, change, words
 def test_weights_without_their_network_are_refused(sdfkit, balls, tmp_path):
     np.save(tmp_path / "weights.npy", balls)
     refused = sdfkit("perturb", tmp_path / "weights.npy", *CPU)
-    assert refused.exit_code == 3 and "does not say what its networks are" in refused.stderr
+    assert refused.exit_code == 3 and "has no configuration of its networks" in refused.stderr
     refused = sdfkit("perturb", "-", "-", *CPU)
     assert refused.exit_code == 2 and "standard input can be read once" in refused.stderr

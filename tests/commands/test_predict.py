@@ -108,7 +108,7 @@ def test_one_photo_that_cannot_be_read_does_not_stop_the_others(sdfkit, job, tmp
     result = sdfkit(*line, "-o", tmp_path / "codes.zarr")
     assert result.exit_code == 4
     assert result.stderr.splitlines() == [
-        f"sdfkit: text: {tmp_path}/text.png: not a picture that is read; PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP, PPM "
+        f"sdfkit: text: {tmp_path}/text.png: not a supported picture; PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP, PPM "
         "and JPEG 2000 are",
         f"sdfkit: 1 of 2 shapes failed, for the reasons above; the other 1 are in {tmp_path}/codes.zarr",
     ]
@@ -138,11 +138,11 @@ def changed(job, tmp_path, **encoder):
             5,
             ("its encoder cannot be loaded here: nobody/nothing: not on", "give the features"),
         ),
-        ({"revision": "abc"}, 3, ("as it is no more; embed where", "give the features")),
-        ({"preprocessing": {"output": "cls"}}, 3, ("as it is no more",)),
-        ({"preprocessing": {}}, 3, ("does not say what made the features it was trained on; give features",)),
+        ({"revision": "abc"}, 3, ("has changed since training; embed on a machine", "give the features")),
+        ({"preprocessing": {"output": "cls"}}, 3, ("has changed since training",)),
+        ({"preprocessing": {}}, 3, ("does not name the encoder of its features; give features",)),
         ({"views": ["caption"]}, 3, ("was trained on captions, not pictures", "sdfkit embed --text")),
-        ({"views": ["rgb", "depth"]}, 3, ("was trained on rgb, depth, and", "render a mesh with --depth")),
+        ({"views": ["rgb", "depth"]}, 3, ("was trained on rgb, depth, but", "render a mesh with --depth")),
     ],
 )
 def test_an_encoder_that_is_not_here_or_not_what_it_was(sdfkit, job, tmp_path, encoder, status, words):
@@ -155,8 +155,8 @@ def test_an_encoder_that_is_not_here_or_not_what_it_was(sdfkit, job, tmp_path, e
     ("inputs", "status", "words"),
     [
         (["samples.zarr"], 3, "holds samples, but features or views are needed"),
-        (["closed/low.ply"], 3, "a mesh, but pictures are needed; draw it first: sdfkit render"),
-        (["red.png", "features.zarr"], 2, "a store stands alone; name one store, or picture files"),
+        (["closed/low.ply"], 3, "is a mesh, but pictures are needed; render it first: sdfkit render"),
+        (["red.png", "features.zarr"], 2, "is a store beside other inputs; name one store, or picture files"),
         (["empty"], 3, "a folder without pictures"),
         (["nothing.zarr"], 1, "No such file or directory"),
     ],
@@ -173,7 +173,7 @@ def test_a_denoiser_without_a_network_is_refused(sdfkit, job, tmp_path):
     refused = sdfkit("predict", tmp_path / "codes.npy", *line)
     fails(refused, 3, "codes.npy: holds no denoiser; name a store that train-dit made")
     for lost, words in (
-        ("denoiser/tokens_in.weight", "cannot be built again"),
+        ("denoiser/tokens_in.weight", "cannot be rebuilt"),
         ("standard/std", "denoiser without standard/std; was it made by sdfkit?"),
     ):
         model = tmp_path / f"{lost[:3]}.zarr"
@@ -183,7 +183,7 @@ def test_a_denoiser_without_a_network_is_refused(sdfkit, job, tmp_path):
     shutil.copytree(job / "dit.zarr", tmp_path / "broken.zarr")
     group = zarr.open_group(tmp_path / "broken.zarr", mode="r+")
     group["standard/std"][0] = np.nan
-    broken = "not all of a denoiser is there; train it again"
+    broken = "the denoiser is incomplete; train it again"
     fails(sdfkit("predict", tmp_path / "broken.zarr", *line), 3, broken)
     group["denoiser/position"][0, 0] = np.inf
     broken = "its denoiser holds numbers that are not finite (position); train it again"

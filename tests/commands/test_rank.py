@@ -63,9 +63,8 @@ def test_predictions_alone_are_compared_with_each_other(sdfkit, plain):
     unit = KNOWN[:4] / np.linalg.norm(KNOWN[:4], axis=1, keepdims=True)
     pairs = (unit @ unit.T)[np.triu_indices(4, 1)]
     assert cosine.split() == [
+        "pairwise",
         "cosine",
-        "of",
-        "pairs",
         *(f"{x:.4f}" for x in (pairs.mean(), pairs.min(), pairs.max())),
     ]
 
@@ -98,18 +97,19 @@ def test_each_prediction_is_ranked_and_its_truth_found_by_uid(sdfkit, predicted,
 def test_the_table_holds_neighbours_truths_and_the_baseline(sdfkit, predicted, known):
     lines = sdfkit("rank", predicted, "--known", known, "--top", 2).stdout.splitlines()
     start = lines.index(next(line for line in lines if line.startswith("prediction ")))
-    header = "prediction place neighbour category cosine centred margin to mean"
+    header = "prediction rank neighbour category cosine centred margin to mean"
     assert lines[start].split() == header.split()
     assert [line.split()[:3] for line in lines[start + 1 : start + 3]] == [
         ["obj_0003", "1", "obj_0003"],
         ["obj_0003", "2", lines[start + 2].split()[2]],
     ]
     truths = lines.index(next(line for line in lines if line.startswith("truth of")))
-    assert "the mean's" in lines[truths]
+    assert "mean's cosine" in lines[truths]
     assert lines[truths + 1].split()[:3] == ["obj_0003", "1", "1.0000"]
-    assert "2 of 3 truths rank first; 2 predictions beat the mean" in lines
+    first = "the truth ranks first for 2 of 3 predictions; 2 are more similar to it than the training mean is"
+    assert first in lines
     assert lines[-1].startswith(
-        "verdict: unclear: of 3 predictions, 2 recalled, 1 copies of other training shapes;"
+        "verdict: unclear: of the 3 predictions, 2 are recalled and 1 is copied from the training set. "
     )
 
 
@@ -129,7 +129,7 @@ def test_one_prediction_can_be_ranked_but_not_compared(sdfkit, tmp_path, known):
     fails(
         sdfkit("rank", tmp_path / "one.npy"),
         3,
-        f"{tmp_path / 'one.npy'}: one row, nothing to compare it with; add --known STORE",
+        f"{tmp_path / 'one.npy'}: one row, and nothing to compare it with; add --known STORE",
     )
 
 
@@ -198,7 +198,7 @@ BAD = {
         lambda path: np.save(path, np.array([[1, 2], [0, 0]])),
         "row_1: all zeros, so it has no direction",
     ),
-    "no rows": (lambda path: np.save(path, np.zeros((0, 4))), "no rows that did not fail"),
+    "no rows": (lambda path: np.save(path, np.zeros((0, 4))), "has no usable row"),
     "a vector": (
         lambda path: np.save(path, np.zeros(4)),
         "float64 of shape (4,); a matrix of finite numbers",
@@ -209,15 +209,15 @@ BAD = {
     ),
     "objects": (
         lambda path: np.save(path, np.array([[{}, {}]])),
-        "not a plain array (objects, which only a pickle can hold; pickles are not read)",
+        "not a plain array (it holds objects, which need pickle; pickles are not read)",
     ),
-    "no numbers": (lambda path: np.save(path, np.zeros((4, 0))), "rows without numbers"),
+    "no numbers": (lambda path: np.save(path, np.zeros((4, 0))), "rows have no columns"),
     "cut rows": (
         lambda path: path.write_bytes(saved(np.ones((4, 4)))[:-8]),
-        "ends after 120 of 128 bytes; it is cut, make it again",
+        "ends after 120 of 128 bytes; it is truncated, make it again",
     ),
-    "text file": (lambda path: path.write_text("1 2 3\n"), "holds nothing sdfkit knows"),
-    "pickle": (save_pickle, "holds nothing sdfkit knows"),
+    "text file": (lambda path: path.write_text("1 2 3\n"), "holds data in an unknown format"),
+    "pickle": (save_pickle, "holds data in an unknown format"),
     "mesh": (
         lambda path: path.write_bytes(b"ply\n"),
         "holds meshes, but codes or deepsdf or denoiser or weights or autoencoder or flow are needed",
@@ -258,13 +258,15 @@ def test_another_kind_is_refused(sdfkit, tmp_path):
 
 def test_other_lengths_are_refused(sdfkit, plain, tmp_path):
     np.save(tmp_path / "short.npy", KNOWN[:, :9])
-    message = f"{plain}: rows of 16 numbers, but {tmp_path / 'short.npy'} has 9; rank like with like"
+    message = (
+        f"{plain}: vectors of 16 numbers, but {tmp_path / 'short.npy'} has 9; give vectors of the same kind"
+    )
     fails(sdfkit("rank", plain, "--known", tmp_path / "short.npy"), 3, message)
 
 
 def test_one_known_shape_is_refused(sdfkit, plain, tmp_path):
     np.save(tmp_path / "one.npy", KNOWN[:1])
-    message = f"{tmp_path / 'one.npy'}: one row, so nothing to rank; name the vectors of all training shapes"
+    message = f"{tmp_path / 'one.npy'}: one row, but ranking needs two or more; give the vectors of all training shapes"
     fails(sdfkit("rank", plain, "--known", tmp_path / "one.npy"), 3, message)
 
 
@@ -272,14 +274,14 @@ def test_what_does_not_go_together_is_wrong_usage(sdfkit, plain, tmp_path):
     fails(
         sdfkit("rank", plain, "-o", tmp_path / "x.zarr"),
         2,
-        "without training vectors there is no ranking; add --known STORE",
+        "-o and --truth need training vectors; add --known STORE",
     )
     fails(
         sdfkit("rank", plain, "--truth", plain),
         2,
-        "without training vectors there is no ranking; add --known STORE",
+        "-o and --truth need training vectors; add --known STORE",
     )
-    message = "standard input can be read once; name files for --known and --truth"
+    message = "standard input can be read only once; give files to --known and --truth"
     fails(sdfkit("rank", "--known", "-"), 2, message)
     fails(sdfkit("rank", plain, "--known", "-", "--truth", "-"), 2, message)
 
@@ -289,7 +291,7 @@ def test_a_folder_and_vectors_that_do_not_differ_are_refused(sdfkit, plain, tmp_
     assert (result.exit_code, result.stderr.count("\n")) == (3, 1)
     assert result.stderr.startswith(f"sdfkit: {tmp_path}: not a Zarr group")
     np.save(tmp_path / "same.npy", np.tile(KNOWN[0], (5, 1)))
-    message = f"{tmp_path / 'same.npy'}: all rows are one vector, so nothing can be told apart"
+    message = f"{tmp_path / 'same.npy'}: all rows are equal; give the vectors of different shapes"
     fails(sdfkit("rank", plain, "--known", tmp_path / "same.npy"), 3, message)
 
 
@@ -315,15 +317,18 @@ def test_truths_of_shapes_that_were_not_trained_on_are_found_by_uid_or_by_row(sd
     assert facts[0]["predictions"][0]["nearest"]["uid"] == f"obj_{distance.argmin():04d}"
     alone = json.loads(sdfkit("rank", predicted, "--known", known, "--json").stdout)["verdict"]
     assert (alone["name"], alone["fvu"]) == ("unclear", None)
-    assert "only truths tell" in alone["evidence"]
+    assert "give --truth to judge them" in alone["evidence"]
 
 
 def test_truths_that_match_nothing_are_refused(sdfkit, predicted, known, plain, tmp_path):
     np.save(tmp_path / "three.npy", KNOWN[:3])
-    message = f"{tmp_path / 'three.npy'}: 3 rows, but 4 predictions, and no uids to match; give a truth for each row"
+    message = (
+        f"{tmp_path / 'three.npy'}: 3 rows for 4 predictions, and no uids to match them by; "
+        "give one truth for each prediction"
+    )
     fails(sdfkit("rank", plain, "--known", known, "--truth", tmp_path / "three.npy"), 3, message)
     other = write(tmp_path / "other.zarr", "codes", "code", KNOWN[:1], ["else"])
-    message = f"{other}: has no shape of {predicted}; their uids must be the same (else, obj_0003)"
+    message = f"{other}: no uid in common with {predicted} (else, obj_0003); use the same uids in both"
     fails(sdfkit("rank", predicted, "--known", known, "--truth", other), 3, message)
 
 

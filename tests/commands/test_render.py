@@ -9,7 +9,7 @@ import trimesh
 import zarr
 from PIL import Image
 
-from sdfkit.commands.render import _choose
+from sdfkit.runtime.opengl import choose_renderer
 
 
 def test_views_of_a_sphere(sdfkit, tmp_path, sphere):
@@ -40,7 +40,7 @@ def test_gray_blue(sdfkit, tmp_path, sphere):
 def test_a_camera_inside_the_shape_is_refused(sdfkit, tmp_path, sphere):
     result = sdfkit("render", sphere, "--distance", 0.9, "-o", tmp_path / "views.zarr")
     assert result.exit_code == 4
-    assert "a camera at distance 0.9 stands inside the shape's bounding sphere" in result.stderr
+    assert "a camera at distance 0.9 is inside the shape's bounding sphere" in result.stderr
     assert not (tmp_path / "views.zarr").exists()
 
 
@@ -55,12 +55,12 @@ def test_what_the_picture_cuts_is_told_once(sdfkit, tmp_path, sphere):
     box = tmp_path / "box.ply"
     trimesh.creation.box().export(box)
     line = ("render", sphere, box, "--views", 2, "--size", 16)
-    assert "cuts up to" not in sdfkit(*line, "--yfov", 47.2, "-o", tmp_path / "whole.zarr").stderr
+    assert "cuts off up to" not in sdfkit(*line, "--yfov", 47.2, "-o", tmp_path / "whole.zarr").stderr
     told = sdfkit(*line, "--yfov", 30, "-o", tmp_path / "cut.zarr").stderr
     # The disc of the sphere has radius 1 / sqrt(2.5² - 1), all of the square lies within it.
     share = 1 - (2 * math.tan(math.radians(15))) ** 2 * (2.5**2 - 1) / math.pi
-    assert told.count(f"cuts up to {100 * share:.1f} %") == 1
-    assert "from 47.2 on nothing is cut" in told
+    assert told.count(f"cuts off up to {100 * share:.1f} %") == 1
+    assert "use --yfov 47.2 or more" in told
 
 
 def test_its_own_colours_are_drawn_when_asked(sdfkit, tmp_path):
@@ -87,12 +87,15 @@ def test_a_missing_texture_is_named_and_the_material_stands_in(sdfkit, tmp_path)
     )
     line = ("render", tmp_path / "leaf.obj", "--colour", "--views", 4, "--size", 32)
     told = sdfkit(*line, "-o", tmp_path / "plain.zarr").stderr
-    assert "sdfkit: leaf: plain colours stand in for what cannot be read: C:\\art\\leaf.png\n" in told
+    assert (
+        "sdfkit: leaf: these textures cannot be read, so plain colours replace them: C:\\art\\leaf.png\n"
+        in told
+    )
     seen = zarr.open_group(tmp_path / "plain.zarr")["rgb"][0]
     assert seen[..., 1].max() > 2 * seen[..., 0].max()
     # A picture that lies beside the mesh is found, wherever its author had it.
     Image.new("RGB", (4, 4), (0, 0, 255)).save(tmp_path / "leaf.png")
-    assert "stand in" not in sdfkit(*line, "-o", tmp_path / "blue.zarr").stderr
+    assert "cannot be read" not in sdfkit(*line, "-o", tmp_path / "blue.zarr").stderr
     assert zarr.open_group(tmp_path / "blue.zarr")["rgb"][0].reshape(-1, 3).max(axis=0).argmax() == 2
 
 
@@ -103,7 +106,7 @@ def test_a_shape_that_no_picture_shows_has_failed(sdfkit, tmp_path):
         "render", tmp_path / "line.ply", "--views", 3, "--size", 32, "-o", tmp_path / "views.zarr"
     )
     assert result.exit_code == 4
-    assert "line: no picture shows any of it: have its faces no area?" in result.stderr
+    assert "line: no view shows any of its faces; check that they have an area" in result.stderr
 
 
 def test_gl_that_is_not_there_ends_the_command_at_once(sdfkit, tmp_path, sphere, monkeypatch):
@@ -115,7 +118,7 @@ def test_gl_that_is_not_there_ends_the_command_at_once(sdfkit, tmp_path, sphere,
     assert "no EGL driver is installed: install libegl1" in result.stderr
     assert not (tmp_path / "views.zarr").exists()
     monkeypatch.setattr("pathlib.Path.exists", lambda self: True)
-    assert _choose("auto") == "cpu", "a GPU without EGL"
+    assert choose_renderer("auto") == "cpu", "a GPU without EGL"
 
 
 def test_other_jobs_and_a_run_that_was_cut_give_the_same_bytes(sdfkit, tmp_path, sphere):

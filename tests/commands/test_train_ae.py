@@ -59,7 +59,7 @@ def test_codes_of_weights_become_the_shapes_again_through_every_door(sdfkit, wei
     done = sdfkit("train-ae", weights, *FEW, "--epochs", 300, "--samples", samples, "-o", model)
     assert done.exit_code == 0, done.stderr
     assert "0 of 4 lost their surface: no zero crossing (of the original networks 0)" in done.stderr
-    assert "raw cosine" in done.stderr and "they mislead" in done.stderr
+    assert "raw cosine" in done.stderr and "both mislead" in done.stderr
     group = zarr.open_group(model, mode="r")
     assert group["code"].shape == (SHAPES, 2)
     report = group.attrs["report"]
@@ -128,7 +128,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(sdfkit, weights, tmp_path, m
         assert sdfkit("train-ae", weights, *options, halved).exit_code == 130
     refused = sdfkit("train-ae", weights, *FEW, "--epochs", 7, "-o", halved)
     assert refused.exit_code == 3 and "an unfinished run with epochs 6, now 7" in refused.stderr
-    assert "goes on after step 3" in sdfkit("train-ae", weights, *options, halved).stderr
+    assert "continues after step 3" in sdfkit("train-ae", weights, *options, halved).stderr
     assert np.array_equal(*(zarr.open_group(path, mode="r")["loss"][:] for path in (whole, halved)))
     assert np.array_equal(*(zarr.open_group(path, mode="r")["code"][:] for path in (whole, halved)))
 
@@ -138,7 +138,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(sdfkit, weights, tmp_path, m
     [
         (("--loss", "field"), 2, "--loss field compares distances: add --samples STORE"),
         (("--samples", "-"), 2, "standard input can be read once"),
-        (("--curve", "loss.jpg"), 2, "loss.jpg: pictures are written as .png"),
+        (("--curve", "loss.jpg"), 2, "loss.jpg: plots are written as PNG; choose a name that ends in .png"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(sdfkit, weights, tmp_path, options, status, words):
@@ -156,12 +156,12 @@ def test_weights_that_nothing_can_be_learned_from_are_refused(sdfkit, samples, t
     np.save(tmp_path / "ragged.npy", np.array([np.zeros(2), np.zeros(3)], dtype=object))
     stranger = [*ROWS[:3], Row(3, "stranger")]
     cases = [
-        (write(tmp_path / "one.zarr", "weights", ROWS[:1], weights=vectors[:1]), "one shape (shape_0), from which"),
+        (write(tmp_path / "one.zarr", "weights", ROWS[:1], weights=vectors[:1]), "one shape (shape_0), but training"),
         (write(tmp_path / "nan.zarr", "weights", weights=broken), "shape_2: its weights or samples are not finite"),
-        (write(tmp_path / "short.zarr", "weights", weights=vectors[:, :-1]), "30 numbers, but their network reads 31"),
+        (write(tmp_path / "short.zarr", "weights", weights=vectors[:, :-1]), "30 numbers, but their network has 31"),
         (write(tmp_path / "other.zarr", "weights", stranger, weights=vectors), "has no samples of stranger"),
         (write(tmp_path / "codes.zarr", "codes", code=vectors), "holds codes, but weights are needed"),
-        (tmp_path / "plain.npy", "does not say what its networks are"),
+        (tmp_path / "plain.npy", "has no configuration of its networks"),
         (tmp_path / "ragged.npy", "not a plain array"),
     ]  # fmt: skip
     for path, words in cases:

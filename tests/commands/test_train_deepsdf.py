@@ -122,7 +122,7 @@ def test_a_run_that_breaks_keeps_its_last_good_state(sdfkit, samples, tmp_path, 
         "gradient": "sdfkit: parameters/code is not finite after step 4: lower the learning rate",
     }[fault]
     assert told in done.stderr.splitlines()
-    assert f"{output}: keeps step 3, from where the same command goes on" in done.stderr
+    assert f"{output}: still holds step 3; the same command continues from there" in done.stderr
     store = zarr.open_group(output, mode="r")
     assert not store.attrs["complete"] and store["loss"].shape == (3,)
     assert all(np.isfinite(array[:]).all() for _, array in store["state/parameters"].arrays())
@@ -133,21 +133,33 @@ def test_a_run_that_breaks_keeps_its_last_good_state(sdfkit, samples, tmp_path, 
     assert all(np.array_equal(resumed, whole) for resumed, whole in both)
 
 
+def test_the_decoder_is_compiled_where_asked(sdfkit, samples, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda decoder: compiled.append(decoder) or decoder)
+    line = ("train-deepsdf", samples, *TRAIN, "--steps", 1)
+    assert sdfkit(*line, "-o", tmp_path / "plain.zarr").exit_code == 0 and not compiled
+    assert sdfkit(*line, "--compile", "-o", tmp_path / "compiled.zarr").exit_code == 0 and len(compiled) == 1
+
+
 def test_a_run_that_breaks_at_once_leaves_nothing(sdfkit, samples, tmp_path):
     output = tmp_path / "deepsdf.zarr"
     done = sdfkit("train-deepsdf", samples, *TRAIN, "--steps", 9, "--code-penalty", 1e40, "-o", output)
-    assert done.exit_code == 1 and "lower the learning rate" in done.stderr and "keeps" not in done.stderr
+    assert (
+        done.exit_code == 1 and "lower the learning rate" in done.stderr and "still holds" not in done.stderr
+    )
     assert list(tmp_path.iterdir()) == [samples]
 
 
 def test_one_shape_is_learned_with_a_warning_and_fits_no_others(sdfkit, tmp_path):
     samples, model = write_samples(tmp_path / "samples.zarr", 1, 3000), tmp_path / "deepsdf.zarr"
     done = sdfkit("train-deepsdf", samples, *TRAIN, "--steps", 3, "-o", model)
-    assert done.exit_code == 0 and "one shape alone: its code will tell nothing about others" in done.stderr
+    assert (
+        done.exit_code == 0 and "has one shape only; its code says nothing about other shapes" in done.stderr
+    )
     assert "steps a second" in done.stderr
     refused = sdfkit("fit-code", samples, "--decoder", model, "-o", tmp_path / "codes.zarr")
     assert refused.exit_code == 3
-    assert "was trained on one shape, whose code tells nothing about others" in refused.stderr
+    assert "was trained on one shape, so it cannot represent others" in refused.stderr
 
 
 def test_samples_of_failed_shapes_alone_are_refused(sdfkit, tmp_path):
@@ -155,7 +167,7 @@ def test_samples_of_failed_shapes_alone_are_refused(sdfkit, tmp_path):
     with create_store(str(samples), "samples", rows=rows, history=[], settings={}, overwrite=False) as store:
         store.write(rows[0])
     done = sdfkit("train-deepsdf", samples, "-o", tmp_path / "deepsdf.zarr")
-    assert done.exit_code == 3 and "none of its 1 shapes is usable" in done.stderr
+    assert done.exit_code == 3 and "all of its 1 shapes failed" in done.stderr
 
 
 @pytest.mark.slow

@@ -104,7 +104,7 @@ def test_one_shape_with_a_code_is_refused(sdfkit, stores, tmp_path):
             store.write(row)
     done = sdfkit("train-dit", stores[0], "--codes", tmp_path / "others.zarr", "-o", tmp_path / "dit.zarr")
     assert done.exit_code == 3
-    assert "one shape with a code (shape_2), from which there is nothing to learn" in done.stderr
+    assert "one shape with a code (shape_2), but training needs two or more" in done.stderr
     assert not (tmp_path / "dit.zarr").exists()
 
 
@@ -135,7 +135,7 @@ def test_losses_by_timestep_are_told_beside_the_samples(sdfkit, stores, denoiser
     # Two steps from zero weights: the model still predicts the mean, as near as makes no difference.
     assert facts["mean_predictor"] == pytest.approx(1, abs=1e-3)
     assert facts["one_step"]["fvu"] == pytest.approx(1, abs=0.1)
-    assert facts["verdict"].startswith("the model does not use the pictures")
+    assert facts["verdict"].startswith("the model ignores the pictures")
 
 
 @pytest.mark.slow
@@ -143,7 +143,11 @@ def test_losses_by_timestep_are_told_beside_the_samples(sdfkit, stores, denoiser
     ("options", "status", "words"),
     [
         (("--views", 9), 3, "3 views of a shape, but --views 9"),
-        (("--views", 2, "-o", "loss.jpg"), 2, "loss.jpg: pictures are written as .png"),
+        (
+            ("--views", 2, "-o", "loss.jpg"),
+            2,
+            "loss.jpg: plots are written as PNG; choose a name that ends in .png",
+        ),
     ],
 )
 def test_what_cannot_be_told_is_refused(sdfkit, stores, denoiser, options, status, words):
@@ -178,11 +182,14 @@ def test_predictions_name_the_codes_that_they_are_ranked_against(sdfkit, stores,
     codes = zarr.open_group(denoiser)["code"]
     codes[0] = codes[1]
     refused = sdfkit("rank", predicted)
-    assert refused.exit_code == 3 and "predicted with other training codes than" in refused.stderr
+    assert (
+        refused.exit_code == 3
+        and "has changed since the prediction; name the training codes" in refused.stderr
+    )
     denoiser.rename(tmp_path / "elsewhere.zarr")
     alone = sdfkit("rank", predicted)
-    assert alone.exit_code == 0 and "is not here; name its training codes with --known" in alone.stderr
-    assert "cosine of pairs" in alone.stdout
+    assert alone.exit_code == 0 and "is not here; name the training codes with --known" in alone.stderr
+    assert "pairwise cosine" in alone.stdout
 
 
 @pytest.mark.slow

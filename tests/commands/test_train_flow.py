@@ -98,7 +98,7 @@ def test_nothing_but_views_is_read(job, tmp_path, monkeypatch):
 def test_all_stages_in_one_run_make_a_flow_that_predicts_meshes(job, tmp_path):
     options = (*FEW, "--check-gradients", "--held-out", job / "views.zarr", "-o", tmp_path / "flow.zarr")
     told = run("train-flow", job / "views.zarr", *options).stderr
-    assert "silhouettes at temperature 0.003: loss" in told and "an exact field: 0.0" in told
+    assert "silhouettes at temperature 0.003: loss" in told and "ideal loss 0.0" in told
     # Shapes held out are judged as those learned from are; here they are the same.
     learned, held_out = (
         line.partition("silhouettes ") for line in told.splitlines() if "silhouettes " in line
@@ -198,7 +198,7 @@ def test_features_and_captions_take_the_place_of_pictures(job, tmp_path, velocit
     assert "--guidance" not in run(*words, "-o", tmp_path / "codes.zarr").stderr
     assert zarr.open_group(tmp_path / "codes.zarr", mode="r")["code"].shape == (2, 8)
     words = ("predict", job / "joint.zarr", job / "views.zarr", "--guidance", 2, "-o", tmp_path / "led.zarr")
-    assert "saw its condition at every step, so --guidance has nothing" in run(*words).stderr
+    assert "was trained without dropping its condition, which --guidance needs" in run(*words).stderr
 
 
 @pytest.mark.slow
@@ -220,7 +220,7 @@ def test_a_run_that_was_stopped_goes_on(job, tmp_path, monkeypatch):
     monkeypatch.setattr(FlowTraining, "step", step)
     CliRunner().invoke(app, [str(word) for word in (*words, "-o", tmp_path / "parts.zarr")])
     told = run(*words, "-o", tmp_path / "parts.zarr").stderr
-    assert "goes on after step 2" in told
+    assert "continues after step 2" in told
     whole, parts = (zarr.open_group(tmp_path / f"{name}.zarr", mode="r") for name in ("whole", "parts"))
     assert np.array_equal(whole["loss"][:], parts["loss"][:])
     assert np.array_equal(whole["code"][:], parts["code"][:])
@@ -229,9 +229,9 @@ def test_a_run_that_was_stopped_goes_on(job, tmp_path, monkeypatch):
 def test_views_that_cannot_teach_are_refused(sdfkit, job, tmp_path):
     output = tmp_path / "flow.zarr"
     for name, array, value, words in (
-        ("empty", "mask", 0, ("0 shapes to learn from", "cube: view 0: the mask is empty")),
-        ("full", "mask", 255, ("0 shapes to learn from", "view 0: the mask is full")),
-        ("inside", "camera_to_world", np.eye(4), ("a camera at distance 0 stands inside",)),
+        ("empty", "mask", 0, ("0 shapes to train on", "cube: view 0: the mask is empty")),
+        ("full", "mask", 255, ("0 shapes to train on", "view 0: the mask is full")),
+        ("inside", "camera_to_world", np.eye(4), ("a camera at distance 0 is inside",)),
     ):
         views = change(job / "views.zarr", tmp_path / f"{name}.zarr", **{array: value})
         refused = sdfkit("train-flow", views, *FEW, "-o", output)
@@ -249,7 +249,7 @@ def test_views_that_cannot_teach_are_refused(sdfkit, job, tmp_path):
     fails(
         sdfkit("train-flow", job / "views.zarr", "--views-per-shape", 4, "-o", output),
         3,
-        "3 views of a shape",
+        "has 3 views per shape",
     )
     assert not output.exists()
 
@@ -257,7 +257,7 @@ def test_views_that_cannot_teach_are_refused(sdfkit, job, tmp_path):
 def test_one_view_a_shape_is_warned_of(job, tmp_path):
     words = ("--views-per-shape", 1, "--stage", "encoder", *FEW)
     told = run("train-flow", job / "views.zarr", *words, "-o", tmp_path / "flow.zarr").stderr
-    assert "one view a shape: depth is free" in told
+    assert "one view per shape: depth is unconstrained" in told
 
 
 def test_few_views_are_from_elsewhere_for_each_shape(job):
@@ -273,12 +273,20 @@ def test_few_views_are_from_elsewhere_for_each_shape(job):
 def test_stages_that_do_not_follow_are_refused(sdfkit, job, tmp_path):
     output = tmp_path / "flow.zarr"
     words = ("train-flow", job / "views.zarr", *FEW, "-o", output)
-    fails(sdfkit(*words, "--stage", "joint"), 2, "goes on from what --stage distil made")
-    fails(sdfkit(*words, "--start", job / "joint.zarr"), 2, "--stage all begins from nothing")
+    fails(
+        sdfkit(*words, "--stage", "joint"),
+        2,
+        "--stage joint continues from --stage distil; name its store with --start",
+    )
+    fails(
+        sdfkit(*words, "--start", job / "joint.zarr"),
+        2,
+        "--start: --stage all does not continue from another stage",
+    )
     refused = sdfkit(*words, "--held-out", job / "views.zarr", "--features", tmp_path / "features.zarr")
-    fails(refused, 2, "--held-out: with --features there is nothing to look at")
+    fails(refused, 2, "--held-out: cannot be combined with --features")
     refused = sdfkit(*words, "--stage", "joint", "--start", job / "encoder.zarr")
-    fails(refused, 3, "was trained up to stage encoder, but distil comes before")
+    fails(refused, 3, "was trained up to stage encoder, but stage distil is needed")
     refused = sdfkit(*words, "--stage", "distil", "--start", job / "encoder.zarr", "--preset", "paper")
     fails(refused, 3, "has shape")
 
@@ -301,17 +309,17 @@ def test_predict_refuses_what_a_flow_cannot_do(sdfkit, job, tmp_path):
     words = ("predict", job / "joint.zarr", job / "views.zarr", "-o", output)
     fails(sdfkit(*words, "--eta", 0.5), 2, "a flow renews no noise")
     refused = sdfkit("predict", job / "encoder.zarr", job / "views.zarr", "--trajectory", "-o", output)
-    fails(refused, 2, "takes no steps from noise to a code")
+    fails(refused, 2, "has no steps from noise to a code")
     for options, told in (
         (("--steps", 5), "--steps"), (("--guidance", 2), "--guidance"), (("--samples", 2), "--samples"),
         (("--guidance", 0, "--samples", 3, "--steps", 8), "--samples, --steps, --guidance"),
     ):  # fmt: skip
         refused = sdfkit("predict", job / "encoder.zarr", job / "views.zarr", *options, "-o", output)
-        fails(refused, 2, f"encoder.zarr: an encoder alone, which draws nothing; leave {told} out\n")
+        fails(refused, 2, f"encoder.zarr: an encoder alone, which samples nothing; leave {told} out\n")
     broken = change(job / "joint.zarr", tmp_path / "broken.zarr")
     del zarr.open_group(broken)["flow"]
     fails(sdfkit("predict", broken, job / "views.zarr", "-o", output), 3, "holds no flow", "train-flow")
     other = change(job / "joint.zarr", tmp_path / "other.zarr")
     del zarr.open_group(other).attrs["stage"]
-    fails(sdfkit("predict", other, job / "views.zarr", "-o", output), 3, "not all of a flow is there")
+    fails(sdfkit("predict", other, job / "views.zarr", "-o", output), 3, "the flow is incomplete")
     assert not output.exists()

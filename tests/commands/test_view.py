@@ -142,7 +142,7 @@ def test_a_page_turns_meshes_and_tells_their_facts(sdfkit, folder, tmp_path):
 def test_shapes_beyond_the_limit_are_left_out_and_it_is_said(sdfkit, folder, tmp_path):
     sdfkit("view", folder, "-o", tmp_path / "x.html", "--views", 1, "--limit", 2, "--jobs", 1)
     content = content_of(tmp_path / "x.html")
-    assert content["notes"] == ["2 of 3 shapes; the others are left out, --limit shows more"]
+    assert content["notes"] == ["2 of 3 shapes; raise --limit to show more"]
     assert [tile["uid"] for tile in content["gallery"]["tiles"]] == ["obj_0000", "obj_0001"]
 
 
@@ -324,10 +324,10 @@ FLAT = (("shape", "step", "row", "column"), np.zeros((3, STEPS + 1, SIZE, SIZE),
     ("changes", "message"),
     [
         (with_nan(), f"{EVIL}, step 2: numbers that are not finite; drop it or make it again"),
-        ({"silhouette": of(3)}, "silhouette of 3 steps, but trajectory of 5; make the store again"),
-        ({"truth": TRUTH}, "truth of 8 rows, but silhouette of 16; make the store again"),
+        ({"silhouette": of(3)}, "silhouette has 3 steps, but trajectory has 5; make the store again"),
+        ({"truth": TRUTH}, "truth has 8 rows, but silhouette has 16; make the store again"),
         ({"silhouette": FLAT}, "silhouette has axes ('shape', 'step', 'row', 'column') of float32, but "),
-        ({"rows": [Row(n, f"{n}", error="no surface") for n in range(3)]}, "none of its 3 shapes is usable"),
+        ({"rows": [Row(n, f"{n}", error="no surface") for n in range(3)]}, "all of its 3 shapes failed"),
     ],
 )
 def test_trajectories_that_do_not_hold_together_are_refused(sdfkit, tmp_path, changes, message):
@@ -343,9 +343,15 @@ def test_what_does_not_stand_side_by_side_is_refused(sdfkit, folder, tmp_path):
     other = write_trajectories(tmp_path / "b.zarr", ROWS[:2])
     codes = write_store(tmp_path / "c.zarr", "codes", ROWS, {"code": (("shape", "dim"), VECTORS)})
     for path, message in (
-        (other, f"not the shapes of {one} (2 and 3, row 0 is obj_0000); predict both from the same inputs"),
-        (codes, "codes without trajectories; only stores with these are shown together"),
-        (folder, "no store; meshes are shown together, or stores of trajectories"),
+        (
+            other,
+            f"has other shapes than {one} (2 and 3, row 0 is obj_0000); predict both from the same inputs",
+        ),
+        (
+            codes,
+            "holds codes without trajectories; give such a store alone, or only stores with trajectories",
+        ),
+        (folder, "not a store; give either meshes only or stores of trajectories only"),
     ):
         result = sdfkit("view", one, path, "-o", tmp_path / "x.html")
         assert (result.exit_code, result.stderr) == (3, f"sdfkit: {path}: {message}\n")
@@ -362,10 +368,10 @@ def test_bad_input_is_told_in_one_line(sdfkit, tmp_path):
     write_store(tmp_path / "half.zarr", "codes", ROWS, {"code": (("shape", "dim"), VECTORS)}, complete=False)
     for name, message in (
         ("empty.ply", "empty"),
-        ("notes.txt", "holds nothing sdfkit knows; name a store, a mesh or a .npy"),
-        ("folder", "a folder without meshes"),
+        ("notes.txt", "holds data in an unknown format; name a store, a mesh or a .npy"),
+        ("folder", "is a folder without meshes"),
         ("nan.zarr", "obj_0000: numbers that are not finite; drop it or make it again"),
-        ("ranks.zarr", "holds ranks, of which there is no picture; sdfkit info tells what is in it"),
+        ("ranks.zarr", "holds ranks, which cannot be drawn; use sdfkit info instead"),
         ("half.zarr", "not complete; finish it with the command that began it"),
     ):
         result = sdfkit("view", tmp_path / name, "-o", tmp_path / "x.png")
@@ -376,8 +382,8 @@ def test_bad_input_is_told_in_one_line(sdfkit, tmp_path):
 
 def test_the_ending_says_what_is_written(sdfkit, sphere, tmp_path):
     for words, message in (
-        (["-o", "x.txt"], "x.txt: pictures are written as .png, pages as .html; or say --format"),
-        (["-o", "x.png", "--format", "html"], "x.png: --format html does not go with that name"),
+        (["-o", "x.txt"], "x.txt: the ending is neither .png nor .html; rename it or add --format"),
+        (["-o", "x.png", "--format", "html"], "x.png: the ending contradicts --format html"),
     ):
         result = sdfkit("view", sphere, *words)
         assert result.exit_code == 2

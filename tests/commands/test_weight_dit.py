@@ -90,7 +90,10 @@ def test_the_phases_of_the_paper_are_settings(sdfkit, features, weights, tmp_pat
 @pytest.mark.parametrize("tokens", ["0", "-1", "all"])
 def test_pieces_are_a_number_or_layers(sdfkit, features, weights, tokens):
     refused = sdfkit("train-dit", features, "--codes", weights, "--tokens", tokens, "-o", "dit.zarr")
-    assert refused.exit_code == 2 and f"--tokens {tokens}: a number from 1 on, or layers" in refused.stderr
+    assert (
+        refused.exit_code == 2
+        and f"--tokens {tokens}: must be a number of at least 1, or layers" in refused.stderr
+    )
 
 
 def test_codes_have_no_layers(sdfkit, features, tmp_path):
@@ -104,8 +107,8 @@ def test_codes_have_no_layers(sdfkit, features, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"hidden": 7}, "weights of 31 numbers, but their network reads 36"),
-        ({"kind": None}, "does not say what its networks are"),
+        ({"hidden": 7}, "weights of 31 numbers, but their network has 36"),
+        ({"kind": None}, "has no configuration of its networks"),
     ],
 )
 def test_weights_of_another_network_are_refused(sdfkit, features, tmp_path, change, words):

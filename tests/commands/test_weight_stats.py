@@ -69,9 +69,9 @@ def test_two_sets_stand_side_by_side(sdfkit, tmp_path):
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert lines[0].split() == [str(anchored), str(tmp_path / "independent.npy")]
-    assert any(line.startswith("std of a dimension, implied ") for line in lines)
-    assert f"{anchored}: Thin shell: 99% of the squared length is shared" in result.stdout
-    assert f"{tmp_path / 'independent.npy'}: Spread about the origin:" in result.stdout
+    assert any(line.startswith("std per dimension, implied ") for line in lines)
+    assert f"{anchored}: Thin shell: 99% of the squared length is common to all vectors" in result.stdout
+    assert f"{tmp_path / 'independent.npy'}: Centred on the origin:" in result.stdout
     assert "layer 2 bias" in result.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
     facts = json.loads(
@@ -105,7 +105,7 @@ def test_pairs_that_were_sampled_are_said_to_be(sdfkit, tmp_path, monkeypatch):
     monkeypatch.setattr("sdfkit.analysis.vectors.PAIRED_ROWS", 7)
     np.save(tmp_path / "x.npy", draw(3))
     text = sdfkit("weight-stats", tmp_path / "x.npy").stdout
-    assert "least and greatest cosine are of the pairs of 7 evenly spaced rows" in text
+    assert "the range of pairwise cosines is that of 7 evenly spaced rows" in text
 
 
 BAD = {
@@ -117,13 +117,16 @@ BAD = {
         lambda path: np.save(path, np.array([[1, 2], [0, 0]])),
         "row_1: all zeros, so it has no direction",
     ),
-    "one row": (lambda path: np.save(path, np.ones((1, 4))), "one row; how a set lies takes two or more"),
-    "no rows": (lambda path: np.save(path, np.zeros((0, 4))), "no rows that did not fail"),
-    "no numbers": (lambda path: np.save(path, np.zeros((4, 0))), "rows without numbers"),
+    "one row": (
+        lambda path: np.save(path, np.ones((1, 4))),
+        "one row, but statistics need two or more; give a set of vectors",
+    ),
+    "no rows": (lambda path: np.save(path, np.zeros((0, 4))), "has no usable row"),
+    "no numbers": (lambda path: np.save(path, np.zeros((4, 0))), "rows have no columns"),
     "a vector": (lambda path: np.save(path, np.zeros(4)), "float64 of shape (4,)"),
-    "objects": (lambda path: np.save(path, np.array([[{}, {}]])), "not a plain array (objects, which only"),
-    "pickle": (lambda path: path.write_bytes(pickle.dumps([1])), "holds nothing sdfkit knows"),
-    "text": (lambda path: path.write_text("1 2 3\n"), "holds nothing sdfkit knows"),
+    "objects": (lambda path: np.save(path, np.array([[{}, {}]])), "not a plain array (it holds objects"),
+    "pickle": (lambda path: path.write_bytes(pickle.dumps([1])), "holds data in an unknown format"),
+    "text": (lambda path: path.write_text("1 2 3\n"), "holds data in an unknown format"),
     "empty": (lambda path: path.write_bytes(b""), "empty; did the command that writes it fail?"),
     "folder": (lambda path: path.mkdir(), "not a Zarr group"),
 }
@@ -149,20 +152,21 @@ def test_sets_that_do_not_go_together_are_refused(sdfkit, tmp_path):
     fails(
         sdfkit("weight-stats", path, "--compare", other),
         3,
-        f"{other}: weights of another architecture than {path} ({siren}, {NETWORK})",
+        f"{other}: weights of another architecture than {path} ({siren}, {NETWORK}); "
+        "compare weights of one architecture",
     )
     short = write(tmp_path / "c.zarr", draw(1, dim=9))
     fails(
         sdfkit("weight-stats", path, "--compare", short),
         3,
-        f"{short}: rows of 9 numbers, but {path} has {DIM}; compare weights of one architecture, or codes of one "
+        f"{short}: vectors of 9 numbers, but {path} has {DIM}; compare weights of one architecture, or codes of one "
         "length",
     )
     wrong = write(tmp_path / "d.zarr", draw(1, dim=9), NETWORK)
     fails(
         sdfkit("weight-stats", wrong),
         3,
-        f"{wrong}: rows of 9 numbers, but its network has {DIM}; make the store again",
+        f"{wrong}: vectors of 9 numbers, but its network has {DIM}; make the store again",
     )
 
 
@@ -173,15 +177,15 @@ def test_what_does_not_go_together_is_wrong_usage(sdfkit, tmp_path):
             "weight-stats", tmp_path / "x.npy", "--compare", tmp_path / "x.npy", "-o", tmp_path / "s.zarr"
         ),
         2,
-        "a store keeps the arrays of one set; leave --compare out, or draw both as .png",
+        "a store holds the arrays of one set; leave out --compare, or plot both sets as .png",
     )
     fails(
         sdfkit("weight-stats", "--compare", "-"),
         2,
-        "standard input can be read once; name a file for --compare",
+        "standard input can be read only once; give a file to --compare",
     )
     fails(
         sdfkit("weight-stats", tmp_path / "x.npy", "-o", tmp_path / "x.jpg"),
         2,
-        f"{tmp_path / 'x.jpg'}: pictures are written as .png",
+        f"{tmp_path / 'x.jpg'}: plots are written as PNG; choose a name that ends in .png",
     )

@@ -13,7 +13,7 @@ from sdfkit.evaluation.timesteps import (
     measure_timesteps,
 )
 from sdfkit.models.dit import DiT, DiTConfig
-from sdfkit.training.dit import Standard
+from sdfkit.training.dit import Standardizer
 
 DIM, FEATURE = 8, 8
 CONFIG = DiTConfig(
@@ -28,7 +28,7 @@ CONFIG = DiTConfig(
     gated=False,
     target="x0",
 )
-STANDARD = Standard(torch.full((DIM,), 0.5), torch.full((DIM,), 0.1), 0)
+STANDARD = Standardizer(torch.full((DIM,), 0.5), torch.full((DIM,), 0.1), 0)
 RNG = np.random.default_rng(0)
 CODES = (0.5 + 0.1 * RNG.normal(size=(50, DIM))).astype(np.float32)
 CAMERAS = np.tile(np.eye(4, dtype=np.float32), (50, 2, 1, 1))
@@ -65,7 +65,7 @@ def sample(network, steps):
 
 
 def test_raw_codes_are_told_against_their_mean_too():
-    raw = Standard(torch.zeros(DIM), torch.ones(DIM), 0)
+    raw = Standardizer(torch.zeros(DIM), torch.ones(DIM), 0)
     centre = CODES.mean(axis=0)
     assert mean_loss(raw, CODES, centre) == pytest.approx(CODES.var(axis=0).mean(), rel=1e-5)
 
@@ -124,10 +124,10 @@ def sampled(fvu):
 @pytest.mark.parametrize(
     ("last", "one_step", "walk", "words"),
     [
-        (0.05, 0.06, 0.05, "model and sampler agree: 5 % of the variance"),
-        (0.05, 0.06, 0.90, "the sampler spoils it: one step from noise leaves 6 % of the variance"),
+        (0.05, 0.06, 0.05, "model and sampler agree: the network leaves 5 % of the variance"),
+        (0.05, 0.06, 0.90, "the sampler adds errors: one step from noise leaves 6 % of the variance"),
         (0.19, 1.50, 1.50, "training and sampling differ: at t = 450 the network leaves 19 % of"),
-        (0.98, 1.00, 1.00, "the model does not use the pictures: it leaves 98 %"),
+        (0.98, 1.00, 1.00, "the model ignores the pictures: it leaves 98 %"),
     ],
 )  # fmt: skip
 def test_the_verdict_tells_a_fault_of_the_model_from_one_of_the_sampler(last, one_step, walk, words):
@@ -138,8 +138,8 @@ def test_a_model_that_looks_at_shapes_it_does_not_know_is_not_blind():
     losses = dataclasses.replace(losses_of(0.01, 0.02, 0.95), wrong=np.array([1.9, 1.9, 1.9]))
     verdict = explain(losses, 1.0, sampled(0.96), sampled(0.96))
     assert verdict.startswith(
-        "the model looks, but does not know these shapes: it leaves 95 % of the variance"
+        "the model uses the pictures but does not generalise to these shapes: at the noisiest timestep it leaves 95 %"
     )
     assert "190 % with another shape's pictures" in verdict
     tiny = explain(losses_of(0.01, 0.02, 4.2e-5), 1.0, sampled(1e-5), sampled(1e-5))
-    assert "agree: 0.0042 % of the variance" in tiny and "0.001 % by the samples" in tiny
+    assert "leaves 0.0042 % of the variance" in tiny and "the samples 0.001 %" in tiny

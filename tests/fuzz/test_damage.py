@@ -1,4 +1,4 @@
-"""Damaged files and streams: they are read right, or refused in one line, and never anything else."""
+"""Damaged files and streams are either read correctly or refused with a message of one line."""
 
 import io
 
@@ -89,7 +89,7 @@ def test_piped_stores(wounds):
     except InputError as error:
         assert one_line(error)
     except (zarr.errors.BaseZarrError, FileNotFoundError):
-        pass  # the door's open_store turns these into "not a Zarr group"
+        pass  # open_store turns these into "not a Zarr group"
     else:
         assert np.array_equal(codes, [[0] * 4, [1] * 4])
 

@@ -14,13 +14,12 @@ from sdfkit.geometry.metrics import (
     DEFINITIONS,
     SCORES,
     Comparison,
-    Surface,
+    SampledSurface,
     bootstrap_interval,
     compare_meshes,
     compare_pairwise,
     compare_surfaces,
-    describe_topology,
-    measure_apart,
+    pairwise_chamfer,
     summarise,
 )
 from tests.properties import examples
@@ -125,10 +124,11 @@ def test_samples_are_apart_by_what_lies_between_them_and_equal_ones_by_nothing()
     draw = np.random.default_rng(0)
     heights = (0, 0, 0.25, 1)
     samples = [
-        Surface(square.copy().apply_translation([0, 0, height]), points=500, rng=draw) for height in heights
+        SampledSurface(square.copy().apply_translation([0, 0, height]), points=500, rng=draw)
+        for height in heights
     ]
-    assert np.allclose(measure_apart(samples), [0, 0.25, 1, 0.25, 1, 0.75], atol=1e-6)
-    assert measure_apart(samples[:1]) == []
+    assert np.allclose(pairwise_chamfer(samples), [0, 0.25, 1, 0.25, 1, 0.75], atol=1e-6)
+    assert pairwise_chamfer(samples[:1]) == []
 
 
 def test_turning_both_changes_nothing():
@@ -160,23 +160,10 @@ def test_a_sheet_and_pieces_are_judged_as_what_they_are():
     assert many.iou == pytest.approx(1 / 3, abs=0.02) and many.volume_ratio == pytest.approx(3, abs=0.2)
 
 
-def test_topology_counts_places_not_rows():
-    torus, ball = trimesh.creation.torus(0.6, 0.2), trimesh.creation.icosphere(2, 0.1)
-    both = trimesh.util.concatenate([torus, ball])
-    soup = trimesh.Trimesh(
-        both.triangles.reshape(-1, 3), np.arange(3 * len(both.faces)).reshape(-1, 3), process=False
-    )
-    assert describe_topology(torus) == (1, 0)
-    assert describe_topology(both) == describe_topology(soup) == (2, 2)
-    assert describe_topology(trimesh.Trimesh()) == (0, 0)
-    unused = trimesh.Trimesh([[9, 9, 9], *ball.vertices], ball.faces + 1, process=False)
-    assert describe_topology(unused) == (1, 2)
-
-
 def test_one_surface_may_be_compared_with_many():
     one, two = trimesh.creation.box(), trimesh.creation.icosphere(3, 0.6)
-    truth = Surface(one, points=2000, rng=np.random.default_rng(0))
-    guess = Surface(two, points=2000, rng=np.random.default_rng(1))
+    truth = SampledSurface(one, points=2000, rng=np.random.default_rng(0))
+    guess = SampledSurface(two, points=2000, rng=np.random.default_rng(1))
     first = compare_surfaces(guess, truth, np.random.default_rng(2))
     compare_surfaces(truth, truth, np.random.default_rng(3))
     assert compare_surfaces(guess, truth, np.random.default_rng(2)) == first

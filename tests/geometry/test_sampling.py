@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdfkit.errors import GeometryError
-from sdfkit.geometry.sampling import Samples, face_normals, sample_sdf, sample_surface
+from sdfkit.geometry.sampling import SdfSamples, face_normals, sample_sdf, sample_surface
 from tests.properties import examples
 
 SIDES = np.array([1.0, 0.8, 0.3])
@@ -19,7 +19,7 @@ def box_distance(points: np.ndarray) -> np.ndarray:
     return np.linalg.norm(np.maximum(q, 0), axis=1) + np.minimum(q.max(axis=1), 0)
 
 
-def draw(mesh: trimesh.Trimesh, seed: int = 0, **settings: object) -> Samples:
+def draw(mesh: trimesh.Trimesh, seed: int = 0, **settings: object) -> SdfSamples:
     plain = {"points": 20_000, "near_share": 0.5, "near_std": (0.05, 0.01), "surface_points": 5000}
     plain |= {"sign": "normal", "measure": None}
     return sample_sdf(mesh, **(plain | settings), rng=np.random.default_rng(seed))

@@ -13,7 +13,7 @@ from sdfkit.errors import GeometryError
 from sdfkit.geometry.pieces import label_pieces
 from sdfkit.geometry.simplify import simplify
 from sdfkit.geometry.watertight.closing import make_watertight
-from tests.geometry.test_watertight import wheel
+from tests.geometry.watertight.test_closing import wheel
 from tests.properties import examples
 
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from sdfkit.errors import InputError
-from sdfkit.images.photos import REACH, fit_background, frame_photo
+from sdfkit.images.photos import SILHOUETTE_RADIUS, fit_background, frame_photo
 
 FRAME = {"size": 224, "distance": 2.5, "yfov": math.radians(60)}
 # The disc of the unit sphere in a picture of 224 pixels.
@@ -69,10 +69,10 @@ def test_a_plain_background_goes_and_the_object_is_framed(render, background, ma
     assert (framed.shape, framed.dtype, found) == ((224, 224, 3), np.uint8, "plain")
     middle, reach = circle(framed)
     assert np.allclose(middle, 112, atol=1.5)
-    assert reach == pytest.approx(REACH * SPHERE, abs=2)
+    assert reach == pytest.approx(SILHOUETTE_RADIUS * SPHERE, abs=2)
     corner = framed.copy()
     y, x = np.mgrid[:224, :224]
-    corner[np.hypot(x - 111.5, y - 111.5) < REACH * SPHERE + 3] = 0
+    corner[np.hypot(x - 111.5, y - 111.5) < SILHOUETTE_RADIUS * SPHERE + 3] = 0
     assert corner.max() <= 3, "black around it"
 
 
@@ -142,11 +142,11 @@ def test_what_cannot_be_is_told():
     noise = np.random.default_rng(0).integers(0, 256, (90, 120, 4), dtype=np.uint8)
     noise[..., 3] = 255
     for photo, matte, told in (
-        (plain, "alpha", "nothing in it is transparent; use --matte plain"),
+        (plain, "alpha", "no pixel is transparent; use --matte plain"),
         (noise, "plain", r"the background is not plain; cut the object out \(--matte alpha\)"),
         (plain, "plain", "nothing stands out from the background"),
         (plain, "auto", "nothing stands out from the background"),
-        (plain * np.uint8(0), "alpha", "it is transparent all over"),
+        (plain * np.uint8(0), "alpha", "all pixels are transparent"),
     ):
         with pytest.raises(InputError, match=told):
             frame_photo(photo, matte=matte, **FRAME)

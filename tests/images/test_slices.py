@@ -47,5 +47,5 @@ def test_what_cannot_be_drawn_is_told():
     with pytest.raises(GeometryError, match="^no samples in the cube from -1 to 1"):
         draw_slices(point + 3, distance, slices=1)
     distance[3] = np.nan
-    with pytest.raises(GeometryError, match="^samples that are not finite; make them again"):
+    with pytest.raises(GeometryError, match="^samples that are not finite; sample the shape again"):
         draw_slices(point, distance, slices=1)

@@ -20,20 +20,20 @@ def test_cells_and_lines_of_a_uid_are_its_captions(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
-        ("", "its first line must name the columns uid and caption"),
-        ("uid,text\na,b\n", "its first line must name the columns uid and caption"),
-        ("uid,caption\n", "no captions; write a line for each shape"),
-        ("uid,caption\n,a chair\n", "line 2: a uid and a cell for each column are needed"),
-        ("uid,caption\na,a red, old chair\n", "line 2: .* put captions with commas between quotes"),
+        ("", "the first line must name the columns uid and caption"),
+        ("uid,text\na,b\n", "the first line must name the columns uid and caption"),
+        ("uid,caption\n", "no captions; add one line for each shape"),
+        ("uid,caption\n,a chair\n", "line 2: a uid and one cell for each column are needed"),
+        ("uid,caption\na,a red, old chair\n", "line 2: .* quote captions that contain commas"),
         ("uid,caption\na,b\na,c\nd,e\n", "a has 2 captions and d 1; every shape needs the same number"),
         ("uid,caption\na,\n", "a has 0 captions and a 0; .* at least one"),
         (b"uid,caption\na,\xff\xfe\n", "not a CSV file in UTF-8"),
         ('uid,caption\na,"open\n', "not a CSV file in UTF-8"),
     ],
 )
-def test_what_is_wrong_is_told(tmp_path, content, told):
-    with pytest.raises(InputError, match=told) as error:
+def test_faults_are_reported(tmp_path, content, message):
+    with pytest.raises(InputError, match=message) as error:
         read(tmp_path, content)
     assert "\n" not in str(error.value)

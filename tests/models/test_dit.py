@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from sdfkit.models.dit import PRESETS, DiT, DiTConfig
+from sdfkit.models.layers import layer_lengths
 from sdfkit.models.mlp import PRESETS as MLP_PRESETS
-from sdfkit.models.mlp import layer_lengths
 
 TINY = DiTConfig(
     dim=10, tokens=1, feature=7, patches=1, width=16, layers=2, heads=2, ffn=2, gated=False, target="x0"

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdfkit.models.encodings import embed_cameras, embed_timesteps, encode_points, encoded_width
+from sdfkit.models.encodings import embed_cameras, embed_timesteps, encode_points
+from sdfkit.models.layers import encoded_width
 
 
 def test_a_point_becomes_39_numbers_in_the_stated_order():

@@ -3,7 +3,8 @@ import torch
 
 from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
 from sdfkit.models.fields import field_normals, fields_of_codes, fields_of_weights
-from sdfkit.models.mlp import MLPConfig, MLPs, count_parameters, draw_weights
+from sdfkit.models.layers import MLPConfig, count_parameters
+from sdfkit.models.mlp import MLPs, draw_weights
 
 DECODER = DeepSDFConfig(code=5, bands=2, hidden=16, layers=4, skip=2, activation="relu")
 SHAPE = MLPConfig(kind="siren", bands=0, hidden=6, layers=2, frequency=30.0)

@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from sdfkit.models.encodings import encode_points
+from sdfkit.models.layers import MLPConfig, count_parameters
 from sdfkit.models.mlp import (
     PRESETS,
-    MLPConfig,
     MLPs,
-    count_parameters,
     draw_weights,
     flatten_weights,
     slope_by_weights,

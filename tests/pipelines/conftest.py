@@ -19,7 +19,7 @@ def bash(tmp_path):
             cwd=tmp_path,
             env={**os.environ, "PATH": path},
             capture_output=True,
-            timeout=240,
+            timeout=600,
             **options,
         )
         result.stderr = result.stderr.decode()

@@ -101,7 +101,7 @@ def test_cut_meshes_give_status_3_and_no_output(bash, tmp_path):
 def test_the_wrong_kind_of_stream_is_told(bash):
     result = bash("sdfkit shapes --count 1 --category bowl --resolution 32 | sdfkit embed")
     assert result.returncode == 3
-    assert "standard input: a mesh, but pictures are needed" in result.stderr
+    assert "standard input: is a mesh, but pictures are needed" in result.stderr
     result = bash(f"{SPHERES} | sdfkit render --views 1 --size 16 | sdfkit watertight")
     assert "standard input: holds a Zarr store, but meshes are needed" in result.stderr
 
@@ -109,7 +109,10 @@ def test_the_wrong_kind_of_stream_is_told(bash):
 def test_binary_is_not_written_to_a_terminal(bash):
     line = "script -qec 'sdfkit shapes --count 1 --category bowl --resolution 32' /dev/null"
     result = bash(line)
-    assert b"refusing to write binary to a terminal; add -o FILE or pipe it on" in result.stdout
+    assert (
+        b"standard output is a terminal, and the output is binary; add -o FILE or pipe it to another command"
+        in result.stdout
+    )
     assert result.returncode == 2
 
 

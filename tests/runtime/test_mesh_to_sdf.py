@@ -1,4 +1,4 @@
-"""mesh_to_sdf behind its door. It must be imported before pyrender, so each test that runs it has a process."""
+"""Distances by mesh_to_sdf. It must be imported before pyrender, so a test that runs it starts a process."""
 
 import subprocess
 import sys
@@ -13,12 +13,12 @@ from sdfkit.runtime import mesh_to_sdf, opengl
 SCRIPT = """
 import sys
 import numpy as np, trimesh
-import mesh_to_sdf  # only to make it scan less: 20 pictures of 100 pixels
+import mesh_to_sdf as library  # only to make it scan less: 20 images of 100 pixels
 from sdfkit.runtime import mesh_to_sdf
 from sdfkit.errors import GeometryError
 
-full = mesh_to_sdf.get_surface_point_cloud
-mesh_to_sdf.get_surface_point_cloud = lambda mesh, **options: (
+full = library.get_surface_point_cloud
+library.get_surface_point_cloud = lambda mesh, **options: (
     print("a library speaks") or full(mesh, scan_count=20, scan_resolution=100, **options)
 )
 ball = trimesh.creation.icosphere(3, 0.8)
@@ -34,7 +34,7 @@ speck = trimesh.Trimesh([[0, 0, 0], [0, 0, 0], [0, 0, 1]], [[0, 1, 2]], process=
 try:
     mesh_to_sdf.scan_distances(speck, points, sign="normal")
 except GeometryError as error:
-    assert str(error) == "no surface: none of the scan's pictures shows the shape", error
+    assert str(error) == "no surface: no image of the scan shows the shape; check the areas of its faces", error
 else:
     raise AssertionError("a line was seen")
 """
@@ -48,7 +48,7 @@ def test_a_ball_is_measured_and_what_cannot_be_seen_is_refused():
     except MissingError as error:
         pytest.skip(str(error))
     result = subprocess.run([sys.executable, "-W", "ignore", "-c", SCRIPT], capture_output=True, text=True)
-    if "gives no context" in result.stderr:
+    if "cannot create a context" in result.stderr:
         pytest.skip(result.stderr.splitlines()[-1])
     assert result.returncode == 0, result.stderr
     assert result.stdout == ""
@@ -78,5 +78,5 @@ def test_a_driver_that_gives_no_context_is_told_in_one_line(monkeypatch):
 
     monkeypatch.setattr(mesh_to_sdf, "check_driver", lambda: None)
     monkeypatch.setitem(sys.modules, "mesh_to_sdf", Library)
-    with pytest.raises(MissingError, match=r"EGL gives no context \(eglInitialize\): .*libegl1"):
+    with pytest.raises(MissingError, match=r"EGL cannot create a context \(eglInitialize\): .*libegl1"):
         mesh_to_sdf.scan_distances(trimesh.creation.box(), np.zeros((1, 3), np.float32), sign="normal")

@@ -10,7 +10,7 @@ import pytest
 
 from sdfkit.errors import GeometryError, MissingError
 from sdfkit.rows import Row
-from sdfkit.runtime.pool import Workers, conclude, fill
+from sdfkit.runtime.pool import PoolOptions, compute_rows, report_outcome
 
 ROWS = [Row(index, f"obj_{index}") for index in range(6)]
 
@@ -66,25 +66,25 @@ def troubled(row):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_rows_arrive_in_order(jobs):
     table = Table()
-    fill(table, iter(ROWS), 6, square, Workers(jobs, 60, None, False))
+    compute_rows(table, iter(ROWS), 6, square, PoolOptions(jobs, 60, None, False))
     assert table.written == [(index, index**2) for index in range(6)]
 
 
 def test_workers_warn_as_the_command_does():
     table = Table()
-    fill(table, ROWS, 6, warn, Workers(2, 60, None, False))
+    compute_rows(table, ROWS, 6, warn, PoolOptions(2, 60, None, False))
     assert table.written == [(row.index, f"sdfkit: {row.uid}: thin\n") for row in ROWS]
 
 
 @pytest.mark.slow
 def test_failing_hanging_and_dying_rows_are_marked(capsys):
     table = Table()
-    fill(table, ROWS, 6, troubled, Workers(2, 8, None, False))
+    compute_rows(table, ROWS, 6, troubled, PoolOptions(2, 20, None, False))
     texts = dict(table.written)
     assert list(texts) == [0, 1, 2, 3, 4, 5]
     assert texts[0] == 0
     assert texts[1] == "no surface"
-    assert texts[2] == "took longer than 8 s; raise --timeout or simplify it"
+    assert texts[2] == "took longer than 20 s; raise --timeout or simplify it"
     assert "its process died" in texts[3]
     assert texts[4] == "ZeroDivisionError: a bug"
     assert texts[5] == 25
@@ -93,14 +93,14 @@ def test_failing_hanging_and_dying_rows_are_marked(capsys):
     with pytest.raises(
         GeometryError, match="4 of 6 shapes failed, for the reasons above; the other 2 are in x.zarr"
     ):
-        conclude("x.zarr", "squares", 6, table.failed)
+        report_outcome("x.zarr", "squares", 6, table.failed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rows", [ROWS, ROWS[:1]])
 def test_a_process_is_replaced_after_some_rows_and_is_never_this_one(rows):
     table = Table()
-    fill(table, rows, len(rows), at_home, Workers(1, 60, None, False, recycle=4))
+    compute_rows(table, rows, len(rows), at_home, PoolOptions(1, 60, None, False, recycle=4))
     homes = [home for _, home in table.written]
     assert os.getpid() not in homes
     assert len(set(homes[:4])) == 1
@@ -109,18 +109,18 @@ def test_a_process_is_replaced_after_some_rows_and_is_never_this_one(rows):
 
 def test_rows_that_are_there_are_kept():
     table = Table(kept=(1, 3))
-    fill(table, ROWS, 6, square, Workers(1, 60, None, False))
+    compute_rows(table, ROWS, 6, square, PoolOptions(1, 60, None, False))
     assert [index for index, _ in table.written] == [0, 2, 4, 5]
 
 
 @pytest.mark.parametrize(("rows", "fail_fast"), [(ROWS, True), (ROWS[1:2], False)])
 def test_fail_fast_and_a_lonely_row_end_the_command(rows, fail_fast):
     with pytest.raises(GeometryError, match="obj_1: no surface"):
-        fill(Table(), rows, len(rows), troubled, Workers(1, 60, None, fail_fast))
+        compute_rows(Table(), rows, len(rows), troubled, PoolOptions(1, 60, None, fail_fast))
 
 
 def test_cluster_without_dask_or_scheduler():
     with pytest.raises(
         MissingError, match="--cluster tcp://127.0.0.1:1: (dask is not installed|no scheduler answers)"
     ):
-        fill(Table(), ROWS, 6, square, Workers(1, 60, "tcp://127.0.0.1:1", False))
+        compute_rows(Table(), ROWS, 6, square, PoolOptions(1, 60, "tcp://127.0.0.1:1", False))

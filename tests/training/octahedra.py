@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sdfkit.models.mlp import MLPConfig
+from sdfkit.models.layers import MLPConfig
 
 NETWORK = MLPConfig(kind="relu-pe", bands=0, hidden=6, layers=1, frequency=1.0)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sdfkit.errors import InputError, SdfkitError
-from sdfkit.evaluation.reconstructions import compare_surfaces, compare_vectors
+from sdfkit.evaluation.reconstructions import compare_fields, compare_vectors
 from sdfkit.models.autoencoder import AutoencoderConfig
 from sdfkit.training.autoencoder import AutoencoderSettings, AutoencoderTraining, ShapeSamples
 from sdfkit.training.run import open_device_context
@@ -39,7 +39,7 @@ def test_either_loss_brings_the_surfaces_back(loss):
     assert losses[-1] < 0.05 * losses[0]
     _, codes, made = training.result()
     assert codes.shape == (SHAPES, 2)
-    before, after = compare_surfaces(NETWORK, training.vectors, made, SAMPLES, 32)
+    before, after = compare_fields(NETWORK, training.vectors, made, SAMPLES, 32)
     assert (before.iou == 1).all() and (before.true_iou == 1).all()
     # Of 4,000 points 18 lie inside the smallest.
     assert after.iou.min() > 0.85 and after.true_iou.mean() > 0.9
@@ -125,7 +125,7 @@ def test_a_network_without_a_zero_crossing_is_found_however_near_its_weights_are
     made[1, -1] = 0.01
     made[4, -1] = -2
     originals = torch.from_numpy(VECTORS)
-    before, after = compare_surfaces(NETWORK, originals, torch.from_numpy(made), None, 16)
+    before, after = compare_fields(NETWORK, originals, torch.from_numpy(made), None, 16)
     assert not before.lost.any() and before.true_iou is None
     assert np.flatnonzero(after.lost).tolist() == [1, 4]
     assert after.low[1] > 0 and after.high[4] < 0

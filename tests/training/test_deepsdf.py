@@ -8,11 +8,12 @@ import trimesh
 from skimage.measure import marching_cubes
 
 from sdfkit.errors import InputError, SdfkitError
+from sdfkit.evaluation.field_errors import decoder_errors, mean_cosine, measure_decoder
 from sdfkit.models.deepsdf import PRESETS, DeepSDFConfig, slope_errors
-from sdfkit.training.deepsdf import DeepSDFTraining, field_errors, mean_cosine
+from sdfkit.training.deepsdf import DeepSDFTraining
 from sdfkit.training.deepsdf_recipes import RECIPES, DeepSDFSettings
 from sdfkit.training.run import open_device_context
-from sdfkit.training.samples import Part, Samples
+from sdfkit.training.samples import SampleChunk, SampleReader
 
 CONFIG = DeepSDFConfig(code=8, bands=3, hidden=48, layers=3, skip=1, activation="relu")
 SETTINGS = DeepSDFSettings(
@@ -31,7 +32,7 @@ SETTINGS = DeepSDFSettings(
     latent_noise=0.0,
     kl=0.0,
     eikonal=0.0,
-    average=0.0,
+    ema_decay=0.0,
     chunk=2_560,
 )
 CPU = open_device_context("cpu", "fp32")
@@ -71,12 +72,14 @@ def start(settings=SETTINGS, arrays=TWO, config=CONFIG, seed=0, window=8192, mem
     def read(row, begin, end):
         if reads is not None:
             reads.append((row, begin, end))
-        return Part(*(array[row, begin:end] for array in arrays))
+        return SampleChunk(*(array[row, begin:end] for array in arrays))
 
     uids = [f"shape_{row}" for row in range(len(arrays[0]))]
     near = round(settings.near * settings.points)
     others = settings.points - near
-    samples = Samples(read, uids, arrays[0].shape[1], window=window, near=near, others=others, memory=memory)
+    samples = SampleReader(
+        read, uids, arrays[0].shape[1], window=window, near=near, others=others, memory=memory
+    )
     return DeepSDFTraining(config, settings, samples, uids, CPU, torch.Generator().manual_seed(seed))
 
 
@@ -100,7 +103,7 @@ def test_two_shapes_are_learned_as_meshes():
         vertices, faces, _, _ = marching_cubes(learned.reshape(48, 48, 48), 0)
         mesh = trimesh.Trimesh(vertices, faces)
         assert mesh.is_watertight and mesh.body_count == 1 and mesh.euler_number == euler
-    report = training.report(4_000, 0.1)
+    report = measure_decoder(training, 4_000, 0.1)
     assert report.sdf_l1.shape == (2,)
     assert (report.clamped_l1 < report.sdf_l1).all() and (report.sdf_l1 < 0.006).all()
     assert (report.clamped_l1 < 0.005).all()
@@ -116,7 +119,7 @@ def test_smoother_spaces_and_slopes_learn_the_same_shapes(options):
     training = start(settings)
     for _ in range(SETTINGS.steps):
         training.step()
-    assert (training.report(4_000, 0.1).clamped_l1 < 0.012).all()
+    assert (measure_decoder(training, 4_000, 0.1).clamped_l1 < 0.012).all()
     state = training.state()
     resumed = start(settings, seed=7)
     resumed.load_state(state)
@@ -156,20 +159,20 @@ def test_noise_on_codes_is_a_share_of_their_spread():
     assert moved.std().item() == pytest.approx(0.5 * training.codes.std().item(), rel=0.02)
 
 
-def test_a_normal_code_is_charged_nothing():
+def test_a_standard_normal_code_has_no_divergence():
     training = start(dataclasses.replace(SETTINGS, kl=2.0))
     with torch.no_grad():
         training.codes.zero_()
-        training.log_spread.zero_()
+        training.log_std.zero_()
     assert training.draw_codes(training.draw(0))[1].tolist() == pytest.approx([0, 0], abs=1e-6)
     with torch.no_grad():
         training.codes.fill_(1.0)
     assert training.draw_codes(training.draw(0))[1].tolist() == pytest.approx(2 * [2.0 * 0.5 * CONFIG.code])
 
 
-@pytest.mark.parametrize(("average", "matrix_lr"), [(0.0, 0.03), (0.99, 0.03), (0.99, None)])
-def test_a_run_goes_on_bit_for_bit(average, matrix_lr):
-    settings = dataclasses.replace(SETTINGS, average=average, matrix_lr=matrix_lr, shapes=1)
+@pytest.mark.parametrize(("ema_decay", "matrix_lr"), [(0.0, 0.03), (0.99, 0.03), (0.99, None)])
+def test_a_run_goes_on_bit_for_bit(ema_decay, matrix_lr):
+    settings = dataclasses.replace(SETTINGS, ema_decay=ema_decay, matrix_lr=matrix_lr, shapes=1)
     straight = start(settings)
     for _ in range(5):
         straight.step()
@@ -257,8 +260,8 @@ def test_a_subset_of_shapes_moves_only_its_codes():
 def test_permuting_shapes_permutes_errors():
     decoder, codes = start().result()
     points, distances = torch.from_numpy(TWO[0]), torch.from_numpy(TWO[1])
-    errors = field_errors(decoder, codes, points, distances, [np.inf], 512)[:, 0]
-    swapped = field_errors(decoder, codes.flip(0), points.flip(0), distances.flip(0), [np.inf], 512)[:, 0]
+    errors = decoder_errors(decoder, codes, points, distances, [np.inf], 512)[:, 0]
+    swapped = decoder_errors(decoder, codes.flip(0), points.flip(0), distances.flip(0), [np.inf], 512)[:, 0]
     assert torch.allclose(errors.flip(0), swapped, atol=1e-6)
     whole = (decoder(codes, points) - distances).abs().mean(dim=1)
     assert torch.allclose(errors, whole, atol=1e-6)
@@ -282,7 +285,7 @@ def test_errors_beyond_the_clamp_do_not_count():
     points = torch.from_numpy(TWO[0])
     learned = decoder(codes, points).detach()
     distances = learned.sign() * (learned.abs() + 3)
-    full, clamped = field_errors(decoder, codes, points, distances, [np.inf, 0.01], 512).T
+    full, clamped = decoder_errors(decoder, codes, points, distances, [np.inf, 0.01], 512).T
     assert torch.allclose(full, torch.full((2,), 3.0)) and torch.all(clamped < 0.01)
 
 
@@ -314,7 +317,9 @@ def test_samples_that_are_read_when_needed_teach_the_same():
     assert 10 <= len(reads) <= 43
     assert all(
         np.array_equal(a, b)
-        for a, b in zip(*(vars(run.report(4_000, 0.1)).values() for run in (streamed, held)), strict=True)
+        for a, b in zip(
+            *(vars(measure_decoder(run, 4_000, 0.1)).values() for run in (streamed, held)), strict=True
+        )
     )
 
 

@@ -9,7 +9,14 @@ from hypothesis.extra.numpy import arrays
 
 from sdfkit.errors import InputError, SdfkitError
 from sdfkit.models.dit import PRESETS, DiTConfig
-from sdfkit.training.dit import RECIPES, DiTSettings, DiTTraining, Standard, measure_standard, predict_codes
+from sdfkit.training.dit import (
+    RECIPES,
+    DiTSettings,
+    DiTTraining,
+    Standardizer,
+    fit_standardizer,
+    predict_codes,
+)
 from sdfkit.training.run import open_device_context
 
 SHAPES, VIEWS, FEATURE, DIM = 6, 5, 12, 8
@@ -27,7 +34,14 @@ CONFIG = DiTConfig(
 )
 UIDS = [f"shape_{row}" for row in range(SHAPES)]
 SETTINGS = DiTSettings(
-    steps=400, batch=64, views=3, lr=3e-3, feature_dropout=0.0, camera_dropout=0.0, average=0.99, min_snr=None
+    steps=400,
+    batch=64,
+    views=3,
+    lr=3e-3,
+    feature_dropout=0.0,
+    camera_dropout=0.0,
+    ema_decay=0.99,
+    min_snr=None,
 )
 CPU = open_device_context("cpu", "fp32")
 FLOOR = 1e-4
@@ -67,7 +81,7 @@ def trained():
 def predict(training, features=FEATURES, cameras=CAMERAS, seeds=range(SHAPES), **options):
     asked = {"steps": 10, "eta": 0.0, "guidance": 1.0, "samples": 1} | options
     return predict_codes(
-        training.result(), training.standard, features, cameras, generators=generators(*seeds), **asked
+        training.result(), training.standardizer, features, cameras, generators=generators(*seeds), **asked
     )
 
 
@@ -107,7 +121,7 @@ def test_pieces_of_a_vector_are_told_apart_where_all_is_noise():
     """Eight pieces that are not are each given the mean of the eight, which leaves 7/8 of their variance."""
     codes = np.random.default_rng(1).normal(size=(SHAPES, 64)).astype(np.float32)
     config = dataclasses.replace(CONFIG, dim=64, tokens=8, gated=True)
-    training = start(dataclasses.replace(SETTINGS, steps=120, batch=32, average=0.9), codes, config=config)
+    training = start(dataclasses.replace(SETTINGS, steps=120, batch=32, ema_decay=0.9), codes, config=config)
     for _ in range(120):
         training.step()
     left = ((predict(training, steps=1)[:, 0] - codes) ** 2).sum() / ((codes - codes.mean(axis=0)) ** 2).sum()
@@ -155,7 +169,7 @@ def test_raw_codes_are_learned_as_they_are_beside_the_loss_of_their_mean():
     generator = torch.Generator().manual_seed(0)
     training = DiTTraining(CONFIG, SETTINGS, UIDS, CODES, FEATURES, CAMERAS, None, CPU, generator)
     assert torch.equal(training.codes, torch.from_numpy(CODES))
-    assert training.standard.floored == 0
+    assert training.standardizer.floored == 0
     assert training.mean_loss() == pytest.approx(CODES.var(axis=0).mean(), rel=1e-5)
 
 
@@ -163,25 +177,25 @@ def test_dimensions_that_hardly_differ_are_floored_and_counted():
     codes = CODES.copy()
     codes[:, 2] = 0.25 + 1e-6 * np.arange(SHAPES)
     training = start(codes=codes)
-    assert training.standard.floored == 1
-    assert training.standard.std[2] == pytest.approx(FLOOR)
+    assert training.standardizer.floored == 1
+    assert training.standardizer.std[2] == pytest.approx(FLOOR)
     assert training.mean_loss() == pytest.approx((DIM - 1) / DIM, abs=1e-3)
     state = training.state()
     assert state["standard/floored"] == 1
     assert np.allclose(state["standard/mean"], codes.mean(axis=0), atol=1e-6)
-    assert np.array_equal(state["standard/std"], training.standard.std.numpy())
+    assert np.array_equal(state["standard/std"], training.standardizer.std.numpy())
 
 
 @given(arrays(np.float32, (5, 3), elements=st.floats(-8, 8, width=32)))
 def test_standardising_and_undoing_it_is_the_identity(vectors):
     codes = torch.from_numpy(vectors)
-    standard = measure_standard(codes, 1e-2)
+    standard = fit_standardizer(codes, 1e-2)
     assert torch.allclose(standard.undo(standard.apply(codes)), codes, atol=1e-5)
 
 
 def test_standardised_codes_have_mean_0_and_spread_1():
     codes = torch.from_numpy(CODES)
-    standard = measure_standard(codes, FLOOR)
+    standard = fit_standardizer(codes, FLOOR)
     assert torch.allclose(standard.apply(codes).mean(dim=0), torch.zeros(DIM), atol=1e-4)
     assert torch.allclose(standard.apply(codes).std(dim=0, correction=0), torch.ones(DIM), atol=1e-4)
 
@@ -241,17 +255,17 @@ def test_numbers_that_are_not_finite_are_refused(kind):
         start(**{kind: broken})
 
 
-def test_a_result_is_the_averaged_network():
-    training = start(dataclasses.replace(SETTINGS, average=0.0))
+def test_the_result_is_the_ema_of_the_network():
+    training = start(dataclasses.replace(SETTINGS, ema_decay=0.0))
     training.step()
-    for (_, averaged), current in zip(
+    for (_, kept), current in zip(
         training.result().named_parameters(), training.parameters.values(), strict=True
     ):
-        assert torch.equal(averaged, current)
+        assert torch.equal(kept, current)
 
 
 def test_standard_is_undone_by_its_own_numbers():
-    standard = Standard(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 4.0]), 0)
+    standard = Standardizer(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 4.0]), 0)
     assert torch.equal(standard.undo(torch.tensor([2.0, -1.0])), torch.tensor([2.0, -2.0]))
 
 

@@ -3,9 +3,12 @@ import pytest
 import torch
 from torch import nn
 
+from sdfkit.evaluation.field_errors import mlp_errors
 from sdfkit.models.encodings import encode_points
-from sdfkit.models.mlp import MLPConfig, MLPs, draw_weights, unflatten_weights
-from sdfkit.training.mlp import BatchedMLP, MLPFitSettings, field_errors, fit_mlps
+from sdfkit.models.layers import MLPConfig
+from sdfkit.models.mlp import MLPs, draw_weights, unflatten_weights
+from sdfkit.training.mlp import BatchedMLP, fit_mlps
+from sdfkit.training.mlp_recipes import MLPFitSettings
 
 TINY = {
     "relu-pe": MLPConfig(kind="relu-pe", bands=2, hidden=16, layers=2, frequency=1.0),
@@ -91,7 +94,7 @@ def test_balls_are_learned(kind, lr):
     points, distances, near = balls(4000)
     found = fit_mlps(config, draw(config, 3), points, distances, near, settings).weights
     fresh, true, _ = balls(1000, seed=1)
-    assert (field_errors(config, found, fresh, true, 0.1, 300) < 0.006).all()
+    assert (mlp_errors(config, found, fresh, true, 0.1, 300) < 0.006).all()
     # Where the surface is, along an axis.
     ray = torch.linspace(0, 1, 1001)[:, None] * torch.tensor([0.0, 1.0, 0.0])
     inside = (MLPs(config, found)(ray.expand(3, -1, -1)) < 0).float().mean(dim=1)
@@ -107,7 +110,7 @@ def test_a_network_wholly_beyond_the_clamp_comes_back():
     assert (MLPs(config, start)(points) > 0.1).all()
     settings = MLPFitSettings(steps=600, points=128, near=0.5, lr=1e-2, clamp=0.1, stop=None)
     found = fit_mlps(config, start, points, distances, near, settings).weights
-    assert field_errors(config, found, points, distances, 0.1, 1000) < 0.006
+    assert mlp_errors(config, found, points, distances, 0.1, 1000) < 0.006
 
 
 def test_shapes_that_are_good_enough_leave_and_change_nothing_for_the_others():
@@ -127,7 +130,7 @@ def test_shapes_that_are_good_enough_leave_and_change_nothing_for_the_others():
 def test_errors_count_up_to_the_clamp():
     config, start = TINY["relu-pe"], draw(TINY["relu-pe"], 3) * 0
     points, distances, _ = balls()
-    errors = field_errors(config, start, points, distances, 0.1, 77)
+    errors = mlp_errors(config, start, points, distances, 0.1, 77)
     assert torch.allclose(errors, distances.abs().clamp_max(0.1).mean(dim=1))
 
 

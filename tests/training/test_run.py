@@ -46,19 +46,19 @@ def test_rates_are_shares_of_the_first():
     assert [weight.item() for weight in weights] == [0.5, -1.0]
 
 
-def test_average_is_warmed_up_by_its_formula():
-    average, expected = {"x": torch.zeros(1)}, 0.0
+def test_the_ema_decay_is_warmed_up_by_its_formula():
+    ema, expected = {"x": torch.zeros(1)}, 0.0
     for step in range(30):
-        update_ema(average, {"x": torch.full((1,), 1.0 + step)}, 0.7, step)
+        update_ema(ema, {"x": torch.full((1,), 1.0 + step)}, 0.7, step)
         decay = min(0.7, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * (1.0 + step)
-    assert average["x"].item() == pytest.approx(expected, rel=1e-5)
+    assert ema["x"].item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_average_without_decay_is_a_copy():
-    average = {"x": torch.zeros(3)}
-    update_ema(average, {"x": torch.tensor([0.1, 0.2, 0.3])}, 0.0, 5)
-    assert torch.equal(average["x"], torch.tensor([0.1, 0.2, 0.3]))
+def test_an_ema_without_decay_is_a_copy():
+    ema = {"x": torch.zeros(3)}
+    update_ema(ema, {"x": torch.tensor([0.1, 0.2, 0.3])}, 0.0, 5)
+    assert torch.equal(ema["x"], torch.tensor([0.1, 0.2, 0.3]))
 
 
 def test_seeded_obeys_its_generator_and_leaves_the_global_one_alone():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdfkit.errors import InputError
-from sdfkit.training.samples import Part, Samples
+from sdfkit.training.samples import SampleChunk, SampleReader
 from tests.properties import examples
 
 
@@ -22,11 +22,11 @@ def hold(arrays, window=100, memory=sys.maxsize, near=1, others=1, reads=None):
     def read(row, start, stop):
         if reads is not None:
             reads.append((row, start, stop))
-        return Part(*(array[row, start:stop] for array in arrays))
+        return SampleChunk(*(array[row, start:stop] for array in arrays))
 
     uids = [f"shape_{row}" for row in range(len(arrays[0]))]
     count = arrays[0].shape[1]
-    return Samples(read, uids, count, window=window, near=near, others=others, memory=memory)
+    return SampleReader(read, uids, count, window=window, near=near, others=others, memory=memory)
 
 
 @examples(30)
@@ -80,8 +80,8 @@ def test_numbers_that_are_not_finite_are_refused():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (False, "hold none near its surface, but a step asks for 3"),
-        (True, "hold none away from its surface, but"),
+        (False, "include none near its surface, but a step draws 3"),
+        (True, "include none away from its surface, but"),
     ],
 )
 def test_points_of_one_kind_only_are_refused(value, message):

@@ -1,31 +1,33 @@
-"""Compiled loops of `distance`: a tree of boxes over triangles, and the search through it.
+"""Compiled kernels of `TriangleTree`: building a bounding volume hierarchy, and the nearest-triangle search in it.
 
-Plain, single-threaded, with explicit signatures: they compile once a machine, and shapes run side by side.
-Everything about a triangle is stored in the order of the tree's leaves, so a leaf is read in one go.
+Kernels are single-threaded, because shapes are processed in parallel, and have explicit signatures, so that numba
+compiles each of them only once on a machine. Triangles are stored in the order of the leaves, so that those of a
+leaf are contiguous.
 
-A node holds the boxes of its two children (`boxes`: low and high corner of each) and a number for each
-(`children`): a node's index when it is 0 or more, else `~(first * 8 + count)` for a leaf of `count` triangles
-from `first`.
+A node stores the bounding boxes of its two children in `boxes` (low corner, then high corner) and a number for each
+child in `children`: the child's index if it is a node, or `~(first * 8 + count)` if it is a leaf of `count`
+triangles, the first of which is number `first`.
 """
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
-# The types stand in numba's signatures.
+# numba's signatures state the types.
 
 import numpy as np
 from numba import njit
 
+from sdfkit.geometry.distance.triangle_kernels import nearest_weights, point_at
+
 LEAF = 4
 BINS = 16
-# Deeper than this the split is by halves, whatever it costs in quality: 48 + log2(faces) bounds every stack.
+# Nodes deeper than this are split into equal halves, whatever that costs in quality, so that the depth of the tree
+# is at most 48 + log2(faces), which STACK exceeds.
 DEPTH = 48
 STACK = 96
 EMPTY = ~0
-# (height / longest edge) squared below which a triangle has no direction of its own in float64.
-SLIVER = 1e-20
 
 
 @njit("uint64[::1](float64[:, ::1], float64[::1], float64)", cache=True, error_model="numpy")
 def morton_codes(points, low, extent):
-    """Number points along a space-filling curve, so that neighbours in the order are neighbours in space."""
+    """Compute the Morton code of each point: points with close codes are close in space."""
     codes = np.empty(len(points), np.uint64)
     for i in range(len(points)):
         code = np.uint64(0)
@@ -46,10 +48,16 @@ def morton_codes(points, low, extent):
     "int64(float32[:, ::1], int32[::1], float32[:, :, ::1], int32[:, ::1])", cache=True, error_model="numpy"
 )
 def build(bounds, order, boxes, children):
-    """Build the tree top down with the surface-area heuristic in bins along the widest axis.
+    """Build the tree top down by the binned surface-area heuristic along the widest axis.
 
-    `bounds` holds each triangle's low and high corner and `order` their numbers; both are permuted into the
-    order of the leaves. Fills `boxes` and `children` and returns the number of nodes.
+    Args:
+        bounds: Low and high corner of each triangle's bounding box; permuted into the order of the leaves, in place.
+        order: Numbers of the triangles; permuted likewise.
+        boxes: Filled with the boxes of each node's children.
+        children: Filled with the numbers of each node's children.
+
+    Returns:
+        The number of nodes.
     """
     tasks = np.empty((STACK, 4), np.int64)  # first, last, parent * 2 + side, depth
     bin_count = np.empty(BINS, np.int64)
@@ -59,7 +67,7 @@ def build(bounds, order, boxes, children):
     low = np.empty(3, np.float32)
     high = np.empty(3, np.float32)
 
-    # The root node stands above the whole range: its second child is an empty leaf that no query enters.
+    # The first child of the root holds all triangles; its second child is an empty leaf that no query enters.
     nodes = 1
     children[0, 1] = EMPTY
     for k in range(3):
@@ -161,10 +169,10 @@ def build(bounds, order, boxes, children):
     return nodes
 
 
-# Signatures spare the compiler a version of each for every width of integer that calls it.
+# An explicit signature: without it numba compiles a version for every integer type that calls.
 @njit("float64(float64, float64, float64, float32[:, :, ::1], int64, int64)", cache=True, error_model="numpy")
 def box_distance(x, y, z, boxes, node, side):
-    """Squared distance from a point to a box."""
+    """Return the squared distance from a point to the box of a node's child, 0 inside."""
     dx = max(boxes[node, side, 0] - x, 0.0, x - boxes[node, side, 3])
     dy = max(boxes[node, side, 1] - y, 0.0, y - boxes[node, side, 4])
     dz = max(boxes[node, side, 2] - z, 0.0, z - boxes[node, side, 5])
@@ -177,57 +185,13 @@ def box_distance(x, y, z, boxes, node, side):
     error_model="numpy",
 )
 def triangle_distance(x, y, z, corners, f):
-    """Squared distance to triangle `f`, the closest point's weights of corners b and c, and its feature.
-
-    Features: 0 the inside; 1, 2, 3 corners a, b, c; 4, 5, 6 edges ab, bc, ca.
-
-    Reference: Ericson, Real-Time Collision Detection (2005), section 5.1.5. Departure: a triangle without
-    area is measured as its longest edge, which covers it, where the original divides 0 by 0.
-    """
-    ax, ay, az = corners[f, 0], corners[f, 1], corners[f, 2]
-    ux, uy, uz = corners[f, 3] - ax, corners[f, 4] - ay, corners[f, 5] - az
-    vx, vy, vz = corners[f, 6] - ax, corners[f, 7] - ay, corners[f, 8] - az
-    px, py, pz = x - ax, y - ay, z - az
-    d1 = ux * px + uy * py + uz * pz
-    d2 = vx * px + vy * py + vz * pz
-    uu = ux * ux + uy * uy + uz * uz
-    uv = ux * vx + uy * vy + uz * vz
-    vv = vx * vx + vy * vy + vz * vz
-    d3, d4, d5, d6 = d1 - uu, d2 - uv, d1 - uv, d2 - vv
-    v, w, feature = 0.0, 0.0, 0
-    if d1 <= 0.0 and d2 <= 0.0:
-        feature = 1
-    elif d3 >= 0.0 and d4 <= d3:
-        v, feature = 1.0, 2
-    elif d6 >= 0.0 and d5 <= d6:
-        w, feature = 1.0, 3
-    else:
-        vc = d1 * d4 - d3 * d2
-        vb = d5 * d2 - d1 * d6
-        va = d3 * d6 - d5 * d4
-        if vc <= 0.0 and d1 >= 0.0 and d3 <= 0.0 and d1 > d3:
-            v, feature = d1 / (d1 - d3), 4
-        elif vb <= 0.0 and d2 >= 0.0 and d6 <= 0.0 and d2 > d6:
-            w, feature = d2 / (d2 - d6), 6
-        elif va <= 0.0 and d4 >= d3 and d5 >= d6 and (d4 - d3) + (d5 - d6) > 0.0:
-            w = (d4 - d3) / ((d4 - d3) + (d5 - d6))
-            v, feature = 1.0 - w, 5
-        else:
-            ww = uu - 2.0 * uv + vv
-            longest = max(uu, vv, ww)
-            total = va + vb + vc
-            # By the cross product: uu * vv - uv * uv would cancel to noise.
-            nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-            if nx * nx + ny * ny + nz * nz > SLIVER * longest * longest:
-                v, w = vb / total, vc / total
-            elif longest == uu:
-                v, feature = min(max(d1 / uu, 0.0), 1.0), 4
-            elif longest == vv:
-                w, feature = min(max(d2 / vv, 0.0), 1.0), 6
-            else:
-                w = min(max((d4 - d3) / ww, 0.0), 1.0)
-                v, feature = 1.0 - w, 5
-    rx, ry, rz = px - v * ux - w * vx, py - v * uy - w * vy, pz - v * uz - w * vz
+    """Return the squared distance to triangle `f`, the nearest point's weights of corners b and c, and its feature."""
+    v, w, total, feature = nearest_weights(x, y, z, corners, f)
+    v, w = v / total, w / total
+    px, py, pz = x - corners[f, 0], y - corners[f, 1], z - corners[f, 2]
+    rx = px - v * (corners[f, 3] - corners[f, 0]) - w * (corners[f, 6] - corners[f, 0])
+    ry = py - v * (corners[f, 4] - corners[f, 1]) - w * (corners[f, 7] - corners[f, 1])
+    rz = pz - v * (corners[f, 5] - corners[f, 2]) - w * (corners[f, 8] - corners[f, 2])
     return rx * rx + ry * ry + rz * rz, v, w, feature
 
 
@@ -238,11 +202,15 @@ def triangle_distance(x, y, z, corners, f):
     error_model="numpy",
 )
 def nearest(points, corners, boxes, children):
-    """Find each point's squared distance, triangle (in leaf order), feature of it and nearest place.
+    """Find the nearest triangle of each point.
 
-    Points come in an order in which neighbours follow each other: the triangle found for one bounds the search
-    of the next. Boxes are float32, rounded outwards, but all arithmetic is float64: nothing closer is
-    skipped.
+    Points should come in an order in which consecutive ones are close in space, because the triangle found for one
+    point bounds the search for the next. Boxes are float32, rounded outwards, and all arithmetic is float64, so no
+    nearer triangle is skipped.
+
+    Returns:
+        Squared distances; numbers of the nearest triangles, in the order of the leaves; the features of them that
+        are nearest, as in `nearest_weights`; and the nearest points, (point, xyz).
     """
     count = len(points)
     squared = np.empty(count, np.float64)
@@ -282,7 +250,5 @@ def nearest(points, corners, boxes, children):
         squared[i] = best
         face[i] = best_face
         features[i] = best_feature
-        for k in range(3):
-            a, b, c = corners[best_face, k], corners[best_face, 3 + k], corners[best_face, 6 + k]
-            closest[i, k] = a + best_v * (b - a) + best_w * (c - a)
+        closest[i, 0], closest[i, 1], closest[i, 2] = point_at(corners, best_face, best_v, best_w)
     return squared, face, features, closest

@@ -1,21 +1,22 @@
-"""Compiled loops of `distance` that tell which side of a surface a point is on.
+"""Compiled kernels of `TriangleTree` that compute on which side of a surface points lie.
 
-Triangles are in the order of the tree's leaves, and the tree is as `distance_kernels` describes it.
+Triangles are in the order of the tree's leaves; `distance_kernels` describes the tree.
 """
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
-# The types stand in numba's signatures.
+# numba's signatures state the types.
 
 import math
 
 import numpy as np
 from numba import njit
 
-from sdfkit.geometry.distance.distance_kernels import SLIVER, STACK
+from sdfkit.geometry.distance.distance_kernels import STACK
+from sdfkit.geometry.distance.triangle_kernels import SLIVER, ray_distance
 
 
 @njit("UniTuple(float64, 3)(float64[:, ::1], int64)", cache=True, error_model="numpy")
 def unit_normal(corners, f):
-    """The normal of triangle `f` at length 1, or zeros where it has no area."""
+    """Return the unit normal of triangle `f`, or zeros if it has no area."""
     ux, uy, uz = corners[f, 3] - corners[f, 0], corners[f, 4] - corners[f, 1], corners[f, 5] - corners[f, 2]
     vx, vy, vz = corners[f, 6] - corners[f, 0], corners[f, 7] - corners[f, 1], corners[f, 8] - corners[f, 2]
     nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
@@ -35,12 +36,20 @@ def unit_normal(corners, f):
     error_model="numpy",
 )
 def topology(corners, faces, start, incident, normals, regular, scratch):
-    """List the faces of each vertex, its angle-weighted normal, and whether they close around it.
+    """List the faces around each vertex, sum up its angle-weighted normal, and test whether it is regular.
 
-    Fills `incident` with the faces of vertex v from `start[v]` on, and adds up their `normals` (not of length
-    1). `regular` (all true before) stays so where the faces all have an area and form one ring, each edge
-    shared by two that run it in opposite directions: on a mesh that is regular everywhere the signs of
-    `pseudonormal_sign` are proven right. `scratch` has three rows of one number a vertex.
+    A vertex is regular if the faces around it all have an area and form one ring, in which each edge is shared by
+    two faces that run along it in opposite directions. On a mesh whose vertices are all regular the signs of
+    `pseudonormal_sign` are proven right.
+
+    Args:
+        corners: Corners of the faces, (face, 9).
+        faces: Vertices of the faces, (face, 3).
+        start: Where the faces of each vertex begin in `incident`, (vertex + 1).
+        incident: Filled with the faces of vertex v from `start[v]` on.
+        normals: Zeros, to which the angle-weighted normals are added, (vertex, xyz); their length is not 1.
+        regular: All true; set to false for vertices that are not regular.
+        scratch: Memory for three integers a vertex, (3, vertex).
 
     Reference: Baerentzen and Aanaes, Signed Distance Computation Using the Angle Weighted Pseudonormal
         (2005).
@@ -73,7 +82,7 @@ def topology(corners, faces, start, incident, normals, regular, scratch):
             normals[v, 1] += angle * ny
             normals[v, 2] += angle * nz
 
-    # Around a regular vertex each face leads from one neighbour to the next, and the walk comes back once.
+    # Around a regular vertex each face leads from one neighbour to the next, and all of them form one cycle.
     for v in range(vertices):
         degree = start[v + 1] - start[v]
         first = -1
@@ -103,7 +112,11 @@ def topology(corners, faces, start, incident, normals, regular, scratch):
     error_model="numpy",
 )
 def pseudonormal_sign(points, closest, face, features, corners, faces, start, incident, normals, trusted):
-    """-1 inside, 1 outside, 0 where the nearest feature touches a vertex that is not `trusted`."""
+    """Return the side of each point by the normal of its nearest feature.
+
+    Returns:
+        -1 inside, 1 outside, 0 if the nearest feature touches a vertex that is not `trusted`.
+    """
     signs = np.empty(len(points), np.int8)
     for i in range(len(points)):
         f, feature = face[i], features[i]
@@ -141,9 +154,11 @@ def pseudonormal_sign(points, closest, face, features, corners, faces, start, in
     "float64[:, :, ::1](float64[:, ::1], float32[:, :, ::1], int32[:, ::1])", cache=True, error_model="numpy"
 )
 def dipoles(corners, boxes, children):
-    """Sum up each child of each node as one dipole, seen from afar.
+    """Approximate each child of each node by one dipole, which is accurate far from it.
 
-    Columns: centre (3, weighted by area), squared radius, sum of area-weighted normals (3), area.
+    Returns:
+        For each node and child: the centre, weighted by area (3 numbers), the squared radius, the sum of the
+        area-weighted normals (3), and the area.
 
     Reference: Barill et al., Fast Winding Numbers for Soups and Clouds (2018), first order of section 3.
     """
@@ -197,12 +212,16 @@ def dipoles(corners, boxes, children):
     error_model="numpy",
 )
 def winding(points, clear, corners, far, children, accuracy):
-    """Generalised winding number of each point: about 1 inside, 0 outside.
+    """Compute the generalised winding number of each point: about 1 inside, about 0 outside.
 
-    `clear` is a radius around each point within which the number does not change (0 where that is not known):
-    a point within it of the last one computed takes over its number.
-
-    A child is taken as a dipole when it is farther than `accuracy` times its radius.
+    Args:
+        points: Positions, (point, xyz).
+        clear: Radius around each point within which the number is constant; 0 if none is known. A point within
+            this radius of the last one computed gets the same number.
+        corners: Corners of the triangles, (triangle, 9).
+        far: Dipoles, as `dipoles` returns them.
+        children: Children of the nodes.
+        accuracy: A child is replaced by its dipole from this many of its radii away.
 
     Reference: van Oosterom and Strackee, The Solid Angle of a Plane Triangle (1983), equation 8; for the
         dipoles Barill et al. (2018).
@@ -259,36 +278,21 @@ def winding(points, clear, corners, far, children, accuracy):
     return numbers
 
 
+# Without a signature, numba compiles this kernel only when it is called, and few commands call it.
 @njit(cache=True, error_model="numpy")
-def pierced(x, y, z, directions, k, corners, f):
-    """Whether the ray from (x, y, z) along direction `k` meets triangle `f`, edges included.
+def reaches_outside(points, directions, enough, corners, boxes, children):
+    """Return whether at least `enough` rays from each point hit no triangle.
 
-    The three volumes change only their sign where a neighbour shares the edge, so no ray slips between two
-    triangles.
-    """
-    dx, dy, dz = directions[k, 0], directions[k, 1], directions[k, 2]
-    ax, ay, az = corners[f, 0] - x, corners[f, 1] - y, corners[f, 2] - z
-    bx, by, bz = corners[f, 3] - x, corners[f, 4] - y, corners[f, 5] - z
-    cx, cy, cz = corners[f, 6] - x, corners[f, 7] - y, corners[f, 8] - z
-    nx, ny, nz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
-    u = dx * nx + dy * ny + dz * nz
-    v = dx * (cy * az - cz * ay) + dy * (cz * ax - cx * az) + dz * (cx * ay - cy * ax)
-    w = dx * (ay * bz - az * by) + dy * (az * bx - ax * bz) + dz * (ax * by - ay * bx)
-    ahead = ax * nx + ay * ny + az * nz
-    if u >= 0.0 and v >= 0.0 and w >= 0.0:
-        return u + v + w > 0.0 and ahead >= 0.0
-    if u <= 0.0 and v <= 0.0 and w <= 0.0:
-        return u + v + w < 0.0 and ahead <= 0.0
-    return False
+    Points should come in an order in which consecutive ones are close in space, because the triangle that blocked a
+    ray is tested first for the next point.
 
-
-# Without a signature, so that only those who ask wait for it to be compiled.
-@njit(cache=True, error_model="numpy")
-def seen(points, directions, enough, corners, boxes, children):
-    """Whether `enough` rays from each point, one along each of the directions (none along an axis), meet nothing.
-
-    Points come in an order in which neighbours follow each other: what stood in the way of one is tried first
-    for the next.
+    Args:
+        points: Positions, (point, xyz).
+        directions: One ray is cast along each of these, (ray, xyz). No component may be 0.
+        enough: Number of free rays after which the rest is skipped.
+        corners: Corners of the triangles, (triangle, 9).
+        boxes: Boxes of the nodes' children.
+        children: Children of the nodes.
     """
     result = np.zeros(len(points), np.bool_)
     inverse = 1.0 / directions
@@ -298,7 +302,8 @@ def seen(points, directions, enough, corners, boxes, children):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
         free = 0
         for k in range(len(directions)):
-            if pierced(x, y, z, directions, k, corners, last[k]):
+            dx, dy, dz = directions[k, 0], directions[k, 1], directions[k, 2]
+            if ray_distance(x, y, z, dx, dy, dz, corners, last[k]) >= 0.0:
                 continue
             ix, iy, iz = inverse[k, 0], inverse[k, 1], inverse[k, 2]
             blocked = False
@@ -321,7 +326,7 @@ def seen(points, directions, enough, corners, boxes, children):
                         continue
                     first = ~child >> 3
                     for f in range(first, first + (~child & 7)):
-                        if not blocked and pierced(x, y, z, directions, k, corners, f):
+                        if not blocked and ray_distance(x, y, z, dx, dy, dz, corners, f) >= 0.0:
                             blocked = True
                             last[k] = f
             if not blocked:

@@ -1,7 +1,7 @@
-"""The zero level of a distance function on points, as a closed mesh.
+"""Extraction of the zero level set of a distance function as a closed mesh.
 
-The function may be a network, so evaluations are what counts: a coarse grid is refined only where the surface
-can be, and the result is the one that marching cubes gives on the whole fine grid.
+The function may be a network, whose evaluations dominate the cost. A coarse grid is refined only where the surface may
+be; the result equals that of marching cubes on the whole fine grid.
 """
 
 import math
@@ -20,35 +20,40 @@ from sdfkit.geometry.isosurface.grid import FARTHEST, Grid
 
 DistanceFunction: TypeAlias = Callable[[Float[np.ndarray, "point 3"]], Float[np.ndarray, " point"]]
 
-# The coarsest grid has at least this many cells along a side, so that bends measured on it mean something.
+# Least number of cells along a side of the coarsest grid, so that interpolation errors measured on it are meaningful.
 COARSEST = 24
 CORNERS = np.indices((2, 2, 2), dtype=np.int32).reshape(3, 8).T
-# Nodes of the halved cell, the weights of its corners in each of them, and which of them are new.
+# Nodes of a halved cell, the interpolation weights of its corners at each of them, and which of them are new.
 HALVED = np.indices((3, 3, 3), dtype=np.int32).reshape(3, 27).T
 WEIGHTS = np.where(CORNERS[:, None] == 1, 0.5 * HALVED, 1 - 0.5 * HALVED).prod(axis=2).astype(np.float32)
 NEW = (HALVED % 2 == 1).any(axis=1)
-# A corner that was never asked for widens the band of nodes that are. From this share of the cell's range on, asking
-# for it is cheaper.
-DOUBTFUL = 0.1
-# Cells in one array, and planes of nodes; marching cubes holds twice as many.
+# The error bound of a corner that was not evaluated widens the band of nodes to evaluate. If the bound exceeds this
+# share of the range of the cell's values, evaluating the corner is cheaper.
+UNCERTAIN = 0.1
+# Cells processed at once, and planes of nodes passed to marching cubes at once, which needs twice that memory.
 CELLS = 1 << 15
 SLAB = 32
 
 
-class _Samples:
-    """Distances at nodes of the finest grid, evaluated in batches and counted."""
+class _Evaluator:
+    """Evaluates the distance function at nodes of a grid, in batches, and counts the evaluations.
+
+    Attributes:
+        count: Number of evaluations.
+        lowest, highest: Range of the values.
+    """
 
     def __init__(self, distance: DistanceFunction, resolution: int, cells: int, batch: int) -> None:
-        # The coarse grid may reach past the cube; there the nodes on its sides are repeated.
+        # The coarse grid may extend beyond the cube, where the nodes on the sides of the cube are repeated.
         inside = np.linspace(-1.0, 1.0, resolution + 1, dtype=np.float32)
         self.axis = np.concatenate([inside, np.ones(cells - resolution, dtype=np.float32)])
         self.cells, self.distance, self.batch = cells, distance, batch
-        # A distance of zero would put several vertices onto one node.
+        # Smallest absolute value. A distance of 0 at a node would place several vertices at that node.
         self.smallest = np.float32(1e-3 * 2.0 / resolution)
         self.count, self.lowest, self.highest = 0, math.inf, -math.inf
 
-    def ask(self, grid: Grid, nodes: Int[np.ndarray, "node 3"]) -> Float[np.ndarray, " node"]:
-        """Evaluate nodes of a grid and write them into it."""
+    def evaluate(self, grid: Grid, nodes: Int[np.ndarray, "node 3"]) -> Float[np.ndarray, " node"]:
+        """Evaluate nodes of a grid, write the values into it and return them."""
         stride = self.cells // (grid.count - 1)
         values = np.empty(len(nodes), dtype=np.float32)
         for start in range(0, len(nodes), self.batch):
@@ -68,55 +73,58 @@ class _Samples:
 def extract_surface(
     distance: DistanceFunction, *, resolution: int, margin: float, batch: int
 ) -> tuple[trimesh.Trimesh, int]:
-    """Marching cubes of a distance function on the cube from -1 to 1, coarse to fine.
+    """Extract the zero level set of a distance function in the cube from -1 to 1 by marching cubes, coarse to fine.
 
-    A finer grid's values are interpolated from the coarser grid. How far interpolation was off there, in the same
-    place, times `margin` is how far it may be off here: a smooth function quarters its error with the
-    cell, a kink halves it. Only ends of edges that may then cross the surface are evaluated. Where a value is off by
-    more than it may be, its neighbourhood is looked at again, and where the surface leaves what was evaluated it is
-    followed. So neither the slope of the function matters nor whether it is a distance at all. The triangles are
-    those of the dense grid unless the function bends between nodes of the coarsest grid, of 24 to 48 cells along a
-    side, and nowhere near them: then a piece smaller than its cells can be missed.
+    Values of a finer grid are interpolated from the coarser one. The interpolation error measured on the coarser grid
+    at the same position, times `margin`, is the error bound on the finer grid: halving the cells divides the error by 4
+    where the function is smooth, and by 2 at a kink. Only the ends of edges that may cross the surface within the error
+    bounds are evaluated. Where the measured error exceeds its bound, the bound is raised and the neighbourhood is
+    processed again. Where the surface leaves the evaluated nodes, it is followed. The method depends neither on the
+    slope of the function nor on its being a distance.
+
+    The triangles are those of the dense grid, with one exception: a piece smaller than the cells of the coarsest grid,
+    which has 24 to 48 along a side, is missed if the function bends towards it only between the nodes of this grid.
 
     Args:
-        distance: From points in the cube to signed distances, negative inside.
+        distance: Maps points in the cube to signed distances, negative inside.
         resolution: Cells along a side of the cube.
-        margin: How many times the error on the coarser grid is allowed. At 1 and at 3/4 the triangles were the dense
-            ones for all of 26 networks and fields tried; at 1/2 two of them lost a piece.
-        batch: Most points handed to `distance` at once.
+        margin: Safety factor on the interpolation error of the coarser grid. At 1 and at 3/4 the triangles were those
+            of the dense grid for all of 26 networks and fields tried; at 1/2 two of them lost a piece.
+        batch: Largest number of points passed to `distance` at once.
 
     Returns:
-        The closed surface, facing outward, and the number of points evaluated. A shape that leaves the cube
-        is closed by the cube's sides.
+        The closed surface with outward faces, and the number of points evaluated. A shape that extends beyond the cube
+        is closed by the sides of the cube.
 
     Raises:
-        GeometryError: The distances never cross zero, or are not finite.
+        GeometryError: The distances never cross 0, or are not finite.
     """
     halvings = max(0, int(math.log2(resolution / COARSEST))) if resolution > COARSEST else 0
-    # An even number of cells: the first errors are those of every second node.
+    # An even number of cells, because the first errors are measured by interpolating from every second node.
     coarsest = 2 * math.ceil(resolution / 2 ** (halvings + 1)) if halvings else resolution
-    samples = _Samples(distance, resolution, coarsest * 2**halvings, batch)
+    evaluator = _Evaluator(distance, resolution, coarsest * 2**halvings, batch)
     grid = Grid(coarsest + 1, None)
     nodes = np.indices((coarsest + 1,) * 3, dtype=np.int32).reshape(3, -1).T
-    values = samples.ask(grid, nodes).reshape((coarsest + 1,) * 3)
+    values = evaluator.evaluate(grid, nodes).reshape((coarsest + 1,) * 3)
     if halvings:
         cells = np.indices((coarsest,) * 3, dtype=np.int32).reshape(3, -1).T
-        off = np.abs(_interpolate(values[::2, ::2, ::2]) - values).ravel()
-        # Of cells as large as parts of the shape, those around count too: a piece may be in between.
-        bound = margin * maximum_filter(_largest(nodes, off, coarsest // 2), 3)
+        errors = np.abs(_interpolate(values[::2, ::2, ::2]) - values).ravel()
+        # Cells are as large as parts of the shape here, so the errors of neighbouring cells count as well: a piece may
+        # lie in between.
+        cell_bounds = margin * maximum_filter(_largest(nodes, errors, coarsest // 2), 3)
         for _ in range(halvings):
             if not len(cells):
                 break
-            grid, cells, bound = _halve(grid, cells, bound, margin, samples)
-        _complete_ambiguous(grid, cells, samples)
-    if not samples.lowest < 0 < samples.highest:
-        low, high = float(samples.lowest), float(samples.highest)
+            grid, cells, cell_bounds = _halve(grid, cells, cell_bounds, margin, evaluator)
+        _complete_ambiguous(grid, cells, evaluator)
+    if not evaluator.lowest < 0 < evaluator.highest:
+        low, high = float(evaluator.lowest), float(evaluator.highest)
         raise GeometryError(f"no surface: distances run from {low:.3g} to {high:.3g} and never cross 0")
-    return _march(grid, resolution), samples.count
+    return _march(grid, resolution), evaluator.count
 
 
 def _interpolate(values: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "u v w"]:
-    """The grid twice as fine, linear between nodes."""
+    """Interpolate linearly to a grid that is twice as fine."""
     for axis in range(3):
         coarse = np.moveaxis(values, axis, 0)
         fine = np.empty((2 * len(coarse) - 1, *coarse.shape[1:]), dtype=np.float32)
@@ -126,114 +134,117 @@ def _interpolate(values: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "u v w
 
 
 def _largest(
-    nodes: Int[np.ndarray, "node 3"], off: Float[np.ndarray, " node"], count: int
+    nodes: Int[np.ndarray, "node 3"], errors: Float[np.ndarray, " node"], count: int
 ) -> Float[np.ndarray, "count count count"]:
-    """The largest error in each cell of `count` along a side, twice the nodes' spacing, its faces included."""
+    """Return the largest error of the nodes in each of `count`³ cells, twice as large as the spacing of the nodes."""
     largest = np.zeros((count,) * 3, dtype=np.float32)
     for corner in CORNERS:
         cells = (nodes - corner) >> 1
         inside = ((cells >= 0) & (cells < count)).all(axis=1)
-        np.maximum.at(largest, tuple(cells[inside].T), off[inside])
+        np.maximum.at(largest, tuple(cells[inside].T), errors[inside])
     return largest
 
 
 def _halve(
     grid: Grid,
     cells: Int[np.ndarray, "cell 3"],
-    bound: Float[np.ndarray, "u v w"],
+    cell_bounds: Float[np.ndarray, "u v w"],
     margin: float,
-    samples: _Samples,
+    evaluator: _Evaluator,
 ) -> tuple[Grid, Int[np.ndarray, "child 3"], Float[np.ndarray, "x y z"]]:
-    """Halve the grid, evaluating only nodes whose edges may cross the surface.
+    """Halve the cells of the grid, evaluating only nodes at edges that may cross the surface.
 
     Args:
         grid: The coarse grid.
-        cells: Its cells that may hold the surface.
-        bound: How far interpolation between its nodes may be off, for two cells at once along each axis.
-        margin: How many times the errors found here are allowed on the next grid.
-        samples: What to ask.
+        cells: Its cells that may contain the surface.
+        cell_bounds: Bounds of the error of interpolation between its nodes, one for each block of 2 x 2 x 2 cells.
+        margin: Safety factor on the errors measured here, for the bounds of the next grid.
+        evaluator: Evaluates nodes.
 
     Returns:
-        The finer grid, its cells that may hold the surface, and how far interpolation between its nodes may be off.
+        The finer grid, its cells that may contain the surface, and bounds of the error of interpolation between its
+        nodes.
     """
     finer = Grid(2 * grid.count - 1, grid)
-    asked, off, children = [], [], []
+    evaluated, errors, children = [], [], []
     remaining = cells
     while len(remaining):
-        # Corners on which too much hangs are asked for first.
-        corners, doubtful = _near(grid, remaining, bound)[1:3]
-        samples.ask(grid, grid.unique(corners[doubtful]))
-        near = _near(grid, remaining, bound)[0]
-        nodes, guesses, doubts = _crossing(grid, finer, near, bound)
-        values = samples.ask(finer, nodes)
+        # Evaluate corners with a large error bound first.
+        corners, uncertain = _near(grid, remaining, cell_bounds)[1:3]
+        evaluator.evaluate(grid, grid.unique(corners[uncertain]))
+        near = _near(grid, remaining, cell_bounds)[0]
+        nodes, guesses, bounds = _crossing(grid, finer, near, cell_bounds)
+        values = evaluator.evaluate(finer, nodes)
         error = np.abs(values - guesses)
-        followed = _follow(finer, nodes, samples)
-        asked.append(nodes)
-        off.append(error)
+        followed = _follow(finer, nodes, evaluator)
+        evaluated.append(nodes)
+        errors.append(error)
         children += [(2 * near[:, None] + CORNERS).reshape(-1, 3), _cells_around(followed, finer.count)]
-        # Off by more than allowed: allow more there, and look again.
-        beyond = error > doubts
-        more = max(margin, 1.0) * _largest(nodes[beyond] >> 1, error[beyond], len(bound))
-        raised = np.maximum(bound, maximum_filter(more, 3))
-        remaining = remaining[(raised > bound)[tuple((remaining >> 1).T)]]
-        bound = raised
-    found = _largest(np.concatenate(asked), np.concatenate(off), grid.count - 1)
-    # Where nothing was asked, what held before, for half the cell.
-    inherited = 0.25 * bound.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+        # Where errors exceed their bounds, raise the bounds and process these cells again.
+        beyond = error > bounds
+        more = max(margin, 1.0) * _largest(nodes[beyond] >> 1, error[beyond], len(cell_bounds))
+        raised = np.maximum(cell_bounds, maximum_filter(more, 3))
+        remaining = remaining[(raised > cell_bounds)[tuple((remaining >> 1).T)]]
+        cell_bounds = raised
+    found = _largest(np.concatenate(evaluated), np.concatenate(errors), grid.count - 1)
+    # Without evaluated nodes, use the former bound, reduced for half the cell size.
+    inherited = 0.25 * cell_bounds.repeat(2, 0).repeat(2, 1).repeat(2, 2)
     return finer, finer.unique(np.concatenate(children)), np.maximum(margin * found, inherited)
 
 
 def _near(
-    grid: Grid, cells: Int[np.ndarray, "cell 3"], bound: Float[np.ndarray, "u v w"]
+    grid: Grid, cells: Int[np.ndarray, "cell 3"], cell_bounds: Float[np.ndarray, "u v w"]
 ) -> tuple[Int[np.ndarray, "near 3"], Int[np.ndarray, "near 8 3"], Bool[np.ndarray, "near 8"]]:
-    """Cells in which an interpolated value may be of either sign; their corners, and which of those to ask for."""
+    """Return cells in which interpolated values may have either sign, their corners, and which corners to evaluate."""
     parts = []
     for start in range(0, len(cells), CELLS):
         corners = cells[start : start + CELLS, None] + CORNERS
-        values, doubts = grid.read(corners)
-        allowed = bound[tuple((corners[:, 0] >> 1).T)]
-        near = ((values - doubts).min(axis=1) < allowed) & ((values + doubts).max(axis=1) > -allowed)
-        corners, values, doubts = corners[near], values[near], doubts[near]
-        doubtful = (np.abs(values) > FARTHEST) | (doubts > DOUBTFUL * np.ptp(values, axis=1)[:, None])
-        parts.append((corners[:, 0], corners, doubtful))
-    near_cells, near_corners, asked = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return near_cells, near_corners, asked
+        values, bounds = grid.read(corners)
+        allowed = cell_bounds[tuple((corners[:, 0] >> 1).T)]
+        near = ((values - bounds).min(axis=1) < allowed) & ((values + bounds).max(axis=1) > -allowed)
+        corners, values, bounds = corners[near], values[near], bounds[near]
+        uncertain = (np.abs(values) > FARTHEST) | (bounds > UNCERTAIN * np.ptp(values, axis=1)[:, None])
+        parts.append((corners[:, 0], corners, uncertain))
+    near_cells, near_corners, all_uncertain = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return near_cells, near_corners, all_uncertain
 
 
 def _crossing(
-    grid: Grid, finer: Grid, cells: Int[np.ndarray, "cell 3"], bound: Float[np.ndarray, "u v w"]
+    grid: Grid, finer: Grid, cells: Int[np.ndarray, "cell 3"], cell_bounds: Float[np.ndarray, "u v w"]
 ) -> tuple[Int[np.ndarray, "node 3"], Float[np.ndarray, " node"], Float[np.ndarray, " node"]]:
-    """Interpolate the finer grid in these cells; return nodes on edges that may cross the surface and are not known.
+    """Interpolate the finer grid in these cells, and find nodes to evaluate: those at edges that may cross the surface.
 
-    With the nodes come their interpolated values and how far those may be off.
+    Returns:
+        The nodes, their interpolated values, and the error bounds of these.
     """
-    # At once: each time, what is there already is copied.
+    # All at once, because every call copies the blocks that exist already.
     finer.open(2 * (cells[:, None] + CORNERS))
     found = [cells[:0]]
     for start in range(0, len(cells), CELLS):
         part = cells[start : start + CELLS, None]
-        values, doubts = grid.read(part + CORNERS)
-        allowed = bound[tuple((part[:, 0] >> 1).T)]
-        guesses, doubts = values @ WEIGHTS, doubts @ WEIGHTS + allowed[:, None] * NEW
+        values, bounds = grid.read(part + CORNERS)
+        allowed = cell_bounds[tuple((part[:, 0] >> 1).T)]
+        guesses, bounds = values @ WEIGHTS, bounds @ WEIGHTS + allowed[:, None] * NEW
         nodes = 2 * part + HALVED
-        # Known from an earlier look.
+        # These were evaluated before.
         known = finer.is_known(nodes)
-        guesses[known], doubts[known] = finer.read(nodes[known])[0], 0.0
-        finer.write(nodes, guesses, doubts)
-        may_be = [(sign * guesses < doubts).reshape(-1, 3, 3, 3) for sign in (1, -1)]
-        crossing = np.zeros_like(may_be[0])
+        guesses[known], bounds[known] = finer.read(nodes[known])[0], 0.0
+        finer.write(nodes, guesses, bounds)
+        # Whether a node may be negative, and whether it may be positive.
+        signs = [(sign * guesses < bounds).reshape(-1, 3, 3, 3) for sign in (1, -1)]
+        crossing = np.zeros_like(signs[0])
         for axis in (1, 2, 3):
             start_of, end_of = (tuple([slice(None)] * axis + [ends]) for ends in (slice(0, 2), slice(1, 3)))
-            crosses = (may_be[0][start_of] & may_be[1][end_of]) | (may_be[1][start_of] & may_be[0][end_of])
+            crosses = (signs[0][start_of] & signs[1][end_of]) | (signs[1][start_of] & signs[0][end_of])
             crossing[start_of] |= crosses
             crossing[end_of] |= crosses
-        found.append(nodes[crossing.reshape(-1, 27) & (doubts > 0)])
+        found.append(nodes[crossing.reshape(-1, 27) & (bounds > 0)])
     nodes = finer.unique(np.concatenate(found))
     return nodes, *finer.read(nodes)
 
 
-def _follow(grid: Grid, nodes: Int[np.ndarray, "node 3"], samples: _Samples) -> Int[np.ndarray, "more 3"]:
-    """Ask for neighbours of other sign until every edge that crosses the surface is known at both ends."""
+def _follow(grid: Grid, nodes: Int[np.ndarray, "node 3"], evaluator: _Evaluator) -> Int[np.ndarray, "more 3"]:
+    """Evaluate neighbours of opposite sign until both ends of every edge that crosses the surface are known."""
     followed = [nodes[:0]]
     while len(nodes):
         inside = grid.read(nodes)[0] < 0
@@ -247,22 +258,23 @@ def _follow(grid: Grid, nodes: Int[np.ndarray, "node 3"], samples: _Samples) -> 
             neighbours = neighbours[is_other]
             beyond.append(neighbours[~grid.is_known(neighbours)])
         nodes = grid.unique(np.concatenate(beyond))
-        samples.ask(grid, nodes)
+        evaluator.evaluate(grid, nodes)
         followed.append(nodes)
     return np.concatenate(followed)
 
 
 def _cells_around(nodes: Int[np.ndarray, "node 3"], count: int) -> Int[np.ndarray, "cell 3"]:
+    """Return the cells that have one of the nodes as a corner, in a grid of `count` nodes along a side."""
     cells = (nodes[:, None] - CORNERS).reshape(-1, 3)
     return cells[((cells >= 0) & (cells < count - 1)).all(axis=1)]
 
 
 @cache
 def _ambiguous() -> Bool[np.ndarray, "256"]:
-    """By the signs of a cell's corners as bits: whether marching cubes looks at more than the crossed edges.
+    """Tabulate for which signs of a cell's corners, as bits, marching cubes depends on more than the crossed edges.
 
-    So it does unless the corners of each sign hang together along edges (Lewiner et al. 2003: cases 3, 4, 6, 7, 10,
-    12 and 13).
+    It does unless the corners of each sign are connected along edges (Lewiner et al. 2003: cases 3, 4, 6, 7, 10, 12 and
+    13).
     """
     table = np.zeros(256, dtype=bool)
     for code in range(256):
@@ -274,8 +286,8 @@ def _ambiguous() -> Bool[np.ndarray, "256"]:
     return table
 
 
-def _complete_ambiguous(grid: Grid, cells: Int[np.ndarray, "cell 3"], samples: _Samples) -> None:
-    """Ask for all corners of cells whose triangles depend on all of them."""
+def _complete_ambiguous(grid: Grid, cells: Int[np.ndarray, "cell 3"], evaluator: _Evaluator) -> None:
+    """Evaluate all corners of cells whose triangles depend on all of them."""
     while len(cells):
         unknown = [cells[:0]]
         for start in range(0, len(cells), CELLS):
@@ -284,13 +296,13 @@ def _complete_ambiguous(grid: Grid, cells: Int[np.ndarray, "cell 3"], samples: _
             corners = corners[_ambiguous()[codes]].reshape(-1, 3)
             unknown.append(corners[~grid.is_known(corners)])
         nodes = grid.unique(np.concatenate(unknown))
-        samples.ask(grid, nodes)
-        # A sign may be other than it seemed.
-        cells = _cells_around(np.concatenate([nodes, _follow(grid, nodes, samples)]), grid.count)
+        evaluator.evaluate(grid, nodes)
+        # Evaluated signs may differ from interpolated ones.
+        cells = _cells_around(np.concatenate([nodes, _follow(grid, nodes, evaluator)]), grid.count)
 
 
 def _march(grid: Grid, resolution: int) -> trimesh.Trimesh:
-    """Marching cubes in slabs, as one run over the whole grid gives it; the cube's sides close a shape."""
+    """Run marching cubes in slabs, with the result of one run on the whole grid; the cube's sides close the shape."""
     count = resolution + 1
     sides = np.indices((2, count, count)).reshape(3, -1).T * [resolution, 1, 1]
     pad = int(any((grid.read(np.roll(sides, axis, axis=1))[0] < 0).any() for axis in range(3)))
@@ -310,7 +322,7 @@ def _march(grid: Grid, resolution: int) -> trimesh.Trimesh:
             continue
         found, triangles, _, _ = marching_cubes(values, 0.0, gradient_direction="descent")  # type: ignore[no-untyped-call]
         heights = _heights(values, found)
-        # Vertices in the plane of the slab before are there already, in the same order along the plane or not.
+        # Vertices in the plane shared with the previous slab exist already, possibly in another order.
         numbers = np.full(len(found), -1, dtype=np.int64)
         at_start = np.flatnonzero(heights == 0) if first else np.empty(0, dtype=np.int64)
         order, other = np.lexsort(found[at_start, 1:].T), np.lexsort(seam[1].T)
@@ -331,14 +343,15 @@ def _march(grid: Grid, resolution: int) -> trimesh.Trimesh:
 def _heights(
     values: Float[np.ndarray, "x y z"], vertices: Float[np.ndarray, "vertex 3"]
 ) -> Float[np.ndarray, " vertex"]:
-    """First coordinates of marching cubes' vertices before they were rounded to float32.
+    """Recompute the first coordinates of marching cubes' vertices in float64.
 
-    Rounded here, within a slab, and again in the whole grid they would differ in the last bit.
+    Coordinates rounded to float32 within a slab, and again in the whole grid, would differ in the last bit.
     """
     low = np.floor(vertices).astype(np.int64)
     heights = vertices[:, 0].astype(np.float64)
     between = vertices > low
-    # On an edge its ends weigh; in the middle of an ambiguous cell all corners, added up in this order.
+    # A vertex on an edge is the weighted mean of its ends; one inside an ambiguous cell that of all corners, summed in
+    # this order.
     square = [(0, 0), (0, 1), (1, 1), (1, 0)]
     for moved, around in (
         (between[:, 0] & ~between[:, 1:].any(axis=1), square[:1]),

@@ -1,9 +1,9 @@
-"""Any triangle mess to the closed surface that is seen from outside.
+"""Conversion of any set of triangles to a closed surface: the one that is visible from outside.
 
-An unsigned distance on a grid knows nothing of flipped, doubled, missing or hidden faces. Whatever a flood
-from the border cannot reach without coming nearer than the offset is solid; the surface at the offset is
-closed by construction, and its vertices are then moved back onto the input. Taking the level set of
-|distance| itself instead would give a double wall: two shells where there is one solid.
+Unsigned distances on a grid do not depend on the orientation of faces, nor on doubled, missing or hidden ones. A flood
+fill from the border of the grid, which keeps an offset from the triangles, finds the outside, and everything else is
+solid. The surface at the offset is closed by construction; its vertices are then projected back onto the triangles. A
+level set of the unsigned distance itself would be a double wall: two shells instead of one solid.
 """
 
 import math
@@ -15,56 +15,62 @@ from scipy import ndimage
 from skimage.measure import marching_cubes
 
 from sdfkit.errors import GeometryError
+from sdfkit.geometry.defaults import GAP, THICKNESS, WATERTIGHT_RESOLUTION
 from sdfkit.geometry.pieces import label_pieces, select_pieces
 from sdfkit.geometry.watertight import closing_kernels as kernels
 from sdfkit.geometry.watertight import leaks
 
-# In cells. Half a cell is enough to stop the flood at a wall, but a wire without thickness may pass sqrt(1/2) away
-# from the nodes around it. Of 40 wires in all directions 0.72 and 0.66 kept all whole, 0.6 kept 30 and 0.55 8; two
-# flat walls stayed apart across a slit of 2.4, 2.2 or 2.0 cells in most directions.
+# In cells. Half a cell stops the flood at a wall, but a wire without thickness may be sqrt(1/2) away from the nodes
+# around it. Of 40 wires in all directions, offsets of 0.72 and 0.66 kept all in one piece, 0.6 kept 30 and 0.55 kept 8;
+# two flat walls stayed separate across a slit of 2.4, 2.2 or 2.0 cells in most directions.
 OFFSET = 0.72
 # Marching cubes reads distances one cell beyond the offset.
 BAND = OFFSET + 1.05
-# Vertices farther than this from every triangle belong to a seam across a hole and stay where they are.
+# Vertices farther than this from every triangle belong to the seam that closes a hole, and are not moved.
 SEAM = OFFSET + 0.3
-# A value of zero at a node would put several vertices onto that node.
+# Smallest absolute value of the field. A value of 0 at a node would place several vertices at that node.
 NEAREST_TO_ZERO = 0.02
-# Faces whose middle is farther than this from the input, in cells, cut off a crease; each round draws their
-# corners about a third nearer to it; this many rounds before lifted vertices are lowered, and after.
+# Faces whose centroid is farther than this from the input, in cells, cut off a crease. Each round moves their corners
+# about a third of the way towards it. There are this many rounds before lifted vertices are lowered, and after.
 BEVEL = 0.05
 SHARPENINGS = 3
-# Faces whose normal, summed over the corners' outward directions, has less than this area in square cells
-# count as folded: too small for float32 coordinates to keep its side.
+# Faces whose area, projected along the sum of the corners' outward directions, is below this (square cells) count as
+# folded: rounding to float32 could turn them over.
 FLATTEST = 1e-5
-# Shares of the offset kept by vertices whose full return would fold the surface, tried in turn. The last one
-# is the offset surface itself, which has no folds.
+# Shares of the offset to which vertices are lifted whose projection would fold the surface, tried in this order. The
+# last one is the offset surface itself, which has no folds.
 RETREATS = (0.05, 0.15, 0.3, 0.5, 0.75, 1.0, 1.0, 1.0)
 
 
 def make_watertight(
-    mesh: trimesh.Trimesh, *, resolution: int, gap: float, thickness: float, keep_parts: bool
+    mesh: trimesh.Trimesh,
+    *,
+    resolution: int = WATERTIGHT_RESOLUTION,
+    gap: float = GAP,
+    thickness: float = THICKNESS,
+    keep_parts: bool = False,
 ) -> trimesh.Trimesh:
-    """The closed outer surface of any set of triangles.
+    """Convert any set of triangles to the closed surface that is visible from outside.
 
-    What the outside cannot reach is solid: hidden faces and inner cavities disappear, parts that touch become
-    one. A sheet that encloses nothing becomes a thin plate. The result is a 2-manifold whose faces look
-    outward; faces may still cut through each other in creases finer than a cell.
+    Everything that cannot be reached from outside is solid: hidden faces and inner cavities disappear, and parts that
+    touch are joined. A sheet that encloses nothing becomes a thin plate. The result is a 2-manifold with outward faces.
+    Faces may still intersect each other in creases finer than a cell.
 
     Args:
         mesh: Any triangles, in the unit frame. Orientation, duplicates and holes do not matter.
-        resolution: Cells along a side of the cube from -1 to 1. Parts and slits finer than about a cell may
-            merge with what lies beside them, but never vanish.
-        gap: Openings narrower than this, in the unit of the frame, are closed where they lead into a cavity
-            that is wider than they are. Wider ones are closed where they look like a missing piece: at most
-            about 4 % of the boundary of a cavity that is wider than they are, with a wall of single sheets (0:
-            nothing is closed but what the grid cannot see, about two cells).
-        thickness: What a sheet without thickness is given, in the unit of the frame; anything thinner is
-            brought to it. At least a quarter of a cell is used.
-        keep_parts: Keep separate pieces smaller than two cells (diagonal of the bounding box). The largest
-            piece is always kept.
+        resolution: Cells along a side of the cube from -1 to 1. Parts and slits finer than about a cell may merge with
+            neighbouring parts, but do not disappear.
+        gap: Openings narrower than this length are closed if they lead into a cavity that is wider than they are. A
+            wider opening is closed if it looks like a missing piece: if it is at most about 4 % of the boundary of a
+            cavity that is wider than the opening and has a wall of single sheets. 0 closes nothing, except openings of
+            less than about two cells, which the grid does not resolve.
+        thickness: Thickness of the plates that sheets become, as a length; thinner parts are thickened to it. At least
+            a quarter of a cell is used.
+        keep_parts: Keep separate pieces whose bounding box has a diagonal below two cells. The largest piece is always
+            kept.
 
     Returns:
-        The surface in the frame of `mesh`, which it may exceed by half the thickness: normalise it again.
+        The surface in the frame of `mesh`. It may exceed the unit frame by half the thickness: normalise it again.
 
     Raises:
         GeometryError: The mesh has no triangle with an area.
@@ -75,7 +81,7 @@ def make_watertight(
         raise ValueError("the mesh leaves the cube from -1 to 1: normalise it first")
     cell = 2.0 / resolution
     opening = 0.5 * gap / cell
-    triangles, origin, field = _measure(mesh, cell, max(BAND, leaks.WIDER * opening + 1))
+    triangles, origin, field = _distance_grid(mesh, cell, max(BAND, leaks.WIDER * opening + 1))
     _flood(field, triangles, opening)
     vertices, faces = _contour(field)
     positions = _return_to_surface(vertices, faces, triangles, field, max(thickness / cell, 0.25))
@@ -83,14 +89,14 @@ def make_watertight(
     return closed if keep_parts else _drop_debris(closed, 2 * cell)
 
 
-def _measure(
+def _distance_grid(
     mesh: trimesh.Trimesh, cell: float, reach: float
 ) -> tuple[Float[np.ndarray, "triangle corner xyz"], Float[np.ndarray, "3"], Float[np.ndarray, "x y z"]]:
-    """Lay a grid around the mesh.
+    """Compute unsigned distances on a grid around the mesh.
 
     Returns:
-        The triangles in cells from the first node, the place of that node, and how much farther than the
-        offset each node is from the triangles, in cells; infinite beyond `reach`.
+        The triangles in grid coordinates; the position of the first node in the mesh's frame; and the distance of
+        each node to the triangles minus the offset, in cells, which is infinite beyond `reach`.
     """
     used = mesh.vertices[mesh.faces]
     padding = math.ceil(reach) + 2
@@ -110,16 +116,16 @@ def _measure(
 def _flood(
     field: Float[np.ndarray, "x y z"], triangles: Float[np.ndarray, "triangle corner xyz"], opening: float
 ) -> None:
-    """Make the field negative wherever the outside does not reach, and finite and not zero, in place."""
+    """Make the field negative at nodes that are not connected with the outside, and finite and nonzero, in place."""
     outside = leaks.reached_from_border(field > 0)
     field[~outside & (field > 0)] = -OFFSET
     if opening > 0 and leaks.seal_missing_pieces(field, outside, triangles, OFFSET):
         outside = leaks.reached_from_border(field > 0)
         field[~outside & (field > 0)] = -OFFSET
-    # Small openings first: one of half the gap may lead into a rod that a ball of the whole gap does not fit in.
+    # Narrow openings first: one of half the gap may lead into a rod that a ball as wide as the gap does not fit in.
     for share in leaks.OPENINGS:
         if share * opening > OFFSET and leaks.seal_gaps(field, outside, share * opening, OFFSET):
-            # Sealing may cut off pockets that only the cavity led to.
+            # Sealing may cut off pockets that were connected only through the cavity.
             outside = leaks.reached_from_border(field > 0)
             field[~outside & (field > 0)] = -OFFSET
     np.minimum(field, np.float32(2.0), out=field)
@@ -130,7 +136,7 @@ def _flood(
 def _contour(
     field: Float[np.ndarray, "x y z"],
 ) -> tuple[Float[np.ndarray, "vertex xyz"], Int[np.ndarray, "face 3"]]:
-    """The offset surface, facing outward, in cells."""
+    """Extract the offset surface, with outward faces, in grid coordinates."""
     found = marching_cubes(field, 0.0, gradient_direction="descent")  # type: ignore[no-untyped-call]
     return np.asarray(found[0], dtype=np.float64), np.ascontiguousarray(found[1])
 
@@ -142,13 +148,13 @@ def _return_to_surface(
     field: Float[np.ndarray, "x y z"],
     thickness: float,
 ) -> Float[np.ndarray, "vertex xyz"]:
-    """Move the vertices of the offset surface onto the nearest triangles, where that does not fold it."""
+    """Project the vertices of the offset surface onto the nearest triangles, where this does not fold the surface."""
     shape = np.array(field.shape)
     feet, source = kernels.project(vertices, triangles, shape, SEAM)
     outward = vertices - feet
     height = np.linalg.norm(outward, axis=1)
     outward /= np.where(height > 0, height, 1.0)[:, None]
-    # From a foot inwards it is one offset to the far side of a sheet, and more by the thickness it has.
+    # From its foot a vertex is one offset away from the far side of a sheet, plus the thickness of the sheet.
     through = kernels.depth(feet, -outward, field.ravel(), shape, OFFSET + thickness)
     kept = np.clip(0.5 * (thickness + OFFSET - through), 0.0, height)
     wanted = kept.copy()
@@ -160,7 +166,7 @@ def _return_to_surface(
         kept[folded] = np.maximum(kept[folded], retreat * height[folded])
         positions[folded] = feet[folded] + outward[folded] * kept[folded, None]
     _sharpen(positions, faces, triangles, source, outward, kept)
-    # In the creases that have been drawn in, many of the lifted vertices have room now.
+    # Many lifted vertices can be lowered now, because the creases beside them have been sharpened.
     lifted = kept > wanted + BEVEL
     settled = _settle(positions, faces, lifted, feet + outward * wanted[:, None], outward)
     kept[settled] = wanted[settled]
@@ -179,7 +185,7 @@ def _folded(
     faces: Int[np.ndarray, "face 3"],
     outward: Float[np.ndarray, "vertex xyz"],
 ) -> Bool[np.ndarray, " vertex"]:
-    """Which vertices are corners of faces that the surface folds over."""
+    """Return which vertices are corners of faces that are turned over."""
     folded = np.zeros(len(positions), dtype=bool)
     kernels.mark_folded(positions, faces, outward, FLATTEST, folded)
     return folded
@@ -193,11 +199,11 @@ def _sharpen(
     outward: Float[np.ndarray, "vertex xyz"],
     kept: Float[np.ndarray, " vertex"],
 ) -> None:
-    """Draw vertices along their own triangles into the creases that faces cut off, unless this folds, in place."""
+    """Move vertices within their source triangles into creases that faces cut off, unless this folds, in place."""
     for _ in range(SHARPENINGS):
         sums, counts = np.zeros_like(positions), np.zeros(len(positions))
         kernels.draw_into_creases(positions, faces, triangles, source, kept, BEVEL, sums, counts)
-        # Faces whose corners all stay need not be looked at again.
+        # Faces none of whose corners moves need no further check.
         faces = np.ascontiguousarray(faces[(counts > 0)[faces].any(axis=1)])
         rows = np.flatnonzero(counts)
         places = sums[rows] / counts[rows, None] + kept[rows, None] * outward[rows]
@@ -211,7 +217,7 @@ def _settle(
     places: Float[np.ndarray, "vertex xyz"],
     outward: Float[np.ndarray, "vertex xyz"],
 ) -> Int[np.ndarray, " settled"]:
-    """Put lifted vertices halfway between where they belong and their neighbours, unless this folds, in place."""
+    """Move lifted vertices halfway between their targets and their neighbours, unless this folds, in place."""
     near = np.ascontiguousarray(faces[lifted[faces].any(axis=1)])
     sums, counts = np.zeros_like(positions), np.zeros((len(positions), 1))
     for turn in (1, 2):
@@ -228,7 +234,7 @@ def _move(
     faces: Int[np.ndarray, "face 3"],
     outward: Float[np.ndarray, "vertex xyz"],
 ) -> Int[np.ndarray, " moved"]:
-    """Move the vertices `rows` to their places, in place, but for those whose faces would fold; which were moved?"""
+    """Move the vertices `rows` to `places`, in place, except those whose faces would fold; return the moved ones."""
     while len(rows):
         before = positions[rows]
         positions[rows] = places
@@ -241,7 +247,7 @@ def _move(
 
 
 def _coincident(positions: Float[np.ndarray, "vertex xyz"]) -> Int[np.ndarray, " same"]:
-    """Vertices that lie where an earlier one lies, to a millionth of the whole: a reader would weld them."""
+    """Return vertices that coincide with an earlier one to a millionth of the extent, which readers would join."""
     x, y, z = np.rint(positions.T * (2**20 / positions.max())).astype(np.int64)
     keys = (x << 42) | (y << 21) | z
     _, first = np.unique(keys, return_index=True)
@@ -251,7 +257,7 @@ def _coincident(positions: Float[np.ndarray, "vertex xyz"]) -> Int[np.ndarray, "
 
 
 def _drop_debris(mesh: trimesh.Trimesh, smallest: float) -> trimesh.Trimesh:
-    """The mesh without pieces whose bounding box has a diagonal under `smallest`; the largest piece stays."""
+    """Remove pieces whose bounding box has a diagonal below `smallest`, except the largest piece."""
     piece = label_pieces(mesh)
     index = np.arange(piece.max() + 1)
     extents = [

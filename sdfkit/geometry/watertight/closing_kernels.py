@@ -1,77 +1,52 @@
-"""The inner loops of `watertight`: distances to triangles on a grid, compiled by numba.
+"""Compiled kernels of `make_watertight`: distances to triangles on a grid.
 
-All lengths here are in cells: grid node (i, j, k) lies at the point (i, j, k). Grids are passed flat, in C
-order, with their shape. Squared distances of nodes that nothing has reached are infinite, and their nearest
-face is -1.
+All lengths are in cells: grid node (i, j, k) lies at the point (i, j, k). Grids are passed flat, in C order, with
+their shape. Nodes that no triangle has reached have an infinite squared distance and -1 as their nearest face.
 """
 # mypy: disable-error-code="no-untyped-def"
-# numba finds the types; tests cannot check them here.
+# numba infers the types; tests cannot check them here.
 
 import math
 
 import numpy as np
 from numba import njit
 
-# Triangles lower than this, in cells, have no normal worth the name; they count as missing.
+from sdfkit.geometry.distance.triangle_kernels import nearest_weights, point_at
+
+# Triangles with a height below this, in cells, have no reliable normal; they are skipped.
 SLIVER = 1e-6
 
 
 @njit(cache=True, error_model="numpy")
-def _closest(corners, px, py, pz):
-    """Closest point of one triangle, and its squared distance.
-
-    Reference: Ericson, Real-Time Collision Detection (2005), section 5.1.5.
-    """
-    ax, ay, az = corners[0, 0], corners[0, 1], corners[0, 2]
-    abx, aby, abz = corners[1, 0] - ax, corners[1, 1] - ay, corners[1, 2] - az
-    acx, acy, acz = corners[2, 0] - ax, corners[2, 1] - ay, corners[2, 2] - az
-    apx, apy, apz = px - ax, py - ay, pz - az
-    abab = abx * abx + aby * aby + abz * abz
-    abac = abx * acx + aby * acy + abz * acz
-    acac = acx * acx + acy * acy + acz * acz
-    d1 = abx * apx + aby * apy + abz * apz
-    d2 = acx * apx + acy * apy + acz * apz
-    d3, d4 = d1 - abab, d2 - abac
-    d5, d6 = d1 - abac, d2 - acac
-    vc = d1 * d4 - d3 * d2
-    vb = d5 * d2 - d1 * d6
-    va = d3 * d6 - d5 * d4
-    if d1 <= 0.0 and d2 <= 0.0:
-        v, w = 0.0, 0.0
-    elif d3 >= 0.0 and d4 <= d3:
-        v, w = 1.0, 0.0
-    elif d6 >= 0.0 and d5 <= d6:
-        v, w = 0.0, 1.0
-    elif vc <= 0.0 and d1 >= 0.0 and d3 <= 0.0:
-        v, w = d1 / (d1 - d3), 0.0
-    elif vb <= 0.0 and d2 >= 0.0 and d6 <= 0.0:
-        v, w = 0.0, d2 / (d2 - d6)
-    elif va <= 0.0 and d4 - d3 >= 0.0 and d5 - d6 >= 0.0:
-        w = (d4 - d3) / ((d4 - d3) + (d5 - d6))
-        v = 1.0 - w
-    else:
-        # Clamped: on slivers the sum is mostly rounding error, and the point must stay on the triangle.
-        scale = 1.0 / (va + vb + vc)
-        v = min(max(vb * scale, 0.0), 1.0)
-        w = min(max(vc * scale, 0.0), 1.0 - v)
-    qx, qy, qz = ax + abx * v + acx * w, ay + aby * v + acy * w, az + abz * v + acz * w
-    return (px - qx) ** 2 + (py - qy) ** 2 + (pz - qz) ** 2, qx, qy, qz
+def _nearest_point(x, y, z, corners, f):
+    """Return the squared distance to triangle `f`, and the point of it that is nearest."""
+    v, w, total, feature = nearest_weights(x, y, z, corners, f)
+    if feature == 0:
+        # Clamped: on slivers the divisor is mostly rounding error, and the point must stay on the triangle.
+        scale = 1.0 / total
+        v = min(max(v * scale, 0.0), 1.0)
+        w = min(max(w * scale, 0.0), 1.0 - v)
+    qx, qy, qz = point_at(corners, f, v, w)
+    return (x - qx) ** 2 + (y - qy) ** 2 + (z - qz) ** 2, qx, qy, qz
 
 
 @njit(cache=True, error_model="numpy")
 def _columns(corners, shape, band, plane, columns):
-    """Runs of nodes that may lie within `band` of a triangle.
+    """List the columns of nodes that may lie within `band` of a triangle.
 
-    The columns run along the normal's largest axis. Columns farther than `band` from the triangle's shadow
-    are left out, and so are nodes farther than that from its plane: a large slanted triangle costs its area,
-    not its bounding box.
+    Columns run along the axis of the normal's largest component. Columns farther than `band` from the triangle's
+    projection along this axis are left out, and so are nodes farther than `band` from its plane: the cost of a large
+    slanted triangle is proportional to its area, not to its bounding box.
 
     Args:
-        plane: Is given the unit normal and the level of the triangle's plane.
-        columns: Is given, a row a run, its first node, its length, and where the first node lies.
+        corners: Corners of the triangle, (3, xyz).
+        shape: Nodes along each axis of the grid.
+        band: Distance in cells.
+        plane: Filled with the unit normal and the offset of the triangle's plane.
+        columns: Filled with one column a row: index of its first node, number of nodes, and x, y, z of the first node.
 
     Returns:
-        The number of runs and the axis along which they go.
+        The number of columns and the axis along which they run.
     """
     for axis in range(3):
         y, z = (axis + 1) % 3, (axis + 2) % 3
@@ -129,17 +104,18 @@ def _columns(corners, shape, band, plane, columns):
 
 @njit(cache=True, error_model="numpy")
 def splat(triangles, shape, band):
-    """Exact squared distance and nearest triangle of every node closer than `band` to one.
+    """Compute the exact squared distance and the nearest triangle of every node within `band` of a triangle.
 
     Args:
         triangles: (triangle, corner, xyz) float64 in cells.
-        shape: Nodes along each axis, int64.
+        shape: Nodes along each axis of the grid, int64.
         band: Distance up to which nodes are written.
 
     Returns:
-        Squared distances (float32) and nearest triangles (int32) of the flat grid. Of equally near triangles
-        the first one is kept.
+        Squared distances (float32) and nearest triangles (int32) of the flat grid. If several triangles are equally
+        near, the first of them.
     """
+    corners = triangles.reshape((len(triangles), 9))
     squared = np.full(shape[0] * shape[1] * shape[2], np.inf, dtype=np.float32)
     nearest = np.full(squared.size, -1, dtype=np.int32)
     columns = np.empty((shape.max() ** 2, 5), dtype=np.int64)
@@ -153,7 +129,7 @@ def splat(triangles, shape, band):
             for _ in range(columns[column, 1]):
                 best = min(squared[node], band * band)
                 if (plane[0] * x + plane[1] * y + plane[2] * z - plane[3]) ** 2 < best:
-                    found = _closest(triangles[face], x, y, z)[0]
+                    found = _nearest_point(x, y, z, corners, face)[0]
                     if found < best:
                         squared[node] = found
                         nearest[node] = face
@@ -169,13 +145,20 @@ def splat(triangles, shape, band):
 
 @njit(cache=True, error_model="numpy")
 def project(points, triangles, shape, band):
-    """Closest point of all triangles to each point, for points on edges of the grid.
+    """Project points that lie on edges of the grid onto their nearest triangles.
+
+    Args:
+        points: Points to project, (point, xyz) float64 in cells.
+        triangles: (triangle, corner, xyz) float64 in cells.
+        shape: Nodes along each axis of the grid, int64.
+        band: Distance up to which triangles are searched.
 
     Returns:
-        The closest points, (point, xyz) float64, and their triangles, int32. A point with no triangle within
-        `band` is returned as it is, with triangle -1.
+        The nearest points on the triangles, (point, xyz) float64, and the triangles that these lie on, int32. A
+        point that is farther than `band` from all triangles is returned as it is, with triangle -1.
     """
-    # A point on an edge of the grid is at most half a cell away from the node that it is filed under.
+    corners = triangles.reshape((len(triangles), 9))
+    # Points are listed by their nearest node, which is at most half a cell away because they lie on grid edges.
     head = np.full(shape[0] * shape[1] * shape[2], -1, dtype=np.int32)
     following = np.empty(len(points), dtype=np.int32)
     for row in range(len(points)):
@@ -198,7 +181,7 @@ def project(points, triangles, shape, band):
                 while row >= 0:
                     x, y, z = points[row, 0], points[row, 1], points[row, 2]
                     if (plane[0] * x + plane[1] * y + plane[2] * z - plane[3]) ** 2 < squared[row]:
-                        found, qx, qy, qz = _closest(triangles[face], x, y, z)
+                        found, qx, qy, qz = _nearest_point(x, y, z, corners, face)
                         if found < squared[row]:
                             squared[row] = found
                             source[row] = face
@@ -210,12 +193,13 @@ def project(points, triangles, shape, band):
 
 @njit(cache=True, error_model="numpy")
 def extend(triangles, shape, squared, nearest, reach):
-    """Carry distances outwards from node to node, up to `reach`, in place.
+    """Propagate distances from node to node, up to `reach`, in place.
 
-    A node's triangle is offered to its six neighbours, and the exact distance to it is taken where it is
-    smaller: what follows is never too small, and too large only where the nearest triangle was no neighbour's
-    nearest.
+    Each node passes its nearest triangle on to its six neighbours, which take it if the exact distance to it is smaller
+    than theirs. The resulting distances are never too small; they are too large only at nodes whose nearest triangle
+    is not the nearest one of any neighbour.
     """
+    corners = triangles.reshape((len(triangles), 9))
     strides = (shape[1] * shape[2], shape[2], 1)
     frontier = [np.int32(node) for node in range(nearest.size) if nearest[node] >= 0]
     while len(frontier):
@@ -232,8 +216,8 @@ def extend(triangles, shape, squared, nearest, reach):
                 px = float(x + step if axis == 0 else x)
                 py = float(y + step if axis == 1 else y)
                 pz = float(z + step if axis == 2 else z)
-                found = _closest(triangles[face], px, py, pz)[0]
-                # float32 rounds: without a margin two equally near triangles would be offered for ever.
+                found = _nearest_point(px, py, pz, corners, face)[0]
+                # The margin covers float32 rounding: without it two equally near triangles replace each other for ever.
                 if found < squared[neighbour] * (1 - 1e-6) and found < reach * reach:
                     squared[neighbour] = found
                     nearest[neighbour] = face
@@ -243,28 +227,29 @@ def extend(triangles, shape, squared, nearest, reach):
 
 @njit(cache=True, error_model="numpy")
 def mark_folded(positions, faces, outward, flattest, folded):
-    """Mark the corners of faces whose area, seen along the outward directions, is under `flattest`."""
+    """Mark the corners of faces whose area, projected along the outward directions, is below `flattest`."""
     for face in range(len(faces)):
         a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
         ax, ay, az = positions[a, 0], positions[a, 1], positions[a, 2]
         ux, uy, uz = positions[b, 0] - ax, positions[b, 1] - ay, positions[b, 2] - az
         vx, vy, vz = positions[c, 0] - ax, positions[c, 1] - ay, positions[c, 2] - az
-        seen = (
+        area = (
             (uy * vz - uz * vy) * (outward[a, 0] + outward[b, 0] + outward[c, 0])
             + (uz * vx - ux * vz) * (outward[a, 1] + outward[b, 1] + outward[c, 1])
             + (ux * vy - uy * vx) * (outward[a, 2] + outward[b, 2] + outward[c, 2])
         )
-        if seen < flattest:
+        if area < flattest:
             folded[a] = folded[b] = folded[c] = True
 
 
 @njit(cache=True, error_model="numpy")
 def draw_into_creases(positions, faces, triangles, source, kept, bevel, sums, counts):
-    """For the corners of faces that span a crease, sum up and count places on their own triangles, in place.
+    """Sum up target points for the corners of faces that cut off a crease, and count them, in place.
 
-    A face spans a crease if its middle is more than `bevel` away from its corners' triangles. The place is where
-    the corner's own triangle is closest to that middle.
+    A face cuts off a crease if its centroid is more than `bevel` away from its corners' source triangles. The target
+    of a corner is the point of its own source triangle that is nearest to this centroid.
     """
+    corners = triangles.reshape((len(triangles), 9))
     for face in range(len(faces)):
         a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
         if source[a] < 0 or source[b] < 0 or source[c] < 0:
@@ -276,12 +261,12 @@ def draw_into_creases(positions, faces, triangles, source, kept, bevel, sums, co
         z = (positions[a, 2] + positions[b, 2] + positions[c, 2]) / 3
         nearest = np.inf
         for corner in range(3):
-            nearest = min(nearest, _closest(triangles[source[faces[face, corner]]], x, y, z)[0])
+            nearest = min(nearest, _nearest_point(x, y, z, corners, source[faces[face, corner]])[0])
         if math.sqrt(nearest) < bevel + (kept[a] + kept[b] + kept[c]) / 3:
             continue
         for corner in range(3):
             row = faces[face, corner]
-            _, qx, qy, qz = _closest(triangles[source[row]], x, y, z)
+            _, qx, qy, qz = _nearest_point(x, y, z, corners, source[row])
             sums[row, 0] += qx
             sums[row, 1] += qy
             sums[row, 2] += qz
@@ -290,7 +275,10 @@ def draw_into_creases(positions, faces, triangles, source, kept, bevel, sums, co
 
 @njit(cache=True, error_model="numpy")
 def depth(points, inward, field, shape, reach):
-    """How far each point can walk along `inward` until the field turns positive again, at most `reach`."""
+    """Measure the distance from each point along `inward` to where the field becomes positive, at most `reach`.
+
+    The field is interpolated trilinearly every quarter of a cell.
+    """
     strides = np.array([shape[1] * shape[2], shape[2], 1])
     depths = np.full(len(points), reach)
     stride = 0.25

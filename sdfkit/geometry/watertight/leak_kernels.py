@@ -1,14 +1,16 @@
-"""The inner loops of `leaks`, compiled by numba. Grids are flat, in C order, with their shape."""
+"""Compiled kernels of `leaks`. Grids are passed flat, in C order, with their shape."""
 # mypy: disable-error-code="no-untyped-def"
-# numba finds the types; tests cannot check them here.
+# numba infers the types; tests cannot check them here.
 
 import numpy as np
 from numba import njit
 
+from sdfkit.geometry.distance.triangle_kernels import ray_distance
+
 
 @njit(cache=True, error_model="numpy")
-def _apart(node, other, strides, shape):
-    """Squared distance of two nodes; infinite where there is no other one."""
+def _squared_distance(node, other, strides, shape):
+    """Return the squared distance between two nodes; infinite if `other` is negative."""
     if other < 0:
         return np.inf
     dx = node // strides[0] - other // strides[0]
@@ -18,11 +20,20 @@ def _apart(node, other, strides, shape):
 
 
 @njit(cache=True, error_model="numpy")
-def spread(shape, seeds, allowed, reach):
-    """Squared distance to the nearest seed that allowed nodes lead to, infinite beyond `reach`.
+def seed_distances(shape, seeds, allowed, reach):
+    """Compute the squared distance of each node to the nearest seed that is connected with it by allowed nodes.
 
-    The distance is the straight one, the way only decides whether a seed counts: so fronts stay round, yet do
-    not pass through walls.
+    Distances are straight lines, and the connection only decides which seeds count. Level sets are therefore round,
+    as with an unrestricted distance, but do not pass through walls.
+
+    Args:
+        shape: Nodes along each axis of the grid.
+        seeds: Which nodes are seeds.
+        allowed: Which nodes the connection may pass through.
+        reach: Largest distance; farther nodes get an infinite one.
+
+    Returns:
+        Squared distances in cells, float32.
     """
     origin = np.full(seeds.size, -1, dtype=np.int32)
     strides = (shape[1] * shape[2], shape[2], 1)
@@ -49,52 +60,39 @@ def spread(shape, seeds, allowed, reach):
                     continue
                 away = dx if axis == 0 else (dy if axis == 1 else dz)
                 found = here + 2 * step * away + 1
-                if found <= reach * reach and found < _apart(neighbour, origin[neighbour], strides, shape):
+                if found <= reach * reach and found < _squared_distance(
+                    neighbour, origin[neighbour], strides, shape
+                ):
                     origin[neighbour] = seed
                     reached.append(np.int32(neighbour))
         frontier = reached
-    # In the memory of the seeds: grids are large.
+    # Reuse the memory of `origin`, because grids are large.
     squared = origin.view(np.float32)
     for start in range(seeds.size):
-        squared[start] = _apart(start, origin[start], strides, shape)
+        squared[start] = _squared_distance(start, origin[start], strides, shape)
     return squared
 
 
 @njit(cache=True, error_model="numpy")
 def odd_rays(points, directions, triangles, thinnest):
-    """Share of the rays from the points that cross the triangles an odd number of times.
+    """Return the share of rays that cross the triangles an odd number of times.
 
-    Crossings less than `thinnest` apart count once: faces are often doubled.
-
-    Reference: Möller and Trumbore, Fast, Minimum Storage Ray/Triangle Intersection (1997).
+    Args:
+        points: Origins of the rays, (point, xyz). From each, a ray is cast along each direction.
+        directions: Unit vectors, (ray, xyz).
+        triangles: (triangle, corner, xyz) float64.
+        thinnest: Crossings of a ray that are less than this apart count as one, because faces are often doubled.
     """
+    corners = triangles.reshape((len(triangles), 9))
     odd = 0
     for point in points:
         for direction in directions:
-            dx, dy, dz = direction
             crossings = [0.0 for _ in range(0)]
             for face in range(len(triangles)):
-                ax, ay, az = triangles[face, 0]
-                ux, uy, uz = (
-                    triangles[face, 1, 0] - ax,
-                    triangles[face, 1, 1] - ay,
-                    triangles[face, 1, 2] - az,
+                distance = ray_distance(
+                    point[0], point[1], point[2], direction[0], direction[1], direction[2], corners, face
                 )
-                vx, vy, vz = (
-                    triangles[face, 2, 0] - ax,
-                    triangles[face, 2, 1] - ay,
-                    triangles[face, 2, 2] - az,
-                )
-                px, py, pz = dy * vz - dz * vy, dz * vx - dx * vz, dx * vy - dy * vx
-                scale = 1.0 / (ux * px + uy * py + uz * pz)
-                sx, sy, sz = point[0] - ax, point[1] - ay, point[2] - az
-                first = (sx * px + sy * py + sz * pz) * scale
-                if not 0.0 <= first <= 1.0:
-                    continue
-                qx, qy, qz = sy * uz - sz * uy, sz * ux - sx * uz, sx * uy - sy * ux
-                second = (dx * qx + dy * qy + dz * qz) * scale
-                distance = (vx * qx + vy * qy + vz * qz) * scale
-                if second >= 0.0 and first + second <= 1.0 and distance > 0.0:
+                if distance >= 0.0:
                     crossings.append(distance)
             crossings.sort()
             count, last = 0, -np.inf

@@ -1,6 +1,6 @@
-"""What a flood from outside reaches, and where it should not have come in.
+"""Flood fill from outside, and the openings through which it should not pass.
 
-Fields are in cells: how much farther than the offset a node is from the surface, negative where it is solid.
+Fields hold the distance of each node to the surface minus the offset, in cells, and are negative where it is solid.
 """
 
 import math
@@ -9,35 +9,36 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
+from sdfkit.geometry.sphere import fibonacci_sphere
 from sdfkit.geometry.watertight import leak_kernels
 
 # A cavity is sealed only where it is wider than its opening by this factor.
 WIDER = 1.25
-# Widths of openings that are looked for, as shares of the widest, in this order.
+# Widths of openings that are searched, relative to the widest, in this order.
 OPENINGS = (0.25, 0.5, 1.0)
 
-# Wider openings are looked for on a grid of this many nodes along its longest side at most,
+# Wider openings are searched on a coarse grid with at most this many nodes along its longest side,
 COARSE = 64
-# with balls that grow from this radius, in coarse cells, by this factor.
+# with balls whose radius grows from this, in coarse cells, by this factor.
 SMALLEST, GROWTH = 2.0, 1.3
-# They are sealed where they are at most this share of the boundary of their cavity. 3 % of a sphere, missing in
-# one place, measure 0.028 to 0.040 here, 4 % measure 0.050; the neck of a vase is 0.044, the open side of a cube 0.17.
+# They are sealed if they are at most this share of the boundary of their cavity. A hole of 3 % of a sphere measures
+# 0.028 to 0.040 here, one of 4 % measures 0.050; the neck of a vase is 0.044, the open side of a cube 0.17.
 OPEN = 0.042
-# The wall must be crossed an odd number of times by more than this share of the rays from within: a bottle
-# whose wall has an inside and an outside lacks nothing.
+# More than this share of the rays from within must cross the wall an odd number of times: a bottle whose wall has an
+# inner and an outer surface is complete.
 ODD = 0.5
-# Nodes this far from the seam, in coarse cells, are on their side of it for sure.
+# Nodes this far from the seam, in coarse cells, are certainly on their side of it.
 CLEAR = 1.5
-# How far the seam is moved outwards, in coarse cells. Where it lies exactly between the two sides it runs along the
-# inside of the wall near the rim, and leaves small handles there.
+# Distance by which the seam is moved outwards, in coarse cells. A seam exactly in the middle runs along the inside of
+# the wall near the rim, and leaves small handles there.
 OUTWARDS = 0.25
 POINTS, RAYS = 12, 12
-# Sheets nearer to each other than this, in cells, are one sheet that is doubled.
+# Sheets nearer to each other than this, in cells, count as one doubled sheet.
 DOUBLED = 0.1
 
 
 def reached_from_border(free: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
-    """The free nodes that are connected with the first one."""
+    """Return the free nodes that are connected with the first node of the grid."""
     labels, _ = ndimage.label(free)
     return np.asarray(labels == labels[0, 0, 0], dtype=bool)
 
@@ -45,11 +46,20 @@ def reached_from_border(free: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x 
 def seal_gaps(
     field: Float[np.ndarray, "x y z"], outside: Bool[np.ndarray, "x y z"], opening: float, offset: float
 ) -> bool:
-    """Close openings narrower than 2 `opening` cells that lead into wider cavities, in place; were there any?
+    """Close openings narrower than 2 `opening` cells that lead into wider cavities, in place.
 
-    A ball of radius `opening` rolling in from the border stays out of such a cavity, though it fits inside.
-    The seam is laid where the places for balls outside and inside are equally far, which is across the hole
-    and nowhere else: closing everything that the ball cannot touch would blur every concave corner.
+    A ball of radius `opening` that rolls in from the border cannot enter such a cavity, although it fits inside. The
+    seam consists of the points at equal distance from the ball's possible positions outside and inside, so it lies
+    across the hole and nowhere else. A morphological closing would instead fill every concave corner.
+
+    Args:
+        field: Distance minus offset; made negative behind the seam.
+        outside: Nodes that are connected with the border.
+        opening: Half the width of the widest opening to close, in cells.
+        offset: The offset, in cells.
+
+    Returns:
+        Whether there were any.
     """
     labels, pieces = ndimage.label(outside & (field > opening - offset))
     leaks = np.zeros(pieces + 1, dtype=bool)
@@ -60,13 +70,13 @@ def seal_gaps(
     core, cavities = labels == labels[0, 0, 0], leaks[labels]
     del labels
     shape = np.array(field.shape)
-    # Beyond this the seam has been passed; what lies farther in is cut off by it.
+    # The seam is nearer than this; nodes farther away are cut off by it.
     reach = 2 * opening + 2
-    squared = leak_kernels.spread(shape, cavities.ravel(), outside.ravel(), reach)
+    squared = leak_kernels.seed_distances(shape, cavities.ravel(), outside.ravel(), reach)
     near = np.isfinite(squared)
     to_cavity = np.sqrt(squared[near])
     del squared, cavities
-    squared = leak_kernels.spread(shape, core.ravel() & near, near, 2 * reach)
+    squared = leak_kernels.seed_distances(shape, core.ravel() & near, near, 2 * reach)
     seam = 0.5 * (to_cavity - np.sqrt(np.minimum(squared[near], (2 * reach) ** 2)))
     near = near.reshape(field.shape)
     field[near] = np.minimum(field[near], np.maximum(seam, -offset))
@@ -79,14 +89,23 @@ def seal_missing_pieces(
     triangles: Float[np.ndarray, "triangle corner xyz"],
     offset: float,
 ) -> bool:
-    """Close openings of any width that a closed wall of single sheets has by mistake, in place; were there any?
+    """Close openings of any width that look like missing pieces of a wall of single sheets, in place.
 
-    Balls of growing radius roll in from the border. A cavity that one fits into but cannot reach is behind a
-    narrower opening, as no straight vessel or tube is; it is sealed where that opening is a small share of its
-    boundary, and its wall a single sheet.
+    Balls of growing radius roll in from the border. A cavity that a ball fits into but cannot reach lies behind an
+    opening narrower than itself, which no straight vessel or tube does. The opening is sealed if it is a small share
+    of the boundary of the cavity, and if the wall of the cavity is a single sheet.
 
-    Reference: Nooruddin and Turk, Simplification and Repair of Polygonal Models Using Volumetric Techniques
-        (2003), for the parity of rays.
+    Args:
+        field: Distance minus offset; made negative behind the seam.
+        outside: Nodes that are connected with the border.
+        triangles: The triangles, in grid coordinates.
+        offset: The offset, in cells.
+
+    Returns:
+        Whether there were any.
+
+    Reference: Nooruddin and Turk, Simplification and Repair of Polygonal Models Using Volumetric Techniques (2003), for
+        the parity of rays.
     """
     step = -(-max(field.shape) // COARSE)
     free = _coarsen(outside, step)
@@ -102,7 +121,7 @@ def seal_missing_pieces(
             seam = _seam(free, core, radius)
             cavity = seam < 0
             opening = np.count_nonzero(np.abs(seam) <= 0.5)
-            # A layer of one cell is as large as the wall that it lines, whichever way that faces.
+            # The layer of cells next to the wall measures the area of the wall.
             wall = np.count_nonzero(cavity & (clearance > 1) & (clearance <= 2))
             if opening > OPEN * (opening + wall):
                 continue
@@ -118,7 +137,7 @@ def seal_missing_pieces(
 
 
 def _coarsen(free: Bool[np.ndarray, "x y z"], step: int) -> Bool[np.ndarray, "i j k"]:
-    """Blocks of `step` nodes a side that are free throughout."""
+    """Return which blocks of `step` nodes a side consist of free nodes only."""
     for axis in range(3):
         free = np.logical_and.reduceat(free, np.arange(0, free.shape[axis], step), axis=axis)
     return free
@@ -127,16 +146,16 @@ def _coarsen(free: Bool[np.ndarray, "x y z"], step: int) -> Bool[np.ndarray, "i 
 def _seam(
     free: Bool[np.ndarray, "i j k"], cavity: Bool[np.ndarray, "i j k"], radius: float
 ) -> Float[np.ndarray, "i j k"]:
-    """Half of how much farther each node is from the cavity than from where balls from outside come to.
+    """Compute half the difference of each node's distances to the cavity and to positions of balls from outside.
 
-    Infinite where nothing of the cavity comes near. In coarse cells.
+    It is in coarse cells, negative on the side of the cavity, and infinite far from the cavity.
     """
     margin = math.ceil(radius)
     free, cavity = np.pad(free, margin, constant_values=True), np.pad(cavity, margin)
     core = reached_from_border(ndimage.distance_transform_edt(free) > radius)
     shape, reach = np.array(free.shape), 2 * radius + 2
-    to_cavity = leak_kernels.spread(shape, cavity.ravel(), free.ravel(), reach)
-    to_core = leak_kernels.spread(shape, core.ravel(), free.ravel(), 2 * reach)
+    to_cavity = leak_kernels.seed_distances(shape, cavity.ravel(), free.ravel(), reach)
+    to_core = leak_kernels.seed_distances(shape, core.ravel(), free.ravel(), 2 * reach)
     seam = 0.5 * (np.sqrt(to_cavity) - np.minimum(np.sqrt(to_core), 2 * reach))
     return np.asarray(seam.reshape(shape)[(slice(margin, -margin),) * 3])
 
@@ -151,8 +170,8 @@ def _lay(
 ) -> None:
     """Make the field negative on the cavity's side of the seam, in place.
 
-    What is well behind the seam and well before it is known; the nodes between, and those of coarse cells that
-    the wall runs through, go to the nearer of the two. So holes too small for the coarse grid are closed as well.
+    Nodes well behind or before the seam are known. The nodes between, and those in coarse cells that contain a part of
+    the wall, are assigned to the nearer side, so that holes too small for the coarse grid are closed as well.
     """
     inside = np.argwhere(seam < 0)
     low, high = np.maximum(inside.min(axis=0) - 4, 0), inside.max(axis=0) + 5
@@ -166,7 +185,9 @@ def _lay(
         for axis in range(3):
             seeds = np.repeat(seeds, step, axis=axis).take(range(shape[axis]), axis=axis)
         seeds &= allowed
-        found = leak_kernels.spread(shape, seeds.ravel(), allowed.ravel(), 4.0 * step).reshape(allowed.shape)
+        found = leak_kernels.seed_distances(shape, seeds.ravel(), allowed.ravel(), 4.0 * step).reshape(
+            allowed.shape
+        )
         if not squared:
             field[fine][seeds] = -offset
             between = np.isfinite(found) & ~seeds
@@ -177,8 +198,6 @@ def _lay(
 
 
 def _directions(count: int) -> Float[np.ndarray, "direction 3"]:
-    """Unit vectors all around, from a Fibonacci sphere; along no axis."""
-    index = np.arange(count) + 0.5
-    z, turn = 1 - 2 * index / count, np.pi * (1 + 5**0.5) * index + 0.7
-    flat = np.sqrt(1 - z * z)
-    return np.stack([flat * np.cos(turn), flat * np.sin(turn), z], axis=1)
+    """Return unit vectors in all directions, none along an axis."""
+    points = fibonacci_sphere(count, step=np.pi * (1 + 5**0.5), start=0.5, offset=0.7)
+    return np.ascontiguousarray(points[:, [0, 2, 1]])

@@ -1,4 +1,4 @@
-"""Many shapes through an encoder, in batches that do not stop at a shape's end."""
+"""Batching of views across shapes for an encoder."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,34 +11,34 @@ Arrays = dict[str, np.ndarray]
 
 
 class Batches(Generic[K]):
-    """Gathers views until a batch is full, and gives shapes back whole and in the order they came.
+    """Collects views into full batches, and returns the encoded shapes in the order they were added.
 
     Args:
-        encode: Turns views (pictures, captions) into named arrays with one row a view.
-        batch: Views that go through it together.
+        encode: Function from views (images or captions) to named arrays with one row per view.
+        batch: Number of views per call of `encode`.
     """
 
     def __init__(self, encode: Callable[[Sequence[Any]], Arrays], batch: int) -> None:
         self._encode = encode
         self._batch = batch
         self._views: list[Any] = []
-        self._waiting: deque[tuple[K, int]] = deque()  # shapes not yet given back, with their number of views
+        self._pending: deque[tuple[K, int]] = deque()  # shapes not yet returned, with their number of views
         self._done: dict[str, list[np.ndarray]] = {}
 
     def add(self, key: K, views: Sequence[Any]) -> list[tuple[K, Arrays]]:
-        """Take a shape and its views, none where it failed.
+        """Add a shape and its views; a shape that failed has none.
 
         Returns:
-            The shapes that are now complete, each with its arrays, which a shape without views lacks.
+            The shapes that are now complete, each with its arrays. A shape without views has no arrays.
         """
-        self._waiting.append((key, len(views)))
+        self._pending.append((key, len(views)))
         self._views.extend(views)
         while len(self._views) >= self._batch:
             self._run()
         return self._complete()
 
     def finish(self) -> list[tuple[K, Arrays]]:
-        """Give back the rest."""
+        """Encode the remaining views and return the remaining shapes."""
         while self._views:
             self._run()
         return self._complete()
@@ -51,8 +51,8 @@ class Batches(Generic[K]):
     def _complete(self) -> list[tuple[K, Arrays]]:
         complete = []
         ready = min(map(len, self._done.values()), default=0)
-        while self._waiting and self._waiting[0][1] <= ready:
-            key, count = self._waiting.popleft()
+        while self._pending and self._pending[0][1] <= ready:
+            key, count = self._pending.popleft()
             ready -= count
             complete.append(
                 (key, {name: np.stack(rows[:count]) for name, rows in self._done.items() if count})

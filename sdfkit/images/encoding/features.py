@@ -1,4 +1,4 @@
-"""Pictures to feature vectors, through any image encoder that transformers can load."""
+"""Feature vectors of images, from any image encoder that transformers can load."""
 
 import socket
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from urllib.request import getproxies
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from sdfkit.errors import InputError, MissingError
+from sdfkit.errors import InputError, MissingError, first_line
 from sdfkit.images.encoding import lite0
 from sdfkit.images.encoding.preprocess import Preprocessing, preprocess, read_preprocessing
 
@@ -24,55 +24,54 @@ Output = Literal["cls", "normed cls", "pooled", "mean", "max"]
 Tokens = Literal["none", "patch", "all"]
 Precision = Literal["fp32", "bf16", "int8"]
 
-# Pictures that go through together in int8. Rounding is as fast as the cache: on DINOv2-base 2 cost 173 ms each,
-# 4 cost 169, and 8, whose activations leave the cache, 187.
+# Batch size in int8. Rounding is limited by memory: with DINOv2-base an image takes 173 ms in batches of 2, 169 ms in
+# batches of 4, and 187 ms in batches of 8, whose activations do not fit into the cache.
 INT8_IMAGES = 4
 
-# What a feature in int8 must keep of its direction.
+# Lowest accepted cosine between a feature in int8 and the same feature in fp32.
 LEAST_COSINE = 0.999
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """A frozen network that turns pictures into vectors."""
+    """A frozen network that encodes images as vectors."""
 
     network: "torch.nn.Module"
     name: str
     revision: str
-    """Commit of the hub's repository, or version of the package; empty for a local folder."""
+    """Commit of the repository on the hub, or version of the package; empty for a local folder."""
     preprocessing: Preprocessing
     output: Output
-    """Which of the network's outputs is the feature, see `_choose_output`."""
+    """The output of the network that is the feature, see `_choose_output`."""
     tokens: Tokens
-    """Which of its tokens to keep as well: none, those of the patches, or all."""
+    """The tokens to return as well: none, those of patches, or all."""
     skipped: int
-    """Tokens before those of the patches: the class token and registers."""
+    """Number of tokens before those of the patches: the class token and registers."""
     device: str
     precision: Precision
 
     def encode(self, views: Sequence[UInt8[np.ndarray, "kind row column 3"]]) -> dict[str, np.ndarray]:
-        """Give `feature` (view, dim), and `token` (view, token, dim) where tokens are kept.
+        """Encode views as `feature` (view, dim), and `token` (view, token, dim) if tokens are kept.
 
-        A view is a stack of pictures, such as colour, depth and normals: their vectors stand one behind the
-        other in `dim`.
+        A view is a stack of images, such as colour, depth and normals, whose vectors are concatenated along `dim`.
         """
         feature, token = self.embed_with_tokens(np.concatenate(views))
         arrays = {"feature": feature} | ({} if self.tokens == "none" else {"token": token})
         stacked = {name: array.reshape(len(views), -1, *array.shape[1:]) for name, array in arrays.items()}
-        # The kind moves beside the numbers that it is joined with.
+        # Move the axis of kinds next to the last one, which it is joined with.
         joined = {name: np.moveaxis(array, 1, -2) for name, array in stacked.items()}
         return {name: array.reshape(*array.shape[:-2], -1) for name, array in joined.items()}
 
     def embed(self, images: UInt8[np.ndarray, "image row column 3"]) -> Float32[np.ndarray, "image dim"]:
-        """Give each picture's feature."""
+        """Return the feature of each image."""
         return self.embed_with_tokens(images)[0]
 
     def embed_with_tokens(
         self, images: UInt8[np.ndarray, "image row column 3"]
     ) -> tuple[Float32[np.ndarray, "image dim"], Float32[np.ndarray, "image token width"]]:
-        """Give features, and the vectors of the patches in reading order, from one pass.
+        """Return features, and the tokens of the patches in reading order, from one forward pass.
 
-        The class token and registers come before the patches where all tokens are kept.
+        If all tokens are kept, the class token and registers come before the patches.
         """
         if self.precision == "int8" and len(images) > INT8_IMAGES:
             parts = [
@@ -84,15 +83,14 @@ class Encoder:
         import torch
 
         pixels = preprocess(images, self.preprocessing, self.device)
-        # Weights stay in float32: autocast keeps LayerNorm and softmax exact, and costs no time against bf16
-        # weights.
+        # Weights stay in float32. Autocast keeps LayerNorm and softmax in float32, and is as fast as bf16 weights.
         with (
             torch.inference_mode(),
             torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16"),
         ):
             outputs = self.network(pixel_values=pixels)
         hidden = outputs.last_hidden_state.float()
-        if hidden.ndim == 4:  # a convolutional network's (image, width, row, column)
+        if hidden.ndim == 4:  # (image, width, row, column), of a convolutional network
             hidden = hidden.flatten(2).transpose(1, 2)
         patches = hidden[:, self.skipped :]
         if self.output == "cls":
@@ -107,7 +105,7 @@ class Encoder:
         return feature.cpu().numpy(), tokens.contiguous().cpu().numpy()
 
     def describe(self) -> dict[str, Any]:
-        """Give what a store must record so that its features can be made again."""
+        """Return what a store records, so that the features can be reproduced."""
         return {
             "model": self.name,
             "revision": self.revision,
@@ -128,25 +126,26 @@ def load_encoder(
     """Load an image encoder.
 
     Args:
-        model: A name on the hub, a local folder, or `efficientnet-lite0`, whose weights come with a package.
-        revision: Commit, tag or branch on the hub; None for its main branch.
-            What was once downloaded is used without asking the hub again.
-        pool: The feature: the class token, or the mean or the greatest of the patches' vectors; `auto` is the
-            class token, and what the network pools where it has none.
-        tokens: Which tokens to keep as well.
-        device: Where to run, as torch names it.
-        precision: Of matrix products. With int8 the encoder is tried on a picture of a sphere first.
+        model: A name on the hub, a local folder, or `efficientnet-lite0`, whose weights come from a Python package.
+        revision: Commit, tag or branch on the hub; None for the main branch. A revision in the cache is used without
+            a request to the hub.
+        pool: The feature: the class token, or the mean or maximum over the tokens of patches. `auto` is the class
+            token, or the pooled output of a network without one.
+        tokens: The tokens to return as well.
+        device: The torch device to run on.
+        precision: Precision of matrix products. int8 is tested on an image of a sphere first.
 
     Raises:
-        MissingError: The model, or the package that carries it, is not on this machine and cannot be fetched;
-            or the machine has no int8 units.
-        InputError: The model is no image encoder, has no class token to give, lacks weights, or does not bear int8.
+        MissingError: The model or its Python package is not on this machine and cannot be downloaded; or the processor
+            has no int8 units.
+        InputError: The model is not an image encoder, has no class token although `pool` asks for it, lacks weights,
+            or is too inaccurate in int8.
     """
     from transformers import AutoImageProcessor
 
     bundled = model == lite0.NAME
     source = str(lite0.lite0_folder()) if bundled else model
-    # Pillow's processor, whether torchvision is installed or not: features must not depend on that.
+    # Always the image processor that uses Pillow: features must not depend on whether torchvision is installed.
     network, report, processor = read_pretrained(
         source,
         model,
@@ -156,14 +155,14 @@ def load_encoder(
         lite0.NAME,
     )
 
-    # Models of images and texts: only the side that sees is kept.
+    # Of models of images and texts only the image encoder is kept.
     body = getattr(network, "vision_model", network)
     output, skipped = _choose_output(body, pool, model)
     check_weights(report, model, uses_pooler=output in ("normed cls", "pooled"))
     encoder = Encoder(
         network=body.to(device).eval().requires_grad_(False),
         name=model,
-        revision=lite0.VERSION if bundled else getattr(network.config, "_commit_hash", None) or "",
+        revision=lite0.VERSION if bundled else cached_commit(source, revision),
         preprocessing=read_preprocessing(processor, model),
         output=output,
         tokens=tokens,
@@ -175,45 +174,50 @@ def load_encoder(
 
 
 def _in_int8(encoder: Encoder) -> Encoder:
+    """Quantise an encoder, and check that its feature of a test image keeps its direction."""
     from sdfkit.models.quantised import has_int8_units, quantise
 
     if encoder.device != "cpu" or not has_int8_units():
         raise MissingError(
             "--precision int8: needs a processor with VNNI, and --device cpu; use another precision"
         )
-    picture = _sphere()
-    exact = encoder.embed(picture)[0]
+    image = _sphere()
+    exact = encoder.embed(image)[0]
     if quantise(encoder.network) == 0:
         raise InputError(
-            f"{encoder.name}: has no linear layers, so int8 gains nothing; leave --precision out"
+            f"{encoder.name}: has no linear layers, so int8 would not be faster; leave --precision out"
         )
-    rough = encoder.embed(picture)[0]
-    cosine = float(exact @ rough / np.linalg.norm(exact) / np.linalg.norm(rough))
-    # Random weights keep 0.9994 (DINOv2-base). In a trained network a few numbers far larger than the rest may leave
-    # the others too few of the 8 bits: MiniLM's text encoder falls to 0.991, and would be refused.
+    quantised = encoder.embed(image)[0]
+    cosine = float(exact @ quantised / np.linalg.norm(exact) / np.linalg.norm(quantised))
+    # The cosine is 0.9994 for DINOv2-base with random weights. In a trained network a few activations much larger than
+    # the rest may leave too few of the 8 bits to the others: the text encoder MiniLM, at 0.991, would be refused.
     if cosine < LEAST_COSINE:
         raise InputError(
-            f"{encoder.name}: int8 turns its features too far (cosine {cosine:.4f}); leave --precision out"
+            f"{encoder.name}: int8 changes its features too much (cosine {cosine:.4f}); leave --precision out"
         )
     return replace(encoder, precision="int8")
 
 
 def _sphere() -> UInt8[np.ndarray, "1 row column 3"]:
-    """Draw a gray ball under a headlight, on black."""
+    """Return an image of a grey sphere under a headlight, on black."""
     y, x = np.mgrid[-1.3:1.3:224j, -1.3:1.3:224j]
     height = np.sqrt(np.clip(1 - x * x - y * y, 0, 1))
     return np.repeat((200 * height).astype(np.uint8)[None, ..., None], 3, axis=-1)
 
 
 def check_weights(report: dict[str, Any], model: str, *, uses_pooler: bool) -> None:
-    """Refuse a checkpoint without weights that the feature depends on; transformers would draw them.
+    """Check that a checkpoint has all weights that the feature depends on.
+
+    transformers initialises missing weights at random.
 
     Raises:
-        InputError: Some are missing.
+        InputError: Weights are missing.
     """
-    lacking = [name for name in report["missing_keys"] if uses_pooler or "pooler" not in name]
-    if lacking:
-        raise InputError(f"{model}: {len(lacking)} of its weights are missing, first {min(lacking)}")
+    missing = [name for name in report["missing_keys"] if uses_pooler or "pooler" not in name]
+    if missing:
+        raise InputError(
+            f"{model}: {len(missing)} of its weights are missing, such as {min(missing)}; use a complete checkpoint"
+        )
 
 
 def read_pretrained(
@@ -221,25 +225,25 @@ def read_pretrained(
     model: str,
     revision: str | None,
     read_processor: Callable[..., Any],
-    sees: str,
+    content: str,
     bundled: str,
 ) -> tuple[Any, Any, Any]:
-    """Load a network and what prepares its input, from a folder, the cache or the hub.
+    """Load a network and its processor from a folder, the cache or the hub.
 
     Args:
         source: A folder, or a name on the hub.
-        model: What messages call it.
-        revision: On the hub.
-        read_processor: Loads what prepares the input, as transformers' `from_pretrained`.
-        sees: What it encodes, for messages.
-        bundled: The name of the model that needs no hub, for messages.
+        model: Name of the model, for messages.
+        revision: Commit, tag or branch on the hub; None for the main branch.
+        read_processor: Function that loads the image processor or tokenizer, such as `AutoTokenizer.from_pretrained`.
+        content: What the model encodes, for messages: image or text.
+        bundled: Name of the model that needs no hub, for messages.
 
     Returns:
-        The network, what its checkpoint lacks, and what prepares its input.
+        The network, the loading report of transformers, and the processor.
 
     Raises:
-        MissingError: It is not on this machine and cannot be fetched.
-        InputError: The folder holds no such encoder.
+        MissingError: The model is not on this machine and cannot be downloaded.
+        InputError: The folder contains no such encoder.
     """
     from safetensors import SafetensorError
 
@@ -247,9 +251,11 @@ def read_pretrained(
         return _read(source, revision, read_processor)
     except (OSError, ValueError, SafetensorError) as error:
         if Path(source).is_dir():
-            raise InputError(f"{model}: no {sees} encoder for transformers: {_line(error)}") from error
+            raise InputError(
+                f"{model}: holds no {content} encoder that transformers can load: {first_line(error)}"
+            ) from error
         raise MissingError(
-            f"{model}: not on this machine, and the hub does not give it: {_line(error)} "
+            f"{model}: not on this machine, and the download failed: {first_line(error)} "
             f"(a downloaded folder works offline: --model PATH; so does --model {bundled})"
         ) from error
 
@@ -273,17 +279,33 @@ def _read(source: str, revision: str | None, read_processor: Callable[..., Any])
         if Path(source).is_dir():
             raise
     reach_hub()
-    # Fails once, clearly, where the hub has no such model; from_pretrained would try again for every file.
+    # If the hub has no such model, this fails once, with a clear error; from_pretrained would retry for every file.
     hf_hub_download(source, "config.json", revision=revision)
     return read(local_files_only=False)
 
 
-def _choose_output(body: Any, pool: Pool, model: str) -> tuple[Output, int]:
-    """Decide which output is the feature, and how many tokens come before the patches'.
+def cached_commit(source: str, revision: str | None) -> str:
+    """Return the commit of a repository of the hub in the local cache; empty for a local folder.
 
-    Networks with a class token normalise all tokens at the end (DINOv2, ViT: "cls"), or only that token,
-    which they then call pooled (CLIP: "normed cls"). The others pool (EfficientNet, SigLIP: "pooled") or
-    leave it to us ("mean").
+    Args:
+        source: A folder, or a name on the hub.
+        revision: Commit, tag or branch; None for the main branch.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    if Path(source).is_dir():
+        return ""
+    # Files of a commit are in a folder snapshots/COMMIT, as the documentation of the cache says.
+    path = try_to_load_from_cache(source, "config.json", revision=revision)
+    return Path(path).parent.name if isinstance(path, str) else ""
+
+
+def _choose_output(body: Any, pool: Pool, model: str) -> tuple[Output, int]:
+    """Return which output is the feature, and how many tokens precede those of the patches.
+
+    Networks with a class token normalise all tokens at the end (DINOv2, ViT: "cls"), or only the class token, and
+    return that as the pooled output (CLIP: "normed cls"). Of the others, some return a pooled output (EfficientNet,
+    SigLIP: "pooled"); for the rest the feature is the mean over patches ("mean").
     """
     names = [name.rpartition(".")[2] for name, _ in body.named_parameters()]
     has_class = "cls_token" in names or "class_embedding" in names
@@ -299,7 +321,10 @@ def _choose_output(body: Any, pool: Pool, model: str) -> tuple[Output, int]:
 
 
 def reach_hub() -> None:
-    """Try a connection, which fails in seconds; the hub's library would retry for half a minute, and tell each time.
+    """Try to connect to the hub, for at most 5 seconds.
+
+    huggingface_hub would retry for half a minute, with a warning each time. Nothing is tried in offline mode or
+    behind a proxy.
 
     Raises:
         OSError: The hub does not answer.
@@ -313,8 +338,3 @@ def reach_hub() -> None:
         socket.create_connection((host, 443), timeout=5).close()
     except OSError as error:
         raise OSError(f"{host} does not answer ({error})") from error
-
-
-def _line(error: Exception) -> str:
-    """Give the first line of a library's message."""
-    return str(error).strip().partition("\n")[0]

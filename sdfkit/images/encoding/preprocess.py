@@ -1,4 +1,4 @@
-"""What an encoder's image processor does to a picture, done for a whole batch on any device."""
+"""The preprocessing of an encoder's image processor, for a whole batch on any device."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,30 +12,30 @@ from sdfkit.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-# Pillow's filters by their number: name, and how far they reach in pixels of the smaller picture.
+# Filters of Pillow by number: name, and radius in pixels of the smaller image.
 FILTERS = {1: ("lanczos", 3.0), 2: ("bilinear", 1.0), 3: ("bicubic", 2.0)}
 
-# Pillow keeps filter weights as whole multiples of 2 ** -22.
+# Pillow rounds filter weights to multiples of 2 ** -22.
 FIXED_POINT = 1 << 22
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize, crop the centre, then `(byte * scale - mean) / std`. Goes into the store as it is."""
+    """Parameters of preprocessing: resize, crop the centre, then `(byte * scale - mean) / std`. Stores record them."""
 
     shortest_edge: int | None
-    """Resize so that the shorter side has this length; None where `size` is given, or for no resizing."""
+    """Resize so that the shorter side has this length. None if `size` is given, or for no resizing."""
     size: tuple[int, int] | None
     """Resize to this height and width."""
     resample: str
     crop: tuple[int, int] | None
-    """Height and width that are kept around the centre."""
+    """Height and width of the centre crop."""
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
-        """Give the height and width of a picture after the resizing."""
+        """Return the height and width of an image after resizing."""
         if self.size is not None:
             return self.size
         if self.shortest_edge is None:
@@ -44,7 +44,7 @@ class Preprocessing:
         return int(self.shortest_edge * height / short), int(self.shortest_edge * width / short)
 
     def kept(self, width: int, height: int) -> tuple[float, float]:
-        """Tell which share of the width and height the crop leaves, for `cameras.silhouette_share`."""
+        """Return the shares of the width and height that the crop keeps, for `cameras.silhouette_share`."""
         if self.crop is None:
             return 1.0, 1.0
         rows, columns = self.resized(height, width)
@@ -52,10 +52,14 @@ class Preprocessing:
 
 
 def read_preprocessing(processor: Any, name: str) -> Preprocessing:
-    """Understand a transformers image processor.
+    """Read the preprocessing of an image processor of transformers.
+
+    Args:
+        processor: The image processor.
+        name: Name of the model, for messages.
 
     Raises:
-        InputError: It does something other than resize, crop and normalise.
+        InputError: The processor does something other than resize, crop and normalise.
     """
     settings = processor.to_dict()
     size = settings.get("size") or {}
@@ -81,7 +85,7 @@ def read_preprocessing(processor: Any, name: str) -> Preprocessing:
 
 
 def _check(preprocessing: Preprocessing, processor: Any, name: str) -> None:
-    """Compare with the processor itself on a picture of noise: no step may go unnoticed."""
+    """Check that the result equals that of the processor on an image of noise, so that no step is overlooked."""
     import torch
 
     noise = np.random.default_rng(0).integers(0, 256, (300, 340, 3), dtype=np.uint8)
@@ -100,15 +104,15 @@ def _check(preprocessing: Preprocessing, processor: Any, name: str) -> None:
 def preprocess(
     images: UInt8[np.ndarray, "image row column 3"], preprocessing: Preprocessing, device: str
 ) -> "torch.Tensor":
-    """Turn pictures into an encoder's input (image, 3, height, width) f4, on `device`.
+    """Convert images to an encoder's input (image, 3, height, width) f4, on `device`.
 
-    Resizing is a matrix on either side of the picture, which holds only the rows that the crop keeps, for all
-    pictures at once. Weights, and rounding to bytes between the passes, are Pillow's; in float64 their sums
-    are exact, so the bytes are Pillow's too. One exception: where a picture is much taller than wide, Pillow
-    13 begins with the columns, while here, as in every Pillow before, rows always come first.
+    Resizing multiplies all images at once by a matrix on either side, which holds only the rows that the crop keeps.
+    Weights, and rounding to bytes between the passes, are those of Pillow. Sums in float64 are exact, so the bytes
+    equal those of Pillow, with one exception: for an image much taller than wide, Pillow 13 resizes the columns
+    first, while here, as in earlier versions, the rows always come first.
 
     Raises:
-        InputError: The crop is larger than the resized picture.
+        InputError: The crop is larger than the resized image.
     """
     import torch
 
@@ -117,11 +121,11 @@ def preprocess(
     keep_rows, keep_columns = preprocessing.crop or (rows, columns)
     if keep_rows > rows or keep_columns > columns:
         raise InputError(
-            f"pictures of {width} x {height} become {columns} x {rows}, too small for the encoder's crop of "
-            f"{keep_columns} x {keep_rows}"
+            f"images of {width} x {height} become {columns} x {rows}, too small for the encoder's crop of "
+            f"{keep_columns} x {keep_rows}: render or scale them larger"
         )
     top, left = (rows - keep_rows) // 2, (columns - keep_columns) // 2
-    # Apple's GPUs have no float64; there a byte may round the other way.
+    # GPUs of Apple have no float64, so bytes may be rounded differently there.
     dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
     pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).to(dtype)  # (image, 3, row, column)
     if columns == width:
@@ -143,15 +147,15 @@ def preprocess(
 
 @lru_cache(maxsize=64)
 def resize_matrix(before: int, after: int, resample: str) -> Float[np.ndarray, "after before"]:
-    """Give the weights with which Pillow makes `after` pixels in a row out of `before`."""
+    """Return the weights with which Pillow resizes a row from `before` to `after` pixels."""
     scale = before / after
-    reach = next(reach for name, reach in FILTERS.values() if name == resample)
-    stretch = max(scale, 1.0)  # Filters grow when shrinking a picture, against aliasing.
+    radius = next(radius for name, radius in FILTERS.values() if name == resample)
+    stretch = max(scale, 1.0)  # Filters widen when shrinking an image, against aliasing.
     weights = np.zeros((after, before))
     for index in range(after):
         centre = (index + 0.5) * scale
-        first = max(int(centre - reach * stretch + 0.5), 0)
-        last = min(int(centre + reach * stretch + 0.5), before)
+        first = max(int(centre - radius * stretch + 0.5), 0)
+        last = min(int(centre + radius * stretch + 0.5), before)
         offsets = (np.arange(first, last) + 0.5 - centre) / stretch
         kernel = _kernel(offsets, resample)
         weights[index, first:last] = kernel / kernel.sum()

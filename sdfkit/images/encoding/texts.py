@@ -1,4 +1,4 @@
-"""Captions to feature vectors, through any text encoder that transformers can load."""
+"""Feature vectors of captions, from any text encoder that transformers can load."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from sdfkit.errors import InputError, MissingError
-from sdfkit.images.encoding.features import Pool, check_weights, read_pretrained
+from sdfkit.images.encoding.features import Pool, cached_commit, check_weights, read_pretrained
 
 if TYPE_CHECKING:
     import torch
@@ -21,29 +21,29 @@ VERSION = "0.1.0"
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """A frozen network that turns captions into vectors of length 1."""
+    """A frozen network that encodes captions as unit vectors."""
 
     network: "torch.nn.Module"
     tokenizer: Any
     name: str
     revision: str
-    """Commit of the hub's repository, or version of the package; empty for a local folder."""
+    """Commit of the repository on the hub, or version of the package; empty for a local folder."""
     output: Literal["cls", "mean", "max", "pooled"]
-    """The first token, the mean or greatest of all, or what the text side of an image-text model pools."""
+    """The first token, the mean or maximum over all tokens, or the pooled output of an image-text model."""
     longest: int
-    """Tokens that a caption may have."""
+    """Largest number of tokens in a caption."""
     device: str
     precision: Literal["fp32", "bf16"]
 
     def encode(self, captions: Sequence[str]) -> dict[str, np.ndarray]:
-        """Give `feature` (caption, dim)."""
+        """Encode captions as `feature` (caption, dim)."""
         return {"feature": self.embed(captions)}
 
     def embed(self, captions: Sequence[str]) -> Float32[np.ndarray, "caption dim"]:
-        """Give each caption's vector, whatever captions stand beside it in the batch.
+        """Return the vector of each caption, which does not depend on the other captions in the batch.
 
         Raises:
-            InputError: A caption is longer than the encoder can read.
+            InputError: A caption has more tokens than the encoder accepts.
         """
         import torch
 
@@ -52,7 +52,7 @@ class TextEncoder:
         if counts.max() > self.longest:
             worst = int(counts.argmax())
             raise InputError(
-                f"'{captions[worst][:40]}...': {counts[worst]} tokens, and {self.name} reads {self.longest}; "
+                f"'{captions[worst][:40]}...': {counts[worst]} tokens, but {self.name} accepts {self.longest}; "
                 "shorten this caption"
             )
         with (
@@ -74,7 +74,7 @@ class TextEncoder:
         return unit
 
     def describe(self) -> dict[str, Any]:
-        """Give what a store must record so that its features can be made again."""
+        """Return what a store records, so that the features can be reproduced."""
         return {
             "model": self.name,
             "revision": self.revision,
@@ -94,16 +94,16 @@ def load_text_encoder(
     """Load a text encoder.
 
     Args:
-        model: A name on the hub, a local folder, or `all-minilm-l6-v2`, which comes with a package.
-        revision: As for images.
-        pool: The vector: the first token, or the mean or greatest of all. `auto` is the mean, as sentence
-            encoders are trained for, and what it pools for the text side of CLIP and its like.
-        device: Where to run, as torch names it.
-        precision: Of matrix products.
+        model: A name on the hub, a local folder, or `all-minilm-l6-v2`, which comes from a Python package.
+        revision: See `features.load_encoder`.
+        pool: The feature: the first token, or the mean or maximum over all tokens. `auto` is the mean, which sentence
+            encoders are trained for, or the pooled output of an image-text model such as CLIP.
+        device: The torch device to run on.
+        precision: Precision of matrix products.
 
     Raises:
-        MissingError: The model, or the package that carries it, is not on this machine and cannot be fetched.
-        InputError: The model is no text encoder, or lacks weights.
+        MissingError: The model or its Python package is not on this machine and cannot be downloaded.
+        InputError: The model is not a text encoder, is not supported, or lacks weights.
     """
     from transformers import AutoTokenizer
 
@@ -117,14 +117,16 @@ def load_text_encoder(
     output = pool if pool != "auto" else "mean" if body is network else "pooled"
     check_weights(report, model, uses_pooler=output == "pooled")
     if getattr(body.config, "model_type", "").startswith("siglip"):
-        # It was trained on captions padded to one length, without a mask, and pools the last place.
-        raise InputError(f"{model}: reads captions in a way of its own; use CLIP or a sentence encoder")
+        # It was trained on captions padded to one length, without a mask, and pools the last position.
+        raise InputError(
+            f"{model}: the text encoder of SigLIP is not supported; use CLIP or a sentence encoder"
+        )
     positions = getattr(body.config, "max_position_embeddings", tokenizer.model_max_length)
     return TextEncoder(
         network=body.to(device).eval().requires_grad_(False),
         tokenizer=tokenizer,
         name=model,
-        revision=VERSION if bundled else getattr(network.config, "_commit_hash", None) or "",
+        revision=VERSION if bundled else cached_commit(source, revision),
         output=output,
         longest=min(tokenizer.model_max_length, positions),
         device=device,

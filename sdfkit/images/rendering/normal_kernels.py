@@ -1,5 +1,5 @@
 # mypy: allow-untyped-decorators
-"""Compiled loops that find the normals a mesh is shaded with: rounded, but for its sharp edges."""
+"""Compiled loops that compute the shading normals of a mesh: smooth, but for its creases."""
 
 import math
 
@@ -9,9 +9,14 @@ from numba import njit
 
 @njit(cache=True)
 def measure_faces(points, faces):  # type: ignore[no-untyped-def]
-    """Give each face's unit normal (face, xyz) f8, zero without area, and the angles at its corners (face, 3) f8.
+    """Compute the unit normals and the corner angles of faces.
 
-    points (point, xyz) f4, faces (face, 3) i4.
+    Args:
+        points: (point, xyz) f4.
+        faces: (face, 3) i4.
+
+    Returns:
+        Unit normals (face, xyz) f8 and angles (face, 3) f8, both zero for faces without area.
     """
     directions = np.zeros((len(faces), 3))
     angles = np.zeros((len(faces), 3))
@@ -33,39 +38,52 @@ def measure_faces(points, faces):  # type: ignore[no-untyped-def]
             cosine = 0.0
             for axis in range(3):
                 cosine -= edges[corner, axis] * edges[before, axis]
-            # atan2 keeps its precision in slivers, where acos loses half its digits.
+            # atan2 is accurate in slivers, where acos loses half of its digits.
             angles[index, corner] = math.atan2(area, cosine)
     return directions, angles
 
 
 @njit(cache=True)
-def list_corners(places, count):  # type: ignore[no-untyped-def]
-    """List the corners around each place: where each place's begin (count + 1) i8, and 3 * face + corner i4.
+def list_corners(positions, count):  # type: ignore[no-untyped-def]
+    """List the corners of faces at each position.
 
-    places (face, 3) i4, below `count`.
+    Args:
+        positions: For each corner, the index of its position, below `count`, (face, 3) i4.
+        count: Number of positions.
+
+    Returns:
+        first: Where the corners of each position begin in `around`, (count + 1) i8.
+        around: Corners as 3 * face + corner, sorted by position, i4.
     """
     first = np.zeros(count + 1, dtype=np.int64)
-    for face in range(len(places)):
+    for face in range(len(positions)):
         for corner in range(3):
-            first[places[face, corner] + 1] += 1
+            first[positions[face, corner] + 1] += 1
     first = np.cumsum(first)
-    around = np.empty(3 * len(places), dtype=np.int32)
+    around = np.empty(3 * len(positions), dtype=np.int32)
     free = first[:-1].copy()
-    for face in range(len(places)):
+    for face in range(len(positions)):
         for corner in range(3):
-            around[free[places[face, corner]]] = 3 * face + corner
-            free[places[face, corner]] += 1
+            around[free[positions[face, corner]]] = 3 * face + corner
+            free[positions[face, corner]] += 1
     return first, around
 
 
 @njit(cache=True)
 def blend_normals(directions, angles, first, around, cosine):  # type: ignore[no-untyped-def]
-    """Blend at every corner the normals of those faces around its place that turn by no more than the crease.
+    """Average, at every corner, the normals of the faces at its position that differ by no more than the crease angle.
 
-    directions (face, xyz) f8 and angles (face, 3) f8 as `measure_faces` gives them, first and around as
-    `list_corners` does; `cosine` of the crease -> normals (normal, xyz) f4, unit length, or zero where no face gives a
-    direction, and the one of each corner (face, 3) i4. Each place has at least one, the first of them in
-    the order of the places; without a crease they are those of the places.
+    Args:
+        directions: Unit normals of faces (face, xyz) f8, from `measure_faces`.
+        angles: Their corner angles (face, 3) f8, which are the weights.
+        first: From `list_corners`.
+        around: From `list_corners`.
+        cosine: Cosine of the crease angle; below -1 averages all faces at a position.
+
+    Returns:
+        normals: (normal, xyz) f4, of unit length, or zero where no face has an area. Row i is the mean at position i;
+            normals beside creases follow.
+        normal_rows: The row in `normals` of each corner, (face, 3) i4.
 
     Reference:
         Weights are the angles of the faces: Thürmer and Wüthrich, Computing vertex normals from polygonal
@@ -73,26 +91,26 @@ def blend_normals(directions, angles, first, around, cosine):  # type: ignore[no
     """
     count = len(first) - 1
     normals = np.zeros((count, 3), dtype=np.float32)
-    chosen = np.empty(angles.shape, dtype=np.int32)
-    # Two directions within half of the crease of a third are within the crease of each other.
+    normal_rows = np.empty(angles.shape, dtype=np.int32)
+    # If two directions are within half the crease angle of a third, they are within the crease angle of each other.
     half = math.sqrt(max(0.5 * (1.0 + cosine), 0.0))
     total, filled = np.zeros(3), count
-    every = np.int64(1)  # a plain 1 would have _blend compiled twice
-    for place in range(count):
-        corners = around[first[place] : first[place + 1]]
+    every = np.int64(1)  # A literal 1 has another type, and _blend would be compiled twice.
+    for position in range(count):
+        corners = around[first[position] : first[position + 1]]
         _blend(directions, angles, corners, every, total, total, -2.0)
         for axis in range(3):
-            normals[place, axis] = total[axis]
+            normals[position, axis] = total[axis]
         gentle = True
         for corner in corners:
-            chosen[corner // 3, corner % 3] = place
+            normal_rows[corner // 3, corner % 3] = position
             turn = 0.0
             for axis in range(3):
                 turn += total[axis] * directions[corner // 3, axis]
             gentle = gentle and (turn >= half or angles[corner // 3, corner % 3] == 0.0)
         if gentle or cosine < -1.0:
             continue
-        # The tip of a cone may have any number of faces; neighbours are alike, so a thousand of them do.
+        # The tip of a cone may have any number of faces. Neighbouring ones are similar, so a thousand are enough.
         stride, known = 1 + len(corners) // 1024, filled
         for corner in corners:
             if angles[corner // 3, corner % 3] == 0.0:
@@ -109,13 +127,16 @@ def blend_normals(directions, angles, first, around, cosine):  # type: ignore[no
                     normals = np.concatenate((normals, np.zeros_like(normals)))
                 normals[entry, 0], normals[entry, 1], normals[entry, 2] = x, y, z
                 filled += 1
-            chosen[corner // 3, corner % 3] = entry
-    return normals[:filled], chosen
+            normal_rows[corner // 3, corner % 3] = entry
+    return normals[:filled], normal_rows
 
 
 @njit(cache=True)
 def _blend(directions, angles, corners, stride, towards, total, cosine):  # type: ignore[no-untyped-def]
-    """Put into `total` the mean direction of corners' faces within `cosine` of `towards`, of every stride-th."""
+    """Write into `total` the mean normal of the corners' faces, of unit length or zero.
+
+    Only every stride-th corner counts, and only faces whose normal has at least this cosine to `towards`.
+    """
     x = y = z = 0.0
     for index in range(0, len(corners), stride):
         face = corners[index] // 3

@@ -1,4 +1,4 @@
-"""The colours of meshes, of their vertices, faces, materials and textures, in one form for both renderers."""
+"""Colours of vertices, faces, materials and textures, in one form for both renderers."""
 
 import math
 from collections.abc import Sequence
@@ -9,46 +9,48 @@ import trimesh
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-# A gray-blue plastic that stays below white where the headlight meets it head on; only the rim light may clip.
+# A grey-blue plastic. It stays below white where the headlight meets it perpendicularly; only the rim light may clip.
 BASE_COLOR = (0.40, 0.46, 0.56)
 
-# What PIL raises on pictures that are cut or damaged.
+# Exceptions that PIL raises for truncated or damaged images.
 PICTURE_ERRORS = (OSError, SyntaxError, ValueError)
 
 
 class Paint(NamedTuple):
-    """What a mesh reflects: base colour, times texture, times tint, each from 0 to 1 as light."""
+    """The colours of a mesh: base colour times texture times tint, each linear light from 0 to 1."""
 
     material: Int[np.ndarray, " face"]
-    """The row of each face in `base` and `textures`."""
+    """The material of each face, as a row in `base` and `textures`."""
     base: Float[np.ndarray, "material 3"]
-    """Colours of the materials."""
+    """Colours of materials."""
     textures: list[UInt8[np.ndarray, "row column 3"] | None]
-    """Pictures of the materials that have one: sRGB bytes, row 0 on top. They repeat."""
+    """Textures of materials: sRGB bytes, row 0 at the top. They repeat. None for a material without texture."""
     uv: Float[np.ndarray, "point 2"]
-    """Where a vertex lies in the picture, from its lower left (0, 0) to its upper right (1, 1)."""
+    """Texture coordinates of vertices, from (0, 0) at the lower left to (1, 1) at the upper right."""
     tint: Float[np.ndarray, "point 3"]
-    """Colours of the vertices."""
+    """Colours of vertices."""
 
 
 def decode_srgb(colors: UInt8[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Give the light, from 0 to 1, that bytes stand for (IEC 61966-2-1)."""
+    """Convert sRGB bytes to linear light from 0 to 1 (IEC 61966-2-1)."""
     share = colors / 255
     light: np.ndarray = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
     return light
 
 
 def join_painted(parts: Sequence[trimesh.Trimesh]) -> tuple[trimesh.Trimesh, Paint, list[str]]:
-    """Put the parts of a mesh together and keep the colours of each.
+    """Concatenate the parts of a mesh and keep their colours.
 
-    Opacity, gloss, and maps of normals and emission are left aside: every surface is of one plastic.
+    Opacity, roughness, normal maps and emission are ignored: every surface is of the same plastic.
 
     Args:
         parts: Meshes as trimesh reads them.
 
     Returns:
-        One mesh, of the vertices that some face uses; its colours; and the names of materials whose texture
-        cannot be read, or is not there. They keep their plain colour, and are gray-blue where they have none.
+        mesh: All parts, without the vertices that no face uses.
+        paint: Its colours.
+        missing: Names of the materials whose texture is missing or cannot be read. They keep their base colour, or
+            are grey-blue if they have none.
     """
     points, faces, materials, uvs, tints = [np.zeros((0, 3))], [], [], [], []
     table: dict[tuple[Any, ...], int] = {}
@@ -59,7 +61,7 @@ def join_painted(parts: Sequence[trimesh.Trimesh]) -> tuple[trimesh.Trimesh, Pai
     for part in parts:
         visual: Any = part.visual
         corners = np.asarray(part.faces).reshape(-1)
-        if visual.kind == "face":  # Faces of different colours cannot share corners.
+        if visual.kind == "face":  # Faces of different colours cannot share vertices.
             used, index = corners, np.arange(len(corners))
         else:
             used, index = np.unique(corners, return_inverse=True)
@@ -67,7 +69,7 @@ def join_painted(parts: Sequence[trimesh.Trimesh]) -> tuple[trimesh.Trimesh, Pai
         is_mapped = uv is not None and len(uv) == len(part.vertices)
         base, texture, lacks = _read_material(visual, is_mapped)
         missing += lacks
-        # Parts that share a picture come with a copy each.
+        # trimesh gives each part that shares a texture its own copy.
         key = (
             (base.tobytes(), texture.shape, hash(texture.tobytes()))
             if texture is not None
@@ -98,7 +100,7 @@ def join_painted(parts: Sequence[trimesh.Trimesh]) -> tuple[trimesh.Trimesh, Pai
 
 
 def _read_tints(visual: Any, used: np.ndarray) -> np.ndarray:
-    """Colours (point, 3) of the vertices that are used, white where they have none."""
+    """Return the colours (point, 3) of the used vertices as light, white where they have none."""
     if visual.kind == "vertex":
         return decode_srgb(visual.vertex_colors[used, :3])
     if visual.kind == "face":
@@ -106,14 +108,14 @@ def _read_tints(visual: Any, used: np.ndarray) -> np.ndarray:
     colors = getattr(visual, "vertex_attributes", {}).get("color")
     if colors is None or len(colors) <= used.max(initial=-1):
         return np.ones((len(used), 3))
-    # Beside a material, which only glTF has so, they are light already.
+    # Vertex colours beside a material occur in glTF only, where they are linear already.
     whole = np.iinfo(colors.dtype).max if colors.dtype.kind == "u" else 1
     light: np.ndarray = np.clip(np.nan_to_num(colors[used, :3] / whole), 0, 1)
     return light
 
 
 def _read_material(visual: Any, is_mapped: bool) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
-    """Base colour and texture of a part, and the texture's name where it cannot be read."""
+    """Return the base colour and the texture of a part, and the names of textures that cannot be read."""
     material = getattr(visual, "material", None)
     if material is None:
         return np.array(BASE_COLOR if visual.kind is None else (1.0, 1.0, 1.0)), None, []
@@ -123,9 +125,9 @@ def _read_material(visual: Any, is_mapped: bool) -> tuple[np.ndarray, np.ndarray
         base = np.ones(3) if factor is None else factor[:3] / 255
     else:
         picture = getattr(material, "image", None)
-        # A material that says nothing comes with a gray of trimesh's.
+        # If a material has no colour, trimesh fills in a grey of its own.
         is_plain = "kd" not in material.kwargs
-        # The picture of an OBJ takes the place of its plain colour.
+        # The texture of an OBJ material replaces its base colour.
         base = np.ones(3) if picture is not None else decode_srgb(material.main_color[:3])
     missing = []
     if picture is not None and is_mapped:
@@ -139,16 +141,16 @@ def _read_material(visual: Any, is_mapped: bool) -> tuple[np.ndarray, np.ndarray
 def fit_textures(
     paint: Paint, points: Float[np.ndarray, "point 3"], faces: Int[np.ndarray, "face 3"], scale: float
 ) -> Paint:
-    """Average the texels of each texture that would fall into one pixel.
+    """Shrink textures that are finer than the pixels of the images, by averaging texels.
 
-    Renderers look up one place a pixel; what is finer would flicker from view to view. As every view sees the
-    shape from the same distance, one size a texture does, and both renderers show the same.
+    The renderers take one texture sample per pixel, so finer textures would flicker from view to view. All views are
+    at the same distance, so one size per texture is enough, and both renderers show the same.
 
     Args:
         paint: Colours of a mesh.
         points: Its vertices.
         faces: Its faces.
-        scale: Pixels a unit of length, seen from the front.
+        scale: Pixels per unit of length on a surface that faces the camera.
     """
     sides = (points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]])
     pixels = scale**2 / 2 * np.linalg.norm(np.cross(*sides), axis=-1)
@@ -156,9 +158,9 @@ def fit_textures(
         np.moveaxis(paint.uv[faces[:, corner]] - paint.uv[faces[:, 0]], 1, 0) for corner in (1, 2)
     )
     shares = np.abs(a * d - b * c) / 2
-    areas, seen = (np.bincount(paint.material, values, len(paint.base)) for values in (shares, pixels))
+    areas, pixel_areas = (np.bincount(paint.material, values, len(paint.base)) for values in (shares, pixels))
     textures = []
-    for texture, area, pixel in zip(paint.textures, areas, seen, strict=True):
+    for texture, area, pixel in zip(paint.textures, areas, pixel_areas, strict=True):
         if texture is not None and pixel > 0:
             texels = math.sqrt(area * texture.shape[0] * texture.shape[1] / pixel)
             factor = min(int(texels), *texture.shape[:2])

@@ -1,4 +1,4 @@
-"""Which predicted mesh belongs to which true one: the door to two inputs at once."""
+"""Pairs predicted meshes with the true meshes of the same shapes."""
 
 import logging
 import re
@@ -16,13 +16,13 @@ from sdfkit.rows import Row
 log = logging.getLogger(__name__)
 Pairing = Literal["auto", "uid", "order"]
 Match = tuple[MeshRow, tuple[MeshRow, ...]]
-# What predict --samples calls several samples of one shape.
+# Uids that predict --samples gives to several samples of one shape.
 SAMPLE = re.compile(r"(.+)_s\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair(Row):
-    """A true shape, and the meshes that were predicted of it: several where they are samples, or none."""
+    """A true mesh and its predictions: none, one, or several if they are samples."""
 
     truth: MeshRow
     guesses: tuple[MeshRow, ...]
@@ -30,33 +30,39 @@ class Pair(Row):
 
 @contextmanager
 def open_predictions(path: str, *, manifest: Path | None) -> Iterator[Meshes]:
-    """Open what was predicted, as `open_meshes` does; a folder without meshes predicts nothing.
+    """Open predicted meshes as `open_meshes` does, but accept a folder without meshes as no predictions.
 
-    Such a folder is what `mesh` leaves where no shape has a surface.
+    `mesh` leaves such a folder if no shape has a surface.
     """
     if is_empty(path):
-        log.warning("%s: a folder without meshes; every true shape counts as not predicted", path)
+        log.warning("%s: is a folder without meshes; every true shape counts as not predicted", path)
         yield Meshes([], iter(()), 0, [])
         return
     with open_meshes([path], manifest=manifest) as meshes:
         yield meshes
 
 
-class Pairs:
-    """True shapes with what was predicted of them, in the order of the stream where one of the two is a stream.
+class MeshPairs:
+    """Iterates over true shapes with their predictions, in the order of the input that is a stream, else of the truths.
 
-    A prediction belongs to the true shape with its uid, or is one of several samples of the shape that it names, or,
-    called uid_s0, uid_s1 …, seems to. `by` says whether uids or places decide, `count` how many shapes there are.
+    A prediction belongs to the true shape with its `sample_of` or, if that is empty, with its uid. Without a true shape
+    of that uid, a prediction called uid_s0, uid_s1, ... is taken for a sample of uid.
 
     Args:
-        predicted: What was predicted; may be a stream.
-        truths: What is true; may be a stream where `predicted` is none.
-        how: "auto" takes one prediction for one truth whatever their names, and pairs by order where uids have
-            nothing in common and the numbers are equal; of a stream the uids are not known beforehand.
-        all_due: Every true shape should have a prediction. Else of one prediction alone only its own truth counts.
+        predicted: Predicted meshes; may be a stream.
+        truths: True meshes; may be a stream if `predicted` is not.
+        how: "uid" or "order"; "auto" pairs a single prediction with a single truth whatever their uids, and pairs by
+            order if no uid is common and the numbers are equal. The uids of a stream are not known in advance, so
+            streams are not paired by order unless "order" is given.
+        all_due: Also yield true shapes without a prediction if there is at most one prediction. With more
+            predictions they are always yielded.
+
+    Attributes:
+        by: Whether meshes are paired by "uid" or by "order".
+        count: Number of true shapes.
 
     Raises:
-        InputError: Nothing to pair.
+        InputError: The meshes cannot be paired.
     """
 
     def __init__(self, predicted: Meshes, truths: Meshes, how: Pairing, *, all_due: bool) -> None:
@@ -65,14 +71,16 @@ class Pairs:
         equal = len(predicted) == len(truths)
         if how == "order" and not equal:
             raise InputError(
-                f"{len(predicted)} predicted meshes and {len(truths)} true ones; by order there must be as many"
+                f"{len(predicted)} predicted and {len(truths)} true meshes cannot be paired by order; give as many"
             )
         lone = equal and len(truths) == 1
         self.by: Literal["uid", "order"] = "order" if how == "order" or (how == "auto" and lone) else "uid"
         if how == "auto" and predicted.rows is not None and truths.rows is not None and not lone:
             names = {row.uid for row in truths.rows}
             if equal and not any(_find(row, names) for row in predicted.rows):
-                log.warning("no uid in common: the %d meshes of both sides are paired by order", len(truths))
+                log.warning(
+                    "no uid in common: the %d predicted and true meshes are paired by order", len(truths)
+                )
                 self.by = "order"
         self.count = len(truths)
 
@@ -89,54 +97,55 @@ class Pairs:
 
     def _as_predictions_come(self, truths: Sequence[MeshRow]) -> Iterator[Match]:
         by_uid = {row.uid: row for row in truths}
-        met: set[str] = set()
-        strangers: list[str] = []
-        # Samples of one shape come one behind the other.
+        paired: set[str] = set()
+        unmatched: list[str] = []
+        # Samples of one shape follow each other.
         for uid, guesses in groupby(self._predicted, lambda row: _find(row, by_uid)):
             if uid is None:
-                strangers += [row.uid for row in guesses]
+                unmatched += [row.uid for row in guesses]
                 continue
-            met.add(uid)
+            paired.add(uid)
             yield by_uid[uid], tuple(guesses)
-        self._tell(strangers, list(by_uid))
+        self._report_unmatched(unmatched, list(by_uid))
         if self._all_due:
-            yield from ((row, ()) for row in truths if row.uid not in met)
+            yield from ((row, ()) for row in truths if row.uid not in paired)
 
     def _as_truths_come(self, predictions: Sequence[MeshRow]) -> Iterator[Match]:
-        # Where the truths are a stream, a name that looks like a sample's waits under both of its meanings.
+        # If the truths are a stream, a uid like chair_s0 is kept as that shape and as a sample of chair.
         known = None if self._truths.rows is None else {row.uid for row in self._truths.rows}
         by_uid: dict[str, list[MeshRow]] = {}
         for row in predictions:
-            for uid in _readings(row) if known is None else {_find(row, known)} - {None}:
+            for uid in _candidates(row) if known is None else {_find(row, known)} - {None}:
                 by_uid.setdefault(str(uid), []).append(row)
         used: set[str] = set()
-        told: list[str] = []
+        true_uids: list[str] = []
         for truth in self._truths:
-            told.append(truth.uid)
+            true_uids.append(truth.uid)
             guesses = tuple(by_uid.get(truth.uid, ()))
             used.update(row.uid for row in guesses)
             if guesses or self._all_due:
                 yield truth, guesses
-        self._tell([row.uid for row in predictions if row.uid not in used], told)
+        self._report_unmatched([row.uid for row in predictions if row.uid not in used], true_uids)
 
-    def _tell(self, strangers: list[str], truths: list[str]) -> None:
-        if not strangers:
+    def _report_unmatched(self, unmatched: list[str], truths: list[str]) -> None:
+        if not unmatched:
             return
-        if len(strangers) == len(self._predicted):
+        if len(unmatched) == len(self._predicted):
             raise InputError(
-                f"no uid in common: predicted {strangers[0]} …, true {truths[0]} …; name the files alike, or add "
+                f"no uid in common: predicted {unmatched[0]} …, true {truths[0]} …; give the files equal names, or add "
                 "--pair order"
             )
         log.warning(
-            "%d of %d predicted meshes have no true shape (%s …) and are left aside",
-            len(strangers), len(self._predicted), strangers[0],
+            "%d of %d predicted meshes have no true mesh (%s …) and are left out",
+            len(unmatched), len(self._predicted), unmatched[0],
         )  # fmt: skip
 
 
-def _readings(row: Row) -> list[str]:
-    """The shapes that a prediction may be of, the likelier first.
+def _candidates(row: Row) -> list[str]:
+    """List the uids of the shapes that a prediction may belong to, the most likely first.
 
-    A mesh of ours says of which shape it is a sample. One that a tool has written again has only its name.
+    sdfkit writes the uid of the shape into a sample's mesh. After another tool has rewritten the mesh, only its name is
+    left.
     """
     if row.sample_of:
         return [row.sample_of]
@@ -145,4 +154,4 @@ def _readings(row: Row) -> list[str]:
 
 
 def _find(row: Row, known: Container[str]) -> str | None:
-    return next((reading for reading in _readings(row) if reading in known), None)
+    return next((uid for uid in _candidates(row) if uid in known), None)

@@ -1,6 +1,6 @@
-"""Where one PLY of a stream ends and the next begins, and what sdfkit writes into its header.
+"""Splits a stream of PLY files, and writes and reads the comment that sdfkit puts into their headers.
 
-trimesh reads and writes the meshes; a stream only has to be cut at the right bytes.
+trimesh encodes and decodes the meshes. To split a stream, only the length of each PLY is needed.
 """
 
 import io
@@ -25,14 +25,14 @@ COUNTS = {1: "B", 2: "H", 4: "I"}
 
 
 def write_comment(ply: bytes, info: Mapping[str, Any]) -> bytes:
-    """Put a comment with `info` into a PLY's header, behind its format line."""
+    """Insert a comment with `info` as JSON into a PLY's header, after its format line."""
     end = ply.index(b"\n", ply.index(b"format")) + 1
     line = b"comment " + MARK + json.dumps(info, ensure_ascii=True).encode() + b"\n"
     return ply[:end] + line + ply[end:]
 
 
 def write_double(vertices: np.ndarray, faces: np.ndarray) -> bytes:
-    """A PLY whose coordinates are float64, for those that float32 would round together."""
+    """Encode a PLY with float64 coordinates, for meshes with vertices that are equal in float32."""
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n"
     header += "".join(f"property double {axis}\n" for axis in "xyz")
     header += f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
@@ -42,13 +42,13 @@ def write_double(vertices: np.ndarray, faces: np.ndarray) -> bytes:
 
 
 def read_ply(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], bytes]:
-    """Take exactly one PLY from a stream.
+    """Read exactly one PLY from a stream. No memory is allocated for data before it has been read.
 
     Returns:
-        What sdfkit wrote about it, empty for a PLY of others; and its bytes.
+        What sdfkit wrote about the mesh (empty for other PLY files), and the bytes of the PLY.
 
     Raises:
-        InputError: Cut, damaged, or claiming more than comes. Nothing is allocated on a header's word.
+        InputError: The PLY is truncated, damaged, or shorter than its header says.
     """
     header: list[bytes] = []
     info: dict[str, Any] = {}
@@ -59,7 +59,7 @@ def read_ply(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], byte
         if not header and line.strip() != b"ply":
             raise InputError(f"{name}: not a PLY; its first line is not ply")
         if not line.endswith(b"\n") or sum(map(len, header)) > LONGEST_HEADER:
-            raise InputError(f"{name}: ends in the header of a PLY")
+            raise InputError(f"{name}: ends within the header of a PLY")
         header.append(line)
         words = line.split()
         try:
@@ -76,9 +76,9 @@ def read_ply(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], byte
             elif words[:1] == [b"property"]:
                 elements[-1][1].append((0, SIZES[words[1].decode()]))
         except (IndexError, KeyError, ValueError) as error:
-            raise InputError(f"{name}: a PLY header has a line that means nothing: {line[:60]!r}") from error
+            raise InputError(f"{name}: a PLY header has an invalid line: {line[:60]!r}") from error
     if encoding not in (b"ascii", b"binary_little_endian", b"binary_big_endian"):
-        raise InputError(f"{name}: a PLY header without a format that is known")
+        raise InputError(f"{name}: a PLY header has an unknown format; use ascii or binary")
     body = io.BytesIO()
     for count, properties in elements:
         if encoding == b"ascii":
@@ -92,7 +92,7 @@ def read_ply(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], byte
 def _whole_line(stream: io.BufferedReader, name: str) -> bytes:
     line = stream.readline(LONGEST_HEADER)
     if not line.strip():
-        raise InputError(f"{name}: a PLY ends in the middle")
+        raise InputError(f"{name}: a PLY ends early")
     return line
 
 
@@ -104,14 +104,14 @@ def _copy_element(
     order: str,
     name: str,
 ) -> None:
-    """Copy the rows of one element. Lists may differ in length, so each length is looked at."""
+    """Copy the rows of one element. The lists of its rows may differ in length, so each length is read."""
     if not any(length for length, _ in properties):
         _copy(stream, body, count * sum(size for _, size in properties), name)
         return
     while count:
         rows = _equal_rows(stream.peek(), count, properties, order) if len(properties) == 1 else 0
         if rows:
-            # Nearly always all faces are triangles: as many as are buffered go at once.
+            # Most meshes have only triangles: all buffered rows of equal length are copied at once.
             length, size = properties[0]
             items = struct.unpack_from(order + COUNTS[length], stream.peek())[0]
             _copy(stream, body, rows * (length + items * size), name)
@@ -126,7 +126,7 @@ def _copy_element(
 
 
 def _equal_rows(buffered: bytes, count: int, properties: list[tuple[int, int]], order: str) -> int:
-    """How many whole rows at the start of `buffered` are lists of one length."""
+    """Count the complete rows at the start of `buffered` whose lists have the same length."""
     length, size = properties[0]
     if len(buffered) < length:
         return 0
@@ -142,7 +142,7 @@ def _copy(stream: io.BufferedReader, body: io.BytesIO, size: int, name: str) -> 
     while size:
         part = stream.read(min(size, 1 << 24))
         if not part:
-            raise InputError(f"{name}: a PLY ends in the middle")
+            raise InputError(f"{name}: a PLY ends early")
         body.write(part)
         size -= len(part)
     return part

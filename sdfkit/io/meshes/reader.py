@@ -1,7 +1,7 @@
-"""The door to mesh files and to the stream of PLY meshes.
+"""Reads mesh files, and streams of PLY or GLB meshes.
 
-A file of ours carries its labels and history: in a PLY comment, in `asset.extras` of a GLB, in the first comment
-of an OBJ.
+Files written by sdfkit contain the labels and history of their shape: in a comment of a PLY, in `asset.extras` of a
+GLB, in the first comment of an OBJ.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdfkit.errors import GeometryError, InputError, MissingError
-from sdfkit.io.manifests import Entry, label, place, read_manifest
+from sdfkit.io.manifests import Entry, canonical_path, label, read_manifest
 from sdfkit.io.meshes.checks import check_gltf, check_obj, check_off, check_stl, check_zip, info_of, read_glb
 from sdfkit.io.meshes.obj_polygons import cut_polygons
 from sdfkit.io.meshes.ply import MARK, read_ply
@@ -34,7 +34,7 @@ CHECKS: dict[str, Callable[[bytes, str], object]] = {
     "3mf": check_zip, "gltf": check_gltf, "obj": check_obj, "off": check_off, "stl": check_stl
 }  # fmt: skip
 HEADER = 1 << 16
-# Parsers meet damaged files with every kind of error; each means the same to us.
+# Errors that parsers raise for damaged files.
 PARSER_ERRORS = (
     ArithmeticError,
     AssertionError,
@@ -50,7 +50,7 @@ PARSER_ERRORS = (
 
 @dataclass(frozen=True)
 class MeshRow(Row):
-    """One mesh of an input: its labels, and how to load it, here or in a worker."""
+    """One mesh of an input: its labels, and its path or bytes, from which it is loaded here or in a worker process."""
 
     info: Mapping[str, Any] = field(default_factory=dict)
     path: str = ""
@@ -65,7 +65,7 @@ class MeshRow(Row):
         return hashlib.sha256(self.content or Path(self.path).read_bytes()).hexdigest()[:16]
 
     def load(self) -> "trimesh.Trimesh":
-        """The mesh, all its parts in one, vertices as they are in the file.
+        """Load the mesh, with all its parts joined and its vertices as in the file.
 
         Raises:
             InputError: The file cannot be read.
@@ -77,7 +77,7 @@ class MeshRow(Row):
         return trimesh.util.concatenate(parts)  # type: ignore[return-value]
 
     def load_parts(self) -> "tuple[list[trimesh.Trimesh], list[str]]":
-        """The parts of the mesh, each with its own colours, and the files it names that are not there.
+        """Load the parts of the mesh, each with its own colours, and the names of referenced files that are missing.
 
         Raises:
             InputError: The file cannot be read.
@@ -96,7 +96,9 @@ class MeshRow(Row):
         parts = _parse(io.BytesIO(content), kind, name, missing, self.path)
         for mesh in parts:
             if len(mesh.faces) and (mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices)):
-                raise InputError(f"{name}: a face names a vertex past the last one; is the file damaged?")
+                raise InputError(
+                    f"{name}: a face refers to a vertex that does not exist; is the file damaged?"
+                )
         return parts, missing
 
 
@@ -105,7 +107,7 @@ def _kind(content: bytes) -> str:
 
 
 def _read_whole(stream: io.BufferedReader, kind: str, name: str) -> bytes:
-    """The bytes of a mesh file that holds what it announces, as trimesh can read it."""
+    """Read a mesh file, check that it is as long as its header says, and return bytes that trimesh can read."""
     if kind == "ply":
         return read_ply(stream, name)[1]
     if kind == "glb":
@@ -119,16 +121,16 @@ def _read_whole(stream: io.BufferedReader, kind: str, name: str) -> bytes:
 def _parse(
     source: io.BytesIO, kind: str, name: str, missing: list[str], beside: str
 ) -> "list[trimesh.Trimesh]":
-    """Load the parts of a mesh; their materials and pictures lie `beside` that file, or are told in `missing`."""
+    """Load the parts of a mesh; materials and textures are searched `beside` that file, else added to `missing`."""
     import trimesh
 
     class Resolver(trimesh.resolvers.FilePathResolver):
         def get(self, name: str) -> bytes:
-            place = name.strip().replace("\\", "/")
+            path = name.strip().replace("\\", "/")
             with suppress(OSError, ValueError):
-                return bytes(super().get(place))
-            try:  # Many files name their pictures as they lay on another machine.
-                return bytes(super().get(place.rpartition("/")[2]))
+                return bytes(super().get(path))
+            try:  # Many files refer to textures by their path on another machine.
+                return bytes(super().get(path.rpartition("/")[2]))
             except (OSError, ValueError):
                 missing.append(name.strip())
                 raise
@@ -141,20 +143,22 @@ def _parse(
         needed = error.name or PACKAGES[kind]
         raise MissingError(f"{name}: reading {kind} needs {needed}; pip install {needed}") from error
     except OSError as error:
-        raise InputError(f"{name}: needs {missing[-1] if missing else error}, which is not there") from error
+        raise InputError(
+            f"{name}: needs {missing[-1] if missing else error}, which does not exist"
+        ) from error
     except PARSER_ERRORS as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(
-            f"{name}: cannot be read as {kind.upper()} ({reason}); is it cut or damaged?"
+            f"{name}: cannot be read as {kind.upper()} ({reason}); is it truncated or damaged?"
         ) from error
 
 
 def read_info(path: Path) -> dict[str, Any]:
-    """What sdfkit wrote about a mesh into its file, without loading it; empty for a file of others."""
+    """Read what sdfkit wrote about a mesh into its file, without loading the mesh; empty for other files."""
     with path.open("rb") as file:
         start = file.read(20)
         if start[:4] == b"glTF":
-            # No more than there is: what is read is allocated first.
+            # At most the size of the file, because `read` allocates what the header declares.
             content = file.read(min(int.from_bytes(start[12:16], "little"), path.stat().st_size))
             try:
                 return info_of(json.loads(content))
@@ -172,10 +176,13 @@ def read_info(path: Path) -> dict[str, Any]:
 
 
 class Meshes:
-    """The meshes of an input, each in turn.
+    """The meshes of an input, in order.
 
-    `rows` holds them where they are known beforehand; `history` is the steps that made the first, which those
-    of one input share.
+    Args:
+        rows: The meshes, if they are known in advance.
+        stream: The meshes of a stream, used if `rows` is None.
+        count: Number of meshes.
+        history: History of the first mesh, which all meshes of one input share.
     """
 
     def __init__(
@@ -198,13 +205,13 @@ class Meshes:
 
 
 def find_meshes(inputs: Sequence[str]) -> list[Path]:
-    """The mesh files that are named; a folder stands for those in it and below it, by name.
+    """List mesh files; folders are searched recursively, and the files of each are sorted by path.
 
-    Folders that are hidden, or stores, are left aside, and links to folders are not followed.
+    Hidden folders and stores are skipped, and links to folders are not followed.
 
     Raises:
-        InputError: A folder without meshes, or a store.
-        FileNotFoundError: No such file.
+        InputError: A folder has no meshes, or is a store.
+        FileNotFoundError: A file does not exist.
     """
     paths: list[Path] = []
     for name in inputs:
@@ -217,13 +224,15 @@ def find_meshes(inputs: Sequence[str]) -> list[Path]:
             raise InputError(f"{path}: holds a Zarr store, but meshes are needed")
         found = sorted(_walk(path))
         if not found:
-            raise InputError(f"{path}: a folder without meshes ({', '.join(MESH_SUFFIXES)}); name the files")
+            raise InputError(
+                f"{path}: is a folder without meshes ({', '.join(MESH_SUFFIXES)}); name the files"
+            )
         paths += found
     return paths
 
 
 def is_empty(path: str) -> bool:
-    """Whether a path is a folder, but no store, in and below which there is no mesh."""
+    """Return whether a path is a folder, not a store, that contains no mesh at any depth."""
     folder = Path(path)
     return folder.is_dir() and not (folder / "zarr.json").exists() and not any(_walk(folder))
 
@@ -236,11 +245,11 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def open_meshes(inputs: Sequence[str], *, manifest: Path | None) -> Iterator[Meshes]:
-    """Open meshes to read: files, folders of files, or `-` for a stream of PLY (or GLB) on standard input.
+    """Open meshes for reading: files, folders of files, or `-` for a stream of PLY (or GLB) on standard input.
 
     Raises:
-        InputError: The stream holds no meshes; a name is a folder without meshes.
-        FileNotFoundError: A file is not there; told before any work begins.
+        InputError: The stream holds no meshes, or a folder has no meshes.
+        FileNotFoundError: A file does not exist. All files are checked before any is read.
     """
     labels = read_manifest(manifest) if manifest else {}
     if list(inputs) == [STANDARD]:
@@ -248,10 +257,10 @@ def open_meshes(inputs: Sequence[str], *, manifest: Path | None) -> Iterator[Mes
         return
     paths = find_meshes(inputs)
     folder = manifest.parent if manifest else Path()
-    by_place = {place(folder / entry.path): entry.uid for entry in labels.values()}
+    uid_by_path = {canonical_path(folder / entry.path): entry.uid for entry in labels.values()}
     infos = [read_info(path) for path in paths]
     names = [
-        str(by_place.get(place(path)) or info.get("uid") or path.stem)
+        str(uid_by_path.get(canonical_path(path)) or info.get("uid") or path.stem)
         for path, info in zip(paths, infos, strict=True)
     ]
     rows = [
@@ -281,7 +290,7 @@ def _open_stream(labels: dict[str, Entry]) -> Iterator[Meshes]:
         rows_to_come = _stream_rows(first, stream, name, labels)
         yield Meshes(None, rows_to_come, int(first[0]["rows"]), first[0].get("history", []))
         return
-    # Nobody says how many will come: they are put aside and counted.
+    # The number of meshes is unknown: they are saved to temporary files and counted.
     with tempfile.TemporaryDirectory(prefix="sdfkit-") as folder:
         rows: list[MeshRow] = []
         mesh: tuple[dict[str, Any], bytes] | None = first
@@ -308,15 +317,19 @@ def _stream_rows(
             )
         info, content = mesh
         if info.get("row", index) != index:
-            raise InputError(f"{name}: mesh {info.get('row')} where {index} is due; were streams mixed?")
+            raise InputError(
+                f"{name}: has mesh {info.get('row')} in place of mesh {index}; were streams mixed?"
+            )
         yield _row(index, str(info.get("uid", f"mesh_{index:04d}")), info, labels, content=content)
         mesh = _next_mesh(stream, name) if index + 1 < count else None
     if stream.peek(1):
-        raise InputError(f"{name}: more than the {count} meshes it announces; were streams joined?")
+        raise InputError(
+            f"{name}: has more than the {count} meshes that its first header declares; were streams joined?"
+        )
 
 
 def _next_mesh(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], bytes] | None:
-    """The next mesh of a stream and what it says of itself; None at the end."""
+    """Read the next mesh of a stream: what sdfkit wrote about it, and its bytes; None at the end."""
     start = stream.peek(12)
     if not start:
         return None

@@ -1,4 +1,4 @@
-"""The writing half of the door to meshes: a stream of PLY, one file, or a folder of files."""
+"""Writes meshes: to a stream of PLY, to one file, or to a folder of files."""
 
 import json
 import math
@@ -23,7 +23,7 @@ WRITTEN = ("ply", "glb", "obj", "stl")
 
 
 def encode(mesh: "trimesh.Trimesh | None", kind: str, info: Mapping[str, Any]) -> bytes:
-    """A mesh as the bytes of a file that carries `info`; None gives a PLY without vertices, for a failed shape."""
+    """Encode a mesh and its `info` as the bytes of a file; None, for a failed shape, as a PLY without vertices."""
     import trimesh
 
     if mesh is None:
@@ -40,7 +40,7 @@ def encode(mesh: "trimesh.Trimesh | None", kind: str, info: Mapping[str, Any]) -
         if is_single:
             scene.add_geometry(mesh)
         else:
-            # A GLB's vertices are float32; the matrix of its node need not be.
+            # The vertices of a GLB are float32, but the matrix of its node is stored with more digits.
             from sdfkit.geometry.frame import normalise
 
             unit, matrix = normalise(mesh)
@@ -60,20 +60,20 @@ def encode(mesh: "trimesh.Trimesh | None", kind: str, info: Mapping[str, Any]) -
             "too far from the origin for the float32 of an STL; write a PLY, or use --frame unit"
         )
     file = mesh.export(file_type=kind)
-    # An STL header has 80 bytes, and nothing else to write into.
+    # The 80-byte header is the only place for text in an STL.
     title = f"sdfkit {info.get('uid', '')} {info.get('category', '')} {info.get('licence', '')}"
     return title.encode("ascii", "replace")[:80].ljust(80) + bytes(file[80:])
 
 
 def _fits_single(mesh: "trimesh.Trimesh") -> bool:
-    """Whether float32 tells vertices apart that differ by a millionth of the whole."""
+    """Return whether float32 resolves differences of a millionth of the mesh's extent."""
     with np.errstate(over="ignore"):
         spacing = np.spacing(np.abs(mesh.bounds).max().astype(np.float32))
     return bool(spacing <= 2**-20 * mesh.extents.max())
 
 
 class MeshWriter:
-    """Meshes being written, in the order of their rows where they go to a stream."""
+    """Meshes that are being written; to a stream, in the order of their rows."""
 
     def __init__(
         self,
@@ -97,19 +97,19 @@ class MeshWriter:
         self._overwrite = overwrite
 
     def _path(self, uid: str) -> Path:
-        # A uid may come from a foreign stream; it names a file here, nothing else.
+        # A uid from another program may contain path separators; it must stay a file name.
         safe = "".join(c if c.isalnum() or c in "-_.+ " else "_" for c in uid).lstrip(".") or "_"
         if self._names.setdefault(safe, uid) != uid:
             raise InputError(
-                f"{uid}: its file {safe}.{self._kind} is that of {self._names[safe]}; rename one"
+                f"{uid}: has the same file name, {safe}.{self._kind}, as {self._names[safe]}; rename one"
             )
         return Path(self.output, f"{safe}.{self._kind}")
 
     def has(self, row: Row) -> bool:
-        """Whether this row's file is there already, made from the same input with the same settings.
+        """Return whether this row's file exists, made from the same input with the same settings.
 
         Raises:
-            InputError: A file is there that was made otherwise.
+            InputError: The file exists but was made from another input or with other settings.
         """
         if not self._is_folder or self._overwrite or not (path := self._path(row.uid)).exists():
             return False
@@ -119,7 +119,7 @@ class MeshWriter:
         raise InputError(f"{path}: exists, made from another input or with other settings; add --overwrite")
 
     def write(self, row: Row, *, mesh: "trimesh.Trimesh | None" = None, **more: Any) -> None:
-        """Write one mesh with its labels and history; `more` is kept beside them."""
+        """Write one mesh with its labels and history, and with `more` as further information."""
         info: dict[str, Any] = {"uid": row.uid, **{name: getattr(row, name) for name in LABELS}}
         info |= {
             "history": [*row.history, self._step],
@@ -137,7 +137,7 @@ class MeshWriter:
                 with open_output(str(self._path(row.uid)), overwrite=True) as stream:
                     stream.write(encode(mesh, self._kind, info))
             elif self._overwrite:
-                # The mesh of an earlier run would be taken for this one's.
+                # Otherwise the mesh of an earlier run would look like a result of this run.
                 self._path(row.uid).unlink(missing_ok=True)
             return
         assert self._stream is not None
@@ -150,18 +150,18 @@ class MeshWriter:
 def create_meshes(
     output: str, count: int, *, settings: Mapping[str, Any], seed: int | None, kind: str, overwrite: bool
 ) -> Iterator[MeshWriter]:
-    """Write meshes to `-` (a stream of PLY), to one file by its ending, or to a folder, a file a uid.
+    """Open an output for meshes.
 
     Args:
-        output: Where to.
+        output: `-` for a stream of PLY, a folder (one file per uid), or a file with the suffix of its format.
         count: Number of shapes.
-        settings: What must be equal for a folder's file to be kept.
-        seed: Recorded in the history.
-        kind: What a folder's files are: ply, glb, obj or stl.
-        overwrite: Replace files.
+        settings: Settings that must be equal to keep an existing file of a folder.
+        seed: Seed to record in the history.
+        kind: Format of the files in a folder: ply, glb, obj or stl.
+        overwrite: Replace existing files.
 
     Raises:
-        UsageError: Many meshes into one file, or an ending that is not written.
+        UsageError: Several meshes are written to one file, or to a format that is not supported.
         InputError: The file exists.
     """
     path = Path(output)

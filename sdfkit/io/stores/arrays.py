@@ -1,4 +1,4 @@
-"""Plain arrays: .npy and .npz files, read without pickle, and a store in memory around one of them."""
+"""Reads .npy and .npz files, never with pickle, and wraps one array as a store in memory."""
 
 import io
 import struct
@@ -11,10 +11,10 @@ from zipfile import BadZipFile
 import numpy as np
 
 from sdfkit.errors import InputError
-from sdfkit.io.stores.layout import COLUMNS, FORMAT, PLAIN, needed
+from sdfkit.io.stores.layout import COLUMNS, FORMAT, PLAIN, describe_kinds
 
-NEEDED = "a matrix of finite numbers is needed, one row a shape"
-# What numpy meets a damaged header or archive with.
+NEEDED = "a matrix of finite numbers is needed, one row per shape"
+# Errors that NumPy raises for a damaged header or archive.
 NUMPY_ERRORS = (
     ArithmeticError,
     BadZipFile,
@@ -32,18 +32,16 @@ NUMPY_ERRORS = (
 
 
 def load_matrix(stream: io.BufferedReader, name: str) -> np.ndarray:
-    """The one array of a .npy or .npz, a matrix, as float32; never a pickle.
+    """Read the only array of a .npy or .npz file, which must be a matrix, as float32.
 
-    A float64 beyond the range of float32 becomes infinite.
+    float64 values beyond the range of float32 become infinite.
 
     Raises:
-        InputError: A pickle, several arrays, damage, or not a matrix of numbers.
+        InputError: The file is a pickle, damaged, holds several arrays, or its array is not a matrix of numbers.
     """
     arrays = load_arrays(stream, name)
     if len(arrays) != 1:
-        raise InputError(
-            f"{name}: holds {', '.join(arrays) or 'nothing'}; one array is needed, save it alone"
-        )
+        raise InputError(f"{name}: holds {', '.join(arrays) or 'no array'}; save one array alone")
     (content,) = arrays.values()
     require_matrix(content.shape, content.dtype, name)
     with np.errstate(over="ignore"):
@@ -51,16 +49,16 @@ def load_matrix(stream: io.BufferedReader, name: str) -> np.ndarray:
 
 
 def require_matrix(shape: Sequence[int], dtype: np.dtype[Any], name: str) -> None:
-    """Refuse what is not a matrix of numbers."""
+    """Raise InputError unless shape and type are those of a matrix of numbers."""
     if len(shape) != 2 or min(shape) < 0 or dtype.kind not in "fiu":
         raise InputError(f"{name}: {dtype} of shape {tuple(shape)}; {NEEDED}")
 
 
 def load_arrays(stream: io.BufferedReader, name: str) -> dict[str, np.ndarray]:
-    """The arrays of a .npz by name, or the one of a .npy, whose name is empty; never a pickle.
+    """Read the arrays of a .npz file by name, or the array of a .npy file under an empty name.
 
     Raises:
-        InputError: A pickle, or damage.
+        InputError: The file is a pickle or damaged.
     """
     try:
         content = np.load(io.BytesIO(stream.read()), allow_pickle=False)
@@ -72,17 +70,17 @@ def load_arrays(stream: io.BufferedReader, name: str) -> dict[str, np.ndarray]:
 
 
 def plain_store(stream: io.BufferedReader, name: str, kinds: Sequence[str]) -> Any:
-    """A store in memory around one plain array: of the first of `kinds` that one array can stand for.
+    """Wrap a plain array as a store in memory, of the first of `kinds` that a plain array can represent.
 
     Raises:
-        InputError: None of them can, or the array is not a matrix of finite numbers.
+        InputError: A plain array can represent none of them, or the array is not a matrix of finite numbers.
     """
     import zarr
     from zarr.storage import MemoryStore
 
     kind = next((kind for kind in kinds if kind in PLAIN), None)
     if kind is None:
-        raise InputError(f"{name}: one plain array, but {needed(kinds)} needed")
+        raise InputError(f"{name}: is a plain array, but {describe_kinds(kinds)} needed")
     vectors = load_matrix(stream, name)
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if broken.size:

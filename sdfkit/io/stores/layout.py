@@ -1,4 +1,4 @@
-"""What every store has in common: its format, its columns, the array of each kind, and stores at URLs.
+"""Constants of the store format: its version, its columns, and the array that a plain file holds for each kind.
 
 sdfkit-store(5) describes the format.
 """
@@ -11,9 +11,9 @@ from sdfkit.rows import LABELS
 
 FORMAT = 1
 COLUMNS = ("uid", *LABELS)
-# Columns of some stores only; a row of the others has them empty.
+# Columns that only some stores have. In rows of other stores they are empty.
 OPTIONAL = ("sample_of",)
-# The array that a plain .npy file stands for, by the kind of store that was asked for.
+# The array that a plain .npy file is read as, by the kind of store that the command expects.
 PLAIN = {
     "codes": "code",
     "deepsdf": "code",
@@ -26,16 +26,16 @@ PLAIN = {
 SAMPLES_PER_CHUNK = 8192
 
 
-def needed(kinds: Sequence[str]) -> str:
-    """The kinds of store that a message asks for, with their verb."""
+def describe_kinds(kinds: Sequence[str]) -> str:
+    """Join kinds of store for a message that ends in "needed": "codes or weights are"."""
     return f"{' or '.join(kinds) or 'a store'} {'is' if not kinds else 'are'}"
 
 
-def remote(path: str) -> Any:
-    """The Zarr store at a URL.
+def open_remote(path: str) -> Any:
+    """Return the Zarr store at a URL.
 
     Raises:
-        MissingError: The package for that kind of URL is not installed.
+        MissingError: The package that reads this kind of URL is not installed.
     """
     from zarr.storage import FsspecStore
 

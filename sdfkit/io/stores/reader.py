@@ -1,13 +1,13 @@
-"""The door to Zarr stores: folder, zip file, URL or pipe; kinds, row columns, history, resume.
+"""Reads Zarr stores from a folder, a zip file, a URL or a pipe.
 
-A store is a table whose rows are shapes. `open_store` reads one and `create_store` writes one, wherever it lies;
-what is inside is ordinary Zarr v3. sdfkit-store(5) describes the format.
+A store is a table whose rows are shapes, in ordinary Zarr v3. `open_store` opens one and `writer.create_store` creates
+one. sdfkit-store(5) describes the format.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 from sdfkit.errors import InputError
 from sdfkit.io.manifests import Entry, label, read_manifest
 from sdfkit.io.stores.arrays import plain_store
-from sdfkit.io.stores.layout import COLUMNS, FORMAT, OPTIONAL, needed, remote
+from sdfkit.io.stores.layout import COLUMNS, FORMAT, OPTIONAL, describe_kinds, open_remote
 from sdfkit.io.streams import name_of, open_input, sniff
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ArrayRow(Row):
-    """One row of a store with its part of some arrays; a shape that failed earlier has none."""
+    """One row of a store with its part of some arrays; a shape that failed has no arrays."""
 
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     steps: Sequence[Mapping[str, Any]] = ()
@@ -48,7 +48,7 @@ class ArrayRow(Row):
 
 
 class StoreReader:
-    """An open store. `name` is how messages call it."""
+    """An open store. `name` is its name in messages."""
 
     def __init__(self, group: "zarr.Group", name: str, manifest: Mapping[str, Entry]) -> None:
         self.group = group
@@ -64,27 +64,29 @@ class StoreReader:
         return name in self.group
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
         return int(self.array("uid").shape[0])
 
     def array(self, name: str) -> "zarr.Array[Any]":
-        """The Zarr array, unread: its shape is known before its chunks have come."""
+        """Return a Zarr array without reading its chunks; on a pipe its shape is known before they arrive."""
         import zarr
 
-        # Opening an array parses its metadata, which costs more than reading a row of it.
+        # Opened arrays are kept: parsing the metadata takes longer than reading a row.
         if name in self._arrays:
             return self._arrays[name]
         try:
             array = self.group[name]
         except KeyError as error:
-            raise InputError(f"{self.name}: {self.kind} without {name}; was it made by sdfkit?") from error
+            raise InputError(
+                f"{self.name}: has {self.kind} without {name}; was it made by sdfkit?"
+            ) from error
         if not isinstance(array, zarr.Array):
             raise InputError(f"{self.name}: {name} is a group, but an array is needed")
         self._arrays[name] = array
         return array
 
     def read(self, name: str, *axes: str) -> np.ndarray:
-        """A whole array, whose axes must be the ones named."""
+        """Read a whole array. If `axes` are given, the stored axes must equal them."""
         array = self.array(name)
         stored = array.metadata.dimension_names  # type: ignore[union-attr]
         if axes and tuple(stored or ()) != axes:
@@ -92,19 +94,19 @@ class StoreReader:
         return self._get(array, name, ...)
 
     def read_part(self, name: str, selection: Any) -> np.ndarray:
-        """A part of an array, as numpy selects it."""
+        """Read the part of an array that a NumPy index selects."""
         return self._get(self.array(name), name, selection)
 
     def read_slice(self, name: str, rows: slice) -> np.ndarray:
-        """Some rows of an array, which may be too long to be read whole."""
+        """Read some rows of an array."""
         return self._get(self.array(name), name, rows)
 
     def attributes_of(self, name: str) -> dict[str, Any]:
-        """The attributes of a subgroup, such as a network's configuration."""
+        """Return the attributes of a subgroup, such as a network's configuration."""
         return dict(self.group[name].attrs)
 
     def describe_arrays(self) -> list[dict[str, Any]]:
-        """Name, axes, shape, type and bytes of every array at any depth; texts have no bytes."""
+        """List name, axes, shape, type and size in bytes (None for strings) of every array, also in subgroups."""
         import zarr
 
         return [
@@ -120,7 +122,7 @@ class StoreReader:
         ]
 
     def read_group(self, name: str) -> dict[str, np.ndarray]:
-        """Every array of a subgroup, by its path below it."""
+        """Read every array of a subgroup, by its path within the subgroup."""
         import zarr
 
         group = self.group[name]
@@ -132,7 +134,7 @@ class StoreReader:
         try:
             return np.asarray(array[selection])
         except (ValueError, RuntimeError, OSError, BadZipFile) as error:
-            # The codecs' own words for a chunk that does not decode.
+            # These are what the codecs raise for a chunk that cannot be decoded.
             raise InputError(
                 f"{self.name}: {name}: a chunk is damaged ({error}); make the store again"
             ) from error
@@ -142,7 +144,7 @@ class StoreReader:
         return (*COLUMNS, *(name for name in OPTIONAL if name in self), "error")
 
     def row(self, index: int) -> Row:
-        """The columns of one row."""
+        """Read the columns of one row."""
         text = {name: self._text(name, index) for name in self._columns_here}
         return label(Row(index=index, **text), self._manifest)
 
@@ -150,23 +152,34 @@ class StoreReader:
         array = self.array(name)
         if array.chunks == (1,):
             return str(self._get(array, name, index))
-        # A column in one chunk is decoded once, not for every row: that took minutes for 10,000.
+        # A column in one chunk is decoded once: decoding it for every row took minutes for 10,000 rows.
         if name not in self._columns:
             self._columns[name] = self.read(name).tolist()
         return self._columns[name][index]
 
     def all_rows(self) -> list[Row]:
-        """The columns of every row; on a pipe this waits for the last one."""
+        """Read the columns of every row; on a pipe this waits for the last row."""
         columns = {name: self.read(name).tolist() for name in self._columns_here}
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         return [label(Row(index=index, **row), self._manifest) for index, row in enumerate(rows)]
 
     def read_rows(self, *names: str, own: slice = slice(None)) -> tuple[list[Row], dict[str, np.ndarray]]:
-        """All rows that did not fail, and their part of the named arrays; or of that, `own`."""
+        """Read the rows of shapes that did not fail, and their part of the named arrays.
+
+        Args:
+            names: Arrays to read.
+            own: Read the arrays only for this slice of the rows.
+
+        Returns:
+            All rows that did not fail, numbered anew, and the arrays by name.
+
+        Raises:
+            InputError: All shapes failed.
+        """
         rows = self.all_rows()
         good = [row for row in rows if not row.error]
         if not good:
-            raise InputError(f"{self.name}: none of its {len(rows)} shapes is usable")
+            raise InputError(f"{self.name}: all of its {len(rows)} shapes failed")
         keep = [row.index for row in good]
         if own == slice(None):
             arrays = {name: self.read(name) for name in names}
@@ -180,10 +193,10 @@ class StoreReader:
         return [replace(row, index=index) for index, row in enumerate(good)], arrays
 
     def rows(self, *names: str) -> Iterator[ArrayRow]:
-        """Each row with its part of the named arrays, in order and in flat memory."""
+        """Yield each row with its part of the named arrays, in order; memory does not grow with the number of rows."""
         arrays = {name: self.array(name) for name in names}
         forget = getattr(self.group.store, "forget", None)
-        # zarr counts shards where there are any.
+        # Where an array is sharded, a stored object is a shard.
         by_row = [name for name, node in self.group.arrays() if (node.shards or node.chunks)[:1] == (1,)]
         for index in range(len(self)):
             row = self.row(index)
@@ -191,33 +204,33 @@ class StoreReader:
             parts = {name: self._get(array, name, index) for name, array in wanted.items()}
             yield ArrayRow(**vars(row), arrays=parts, steps=self.history)
             if forget is not None:
-                # Of the row before, too: its arrays that nobody asked for came with this one.
+                # Also for the previous row: its arrays that were not read arrived with this row.
                 for name in by_row:
                     forget(f"{name}/c/{index - 1}")
                     forget(f"{name}/c/{index}")
         if forget is not None:
-            # Before what is made of the rows is taken for whole: a stream may end early behind its last row, too.
+            # Check that the stream is complete before the caller finishes its output: it can be cut after its last row.
             self.group.store.finish()  # type: ignore[attr-defined]
 
 
 @contextmanager
 def open_store(path: str, *kinds: str, manifest: Path | None, partial: bool = False) -> Iterator[StoreReader]:
-    """Open a store to read: a folder, a zip file, a URL, `-` for standard input, or one plain .npy/.npz array.
+    """Open a store for reading.
 
     Args:
-        path: Where it lies.
-        kinds: What it may hold; any kind where none is named.
-        manifest: Labels to prefer over the stored ones.
-        partial: Accept a store whose making was interrupted.
+        path: A folder, a zip file, a URL, a .npy or .npz file with one array, or `-` for standard input.
+        kinds: Accepted kinds; any kind if none is given.
+        manifest: Manifest whose labels replace the stored ones.
+        partial: Accept the store of an interrupted command.
 
     Raises:
-        InputError: Not a store, of another kind, incomplete, cut or damaged.
+        InputError: The input is not a store, of another kind, incomplete, truncated or damaged.
     """
     labels = read_manifest(manifest) if manifest else {}
     name = name_of(path)
     store: Any
     if "://" in path:
-        store = remote(path)
+        store = open_remote(path)
     elif path != STANDARD and Path(path).is_dir():
         from zarr.storage import LocalStore
 
@@ -229,10 +242,10 @@ def open_store(path: str, *kinds: str, manifest: Path | None, partial: bool = Fa
         if path == STANDARD and hasattr(store, "finish"):
             store.finish()
     except BadZipFile as error:
-        raise InputError(f"{name}: {error}; the file is cut or damaged") from error
+        raise InputError(f"{name}: {error}; the file is truncated or damaged") from error
     finally:
-        # A zip file that is cut has never been open, and zarr fails to close it.
-        if store._is_open:
+        # Zarr 3.1 cannot close a zip file that it could not open, such as a truncated one.
+        with suppress(AttributeError):
             store.close()
 
 
@@ -247,8 +260,8 @@ def _file_store(path: str, name: str, kinds: Sequence[str]) -> Any:
         if kind in ("npy", "npz"):
             return plain_store(stream, name, kinds)
         if kind != "zarr":
-            holds = "meshes" if kind in ("ply", "glb") else "nothing sdfkit knows"
-            raise InputError(f"{name}: holds {holds}, but {needed(kinds)} needed")
+            holds = "meshes" if kind in ("ply", "glb") else "data in an unknown format"
+            raise InputError(f"{name}: holds {holds}, but {describe_kinds(kinds)} needed")
     from zarr.storage import ZipStore
 
     return ZipStore(path)
@@ -262,14 +275,14 @@ def _check(
     try:
         group = zarr.open_group(store, mode="r")
     except (FileNotFoundError, json.JSONDecodeError, ValueError, KeyError) as error:
-        raise InputError(f"{name}: not a Zarr group, but {needed(kinds)} needed") from error
+        raise InputError(f"{name}: not a Zarr group, but {describe_kinds(kinds)} needed") from error
     reader = StoreReader(group, name, labels)
     if reader.attributes.get("format", 0) > FORMAT:
         raise InputError(
-            f"{name}: store format {reader.attributes['format']}; this sdfkit reads {FORMAT}, update it"
+            f"{name}: store format {reader.attributes['format']}, but this sdfkit reads {FORMAT}; update sdfkit"
         )
     if kinds and reader.kind not in kinds:
-        raise InputError(f"{name}: holds {reader.kind}, but {needed(kinds)} needed")
+        raise InputError(f"{name}: holds {reader.kind}, but {describe_kinds(kinds)} needed")
     if not partial and not reader.attributes.get("complete", False):
         raise InputError(f"{name}: not complete; finish it with the command that began it, or add --partial")
     return reader

@@ -1,4 +1,4 @@
-"""Whether an output on disk is an interrupted run of the same command, which may be continued."""
+"""Detects whether an output folder is an interrupted run of the same command that can be continued."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,17 @@ from sdfkit.io.stores.reader import StoreReader, open_store
 def find_unfinished(
     path: Path, kind: str, settings: Mapping[str, Any], uids: Sequence[str] | None, *, overwrite: bool
 ) -> bool:
-    """Tell whether a folder holds an interrupted run of the same command, to be continued.
+    """Return whether a folder holds an interrupted run of the same command with the same settings and shapes.
+
+    Args:
+        path: The output folder, which need not exist.
+        kind: Kind of the store that the command writes.
+        settings: Settings that must be equal to continue.
+        uids: Uids of the shapes, which must be equal to continue; None to accept any.
+        overwrite: Accept any store that is there; it will be replaced.
 
     Raises:
-        InputError: It holds anything else, and may not be overwritten.
+        InputError: The folder holds something else, which must not be overwritten.
     """
     if not path.exists():
         if not path.parent.is_dir():
@@ -30,15 +37,17 @@ def find_unfinished(
         difference = _difference(store, kind, settings, uids)
     if difference:
         raise InputError(
-            f"{path}: holds an unfinished run with {difference}; finish that one, or add --overwrite"
+            f"{path}: holds an unfinished run with {difference}; finish that run, or add --overwrite"
         )
     return True
 
 
 def _refuse_foreign(path: Path) -> None:
-    """--overwrite replaces stores, never some other folder that happens to bear the name."""
+    """Raise InputError for a folder that is not a store: --overwrite replaces only stores."""
     if path.is_dir() and any(path.iterdir()) and not (path / "zarr.json").is_file():
-        raise InputError(f"{path}: a folder that is no store; it is not overwritten")
+        raise InputError(
+            f"{path}: is a folder but not a store, so it is not overwritten; choose another name"
+        )
 
 
 def _difference(
@@ -47,7 +56,7 @@ def _difference(
     if store.kind != kind:
         return f"{store.kind}, not {kind}"
     stored = store.attributes.get("settings", {})
-    # Through JSON, as they were stored: tuples come back as lists.
+    # Converted to JSON and back, as the stored ones were: tuples become lists.
     wanted = json.loads(json.dumps(dict(settings)))
     for name in sorted({*stored, *wanted}):
         if stored.get(name) != wanted.get(name):

@@ -1,4 +1,4 @@
-"""Samples to train on, out of a store: held in memory where they fit, or else read when they are needed."""
+"""Samples for training from a store: kept in memory if they fit, otherwise read when they are needed."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,52 +15,62 @@ from sdfkit.options import STANDARD
 
 if TYPE_CHECKING:
     from sdfkit.rows import Row
+    from sdfkit.training.autoencoder import ShapeSamples
     from sdfkit.training.deepsdf_recipes import DeepSDFSettings
     from sdfkit.training.run import DeviceContext
-    from sdfkit.training.samples import Part, Read, Samples
+    from sdfkit.training.samples import ReadChunk, SampleChunk, SampleReader
 
 ARRAYS = ("point", "distance", "near")
-# The rest is for the network, its optimizer and the system's own cache of files.
+# Samples per shape for the training and the evaluation of autoencoders: few enough for the memory.
+FIRST_SAMPLES = 1 << 15
+# Share of the free memory for samples. The rest is for the network, its optimizer and the system's file cache.
 SHARE_OF_MEMORY = 0.5
 
 
 class TrainingSet(NamedTuple):
-    """The shapes of a samples store that did not fail, how they were made, and the samples of this process's own."""
+    """The shapes of a samples store that did not fail, its history, and the samples of this process's shapes."""
 
     rows: "list[Row]"
     history: list[dict[str, Any]]
-    samples: "Samples"
+    samples: "SampleReader"
 
 
 @contextmanager
 def open_samples(
     path: str, settings: "DeepSDFSettings", context: "DeviceContext", *, manifest: Path | None
 ) -> Iterator[TrainingSet]:
-    """Open the samples of shapes to train on.
+    """Open the samples of shapes for training.
 
-    They are read as they are needed until the block ends, unless they fit into half of the free memory. What comes
-    through a pipe or out of a zip cannot be read again and is held in memory.
+    Samples that fit into half of the free memory (shared by all processes) are kept there; otherwise they are read when
+    they are needed, until the block ends. Samples from a pipe or a zip file cannot be read again and are always kept in
+    memory.
+
+    Args:
+        path: A samples store.
+        settings: Number of points per step and the share of points near the surface.
+        context: Number of processes and the slice of shapes that this process trains on.
+        manifest: Manifest whose labels replace the stored ones.
 
     Raises:
-        InputError: Not samples, none usable, or samples that a step cannot be made of.
+        InputError: The store holds no samples, all of its shapes failed, or it has too few samples for a step.
     """
     from sdfkit.runtime.doctor import free_memory
-    from sdfkit.training.samples import Samples
+    from sdfkit.training.samples import SampleReader
 
     near = round(settings.near * settings.points)
     with open_store(path, "samples", manifest=manifest) as store:
         rows = [row for row in store.all_rows() if not row.error]
         if not rows:
-            raise InputError(f"{store.name}: none of its {len(store)} shapes is usable")
+            raise InputError(f"{store.name}: all of its {len(store)} shapes failed")
         own = rows[context.own]
-        read: Read
+        read: ReadChunk
         if path == STANDARD or Path(path).is_file():
             memory, waiting = sys.maxsize, _in_order(store, {row.index for row in own})
             read = lambda row, start, stop: next(waiting)  # noqa: E731
         else:
             memory = int(SHARE_OF_MEMORY * free_memory()) // context.processes
             read = partial(_read, store, [row.index for row in own])
-        samples = Samples(
+        samples = SampleReader(
             read, [row.uid for row in own], store.array("point").shape[1], window=SAMPLES_PER_CHUNK,
             near=near, others=settings.points - near, memory=memory,
         )  # fmt: skip
@@ -69,17 +79,49 @@ def open_samples(
         )
 
 
-def _read(store: StoreReader, rows: Sequence[int], row: int, start: int, stop: int) -> "Part":
-    """Samples of one shape, wherever they lie."""
-    from sdfkit.training.samples import Part
+def _read(store: StoreReader, rows: Sequence[int], row: int, start: int, stop: int) -> "SampleChunk":
+    """Read a range of samples of one shape."""
+    from sdfkit.training.samples import SampleChunk
 
-    return Part(*(store.read_part(name, (rows[row], slice(start, stop))) for name in ARRAYS))
+    return SampleChunk(*(store.read_part(name, (rows[row], slice(start, stop))) for name in ARRAYS))
 
 
-def _in_order(store: StoreReader, wanted: set[int]) -> "Iterator[Part]":
-    """The samples of rows in the order that they come in, in flat memory."""
-    from sdfkit.training.samples import Part
+def _in_order(store: StoreReader, wanted: set[int]) -> "Iterator[SampleChunk]":
+    """Yield the samples of the wanted rows in the order of the store, one row in memory at a time."""
+    from sdfkit.training.samples import SampleChunk
 
     for row in store.rows(*ARRAYS):
         if row.index in wanted:
-            yield Part(*(row.arrays[name] for name in ARRAYS))
+            yield SampleChunk(*(row.arrays[name] for name in ARRAYS))
+
+
+def read_shape_samples(path: str, rows: "Sequence[Row]") -> "tuple[ShapeSamples, list[dict[str, Any]]]":
+    """Read the first samples of each shape, which are an unbiased draw because samples are in random order.
+
+    Args:
+        path: A samples store.
+        rows: The shapes.
+
+    Returns:
+        Up to `FIRST_SAMPLES` samples of each shape, and the store's history.
+
+    Raises:
+        InputError: A shape has no samples.
+    """
+    import numpy as np
+    import torch
+
+    from sdfkit.training.autoencoder import ShapeSamples
+
+    with open_store(path, "samples", manifest=None) as store:
+        places = {row.uid: row.index for row in store.all_rows() if not row.error}
+        for row in rows:
+            if row.uid not in places:
+                raise InputError(
+                    f"{store.name}: has no samples of {row.uid}; name those that its weights were fitted to"
+                )
+        parts = [
+            np.stack([store.read_part(name, (places[row.uid], slice(0, FIRST_SAMPLES))) for row in rows])
+            for name in ARRAYS
+        ]
+        return ShapeSamples(*map(torch.from_numpy, parts)), store.history

@@ -1,4 +1,4 @@
-"""The door to pictures for training: views at the size that a flow looks at, with outlines and cameras."""
+"""Reads views for training a flow: pictures at its input size, with masks, distances to outlines and cameras."""
 
 import logging
 from dataclasses import replace
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from sdfkit.training.flow.pictures import Pictures
 
 log = logging.getLogger(__name__)
-# Shapes whose first views tell what an exact field loses: outlines of full size take time.
+# Number of shapes whose first view is used to measure the ideal loss; masks of full size take time.
 JUDGED = 32
 
 
-class Seen(NamedTuple):
-    """Shapes that can be seen, and how."""
+class TrainingViews(NamedTuple):
+    """Views of shapes for training, and the features that condition the flow, if any."""
 
     rows: "list[Row]"
     pictures: "Pictures"
     history: list[dict[str, Any]]
     condition: str
-    """What a conditioner looks at: picture, feature or token."""
+    """Input of the conditioner: picture, feature or token."""
     encoder: dict[str, Any]
-    """What made the features, if those are what it looks at."""
-    exact: float
-    """What the silhouettes of an exact field would lose, by masks of full size."""
+    """Description of the encoder that computed the features; empty for pictures."""
+    ideal_loss: float
+    """Silhouette loss of an exact distance field, measured on masks of full size."""
 
 
 def read_pictures(
@@ -43,20 +43,20 @@ def read_pictures(
     size: int,
     temperature: float,
     manifest: Path | None,
-) -> Seen:
-    """Read views for training, shape by shape, each made small at once.
+) -> TrainingViews:
+    """Read views for training, and scale down those of each shape as soon as they are read.
 
     Args:
         views: A views store.
-        features: Features of the same shapes, to look at in place of the pictures.
-        most: Use so many views of each shape, of each from elsewhere.
-        parts: Take the features of patches where there are any, not those of whole pictures.
-        size: Pixels a side of the masks and shades that teach.
-        temperature: Of the soft silhouette that an exact field is judged at.
-        manifest: Labels to prefer.
+        features: A features store of the same shapes, to condition the flow on instead of the pictures.
+        most: Number of views to use of each shape; which ones differs from shape to shape. None to use all.
+        parts: Use the features of patches if there are any, instead of one feature per picture.
+        size: Pixels per side of the masks and shades that the flow is trained on.
+        temperature: Temperature of the soft silhouette for the ideal loss.
+        manifest: Manifest whose labels replace the stored ones.
 
     Raises:
-        InputError: No masks, too few views, or fewer than two shapes that can be learned from.
+        InputError: There are no masks, too few views, or fewer than two usable shapes.
     """
     import torch
 
@@ -65,12 +65,12 @@ def read_pictures(
     with open_store(views, "views", manifest=manifest) as store:
         _check_sizes(store, most)
         rows, shapes, first = [], [], ""
-        exact: list[float] = []
+        ideal: list[float] = []
         for row in store.rows("rgb", "mask", "camera_to_world", "yfov"):
             try:
                 shapes.append(_shrink(row, most, size))
-                if len(exact) < JUDGED:
-                    exact.append(_score_exact(row, temperature))
+                if len(ideal) < JUDGED:
+                    ideal.append(_measure_ideal_loss(row, temperature))
             except GeometryError as error:
                 log.warning("%s: left out: %s", row.uid, error)
                 first = first or f"{row.uid}: {error}"
@@ -85,22 +85,22 @@ def read_pictures(
         history = [*history, *steps]
         both = [index for index, row in enumerate(rows) if row.uid in known]
         if not both:
-            raise InputError(f"{features}: has no shape of {name}; their uids must be the same")
+            raise InputError(f"{features}: has none of the shapes of {name}; the uids of both must be equal")
         if len(both) < len(rows):
             log.warning("%d of %d shapes have no features and are left out", len(rows) - len(both), len(rows))
         rows, shapes = [rows[index] for index in both], [shapes[index] for index in both]
     if len(rows) < 2:
         reason = f" ({first})" if first else ""
-        raise InputError(f"{name}: {len(rows)} shapes to learn from, where two or more are needed{reason}")
+        raise InputError(f"{name}: {len(rows)} shapes to train on, but two or more are needed{reason}")
     rgb, grey, mask, distances, cameras, yfov = (
         torch.from_numpy(np.stack(part)) for part in zip(*shapes, strict=True)
     )
     if rgb.shape[1] == 1:
-        log.warning("one view a shape: depth is free, and silhouettes are met by wrong shapes")
+        log.warning("one view per shape: depth is unconstrained, and wrong shapes match the silhouettes")
     own = None if known is None else torch.from_numpy(np.stack([known[row.uid] for row in rows]))
-    return Seen(
+    return TrainingViews(
         [replace(row, index=index) for index, row in enumerate(_plain(rows))],
-        Pictures(rgb, grey, mask, distances, cameras, yfov, own), history, condition, encoder, float(np.mean(exact)),
+        Pictures(rgb, grey, mask, distances, cameras, yfov, own), history, condition, encoder, float(np.mean(ideal)),
     )  # fmt: skip
 
 
@@ -112,17 +112,15 @@ def _plain(rows: "list[ArrayRow]") -> "list[Row]":
 
 
 def _check_sizes(store: "StoreReader", most: int | None) -> None:
-    """Refuse views that cannot teach, before any of them is read."""
+    """Raise InputError for views without masks, not square, or too few, before any of them is read."""
     if "mask" not in store:
-        raise InputError(
-            f"{store.name}: views without masks, which are all that a flow learns from; render again"
-        )
+        raise InputError(f"{store.name}: has views without masks, which a flow is trained on; render again")
     _, views, height, width, _ = store.array("rgb").shape
     if height != width or store.array("mask").shape[2:] != (height, width):
         sizes = f"{height}×{width} and masks of {'×'.join(map(str, store.array('mask').shape[2:]))}"
-        raise InputError(f"{store.name}: pictures of {sizes}: both must be square, and of one size")
+        raise InputError(f"{store.name}: has pictures of {sizes}; both must be square and of the same size")
     if most is not None and most > views:
-        raise InputError(f"{store.name}: {views} views of a shape, but --views-per-shape {most}")
+        raise InputError(f"{store.name}: has {views} views per shape, but --views-per-shape is {most}")
 
 
 def _shrink(row: "ArrayRow", most: int | None, size: int) -> tuple[np.ndarray, ...]:
@@ -134,7 +132,7 @@ def _shrink(row: "ArrayRow", most: int | None, size: int) -> tuple[np.ndarray, .
         raise GeometryError(row.error)
     rgb, mask, cameras, yfov = (row.arrays[name] for name in ("rgb", "mask", "camera_to_world", "yfov"))
     if most is not None:
-        # Evenly spread, and each shape from elsewhere: what one view leaves open, those of its kind may tell.
+        # Evenly spaced views that start elsewhere for each shape: similar shapes then show what these views hide.
         chosen = (row.index + np.arange(most) * len(rgb) // most) % len(rgb)
         rgb, mask, cameras, yfov = (part[chosen] for part in (rgb, mask, cameras, yfov))
     check_outside(cameras)
@@ -144,7 +142,7 @@ def _shrink(row: "ArrayRow", most: int | None, size: int) -> tuple[np.ndarray, .
     return shrink_pictures(rgb, SIZE), grey, masks, distances, cameras, yfov
 
 
-def _score_exact(row: "ArrayRow", temperature: float) -> float:
+def _measure_ideal_loss(row: "ArrayRow", temperature: float) -> float:
     import torch
 
     from sdfkit.images.silhouettes import mask_distances

@@ -1,4 +1,4 @@
-"""The door to trajectories: codes that were kept at every step from noise to shape, with what each looks like."""
+"""Reads trajectories: the codes of a flow at every step from noise to shape, with a silhouette of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ NOISE = {"scaled": "scaled noise", "unit": "unit noise"}
 
 
 @dataclass(frozen=True)
-class Run:
-    """What one flow did. Arrays hold the rows that did not fail, in their order."""
+class TrajectoryRun:
+    """The trajectories of one store. Arrays hold the rows that did not fail, in their order."""
 
     name: str
     noise: str
-    """What it began from, in words; empty where the store does not tell."""
+    """Kind of the initial noise in words; empty if the store does not record it."""
     rows: Sequence[Row]
-    """All that were asked for, also those that failed."""
+    """All rows that were read, including those that failed."""
     count: int
-    """Rows of the store."""
+    """Number of rows in the store."""
     trajectory: np.ndarray
     silhouette: np.ndarray
     truth: np.ndarray | None
@@ -40,14 +40,15 @@ class Run:
 
 
 def holds_trajectories(store: "StoreReader") -> bool:
+    """Return whether a store has codes with trajectories and silhouettes."""
     return store.kind == "codes" and "trajectory" in store and "silhouette" in store
 
 
-def read_run(store: "StoreReader", limit: int) -> Run:
-    """Read the first rows of an open store of trajectories.
+def read_run(store: "StoreReader", limit: int) -> TrajectoryRun:
+    """Read the first `limit` rows of an open store of trajectories.
 
     Raises:
-        InputError: Arrays that do not go together, or nothing that did not fail.
+        InputError: Axes, types or sizes of the arrays do not match, or all rows that were read failed.
     """
     names = [name for name in AXES if name in store]
     shapes = {}
@@ -64,15 +65,15 @@ def read_run(store: "StoreReader", limit: int) -> Run:
         other = "trajectory" if axis == "step" else "silhouette"
         if name in shapes and shapes[name][axis] != shapes[other][axis]:
             raise InputError(
-                f"{store.name}: {name} of {shapes[name][axis]} {axis}s, but {other} of {shapes[other][axis]}; "
+                f"{store.name}: {name} has {shapes[name][axis]} {axis}s, but {other} has {shapes[other][axis]}; "
                 "make the store again"
             )
     rows = list(islice(store.rows(*names), limit))
     good = [row for row in rows if not row.error]
     if not good:
-        raise InputError(f"{store.name}: none of its {len(rows)} shapes is usable")
+        raise InputError(f"{store.name}: all of its {len(rows)} shapes failed")
     arrays = {name: np.stack([row.arrays[name] for row in good]) for name in names}
-    return Run(
+    return TrajectoryRun(
         name=store.name,
         noise=NOISE.get(str(store.attributes.get("settings", {}).get("noise")), ""),
         rows=rows,
@@ -84,23 +85,23 @@ def read_run(store: "StoreReader", limit: int) -> Run:
     )
 
 
-def check_runs(runs: Sequence[Run]) -> None:
-    """Refuse runs that are not of the same shapes.
+def check_runs(runs: Sequence[TrajectoryRun]) -> None:
+    """Check that all runs have the same shapes in the same order.
 
     Raises:
-        InputError: They are not.
+        InputError: They do not.
     """
     first = [row.uid for row in runs[0].rows]
     for run in runs[1:]:
         for row, uid in enumerate([row.uid for row in run.rows]):
             if len(run.rows) != len(first) or uid != first[row]:
                 raise InputError(
-                    f"{run.name}: not the shapes of {runs[0].name} ({len(run.rows)} and {len(first)}, row {row} is "
+                    f"{run.name}: has other shapes than {runs[0].name} ({len(run.rows)} and {len(first)}, row {row} is "
                     f"{uid}); predict both from the same inputs"
                 )
 
 
-def name_runs(runs: Sequence[Run]) -> list[str]:
-    """What tells runs apart: their noise, or where that does not, their files."""
+def name_runs(runs: Sequence[TrajectoryRun]) -> list[str]:
+    """Return names that distinguish the runs: their kinds of noise if these differ, otherwise their files."""
     noises = [run.noise for run in runs]
     return noises if all(noises) and len(set(noises)) == len(noises) else [run.name for run in runs]

@@ -1,4 +1,4 @@
-"""The door to sets of vectors: codes, weights, features or one plain array, in memory or, where large, in blocks."""
+"""Reads sets of vectors: codes, weights, features or one plain array, in memory or, if large, in blocks of rows."""
 
 import hashlib
 import io
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from sdfkit.io.stores.reader import StoreReader
 
 log = logging.getLogger(__name__)
-# Bytes up to which a set is read once and kept: the 976 weight vectors of the paper are 214 MB.
-WHOLE = 1 << 28
+# Largest size in bytes of a set that is kept in memory: the 976 weight vectors of the paper are 214 MB.
+LARGEST_IN_MEMORY = 1 << 28
 
 
-class Blocks:
-    """A matrix (shape, dim) of float32 that stays where it is: a slice, or an array of row numbers, reads those."""
+class RowBlocks:
+    """A float32 matrix (shape, dim) that stays on disk; indexing with a slice or an array of rows reads those rows."""
 
     def __init__(self, shape: tuple[int, int], read: Callable[[int, int], np.ndarray]) -> None:
         self.shape = shape
@@ -50,15 +50,15 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Vectors:
-    """A set of vectors, one a row.
+    """A set of vectors, one per row.
 
-    `rows` tells which shape each belongs to, `index` being its place in the store. The rows of a plain array have
-    no uid, only a number: row_3 of one is not row_3 of another.
+    `rows` gives the shape of each vector; its `index` is the row of the store. The rows of a plain array have a number
+    instead of a uid: row_3 of one array is not row_3 of another. `has_uids` is false for them.
     """
 
     name: str
     rows: Sequence[Row]
-    vectors: np.ndarray | Blocks
+    vectors: np.ndarray | RowBlocks
     history: Sequence[Mapping[str, Any]]
     has_uids: bool
     attributes: Mapping[str, Any]
@@ -68,28 +68,30 @@ class Vectors:
         return int(self.vectors.shape[1])
 
     def digest(self) -> str:
-        """SHA-256 of the numbers, by which a set is known again."""
+        """Return the SHA-256 of the values, which identifies the set."""
         content = hashlib.sha256()
-        for start in range(0, len(self.rows), 1 + WHOLE // (32 * self.dim + 1)):
-            content.update(self.vectors[start : start + 1 + WHOLE // (32 * self.dim + 1)].tobytes())
+        for start in range(0, len(self.rows), 1 + LARGEST_IN_MEMORY // (32 * self.dim + 1)):
+            content.update(
+                self.vectors[start : start + 1 + LARGEST_IN_MEMORY // (32 * self.dim + 1)].tobytes()
+            )
         return content.hexdigest()
 
 
 @contextmanager
 def open_vectors(path: str, *kinds: str, manifest: Path | None) -> Iterator[Vectors]:
-    """Open the vectors of codes, weights, features or a plain array. Needs no zarr for a .npy.
+    """Open the vectors of codes, weights, features or a plain array. Zarr is not imported for a .npy file.
 
-    Features of several views become their mean. Rows of shapes that failed are left out, and counted on the log.
-    Whether the numbers are finite shows when they are read.
+    Features of several views are averaged. Rows of shapes that failed are left out, and their number is logged.
+    Values that are not finite are not detected here, but by the functions that use them.
 
     Raises:
-        InputError: Not a set of vectors, or one without rows or numbers.
+        InputError: The input is not a set of vectors, or it has no rows or no columns.
     """
     name = name_of(path)
     with ExitStack() as open_files:
         if path == STANDARD or Path(path).is_file():
             stream = open_input(path)
-            # Standard input stays open: where it is a store, the next door reads it from the start.
+            # Standard input stays open: if it is a store, `open_store` reads it from its start.
             if path != STANDARD:
                 open_files.enter_context(stream)
             kind = sniff(stream, name)
@@ -104,15 +106,15 @@ def open_vectors(path: str, *kinds: str, manifest: Path | None) -> Iterator[Vect
 
 def _check(vectors: Vectors) -> Vectors:
     if not vectors.rows:
-        raise InputError(f"{vectors.name}: no rows that did not fail; at least one is needed")
+        raise InputError(f"{vectors.name}: has no usable row, but at least one is needed")
     if not vectors.dim:
-        raise InputError(f"{vectors.name}: rows without numbers; {NEEDED}")
+        raise InputError(f"{vectors.name}: rows have no columns; {NEEDED}")
     return vectors
 
 
 def _read_plain(
     stream: io.BufferedReader, name: str, kind: str, open_files: ExitStack
-) -> np.ndarray | Blocks:
+) -> np.ndarray | RowBlocks:
     if kind == "npz":
         return load_matrix(stream, name)
     try:
@@ -123,59 +125,59 @@ def _read_plain(
         }
         shape, by_column, dtype = read_header[version](stream)
         if dtype.hasobject:
-            raise ValueError("objects, which only a pickle can hold; pickles are not read")
+            raise ValueError("it holds objects, which need pickle; pickles are not read")
     except NUMPY_ERRORS as error:
         raise InputError(f"{name}: not a plain array ({' '.join(str(error).split())[:120]})") from error
     require_matrix(shape, dtype, name)
     size = math.prod(shape) * dtype.itemsize
-    if size <= WHOLE:
-        content = np.frombuffer(_take(stream, size, name), dtype)
+    if size <= LARGEST_IN_MEMORY:
+        content = np.frombuffer(_read_exactly(stream, size, name), dtype)
         return _single(content.reshape(shape, order="F" if by_column else "C"))
     if by_column:
-        raise InputError(f"{name}: stored column by column; save numpy.ascontiguousarray of it")
+        raise InputError(f"{name}: is stored in column-major order; save numpy.ascontiguousarray of it")
     file: BinaryIO = stream
     start = stream.tell() if stream.seekable() else 0
     if not stream.seekable():
         file = open_files.enter_context(TemporaryFile())  # noqa: SIM115  open_files closes it
         shutil.copyfileobj(stream, file)
     if file.seek(0, io.SEEK_END) < start + size:
-        raise _cut(name, shape)
+        raise _truncated(name, shape)
     return _blocks_of_file(file, start, shape, dtype, name)
 
 
-def _take(stream: BinaryIO, size: int, name: str) -> bytes:
+def _read_exactly(stream: BinaryIO, size: int, name: str) -> bytes:
     content = stream.read(size)
     if len(content) < size:
-        raise InputError(f"{name}: ends after {len(content)} of {size} bytes; it is cut, make it again")
+        raise InputError(f"{name}: ends after {len(content)} of {size} bytes; it is truncated, make it again")
     return content
 
 
-def _cut(name: str, shape: tuple[int, ...]) -> InputError:
-    return InputError(f"{name}: ends before its {shape[0]} rows do; it is cut, make it again")
+def _truncated(name: str, shape: tuple[int, ...]) -> InputError:
+    return InputError(f"{name}: ends before the last of its {shape[0]} rows; it is truncated, make it again")
 
 
 def _blocks_of_file(
     file: BinaryIO, start: int, shape: tuple[int, ...], dtype: np.dtype[Any], name: str
-) -> Blocks:
-    # Read, not mapped: pages of a map count as this process's memory until something else needs them.
+) -> RowBlocks:
+    # Not memory-mapped: mapped pages count as memory of this process until another process needs the memory.
     width = shape[1] * dtype.itemsize
 
     def read(first: int, last: int) -> np.ndarray:
         file.seek(start + first * width)
-        content = _take(file, (last - first) * width, name)
+        content = _read_exactly(file, (last - first) * width, name)
         return np.frombuffer(content, dtype).reshape(last - first, shape[1])
 
-    return Blocks((shape[0], shape[1]), read)
+    return RowBlocks((shape[0], shape[1]), read)
 
 
 def vectors_of(store: "StoreReader", *, is_pipe: bool, open_files: ExitStack) -> Vectors:
-    """The vectors of an open store; what they are set down in on the way stays until `open_files` closes."""
+    """Return the vectors of an open store. Temporary files stay open until `open_files` closes."""
     array = store.array(PLAIN[store.kind])
     shape = tuple(int(size) for size in array.shape)
     if len(shape) not in (2, 3):
         raise InputError(f"{store.name}: {array.path} of shape {shape}; {NEEDED}")
-    is_small = math.prod(shape) * array.dtype.itemsize <= WHOLE
-    vectors: np.ndarray | Blocks
+    is_small = math.prod(shape) * array.dtype.itemsize <= LARGEST_IN_MEMORY
+    vectors: np.ndarray | RowBlocks
     if is_pipe and not is_small:
         rows, vectors = _spool(store, shape, open_files)
     else:
@@ -198,8 +200,10 @@ def _flat(vectors: np.ndarray) -> np.ndarray:
     return vectors.mean(axis=1) if vectors.ndim == 3 else vectors
 
 
-def _spool(store: "StoreReader", shape: tuple[int, ...], open_files: ExitStack) -> tuple[list[Row], Blocks]:
-    """Set a long stream down in a file: a pipe is read once, but its vectors several times."""
+def _spool(
+    store: "StoreReader", shape: tuple[int, ...], open_files: ExitStack
+) -> tuple[list[Row], RowBlocks]:
+    """Copy a large stream to a temporary file: a pipe can be read once, but its vectors are used several times."""
     array = PLAIN[store.kind]
     file = open_files.enter_context(TemporaryFile())  # noqa: SIM115  open_files closes it
     rows = []
@@ -210,7 +214,7 @@ def _spool(store: "StoreReader", shape: tuple[int, ...], open_files: ExitStack) 
     return rows, _blocks_of_file(file, 0, (len(rows), shape[-1]), np.dtype(np.float32), store.name)
 
 
-def _blocks_of_array(store: "StoreReader", shape: tuple[int, ...], keep: np.ndarray) -> Blocks:
+def _blocks_of_array(store: "StoreReader", shape: tuple[int, ...], keep: np.ndarray) -> RowBlocks:
     name = PLAIN[store.kind]
 
     def read(first: int, last: int) -> np.ndarray:
@@ -220,10 +224,10 @@ def _blocks_of_array(store: "StoreReader", shape: tuple[int, ...], keep: np.ndar
         content = store.read_slice(name, slice(begin, int(keep[last - 1]) + 1))
         return _flat(content[keep[first:last] - begin])
 
-    return Blocks((len(keep), shape[-1]), read)
+    return RowBlocks((len(keep), shape[-1]), read)
 
 
 def _single(vectors: np.ndarray) -> np.ndarray:
-    # A float64 beyond the range of float32 becomes infinite, and is refused as such where it is measured.
+    # float64 values beyond the range of float32 become infinite, which the functions that use them refuse.
     with np.errstate(over="ignore"):
         return vectors.astype(np.float32, copy=False)

@@ -1,4 +1,4 @@
-"""The writing half of the door to Zarr stores: whole or absent, or continued where it stopped."""
+"""Writes Zarr stores: complete or not at all, or continued after an interruption."""
 
 import os
 import shutil
@@ -10,20 +10,28 @@ from typing import Any
 import numpy as np
 
 from sdfkit.errors import InputError, UsageError
-from sdfkit.io.stores.layout import COLUMNS, FORMAT, OPTIONAL, remote
+from sdfkit.io.stores.layout import COLUMNS, FORMAT, OPTIONAL, SAMPLES_PER_CHUNK, open_remote
 from sdfkit.io.stores.resume import find_unfinished
 from sdfkit.io.streams import open_output
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row, history_step
 
-SAMPLES_PER_CHUNK = 8192
-
 
 class StoreWriter:
-    """A store being written.
+    """A store that is being written.
 
-    With `in_order`, rows come in their order and their columns lead them; else in any order, `valid` last,
-    so that a row that has it is whole. `done` holds the rows that are there.
+    Args:
+        store: Zarr store or folder.
+        attributes: Attributes of the root; empty to continue a folder that has them.
+        rows: The rows, if they are known in advance.
+        count: Number of rows; None if the store has no columns.
+        in_order: Rows are written in their order, each with its columns before its arrays, as a pipe needs. Otherwise
+            rows may be written in any order, and `valid` is written last, so that a row with `valid` is complete.
+        overwrite: Delete the store's content first.
+
+    Attributes:
+        done: Indices of the rows that are written.
+        failed: Indices of the written rows that have an error.
     """
 
     def __init__(
@@ -34,17 +42,18 @@ class StoreWriter:
         count: int | None,
         *,
         in_order: bool,
+        overwrite: bool = False,
     ) -> None:
         import zarr
 
-        # Chunks that are all zeros are written too: a reader of a pipe could not tell them from late ones.
+        # Chunks of zeros are written too: the reader of a pipe cannot distinguish a missing chunk from a late one.
         zarr.config.set({"array.write_empty_chunks": True})
         self._in_order = in_order
         self._by_row: dict[str, Any] = {}
         self._pending: list[tuple[Any, np.ndarray]] = []
         self.done: set[int] = set()
         self.failed: set[int] = set()
-        # A folder that is being continued is left as it is.
+        # A folder that is continued keeps its attributes and columns.
         self._continues = not in_order and attributes == {}
         if self._continues:
             self.group = zarr.open_group(store, mode="r+")
@@ -52,12 +61,12 @@ class StoreWriter:
             self.done = {int(path.name) for path in folder.iterdir()} if folder.is_dir() else set()
             self.failed = {row for row in self.done if not self.group["valid"][row]}  # type: ignore[index]
         else:
-            self.group = zarr.create_group(store, attributes=dict(attributes))
+            self.group = zarr.create_group(store, attributes=dict(attributes), overwrite=overwrite)
         if count is not None:
             self._create_columns(rows, count)
 
     def _create_columns(self, rows: Sequence[Row] | None, count: int) -> None:
-        # Columns that are known go first, in one chunk; what a pipe tells row by row is written so.
+        # Known columns are written first, in one chunk; columns that arrive row by row have one chunk per row.
         for name in COLUMNS:
             if rows is None:
                 self._create(name, count, np.dtypes.StringDType())
@@ -80,10 +89,10 @@ class StoreWriter:
         dtype: Any = None,
         compress: bool = False,
     ) -> None:
-        """Declare an array: whole with `data`, or to be written row by row with `shape` and `dtype`.
+        """Create an array, either complete from `data`, or with `shape` and `dtype` to be written row by row.
 
-        A sample axis is cut into chunks of 8,192 points, kept in one shard a shape: one chunk is one fair random
-        batch, and one shape stays one file.
+        An axis named "sample" is divided into chunks of 8,192 points, with one shard per shape: a chunk is a fair
+        random batch, and each shape is one file.
         """
         options: dict[str, Any] = {"dimension_names": axes}
         if not compress:
@@ -114,23 +123,23 @@ class StoreWriter:
         chunks = tuple(max(size, 1) for size in data.shape)
         array = group.create_array(name, shape=data.shape, dtype=data.dtype, chunks=chunks, **options)
         if self._in_order:
-            # Data waits until all metadata is there: a reader of a pipe takes the first chunk for the end of it.
+            # Data is written after all metadata: for the reader of a pipe, the first chunk ends the metadata.
             self._pending.append((array, data))
         else:
             array[...] = data
 
     def flush(self) -> None:
-        """Write the whole arrays that were declared and wait."""
+        """Write the data of complete arrays that was held back until all arrays are created."""
         for array, data in self._pending:
             array[...] = data
         self._pending.clear()
 
     def has(self, row: Row) -> bool:
-        """Whether an earlier run has written this row."""
+        """Return whether an earlier run has written this row."""
         return row.index in self.done
 
     def write(self, row: Row, **arrays: np.ndarray) -> None:
-        """Write one row; one with an error has no arrays."""
+        """Write one row and its part of the arrays; a row with an error has no arrays."""
         self.flush()
         known = {name: getattr(row, name) for name in (*COLUMNS, *OPTIONAL) if name in self._by_row}
         status = {"error": row.error, "valid": not row.error}
@@ -159,27 +168,27 @@ def create_store(
     resumable: bool = False,
     complete: bool = True,
 ) -> Iterator[StoreWriter]:
-    """Create a store that appears whole when the block ends, or not at all.
+    """Create a store that appears complete when the block ends without an error, or not at all.
 
-    A `resumable` folder whose `rows` are known is filled in its place, so that the same command can continue it;
-    it says that it is not complete until the block ends.
+    A `resumable` folder with known `rows` is written in place, so that the same command can continue it. Its attribute
+    `complete` is false until the block ends.
 
     Args:
         output: A folder `*.zarr`, a file `*.zip`, a URL, or `-` for standard output.
-        kind: What it holds.
-        rows: The shapes, where they are known.
-        count: Their number, where only that is known.
-        history: The steps of the inputs; this one is added.
-        settings: What must be equal for a run to be continued.
-        attributes: More root attributes.
-        seed: Recorded in the history.
-        overwrite: Replace what is there.
+        kind: Kind of the store, as sdfkit-store(5) lists them.
+        rows: The rows, if they are known in advance.
+        count: Number of rows, if only their number is known in advance.
+        history: History of the inputs; the running command is appended.
+        settings: Settings that must be equal for a later run to continue this one.
+        attributes: Further attributes of the root.
+        seed: Seed to record in the history.
+        overwrite: Replace an existing store.
         resumable: Keep the rows of an interrupted run.
-        complete: False for a checkpoint: readers refuse it, its own command continues from it.
+        complete: False for a checkpoint, which readers refuse and which the same command continues.
 
     Raises:
-        InputError: The output exists, or an unfinished one was made with other settings.
-        UsageError: The name is none of a store, or standard output is a terminal.
+        InputError: The output exists, or is an unfinished run with other settings.
+        UsageError: The output is not named like a store, or standard output is a terminal.
     """
     number = len(rows) if rows is not None else count
     root = {
@@ -203,22 +212,24 @@ def create_store(
             zipped.finish()
         return
     if "://" in output:
-        store = _empty_remote(output, overwrite)
-        writer = StoreWriter(store, {**root, "complete": False}, rows, number, in_order=False)
+        store, exists = _open_remote_output(output, overwrite)
+        attributes = {**root, "complete": False}
+        writer = StoreWriter(store, attributes, rows, number, in_order=False, overwrite=exists)
         yield writer
         writer.group.attrs["complete"] = complete
         return
     if path.suffix != ".zarr":
-        raise UsageError(f"{output}: name a store *.zarr (a folder) or *.zarr.zip (one file)")
+        raise UsageError(f"{output}: not the name of a store; use *.zarr (a folder) or *.zarr.zip (one file)")
     if rows is not None and resumable:
-        yield from _fill_in_place(path, root, rows, overwrite)
+        yield from _write_in_place(path, root, rows, overwrite)
     else:
-        yield from _appear_at_once(path, root, rows, number, overwrite)
+        yield from _write_beside(path, root, rows, number, overwrite)
 
 
-def _fill_in_place(
+def _write_in_place(
     path: Path, root: Mapping[str, Any], rows: Sequence[Row], overwrite: bool
 ) -> Iterator[StoreWriter]:
+    """Write a folder in place, and keep it after an error if it has a row."""
     unfinished = find_unfinished(
         path, root["kind"], root["settings"], [row.uid for row in rows], overwrite=overwrite
     )
@@ -235,25 +246,24 @@ def _fill_in_place(
     writer.group.attrs["complete"] = True
 
 
-def _empty_remote(url: str, overwrite: bool) -> Any:
-    """A store at a URL where there is none, or none any more."""
+def _open_remote_output(url: str, overwrite: bool) -> tuple[Any, bool]:
+    """Return the Zarr store at a URL, and whether it holds a group that is to be overwritten."""
     import zarr
-    from zarr.core.sync import sync
 
-    store = remote(url)
+    store = open_remote(url)
     try:
         zarr.open_group(store, mode="r")
     except FileNotFoundError:
-        return store
+        return store, False
     if not overwrite:
         raise InputError(f"{url}: exists; choose another name or add --overwrite")
-    sync(store.delete_dir(""))
-    return store
+    return store, True
 
 
-def _appear_at_once(
+def _write_beside(
     path: Path, root: Mapping[str, Any], rows: Sequence[Row] | None, number: int | None, overwrite: bool
 ) -> Iterator[StoreWriter]:
+    """Write a store beside its final path, and rename it when the block ends without an error."""
     find_unfinished(path, root["kind"], root["settings"], None, overwrite=overwrite)
     part = path.with_name(f".{path.name}.part-{os.getpid()}")
     try:

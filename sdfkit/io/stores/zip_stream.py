@@ -1,7 +1,7 @@
-"""A Zarr store that is a zip stream, so that a store can pass through a pipe.
+"""Zarr stores on a zip stream, so that a store can pass through a pipe.
 
-`ZipWriter` appends each key as one uncompressed member, with its size and CRC in the local header; `ZipReader` reads
-the members in the order they come and keeps them until they are forgotten. The stream is an ordinary zip archive.
+`ZipWriter` appends each key as one uncompressed member, with its size and CRC in the local header. `ZipReader` reads
+the members in the order of the stream and keeps each until `forget` drops it. The stream is an ordinary zip archive.
 """
 
 import struct
@@ -10,25 +10,30 @@ import zlib
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, BinaryIO
 
-from zarr.abc.store import ByteRequest, Store
-from zarr.core.buffer import default_buffer_prototype
-from zarr.storage._utils import _normalize_byte_range_index
+from zarr.abc.store import (
+    ByteRequest,
+    OffsetByteRequest,
+    RangeByteRequest,
+    Store,
+    SuffixByteRequest,
+)
+from zarr.buffer import default_buffer_prototype
 
 from sdfkit.errors import InputError
 
 if TYPE_CHECKING:
-    from zarr.core.buffer import Buffer, BufferPrototype
+    from zarr.abc.buffer import Buffer, BufferPrototype
 
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 CENTRAL, END, END64 = b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06"
 LARGEST_MEMBER = 1 << 40
 
 
-class _Window:
-    """Makes `zipfile` believe that a stream can seek, by holding back the member being written.
+class _MemberBuffer:
+    """A seekable file object that buffers the current zip member and passes it on with `send`.
 
-    zipfile writes sizes and CRC into the local header only where it can seek; a stream would get them behind
-    the data, where a reader that goes front to back cannot use them.
+    zipfile writes size and CRC into the local header only if its file can seek. Otherwise it writes them after the
+    data, where a reader that cannot seek has no use for them.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -50,10 +55,10 @@ class _Window:
         return offset
 
     def flush(self) -> None:
-        """Called by zipfile when a member is whole, and by the writer at the end."""
+        """Do nothing: zipfile flushes before the local header is final, so the writer calls `send`."""
 
     def send(self) -> None:
-        # A copy: the stream keeps hold of what it could not write, and a held bytearray cannot be cleared.
+        # A copy: a stream may keep a reference to bytes it has not written, and then the bytearray cannot be cleared.
         self._stream.write(bytes(self._held))
         self._stream.flush()
         self._sent += len(self._held)
@@ -61,8 +66,25 @@ class _Window:
         self._at = 0
 
 
+def find_range(size: int, request: ByteRequest | None) -> slice:
+    """Return the slice of `size` bytes that a byte request of Zarr selects.
+
+    A suffix longer than `size` selects everything. No request selects everything too.
+    """
+    match request:
+        case None:
+            return slice(0, size)
+        case RangeByteRequest(start, end):
+            return slice(start, end)
+        case OffsetByteRequest(offset):
+            return slice(offset, size)
+        case SuffixByteRequest(suffix):
+            return slice(max(0, size - suffix), size)
+    raise TypeError(f"{request!r} is not a byte request of Zarr")
+
+
 class _StreamStore(Store):
-    """What both ends share: no deletion, keys in the order they came."""
+    """Base of both stores: nothing can be deleted, and keys are listed in the order of the stream."""
 
     supports_deletes = False
     supports_listing = True
@@ -87,10 +109,7 @@ class _StreamStore(Store):
         if content is None:
             return None
         value = (prototype or default_buffer_prototype()).buffer.from_bytes(content)
-        if byte_range is None:
-            return value
-        start, stop = _normalize_byte_range_index(value, byte_range)
-        return value[start:stop]
+        return value if byte_range is None else value[find_range(len(content), byte_range)]
 
     async def get_partial_values(
         self, prototype: "BufferPrototype", key_ranges: Iterable[tuple[str, ByteRequest | None]]
@@ -101,7 +120,7 @@ class _StreamStore(Store):
         return self._find(key) is not None
 
     async def delete(self, key: str) -> None:
-        raise NotImplementedError(f"{key}: nothing can be taken back from a stream")
+        raise NotImplementedError(f"{key}: keys of a stream cannot be deleted")
 
     async def list(self) -> AsyncIterator[str]:
         for key in tuple(self._members):
@@ -120,40 +139,41 @@ class _StreamStore(Store):
 
 
 class ZipWriter(_StreamStore):
-    """A store that can only be written, each key once, in the order in which the reader will need them."""
+    """A write-only store, to which each key is written once, in the order in which the reader needs the keys."""
 
     supports_writes = True
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__(read_only=False)
-        self._window = _Window(stream)
-        self._archive = zipfile.ZipFile(self._window, "w")  # type: ignore[call-overload]
-        self._is_open = True
+        self._buffer = _MemberBuffer(stream)
+        self._archive = zipfile.ZipFile(self._buffer, "w")  # type: ignore[call-overload]
+        self._written: set[str] = set()
 
     async def set(self, key: str, value: "Buffer") -> None:
-        if key in self._archive.NameToInfo:
+        if key in self._written:
             raise ValueError(f"{key}: written twice, but a stream cannot be rewritten")
+        self._written.add(key)
         content = value.to_bytes()
-        # ZipInfo's own date, 1980: equal inputs give equal bytes.
+        # ZipInfo's default date is 1980, so that equal inputs give equal bytes.
         self._archive.writestr(zipfile.ZipInfo(key), content)
-        self._window.send()
+        self._buffer.send()
         if key.endswith("zarr.json"):
             self._members[key] = content
 
     def finish(self) -> None:
-        """Write the central directory, without which a reader takes the stream for cut."""
+        """Write the central directory; without it, a reader considers the stream truncated."""
         self._archive.close()
-        self._window.send()
+        self._buffer.send()
 
 
 class ZipReader(_StreamStore):
-    """A store read front to back from a stream.
+    """A read-only store on a stream, which is read once from start to end.
 
-    A key is waited for until its member has come. Metadata comes before the first chunk, so metadata
-    that is not there by then does not exist.
+    To get a key, the stream is read up to the member of that name. All metadata precedes the first chunk, so metadata
+    that has not been read by then does not exist.
 
     Raises:
-        InputError: The stream ends early, a CRC is wrong, a name leaves the store or comes twice.
+        InputError: The stream ends early, a CRC is wrong, or a member's name points outside the store or is repeated.
     """
 
     supports_writes = False
@@ -162,30 +182,30 @@ class ZipReader(_StreamStore):
         super().__init__(read_only=True)
         self._stream = stream
         self._name = name
-        self._seen: set[int] = set()  # hashes of names: 10,000 shapes bring a hundred thousand
+        # Hashes of the names: 10,000 shapes have about a hundred thousand members.
+        self._seen: set[int] = set()
         self._chunks_have_begun = False
         self.has_ended = False
-        self._is_open = True
 
     async def set(self, key: str, value: "Buffer") -> None:
-        raise NotImplementedError(f"{key}: this stream is read")
+        raise NotImplementedError(f"{key}: this store is read-only")
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        # What a store holds is known when its first chunk comes: the metadata lies before it.
+        # The list is complete once the first chunk has been read, because all metadata precedes it.
         while not (self._chunks_have_begun or self.has_ended):
-            self._pull()
+            self._read_member()
         async for name in super().list_dir(prefix):
             yield name
 
     def forget(self, prefix: str) -> None:
-        """Drop what is no longer needed, so that memory stays flat."""
+        """Drop a key, or all keys below a prefix, to free their memory."""
         for key in [key for key in self._members if key == prefix or key.startswith(f"{prefix}/")]:
             del self._members[key]
 
     def finish(self) -> None:
-        """Read to the end, to learn whether the stream was whole."""
+        """Read to the end of the stream and check that it is complete."""
         while not self.has_ended:
-            self._pull()
+            self._read_member()
             for key in [key for key in self._members if not key.endswith("zarr.json")]:
                 del self._members[key]
 
@@ -194,55 +214,55 @@ class ZipReader(_StreamStore):
         while (
             key not in self._members and not self.has_ended and not (is_metadata and self._chunks_have_begun)
         ):
-            self._pull()
+            self._read_member()
         return self._members.get(key)
 
-    def _fail(self, fault: str) -> InputError:
+    def _fault(self, fault: str) -> InputError:
         self.has_ended = True
         return InputError(f"{self._name}: {fault}")
 
-    def _take(self, size: int) -> bytes:
+    def _read_exactly(self, size: int) -> bytes:
         if size > LARGEST_MEMBER:
-            raise self._fail(f"a member claims {size} bytes; the stream is damaged")
+            raise self._fault(f"is damaged; a zip member declares {size} bytes")
         parts = []
         while size:
-            # In pieces: a damaged size must not allocate what never comes.
+            # In pieces, so that a damaged size does not allocate memory for bytes that never arrive.
             part = self._stream.read(min(size, 1 << 24))
             if not part:
-                raise self._fail("ends early; the command that wrote it did not finish")
+                raise self._fault("ends early; the command that wrote it did not finish")
             parts.append(part)
             size -= len(part)
         return b"".join(parts)
 
-    def _pull(self) -> None:
-        signature = self._take(4)
+    def _read_member(self) -> None:
+        signature = self._read_exactly(4)
         if signature in (CENTRAL, END, END64):
             self._finish_archive(signature)
             return
         if signature != b"PK\x03\x04":
-            raise self._fail("is damaged; a zip member was expected")
-        header = signature + self._take(LOCAL_HEADER.size - 4)
+            raise self._fault("is damaged; a zip member was expected")
+        header = signature + self._read_exactly(LOCAL_HEADER.size - 4)
         _, _, flags, method, _, _, crc, stored, size, name_length, extra_length = LOCAL_HEADER.unpack(header)
-        name_bytes, extra = self._take(name_length), self._take(extra_length)
+        name_bytes, extra = self._read_exactly(name_length), self._read_exactly(extra_length)
         try:
             name = name_bytes.decode()
         except UnicodeDecodeError as error:
-            raise self._fail("is damaged; a member has no readable name") from error
+            raise self._fault("is damaged; a member has no readable name") from error
         if flags & 0x08 or method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise self._fail(
-                f"{name}: packed so that it cannot be read from a pipe; save it to a file, name that file"
+            raise self._fault(
+                f"{name}: is compressed in a way that cannot be read from a pipe; save it to a file and name that file"
             )
         self._check_name(name)
         if 0xFFFFFFFF in (stored, size):
             stored, size = self._large_sizes(extra)
-        content = self._take(stored)
+        content = self._read_exactly(stored)
         if method == zipfile.ZIP_DEFLATED:
             try:
                 content = zlib.decompressobj(-15).decompress(content, size + 1)
             except zlib.error as error:
-                raise self._fail(f"{name}: is damaged; {error}") from error
+                raise self._fault(f"{name}: is damaged; {error}") from error
         if len(content) != size or zlib.crc32(content) != crc:
-            raise self._fail(f"{name}: the checksum is wrong; the stream was damaged on its way")
+            raise self._fault(f"{name}: the checksum is wrong; the stream was damaged")
         if name.endswith("/"):
             return
         self._chunks_have_begun |= not name.endswith("zarr.json")
@@ -256,9 +276,9 @@ class ZipReader(_StreamStore):
             or ":" in parts[0]
             or any(part in ("", ".", "..") for part in parts)
         ):
-            raise self._fail(f"{name!r}: a member's name leaves the store; refused")
+            raise self._fault(f"{name!r}: a member's name points outside the store; refused")
         if hash(name) in self._seen:
-            raise self._fail(f"{name}: comes twice; refused")
+            raise self._fault(f"{name}: occurs twice; refused")
         self._seen.add(hash(name))
 
     def _large_sizes(self, extra: bytes) -> tuple[int, int]:
@@ -269,19 +289,21 @@ class ZipReader(_StreamStore):
                 size, stored = struct.unpack_from("<2Q", extra, at + 4)
                 return int(stored), int(size)
             at += 4 + length
-        raise self._fail("is damaged; a large member without its size")
+        raise self._fault("is damaged; a large member has no size")
 
     def _finish_archive(self, signature: bytes) -> None:
-        """Read the central directory and insist on its end record."""
+        """Read the central directory and check its end record."""
         tail = signature
         while part := self._stream.read(1 << 16):
             tail = (tail + part)[-(1 << 17) :]
         end = tail.rfind(END)
         if end < 0 or len(tail) < end + 22:
-            raise self._fail("ends early; the command that wrote it did not finish")
+            raise self._fault("ends early; the command that wrote it did not finish")
         count, directory = struct.unpack_from("<H", tail, end + 10)[0], tail[end:]
         if len(directory) != 22 + struct.unpack_from("<H", directory, 20)[0]:
-            raise self._fail("is damaged; bytes follow its end")
+            raise self._fault("is damaged; bytes follow the end of the archive")
         if count != min(len(self._seen), 0xFFFF):
-            raise self._fail(f"holds {len(self._seen)} members, but its end names {count}; it is damaged")
+            raise self._fault(
+                f"is damaged; it has {len(self._seen)} members, but its end record says {count}"
+            )
         self.has_ended = True

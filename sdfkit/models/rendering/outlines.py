@@ -1,4 +1,4 @@
-"""What the outlines of masks say of distances: how far from the shape rays are, and what an exact field would score."""
+"""Bounds on distances from the outlines of masks, and the silhouette loss of an exact distance field."""
 
 import math
 
@@ -9,30 +9,30 @@ from torch import Tensor
 
 from sdfkit.models.rendering.silhouette import cast_rays, pixel_slopes
 
-# How much nearer than half-way between two pixels' centres an outline can pass: a shape's edge may come
-# between the centres of pixels, up to their diagonal.
+# Error bound, in pixels, of the assumption that the outline lies half-way between pixel centres: the edge of a shape
+# may lie anywhere between the centres of pixels, up to their diagonal.
 OUTLINE_ERROR = math.sqrt(2) - 0.5
 
-# Parts of a pixel's width that `ideal_loss` averages over: each shorter than half a temperature of 0.003 in
-# pictures of 64 rows.
+# Number of offsets within a pixel that `ideal_loss` averages over. In images of 64 rows their spacing is below half of
+# a temperature of 0.003.
 PARTS = 32
 
 
 def ideal_loss(
     distances: Float[Tensor, "view row column"], lengths: Float[Tensor, "view row column"], temperature: float
 ) -> Float[Tensor, ""]:
-    """The silhouette loss of a field that is right everywhere: what is left of it at a temperature.
+    """Compute the silhouette loss of an exact field, the smallest loss to expect at a temperature.
 
-    A pixel whose centre is d away from the outline, on its right side, costs softplus(-d / temperature). A mask
-    tells d only to within half a pixel, so the mean over that pixel's width counts: without it the loss is a quarter
-    of the true one where the temperature is a seventh of a pixel. Inside, distances count as if a shape were as
-    thick as its silhouette is wide, so a thin one costs more. Of spheres this is within 5 % where pixels are up to
-    two temperatures wide, and 11 % too little where they are seven: use masks as large as there are.
+    A pixel whose centre is on the correct side of the outline, at distance d, contributes softplus(-d / temperature). A
+    mask determines d only within half a pixel, so the loss is averaged over the width of a pixel; without that it is a
+    quarter of the true loss if the temperature is a seventh of a pixel. Inside, a shape is assumed to be as thick as
+    its silhouette is wide; the true loss of a thinner shape is higher. For spheres the result is within 5 % if pixels
+    are up to two temperatures wide, and 11 % too low if they are seven: use the largest masks available.
 
     Args:
-        distances: Of pixels from the outline, in pixels, see `images.silhouettes.mask_distances`.
-        lengths: Of pixels, see `pixel_lengths`.
-        temperature: That of the soft silhouette.
+        distances: Signed distances of pixels from the outline, in pixels, see `images.silhouettes.mask_distances`.
+        lengths: Lengths that pixels span, see `pixel_lengths`.
+        temperature: Temperature of the soft silhouette.
     """
     within = (torch.arange(PARTS, dtype=lengths.dtype, device=lengths.device) + 0.5) / PARTS - 0.5
     scale = lengths / temperature
@@ -42,10 +42,11 @@ def ideal_loss(
 def pixel_lengths(
     camera_to_world: Float[Tensor, "view 4 4"], yfov: Float[Tensor, " view"], height: int, width: int
 ) -> Float[Tensor, "view row column"]:
-    """Give the length that each pixel spans, on average over directions, where its ray comes nearest to the origin."""
+    """Compute the length that each pixel spans where its ray is nearest to the origin, averaged over directions."""
     origins, directions = cast_rays(camera_to_world, yfov, height, width, None)
     depths = -(origins[:, None] * directions).sum(-1)  # (view, ray)
-    # Away from the centre a pixel appears under a smaller angle: by the cosine round it, by its square outwards.
+    # Away from the image centre a pixel spans a smaller angle: by the cosine in the tangential direction, and by its
+    # square in the radial direction.
     cosines = -(directions * camera_to_world[:, None, :3, 2]).sum(-1)
     focal = height / 2 / torch.tan(yfov / 2)
     lengths: Tensor = depths * cosines**1.5 / focal[:, None]
@@ -59,19 +60,20 @@ def empty_sines(
     width: int,
     pixels: Int[Tensor, "view ray"] | None,
 ) -> Float[Tensor, "view ray"]:
-    """Measure the cone around each ray in which masks show nothing, as the sine of its half angle.
+    """Compute the sine of the half angle of the empty cone around each ray, in which the mask shows no shape.
 
-    A point at depth t of the ray is at least t times that far from the shape. The sine is 0 where the ray meets
-    the shape or passes within the error of a mask's outline.
+    The distance of the shape from a point at depth t of the ray is at least t times the sine. The sine is 0 if the ray
+    intersects the shape or passes it within the error bound of the outline.
 
     Args:
-        distances: Of the rays' pixels from the outline, in pixels, see `images.silhouettes.mask_distances`.
+        distances: Signed distances of the rays' pixels from the outline, in pixels, see
+            `images.silhouettes.mask_distances`.
         yfov, height, width, pixels: As for `silhouette.cast_rays`.
 
-    Reference: Lin et al., SDF-SRN (2020), section 3.1: distances in the picture bound those in space. Here by an
-    angle, which holds at every depth and towards the corners too.
+    Reference: Lin et al., SDF-SRN (2020), section 3.1: distances in the image bound those in space. Here they do by an
+    angle, which is valid at every depth, and also near the corners of the image.
     """
     from_centre = torch.hypot(*pixel_slopes(yfov, height, width, pixels))
     free = (distances - OUTLINE_ERROR).clamp(min=0) * (2 / height * torch.tan(yfov / 2))[:, None]
-    # The shape's nearest ray, if it lies outwards, where pixels span the smallest angles.
+    # The worst case: the nearest ray of the shape lies away from the image centre, where pixels span smaller angles.
     return free / torch.sqrt((1 + from_centre.square()) * (1 + (from_centre + free).square()))

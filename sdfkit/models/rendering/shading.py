@@ -1,8 +1,9 @@
-"""How light falls on the surfaces of distance functions, differentiable in all that shapes them.
+"""Differentiable Lambertian shading of the surfaces of distance functions.
 
-A silhouette says where a shape ends, shading says how its surface is turned. Light depends on normals, which are
-the field's own gradient, so what teaches a field by them is its second derivative: a decoder of ReLU layers has
-none in its code and its biases, and learns next to nothing here. Use softplus.
+Silhouettes constrain the extent of a shape, shading constrains the orientation of its surface. Shading depends on
+normals, which are the gradient of the field, so training on it needs second derivatives of the field. A decoder with
+ReLU has none with respect to its code and its biases, and learns next to nothing from shading: use a smooth activation
+such as SiLU.
 
 Reference: Flow-SDF, stage 3 (Lambertian shading beside silhouettes).
 """
@@ -12,20 +13,20 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sdfkit.models.rendering.silhouette import Field, Nearest, ask
+from sdfkit.models.rendering.silhouette import ConditionalField, Nearest, evaluate_at
 
-# Pictures encode light by this power, see images.render.
+# Gamma of rendered images, equal to GAMMA in `images.rendering.rasteriser`.
 GAMMA = 2.2
 
-# Light below this is as dark as a picture can show; the power's slope is infinite at 0.
+# Lower limit of light before gamma encoding, whose slope is infinite at 0. It is below the darkest level of an image.
 DARKEST = 1e-4
 
-# The least slope of distances along a ray, where it passes a surface nearly edge on.
+# Lower limit of the slope of the distance along a ray, for rays nearly tangent to the surface.
 GRAZING = 0.05
 
 
 def surface_points(
-    field: Field,
+    field: ConditionalField,
     codes: Float[Tensor, "shape code"],
     origins: Float[Tensor, "shape ray 3"],
     directions: Float[Tensor, "shape ray 3"],
@@ -33,50 +34,55 @@ def surface_points(
     *,
     secants: int,
 ) -> tuple[Float[Tensor, "shape ray 3"], Bool[Tensor, "shape ray"]]:
-    """Find where rays first enter their shapes, between the samples of a march.
+    """Find the points where rays first enter their shapes, between the samples of a march.
 
-    Points move with the field's parameters along their rays, as implicit differentiation tells: where the field
-    grows by e, the surface comes e / |slope along the ray| later.
+    Points are differentiable in the parameters of the field, by implicit differentiation: if the distance increases by
+    e, the point moves along its ray by e / |slope along the ray|.
 
     Args:
         field, codes, origins, directions: As for `march`.
-        nearest: What it found.
-        secants: Times that the field is asked, without gradient, where the line between the last sample
-            outside and the first one inside crosses zero.
+        nearest: The result of `march`.
+        secants: Number of steps of the secant method, without gradient, between the last sample outside and the
+            first one inside.
 
     Returns:
-        Points on the surface, and which rays have one. The others' points mean nothing.
+        Points on the surface, and which rays have one. The points of other rays are undefined.
 
     Reference: Niemeyer et al., Differentiable Volumetric Rendering (2020), equation 8.
     """
     points, met = _first_crossings(field, codes, origins, directions, nearest, secants)
     points = points.requires_grad_()
-    distances = ask(field, codes, points, met)
+    distances = evaluate_at(field, codes, points, met)
     (gradient,) = torch.autograd.grad(distances.sum(), points, retain_graph=True)
-    # Grazing rays have no slope: there the surface leaps, and no step along the ray follows it.
+    # At grazing rays the slope is near 0 and the point is discontinuous, so no step along the ray can follow it.
     slopes = (gradient * directions).sum(-1).clamp(max=-GRAZING)[met]
-    later = torch.zeros_like(nearest.distances).masked_scatter(met, (distances.detach() - distances) / slopes)
-    return points.detach() + later[..., None] * directions, met
+    offset = torch.zeros_like(nearest.distances).masked_scatter(
+        met, (distances.detach() - distances) / slopes
+    )
+    return points.detach() + offset[..., None] * directions, met
 
 
 def normals(
-    field: Field,
+    field: ConditionalField,
     codes: Float[Tensor, "shape code"],
     points: Float[Tensor, "shape point 3"],
-    wanted: Bool[Tensor, "shape point"],
+    selected: Bool[Tensor, "shape point"],
     *,
     create_graph: bool,
 ) -> Float[Tensor, "shape point 3"]:
-    """Directions in which distances grow fastest, of length 1: outward on a surface. Zero where not wanted.
+    """Compute unit normals, the normalised gradients of the distance, which point outward on a surface.
 
-    By automatic differentiation: exact, and half the time of differences.
+    Automatic differentiation is exact and takes half the time of finite differences.
 
     Args:
-        create_graph: Whether what is made of the normals is to be differentiated in turn.
+        field, codes: As for `march`.
+        points: Points on the surface.
+        selected: The points to evaluate; the normals of others are zero.
+        create_graph: Whether the normals shall be differentiable.
     """
     if not points.requires_grad:
         points = points.detach().requires_grad_()
-    distances = ask(field, codes, points, wanted)
+    distances = evaluate_at(field, codes, points, selected)
     (gradient,) = torch.autograd.grad(distances.sum(), points, create_graph=create_graph)
     return F.normalize(gradient, dim=-1)
 
@@ -88,14 +94,14 @@ def lambert(
     intensities: Float[Tensor, " light"],
     ambient: Float[Tensor, ""],
 ) -> Float[Tensor, "*view ray"]:
-    """Give the grey of matt surfaces as pictures encode it, from 0 to 1.
+    """Compute the gamma-encoded grey level of matt surfaces, from 0 to 1.
 
     Args:
-        normals: Unit normals in the world.
-        camera_to_world: Cameras, with which the lights travel.
-        lights: Directions towards them in camera space, of any length.
-        intensities: What a surface sends back of each light when it faces it, at most 1 of all together.
-        ambient: What it sends back from everywhere.
+        normals: Unit normals in world space.
+        camera_to_world: Cameras, to which the lights are fixed.
+        lights: Directions towards the lights in camera space, of any length.
+        intensities: Light that a surface reflects from each light when it faces it; their sum should not exceed 1.
+        ambient: Light that a surface reflects from all directions.
     """
     towards = F.normalize(lights, dim=-1) @ camera_to_world[..., :3, :3].mT  # (*view, light, 3)
     facing = (normals @ towards.mT).clamp(min=0)  # (*view, ray, light)
@@ -104,30 +110,30 @@ def lambert(
 
 @torch.no_grad()
 def _first_crossings(
-    field: Field,
+    field: ConditionalField,
     codes: Float[Tensor, "shape code"],
     origins: Float[Tensor, "shape ray 3"],
     directions: Float[Tensor, "shape ray 3"],
     nearest: Nearest,
     secants: int,
 ) -> tuple[Float[Tensor, "shape ray 3"], Bool[Tensor, "shape ray"]]:
-    """The points themselves, and which rays have one."""
+    """Return the points, without gradient, and which rays have one."""
     order = nearest.sample_depths.argsort(-1)
     depths, distances = (values.gather(-1, order) for values in nearest[-2:])  # (shape, ray, sample)
     within = distances < 0
     first = within.int().argmax(-1, keepdim=True)
-    # A ray that is inside from its first sample on has no place where it enters.
+    # A ray whose first sample is inside has no point where it enters.
     met = nearest.hits & within.any(-1) & (first[..., 0] > 0)
     start, positive = (
         values.gather(-1, (first - 1).clamp(min=0))[met][:, 0] for values in (depths, distances)
     )
     end, negative = (values.gather(-1, first)[met][:, 0] for values in (depths, distances))  # (met,)
     points = origins.clone()
-    for turn in range(secants + 1):
+    for step in range(secants + 1):
         crossing = start + (end - start) * positive / (positive - negative)
         points[met] = origins[met] + crossing[:, None] * directions[met]
-        if turn < secants:
-            found = ask(field, codes, points, met)
+        if step < secants:
+            found = evaluate_at(field, codes, points, met)
             outside = found > 0
             start, positive = torch.where(outside, crossing, start), torch.where(outside, found, positive)
             end, negative = torch.where(outside, end, crossing), torch.where(outside, negative, found)

@@ -1,12 +1,12 @@
-"""Silhouettes of distance functions, differentiable at the cost of one point a ray.
+"""Differentiable silhouettes of distance functions, at the cost of one differentiable evaluation per ray.
 
-A ray belongs to the silhouette as far as it comes near the surface: sigmoid(-(its smallest distance) /
-temperature). Where along the ray that smallest distance lies decides nothing about the gradient, only the
-distance there does. So rays are marched without gradient, and the field is asked once more, with gradient, at
-each ray's nearest point: the same gradient as if every sample had been recorded.
+The soft silhouette at a ray is sigmoid(-(smallest distance along the ray) / temperature). By the envelope theorem, the
+gradient of the smallest distance does not depend on how its position moves. So rays are marched without gradient, and
+the field is evaluated once more, with gradient, at the nearest point of each ray. This gives the same gradient as
+recording every sample.
 
-Rays are unit directions; depths are lengths along them, from the camera. Shapes lie in the unit ball around the
-origin, so rays that miss it are never marched. Distances are negative inside.
+Rays have unit directions; depths are lengths along rays, from the camera. Shapes lie in the unit ball around the
+origin, so rays that miss it are not marched. Distances are negative inside.
 
 Reference: Flow-SDF's renderer (64 × 64 rays × 48 samples, soft silhouette of the smallest distance).
 """
@@ -19,39 +19,39 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-Field: TypeAlias = Callable[
+ConditionalField: TypeAlias = Callable[
     [Float[Tensor, "shape code"], Float[Tensor, "shape point 3"]], Float[Tensor, "shape point"]
 ]
 
-# A shape in sdfkit's frame fills this ball, which its farthest vertex touches.
+# Radius of the ball that contains every shape in the unit frame; the farthest vertex lies on it.
 RADIUS = 1.0
 
-# Points that a field is asked about at once on a CPU: what it computes of them stays in cache.
-CACHED = 2048
+# Number of points per evaluation on a CPU, small enough for the activations to stay in the cache.
+CPU_BATCH = 2048
 
-# The logit of a ray that misses the ball: no silhouette, and finite, so that its cross-entropy is a number. A
-# pixel at least half of which a shape covers has its centre in the ball's disc (which is convex), so no such ray
-# is ever asked to be inside.
+# The logit of a ray that misses the ball: outside the silhouette, and finite, so that its cross-entropy is finite. The
+# centre of a pixel that a shape covers by at least half lies in the disc of the ball, which is convex. So the target of
+# such a ray is never inside.
 MISSED = -100.0
 
 
-# How far from an interval's middle, in halves of it, the place that would reach its bound is believed.
-LEAN = 0.8
+# Largest offset of a new sample from the middle of its interval, in units of half the interval.
+LARGEST_OFFSET = 0.8
 
 
 class Nearest(NamedTuple):
-    """Where rays come nearest to a surface, found without gradient."""
+    """The nearest points of rays to a surface, found without gradient."""
 
     hits: Bool[Tensor, "shape ray"]
-    """Whether the ray meets the ball at all. What follows means nothing where it does not."""
+    """Whether the ray intersects the ball. The other values are undefined where it does not."""
     points: Float[Tensor, "shape ray 3"]
-    """The nearest of the points that were looked at."""
+    """The nearest sample of each ray to the surface."""
     distances: Float[Tensor, "shape ray"]
-    """Its distance from the surface; infinite for rays that miss."""
+    """Its distance; infinite for rays that miss the ball."""
     sample_depths: Float[Tensor, "shape ray sample"]
-    """How far along the ray samples lie, in no particular order."""
+    """Depths of the samples, in no particular order."""
     sample_distances: Float[Tensor, "shape ray sample"]
-    """Distances of the samples, infinite for those not looked at."""
+    """Distances of the samples, infinite for rays that miss the ball."""
 
 
 def cast_rays(
@@ -61,27 +61,27 @@ def cast_rays(
     width: int,
     pixels: Int[Tensor, "view ray"] | None,
 ) -> tuple[Float[Tensor, "view 3"], Float[Tensor, "view ray 3"]]:
-    """Give the rays from cameras through the centres of pixels.
+    """Compute the rays from cameras through the centres of pixels.
 
     Args:
         camera_to_world: Cameras that look along their own -Z, +Y up.
-        yfov: Angle between the lower and the upper edge of each picture.
-        height: Rows.
-        width: Pixels in a row.
-        pixels: Which ones, counted row by row from the top; None for all of them in that order.
+        yfov: Vertical field of view of each camera.
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
+        pixels: Indices of pixels, counted row by row from the top; None for all pixels in this order.
 
     Returns:
-        Where each camera stands, and unit directions in the world.
+        The position of each camera, and unit directions in world space.
     """
     right, up = pixel_slopes(yfov, height, width, pixels)
-    seen = torch.stack([right, up, -torch.ones_like(up)], dim=-1)  # (view, ray, 3), in the camera's space
-    return camera_to_world[:, :3, 3], F.normalize(seen @ camera_to_world[:, :3, :3].mT, dim=-1)
+    rays = torch.stack([right, up, -torch.ones_like(up)], dim=-1)  # (view, ray, 3), in camera space
+    return camera_to_world[:, :3, 3], F.normalize(rays @ camera_to_world[:, :3, :3].mT, dim=-1)
 
 
 def pixel_slopes(
     yfov: Float[Tensor, " view"], height: int, width: int, pixels: Int[Tensor, "view ray"] | None
 ) -> tuple[Float[Tensor, "view ray"], Float[Tensor, "view ray"]]:
-    """Give how far to the right and up the centres of pixels are seen, for each unit ahead.
+    """Compute the positions of pixel centres on the image plane at distance 1: to the right, and up.
 
     Args:
         yfov, height, width, pixels: As for `cast_rays`.
@@ -99,20 +99,20 @@ def meet_ball(
     width: int,
     radius: float,
 ) -> Bool[Tensor, "view row column"]:
-    """Tell through which pixels rays meet the ball around the origin, at a fraction of the price of rays.
+    """Return the pixels whose rays intersect the ball around the origin, without computing the rays.
 
     Args:
         camera_to_world, yfov, height, width: As for `cast_rays`.
-        radius: Of the ball.
+        radius: Radius of the ball.
     """
     kind, device = yfov.dtype, yfov.device
     focal = (height / 2 / torch.tan(yfov / 2))[:, None, None]
     up = (height / 2 - 0.5 - torch.arange(height, dtype=kind, device=device))[:, None] / focal
     right = (torch.arange(width, dtype=kind, device=device) + 0.5 - width / 2) / focal
     x, y, z = (-camera_to_world[:, :3, 3, None] * camera_to_world[:, :3, :3]).sum(1).T[..., None, None]
-    # How far along the ray its nearest point to the ball's centre is, times the length of (right, up, -1).
+    # Depth of the ray's nearest point to the centre of the ball, times the length of (right, up, -1).
     along = x * right + y * up - z
-    tangent = x**2 + y**2 + z**2 - radius**2  # its squared length; negative from inside the ball
+    tangent = x**2 + y**2 + z**2 - radius**2  # squared length; negative inside the ball
     met: Tensor = (tangent < 0) | (along > 0) & (along.square() > tangent * (right**2 + up**2 + 1))
     return met
 
@@ -120,22 +120,22 @@ def meet_ball(
 def ball_span(
     origins: Float[Tensor, "*#ray 3"], directions: Float[Tensor, "*#ray 3"], radius: float
 ) -> tuple[Float[Tensor, "*ray"], Float[Tensor, "*ray"]]:
-    """Tell at which depths rays enter and leave the ball around the origin.
+    """Compute the depths at which rays enter and leave the ball around the origin.
 
     Returns:
-        Both depths, none before the ray's origin. For a ray that misses the ball, or has it behind, the second
+        Both depths; the first is not negative. If a ray misses the ball, or the ball is behind its origin, the second
         is smaller than the first.
     """
     middle = -(origins * directions).sum(-1)
-    passing = origins + middle[..., None] * directions  # the ray's nearest point to the centre
-    square = radius**2 - passing.square().sum(-1)
+    nearest = origins + middle[..., None] * directions  # the ray's nearest point to the centre
+    square = radius**2 - nearest.square().sum(-1)
     half = torch.where(square > 0, square.clamp(min=0).sqrt(), -1.0)
     return (middle - half).clamp(min=0), middle + half
 
 
 @torch.no_grad()
 def march(
-    field: Field,
+    field: ConditionalField,
     codes: Float[Tensor, "shape code"],
     origins: Float[Tensor, "shape ray 3"],
     directions: Float[Tensor, "shape ray 3"],
@@ -143,25 +143,25 @@ def march(
     samples: int,
     jitter: torch.Generator | None,
 ) -> Nearest:
-    """Look for each ray's smallest distance at evenly spread depths between the ball's two sides.
+    """Search for the smallest distance along each ray, at evenly spaced depths inside the ball.
 
     Args:
-        field: Distances of points from the shapes of codes.
-        codes: One a shape.
-        origins: Where rays start, those of a shape's views one after the other.
-        directions: Unit directions of rays.
-        samples: Depths a ray, each in its own equal part of the way through the ball.
-        jitter: Draws the place of a depth in its part; without one it is the middle.
+        field: Function from codes and points to signed distances.
+        codes: One code per shape.
+        origins: Origins of the rays of all views of a shape, view after view.
+        directions: Unit directions of the rays.
+        samples: Number of depths per ray, one in each of as many equal intervals.
+        jitter: Generator for the position of each depth in its interval; None for the middle.
     """
     near, far = ball_span(origins, directions, RADIUS)
-    depths = _spread(near, far, samples, jitter)
-    distances = _inspect(field, codes, origins, directions, depths, (near < far)[..., None])
+    depths = _stratified_depths(near, far, samples, jitter)
+    distances = _evaluate_depths(field, codes, origins, directions, depths, (near < far)[..., None])
     return _find_nearest(origins, directions, near < far, depths, distances)
 
 
 @torch.no_grad()
 def march_bounded(
-    field: Field,
+    field: ConditionalField,
     codes: Float[Tensor, "shape code"],
     origins: Float[Tensor, "shape ray 3"],
     directions: Float[Tensor, "shape ray 3"],
@@ -170,18 +170,19 @@ def march_bounded(
     rounds: int,
     refine: int,
 ) -> Nearest:
-    """Look for each ray's smallest distance at few depths, then where it can still be smaller.
+    """Search for the smallest distance along each ray, at few depths that are refined where it can be smaller.
 
-    Between two samples a field of slope 1 cannot fall below half of what their sum exceeds their spacing by. Each
-    round looks into the `refine` intervals where that bound is lowest, at the place that would reach it; after all
-    rounds, at the lowest point of the parabola through the nearest sample and its neighbours. So 10 + 4 × 2 + 1
-    samples find what 192 evenly spread ones do, where the field is near a distance; anywhere it is a good guess.
+    Between two samples at depths a and b with distances f and g, a field of slope 1 is at least (f + g - (b - a)) / 2.
+    Each round adds a sample to the `refine` intervals with the lowest bound, at the depth that would attain it. After
+    all rounds, one more sample is taken at the minimum of the parabola through the nearest sample and its neighbours.
+    With 10 + 4 × 2 + 1 samples the result equals that of 192 evenly spaced ones, if the field is close to a distance
+    function; for other fields it is a good estimate.
 
     Args:
         field, codes, origins, directions: As for `march`.
-        samples: Depths a ray that are evenly spread, from where it enters the ball to where it leaves it.
-        rounds: How often to look closer.
-        refine: Intervals that a ray is looked into in each round.
+        samples: Number of evenly spaced depths per ray, from where it enters the ball to where it leaves it.
+        rounds: Number of rounds of refinement.
+        refine: Number of intervals per ray that each round refines.
 
     Reference: Shubert, A sequential method seeking the global maximum of a function (1972), with slope 1.
     """
@@ -190,11 +191,11 @@ def march_bounded(
     shares = torch.linspace(0, 1, samples, dtype=near.dtype, device=near.device)
     depths = near[..., None] + (far - near)[..., None] * shares
 
-    def inspect(depths: Tensor) -> Tensor:
-        return _inspect(field, codes, origins, directions, depths, hits[..., None])
+    def evaluate(depths: Tensor) -> Tensor:
+        return _evaluate_depths(field, codes, origins, directions, depths, hits[..., None])
 
-    distances = inspect(depths)
-    # Where each interval begins and ends, and the distances there.
+    distances = evaluate(depths)
+    # Start and end depth of each interval, and the distances there.
     intervals = torch.stack([depths[..., :-1], depths[..., 1:], distances[..., :-1], distances[..., 1:]])
     for _ in range(rounds):
         start, end, first, last = intervals
@@ -202,9 +203,10 @@ def march_bounded(
             (first + last - (end - start)).topk(refine, dim=-1, largest=False).indices.expand(4, -1, -1, -1)
         )
         start, end, first, last = intervals.gather(-1, lowest)
-        lean = (first - last).nan_to_num(nan=0.0)  # of rays that miss, all distances are infinite
-        middle = (start + end + lean.clamp(-LEAN * (end - start), LEAN * (end - start))) / 2
-        found = inspect(middle)
+        offset = (first - last).nan_to_num(nan=0.0)  # rays that miss have infinite distances
+        limit = LARGEST_OFFSET * (end - start)
+        middle = (start + end + offset.clamp(-limit, limit)) / 2
+        found = evaluate(middle)
         halves = torch.stack([start, middle, first, found]), torch.stack([middle, end, found, last])
         intervals = torch.cat([intervals.scatter(-1, lowest, halves[0]), halves[1]], dim=-1)
     start, end, first, last = intervals
@@ -216,19 +218,19 @@ def march_bounded(
     bottom = (left[0] + left[1] + (right[1] - left[0]) * fall / (fall + rise)) / 2
     bottom = torch.where((left[1] == right[0]) & (fall + rise > 0), bottom, left[1])
     depths = torch.cat([start, depths[..., -1:], bottom], dim=-1)
-    distances = torch.cat([first, distances[..., -1:], inspect(bottom)], dim=-1)
+    distances = torch.cat([first, distances[..., -1:], evaluate(bottom)], dim=-1)
     return _find_nearest(origins, directions, hits, depths, distances)
 
 
 def soft_silhouette(
-    field: Field, codes: Float[Tensor, "shape code"], nearest: Nearest, temperature: float
+    field: ConditionalField, codes: Float[Tensor, "shape code"], nearest: Nearest, temperature: float
 ) -> Float[Tensor, "shape ray"]:
-    """Tell how surely each ray meets its shape, as logits: -(smallest distance) / temperature.
+    """Compute the soft silhouette as logits: -(smallest distance) / temperature.
 
-    The sigmoid of a logit is the silhouette. The gradient is that of the field at the rays' nearest points,
-    which is also that of the minimum over all samples. `MISSED` for rays that miss the ball.
+    The gradient is that of the field at the nearest points of the rays, which equals that of the minimum over all
+    samples. Rays that miss the ball have the logit `MISSED`.
     """
-    distances = ask(field, codes, nearest.points, nearest.hits)
+    distances = evaluate_at(field, codes, nearest.points, nearest.hits)
     logits = torch.full_like(nearest.distances, MISSED)
     return logits.masked_scatter(nearest.hits, -distances / temperature)
 
@@ -236,15 +238,15 @@ def soft_silhouette(
 def silhouette_loss(
     logits: Float[Tensor, "shape ray"], mask: Bool[Tensor, "shape ray"]
 ) -> Float[Tensor, " shape"]:
-    """Binary cross-entropy between soft silhouettes and masks, on average over each shape's rays.
+    """Compute the binary cross-entropy between soft silhouettes and masks, averaged over the rays of each shape.
 
-    It depends on the temperature that the logits were made with, see `ideal_loss`.
+    Its minimum depends on the temperature of the logits, see `outlines.ideal_loss`.
     """
     return F.binary_cross_entropy_with_logits(logits, mask.to(logits.dtype), reduction="none").mean(-1)
 
 
 def bound_loss(
-    field: Field,
+    field: ConditionalField,
     codes: Float[Tensor, "shape code"],
     origins: Float[Tensor, "shape ray 3"],
     directions: Float[Tensor, "shape ray 3"],
@@ -252,62 +254,67 @@ def bound_loss(
     mask: Bool[Tensor, "shape ray"],
     sines: Float[Tensor, "shape ray"],
 ) -> Float[Tensor, " shape"]:
-    """By how much distances break the bounds that masks set, on average over each shape's rays.
+    """Compute by how much distances violate the bounds from masks, averaged over the rays of each shape.
 
-    Outside the mask each sample must be as far from the surface as the empty cone around its ray is wide there;
-    what is missing counts, averaged over the ray's samples. Inside, the smallest distance must not be positive.
-    Only samples that break a bound are asked with gradient: the others have none.
+    Outside the mask, the distance of each sample must be at least the radius of the empty cone around its ray there;
+    the deficit is averaged over the samples of the ray. Inside, the smallest distance must not be positive. Only
+    samples that violate a bound are evaluated with gradient, as the others have none.
 
     Args:
         field, codes, origins, directions: As for `march`.
-        nearest: What it found.
-        mask: Which rays meet the shape.
-        sines: Of the empty cones around rays, see `outlines.empty_sines`.
+        nearest: The result of `march`.
+        mask: Rays inside the silhouette.
+        sines: Sines of the half angles of empty cones, see `outlines.empty_sines`.
 
-    Reference: Lin et al., SDF-SRN (2020), section 3.1. It needs a start from spheres and a steepness of 1, without
-    which distances fall short of the bounds by scale alone.
+    Reference: Lin et al., SDF-SRN (2020), section 3.1. It needs an initialisation to spheres and a slope of 1;
+    otherwise distances violate the bounds by their scale alone.
     """
     bounds = nearest.sample_depths * sines[..., None]  # (shape, ray, sample)
     short = ~mask[..., None] & (nearest.sample_distances < bounds)
     points = origins[:, :, None] + nearest.sample_depths[..., None] * directions[:, :, None]
-    missing = bounds[short] - ask(field, codes, points.flatten(1, 2), short.flatten(1))
-    outside = torch.zeros_like(bounds).masked_scatter(short, missing).mean(-1)  # (shape, ray)
-    absent = mask & nearest.hits & (nearest.distances > 0)
-    inside = torch.zeros_like(outside).masked_scatter(absent, ask(field, codes, nearest.points, absent))
+    deficit = bounds[short] - evaluate_at(field, codes, points.flatten(1, 2), short.flatten(1))
+    outside = torch.zeros_like(bounds).masked_scatter(short, deficit).mean(-1)  # (shape, ray)
+    missed = mask & nearest.hits & (nearest.distances > 0)
+    inside = torch.zeros_like(outside).masked_scatter(
+        missed, evaluate_at(field, codes, nearest.points, missed)
+    )
     return (outside + inside).mean(-1)
 
 
-def ask(
-    field: Field,
+def evaluate_at(
+    field: ConditionalField,
     codes: Float[Tensor, "shape code"],
     points: Float[Tensor, "shape point 3"],
-    wanted: Bool[Tensor, "shape point"],
-) -> Float[Tensor, " wanted"]:
-    """Give the distances of the wanted points only, shape after shape.
+    selected: Bool[Tensor, "shape point"],
+) -> Float[Tensor, " selected"]:
+    """Evaluate the field at the selected points of each shape.
 
-    On a CPU few points at a time. Where all are wanted, shapes go together; else one at a time, so that none waits for
-    the one with most points.
+    On a CPU, few points at a time are evaluated. If all points are selected, several shapes are evaluated together,
+    otherwise one at a time, without padding to the largest number of points.
+
+    Returns:
+        The distances of the selected points, shape after shape.
     """
     on_cpu = points.device.type == "cpu"
-    if bool(wanted.all()):
-        together = max(1, CACHED // points.shape[1]) if on_cpu else len(codes)
+    if bool(selected.all()):
+        together = max(1, CPU_BATCH // points.shape[1]) if on_cpu else len(codes)
         parts = zip(torch.split(codes, together), torch.split(points, together), strict=True)
         return torch.cat([field(some, theirs).flatten() for some, theirs in parts])
     distances: list[Tensor] = []
     for row in range(len(codes)):
-        chosen = points[row][wanted[row]]
-        at_once = CACHED if on_cpu else max(1, len(chosen))
+        chosen = points[row][selected[row]]
+        at_once = CPU_BATCH if on_cpu else max(1, len(chosen))
         distances += [field(codes[row : row + 1], part[None])[0] for part in torch.split(chosen, at_once)]
     return torch.cat(distances)
 
 
-def _spread(
+def _stratified_depths(
     near: Float[Tensor, "shape ray"],
     far: Float[Tensor, "shape ray"],
     samples: int,
     jitter: torch.Generator | None,
 ) -> Float[Tensor, "shape ray sample"]:
-    """Depths in `samples` equal parts of the way from `near` to `far`, one in each."""
+    """Return one depth in each of `samples` equal intervals from `near` to `far`."""
     parts = torch.arange(samples, dtype=near.dtype, device=near.device).expand(*near.shape, samples)
     if jitter is None:
         inside = torch.full_like(parts, 0.5)
@@ -317,19 +324,19 @@ def _spread(
     return near[..., None] + (far - near)[..., None] * (parts + inside) / samples
 
 
-def _inspect(
-    field: Field,
+def _evaluate_depths(
+    field: ConditionalField,
     codes: Float[Tensor, "shape code"],
     origins: Float[Tensor, "shape ray 3"],
     directions: Float[Tensor, "shape ray 3"],
     depths: Float[Tensor, "shape ray sample"],
-    wanted: Bool[Tensor, "shape ray #sample"],
+    selected: Bool[Tensor, "shape ray #sample"],
 ) -> Float[Tensor, "shape ray sample"]:
-    """Distances of the wanted samples, infinite for the others."""
+    """Return the distances of the selected samples, infinite for the others."""
     points = origins[:, :, None] + depths[..., None] * directions[:, :, None]  # (shape, ray, sample, 3)
-    wanted = wanted.expand_as(depths)
-    found = ask(field, codes, points.flatten(1, 2), wanted.flatten(1))
-    return torch.full_like(depths, torch.inf).masked_scatter(wanted, found)
+    selected = selected.expand_as(depths)
+    found = evaluate_at(field, codes, points.flatten(1, 2), selected.flatten(1))
+    return torch.full_like(depths, torch.inf).masked_scatter(selected, found)
 
 
 def _find_nearest(
@@ -339,7 +346,7 @@ def _find_nearest(
     depths: Float[Tensor, "shape ray sample"],
     distances: Float[Tensor, "shape ray sample"],
 ) -> Nearest:
-    """Pick each ray's nearest sample."""
+    """Return the sample of each ray with the smallest distance."""
     smallest, index = distances.min(-1)
     depth = depths.gather(-1, index[..., None])
     return Nearest(hits, origins + depth * directions, smallest, depths, distances)

@@ -1,0 +1,1 @@
+"""Training of Flow-SDF: pictures, recipes, rendering and stages."""

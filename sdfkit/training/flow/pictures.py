@@ -1,4 +1,4 @@
-"""Pictures with their silhouettes and cameras, and the rays through them that a step of Flow-SDF looks along."""
+"""Pictures with silhouettes and cameras, and the rays through their pixels that a step of Flow-SDF uses."""
 
 from typing import NamedTuple
 
@@ -9,25 +9,26 @@ from torch import Tensor
 from sdfkit.models.rendering.outlines import empty_sines
 from sdfkit.models.rendering.silhouette import RADIUS, cast_rays, meet_ball
 
-# Pixels on each side of a silhouette's edge that count as near it.
+# Pixels within this distance of a silhouette's edge, in pixels, count as near it.
 BAND = 2.0
 
 
 class Pictures(NamedTuple):
-    """What there is to see of shapes. Nothing else is known of them."""
+    """Views of shapes, which are all that Flow-SDF is trained on."""
 
     rgb: UInt8[Tensor, "shape view side side 3"]
-    """At the size that the conditioner looks at; what follows may be larger."""
+    """Pictures at the input size of the conditioner. `grey`, `mask` and `distances` may be larger."""
     grey: UInt8[Tensor, "shape view row column"]
     mask: Bool[Tensor, "shape view row column"]
     distances: Float[Tensor, "shape view row column"]
-    """Of pixels from the silhouette's edge, in pixels, negative inside."""
+    """Distance of each pixel from the silhouette's edge, in pixels, negative inside."""
     cameras: Float[Tensor, "shape view 4 4"]
     yfov: Float[Tensor, "shape view"]
-    features: Float[Tensor, "shape seen patch feature"] | None
-    """What an encoder made of pictures, or of captions, where the conditioner looks at that."""
+    features: Float[Tensor, "shape condition patch feature"] | None
+    """Features of pictures or captions, if the conditioner takes those in place of pictures."""
 
     def to(self, device: torch.device) -> "Pictures":
+        """Copy all arrays to a device."""
         features = None if self.features is None else self.features.to(device)
         rgb, grey, mask, distances, cameras, yfov = (
             part.to(device)
@@ -36,33 +37,33 @@ class Pictures(NamedTuple):
         return Pictures(rgb, grey, mask, distances, cameras, yfov, features)
 
     @property
-    def seen(self) -> int:
-        """How many views of a shape the conditioner can look at: features may be more or fewer."""
+    def conditions(self) -> int:
+        """Number of conditions per shape: of its pictures, or of its features, which may be more or fewer."""
         return (self.rgb if self.features is None else self.features).shape[1]
 
 
 class Rays(NamedTuple):
-    """Rays of some shapes, each shape's views one after the other."""
+    """Rays of some shapes; the rays of a shape are those of its views, one view after the other."""
 
     origins: Float[Tensor, "shape ray 3"]
     directions: Float[Tensor, "shape ray 3"]
     mask: Bool[Tensor, "shape ray"]
     """Whether the ray's pixel belongs to the shape."""
     sines: Float[Tensor, "shape ray"]
-    """How wide a cone around it shows nothing, see `outlines.empty_sines`."""
+    """Sine of the half angle of the widest cone about the ray without the shape in it; see `outlines.empty_sines`."""
     grey: Float[Tensor, "shape ray"]
-    """Of its pixel, from 0 to 1."""
+    """Grey value of the ray's pixel, from 0 to 1."""
 
 
-def look(pictures: Pictures, rows: Int[Tensor, " row"], views: Int[Tensor, " row"]) -> Tensor:
-    """What the conditioner is given of one view of each of some shapes: pictures from -1 to 1, or features."""
+def select_conditions(pictures: Pictures, rows: Int[Tensor, " row"], views: Int[Tensor, " row"]) -> Tensor:
+    """Return the conditioner's input for one view of each of some shapes: pictures from -1 to 1, or features."""
     if pictures.features is not None:
         return pictures.features[rows, views][:, None]  # (row, 1, patch, feature)
-    return prepare(pictures.rgb[rows, views])[:, None]  # (row, 1, 3, row, column)
+    return normalise_pictures(pictures.rgb[rows, views])[:, None]  # (row, 1, 3, row, column)
 
 
-def prepare(rgb: UInt8[Tensor, "*batch row column 3"]) -> Float[Tensor, "*batch 3 row column"]:
-    """Pictures as the convolutions take them, from -1 to 1."""
+def normalise_pictures(rgb: UInt8[Tensor, "*batch row column 3"]) -> Float[Tensor, "*batch 3 row column"]:
+    """Convert pictures to the conditioner's input: channels first, values from -1 to 1."""
     return rgb.movedim(-1, -3).float() / 127.5 - 1
 
 
@@ -74,18 +75,18 @@ def choose_rays(
     *,
     edge: float,
 ) -> Rays:
-    """Choose rays through views of shapes among those that meet the ball, those near silhouettes' edges rather.
+    """Draw rays through pixels of views, preferably near the silhouettes' edges; all of them intersect the unit ball.
 
-    A view's pixels, row after row, cover a line: each has a length of 1 on it, of `edge` near the silhouette's edge
-    and of 0 where it misses the ball. Each equal part of that line gives one ray. Where there are as many rays as
-    pixels, all are taken.
+    The pixels of a view, row after row, are intervals of a line. Each has the length 1, or `edge` near the silhouette's
+    edge, or 0 if its ray misses the ball. The line is divided into equal parts, and each part gives one ray. If a view
+    has no more pixels than rays are drawn, all pixels are taken.
 
     Args:
-        pictures: All there is to see.
+        pictures: All views.
         rows: The shapes.
         views: Some views of each.
-        chances: Where in its part of the line each ray is taken, from 0 to 1.
-        edge: How many times as likely a ray near the edge is chosen as another.
+        chances: Position within its part of the line at which each ray is taken, from 0 to 1.
+        edge: How many times as likely a pixel near the edge is as another.
     """
     at, rays = (rows[:, None], views), chances.shape[2]
     height, width = pictures.mask.shape[2:]
@@ -101,7 +102,7 @@ def choose_rays(
 
 
 def grid_pixels(pictures: Pictures, spacing: int) -> Int[Tensor, " pixel"]:
-    """The pixels of a view, row after row, or one of each square of `spacing` × `spacing`."""
+    """Return the indices of a view's pixels, row after row: all, or one of each `spacing` × `spacing` square."""
     numbers = torch.arange(pictures.mask[0, 0].numel(), device=pictures.mask.device)
     middle = slice(spacing // 2, None, spacing)
     return numbers.view(pictures.mask.shape[2:])[middle, middle].flatten()
@@ -113,7 +114,7 @@ def rays_through(
     views: Int[Tensor, "row view"],
     pixels: Int[Tensor, "row view pixel"],
 ) -> Rays:
-    """The rays through pixels of views of shapes."""
+    """Return the rays through pixels of views of shapes."""
     height, width = pictures.mask.shape[2:]
     yfov = pictures.yfov[rows[:, None], views].flatten()
     chosen = pixels.flatten(0, 1)

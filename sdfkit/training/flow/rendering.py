@@ -1,4 +1,4 @@
-"""Where rays come nearest to decoded shapes, and how far their shades are from the pictures'."""
+"""Ray marching of decoded shapes, and the error of their shading."""
 
 import torch
 from jaxtyping import Float
@@ -10,20 +10,27 @@ from sdfkit.models.rendering.shading import normals, surface_points
 from sdfkit.models.rendering.silhouette import Nearest, march, march_bounded
 from sdfkit.training.flow.pictures import Rays
 
-# Samples along a ray: of the paper's march, and of the one by bounds.
+# Samples along a ray of the paper's ray march; and first samples, rounds and samples per round of the march by bounds.
 SAMPLES, FIRST, ROUNDS, REFINE = 48, 10, 4, 2
-# Times that a surface is looked for between two samples.
+# Secant steps that locate the surface between two samples.
 SECANTS = 2
 
 
 def find_nearest(
     decoder: DeepSDF, codes: Float[Tensor, "row code"], rays: Rays, *, exhaustive: bool
 ) -> Nearest:
-    """Where rays come nearest to what codes stand for, by the paper's march or by bounds."""
-    asked = (decoder, codes.detach(), rays.origins, rays.directions)
+    """Find the point of each ray that is nearest to the decoded shape.
+
+    Args:
+        decoder: A decoder.
+        codes: The code of each shape.
+        rays: Rays of each shape.
+        exhaustive: Use the paper's ray march, not the march by error bounds.
+    """
+    arguments = (decoder, codes.detach(), rays.origins, rays.directions)
     if exhaustive:
-        return march(*asked, samples=SAMPLES, jitter=None)
-    return march_bounded(*asked, samples=FIRST, rounds=ROUNDS, refine=REFINE)
+        return march(*arguments, samples=SAMPLES, jitter=None)
+    return march_bounded(*arguments, samples=FIRST, rounds=ROUNDS, refine=REFINE)
 
 
 def shading_errors(
@@ -33,7 +40,7 @@ def shading_errors(
     nearest: Nearest,
     cameras: Float[Tensor, "row view 4 4"],
 ) -> Float[Tensor, " row"]:
-    """How far shades are from the pictures', where rays meet both the decoded and the true shape."""
+    """Return the mean absolute error of grey values, over rays that hit both the decoded and the true shape."""
     points, met = surface_points(
         networks.decoder, codes, rays.origins, rays.directions, nearest, secants=SECANTS
     )

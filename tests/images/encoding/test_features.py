@@ -151,9 +151,15 @@ def test_the_same_pictures_give_the_same_bytes(folder):
     assert not np.allclose(encoder.embed(pictures(4)), encoder.embed(pictures(4, seed=1)))
 
 
-def test_attention_is_fused_and_weights_are_frozen(folder):
+def test_attention_is_fused_and_weights_are_frozen(folder, monkeypatch):
     encoder = load(folder("dinov2"))
-    assert encoder.network.config._attn_implementation == "sdpa"
+    fused, calls = torch.nn.functional.scaled_dot_product_attention, []
+    monkeypatch.setattr(
+        "torch.nn.functional.scaled_dot_product_attention",
+        lambda *values, **options: calls.append(1) or fused(*values, **options),
+    )
+    encoder.embed(pictures(1))
+    assert len(calls) == SMALL["num_hidden_layers"]
     assert not encoder.network.training
     assert not any(parameter.requires_grad for parameter in encoder.network.parameters())
     assert {parameter.dtype for parameter in encoder.network.parameters()} == {torch.float32}
@@ -189,6 +195,23 @@ def test_the_description_can_be_stored_and_names_the_crop(folder):
     assert described["preprocessing"]["output"] == "cls"
     assert described["model"] == folder("dinov2")
     assert (described["revision"], described["precision"]) == ("", "fp32")
+
+
+def test_the_commit_of_a_hub_model_is_recorded(folder, tmp_path, monkeypatch):
+    """The folders are those of the hub's cache, see its documentation."""
+    commits = {
+        "main": "0123456789abcdef0123456789abcdef01234567",
+        "old": "89abcdef0123456789abcdef0123456789abcdef",
+    }
+    repository = tmp_path / "models--us--tiny"
+    (repository / "refs").mkdir(parents=True)
+    for name, commit in commits.items():
+        (repository / "refs" / name).write_text(commit)
+        shutil.copytree(folder("dinov2"), repository / "snapshots" / commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert load("us/tiny").describe()["revision"] == commits["main"]
+    assert load("us/tiny", revision="old").revision == commits["old"]
+    assert load("us/tiny", revision=commits["old"]).revision == commits["old"]
 
 
 @pytest.mark.parametrize("tokens", ["none", "patch", "all"])
@@ -236,10 +259,12 @@ def test_int8_points_the_same_way(folder):
 
 @pytest.mark.skipif(not has_int8_units(), reason="needs a processor with VNNI")
 def test_int8_is_refused_where_it_does_not_pay(folder, monkeypatch):
-    with pytest.raises(InputError, match="has no linear layers, so int8 gains nothing"):
+    with pytest.raises(InputError, match="has no linear layers, so int8 would not be faster"):
         load(folder("resnet"), precision="int8")
     monkeypatch.setattr(features, "LEAST_COSINE", 1.1)
-    with pytest.raises(InputError, match=r"int8 turns its features too far \(cosine .*leave --precision out"):
+    with pytest.raises(
+        InputError, match=r"int8 changes its features too much \(cosine .*leave --precision out"
+    ):
         load(folder("dinov2"), precision="int8")
 
 
@@ -250,11 +275,13 @@ def test_int8_needs_the_units(folder, monkeypatch):
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path, folder):
-    with pytest.raises(InputError, match=f"{tmp_path}: no image encoder for transformers: ") as error:
+    with pytest.raises(
+        InputError, match=f"{tmp_path}: holds no image encoder that transformers can load: "
+    ) as error:
         load(str(tmp_path))
     assert "\n" not in str(error.value)
     (tmp_path / "config.json").write_text('{"model_type": "unheard-of"}')
-    with pytest.raises(InputError, match="no image encoder for transformers: "):
+    with pytest.raises(InputError, match="holds no image encoder that transformers can load: "):
         load(str(tmp_path))
 
 
@@ -262,7 +289,7 @@ def test_a_folder_whose_weights_are_cut_short_is_refused(tmp_path, folder):
     shutil.copytree(folder("dinov2"), tmp_path, dirs_exist_ok=True)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(InputError, match="no image encoder for transformers: "):
+    with pytest.raises(InputError, match="holds no image encoder that transformers can load: "):
         load(str(tmp_path))
 
 
@@ -271,7 +298,9 @@ def test_a_model_that_lacks_weights_is_refused(tmp_path):
     state = {name: value for name, value in network.state_dict().items() if "layer.1.mlp" not in name}
     network.save_pretrained(tmp_path, state_dict=state)
     processor.save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"4 of its weights are missing, first encoder.layer.1.mlp.fc1.bias"):
+    with pytest.raises(
+        InputError, match=r"4 of its weights are missing, such as encoder.layer.1.mlp.fc1.bias"
+    ):
         load(str(tmp_path))
 
 

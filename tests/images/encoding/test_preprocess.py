@@ -76,5 +76,5 @@ def test_a_processor_that_does_more_is_refused():
 
 def test_pictures_smaller_than_the_crop_are_refused():
     raw = CLIPImageProcessorPil(do_resize=False)
-    with pytest.raises(InputError, match=r"pictures of 100 x 90 become 100 x 90, too small for .* 224 x 224"):
+    with pytest.raises(InputError, match=r"images of 100 x 90 become 100 x 90, too small for .* 224 x 224"):
         preprocess(np.zeros((1, 90, 100, 3), np.uint8), read_preprocessing(raw, "raw"), "cpu")

@@ -94,15 +94,15 @@ def test_of_an_image_text_model_the_text_side_is_kept(folder):
 
 
 def test_captions_that_are_too_long_are_refused(folder):
-    with pytest.raises(InputError, match=r"'a chair a chair .*\.\.\.': 10 tokens, and .* reads 8; shorten"):
+    with pytest.raises(InputError, match=r"'a chair a chair .*\.\.\.': 10 tokens, but .* accepts 8; shorten"):
         load(folder("bert")).embed(["truck", "a chair " * 5])
 
 
 def test_what_is_no_text_encoder_is_refused(folder, tmp_path):
-    with pytest.raises(InputError, match=f"{tmp_path}: no text encoder for transformers: "):
+    with pytest.raises(InputError, match=f"{tmp_path}: holds no text encoder that transformers can load: "):
         load(str(tmp_path))
     with pytest.raises(
-        InputError, match="reads captions in a way of its own; use CLIP or a sentence encoder"
+        InputError, match="the text encoder of SigLIP is not supported; use CLIP or a sentence encoder"
     ):
         load(folder("siglip"))
     with pytest.raises(MissingError, match=r"no/model: not on this machine.*--model all-minilm-l6-v2\)"):

@@ -9,7 +9,6 @@ from sdfkit.errors import GeometryError
 from sdfkit.images.rendering.cameras import (
     check_outside,
     fibonacci_cameras,
-    fibonacci_sphere,
     intrinsics,
     look_at,
     silhouette_share,
@@ -18,26 +17,6 @@ from sdfkit.images.rendering.cameras import (
 UP = np.array([0.0, 1.0, 0.0])
 coordinate = st.floats(-3, 3, allow_subnormal=False)
 point = st.tuples(coordinate, coordinate, coordinate).map(np.array)
-
-
-@given(st.integers(1, 500))
-def test_points_lie_on_the_sphere_in_falling_order(count):
-    points = fibonacci_sphere(count)
-    assert points.shape == (count, 3)
-    assert np.allclose(np.linalg.norm(points, axis=-1), 1)
-    assert np.all(np.diff(points[:, 1]) < 0)
-
-
-def test_points_are_evenly_spread():
-    points = fibonacci_sphere(64)
-    assert np.linalg.norm(points.mean(axis=0)) < 0.01
-    # The integral of x x^T over the sphere is a third of the identity.
-    assert np.allclose(points.T @ points / 64, np.eye(3) / 3, atol=0.01)
-    cosine = points @ points.T - 2 * np.eye(64)
-    nearest = np.arccos(cosine.max(axis=1))
-    # 64 points can be at most about 0.476 apart; a random draw has pairs at less than 0.1.
-    assert nearest.min() > 0.3
-    assert nearest.max() < 0.5
 
 
 @given(point, point, st.floats(0.1, 10))
@@ -62,7 +41,7 @@ def test_look_at_survives_the_poles(pole):
 
 
 def test_look_at_needs_a_direction():
-    with pytest.raises(GeometryError, match="stands on the point it looks at"):
+    with pytest.raises(GeometryError, match="position equals its target"):
         look_at(UP, UP, UP)
 
 
@@ -117,5 +96,7 @@ def test_cameras_must_stand_outside():
     check_outside(fibonacci_cameras(5, 1.06))
     cameras = fibonacci_cameras(5, 2.5)
     cameras[3, :3, 3] /= 5
-    with pytest.raises(GeometryError, match=r"view 3: a camera at distance 0\.5 stands .* at 1\.05"):
+    with pytest.raises(
+        GeometryError, match=r"view 3: a camera at distance 0\.5 is inside .* of 1\.05 or more"
+    ):
         check_outside(cameras)

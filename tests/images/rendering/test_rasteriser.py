@@ -11,7 +11,7 @@ from sdfkit.errors import GeometryError
 from sdfkit.images.rendering import rasteriser
 from sdfkit.images.rendering.cameras import fibonacci_cameras, intrinsics, look_at
 from sdfkit.images.rendering.raster_kernels import _encode
-from sdfkit.images.rendering.rasteriser import Views, render_views
+from sdfkit.images.rendering.rasteriser import RenderedViews, render_views
 from tests.properties import examples
 
 YFOV = math.radians(55)
@@ -19,7 +19,7 @@ FRONT = np.array([np.eye(4)])
 FRONT[0, 2, 3] = 2.5
 
 
-def draw(mesh: trimesh.Trimesh, cameras=FRONT, **changed) -> Views:
+def draw(mesh: trimesh.Trimesh, cameras=FRONT, **changed) -> RenderedViews:
     settings = {
         "paint": None,
         "yfov": YFOV,
@@ -305,7 +305,7 @@ def test_nothing_to_draw_is_refused():
 
 
 def test_light_is_encoded_as_a_power_function_would():
-    *_, steps, guesses = rasteriser._look()
+    *_, steps, guesses = rasteriser._shading_tables()
     light = np.concatenate([np.linspace(0, 1.2, 20_011), steps, np.nextafter(steps, 0), [1e-9, 1e9, np.inf]])
     codes = [_encode(value, steps, guesses) for value in light]
     # Rounded up, as steps are: the byte's range of light begins at half a byte below it.

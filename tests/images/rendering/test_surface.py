@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdfkit.errors import GeometryError
-from sdfkit.images.rendering.surface import prepare
+from sdfkit.images.rendering.surface import shading_geometry
 from tests.properties import examples
 
 
 def corners(mesh: trimesh.Trimesh, crease: float) -> np.ndarray:
     """The normal at every corner (face, corner, xyz)."""
-    surface = prepare(mesh, crease=math.radians(crease))
-    return surface.normals[surface.chosen]
+    surface = shading_geometry(mesh, crease=math.radians(crease))
+    return surface.normals[surface.normal_rows]
 
 
 def soup(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
@@ -28,9 +28,9 @@ def soup(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     "mesh", [trimesh.creation.box(), trimesh.creation.icosphere(2), trimesh.creation.cone(0.2, 3)]
 )
 def test_without_a_crease_normals_are_those_of_vertices_weighted_by_angle(mesh):
-    surface = prepare(mesh, crease=math.pi)
+    surface = shading_geometry(mesh, crease=math.pi)
     assert np.allclose(surface.normals, mesh.vertex_normals, atol=1e-4)
-    assert np.array_equal(surface.chosen, mesh.faces)
+    assert np.array_equal(surface.normal_rows, mesh.faces)
 
 
 def test_a_box_keeps_its_edges_and_a_ball_is_round():
@@ -119,4 +119,6 @@ def test_faces_without_area_have_no_say():
 
 def test_a_mesh_without_faces_is_refused():
     with pytest.raises(GeometryError, match="without faces cannot be drawn: leave it out"):
-        prepare(trimesh.Trimesh(np.zeros((3, 3)), np.zeros((0, 3), dtype=int), process=False), crease=1.0)
+        shading_geometry(
+            trimesh.Trimesh(np.zeros((3, 3)), np.zeros((0, 3), dtype=int), process=False), crease=1.0
+        )

@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from sdfkit.io.meshes.obj_polygons import clip_ears, cut_polygons
+from sdfkit.io.meshes.obj_polygons import cut_polygons
 from sdfkit.io.meshes.reader import open_meshes
 
 SQUARE = [(0, 0), (3, 0), (3, 3), (0, 3)]
@@ -29,11 +27,6 @@ def load(tmp_path, text):
         return next(iter(meshes)).load()
 
 
-def signed_areas(outline, triangles):
-    a, b, c = np.moveaxis(outline[triangles], 1, 0)
-    return np.linalg.det(np.stack([b - a, c - a], axis=1)) / 2
-
-
 @pytest.mark.parametrize(("outline", "area"), [(NOTCHED, 7), (WITH_HOLE, 8), (DART, 2)])
 @pytest.mark.parametrize("start", range(4))
 @pytest.mark.parametrize("side", [1, -1])
@@ -43,16 +36,6 @@ def test_concave_faces_cover_what_they_outline(tmp_path, outline, area, start, s
     assert mesh.area == pytest.approx(area)
     assert len(mesh.faces) == len(outline) - 2
     assert np.allclose(mesh.face_normals, [0, 0, side])
-
-
-@given(st.lists(st.floats(0.2, 1), min_size=4, max_size=24))
-def test_every_star_is_covered_once(radii):
-    angles = np.linspace(0, 2 * np.pi, len(radii), endpoint=False)
-    outline = np.array(radii)[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
-    areas = signed_areas(outline, clip_ears(outline))
-    following = np.roll(outline, -1, axis=0)
-    assert areas.min() >= -1e-12
-    assert areas.sum() == pytest.approx(np.linalg.det(np.stack([outline, following], axis=1)).sum() / 2)
 
 
 def test_corners_keep_texture_and_normal_and_lines_their_place():

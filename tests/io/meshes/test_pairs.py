@@ -3,7 +3,7 @@
 import pytest
 
 from sdfkit.errors import InputError
-from sdfkit.io.meshes.pairs import Pairing, Pairs
+from sdfkit.io.meshes.pairs import MeshPairs, Pairing
 from sdfkit.io.meshes.reader import Meshes, MeshRow
 
 
@@ -22,11 +22,11 @@ def stream(*uids: str, taken: list[str] | None = None) -> Meshes:
     return Meshes(None, come(), len(uids), [])
 
 
-def pair_up(guesses: Meshes, truths: Meshes, how: Pairing, *, all_due: bool = False) -> Pairs:
-    return Pairs(guesses, truths, how, all_due=all_due)
+def pair_up(guesses: Meshes, truths: Meshes, how: Pairing, *, all_due: bool = False) -> MeshPairs:
+    return MeshPairs(guesses, truths, how, all_due=all_due)
 
 
-def matched(pairs: Pairs) -> list[tuple[str, list[str]]]:
+def matched(pairs: MeshPairs) -> list[tuple[str, list[str]]]:
     return [(pair.uid, [guess.uid for guess in pair.guesses]) for pair in pairs]
 
 
@@ -89,7 +89,7 @@ def test_one_with_one_whatever_their_names_and_one_of_many_alone():
     assert matched(pair_up(known("p"), known("o", "p"), "auto")) == [("p", ["p"])]
     assert matched(pair_up(stream("p"), known("o", "p"), "auto")) == [("p", ["p"])]
     with pytest.raises(
-        InputError, match="no uid in common: predicted p …, true q …; name the files alike, or"
+        InputError, match="no uid in common: predicted p …, true q …; give the files equal names, or"
     ):
         matched(pair_up(known("p"), known("q"), "uid"))
 
@@ -111,6 +111,6 @@ def test_a_stream_that_shares_no_uid_is_refused_at_its_end(guesses, truths):
 
 def test_unequal_numbers_have_no_order():
     with pytest.raises(
-        InputError, match="2 predicted meshes and 3 true ones; by order there must be as many"
+        InputError, match="2 predicted and 3 true meshes cannot be paired by order; give as many"
     ):
         pair_up(known("p", "q"), known("a", "b", "c"), "order")

@@ -9,7 +9,7 @@ import pytest
 
 from sdfkit.errors import InputError
 from sdfkit.io.stores import vectors
-from sdfkit.io.stores.vectors import Blocks, open_vectors
+from sdfkit.io.stores.vectors import RowBlocks, open_vectors
 from sdfkit.io.stores.writer import create_store
 from sdfkit.rows import Row
 
@@ -31,7 +31,7 @@ def write(path, vectors=VECTORS, array="weights", kind="weights"):
 @pytest.fixture(params=[1 << 28, 16])
 def whole(request, monkeypatch):
     """Sets that are kept in memory, and sets that are too large for it."""
-    monkeypatch.setattr(vectors, "WHOLE", request.param)
+    monkeypatch.setattr(vectors, "LARGEST_IN_MEMORY", request.param)
     return request.param > 16
 
 
@@ -43,7 +43,7 @@ def standard_input(path, monkeypatch):
 
 
 def same(vectors, expected, whole):
-    assert isinstance(vectors.vectors, np.ndarray if whole else Blocks)
+    assert isinstance(vectors.vectors, np.ndarray if whole else RowBlocks)
     assert vectors.vectors.shape == expected.shape
     assert vectors.vectors[:].dtype == np.float32
     for rows in (slice(None), slice(2, 5), slice(5, 5), slice(4, 99), np.array([3, 0, 3]), np.array([], int)):
@@ -92,7 +92,7 @@ def test_an_array_stored_by_columns_is_read_where_it_fits(tmp_path, whole):
         with open_vectors(str(tmp_path / "x.npy"), "codes", manifest=None) as vectors:
             same(vectors, VECTORS, True)
         return
-    message = f"^{tmp_path / 'x.npy'}: stored column by column; save numpy.ascontiguousarray of it$"
+    message = f"^{tmp_path / 'x.npy'}: is stored in column-major order; save numpy.ascontiguousarray of it$"
     with (
         pytest.raises(InputError, match=message),
         open_vectors(str(tmp_path / "x.npy"), "codes", manifest=None),
@@ -104,9 +104,9 @@ def test_a_cut_array_is_refused_before_it_is_read(tmp_path, whole):
     path = tmp_path / "x.npy"
     np.save(path, VECTORS)
     path.write_bytes(path.read_bytes()[:-1])
-    message = "ends after 263 of 264 bytes" if whole else "ends before its 11 rows do"
+    message = "ends after 263 of 264 bytes" if whole else "ends before the last of its 11 rows"
     with (
-        pytest.raises(InputError, match=f"{message}; it is cut, make it again$"),
+        pytest.raises(InputError, match=f"{message}; it is truncated, make it again$"),
         open_vectors(str(path), "codes", manifest=None),
     ):
         pass
@@ -115,7 +115,7 @@ def test_a_cut_array_is_refused_before_it_is_read(tmp_path, whole):
 def test_several_arrays_are_refused(tmp_path):
     np.savez(tmp_path / "x.npz", a=VECTORS, b=VECTORS)
     with (
-        pytest.raises(InputError, match="holds a, b; one array is needed, save it alone$"),
+        pytest.raises(InputError, match="holds a, b; save one array alone$"),
         open_vectors(str(tmp_path / "x.npz"), "codes", manifest=None),
     ):
         pass

@@ -41,7 +41,7 @@ def test_what_is_written_is_read(tmp_path, name):
         assert store.read("code", "shape", "dim").shape == (3, 4)
         with pytest.raises(InputError, match=r"code has axes .*, but \('shape', 'point'\) are needed"):
             store.read("code", "shape", "point")
-        with pytest.raises(InputError, match="codes without point; was it made by sdfkit"):
+        with pytest.raises(InputError, match="has codes without point; was it made by sdfkit"):
             store.read("point")
 
 
@@ -103,12 +103,12 @@ def test_whole_or_absent(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_no_store_is_left_alone(tmp_path):
+def test_a_folder_that_is_not_a_store_is_kept(tmp_path):
     folder = tmp_path / "x.zarr"
     folder.mkdir()
     (folder / "thesis.txt").write_text("mine")
     with (
-        pytest.raises(InputError, match="a folder that is no store; it is not overwritten"),
+        pytest.raises(InputError, match="is a folder but not a store, so it is not overwritten"),
         create(folder, overwrite=True),
     ):
         pass
@@ -129,7 +129,9 @@ def test_urls(tmp_path):
 
 def test_names_that_are_no_store(tmp_path):
     with (
-        pytest.raises(UsageError, match=r"name a store \*\.zarr \(a folder\) or \*\.zarr\.zip"),
+        pytest.raises(
+            UsageError, match=r"not the name of a store; use \*\.zarr \(a folder\) or \*\.zarr\.zip"
+        ),
         create(tmp_path / "codes"),
     ):
         pass
@@ -140,18 +142,18 @@ def test_names_that_are_no_store(tmp_path):
         pass
 
 
-def test_a_newer_format_is_told(tmp_path):
+def test_a_newer_format_is_refused(tmp_path):
     with create(tmp_path / "x.zarr") as codes:
         fill(codes, ROWS)
     zarr.open_group(tmp_path / "x.zarr", mode="r+").attrs["format"] = 9
     with (
-        pytest.raises(InputError, match="store format 9; this sdfkit reads 1, update it"),
+        pytest.raises(InputError, match="store format 9, but this sdfkit reads 1; update sdfkit"),
         open_store(str(tmp_path / "x.zarr"), manifest=None),
     ):
         pass
 
 
-def test_a_damaged_chunk_is_told(tmp_path):
+def test_a_damaged_chunk_is_reported(tmp_path):
     with create(tmp_path / "x.zarr") as codes:
         fill(codes, ROWS)
     (tmp_path / "x.zarr/code/c/1/0").write_bytes(b"short")

@@ -1,16 +1,20 @@
 """A store through a pipe: order, wholeness, checksums, names, memory."""
 
+import asyncio
 import io
 import zipfile
 
 import numpy as np
 import pytest
 import zarr
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.buffer import default_buffer_prototype
+from zarr.storage import MemoryStore
 
 from sdfkit.errors import InputError
 from sdfkit.io.stores.reader import StoreReader
 from sdfkit.io.stores.writer import StoreWriter
-from sdfkit.io.stores.zip_stream import ZipReader, ZipWriter
+from sdfkit.io.stores.zip_stream import ZipReader, ZipWriter, find_range
 from sdfkit.rows import Row
 
 ROWS = [Row(index, f"obj_{index:04d}", category="chair") for index in range(3)]
@@ -62,6 +66,28 @@ def test_plain_zarr_and_zipfile_open_it(archive, tmp_path):
     assert group["rgb"].metadata.dimension_names == ("shape", "view", "row", "column", "channel")
     assert (group["rgb"][:] == np.arange(3, dtype=np.uint8)[:, None, None, None, None]).all()
     assert group["uid"][:].tolist() == ["obj_0000", "obj_0001", "obj_0002"]
+
+
+@pytest.mark.parametrize(
+    "byte_range",
+    [None, RangeByteRequest(2, 5), RangeByteRequest(8, 99), OffsetByteRequest(3), SuffixByteRequest(4)],
+)
+def test_byte_ranges_select_what_they_select_in_zarrs_own_stores(byte_range):
+    prototype = default_buffer_prototype()
+    value = prototype.buffer.from_bytes(bytes(range(10)))
+    writer = ZipWriter(io.BytesIO())
+
+    async def read(store):
+        await store.set("zarr.json", value)
+        return (await store.get("zarr.json", prototype, byte_range)).to_bytes()
+
+    assert asyncio.run(read(writer)) == asyncio.run(read(MemoryStore()))
+
+
+def test_a_suffix_longer_than_the_value_selects_all_of_it():
+    assert find_range(3, SuffixByteRequest(5)) == slice(0, 3)
+    with pytest.raises(TypeError, match="'first half' is not a byte request of Zarr"):
+        find_range(3, "first half")
 
 
 def test_equal_inputs_give_equal_bytes(archive):
@@ -130,7 +156,7 @@ def test_names_do_not_leave_the_store(name):
         archive.writestr(zipfile.ZipInfo(name), b"x")
     stream.seek(0)
     store = ZipReader(io.BufferedReader(stream), "standard input")
-    with pytest.raises(InputError, match="leaves the store; refused"):
+    with pytest.raises(InputError, match="points outside the store; refused"):
         store.finish()
 
 
@@ -140,7 +166,7 @@ def test_duplicates_are_refused():
         archive.writestr("a", b"x")
         archive.writestr("a", b"y")
     store = ZipReader(io.BufferedReader(io.BytesIO(stream.getvalue())), "standard input")
-    with pytest.raises(InputError, match="a: comes twice; refused"):
+    with pytest.raises(InputError, match="a: occurs twice; refused"):
         store.finish()
 
 
@@ -176,7 +202,7 @@ def test_sizes_behind_the_data_are_explained():
 
 def test_bytes_behind_the_end_are_refused(archive):
     store, _ = open_archive(archive + b"more")
-    with pytest.raises(InputError, match="bytes follow its end"):
+    with pytest.raises(InputError, match="bytes follow the end of the archive"):
         store.finish()
 
 

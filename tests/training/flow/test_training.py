@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sdfkit.errors import InputError, SdfkitError
-from sdfkit.evaluation.silhouettes import score
+from sdfkit.evaluation.silhouettes import measure_silhouettes
 from sdfkit.images.rendering.cameras import fibonacci_cameras
 from sdfkit.images.silhouettes import mask_distances
 from sdfkit.models.deepsdf import DeepSDFConfig
@@ -92,7 +92,7 @@ def distilled(encoded):
 def test_silhouettes_alone_tell_the_sizes_of_balls(encoded):
     found = radii(encoded, encoded.result())
     assert np.abs(found - RADII).max() < 0.05
-    judged = score(encoded, BALLS, VIEWS)
+    judged = measure_silhouettes(encoded, BALLS, VIEWS)
     assert judged.overlap > 0.95 and judged.loss < 0.03
     assert judged.temperature == SETTINGS.temperature
 

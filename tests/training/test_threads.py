@@ -1,10 +1,10 @@
-"""Gradients taken by several threads: the same as one takes, each time."""
+"""Gradients computed by several threads: equal to those of one thread, in every run."""
 
 import pytest
 import torch
 from torch import nn
 
-from sdfkit.training.workers import MOST, Workers
+from sdfkit.training.threads import MAX_THREADS, GradientThreads
 
 POINTS = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
 
@@ -27,16 +27,16 @@ def test_threads_find_the_gradient_that_one_finds(threads, count):
     layer, unused = nn.Linear(5, 3), nn.Parameter(torch.ones(2))
     rows, parameters = torch.tensor([0, 6, 2, 1, 5]), [*layer.parameters(), unused]
     truth = torch.autograd.grad(losses(layer, rows).sum() / 20, list(layer.parameters()))
-    workers, inside = Workers(torch.device("cpu")), []
+    pool, inside = GradientThreads(torch.device("cpu")), []
 
     def compute(at):
         inside.append(torch.get_num_threads())
         return losses(layer, at)
 
-    assert workers.count == min(count, MOST)
+    assert pool.count == min(count, MAX_THREADS)
     first = None
     for _ in range(2):
-        found = workers.descend(compute, rows, parameters, total=20)
+        found = pool.compute_gradients(compute, rows, parameters, total=20)
         assert torch.allclose(found, losses(layer, rows)) and not found.requires_grad
         assert all(torch.allclose(p.grad, g) for p, g in zip(layer.parameters(), truth, strict=True))
         assert unused.grad is None
@@ -45,7 +45,7 @@ def test_threads_find_the_gradient_that_one_finds(threads, count):
         )
         first = [parameter.grad.clone() for parameter in layer.parameters()]
     # Threads share what torch was given, and the caller keeps its own.
-    assert set(inside) == {count // workers.count} and torch.get_num_threads() == count
+    assert set(inside) == {count // pool.count} and torch.get_num_threads() == count
 
 
 def test_what_a_thread_raises_is_raised(threads):
@@ -56,4 +56,6 @@ def test_what_a_thread_raises_is_raised(threads):
         raise ValueError("no gradient here")
 
     with pytest.raises(ValueError, match="no gradient here"):
-        Workers(torch.device("cpu")).descend(compute, torch.arange(4), list(layer.parameters()), total=4)
+        GradientThreads(torch.device("cpu")).compute_gradients(
+            compute, torch.arange(4), list(layer.parameters()), total=4
+        )

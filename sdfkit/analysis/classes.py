@@ -1,0 +1,139 @@
+"""The class of each single prediction: recalled, following its truth, a copy, the mean, crowded, far, noise or new.
+
+Lengths are measured about the mean of the training vectors and in units of their total variance, the mean squared
+distance from that mean. Vectors that share 96 % of their length are thus judged by the rest. The thresholds are ours.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from sdfkit.analysis.ranking import TruthRanking
+from sdfkit.analysis.vectors import blocks, directions_of
+
+# A vector that lies nearer to a training vector than half of that vector's leave-one-out distance lies nearer to it
+# than to any other, by the triangle inequality: it is an inexact copy.
+COPY = 0.5
+# Squared distance from the mean over the total variance of the training vectors: below AT_MEAN a prediction is the
+# mean, from OFF_MEAN on it is not, and beyond FAR it is unlike the training set.
+AT_MEAN, OFF_MEAN, FAR = 0.1, 0.3, 4.0
+# Two predictions of different shapes are alike from this centred cosine on. A prediction is crowded if the share of
+# predictions like it exceeds that among the true or training vectors by CROWD.
+ALIKE, CROWD = 0.6, 0.15
+# A prediction follows its truth if their centred cosine is at least FOLLOWING and its squared error over that of the
+# mean is at most ERROR.
+FOLLOWING, ERROR = 0.4, 0.85
+# Number of predictions that each prediction is compared with.
+COMPARED = 512
+
+# Classes in order of precedence, each as the complement of "are" in a sentence.
+CLASSES = {
+    "recalled": "recalled",
+    "following": "similar to the truth",
+    "copy": "copied from the training set",
+    "mean": "at the training mean",
+    "crowded": "the same for several shapes",
+    "far": "far outside the training set",
+    "noise": "unrelated to the truth",
+    "new": "unclassified",
+}
+
+
+@dataclass(frozen=True)
+class RankedTruths:
+    """The true vectors of the judged predictions, with their ranks and distances."""
+
+    vectors: Float[np.ndarray, "prediction dim"]
+    ranking: TruthRanking
+    leave_one_out: Float[np.ndarray, " prediction"]
+    """Distance of each truth from the nearest other training vector."""
+    is_known: Bool[np.ndarray, " prediction"]
+    """Whether the truth is a training vector."""
+
+
+def classify(
+    size: Float[np.ndarray, " prediction"],
+    is_copy: Bool[np.ndarray, " prediction"],
+    crowding: Float[np.ndarray, " prediction"],
+    truths: RankedTruths | None,
+) -> np.ndarray:
+    """Return the class of each prediction, the first key of `CLASSES` whose condition holds.
+
+    Args:
+        size: Squared distance from the training mean, over the total variance of the training vectors.
+        is_copy: Whether the prediction is an inexact copy of a training vector.
+        crowding: Excess share of predictions of other shapes that the prediction is like; see `measure_crowding`.
+        truths: True vectors of the predictions; None if they are unknown.
+    """
+    fits = {"copy": is_copy, "mean": size < AT_MEAN, "crowded": crowding >= CROWD, "far": size > FAR}
+    if truths is not None:
+        ranking = truths.ranking
+        error = np.square(ranking.distance / ranking.mean_distance)
+        recalled = truths.is_known & (ranking.distance <= COPY * truths.leave_one_out)
+        following = (ranking.centred >= FOLLOWING) & (error <= ERROR)
+        fits = {"recalled": recalled, "following": following & ~is_copy, **fits}
+        fits["noise"] = (error >= ERROR) & (size >= OFF_MEAN)
+    order = [kind for kind in CLASSES if kind in fits]
+    return np.select([fits[kind] for kind in order], order, "new")
+
+
+def count_classes(classes: np.ndarray) -> dict[str, int]:
+    """Return the number of predictions of each class that occurs."""
+    counts = {kind: int((classes == kind).sum()) for kind in CLASSES}
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def describe_classes(classes: np.ndarray, has_truths: bool) -> str:
+    """Say in a sentence without a full stop how many predictions are of each class."""
+    total, counts = len(classes), count_classes(classes)
+    if len(counts) == 1:
+        kind = next(iter(counts))
+        if kind == "new" and not has_truths:
+            none = "the prediction" if total == 1 else f"none of the {total} predictions"
+            return f"{none} matches {'no' if total == 1 else 'a'} known vector"
+        return f"{'the prediction is' if total == 1 else f'all {total} predictions are'} {CLASSES[kind]}"
+    *others, last = (
+        f"{count} {'is' if count == 1 else 'are'} {CLASSES[kind]}" for kind, count in counts.items()
+    )
+    return f"of the {total} predictions, {', '.join(others)} and {last}"
+
+
+def measure_crowding(
+    predicted: Float[np.ndarray, "prediction dim"],
+    shape_of: Int[np.ndarray, " prediction"],
+    mean: Float[np.ndarray, " dim"],
+    truths: RankedTruths | None,
+    others: Float[np.ndarray, "other dim"],
+) -> tuple[Float[np.ndarray, " prediction"], float | None]:
+    """Measure how much more the predictions of different shapes resemble each other than they should.
+
+    Returns:
+        The share of predictions of other shapes that each prediction is like, minus the mean of that share among the
+        truths, or among training vectors if the truths are unknown; and the mean centred cosine of predictions of
+        different shapes, None if there is only one shape.
+    """
+    share, cosine = _compare_shapes(predicted, shape_of, mean)
+    if cosine is None:
+        return np.zeros(len(predicted)), None
+    right, each = (truths.vectors, shape_of) if truths is not None else (others, np.arange(len(others)))
+    return share - _compare_shapes(right, each, mean)[0].mean(), cosine
+
+
+def _compare_shapes(
+    vectors: Float[np.ndarray, "shape dim"],
+    shape_of: Int[np.ndarray, " shape"],
+    mean: Float[np.ndarray, " dim"],
+) -> tuple[Float[np.ndarray, " shape"], float | None]:
+    """Return the share of vectors of other shapes that each vector is like, and the mean cosine of different shapes."""
+    columns = np.unique(np.linspace(0, len(vectors) - 1, COMPARED).astype(np.int64))
+    right = directions_of(vectors[columns], mean)
+    share = np.zeros(len(vectors))
+    total, count = 0.0, 0
+    for rows in blocks(*vectors.shape):
+        cosine = directions_of(vectors[rows], mean) @ right.T
+        differ = shape_of[rows, None] != shape_of[columns]
+        share[rows] = ((cosine >= ALIKE) & differ).sum(axis=1) / np.maximum(differ.sum(axis=1), 1)
+        total += float(cosine[differ].sum())
+        count += int(differ.sum())
+    return share, total / count if count else None

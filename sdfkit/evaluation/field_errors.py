@@ -1,0 +1,113 @@
+"""Errors of learned distance fields on samples of their shapes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sdfkit.models.deepsdf import DeepSDF
+from sdfkit.models.layers import MLPConfig
+from sdfkit.models.mlp import MLPs
+from sdfkit.training.deepsdf import DeepSDFTraining
+
+
+@dataclass(frozen=True)
+class DecoderErrors:
+    """Errors of a trained decoder on the samples it was trained on.
+
+    Attributes:
+        sdf_l1: Mean absolute error of the distances, per shape.
+        clamped_l1: The same with predicted and true distances clamped.
+        code_cosine: Mean cosine similarity of two different codes.
+    """
+
+    sdf_l1: Float[np.ndarray, " shape"]
+    clamped_l1: Float[np.ndarray, " shape"]
+    code_cosine: float
+
+
+def measure_decoder(training: DeepSDFTraining, samples: int, clamp: float) -> DecoderErrors:
+    """Measure the errors of a trained decoder on the first windows of each shape. Every process must call this.
+
+    Args:
+        training: Training whose result is measured.
+        samples: Minimum number of samples per shape, if it has so many.
+        clamp: Bound of the distances for one of the errors. A decoder that was trained with this clamp has learned
+            larger distances only as far as the clamp.
+    """
+    decoder, codes = training.result()
+    reader, context = training.samples, training.context
+    windows = [index for index in range(reader.windows) if index == 0 or reader.bounds[index] < samples]
+    errors = torch.zeros(len(reader.uids), 2, device=context.device)
+    for row, code in enumerate(codes[context.own]):
+        parts = [reader.window(row, index) for index in windows]
+        points = torch.cat([part.points for part in parts])
+        distances = torch.cat([part.distances for part in parts])
+        errors[row] = decoder_errors(
+            decoder, code[None], points[None], distances[None], (math.inf, clamp), training.settings.chunk
+        )[0]
+    full, clamped = context.whole(errors, training.shapes).T.cpu().numpy()
+    return DecoderErrors(full, clamped, mean_cosine(codes))
+
+
+@torch.no_grad()
+def decoder_errors(
+    decoder: DeepSDF,
+    codes: Float[Tensor, "shape code"],
+    points: Float[Tensor, "shape sample 3"],
+    distances: Float[Tensor, "shape sample"],
+    clamps: Sequence[float],
+    chunk: int,
+) -> Float[Tensor, "shape clamp"]:
+    """Return the mean absolute error of decoded distances, for each shape and clamp.
+
+    Args:
+        decoder: A decoder.
+        codes: The code of each shape.
+        points: Samples of each shape.
+        distances: Their true distances.
+        clamps: Bounds of predicted and true distances; infinity for none.
+        chunk: Points that pass through the decoder at once.
+    """
+    errors = []
+    for code, own_points, own_distances in zip(codes, points, distances, strict=True):
+        parts = [decoder(code[None], part[None].to(code.device))[0] for part in own_points.split(chunk)]
+        predicted, true = torch.cat(parts), own_distances.to(code.device)
+        errors += [(predicted.clamp(-to, to) - true.clamp(-to, to)).abs().mean() for to in clamps]
+    return torch.stack(errors).reshape(len(codes), len(clamps))
+
+
+@torch.inference_mode()
+def mlp_errors(
+    config: MLPConfig,
+    weights: Float[Tensor, "shape parameter"],
+    points: Float[Tensor, "shape sample 3"],
+    distances: Float[Tensor, "shape sample"],
+    clamp: float,
+    chunk: int,
+) -> Float[Tensor, " shape"]:
+    """Return the mean absolute error of the distances of per-shape networks.
+
+    Args:
+        config: The network of each shape.
+        weights: Weights of each shape, on the device of the computation.
+        points: Samples of each shape.
+        distances: Their true distances.
+        clamp: Bound of predicted and true distances.
+        chunk: Points that pass through a network at once.
+    """
+    networks = MLPs(config, weights).requires_grad_(False)
+    parts = [networks(part.to(weights.device)) for part in torch.split(points, chunk, dim=1)]
+    error = torch.cat(parts, dim=1).clamp(-clamp, clamp) - distances.to(weights.device).clamp(-clamp, clamp)
+    return error.abs().mean(dim=1)
+
+
+def mean_cosine(codes: Float[Tensor, "shape code"]) -> float:
+    """Return the mean cosine similarity of two different codes; 0 if there is only one."""
+    directions = nn.functional.normalize(codes, dim=1)
+    pairs = len(codes) * (len(codes) - 1)
+    return (directions.sum(dim=0).square().sum() - directions.square().sum()).item() / max(pairs, 1)

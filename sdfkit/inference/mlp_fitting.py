@@ -1,0 +1,243 @@
+"""Fits a small network to each shape of a samples store, and writes the weights; an interrupted run is resumed."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sdfkit.errors import GeometryError, InputError
+from sdfkit.io.stores.reader import ArrayRow, StoreReader, open_store
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sdfkit.io.stores.writer import StoreWriter
+    from sdfkit.models.layers import MLPConfig
+    from sdfkit.rows import Row
+    from sdfkit.training.mlp_recipes import MLPFitSettings
+
+log = logging.getLogger(__name__)
+ARRAYS = ("point", "distance", "near")
+# The last tenth of each shape's samples is held out, but no more than this.
+MAX_HELD_OUT = 10_000
+# Points that pass through a network at once when its loss is computed.
+CHUNK = 2_000
+DIVERGED = "its loss is not a finite number; lower --lr"
+
+
+class Anchor(NamedTuple):
+    """Weights from which all fits start, the shape that they were fitted to, and the history of their store."""
+
+    uid: str
+    weights: "Tensor"
+    history: list[dict[str, Any]]
+
+
+def read_anchor(path: str, config: "MLPConfig") -> Anchor:
+    """Read the anchor of an earlier weights store.
+
+    Raises:
+        InputError: The store has no anchor, or one of another network.
+    """
+    import torch
+
+    with open_store(path, "weights", manifest=None) as store:
+        if "anchor" not in store:
+            raise InputError(f"{path}: has no anchor; name a store that was not fitted with --anchor none")
+        if store.attributes["network"] != asdict(config):
+            kind = store.attributes["network"].get("kind")
+            raise InputError(f"{path}: an anchor of another network ({kind}); name its --network")
+        weights = torch.from_numpy(store.read_group("anchor")["weights"])
+        return Anchor(store.attributes_of("anchor")["uid"], weights, store.history)
+
+
+def find_shape(store: StoreReader, uid: str) -> ArrayRow:
+    """Read the samples of the shape that --anchor names.
+
+    Raises:
+        InputError: The store has no such shape.
+    """
+    for row in store.all_rows():
+        if row.uid == uid:
+            arrays = {} if row.error else {name: np.asarray(store.array(name)[row.index]) for name in ARRAYS}
+            return ArrayRow(**vars(row), arrays=arrays)
+    raise InputError(f"--anchor {uid}: no shape of that name in {store.name}, and no store (*.zarr, *.zip)")
+
+
+def count_held_out(samples: int) -> int:
+    """Return how many of a shape's samples are held out."""
+    return min(MAX_HELD_OUT, max(1, samples // 10))
+
+
+class MLPFitter:
+    """Fits shapes in batches and writes them to an open weights store.
+
+    Args:
+        store: The store, with the arrays `weights` and `loss`.
+        config: The network of each shape.
+        settings: Fit settings.
+        device: Name of the torch device.
+        seed: Seed of the initial weights.
+        stop: Raise an error for a shape that fails, instead of marking it as failed.
+
+    Attributes:
+        anchor: Weights from which all shapes start; None if each starts from its own random weights.
+        losses: The loss of each shape on its held-out samples, including shapes of an interrupted run.
+    """
+
+    def __init__(
+        self,
+        store: "StoreWriter",
+        config: "MLPConfig",
+        settings: "MLPFitSettings",
+        device: str,
+        seed: int,
+        *,
+        stop: bool,
+    ) -> None:
+        self.store, self.config, self.settings, self.device = store, config, settings, device
+        self.seed, self.stop = seed, stop
+        self.anchor: Tensor | None = None
+        self.losses: list[tuple[float, Row]] = []
+
+    def load_anchor(self, given: Anchor | None) -> None:
+        """Take the anchor of the interrupted run, if there is one, or else the given one."""
+        import torch
+
+        group = self.store.group
+        if "anchor" in group and self.store.done:
+            self.anchor = torch.from_numpy(np.asarray(group["anchor/weights"]))
+        elif "anchor" in group:
+            # The run was interrupted before its first row, so the anchor may be incomplete.
+            del group["anchor"]
+        if self.anchor is None and given is not None:
+            self._save_anchor(given.uid, given.weights)
+
+    def fit_anchor(self, row: ArrayRow) -> None:
+        """Fit a shape and take its weights as the anchor.
+
+        Raises:
+            GeometryError: The shape cannot be fitted.
+        """
+        row = self._check(row)
+        if row.error:
+            raise GeometryError(f"{row.uid}: cannot be the anchor: {row.error}")
+        weights, losses = self._fit([row], self._draw())
+        if not losses.isfinite().all():
+            raise GeometryError(f"{row.uid}: cannot be the anchor: {DIVERGED}")
+        log.info("anchor %s: loss %.5f", row.uid, losses.item())
+        self._save_anchor(row.uid, weights[0])
+
+    def _save_anchor(self, uid: str, weights: "Tensor") -> None:
+        self.store.create_group("anchor", attributes={"uid": uid}, arrays={"weights": weights.numpy()})
+        self.anchor = weights
+
+    def fit_rows(
+        self, rows: Iterable[ArrayRow], batch: int, *, anchor_first: bool, advance: Callable[[int], Any]
+    ) -> None:
+        """Fit and write all rows that the store does not have yet.
+
+        Args:
+            rows: Rows with the arrays `ARRAYS`.
+            batch: Shapes to fit at once.
+            anchor_first: Take the first usable shape as the anchor if there is none yet.
+            advance: Called with the number of rows that are done, for a progress bar.
+
+        Raises:
+            GeometryError: A shape cannot be fitted, and `stop` is set or it is to be the anchor.
+        """
+        waiting: list[ArrayRow] = []
+        for row in rows:
+            if self._is_done(row):
+                advance(1)
+                continue
+            waiting.append(self._check(row))
+            usable = [row for row in waiting if not row.error]
+            if usable and anchor_first and self.anchor is None:
+                self.fit_anchor(usable[0])
+            if len(usable) == batch:
+                self._fit_batch(waiting)
+                advance(len(waiting))
+                waiting = []
+        self._fit_batch(waiting)
+        advance(len(waiting))
+
+    def _is_done(self, row: ArrayRow) -> bool:
+        """Return whether an interrupted run has written this row, and collect its loss."""
+        if not self.store.has(row):
+            return False
+        if row.index not in self.store.failed:
+            self.losses.append((float(self.store.group["loss"][row.index]), row))  # type: ignore[index, arg-type]
+        return True
+
+    def _check(self, row: ArrayRow) -> ArrayRow:
+        """Mark a row as failed if its samples cannot be used."""
+        if row.error:
+            return row
+        point, distance, near = (row.arrays[name] for name in ARRAYS)
+        count = len(near) - count_held_out(len(near))
+        error = ""
+        if not (np.isfinite(point).all() and np.isfinite(distance).all()):
+            error = "a sample is not a finite number; sample it again"
+        elif self.settings.near > 0 and not near[:count].any():
+            error = "no samples near its surface; sample it again, or fit with --near-focus 0"
+        elif self.settings.near < 1 and near[:count].all():
+            error = "all samples are near its surface; sample it again, or fit with --near-focus 1"
+        return self._mark(row, error) if error else row
+
+    def _mark(self, row: ArrayRow, error: str) -> ArrayRow:
+        if self.stop:
+            raise GeometryError(f"{row.uid}: {error}")
+        log.warning("%s: %s", row.uid, error)
+        return replace(row, error=error, arrays={})
+
+    def _fit_batch(self, rows: list[ArrayRow]) -> None:
+        """Fit the rows that did not fail, and write all of them."""
+        import torch
+
+        usable = [row for row in rows if not row.error]
+        found: dict[int, dict[str, Any]] = {}
+        if usable:
+            start = self.anchor
+            if start is None:
+                start = torch.cat([self._draw(row.index) for row in usable])
+            for row, weights, loss in zip(usable, *self._fit(usable, start), strict=True):
+                found[row.index] = {"weights": weights.numpy(), "loss": np.float32(loss)}
+        for row in rows:
+            arrays = found.get(row.index, {})
+            if arrays and not np.isfinite(arrays["loss"]):
+                row, arrays = self._mark(row, DIVERGED), {}
+            self.store.write(row, **arrays)
+            if arrays:
+                self.losses.append((float(arrays["loss"]), replace(row, arrays={})))
+
+    def _draw(self, *key: int) -> "Tensor":
+        """Draw the initial weights of a row, or without a key those of the anchor."""
+        import torch
+
+        from sdfkit.models.mlp import draw_weights
+
+        state = np.random.SeedSequence(self.seed, spawn_key=key).generate_state(1)
+        return draw_weights(self.config, 1, torch.Generator().manual_seed(int(state[0])))
+
+    def _fit(self, rows: list[ArrayRow], start: "Tensor") -> "tuple[Tensor, Tensor]":
+        """Return the weights of rows, and their losses on held-out samples."""
+        import torch
+
+        from sdfkit.evaluation.field_errors import mlp_errors
+        from sdfkit.training.mlp import fit_mlps
+
+        point, distance, near = (
+            torch.from_numpy(np.stack([row.arrays[name] for row in rows])) for name in ARRAYS
+        )
+        known = point.shape[1] - count_held_out(point.shape[1])
+        start = start.to(self.device).expand(len(rows), -1)
+        fits = fit_mlps(
+            self.config, start, point[:, :known], distance[:, :known], near[:, :known], self.settings
+        )
+        losses = mlp_errors(
+            self.config, fits.weights, point[:, known:], distance[:, known:], self.settings.clamp, CHUNK
+        )
+        return fits.weights.cpu(), losses.cpu()

@@ -1,0 +1,292 @@
+"""How much noise weights or codes tolerate before the mesh that they stand for breaks."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from sdfkit.analysis.perturbation import (
+    Level,
+    Noise,
+    Outcome,
+    find_break,
+    noise_scale,
+    overlap,
+    rank_groups,
+    summarise,
+)
+from sdfkit.errors import GeometryError, InputError, UsageError
+from sdfkit.geometry.topology import describe_topology
+from sdfkit.inference.defaults import (
+    PERTURB_CRITERION,
+    PERTURB_RESOLUTION,
+    PERTURB_SHAPES,
+    PERTURB_STRENGTHS,
+)
+from sdfkit.inference.meshing import BATCH, MeshOptions, mesh_field, require_decoder
+from sdfkit.runtime.pool import progress
+
+if TYPE_CHECKING:
+    from trimesh import Trimesh
+
+    from sdfkit.io.models import Decoder
+    from sdfkit.io.stores.reader import StoreReader
+    from sdfkit.models.fields import Fields
+    from sdfkit.models.layers import MLPConfig
+
+# Points on the surface, and random sums over them, from which sensitivities are estimated.
+POINTS, PROBES = 1024, 128
+# Ends of the groups of dimensions, most sensitive first, as shares of all dimensions.
+SHARES = (0.001, 0.01, 0.1, 0.5)
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ShapeVectors:
+    """Vectors of a store and the distance functions that they stand for.
+
+    Attributes:
+        name: The store, for messages.
+        uids: The shapes.
+        vectors: Their weights or codes.
+        fields: The distance functions.
+        parts: Where each weight matrix and bias lies in a vector; a code is one part.
+        config: The networks whose weights these are; None for codes.
+        device: Where the distance functions compute, as torch names it.
+    """
+
+    name: str
+    uids: list[str]
+    vectors: Float[np.ndarray, "shape dim"]
+    fields: "Fields"
+    parts: Mapping[str, slice]
+    config: "MLPConfig | None"
+    device: str
+
+
+@dataclass(frozen=True)
+class PartTolerance:
+    """How shapes react to noise on some of their dimensions.
+
+    Attributes:
+        breaks_at: Strength of the noise at which the mean IoU falls below the criterion; None if it never does.
+        levels: The outcomes at each strength.
+        shapes: For each shape its `uid`, and its `iou` at each strength.
+    """
+
+    breaks_at: float | None
+    levels: list[Level]
+    shapes: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class NoiseTolerance:
+    """How the shapes of a store react to noise.
+
+    Attributes:
+        name: The store.
+        network: Architecture of the networks; None for codes.
+        parts: Results by the dimensions that were disturbed; empty if no shape has a surface without noise.
+        failed: Number of shapes that have no surface without noise.
+    """
+
+    name: str
+    network: Mapping[str, Any] | None
+    parts: dict[str, PartTolerance]
+    failed: int
+
+    def describe(self) -> dict[str, Any]:
+        """Return the results as the JSON report has them."""
+        parts = {name: asdict(part) for name, part in self.parts.items()}
+        return {"name": self.name, "network": self.network, "parts": parts}
+
+
+def read_shape_vectors(
+    store: "StoreReader", decoder: "Decoder | None", device: str, shapes: int = PERTURB_SHAPES
+) -> ShapeVectors:
+    """Read the first shapes of a store.
+
+    Args:
+        store: A weights, codes or deepsdf store.
+        decoder: What reads the codes; None if the store holds it itself.
+        device: Where to compute, as torch names it.
+        shapes: Number of shapes, at most.
+
+    Raises:
+        UsageError: Codes without a decoder, or weights with one.
+        InputError: Vectors of the wrong length, or with numbers that are not finite.
+    """
+    from sdfkit.io.models import read_fields, read_mlp
+    from sdfkit.models.fields import fields_of_codes
+    from sdfkit.models.layers import slice_layers
+
+    require_decoder(store, has_decoder=decoder is not None)
+    fields = read_fields(store, device) if decoder is None else fields_of_codes(decoder.network)
+    config = read_mlp(store) if store.kind == "weights" else None
+    parts = {"code": slice(None)} if config is None else slice_layers(config)
+    array = "code" if config is None else "weights"
+    rows, arrays = store.read_rows(array, own=slice(0, shapes))
+    vectors = arrays[array]
+    uids = [row.uid for row in rows[: len(vectors)]]
+    if vectors.shape[1] != fields.width:
+        raise InputError(
+            f"{store.name}: rows of {vectors.shape[1]} numbers, but their network has {fields.width}"
+        )
+    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if wrong.size:
+        raise InputError(f"{store.name}: {uids[wrong[0]]} holds numbers that are not finite; make it again")
+    return ShapeVectors(store.name, uids, vectors, fields, parts, config, device)
+
+
+def perturb(
+    shapes: ShapeVectors,
+    *,
+    strengths: Sequence[float] = PERTURB_STRENGTHS,
+    noise: Noise = "tensor",
+    per: Literal["all", "layer", "dimension"] = "all",
+    criterion: float = PERTURB_CRITERION,
+    resolution: int = PERTURB_RESOLUTION,
+    seed: int = 0,
+) -> NoiseTolerance:
+    """Add noise of growing strength to vectors, and compare the noisy shapes with the clean ones.
+
+    Args:
+        shapes: The vectors.
+        strengths: Standard deviations of the noise, ascending, relative to what `noise` says. The same draw is scaled
+            by each.
+        noise: What the noise is relative to; see `analysis.perturbation.DEFINITIONS`.
+        per: Disturb all dimensions at once; one weight matrix or bias at a time; or one group of dimensions at a time,
+            ordered by how far each moves the surface.
+        criterion: Least IoU of a shape that is not broken.
+        resolution: Cells along a side of the cube.
+        seed: Seed of the noise.
+
+    Raises:
+        UsageError: Codes have no layers to disturb one at a time.
+        InputError: A single row has no standard deviation to be relative to.
+    """
+    if per != "all" and shapes.config is None:
+        raise UsageError(f"{shapes.name}: codes have no layers; --per is for weights")
+    if noise == "spread" and len(shapes.vectors) < 2:
+        raise InputError(f"{shapes.name}: one row, which has no standard deviation; choose another --noise")
+    scales = noise_scale(shapes.vectors, shapes.parts, noise)
+    results: dict[str, list[list[Outcome]]] = {}
+    kept: list[str] = []
+    with progress(len(shapes.vectors), "shape") as bar:
+        for row, uid in enumerate(shapes.uids):
+            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(row,)))
+            try:
+                clean = _CleanShape(shapes, row, resolution)
+            except GeometryError as error:
+                log.warning("%s: broken without any noise: %s", uid, error)
+                bar.update()
+                continue
+            kept.append(uid)
+            draw = scales[row] * rng.standard_normal(len(scales[row]), dtype=np.float32)
+            for name, mask in _masks(shapes, per, scales[row], clean, rng):
+                outcomes = results.setdefault(name, [[] for _ in strengths])
+                for found, strength in zip(outcomes, strengths, strict=True):
+                    found.append(clean.compare(np.where(mask, np.float32(strength) * draw, 0)))
+            bar.update()
+    network = None if shapes.config is None else asdict(shapes.config)
+    parts = {
+        name: _summarise_part(strengths, outcomes, kept, criterion) for name, outcomes in results.items()
+    }
+    return NoiseTolerance(shapes.name, network, parts, failed=len(shapes.uids) - len(kept))
+
+
+def _summarise_part(
+    strengths: Sequence[float], outcomes: Sequence[Sequence[Outcome]], uids: Sequence[str], criterion: float
+) -> PartTolerance:
+    levels = [
+        summarise(strength, found, criterion) for strength, found in zip(strengths, outcomes, strict=True)
+    ]
+    shapes = [{"uid": uid, "iou": [found[row].iou for found in outcomes]} for row, uid in enumerate(uids)]
+    return PartTolerance(find_break(levels, criterion), levels, shapes)
+
+
+class _CleanShape:
+    """A shape without noise, with which the noisy ones are compared.
+
+    Raises:
+        GeometryError: It has no surface.
+    """
+
+    def __init__(self, shapes: ShapeVectors, row: int, resolution: int) -> None:
+        self.vector = shapes.vectors[row]
+        self._fields, self._device = shapes.fields, shapes.device
+        self._options = MeshOptions(resolution)
+        centres = (np.arange(resolution, dtype=np.float32) + 0.5) * (2 / resolution) - 1
+        self._cells = np.stack(np.meshgrid(centres, centres, centres, indexing="ij"), axis=-1).reshape(-1, 3)
+        self._inside, self.mesh = self._decode(self.vector)
+        self._topology = describe_topology(self.mesh)
+
+    def _decode(self, vector: Float[np.ndarray, " dim"]) -> "tuple[Bool[np.ndarray, ' cell'], Trimesh]":
+        """Return which cells are inside the shape of a vector, and its mesh."""
+        import torch
+
+        from sdfkit.models.fields import evaluate_field
+
+        field = self._fields.of(torch.from_numpy(vector).to(self._device))
+        distance = partial(evaluate_field, field, device=self._device)
+        blocks = np.array_split(self._cells, -(-len(self._cells) // BATCH))
+        inside = np.concatenate([distance(block) < 0 for block in blocks])
+        return inside, mesh_field(field, self._device, self._options)[0]
+
+    def compare(self, noise: Float[np.ndarray, " dim"]) -> Outcome:
+        """Return how the shape changes when noise is added to its vector."""
+        try:
+            inside, mesh = self._decode(self.vector + noise)
+        except GeometryError:
+            # A shape without a surface is an outcome, not an error.
+            return Outcome(0.0, 0, 0, False)
+        topology = describe_topology(mesh)
+        return Outcome(overlap(self._inside, inside), *topology, topology == self._topology)
+
+
+def _masks(
+    shapes: ShapeVectors,
+    per: str,
+    scale: Float[np.ndarray, " dim"],
+    clean: _CleanShape,
+    rng: np.random.Generator,
+) -> "Iterator[tuple[str, Bool[np.ndarray, ' dim']]]":
+    """Yield the dimensions that noise is added to at a time, each with its name in the report."""
+    if per == "all":
+        yield "all", np.ones(len(scale), dtype=bool)
+    elif per == "layer":
+        for name, part in shapes.parts.items():
+            mask = np.zeros(len(scale), dtype=bool)
+            mask[part] = True
+            yield name, mask
+    else:
+        yield from rank_groups(_measure_slopes(shapes, clean, rng) * scale, SHARES).items()
+
+
+def _measure_slopes(
+    shapes: ShapeVectors, clean: _CleanShape, rng: np.random.Generator
+) -> Float[np.ndarray, " dim"]:
+    """Return how fast the field changes with each weight, at points of the surface."""
+    import torch
+
+    from sdfkit.models.mlp import slope_by_weights
+
+    assert shapes.config is not None
+    surface = clean.mesh.vertices
+    chosen = rng.choice(len(surface), min(POINTS, len(surface)), replace=False)
+    slopes: np.ndarray = (
+        slope_by_weights(
+            shapes.config,
+            torch.from_numpy(clean.vector).to(shapes.device),
+            torch.from_numpy(surface[chosen].astype(np.float32)).to(shapes.device),
+            PROBES,
+            torch.Generator().manual_seed(int(rng.integers(2**62))),
+        )
+        .cpu()
+        .numpy()
+    )
+    return slopes

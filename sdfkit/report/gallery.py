@@ -1,0 +1,295 @@
+"""The pictures and pages of `view`: meshes, stores and vectors as a contact sheet, as plots or as a web page."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdfkit.errors import GeometryError, InputError
+from sdfkit.io.stores.layout import PLAIN
+from sdfkit.report.contact_sheet import Tile, caption, draw_sheet
+from sdfkit.report.pages import describe_panel, make_page, pack_film
+from sdfkit.report.plots import Panel, Scatter, map_vectors, paint_panels, smooth
+from sdfkit.report.trajectory_page import draw_strips, make_stepper
+from sdfkit.runtime.pool import PoolOptions, compute_rows
+
+if TYPE_CHECKING:
+    from sdfkit.io.meshes.reader import Meshes, MeshRow
+    from sdfkit.io.stores.reader import ArrayRow, StoreReader
+    from sdfkit.io.stores.trajectories import TrajectoryRun
+    from sdfkit.io.stores.vectors import Vectors
+    from sdfkit.rows import Row
+
+log = logging.getLogger(__name__)
+# Default number of pictures of each shape: on a page; on a sheet, of meshes or samples; on a sheet, of a views store.
+TURNS, ONE, SEVERAL = 24, 1, 6
+PLURAL = {"code": "codes", "feature": "features", "weights": "weights"}
+LISTED = 3  # input names in a heading; of more inputs, the first two and the last
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """How to draw the inputs.
+
+    Attributes:
+        names: Names of the inputs, for the heading.
+        is_page: Make a web page; otherwise a PNG.
+        views: Pictures of each shape; None for the default of what is drawn.
+        size: Pixels along the longer side of a picture.
+        columns: Shapes in a row of a sheet; None to make it about square.
+        limit: Maximum number of shapes.
+    """
+
+    names: Sequence[str]
+    is_page: bool
+    views: int | None
+    size: int
+    columns: int | None
+    limit: int
+
+    @property
+    def heading(self) -> str:
+        """Heading of the sheet or page."""
+        names = self.names if len(self.names) <= LISTED else [*self.names[:2], "…", self.names[-1]]
+        return ", ".join(names)
+
+    def count_views(self, on_sheet: int) -> int:
+        """Return the number of pictures of each shape, which is `on_sheet` by default on a sheet."""
+        return self.views or (TURNS if self.is_page else on_sheet)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A PNG or HTML file, the number of shapes in it, and the rows of those that failed."""
+
+    content: bytes
+    count: int
+    failed: set[int]
+
+
+class Gallery:
+    """A sheet or page of pictures, filled shape by shape.
+
+    Args:
+        appearance: How to draw it.
+        label: Label of the slider on a page.
+        turns: Whether the pictures of a shape form a closed turn.
+    """
+
+    def __init__(self, appearance: Appearance, *, label: str, turns: bool) -> None:
+        self.failed: set[int] = set()
+        self._appearance = appearance
+        self._label = label
+        self._turns = turns
+        self._tiles: list[tuple[Row, Any, str]] = []
+
+    def has(self, row: "Row") -> bool:
+        """Return whether the row is already written: it never is."""
+        return False
+
+    def write(self, row: "Row", **values: Any) -> None:
+        """Add the `pictures` and `facts` of a shape, or the error of one that failed."""
+        pictures = values.get("pictures", ())
+        if row.error:
+            self.failed.add(row.index)
+        elif self._appearance.is_page:
+            # Packed at once, because all pictures of all shapes would fill the memory.
+            pictures = pack_film(pictures, size=self._appearance.size, lossless=False)
+        self._tiles.append((row, pictures, values.get("facts", "")))
+
+    def draw(self, total: int) -> Drawing:
+        """Draw the gallery of a set of `total` shapes, of which some may be left out."""
+        appearance, count = self._appearance, len(self._tiles)
+        note = _describe_count(count, total, len(self.failed))
+        if appearance.is_page:
+            tiles = [
+                {"uid": row.uid, "category": row.category, "facts": facts, "error": row.error}
+                | ({} if row.error else {"film": film})
+                for row, film, facts in self._tiles
+            ]
+            gallery = {"label": self._label, "turns": self._turns, "tiles": tiles}
+            content = {"heading": appearance.heading, "notes": [note], "gallery": gallery}
+            return Drawing(make_page(appearance.heading, content), count, self.failed)
+        shown = [Tile(caption(row), facts, row.error, pictures) for row, pictures, facts in self._tiles]
+        title = f"{appearance.heading}: {note}"
+        sheet = draw_sheet(title, [], shown, columns=appearance.columns, size=appearance.size)
+        return Drawing(sheet, count, self.failed)
+
+    def fill(
+        self, rows: Iterable[Any], total: int, draw: Callable[[Any], dict[str, Any]], options: PoolOptions
+    ) -> Drawing:
+        """Draw the rows up to the limit, and then the gallery."""
+        remaining = iter(rows)
+        count = min(total, self._appearance.limit)
+        compute_rows(self, islice(remaining, count), count, draw, options)
+        # Read a pipe to its end, so that a truncated stream is noticed and its writer gets no SIGPIPE.
+        deque(remaining, maxlen=0)
+        return self.draw(total)
+
+
+def _describe_count(count: int, total: int, failed: int) -> str:
+    note = f"{total} shape{'s'[: total - 1]}"
+    if count < total:
+        note = f"{count} of {total} shapes; raise --limit to show more"
+    return note + f"; {failed} failed" * bool(failed)
+
+
+def draw_meshes(meshes: "Meshes", appearance: Appearance, options: PoolOptions) -> Drawing:
+    """Draw meshes, each in its unit frame: still on a sheet, turning on a page."""
+    draw = partial(_draw_mesh, views=appearance.count_views(ONE), size=appearance.size)
+    return Gallery(appearance, label="turn all", turns=True).fill(meshes, len(meshes), draw, options)
+
+
+def _draw_mesh(row: "MeshRow", *, views: int, size: int) -> dict[str, Any]:
+    from sdfkit.geometry.frame import normalise
+    from sdfkit.geometry.topology import join_vertices
+    from sdfkit.images.turntable import draw_turntable
+
+    mesh = row.load()
+    unit, _ = normalise(mesh)
+    pictures = draw_turntable(unit, views=views, size=size)
+    state = "closed" if join_vertices(unit).is_watertight else "open"
+    return {"pictures": pictures, "facts": f"{len(mesh.faces):,} faces, {state}"}
+
+
+def draw_store(
+    path: str, appearance: Appearance, options: PoolOptions, *, manifest: Path | None, is_pipe: bool
+) -> Drawing:
+    """Draw a store by what it holds: trajectories, views, samples, or the losses and vectors of a model.
+
+    Raises:
+        InputError: The store is not complete and has no losses, or holds nothing that can be drawn.
+    """
+    from sdfkit.io.stores.reader import open_store
+    from sdfkit.io.stores.trajectories import holds_trajectories, read_run
+
+    options = replace(options, jobs=1)
+    with open_store(path, manifest=manifest, partial=True) as store, ExitStack() as open_files:
+        losses = _find_losses(store)
+        if not store.attributes.get("complete", False) and not losses:
+            raise InputError(f"{store.name}: not complete; finish it with the command that began it")
+        if holds_trajectories(store):
+            return draw_runs([read_run(store, appearance.limit)], appearance)
+        if store.kind == "views":
+            gallery = Gallery(appearance, label="view", turns=False)
+            draw = partial(_pick_views, views=appearance.count_views(SEVERAL))
+            return gallery.fill(store.rows("rgb"), len(store), draw, options)
+        if store.kind == "samples":
+            gallery = Gallery(appearance, label="slice, from back to front", turns=False)
+            draw = partial(_slice_samples, slices=appearance.count_views(ONE))
+            return gallery.fill(store.rows("point", "distance"), len(store), draw, options)
+        return _draw_model(store, losses, appearance, is_pipe=is_pipe, open_files=open_files)
+
+
+def _pick_views(row: "ArrayRow", *, views: int) -> dict[str, Any]:
+    from sdfkit.images.turntable import pick_evenly
+
+    if row.error:
+        raise GeometryError(row.error)
+    pictures = row.arrays["rgb"]
+    facts = f"{len(pictures)} view{'s'[: len(pictures) - 1]}"
+    return {"pictures": pick_evenly(pictures, views), "facts": facts}
+
+
+def _slice_samples(row: "ArrayRow", *, slices: int) -> dict[str, Any]:
+    from sdfkit.images.slices import draw_slices
+
+    if row.error:
+        raise GeometryError(row.error)
+    point, distance = row.arrays["point"], row.arrays["distance"]
+    return {"pictures": draw_slices(point, distance, slices=slices), "facts": f"{len(point):,} samples"}
+
+
+def _find_losses(store: "StoreReader") -> list[str]:
+    """Return the names of the arrays with one number for each training step."""
+    arrays: dict[str, Any] = dict(store.group.arrays())
+    return sorted(
+        name
+        for name, array in arrays.items()
+        if tuple(array.metadata.dimension_names or ()) == ("step",) and array.shape[0]
+    )
+
+
+def _draw_model(
+    store: "StoreReader",
+    losses: Sequence[str],
+    appearance: Appearance,
+    *,
+    is_pipe: bool,
+    open_files: ExitStack,
+) -> Drawing:
+    """Draw the training losses of a store, and a map of its vectors."""
+    from sdfkit.io.stores.vectors import vectors_of
+
+    count = 1
+    panels: list[Panel | Scatter] = [
+        Panel(f"{name} in training", "step", name, {name: smooth(store.read(name))}, "y") for name in losses
+    ]
+    array = PLAIN.get(store.kind, "")
+    if array and array in store:
+        vectors = vectors_of(store, is_pipe=is_pipe, open_files=open_files)
+        panels.append(map_vectors(vectors, PLURAL[array]))
+        count = len(vectors.rows)
+    if not panels:
+        raise InputError(f"{store.name}: holds {store.kind}, which cannot be drawn; use sdfkit info instead")
+    state = "" if store.attributes.get("complete", False) else ", not complete"
+    return Drawing(_make_plots(panels, f"{store.kind}{state}", appearance), count, set())
+
+
+def draw_vectors(vectors: "Vectors", appearance: Appearance) -> Drawing:
+    """Draw a map of vectors."""
+    content = _make_plots([map_vectors(vectors, "vectors")], "", appearance)
+    return Drawing(content, len(vectors.rows), set())
+
+
+def _make_plots(panels: Sequence[Panel | Scatter], note: str, appearance: Appearance) -> bytes:
+    if not appearance.is_page:
+        return paint_panels(panels)
+    heading = appearance.heading
+    plots = [describe_panel(panel) for panel in panels]
+    return make_page(heading, {"heading": heading, "notes": [note] * bool(note), "plots": plots})
+
+
+def read_runs(paths: Sequence[str], limit: int, *, manifest: Path | None) -> list["TrajectoryRun"]:
+    """Read stores of trajectories of the same shapes.
+
+    Raises:
+        InputError: An input is not such a store, or the stores have different shapes.
+    """
+    from sdfkit.io.stores.reader import open_store
+    from sdfkit.io.stores.trajectories import check_runs, holds_trajectories, read_run
+    from sdfkit.io.streams import find_kind
+
+    runs = []
+    for path in paths:
+        if find_kind(path) != "store":
+            raise InputError(f"{path}: not a store; give either meshes only or stores of trajectories only")
+        with open_store(path, manifest=manifest) as store:
+            if not holds_trajectories(store):
+                raise InputError(
+                    f"{store.name}: holds {store.kind} without trajectories; give such a store alone, or only stores "
+                    "with trajectories"
+                )
+            runs.append(read_run(store, limit))
+    check_runs(runs)
+    return runs
+
+
+def draw_runs(runs: Sequence["TrajectoryRun"], appearance: Appearance) -> Drawing:
+    """Draw trajectories of the same shapes: as strips of silhouettes on a sheet, or as a page to step through."""
+    rows, heading, size = runs[0].rows, appearance.heading, appearance.size
+    for run in runs:
+        for row in run.rows:
+            if row.error:
+                log.warning("%s: %s: %s", run.name, row.uid, row.error)
+    failed = {row.index for run in runs for row in run.rows if row.error}
+    note = _describe_count(len(rows), runs[0].count, len(failed))
+    if appearance.is_page:
+        return Drawing(make_stepper(heading, note, runs, size=size), len(rows), failed)
+    sheet = draw_strips(f"{heading}: {note}", runs, columns=appearance.columns or 1, size=size)
+    return Drawing(sheet, len(rows), failed)

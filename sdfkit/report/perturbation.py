@@ -1,0 +1,57 @@
+"""The report of `perturb`: a table, its verdicts, and the curves of IoU by strength of noise."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sdfkit.report.plots import Curve, draw_curves
+from sdfkit.report.tables import format_table
+
+
+def format_perturbation(facts: Mapping[str, Any]) -> str:
+    """Return the report as text.
+
+    Args:
+        facts: The report as JSON has it: `noise`, `criterion`, and for each of `stores` its `name` and `parts`.
+    """
+    rows: list[tuple[str | float, ...]] = []
+    for label, part in _parts(facts):
+        for place, level in enumerate(part["levels"]):
+            rows.append(
+                (
+                    "" if place else label, f"{level['sigma']:g}", level["iou"], level["worst"],
+                    f"{level['whole']:.0%}", f"{level['same']:.0%}", f"{level['pieces']:g}",
+                )
+            )  # fmt: skip
+    table = format_table(("noise on", "sigma", "iou", "worst", "whole", "same topology", "pieces"), rows)
+    limit = facts["criterion"]
+    verdicts = [
+        f"{label}: does not break at these strengths"
+        if part["breaks_at"] is None
+        else f"{label}: breaks at {part['breaks_at']:.3f}"
+        for label, part in _parts(facts)
+    ]
+    return (
+        f"noise: {facts['noise']}; whole: iou at least {limit:g}; same topology: pieces and Euler number\n\n"
+        f"{table}\n\nmean iou under {limit:g}:\n" + "\n".join(verdicts)
+    )
+
+
+def draw_perturbation(output: Path, facts: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Write the curves of the mean IoU by strength of noise as a PNG; see `format_perturbation`."""
+    curves = {
+        label: Curve(
+            [0.0, *(level["sigma"] for level in part["levels"])],
+            [1.0, *(level["iou"] for level in part["levels"])],
+        )
+        for label, part in _parts(facts)
+    }
+    title = f"noise: {facts['noise']}"
+    draw_curves(output, curves, title=title, x="sigma", y="mean IoU", log=False, overwrite=overwrite)
+
+
+def _parts(facts: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the results of each store and part with their label."""
+    for store in facts["stores"]:
+        for name, part in store["parts"].items():
+            yield store["name"] if name == "all" else f"{store['name']}: {name}", part

@@ -1,0 +1,248 @@
+"""Tables of the presets of the training and fitting commands, for --help and the man pages.
+
+The tables are made from the networks and settings in the code, which need torch, and are stored in presets.txt, so that
+reading them does not. After a preset has changed:
+
+    python -m sdfkit.report.presets > sdfkit/report/presets.txt
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+# Lengths of codes, weights and features for which parameters are counted: those of train-deepsdf, of fit-mlp, and of
+# the default encoder of embed.
+CODE, WEIGHTS, FEATURE, LATENT = 64, 54_785, 768, 128
+
+# A row of a table: its title, and the cell of each preset.
+TableRow = tuple[str, Sequence[Any]]
+
+
+def preset_table(command: str) -> str | None:
+    """Return the table of a command's presets as plain text, or None if the command has none.
+
+    Args:
+        command: Name of the command, such as `train-dit`.
+    """
+    tables = dict(
+        section.split("\n", 1)
+        for section in files("sdfkit.report").joinpath("presets.txt").read_text().split("\n\n")
+    )
+    return tables.get(command, "").rstrip("\n") or None
+
+
+def make_tables() -> dict[str, str]:
+    """Make the tables of all commands from the networks and settings in the code."""
+    return {
+        "train-deepsdf": _lay_out(_deepsdf()),
+        "train-dit": _lay_out(_dit()),
+        "train-ae": _lay_out(_autoencoder()),
+        "train-flow": _lay_out(_flow()),
+        "fit-mlp": _lay_out(_mlp()),
+    }
+
+
+def format_tables(tables: Mapping[str, str]) -> str:
+    """Join tables to the text of presets.txt: each follows the name of its command."""
+    return "\n\n".join(f"{command}\n{table}" for command, table in tables.items()) + "\n"
+
+
+def _lay_out(rows: Sequence[TableRow]) -> str:
+    cells = [[title, *map(_text, values)] for title, values in rows]
+    first, *others = (max(map(len, column)) for column in zip(*cells, strict=True))
+    return "\n".join(
+        "  ".join([title.ljust(first), *map(str.rjust, values, others)]) for title, *values in cells
+    )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "-" if value is None else str(value)
+
+
+def _fields(settings: Mapping[str, Any], titles: Mapping[str, str]) -> list[TableRow]:
+    """Make a row for each field of the presets' settings, with its title."""
+    return [
+        (title, [getattr(preset, name) for preset in settings.values()]) for name, title in titles.items()
+    ]
+
+
+def _count(build: "Callable[[], Module]") -> int:
+    """Count the parameters of a network without allocating them."""
+    import torch
+
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build().parameters())
+
+
+def _deepsdf() -> list[TableRow]:
+    from sdfkit.models.deepsdf import PRESETS, DeepSDF
+    from sdfkit.training.deepsdf_recipes import RECIPES
+
+    presets = list(reversed(PRESETS))  # the default first
+    settings = {preset: RECIPES[preset] for preset in presets}
+    configs = [PRESETS[preset] for preset in presets]
+    clamps = (
+        f"{recipe.clamp:g}"
+        if recipe.clamp == recipe.first_clamp
+        else f"{recipe.first_clamp:g} to {recipe.clamp:g}"
+        for recipe in settings.values()
+    )
+    return [
+        ("preset", presets),
+        ("decoder, layers x width", [f"{config.layers} x {config.hidden}" for config in configs]),
+        ("parameters", [_count(partial(DeepSDF, config)) for config in configs]),
+        *_fields(
+            settings,
+            {
+                "steps": "steps (--steps)",
+                "shapes": "shapes per step (--batch)",
+                "points": "points per shape and step (--points)",
+                "near": "share near the surface (--near-focus)",
+            },
+        ),
+        ("clamp of distances", list(clamps)),
+        *_fields(
+            settings,
+            {
+                "decoder_lr": "learning rate, Adam (--lr)",
+                "matrix_lr": "learning rate, Muon",
+                "code_lr": "learning rate of codes (--code-lr)",
+                "code_std": "std of initial codes (--code-std)",
+                "code_penalty": "code penalty (--code-penalty)",
+                "ema_decay": "EMA decay (--ema)",
+            },
+        ),
+    ]
+
+
+def _dit() -> list[TableRow]:
+    from sdfkit.models.dit import PRESETS, DiT
+    from sdfkit.training.dit import RECIPES
+
+    configs = {
+        preset: build(WEIGHTS if preset.startswith("weights") else CODE, FEATURE)
+        for preset, build in PRESETS.items()
+    }
+    return [
+        ("preset", list(PRESETS)),
+        ("layers x width", [f"{config.layers} x {config.width}" for config in configs.values()]),
+        ("length of code or weights", [config.dim for config in configs.values()]),
+        ("tokens (--tokens)", [config.tokens for config in configs.values()]),
+        (
+            "parameters, features of 768",
+            [_count(partial(DiT, config)) for config in configs.values()],
+        ),
+        *_fields(
+            {preset: RECIPES[preset] for preset in PRESETS},
+            {
+                "steps": "steps (--steps)",
+                "batch": "samples per step (--batch)",
+                "views": "views per sample (--views)",
+                "lr": "learning rate (--lr)",
+                "feature_dropout": "no views (--cfg-dropout)",
+                "camera_dropout": "no cameras (--pose-dropout)",
+                "ema_decay": "EMA decay (--ema)",
+            },
+        ),
+    ]
+
+
+def _autoencoder() -> list[TableRow]:
+    from sdfkit.models.autoencoder import PRESETS, Autoencoder
+    from sdfkit.training.autoencoder import RECIPES
+
+    configs = [build(WEIGHTS, LATENT) for build in PRESETS.values()]
+    return [
+        ("preset", list(PRESETS)),
+        ("layers x width, each side", [f"{config.layers} x {config.hidden}" for config in configs]),
+        (
+            f"parameters, weights of {WEIGHTS:,}",
+            [_count(partial(Autoencoder, config)) for config in configs],
+        ),
+        *_fields(
+            {preset: RECIPES[preset] for preset in PRESETS},
+            {
+                "epochs": "epochs (--epochs)",
+                "batch": "shapes per step (--batch)",
+                "lr": "learning rate (--lr)",
+            },
+        ),
+    ]
+
+
+def _flow() -> list[TableRow]:
+    from sdfkit.models.flow import FlowNetworks
+    from sdfkit.training.flow.recipes import NETWORKS, RECIPES, STAGES
+
+    presets = list(reversed(NETWORKS))  # the default first
+    settings = {preset: RECIPES[preset] for preset in presets}
+    lights = [[0.0, 0.0, 1.0]]
+    return [
+        ("preset", presets),
+        (
+            "decoder, layers x width",
+            [f"{NETWORKS[name][1].layers} x {NETWORKS[name][1].hidden}" for name in presets],
+        ),
+        (
+            "parameters of all networks",
+            [_count(partial(FlowNetworks, *NETWORKS[name], lights)) for name in presets],
+        ),
+        *(
+            (f"steps of {stage} (--steps)", [recipe.steps[stage] for recipe in settings.values()])
+            for stage in STAGES
+        ),
+        *_fields(
+            settings,
+            {
+                "shapes": "shapes per step (--batch)",
+                "views": "views per shape and step",
+                "rays": "rays per view (--rays)",
+                "size": "side of masks in pixels",
+                "silhouette": "silhouette loss (--silhouette)",
+                "temperature": "last temperature (--temperature)",
+                "eikonal": "eikonal weight (--eikonal)",
+                "dropout": "dropped conditions (--cfg-dropout)",
+                "decoder_lr": "learning rate of decoder, Adam",
+                "matrix_lr": "learning rate of decoder, Muon",
+                "conditioner_lr": "learning rate of encoder",
+                "flow_lr": "learning rate of flow",
+                "lr_scale": "factor of these in joint and rgb",
+            },
+        ),
+    ]
+
+
+def _mlp() -> list[TableRow]:
+    from sdfkit.models.layers import count_parameters
+    from sdfkit.models.mlp import PRESETS
+    from sdfkit.training.mlp_recipes import FAST, FAST_STEPS, PAPER, PAPER_EPOCHS
+
+    columns = [("fast", network, FAST[network]) for network in PRESETS]
+    columns += [("paper", network, PAPER) for network in PRESETS]
+    configs = [PRESETS[network] for _, network, _ in columns]
+    return [
+        ("preset", [preset for preset, _, _ in columns]),
+        ("network (--network)", [network for _, network, _ in columns]),
+        ("layers x width", [f"{config.layers} x {config.hidden}" for config in configs]),
+        ("parameters", [count_parameters(config) for config in configs]),
+        (
+            "steps (--steps, --epochs)",
+            [FAST_STEPS if preset == "fast" else f"{PAPER_EPOCHS} epochs" for preset, _, _ in columns],
+        ),
+        ("samples per step (--points)", [recipe["points"] for _, _, recipe in columns]),
+        ("near the surface (--near-focus)", [recipe["near"] for _, _, recipe in columns]),
+        ("learning rate (--lr)", [recipe["lr"] for _, _, recipe in columns]),
+    ]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(format_tables(make_tables()))

@@ -1,0 +1,171 @@
+"""The report of `rank`: the diagnosis of predictions as facts and as text."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sdfkit.analysis.diagnosis import Diagnosis, judge_alone
+from sdfkit.analysis.ranking import Ranking, Similarity
+from sdfkit.analysis.truths import GroundTruth
+from sdfkit.analysis.vectors import Moments
+from sdfkit.report.tables import Facts, format_table
+
+if TYPE_CHECKING:
+    from sdfkit.io.stores.vectors import Vectors
+
+
+def describe_predictions(predicted: "Vectors", similarity: Similarity | None) -> Facts:
+    """Collect the facts about predictions alone: their number and length, and their similarity to each other.
+
+    Args:
+        predicted: The predictions.
+        similarity: Their similarity to each other; None for a single prediction.
+    """
+    return {
+        "name": predicted.name,
+        "rows": len(predicted.rows),
+        "dim": predicted.dim,
+        "likeness": asdict(similarity) if similarity else None,
+    }
+
+
+def describe_similarity(similarity: Similarity) -> Facts:
+    """Collect the facts of a verdict that rests on the similarity of the predictions to each other only."""
+    name, evidence = judge_alone(similarity)
+    return {"verdict": {"name": name, "evidence": evidence}}
+
+
+def describe_diagnosis(
+    predicted: "Vectors",
+    known: "Vectors",
+    diagnosis: Diagnosis,
+    truths: GroundTruth | None,
+    predicted_moments: Moments,
+    known_moments: Moments,
+) -> Facts:
+    """Collect the facts of the whole diagnosis of predictions beside training vectors."""
+    distances = diagnosis.known_leave_one_out
+    low, median = np.quantile(distances, (0.05, 0.5), method="lower").tolist()
+    verdict = asdict(diagnosis.verdict)
+    del verdict["each"]
+    return {
+        "known": {
+            "name": known.name,
+            "rows": len(known.rows),
+            "leave_one_out": {"rows": len(distances), "low": low, "median": median},
+        },
+        "spread": predicted_moments.total_variance / known_moments.total_variance
+        if len(predicted.rows) > 1
+        else None,
+        "predictions": _describe_rows(predicted, known, diagnosis, truths),
+        "verdict": verdict,
+    }
+
+
+def _describe_rows(
+    predicted: "Vectors", known: "Vectors", diagnosis: Diagnosis, truths: GroundTruth | None
+) -> list[Facts]:
+    """Collect the facts about each prediction."""
+    ranking = diagnosis.ranking
+    truth_rows = {int(row): index for index, row in enumerate(truths.rows)} if truths else {}
+    classes = {int(row): kind for row, kind in zip(diagnosis.judged, diagnosis.verdict.each, strict=True)}
+    return [
+        {
+            "uid": row.uid,
+            "class": classes.get(index),
+            "to_mean": ranking.to_mean[index],
+            "margin": ranking.margin[index],
+            "nearest": {
+                "uid": known.rows[ranking.nearest[index]].uid,
+                "distance": ranking.distance[index],
+                "leave_one_out": diagnosis.leave_one_out[index],
+            },
+            "truth": {name: values[truth_rows[index]] for name, values in vars(diagnosis.truth).items()}
+            if index in truth_rows
+            else None,
+            "neighbours": [
+                {
+                    "uid": known.rows[neighbour].uid,
+                    "category": known.rows[neighbour].category,
+                    "cosine": cosine,
+                    "centred": centred,
+                }
+                for neighbour, cosine, centred in zip(
+                    ranking.order[index], ranking.cosine[index], ranking.centred[index], strict=True
+                )
+            ],
+        }
+        for index, row in enumerate(predicted.rows)
+    ]
+
+
+def collect_arrays(known: "Vectors", ranking: Ranking) -> dict[str, np.ndarray]:
+    """Collect the arrays of a store of ranks, of shape (prediction, neighbour); rows are those of the known store."""
+    store_rows = np.array([row.index for row in known.rows])
+    uids = np.array([row.uid for row in known.rows], np.dtypes.StringDType())
+    return {
+        "order": store_rows[ranking.order],
+        "uid_of_neighbour": uids[ranking.order],
+        "cosine": ranking.cosine,
+        "centred_cosine": ranking.centred,
+    }
+
+
+def format_ranking(facts: Facts) -> str:
+    """Lay out the facts as text: similarity, training vectors, neighbours, distances, truths and verdict."""
+    plural = "s" if facts["rows"] > 1 else ""
+    parts = [f"{facts['name']}: {facts['rows']} prediction{plural} of {facts['dim']} numbers"]
+    if facts["likeness"] is not None:
+        parts += _format_similarity(facts["likeness"])
+    if "known" in facts:
+        parts += [_format_known(facts), *_format_predictions(facts["predictions"])]
+    verdict = facts["verdict"]
+    return "\n\n".join([*parts, f"verdict: {verdict['name']}: {verdict['evidence']}"])
+
+
+def _format_similarity(similarity: Facts) -> list[str]:
+    labels = {"cosine": "pairwise cosine", "centred": "  about their mean", "to_mean": "cosine to their mean"}
+    lines = [(label, *similarity[name].values()) for name, label in labels.items()]
+    share = f"the predictions differ in {similarity['variance_share']:.2%} of their squared length"
+    return [format_table(("", "mean", "min", "max"), lines), share]
+
+
+def _format_known(facts: Facts) -> str:
+    known, distances = facts["known"], facts["known"]["leave_one_out"]
+    text = f"{known['name']}: {known['rows']} training vectors"
+    if facts["spread"] is not None:
+        text += f"; the variance of the predictions is {facts['spread']:.2%} of theirs"
+    sampled = f" (of {distances['rows']} of them)" if distances["rows"] < known["rows"] else ""
+    return (
+        f"{text}\nleave-one-out nearest-neighbour distance{sampled}: median {distances['median']:.4g}, "
+        f"5th percentile {distances['low']:.4g}"
+    )
+
+
+def _format_predictions(rows: Sequence[Facts]) -> list[str]:
+    neighbours = [
+        (row["uid"], rank, near["uid"], near["category"], near["cosine"], near["centred"],
+         *((row["margin"], row["to_mean"]) if rank == 1 else ("", "")))
+        for row in rows
+        for rank, near in enumerate(row["neighbours"], 1)
+    ]  # fmt: skip
+    header = ("prediction", "rank", "neighbour", "category", "cosine", "centred", "margin", "to mean")
+    parts = [
+        format_table(header, neighbours),
+        format_table(
+            ("prediction", "nearest", "distance", "leave-one-out", "class"),
+            [(row["uid"], *row["nearest"].values(), row["class"]) for row in rows],
+        ),
+    ]
+    truths = [(row["uid"], row["truth"]) for row in rows if row["truth"]]
+    if not truths:
+        return parts
+    columns = ("rank", "cosine", "mean_cosine", "margin", "centred_rank", "centred")
+    truth_header = ("truth of", "rank", "cosine", "mean's cosine", "margin", "centred rank", "centred")
+    table = format_table(truth_header, [(uid, *(truth[name] for name in columns)) for uid, truth in truths])
+    first = sum(truth["rank"] == 1 for _, truth in truths)
+    better = sum(truth["cosine"] > truth["mean_cosine"] for _, truth in truths)
+    count = f"the truth ranks first for {first} of {len(truths)} predictions; {better} are more similar to it than "
+    return [*parts, table, f"{count}the training mean is"]

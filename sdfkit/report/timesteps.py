@@ -1,0 +1,61 @@
+"""The report of `timestep-loss`: tables of the losses by timestep and of samples, and their curves."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sdfkit.report.plots import Curve, draw_curves
+from sdfkit.report.tables import format_table
+
+
+def format_timesteps(facts: Mapping[str, Any]) -> str:
+    """Return the report as text.
+
+    Args:
+        facts: The report as JSON has it.
+    """
+    losses, mean = facts["timesteps"], facts["mean_predictor"]
+    wrong = losses["wrong"]
+    columns = [
+        losses["alpha"], losses["loss"], losses["fvu"], [None] * len(losses["loss"]) if wrong is None else wrong,
+        losses["implied_noise"],
+    ]  # fmt: skip
+    table = format_table(
+        ("t", "alpha bar", "MSE(x0)", "FVU", "wrong picture", "implied MSE(eps)", "mean code"),
+        [
+            (int(timestep), *map(_digits, (*values, mean)))
+            for timestep, *values in zip(losses["timestep"], *columns, strict=True)
+        ],
+    )
+    steps = facts["sampled"]["steps"]
+    samples = format_table(
+        ("from pure noise", "MSE(x0)", "FVU", "cosine", "centred"),
+        [
+            (name, *(_digits(facts[key][number]) for number in ("loss", "fvu", "cosine", "centred")))
+            for name, key in (("in one step", "one_step"), (f"by {steps} steps", "sampled"))
+        ],
+    )
+    counts = f"{facts['shapes']} shapes, {facts['views']} views each; dimensions floored: {facts['floored']}"
+    return f"{facts['model']}: {counts}\n\n{table}\n\n{samples}\n\n{facts['verdict']}"
+
+
+def draw_timesteps(output: Path, facts: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Write the losses by timestep, beside those of samples and of the mean code, as a PNG; see `format_timesteps`."""
+    losses = facts["timesteps"]
+    timesteps, wrong = losses["timestep"].tolist(), losses["wrong"]
+    curves = {
+        "the network": Curve(timesteps, losses["loss"].tolist()),
+        **({} if wrong is None else {"with a wrong picture": Curve(timesteps, wrong.tolist())}),
+        "the mean code": Curve((), (facts["mean_predictor"],)),
+        "samples, in one step": Curve((), (facts["one_step"]["loss"],)),
+        f"samples, by {facts['sampled']['steps']} steps": Curve((), (facts["sampled"]["loss"],)),
+    }
+    draw_curves(
+        output, curves, title=facts["model"], x="timestep", y="MSE of the standardised code", log=True,
+        overwrite=overwrite,
+    )  # fmt: skip
+
+
+def _digits(value: float | None) -> str:
+    """Return a number with four significant digits: losses of trained models are far below 1."""
+    return "-" if value is None else f"{value:.4g}"

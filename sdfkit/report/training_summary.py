@@ -1,0 +1,125 @@
+"""Lines that the training and fitting commands log about their results."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sdfkit.evaluation.field_errors import DecoderErrors
+    from sdfkit.evaluation.reconstructions import Reconstructions
+    from sdfkit.io.stores.training_views import TrainingViews
+    from sdfkit.rows import Row
+    from sdfkit.training.flow.training import FlowTraining
+
+# Fits with a loss above this are counted, as in the paper.
+OUTLIER = 0.01
+# Views per shape whose silhouettes are evaluated.
+EVALUATED_VIEWS = 2
+
+
+def _worst(errors: Sequence[tuple[float, "Row"]], count: int) -> str:
+    """List the shapes with the largest errors, largest first."""
+    worst = sorted(errors, key=lambda pair: -pair[0])[:count]
+    return "worst: " + "; ".join(
+        " ".join(f"{row.uid} {row.category} {error:.5f}".split()) for error, row in worst
+    )
+
+
+def describe_decoder(errors: "DecoderErrors", rows: Sequence["Row"]) -> list[str]:
+    """Describe the errors of a DeepSDF decoder.
+
+    The paper's errors are clamped, and a decoder is only trained as far as its clamp.
+    """
+    return [
+        f"SDF L1 mean {errors.sdf_l1.mean():.5f}, max {errors.sdf_l1.max():.5f} "
+        f"(up to 0.1: {errors.clamped_l1.mean():.5f}, {errors.clamped_l1.max():.5f}); "
+        f"mean cosine between codes {errors.code_cosine:.2f}",
+        _worst(list(zip(errors.clamped_l1.tolist(), rows, strict=True)), 10),
+    ]
+
+
+def describe_reconstructions(found: "Reconstructions", uids: Sequence[str]) -> list[str]:
+    """Describe how well an autoencoder reconstructs weights and surfaces."""
+    vectors, before, after, summaries = found.vectors, found.before, found.after, found.summaries
+    lines = [
+        f"weights: FVU {vectors.fvu:.4f} (1 for the mean); centred cosine {summaries['centred']['mean']:.4f} on "
+        f"average, {summaries['centred']['min']:.4f} at least",
+        f"raw cosine {summaries['cosine']['mean']:.4f}, MSE {vectors.mse:.3g}: both mislead, as the raw cosine of two "
+        f"different shapes is {vectors.original_cosine:.4f}",
+        f"codes: mean cosine of pairs {vectors.code_cosine:.2f}",
+        f"surfaces: IoU with the original {summaries['iou']['mean']:.3f} on average, "
+        f"{summaries['iou']['median']:.3f} in the median, {summaries['iou']['min']:.3f} at least",
+    ]
+    if found.true_iou:
+        lines.append(
+            f"IoU with the true shape {found.true_iou['after']:.3f}; of the original networks "
+            f"{found.true_iou['before']:.3f}"
+        )
+    ranges = "".join(
+        f"; {uids[row]} {after.low[row]:.3f} to {after.high[row]:.3f}"
+        for row in np.flatnonzero(after.lost).tolist()[:10]
+    )
+    lines.append(
+        f"{after.lost.sum()} of {len(after.lost)} lost their surface: no zero crossing (of the original networks "
+        f"{before.lost.sum()}){ranges}"
+    )
+    return lines
+
+
+def describe_denoiser(losses: Sequence[float], mean_loss: float) -> str:
+    """Describe the last losses of a denoiser beside that of the mean code."""
+    return (
+        f"loss {np.mean(losses[-100:]):.3g} in the last 100 steps; predicting the mean code: {mean_loss:.3g}"
+    )
+
+
+def evaluate_silhouettes(
+    training: "FlowTraining", known: "TrainingViews", held_out: "TrainingViews | None"
+) -> list[str]:
+    """Measure and describe the errors of silhouettes, beside the ideal loss. Every process must call this.
+
+    Args:
+        training: The training of a flow.
+        known: Views of the training shapes.
+        held_out: Views of held-out shapes, if there are any.
+    """
+    from sdfkit.evaluation.silhouettes import measure_silhouettes
+
+    lines = []
+    for name, views in (("", known), ("held out: ", held_out)):
+        if views is not None:
+            pictures = views.pictures.to(training.context.device)
+            errors = measure_silhouettes(training, pictures, min(EVALUATED_VIEWS, pictures.rgb.shape[1]))
+            lines.append(
+                f"{name}silhouettes at temperature {errors.temperature:g}: loss {errors.loss:.4f} (ideal loss "
+                f"{views.ideal_loss:.4f}), IoU {errors.overlap:.3f}; mean shading error {errors.shading:.4f}"
+            )
+    return lines
+
+
+def describe_gradients(norms: Mapping[str, float]) -> str:
+    """List the norms of the last gradients by network."""
+    return "gradients: " + ", ".join(f"{name} {norm:.3g}" for name, norm in norms.items())
+
+
+def describe_fits(losses: Sequence[tuple[float, "Row"]], clamp: float) -> list[str]:
+    """Describe the losses of fitted networks on held-out samples; nothing if there are none."""
+    if not losses:
+        return []
+    values = np.array([loss for loss, _ in losses])
+    median, high = np.percentile(values, [50, 95])
+    return [
+        f"loss (distances up to {clamp:g}, held-out samples): median {median:.5f}, p95 {high:.5f}, "
+        f"max {values.max():.5f}; {(values > OUTLIER).sum()} of {len(values)} above {OUTLIER:g}",
+        _worst(losses, 5),
+    ]
+
+
+def describe_codes(errors: Mapping[str, float], clamp: float) -> list[str]:
+    """Describe the errors of fitted codes, by shape; nothing if there are none."""
+    if not errors:
+        return []
+    worst = max(errors, key=errors.__getitem__)
+    mean = np.mean(list(errors.values()))
+    return [f"SDF L1 up to {clamp:g}: mean {mean:.5f}, worst {errors[worst]:.5f} ({worst})"]

@@ -1,0 +1,57 @@
+"""Fit settings of per-shape networks, by preset and network."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+FAST_STEPS = 2_000
+PAPER_EPOCHS = 200
+# The fast recipe by network. A SIREN does not converge at learning rates above 0.0003.
+FAST: Mapping[str, Mapping[str, float]] = {
+    "relu-pe": {"points": 128, "near": 0.75, "lr": 4e-3},
+    "siren": {"points": 128, "near": 0.75, "lr": 3e-4},
+}
+PAPER: Mapping[str, float] = {"points": 8_192, "near": 0.5, "lr": 1e-4}
+
+
+@dataclass(frozen=True)
+class MLPFitSettings:
+    """Fit settings of the networks.
+
+    Attributes:
+        steps: Number of Adam steps. The learning rate follows a cosine schedule from its initial value to 0.
+        points: Samples per shape and step.
+        near: Share of those samples that lie near the surface.
+        lr: Initial learning rate.
+        clamp: Predicted and true distances are clamped to [-clamp, clamp] before they are compared.
+        stop: A shape whose mean error falls below this stops early; None takes all steps.
+    """
+
+    steps: int
+    points: int
+    near: float
+    lr: float
+    clamp: float
+    stop: float | None
+
+
+def choose_settings(
+    network: str, preset: str, samples: int, epochs: float | None, overrides: Mapping[str, Any]
+) -> MLPFitSettings:
+    """Return the settings of a preset, with some of them replaced.
+
+    Args:
+        network: `relu-pe` or `siren`.
+        preset: `fast` or `paper`.
+        samples: Samples per shape, from which epochs are converted to steps.
+        epochs: Passes over the samples in place of the preset's number of steps.
+        overrides: Settings that replace those of the preset. None values are ignored.
+    """
+    recipe: dict[str, Any] = {"steps": FAST_STEPS, **FAST[network]}
+    if preset == "paper":
+        recipe = {"steps": None, **PAPER}
+    recipe |= {name: value for name, value in overrides.items() if value is not None}
+    if epochs is not None or recipe["steps"] is None:
+        recipe["steps"] = max(1, math.ceil((epochs or PAPER_EPOCHS) * samples / recipe["points"]))
+    return MLPFitSettings(**{"stop": None, **recipe})

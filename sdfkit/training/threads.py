@@ -1,0 +1,80 @@
+"""Threads that compute the gradient of a training step in parallel, each for some of its rows.
+
+Threads within operations gain little where operations are small: a step of silhouette training took 0.23 s with one
+OpenMP thread and 0.18 s with two. Two Python threads with one OpenMP thread each take 0.14 s.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+# More threads than this wait for each other in Python (the global interpreter lock).
+MAX_THREADS = 4
+
+
+class GradientThreads:
+    """A pool of threads that share torch's threads: one per core, four at most. On a GPU, the calling thread alone.
+
+    Args:
+        device: Device of the computation.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        threads = torch.get_num_threads()
+        self.count = min(threads, MAX_THREADS) if device.type == "cpu" else 1
+        pool = ThreadPoolExecutor(
+            self.count, initializer=_initialise_thread, initargs=(threads // self.count,)
+        )
+        self.map = pool.map if device.type == "cpu" else map
+
+    def compute_gradients(
+        self,
+        compute: Callable[[Int[Tensor, " row"]], Float[Tensor, " row"]],
+        rows: Int[Tensor, " row"],
+        parameters: Sequence[nn.Parameter],
+        total: int,
+    ) -> Float[Tensor, " row"]:
+        """Set the gradients of parameters to those of the sum of all losses, divided by `total`.
+
+        Results are reproducible for the same number of threads: gradients of the threads are added in order.
+
+        Args:
+            compute: Returns the losses of some rows.
+            rows: All rows.
+            parameters: Parameters whose `grad` is replaced.
+            total: Divisor of the sum.
+
+        Returns:
+            The loss of each row.
+        """
+        parts = [part for part in torch.tensor_split(rows, self.count) if len(part)]
+        found = list(self.map(lambda part: _differentiate(compute, part, parameters, total), parts))
+        for parameter, *gradients in zip(parameters, *(gradients for _, gradients in found), strict=True):
+            known = [gradient for gradient in gradients if gradient is not None]
+            parameter.grad = sum(known[1:], start=known[0]) if known else None
+        return torch.cat([losses for losses, _ in found])
+
+    def step(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
+        """Step optimizers in the threads, which flush denormal moments to 0 too."""
+        list(self.map(lambda optimizer: optimizer.step(), optimizers))
+
+
+def _initialise_thread(threads: int) -> None:
+    """Set torch's settings of a thread, before its first operation."""
+    torch.set_num_threads(threads)
+    # Rays many temperatures away from an edge have gradients below 1e-38. Processors are slow with such denormal
+    # numbers: a late training step took 0.25 s with them and takes 0.15 s where they are 0.
+    torch.set_flush_denormal(True)
+
+
+def _differentiate(
+    compute: Callable[[Int[Tensor, " row"]], Float[Tensor, " row"]],
+    rows: Int[Tensor, " row"],
+    parameters: Sequence[nn.Parameter],
+    total: int,
+) -> tuple[Float[Tensor, " row"], tuple[Tensor | None, ...]]:
+    losses = compute(rows)
+    return losses.detach(), torch.autograd.grad(losses.sum() / total, parameters, allow_unused=True)

@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+import torch
+
+from sdfkit.errors import GeometryError
+from sdfkit.inference.meshing import MeshOptions, mesh_field
+
+
+def ball(points):
+    return points.norm(dim=-1) - 0.5
+
+
+def test_the_mesh_of_a_ball_is_a_sphere_with_outward_normals():
+    mesh, evaluated = mesh_field(ball, "cpu", MeshOptions(resolution=64, smooth_normals=True))
+    assert mesh.is_watertight and mesh.euler_number == 2
+    assert np.allclose(np.linalg.norm(mesh.vertices, axis=1), 0.5, atol=2e-3)
+    assert np.allclose(mesh.vertex_normals, mesh.vertices / 0.5, atol=1e-2)
+    assert 0 < evaluated < 65**3
+
+
+def test_options_keep_the_largest_piece_and_reduce_the_faces():
+    def two_balls(points):
+        far = points - torch.tensor([0.7, 0, 0])
+        return torch.minimum(ball(points), far.norm(dim=-1) - 0.1)
+
+    mesh, _ = mesh_field(two_balls, "cpu", MeshOptions(resolution=32, largest=True, simplify=200))
+    assert mesh.body_count == 1 and len(mesh.faces) <= 200
+    assert mesh.volume == pytest.approx(4 / 3 * np.pi * 0.5**3, rel=0.05)
+
+
+def test_a_field_without_a_surface_is_an_error():
+    with pytest.raises(GeometryError, match="no surface: distances run from"):
+        mesh_field(lambda points: points.norm(dim=-1) + 1, "cpu", MeshOptions(resolution=16))

@@ -1,0 +1,45 @@
+"""The tables of presets that --help shows: those of the code, and read without torch."""
+
+import subprocess
+import sys
+
+import pytest
+
+from sdfkit.report.presets import format_tables, make_tables, preset_table
+
+
+def test_the_stored_tables_are_those_of_the_code():
+    tables = make_tables()
+    stored = format_tables({command: preset_table(command) for command in tables})
+    assert stored == format_tables(tables), "run python -m sdfkit.report.presets > sdfkit/report/presets.txt"
+
+
+@pytest.mark.parametrize(
+    ("command", "row"),
+    [
+        ("train-deepsdf", ["parameters", "250,625", "250,625", "1,945,089"]),
+        (
+            "train-dit",
+            ["parameters,", "features", "of", "768", "733,888", "10,372,288", "6,755,009", "131,242,689"],
+        ),
+        ("train-ae", ["parameters,", "weights", "of", "54,785", "28,302,465", "116,717,185"]),
+        ("train-flow", ["steps", "of", "rgb", "(--steps)", "120", "5,000"]),
+        ("fit-mlp", ["steps", "(--steps,", "--epochs)", "2,000", "2,000", "200", "epochs", "200", "epochs"]),
+    ],
+)
+def test_tables_hold_the_presets_and_fit_a_terminal(command, row):
+    lines = preset_table(command).splitlines()
+    assert row in [line.split() for line in lines]
+    assert lines[0].startswith("preset ") and max(map(len, lines)) <= 78
+
+
+def test_other_commands_have_no_table():
+    assert preset_table("mesh") is None
+
+
+def test_tables_are_read_without_torch():
+    script = (
+        "import sys, sdfkit.report.presets as p; p.preset_table('fit-mlp'); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

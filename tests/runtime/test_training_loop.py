@@ -1,0 +1,21 @@
+"""The device of a training run, and pipes that several processes cannot share."""
+
+import pytest
+
+from sdfkit.errors import UsageError
+from sdfkit.runtime.training_loop import open_training_context
+from sdfkit.training.run import DeviceContext
+
+
+def test_the_device_and_the_precision_are_those_asked_for():
+    context = open_training_context("cpu", "bf16", ("-", None, "model.zarr"))
+    assert (context.device.type, context.precision, context.processes) == ("cpu", "bf16", 1)
+
+
+def test_several_processes_need_stores(monkeypatch):
+    monkeypatch.setattr(DeviceContext, "processes", 2)
+    assert open_training_context("cpu", "fp32", ("samples.zarr", "model.zarr")).processes == 2
+    with pytest.raises(
+        UsageError, match="^several processes cannot share a pipe; name stores for input and output$"
+    ):
+        open_training_context("cpu", "fp32", ("samples.zarr", "-"))
