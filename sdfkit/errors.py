@@ -1,6 +1,6 @@
-"""Errors that the user can act on, each with its exit status.
+"""Errors that the user can correct, and the exit status of the program for each class of errors.
 
-A message is one line: subject, fault, remedy.
+A message is one line "subject: fault; remedy", such as "shape.stl: is an empty file; was it copied completely?".
 """
 
 
@@ -10,7 +10,7 @@ def first_line(error: BaseException) -> str:
 
 
 class SdfkitError(Exception):
-    """Base of all errors that the program reports in one line, without a traceback."""
+    """Base class of the errors that the program reports in one line, without a traceback."""
 
     status = 1
 
@@ -30,7 +30,7 @@ class UsageError(SdfkitError):
 
 
 class InputError(SdfkitError):
-    """An input cannot be used: wrong kind, wrong axes, truncated or damaged."""
+    """An input cannot be used, for example because it is of the wrong kind, truncated or damaged."""
 
     status = 3
 

@@ -1,4 +1,4 @@
-"""The row that stands for one shape in every store and stream, unique names, and a command's entry in the history."""
+"""The row that represents one shape in stores and streams, unique names, and the entry of a command in a history."""
 
 import shlex
 import sys
@@ -14,7 +14,7 @@ LABELS = ("category", "licence", "source")
 
 @dataclass(frozen=True)
 class Row:
-    """One shape of a table, with the columns that every stream carries."""
+    """One shape, with the columns that all stores and streams have."""
 
     index: int
     uid: str
@@ -23,23 +23,23 @@ class Row:
     source: str = ""
     error: str = ""
     sample_of: str = ""
-    """The uid of the shape that this row is one of several samples of; empty for a row that is not a sample."""
+    """If the row is one of several samples of a shape (predict --samples), the uid of that shape; otherwise empty."""
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """The history of the data that the row was read from, oldest step first; empty if there is none."""
+        """The commands that made the data of this row, oldest first; see `history_step`. Empty if none are recorded."""
         return []
 
     @property
     def identity(self) -> str:
-        """A digest of the data that the row was read from; empty if there is none."""
+        """A digest of the data of this row, by which a later run recognises the same input; empty if there is none."""
         return ""
 
 
 def unique(names: Iterable[str]) -> list[str]:
-    """Make names unique, keeping their order: chair, chair -> chair, chair_2.
+    """Make names unique by appending numbers, without changing their order: chair, chair -> chair, chair_2.
 
-    A numbered name that is already in the list is skipped: chair, chair, chair_2 -> chair, chair_3, chair_2.
+    A numbered name that is already in the list is not used: chair, chair, chair_2 -> chair, chair_3, chair_2.
     """
     names = list(names)
     taken, count = set(names), Counter[str]()
@@ -60,7 +60,7 @@ def history_step(seed: int | None) -> dict[str, Any]:
     """Describe the running command as one step of a history.
 
     Args:
-        seed: The seed of the command's random draws, if it has any.
+        seed: Seed of the command's random numbers; None for a command without random numbers.
 
     Returns:
         `version`, `command` (the command line as typed; more than four file names in a row are shortened to the

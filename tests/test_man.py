@@ -70,7 +70,7 @@ def test_a_page_has_every_part_of_the_help(generate, program):
         ".SH OPTIONS\n.TP\n\\fB\\-\\-depth <int range>\\fR\nHow deep.  [default: 3; x>=1]\n",
         ".SH EXAMPLES\n.nf\ncut\\-up a.ply \\-\\-depth 2 | grep \\(aq\\e.x\\(aq\n  more\n.fi\n",
         ".SH EXIT STATUS\n.TP\n0\nDone.\n",
-        "\n.TP\n3\nAn input cannot be used: wrong kind, wrong axes, truncated or damaged.\n",
+        "\n.TP\n3\nAn input cannot be used, for example because it is of the wrong kind, truncated or damaged.\n",
     ]
     assert [part for part in parts if part not in page] == []
     places = [page.find(part) for part in parts]

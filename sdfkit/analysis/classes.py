@@ -1,7 +1,8 @@
 """The class of each single prediction: recalled, following its truth, a copy, the mean, crowded, far, noise or new.
 
-Lengths are measured about the mean of the training vectors and in units of their total variance, the mean squared
-distance from that mean. Vectors that share 96 % of their length are thus judged by the rest. The thresholds are ours.
+Vectors are compared after subtracting the mean of the training vectors. Squared lengths are given in units of the total
+variance of the training vectors, the mean squared distance from that mean. Weight vectors that have 96 % of their
+length in common are thus compared by the part in which they differ. The thresholds are not from a paper.
 """
 
 from dataclasses import dataclass
@@ -12,17 +13,19 @@ from jaxtyping import Bool, Float, Int
 from sdfkit.analysis.ranking import TruthRanking
 from sdfkit.analysis.vectors import blocks, directions_of
 
-# A vector that lies nearer to a training vector than half of that vector's leave-one-out distance lies nearer to it
-# than to any other, by the triangle inequality: it is an inexact copy.
+# The leave-one-out distance of a training vector is its distance from the nearest other training vector. A prediction
+# within half of this distance of a training vector is nearer to this training vector than to any other, by the triangle
+# inequality: the prediction is an inexact copy of it.
 COPY = 0.5
-# Squared distance from the mean over the total variance of the training vectors: below AT_MEAN a prediction is the
-# mean, from OFF_MEAN on it is not, and beyond FAR it is unlike the training set.
+# Thresholds on the squared distance of a prediction from the training mean, over the total variance of the training
+# vectors: below AT_MEAN the prediction counts as the mean, from OFF_MEAN on it is clearly not the mean, and above FAR
+# it is far outside the training set.
 AT_MEAN, OFF_MEAN, FAR = 0.1, 0.3, 4.0
-# Two predictions of different shapes are alike from this centred cosine on. A prediction is crowded if the share of
-# predictions like it exceeds that among the true or training vectors by CROWD.
+# Two vectors of different shapes are alike if their centred cosine is at least ALIKE. A prediction is crowded if the
+# share of predictions like it exceeds the same share among true or training vectors by at least CROWD.
 ALIKE, CROWD = 0.6, 0.15
-# A prediction follows its truth if their centred cosine is at least FOLLOWING and its squared error over that of the
-# mean is at most ERROR.
+# A prediction follows its truth if their centred cosine is at least FOLLOWING, and if the squared error of the
+# prediction is at most ERROR times the squared error of the training mean.
 FOLLOWING, ERROR = 0.4, 0.85
 # Number of predictions that each prediction is compared with.
 COMPARED = 512
@@ -32,20 +35,21 @@ CLASSES = {
     "recalled": "recalled",
     "following": "similar to the truth",
     "copy": "copied from the training set",
-    "mean": "at the training mean",
-    "crowded": "the same for several shapes",
+    "mean": "close to the mean of the training vectors",
+    "crowded": "nearly the same as those of other shapes",
     "far": "far outside the training set",
     "noise": "unrelated to the truth",
-    "new": "unclassified",
+    "new": "in no other class",
 }
 
 
 @dataclass(frozen=True)
 class RankedTruths:
-    """The true vectors of the judged predictions, with their ranks and distances."""
+    """The true vector of each classified prediction, with ranks and distances."""
 
     vectors: Float[np.ndarray, "prediction dim"]
     ranking: TruthRanking
+    """Ranks of the truths among all training vectors by similarity to the prediction, and distances from it."""
     leave_one_out: Float[np.ndarray, " prediction"]
     """Distance of each truth from the nearest other training vector."""
     is_known: Bool[np.ndarray, " prediction"]
@@ -61,9 +65,11 @@ def classify(
     """Return the class of each prediction, the first key of `CLASSES` whose condition holds.
 
     Args:
-        size: Squared distance from the training mean, over the total variance of the training vectors.
+        size: Squared distance of each prediction from the training mean, over the total variance of the training
+            vectors.
         is_copy: Whether the prediction is an inexact copy of a training vector.
-        crowding: Excess share of predictions of other shapes that the prediction is like; see `measure_crowding`.
+        crowding: Share of predictions of other shapes that each prediction is like, minus the expected share; see
+            `measure_crowding`.
         truths: True vectors of the predictions; None if they are unknown.
     """
     fits = {"copy": is_copy, "mean": size < AT_MEAN, "crowded": crowding >= CROWD, "far": size > FAR}
@@ -85,7 +91,7 @@ def count_classes(classes: np.ndarray) -> dict[str, int]:
 
 
 def describe_classes(classes: np.ndarray, has_truths: bool) -> str:
-    """Say in a sentence without a full stop how many predictions are of each class."""
+    """Return a sentence, without a full stop, that gives the number of predictions of each class."""
     total, counts = len(classes), count_classes(classes)
     if len(counts) == 1:
         kind = next(iter(counts))
@@ -106,12 +112,14 @@ def measure_crowding(
     truths: RankedTruths | None,
     others: Float[np.ndarray, "other dim"],
 ) -> tuple[Float[np.ndarray, " prediction"], float | None]:
-    """Measure how much more the predictions of different shapes resemble each other than they should.
+    """Measure how much more the predictions of different shapes resemble each other than their truths do.
+
+    If the truths are unknown, the similarity of training vectors takes the place of that of the truths.
 
     Returns:
-        The share of predictions of other shapes that each prediction is like, minus the mean of that share among the
-        truths, or among training vectors if the truths are unknown; and the mean centred cosine of predictions of
-        different shapes, None if there is only one shape.
+        For each prediction, the share of predictions of other shapes that it is like, minus the mean of the same share
+        among the truths or training vectors; and the mean centred cosine of two predictions of different shapes, None
+        if there is only one shape.
     """
     share, cosine = _compare_shapes(predicted, shape_of, mean)
     if cosine is None:
@@ -125,7 +133,7 @@ def _compare_shapes(
     shape_of: Int[np.ndarray, " shape"],
     mean: Float[np.ndarray, " dim"],
 ) -> tuple[Float[np.ndarray, " shape"], float | None]:
-    """Return the share of vectors of other shapes that each vector is like, and the mean cosine of different shapes."""
+    """Return the share of vectors of other shapes that each vector is like, and the mean cosine between shapes."""
     columns = np.unique(np.linspace(0, len(vectors) - 1, COMPARED).astype(np.int64))
     right = directions_of(vectors[columns], mean)
     share = np.zeros(len(vectors))

@@ -1,4 +1,4 @@
-"""The whole diagnosis of predicted vectors: their neighbours, their truths, their distances and a verdict."""
+"""The whole diagnosis of predicted vectors: nearest training vectors, ranks of the truths, and a verdict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,10 +19,12 @@ from sdfkit.analysis.truths import GroundTruth
 from sdfkit.analysis.vectors import Moments, Rows
 from sdfkit.analysis.verdict import Verdict, judge, select_rows
 
-# Leave-one-out distances are measured of as many training vectors as keep within so many multiplications and pairs, and
-# of at least so many vectors. With the limit of multiplications alone, all pairs of 100,000 codes took minutes.
+# Limits on the work of measuring leave-one-out distances of training vectors: the greatest number of multiplications
+# and of pairs, and the least number of vectors that are measured all the same. With the limit on multiplications alone,
+# all pairs of 100,000 latent codes took minutes.
 MULTIPLICATIONS, PAIRS, LEAST = 1e11, 1e8, 128
-# Variance share of the predictions up to which they are collapsed, and from which on they are not.
+# The variance share of predictions is their total variance over their mean squared length. Predictions count as
+# collapsed up to COLLAPSED, and as not collapsed from DIFFERENT on.
 COLLAPSED, DIFFERENT = 0.001, 0.25
 
 
@@ -32,11 +34,11 @@ class Diagnosis:
 
     ranking: Ranking
     truth: TruthRanking | None
-    """Of the predictions whose truth is known."""
+    """Ranks of the truths among the training vectors, for the predictions in `judged`; None if no truth is known."""
     leave_one_out: Float[np.ndarray, " prediction"]
-    """Leave-one-out distance of the training vector nearest to each prediction."""
+    """For the training vector nearest to each prediction, its distance from the nearest other training vector."""
     known_leave_one_out: Float[np.ndarray, " sample"]
-    """Leave-one-out distances of all training vectors or, if these are many, of evenly spaced ones."""
+    """The same distance for all training vectors or, if these are many, for evenly spaced ones."""
     judged: Int[np.ndarray, " judged"]
     """Rows of the predictions that the verdict covers: those whose truth is known, or all if no truth is known."""
     verdict: Verdict
@@ -51,16 +53,16 @@ def diagnose(
     uids: Sequence[str],
     top: int,
 ) -> Diagnosis:
-    """Rank predictions, rank their truths, measure their distances and judge them.
+    """Rank the training vectors and the truths for each prediction, measure distances, and decide on a verdict.
 
     Args:
         predicted: Predicted vectors, one a row, none of them zero.
         shape_of: A number for the shape of each prediction, equal for samples of one shape.
         truths: True vectors of the predictions, as far as they are known.
-        known: Two or more training vectors that differ, none of them zero; read in blocks, three times.
+        known: Two or more training vectors, not all equal, none of them zero; they are read in blocks, three times.
         moments: Moments of the training vectors.
         uids: Uids of the training vectors.
-        top: Number of neighbours to keep for each prediction.
+        top: Number of most similar training vectors to keep for each prediction.
     """
     count, dim = known.shape
     mean = moments.mean
@@ -88,17 +90,17 @@ def diagnose(
 
 
 def judge_alone(similarity: Similarity) -> tuple[str, str]:
-    """Judge from the similarity of predictions to each other alone whether they have collapsed.
+    """Decide whether predictions have collapsed, from their similarity to each other alone.
 
     Returns:
         The verdict (collapse, no collapse or unclear) and its evidence, a sentence.
     """
     share = similarity.variance_share
     if share <= COLLAPSED:
-        return "collapse", f"the predictions are equal except for {share:.2%} of their squared length"
+        return "collapse", f"the predictions share all but {share:.2%} of their squared length"
     if share >= DIFFERENT:
         return "no collapse", f"the predictions differ in {share:.0%} of their squared length"
     return "unclear", (
-        f"the predictions differ in {share:.1%} of their squared length, and so do training weights that share an "
-        "anchor; give --known to decide"
+        f"the predictions differ in {share:.1%} of their squared length, as training weights that were fitted from "
+        "one common anchor do; compare them with the training vectors (--known) to decide"
     )

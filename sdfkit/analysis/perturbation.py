@@ -1,4 +1,4 @@
-"""Sensitivity of shapes to noise on their vectors: scales of noise, summaries by noise level, the breaking point."""
+"""Sensitivity of shapes to noise on their vectors: scales of noise, summaries by noise level, breaking points."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -37,15 +37,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Level:
-    """Summary of the outcomes of all shapes at one noise level.
+    """Summary of the outcomes of all shapes at one noise level, that is, one value of sigma.
 
     Attributes:
-        sigma: Relative standard deviation of the noise.
-        iou: Mean IoU.
-        worst: Minimum IoU.
+        sigma: Standard deviation of the noise, in units of the scale that `DEFINITIONS` defines.
+        iou: Mean IoU of the clean and the noisy shape.
+        worst: Minimum of this IoU.
         whole: Share of shapes whose IoU is at least the criterion.
         same: Share of shapes with the number of pieces and the Euler number of the clean mesh.
-        pieces: Median number of pieces.
+        pieces: Median number of connected pieces of the noisy meshes.
     """
 
     sigma: float
@@ -76,7 +76,7 @@ def noise_scale(
 
 
 def overlap(clean: Bool[np.ndarray, " point"], noisy: Bool[np.ndarray, " point"]) -> float:
-    """Return the IoU of two shapes given by their inside points; 0 if both are empty."""
+    """Return the IoU of two shapes, given which points are inside each; 0 if both are empty."""
     either = np.count_nonzero(clean | noisy)
     return np.count_nonzero(clean & noisy) / either if either else 0.0
 

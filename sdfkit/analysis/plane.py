@@ -23,7 +23,7 @@ class Plane:
     """Vectors projected onto their first two principal components."""
 
     coordinates: Float[np.ndarray, "shape 2"]
-    """Coordinates relative to the mean, in the unit of the vectors. No distance is longer than between the vectors."""
+    """Coordinates relative to the mean, in the unit of the vectors. Projection lengthens no distance."""
     shares: tuple[float, float]
     """Share of the variance along each component; 0 if all vectors are equal."""
 
@@ -31,8 +31,8 @@ class Plane:
 def fit_plane(vectors: Rows, uids: Sequence[str], name: str, rng: np.random.Generator) -> Plane:
     """Project vectors onto the plane of their first two principal components.
 
-    The sign of each component is chosen so that its largest entry is positive: equal vectors give an equal map. The
-    result is exact up to 2,048 vectors or dimensions, as in `measure_spectrum`.
+    The sign of each component is chosen so that its largest entry is positive, so that equal vectors give equal
+    coordinates in every run. The result is exact up to 2,048 vectors or dimensions, as in `measure_spectrum`.
 
     Args:
         vectors: The vectors, one a row; read in blocks.
@@ -50,7 +50,9 @@ def fit_plane(vectors: Rows, uids: Sequence[str], name: str, rng: np.random.Gene
         finite = np.isfinite(block).all(axis=1)
         if not finite.all():
             bad = rows.start + int(finite.argmin())
-            raise InputError(f"{name}: {uids[bad]}: numbers that are not finite; drop it or make it again")
+            raise InputError(
+                f"{name}: {uids[bad]}: the vector holds numbers that are not finite; drop it or make it again"
+            )
         mean += block.sum(axis=0) / count
     axes, total = _find_axes(vectors, mean, rng)
     largest = np.abs(axes).argmax(axis=0)
@@ -68,7 +70,7 @@ def _find_axes(
     """Find up to two unit directions of greatest variance.
 
     Returns:
-        The directions, that of greatest variance first, and the squared length of the centred vectors, summed.
+        The directions, that of greatest variance first, and the sum of the squared lengths of the centred vectors.
     """
     count, dim = vectors.shape
     if min(count, dim) > EXACT:

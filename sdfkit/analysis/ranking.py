@@ -1,9 +1,10 @@
 """Ranks of the training vectors by their similarity to each predicted vector, and similarity within one set.
 
-The ranking is the paper's test for a collapsed model. The cosine alone says little: a model that always answers with
-the centre of its training set has a high cosine with every truth. Four more measures are therefore given: the rank of
-the truth among all training vectors, the cosine that the mean of the training vectors has with the truth, *centred*
-cosines, computed after subtracting that mean from both vectors, and distances.
+The ranking is the test for a collapsed model in the paper "Small-data image-to-3-D". The cosine of a prediction with
+its truth does not suffice for this test: a model that always predicts the mean of its training vectors has a high
+cosine with every truth. Four more measures are therefore given: the rank of the truth among all training vectors; the
+cosine of the truth with the mean of the training vectors; *centred* cosines, which are computed after subtracting this
+mean from both vectors; and distances.
 """
 
 from collections.abc import Iterator
@@ -14,13 +15,13 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from sdfkit.analysis.vectors import NEGLIGIBLE, Moments, Rows, blocks, directions_of, pair_cosines
 
-# Numbers, and rows, of the predictions that are compared at once: 128 MB of float64.
+# Largest group of predictions that is compared at once: total count of numbers (128 MB of float64), and of rows.
 GROUP_NUMBERS, GROUP_ROWS = 1 << 24, 4096
 
 
 @dataclass(frozen=True)
 class CosineSummary:
-    """Mean, minimum and maximum of some cosines."""
+    """Mean, minimum and maximum of a set of cosines."""
 
     mean: float
     min: float
@@ -34,7 +35,7 @@ class Similarity:
     cosine: CosineSummary
     """Cosines of all pairs."""
     centred: CosineSummary
-    """Cosines of all pairs about the mean of the set; -1 / (n - 1) on average for vectors without structure."""
+    """Centred cosines of all pairs. Their mean is -1 / (n - 1) for n vectors in independent directions."""
     to_mean: CosineSummary
     """Cosine of each vector with the mean of the set."""
     variance_share: float
@@ -46,21 +47,21 @@ class Ranking:
     """The training vectors most similar to each prediction."""
 
     order: Int[np.ndarray, "prediction top"]
-    """Rows of the training vectors, ordered by falling cosine."""
+    """Rows of the training vectors, that of the highest cosine first."""
     cosine: Float32[np.ndarray, "prediction top"]
     """Cosines of these training vectors with the prediction."""
     centred: Float32[np.ndarray, "prediction top"]
-    """The same cosines about the mean of the training vectors."""
+    """Centred cosines of the same training vectors with the prediction."""
     margin: Float32[np.ndarray, " prediction"]
-    """Cosine of the first neighbour minus that of the second."""
+    """Cosine of the most similar training vector minus that of the second."""
     to_mean: Float32[np.ndarray, " prediction"]
     """Cosine of the prediction with the mean of the training vectors."""
     nearest: Int[np.ndarray, " prediction"]
-    """Row of the training vector at the least distance."""
+    """Row of the training vector at the least Euclidean distance from the prediction."""
     distance: Float[np.ndarray, " prediction"]
-    """Distance of that training vector."""
+    """Distance of this training vector from the prediction."""
     centred_moments: Float[np.ndarray, "prediction 2"]
-    """Mean and standard deviation of the centred cosines with all training vectors."""
+    """Mean and standard deviation of the prediction's centred cosines with all training vectors."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,13 @@ class TruthRanking:
     """Rank of each prediction's true vector among the training vectors."""
 
     rank: Int[np.ndarray, " prediction"]
-    """Rank by cosine: 1 if no other training vector is more similar to the prediction."""
+    """Rank of the truth by cosine: 1 if no other training vector is more similar to the prediction."""
     centred_rank: Int[np.ndarray, " prediction"]
-    """Rank by centred cosine."""
+    """Rank of the truth by centred cosine."""
     cosine: Float32[np.ndarray, " prediction"]
     """Cosine of the prediction with the truth."""
     centred: Float32[np.ndarray, " prediction"]
-    """The same about the mean of the training vectors."""
+    """Centred cosine of the prediction with the truth."""
     margin: Float32[np.ndarray, " prediction"]
     """Cosine of the truth minus that of the best other training vector; negative if another is more similar."""
     mean_cosine: Float32[np.ndarray, " prediction"]
@@ -93,8 +94,7 @@ def measure_similarity(vectors: Float[np.ndarray, "shape dim"], moments: Moments
         moments: Their moments.
 
     Returns:
-        Cosines of all pairs. A vector that equals the mean has no direction about it; in this module its centred
-        cosines are 0.
+        Summaries of the cosines. If a vector equals the mean, its centred cosines are undefined; they count as 0.
     """
     to_mean = _cosines(vectors, moments.mean, None)
     return Similarity(
@@ -127,14 +127,14 @@ def rank_by_cosine(
         predicted: Predicted vectors, one a row, none of them zero.
         known: Two or more training vectors, one a row, none of them zero; read in blocks.
         mean: Mean of the training vectors.
-        top: Number of neighbours to keep; if there are fewer training vectors, all are kept.
+        top: Number of training vectors to keep for each prediction; if there are fewer, all are kept.
 
     Returns:
         The most similar training vectors. Cosines are float32 in [-1, 1]; ties keep the order of `known`.
 
     Reference:
-        "Small-data image-to-3-D", the diagnosis of its phase 7, ranks by the plain cosine, and so does this function;
-        centred cosines and distances are our additions.
+        "Small-data image-to-3-D" ranks by the plain cosine in the diagnosis of its phase 7, and so does this function;
+        the paper has no centred cosines or distances.
     """
     parts = [_rank(predicted[group], known, mean, top) for group in _groups(*predicted.shape)]
     return Ranking(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -182,13 +182,13 @@ def rank_truths(
     Args:
         predicted: Predicted vectors, one a row, none of them zero.
         truth: True vector of each prediction.
-        own: Row of `known` that is the truth of each prediction, or the number of rows if none is.
+        own: Row of `known` that is the truth of each prediction; the number of rows if the truth is not in `known`.
         known: Two or more training vectors, one a row, none of them zero; read in blocks.
         mean: Mean of the training vectors.
 
     Returns:
-        Ranks from 1, by cosine and by centred cosine. Ties keep the order of `known`; a truth that is not in `known`
-        ranks behind vectors of equal cosine.
+        Ranks from 1, by cosine and by centred cosine. Of vectors with equal cosine, the one that comes first in `known`
+        ranks first; a truth that is not in `known` ranks last.
     """
     mine = [_cosines(predicted, truth, about).astype(np.float32) for about in (None, mean)]
     ranks = np.ones((2, len(predicted)), np.int64)
@@ -222,7 +222,7 @@ def leave_one_out_distances(
     known: Rows,
     mean: Float[np.ndarray, " dim"],
 ) -> Float[np.ndarray, " vector"]:
-    """Measure the leave-one-out nearest-neighbour distance of each vector among the training vectors.
+    """Measure the distance of each vector from the nearest training vector other than itself.
 
     Args:
         vectors: Vectors, one a row; some of them may be training vectors.
@@ -231,8 +231,8 @@ def leave_one_out_distances(
         mean: Mean of the training vectors.
 
     Returns:
-        The distance of the nearest training vector other than the vector itself and its duplicates; infinite if there
-        is none.
+        The distances. Duplicates of the vector are left out too. The distance is infinite if no training vector is
+        left.
     """
     nearest = np.full(len(vectors), np.inf)
     same = NEGLIGIBLE * np.linalg.norm(vectors, axis=1)
@@ -255,7 +255,7 @@ def _cosines(
     others: Float[np.ndarray, "shape dim"] | Float[np.ndarray, " dim"],
     mean: Float[np.ndarray, " dim"] | None,
 ) -> Float[np.ndarray, " shape"]:
-    """Compute the cosine of each vector with the same row of `others`, or with its only vector."""
+    """Compute the cosine of each vector with the same row of `others`, or with `others` if this is a single vector."""
     if others.ndim == 1:
         others = np.broadcast_to(others, vectors.shape)
     cosines = [
@@ -270,7 +270,7 @@ def _distances(
     vectors: Float[np.ndarray, "shape dim"],
     others: Float[np.ndarray, "shape dim"] | Float[np.ndarray, " dim"],
 ) -> Float[np.ndarray, " shape"]:
-    """Compute the distance of each vector from the same row of `others`, or from its only vector."""
+    """Compute the distance of each vector from the same row of `others`, or from `others` if this is one vector."""
     if others.ndim == 1:
         others = np.broadcast_to(others, vectors.shape)
     return np.concatenate(
@@ -291,9 +291,15 @@ def _compare_blocks(
         Float[np.ndarray, "prediction block"],
     ]
 ]:
-    """Yield blocks of rows of `known` with the cosine, centred cosine and distance of every prediction to them.
+    """Compare every prediction with every training vector, one block of training vectors after the other.
 
-    All three follow from one matrix product, that of the centred vectors: p·k = p'·k' + p'·m + m·k' + m·m.
+    Let p be a prediction, k a training vector, m the mean of the training vectors, p' = p - m and k' = k - m. One
+    matrix product gives p'·k' for all pairs, and all three results follow from it: the centred cosine, the distance, by
+    |p - k|² = |p'|² + |k'|² - 2 p'·k', and the cosine, by p·k = p'·k' + p'·m + m·k' + m·m.
+
+    Yields:
+        The rows of a block in `known`, and the cosine, the centred cosine and the distance of each prediction and each
+        row.
     """
     about, length, from_mean, along, is_mean = _centre_vectors(predicted, mean)
     squared_mean = float(mean @ mean)
@@ -326,8 +332,8 @@ def _centre_vectors(
     """Subtract the mean from vectors.
 
     Returns:
-        The centred vectors, the lengths before and after, the centred vectors' products with the mean, and a mask of
-        the vectors that equal the mean.
+        The centred vectors, the lengths of the vectors before and after centring, the scalar products of the centred
+        vectors with the mean, and a mask of the vectors that equal the mean.
     """
     about = vectors.astype(np.float64)
     length = np.sqrt(np.einsum("sd,sd->s", about, about))

@@ -7,9 +7,9 @@ from jaxtyping import Float
 
 from sdfkit.analysis.vectors import Rows, blocks
 
-# Up to this many rows or dimensions the result is exact: the eigenvalues of such a matrix take seconds.
+# Up to this many rows or dimensions the result is exact: the eigenvalues of a matrix of this size take seconds.
 EXACT = 2048
-# Of the randomised method: directions beyond those that are wanted, and power iterations.
+# Parameters of the randomised method: number of directions beyond the components asked for, and power iterations.
 OVERSAMPLING, POWER_ITERATIONS = 14, 2
 
 
@@ -18,7 +18,7 @@ class Spectrum:
     """Variances along the principal components."""
 
     variance: Float[np.ndarray, " component"]
-    """Variances, greatest first: of all components, or lower bounds for the first ones if `is_exact` is false."""
+    """Variances of all components, greatest first; if `is_exact` is false, lower bounds for the first components."""
     total: float
     """Total variance of all dimensions."""
     effective_rank: float
@@ -45,7 +45,7 @@ def measure_spectrum(
 
     Reference:
         Halko, Martinsson and Tropp, Finding Structure with Randomness (2011), algorithm 4.4. The sum of squared
-        variances is Hutchinson's estimate from the same products.
+        variances, for the effective rank, is Hutchinson's estimate from the same matrix products.
     """
     count, dim = vectors.shape
     if min(count, dim) > EXACT:

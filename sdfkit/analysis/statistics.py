@@ -1,4 +1,4 @@
-"""The geometry of a set of vectors, and what it means for a model that learns to predict them."""
+"""Statistics of a set of vectors, and their meaning for a model that learns to predict the vectors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,13 +21,15 @@ from sdfkit.analysis.vectors import (
     measure_to_mean,
 )
 
-# Numbers of dimensions in the paper's table of variance, and the length of its vectors.
+# Numbers of dimensions in the table of variance of the paper "Small-data image-to-3-D", and the length of its vectors.
 PAPERS_COUNTS, PAPERS_DIM = (10, 1_000, 10_000, 25_000), 54_785
 COMPONENTS = (1, 10, 50)
-# Share of the squared length in the mean vector: from SHARED on the set is called a shell or cluster, up to UNSHARED it
-# is called centred on the origin. Coefficient of variation of the norms up to which a set is called a shell.
+# Share of the mean squared length that lies in the mean vector: from SHARED on the set is called a shell or a cluster,
+# up to UNSHARED it is called centred on the origin. A set is called a shell, not a cluster, if the coefficient of
+# variation of the lengths of its vectors is at most SHELL.
 SHARED, UNSHARED, SHELL = 0.5, 0.1, 0.05
-# Effective rank over the greatest possible rank, up to which the vectors are said to differ along few directions.
+# The vectors are said to differ along few directions if their effective rank is at most this share of the greatest
+# possible rank.
 FEW = 0.25
 
 
@@ -41,13 +43,13 @@ class Statistics:
     """Cosine of each vector with the mean of the set."""
     spectrum: Spectrum
     counts: Int[np.ndarray, " count"]
-    """Numbers of dimensions for which `captured` is given, after the paper's table."""
+    """Numbers of dimensions for which `captured` is given, as in the table of "Small-data image-to-3-D"."""
     captured: Float[np.ndarray, " count"]
-    """Share of the variance in that many dimensions of greatest variance."""
+    """Share of the total variance that lies in the dimensions of greatest variance, for each number of dimensions."""
     floored: int
     """Number of dimensions whose standard deviation is below a floor; standardising divides by the floor instead."""
     implied_std: float
-    """Standard deviation per dimension that follows from the mean norm and the mean cosine."""
+    """Standard deviation per dimension that follows from the mean length and the mean cosine of pairs."""
     parts: list[PartStatistics]
 
     @property
@@ -68,14 +70,14 @@ def measure_statistics(
 ) -> Statistics:
     """Measure a set of vectors in constant memory.
 
-    A set that is large in both directions is read five times, and its paired rows once more.
+    A set with many rows and many dimensions is read five times, and the rows that are compared in pairs once more.
 
     Args:
         vectors: Two or more vectors, one a row; read in blocks.
         uids: Name of each row in the error message.
         name: Name of the set in the error message.
         parts: Name and number of dimensions of each part of the vectors to measure separately; may be empty.
-        floor: Standard deviation below which a dimension counts as floored.
+        floor: Standard deviation below which a dimension counts in `Statistics.floored`.
         bins: Maximum number of bins of the histogram of cosines.
         rng: Draws the directions of the randomised spectrum; unused if the spectrum is exact.
 
@@ -83,13 +85,13 @@ def measure_statistics(
         InputError: A row holds a number that is not finite, or only zeros.
 
     Reference:
-        "Small-data image-to-3-D", the table of the weight vectors' geometry. The standard deviation of 0.0008 per
-        dimension in that table does not follow from its norms and cosines, so both are given here.
+        The table of the geometry of weight vectors in "Small-data image-to-3-D". Its standard deviation of 0.0008 per
+        dimension does not follow from its norms and cosines, so the measured and the implied one are both returned.
     """
     count, dim = vectors.shape
     moments = measure_moments(vectors, uids, name)
     counts = scale_counts(dim)
-    # Evenly spaced rows if there are too many pairs. The mean cosine is exact nevertheless: it is in the moments.
+    # If there are too many pairs, only evenly spaced rows are paired. The mean cosine, from the moments, stays exact.
     rows = np.unique(np.linspace(0, count - 1, limit_pairing(count, dim)).astype(np.int64))
     paired = vectors[:] if len(rows) == count else vectors[rows]
     return Statistics(
@@ -106,13 +108,13 @@ def measure_statistics(
 
 
 def scale_counts(dim: int) -> Int[np.ndarray, " count"]:
-    """Return the paper's numbers of dimensions; for shorter vectors, the same shares of the dimensions."""
+    """Return the numbers of dimensions in the paper's table; for shorter vectors, the same shares of all dimensions."""
     scaled = [max(1, round(count * min(1, dim / PAPERS_DIM))) for count in PAPERS_COUNTS]
     return np.unique(np.array(scaled, np.int64))
 
 
 def explain(statistics: Statistics) -> str:
-    """Say in a sentence or two what the statistics mean."""
+    """Explain in one or two sentences what the statistics mean."""
     moments, spectrum = statistics.moments, statistics.spectrum
     shared = 1 - moments.variance_share
     if not moments.total_variance:
@@ -122,7 +124,8 @@ def explain(statistics: Statistics) -> str:
         shape = "Thin shell" if variation <= SHELL else "Cluster"
         first = (
             f"{shape}: {shared:.0%} of the squared length is common to all vectors, and {1 - shared:.1%} distinguishes "
-            f"them. Predicting the mean alone gives a cosine of {statistics.to_mean.mean():.3f} with the truth"
+            "them. A model that only predicts the mean reaches a cosine of "
+            f"{statistics.to_mean.mean():.3f} with the truth"
         )
     elif shared <= UNSHARED:
         first = (
@@ -134,4 +137,4 @@ def explain(statistics: Statistics) -> str:
     possible = min(len(moments.norm) - 1, len(moments.mean))
     rank = spectrum.effective_rank
     directions = "few directions" if rank <= FEW * possible else "many directions"
-    return f"{first}; the vectors differ along {directions}: effective rank {rank:.3g} of at most {possible}."
+    return f"{first}; the vectors differ along {directions}: their effective rank is {rank:.3g} of at most {possible}."

@@ -1,4 +1,4 @@
-"""Measurements of sampling trajectories, the codes at each step from noise to a shape."""
+"""Measurements of sampling trajectories: the latent codes at each sampling step, from noise to a shape."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ class Trajectories:
     """Measurements of the trajectories of some shapes."""
 
     coordinates: Float[np.ndarray, "shape step 2"]
-    """Coordinates in the plane in which the codes of all steps and shapes vary most."""
+    """Coordinates of each code in the plane in which the codes of all steps and shapes vary most."""
     shares: tuple[float, float]
     """Share of the variance along each of the plane's two directions."""
     norm: Float[np.ndarray, "shape step"]
-    """Length of the code."""
+    """Length of each code."""
     moved: Float[np.ndarray, "shape step"]
-    """Distance from the code of the previous step; 0 at step 0."""
+    """Distance of each code from the code of the previous step; 0 at step 0."""
     iou: Float[np.ndarray, "shape step"] | None
-    """IoU of the silhouette with the true one; None without ground truth."""
+    """IoU of the silhouette of the decoded shape with the true silhouette; None without ground truth."""
 
 
 def measure_trajectories(
@@ -49,7 +49,7 @@ def measure_trajectories(
     """
     count, steps, dim = trajectory.shape
     names = [f"{uid}, step {step}" for uid in uids for step in range(steps)]
-    # The generator is unused: no set has both over 2,048 codes and over 2,048 numbers in each, so the result is exact.
+    # The generator is unused: the result is exact unless there are over 2,048 codes of over 2,048 numbers each.
     plane = fit_plane(trajectory.reshape(-1, dim), names, name, np.random.default_rng(0))
     moved = np.zeros((count, steps))
     moved[:, 1:] = np.linalg.norm(np.diff(trajectory.astype(np.float64), axis=1), axis=-1)

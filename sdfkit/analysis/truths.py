@@ -14,27 +14,27 @@ class GroundTruth:
     """The true vectors of the predictions whose truth is known."""
 
     rows: Int[np.ndarray, " truth"]
-    """Rows of these predictions among all predictions."""
+    """Row of each of these predictions among all predictions."""
     vectors: Float[np.ndarray, "truth dim"]
     """Their true vectors."""
     own: Int[np.ndarray, " truth"]
-    """Row of each true vector among the training vectors, or the number of these if it is not among them."""
+    """Row of each true vector among the training vectors; their number if the truth is not a training vector."""
 
 
 def require_comparable(vectors: VectorSet, known: VectorSet) -> None:
-    """Refuse to compare sets of different lengths, or with fewer than two training vectors.
+    """Check that vectors have the dimension of the training vectors, and that these are at least two.
 
     Raises:
         InputError: The dimensions differ, or `known` has one row.
     """
     if vectors.dim != known.dim:
         raise InputError(
-            f"{vectors.name}: vectors of {vectors.dim} numbers, but {known.name} has {known.dim}; "
+            f"{vectors.name}: each vector has {vectors.dim} numbers, but those of {known.name} have {known.dim}; "
             "give vectors of the same kind"
         )
     if len(known.rows) < 2:
         raise InputError(
-            f"{known.name}: one row, but ranking needs two or more; give the vectors of all training shapes"
+            f"{known.name}: holds one vector, but a ranking needs two or more; give the vectors of all training shapes"
         )
 
 
@@ -43,7 +43,7 @@ def find_truths(
 ) -> tuple[Int[np.ndarray, " prediction"], GroundTruth | None]:
     """Find the true vectors of predictions by uid, first in `truth` and then among the training vectors.
 
-    If the predictions or `truth` are a plain array without uids, their rows correspond one to one.
+    If the predictions or `truth` are a plain array without uids, row i of `truth` is the truth of prediction i.
 
     Args:
         predicted: The predictions; several samples of one shape share its truth.
@@ -55,7 +55,8 @@ def find_truths(
         None if there are none.
 
     Raises:
-        InputError: `truth` cannot be compared or matched with the predictions, or has a vector without direction.
+        InputError: `truth` cannot be compared or matched with the predictions, or has a vector that is zero or not
+            finite.
     """
     shapes = _shapes_of(predicted)
     numbers = np.unique(shapes, return_inverse=True)[1]
@@ -92,14 +93,14 @@ def _match_rows(shapes: list[str], predicted: VectorSet, truth: VectorSet) -> di
     if not (predicted.has_uids and truth.has_uids):
         if len(truth.rows) != len(predicted.rows):
             raise InputError(
-                f"{truth.name}: {len(truth.rows)} rows for {len(predicted.rows)} predictions, and no uids to match "
-                "them by; give one truth for each prediction"
+                f"{truth.name}: holds {len(truth.rows)} true vectors for {len(predicted.rows)} predictions, and "
+                "there are no uids to match them by; give one true vector for each prediction"
             )
         rows = dict(zip(shapes, range(len(shapes)), strict=True))
     if not any(shape in rows for shape in shapes):
         raise InputError(
-            f"{truth.name}: no uid in common with {predicted.name} ({truth.rows[0].uid}, {shapes[0]}); "
-            "use the same uids in both"
+            f"{truth.name}: has no uid in common with {predicted.name} (the first uids are {truth.rows[0].uid} "
+            f"and {shapes[0]}); use the same uids in both"
         )
     return rows
 

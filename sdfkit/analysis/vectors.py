@@ -15,15 +15,16 @@ from jaxtyping import Float, Int
 from sdfkit.errors import InputError
 from sdfkit.rows import Row
 
-# Numbers in a block: 8 MB of float64, whatever the number of vectors. Blocks four times as large took twice the time.
-# Matrix products of fewer than 64 long rows are slower still: 16 GFLOP/s with 19 rows of 54,785, 30 with 64.
+# Numbers in a block (8 MB of float64), for any number of vectors. Blocks four times as large took twice the time.
+# Matrix products of fewer than 64 long rows are slower still: 16 GFLOP/s with 19 rows of 54,785 numbers, 30 GFLOP/s
+# with 64 rows.
 BLOCK = 1 << 20
 LEAST_ROWS, LONGEST_BLOCK = 64, 1 << 23
 # A vector whose distance from the mean is at most this fraction of its length equals the mean up to float32 rounding.
 NEGLIGIBLE = 1e-6
 # Bins of the fine histogram over [-1, 1] that is filled while the pairs are read.
 BINS = 20_000
-# Limits up to which all pairs are compared: the vectors take 256 MB at most, and the time is seconds.
+# All pairs of vectors are compared up to these limits, where the vectors take 256 MB and the comparison seconds.
 PAIRED_NUMBERS, PAIRED_ROWS = 1 << 26, 20_000
 
 
@@ -33,7 +34,7 @@ class Rows(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Number of rows, and of numbers in each."""
+        """Number of rows, and number of columns."""
 
     def __getitem__(self, rows: Any, /) -> Any:
         """Read rows by a slice or by an array of row numbers; the result is an array of floats."""
@@ -41,7 +42,7 @@ class Rows(Protocol):
 
 @runtime_checkable
 class VectorSet(Protocol):
-    """Vectors with the shapes that they belong to, as `sdfkit.io.stores.vectors` reads them."""
+    """Vectors and the shape that each belongs to, as `sdfkit.io.stores.vectors` reads them."""
 
     @property
     def name(self) -> str:
@@ -65,7 +66,7 @@ class VectorSet(Protocol):
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """The attributes of the store."""
+        """The attributes of the store that holds the vectors."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Moments:
     norm: Float[np.ndarray, " shape"]
     """Length of each vector."""
     mean_cosine: float
-    """Mean cosine of all pairs of different rows; 1 for a single vector."""
+    """Mean cosine of all pairs of different rows; 1 if there is only one row."""
 
     @property
     def total_variance(self) -> float:
@@ -114,11 +115,11 @@ class PartStatistics:
     norm: float
     """Root mean square length of this part."""
     shared: float | None
-    """Share of the part's mean squared length that lies in its mean; None if the part is zero in all vectors."""
+    """Squared length of the part's mean over its mean squared length; None if the part is zero in all vectors."""
     variance_share: float
     """Variance of this part over the total variance of the vectors."""
     std: float
-    """Root of the mean variance of the part's dimensions."""
+    """Square root of the mean of the variances of the part's dimensions."""
 
 
 def blocks(count: int, width: int) -> Iterator[slice]:
@@ -168,8 +169,10 @@ def _require_directions(norms: Float[np.ndarray, " shape"], uids: Sequence[str],
     usable = np.isfinite(norms) & (norms > 0)
     if not usable.all():
         bad = int(usable.argmin())
-        fault = "numbers that are not finite" if norms[bad] != 0 else "all zeros, so it has no direction"
-        raise InputError(f"{name}: {uids[bad]}: {fault}; drop it or make it again")
+        fault = (
+            "holds numbers that are not finite" if norms[bad] != 0 else "is all zeros, so it has no direction"
+        )
+        raise InputError(f"{name}: {uids[bad]}: the vector {fault}; drop it or make it again")
 
 
 def directions_of(
@@ -207,7 +210,7 @@ def limit_pairing(count: int, dim: int) -> int:
 def pair_cosines(
     vectors: Float[np.ndarray, "shape dim"], mean: Float[np.ndarray, " dim"] | None
 ) -> Iterator[Float[np.ndarray, "..."]]:
-    """Yield the cosines of all pairs of different rows, in blocks of any order, about `mean` if one is given."""
+    """Yield the cosines of all pairs of different rows, centred if `mean` is given, in blocks of any order."""
     count, dim = vectors.shape
     # The left blocks are large, because the directions of the right blocks are computed anew for each of them.
     height = max(1, LONGEST_BLOCK // max(dim, 1 << 12))
@@ -229,7 +232,7 @@ def measure_cosines(vectors: Float[np.ndarray, "shape dim"], bins: int) -> Cosin
 
     Args:
         vectors: Two or more vectors, one a row, none of them zero.
-        bins: Maximum number of bins; cosines that hardly differ get fewer.
+        bins: Maximum number of bins; if all cosines are nearly equal, there are fewer.
     """
     least, greatest = np.inf, -np.inf
     fine = np.zeros(BINS, np.int64)
@@ -244,7 +247,7 @@ def measure_cosines(vectors: Float[np.ndarray, "shape dim"], bins: int) -> Cosin
 def _coarsen(
     fine: Int[np.ndarray, " fine"], bins: int
 ) -> tuple[Int[np.ndarray, " bin"], Float[np.ndarray, " edge"]]:
-    """Merge a fine histogram over [-1, 1] into at most `bins` equal bins that cover its filled ones.
+    """Merge a fine histogram over [-1, 1] into at most `bins` equal bins that cover its non-empty bins.
 
     Returns:
         The counts and the edges of the bins.
@@ -260,7 +263,7 @@ def _coarsen(
 
 
 def measure_parts(moments: Moments, parts: Sequence[tuple[str, int]]) -> list[PartStatistics]:
-    """Measure how length and variance divide between parts of the vectors.
+    """Measure the length and the variance of each part of the vectors.
 
     Args:
         moments: Moments of the whole vectors.
@@ -296,8 +299,9 @@ def capture_by_dims(
 
 
 def implied_std(norm: float, cosine: float, dim: int) -> float:
-    """Return the standard deviation per dimension that follows from a common length and a mean pairwise cosine c.
+    """Return the standard deviation per dimension that follows from a common length r and a mean pairwise cosine c.
 
-    If |v| = r for all vectors, their mean squared distance from the mean is r² (1 - c), divided among `dim` dimensions.
+    If all vectors have the length r, their mean squared distance from the mean is r² (1 - c), and the mean variance of
+    a dimension is this distance divided by `dim`.
     """
     return norm * math.sqrt(max(1 - cosine, 0.0) / dim)

@@ -1,9 +1,10 @@
 """The verdict on predictions: recall, generalisation, noise, collapse to the mean or to attractors, or unclear.
 
-Each prediction is first assigned to a class (see `sdfkit.analysis.classes`), and the verdict names the class of most of
-them. If half of the predictions are recalled and half are noise, the verdict is "unclear" and gives the counts. The
-thresholds are ours. They were chosen so that synthetic sets of each kind, of 20 to 976 vectors of 8 to 54,785 numbers,
-get the right verdict, and mixtures do not.
+Each prediction is first assigned to a class (see `sdfkit.analysis.classes`). The verdict follows from the class that
+most predictions belong to. If no class has a large majority (say, half of the predictions are recalled and half are
+noise), the verdict is "unclear" and gives the counts. The thresholds are not from a paper. They were chosen so that
+synthetic sets of each kind (20 to 976 vectors of 8 to 54,785 numbers) get the verdict of their kind, and mixtures of
+kinds are unclear.
 """
 
 from collections.abc import Sequence
@@ -25,10 +26,10 @@ from sdfkit.analysis.classes import (
 from sdfkit.analysis.ranking import Ranking
 from sdfkit.analysis.vectors import Moments
 
-# Standard deviations by which the centred cosine with the truth exceeds that with the training vectors: below CHANCE it
-# may be chance, from SURE on it is not.
+# The centred cosine of predictions with their truths exceeds that with the training vectors by some number of standard
+# deviations. Below CHANCE this may be chance, from SURE on it is not.
 CHANCE, SURE = 3.0, 4.0
-# Shares of the predictions that a verdict needs, and the least number of different shapes.
+# Shares of the predictions that must be of one class for a verdict, and the least number of different shapes.
 MOST, NEARLY_ALL = 0.8, 0.9
 FEWEST = 3
 
@@ -38,14 +39,14 @@ Columns = TypeVar("Columns")
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict, its evidence in words, and the numbers behind it; None where they cannot be computed."""
+    """A verdict, the evidence for it in words, and the numbers that it follows from; None where not computable."""
 
     name: Name
     evidence: str
     predictions: int
-    """Number of predictions judged."""
+    """Number of predictions that the verdict covers."""
     shapes: int
-    """Number of different shapes among them."""
+    """Number of different shapes that these predictions are of."""
     classes: dict[str, int]
     """Number of predictions of each class."""
     each: list[str]
@@ -55,15 +56,15 @@ class Verdict:
     spread: float | None
     """Total variance of the predictions over that of the training vectors."""
     common: float | None
-    """Mean centred cosine of predictions of different shapes."""
+    """Mean centred cosine of two predictions of different shapes."""
     within: float | None
-    """Variance between samples of one shape, over the variance of all predictions."""
+    """Variance between predictions of the same shape, over the variance of all predictions."""
     fvu: float | None
-    """Fraction of variance unexplained: squared error over that of predicting the training mean."""
+    """Fraction of variance unexplained: the squared error over the squared error of predicting the training mean."""
     centred: float | None
-    """Centred cosine of the predictions with their truths, all taken as one vector."""
+    """Centred cosine of the concatenated predictions with their concatenated truths."""
     own: float | None
-    """The same about the mean of these predictions and the mean of these truths."""
+    """The same cosine after subtracting the mean of these predictions and the mean of these truths instead."""
     deviations: float | None
     """Standard deviations by which the centred cosine with the truth exceeds that with other training vectors."""
 
@@ -83,7 +84,7 @@ def judge(
     uids: Sequence[str],
     truths: RankedTruths | None,
 ) -> Verdict:
-    """Judge predictions.
+    """Decide what the predictions of a model show: recall, generalisation, noise or collapse.
 
     Args:
         predicted: Predicted vectors, one a row.
@@ -91,9 +92,9 @@ def judge(
         ranking: Ranking of the training vectors for each prediction.
         leave_one_out: Leave-one-out distance of the training vector nearest to each prediction.
         known: Moments of the training vectors, which must differ.
-        others: Some training vectors, whose similarity to each other is the norm for that of the predictions.
+        others: Some training vectors. Predictions are crowded if they are more similar to each other than these.
         uids: Uids of all training vectors.
-        truths: True vectors of the predictions; None unless they are known for all.
+        truths: True vectors of the predictions; None unless the truths of all predictions are known.
     """
     about = predicted - known.mean
     size = np.square(about).sum(axis=1) / known.total_variance
@@ -140,7 +141,7 @@ class _Numbers:
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What the verdict is decided by."""
+    """The measurements that decide the verdict."""
 
     classes: np.ndarray
     share: dict[str, float]
@@ -149,17 +150,17 @@ class _Evidence:
     size: float
     common: float | None
     copied: list[str]
-    """Uids of the training vectors of which predictions are copies, one for each such prediction."""
+    """For each prediction that is a copy, the uid of the training vector that it is a copy of."""
     truths: RankedTruths | None
     numbers: _Numbers
 
     def sum_shares(self, *classes: str) -> float:
-        """Return the share of the predictions that are of one of some classes."""
+        """Return the share of the predictions that belong to any of the given classes."""
         return sum(self.share.get(kind, 0.0) for kind in classes)
 
     @property
     def is_informed(self) -> bool:
-        """Whether the predictions resemble their truths beyond chance."""
+        """Whether the predictions resemble their truths more than chance explains."""
         deviations, centred = self.numbers.deviations, self.numbers.centred
         return deviations is not None and deviations >= SURE and centred is not None and centred >= FOLLOWING
 
@@ -199,8 +200,9 @@ def _measure_numbers(
     right = truths.vectors - known.mean
     usual, deviation = ranking.centred_moments.T
     above = truths.ranking.centred - usual
-    # The error of the mean of n vectors has 1/n of their variance. It shifts all vectors outside the set alike, so that
-    # a prediction and a truth outside the set have a positive cosine without being related. Subtract that part.
+    # The mean of n training vectors has an error, whose variance is 1/n of theirs. Subtracting the mean shifts all
+    # vectors outside the training set by this same error, so that a prediction and a truth outside the set have a
+    # positive centred cosine without being related. Subtract this part of the cosine.
     lengths = np.linalg.norm(about, axis=1) * truths.ranking.mean_distance
     shared = (
         ~truths.is_known * known.total_variance / len(known.norm) / np.where(lengths > 0, lengths, np.inf)
@@ -229,8 +231,8 @@ def _decide(facts: _Evidence) -> tuple[Name, str]:
     total, truths = len(facts.classes), facts.truths
     if facts.sum_shares("recalled") >= NEARLY_ALL:
         return "recall", (
-            f"{(facts.classes == 'recalled').sum()} of {total} predictions are recalled: each is nearer to its own "
-            "training vector than half the distance from that to any other"
+            f"{(facts.classes == 'recalled').sum()} of {total} predictions are recalled: the distance of each from "
+            "its own training vector is at most half that vector's distance from any other"
         )
     if truths is not None and facts.sum_shares("recalled", "following") >= MOST and facts.is_informed:
         return _decide_following(facts, truths)
@@ -238,24 +240,31 @@ def _decide(facts: _Evidence) -> tuple[Name, str]:
         if facts.is_informed:
             return (
                 "unclear",
-                "the predictions are near the training mean, but displaced towards their truths",
+                "the predictions are close to the mean of the training vectors, but displaced towards their truths",
             )
-        return "collapse to mean", "the predictions are close to the training mean, whatever the input"
+        return (
+            "collapse to mean",
+            "the predictions are close to the mean of the training vectors, whatever the input",
+        )
     if facts.sum_shares("copy", "crowded") >= MOST and facts.shapes >= FEWEST:
         return _decide_copies(facts)
     if facts.sum_shares("far") >= MOST and (truths is None or (facts.numbers.deviations or 0) < CHANCE):
         return "noise", (
-            "the predictions lie far outside the training set; they may still be standardised, or be of another model"
+            "the predictions lie far outside the training set; they may still be standardised, or come from another "
+            "model"
         )
     if truths is None:
         within = facts.numbers.within
         if within is not None and within >= NEARLY_ALL and facts.sum_shares("new") >= MOST:
             return "noise", "samples of one shape differ as much as samples of different shapes"
         counts, pronoun = describe_classes(facts.classes, has_truths=False), "it" if total == 1 else "them"
-        return "unclear", f"{counts}; give --truth to judge {pronoun}"
+        return "unclear", f"{counts}; give --truth to compare {pronoun} with the true vectors"
     if facts.sum_shares("noise", "far") >= MOST and facts.is_chance and facts.shapes >= FEWEST:
-        mixture = "the mean plus noise" if facts.size < 1 else "noise about the mean"
-        return "noise", f"the predictions are {mixture}: they differ, but not as their truths do"
+        mixture = "the training mean plus noise" if facts.size < 1 else "noise about the training mean"
+        return (
+            "noise",
+            f"the predictions are {mixture}: they differ from each other, but not as their truths do",
+        )
     return "unclear", describe_classes(facts.classes, has_truths=True)
 
 
@@ -265,21 +274,23 @@ def _decide_following(facts: _Evidence, truths: RankedTruths) -> tuple[Name, str
     first = float((truths.ranking.centred_rank == 1).mean())
     is_all_known = bool(truths.is_known.all())
     if numbers.own is not None and numbers.own < FOLLOWING / 2:
-        return "unclear", "the predictions match the group of their truths, but not the single shapes in it"
+        return "unclear", "the predictions match their truths as a group, but not each its own truth"
     if facts.shapes < FEWEST:
         return (
             "unclear",
-            f"the predictions are similar to their truths, but {FEWEST} different shapes are needed",
+            f"the predictions are similar to their truths, but a verdict needs at least {FEWEST} different shapes",
         )
     if is_all_known and first >= NEARLY_ALL:
         if (numbers.fvu or 0) <= COPY:
             return (
                 "recall",
-                f"the truth ranks first for {first:.0%} of the predictions, though they are not exact",
+                f"the truth is the most similar training vector for {first:.0%} of the predictions, though these are "
+                "not exact",
             )
         return (
             "unclear",
-            f"the truth ranks first for {first:.0%} of the predictions, but their error is large",
+            f"the truth is the most similar training vector for {first:.0%} of the predictions, but their error is "
+            "large",
         )
     shapes = "training shapes" if is_all_known else "shapes that are not in the training set"
     return "generalisation", (
@@ -299,7 +310,7 @@ def _decide_copies(facts: _Evidence) -> tuple[Name, str]:
         if not copied:
             return (
                 "collapse to attractors",
-                "all inputs give nearly the same vector, which is no training vector",
+                "all inputs give nearly the same vector, which is not a training vector",
             )
         names = [str(uids[place]) for place in np.argsort(-counts, kind="stable")[:4]]
         return "collapse to attractors", (
@@ -311,8 +322,8 @@ def _decide_copies(facts: _Evidence) -> tuple[Name, str]:
     if facts.truths is None or not facts.truths.is_known.any():
         return "recall", f"{len(copied)} of {total} predictions are copies of {len(uids)} training vectors"
     return "unclear", (
-        f"{len(copied)} of {total} predictions are copies of training vectors of other shapes; check that both sides "
-        "use the same uids"
+        f"{len(copied)} of {total} predictions are copies of training vectors of other shapes; check that predictions "
+        "and training vectors use the same uids"
     )
 
 
@@ -321,19 +332,19 @@ def _describe_numbers(facts: _Evidence) -> str:
     numbers, parts = facts.numbers, []
     if numbers.fvu is not None:
         parts.append(
-            f"centred cosine with the truth {numbers.centred:.2f} ({numbers.deviations:+.1f} standard deviations "
-            f"from chance), squared error {numbers.fvu:.3g} times that of predicting the mean"
+            f"the centred cosine with the truth is {numbers.centred:.2f}, {numbers.deviations:+.1f} standard "
+            f"deviations from chance; the squared error is {numbers.fvu:.3g} times that of predicting the mean"
         )
     parts.append(
-        f"squared distance from the training mean {facts.size:.2g} times that of the training vectors"
+        f"the squared distance from the training mean is {facts.size:.2g} times that of the training vectors"
     )
     if numbers.within is not None:
-        parts.append(f"variance between samples of one shape {numbers.within:.0%} of the total")
-    return f"Measured: {', '.join(parts)}"
+        parts.append(f"the variance between samples of one shape is {numbers.within:.0%} of the total")
+    return f"Measured: {'; '.join(parts)}"
 
 
 def _explain_hubs(ranking: Ranking, uids: Sequence[str]) -> str:
-    """Explain why the same few shapes rank first for all predictions, if they do: the most central are nearest."""
+    """Explain why the same few training vectors rank first for all predictions, if they do: they are near the mean."""
     first = ranking.order[:, :3]
     rows, counts = np.unique(first, return_counts=True)
     if len(rows) > 1.5 * first.shape[1]:
@@ -341,5 +352,6 @@ def _explain_hubs(ranking: Ranking, uids: Sequence[str]) -> str:
     names = ", ".join(uids[row] for row in rows[np.argsort(-counts, kind="stable")])
     return (
         f" {names} rank first for all predictions because they are close to the training mean, not because the "
-        f"predictions resemble them (centred cosine {np.median(ranking.centred[:, 0]):.2f})."
+        f"predictions resemble them (their median centred cosine with the predictions is "
+        f"{np.median(ranking.centred[:, 0]):.2f})."
     )

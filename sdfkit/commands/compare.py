@@ -11,46 +11,56 @@ from sdfkit.runtime.cores import CORES
 
 def compare(
     predicted: Annotated[
-        str, typer.Argument(metavar="PREDICTED", help="A mesh or a folder of meshes; - reads standard input.")
+        str,
+        typer.Argument(
+            metavar="PREDICTED", help="Predicted meshes: a mesh file or a folder; - reads standard input."
+        ),
     ],
     truth: Annotated[
         str,
-        typer.Argument(metavar="TRUTH", help="The true meshes: a mesh or a folder; - reads standard input."),
+        typer.Argument(metavar="TRUTH", help="True meshes: a mesh file or a folder; - reads standard input."),
     ],
     *,
     pair: Annotated[
         Literal["auto", "uid", "order"],
         typer.Option(
-            help="How to pair meshes. auto: by uid; by order if no uid is shared and both sides have as many meshes."
+            help="How to pair predicted and true meshes. uid: by equal uids; order: by their order; auto: by uid, or "
+            "by order if no uid occurs on both sides and both sides have equally many meshes."
         ),
     ] = "auto",
     points: Annotated[
-        int, typer.Option(min=1000, help="Points on each surface, and in space for the IoU.")
+        int, typer.Option(min=1000, help="Number of sample points on each surface, and in space for the IoU.")
     ] = COMPARE_POINTS,
     align: Annotated[
         Literal["none", "icp"],
         typer.Option(
-            help="icp first rotates and translates each prediction onto its true mesh, from four initial headings."
+            help="icp: first rotate and translate each prediction onto its true mesh, starting from four headings."
         ),
     ] = "none",
     training: Annotated[
         str | None,
         typer.Option(
             metavar="MESHES",
-            help="Training shapes: adds the baselines mean shape and nearest training shape.",
+            help="Training meshes; adds the scores of two baselines, mean shape and nearest training shape.",
         ),
     ] = None,
     features: Annotated[
         str | None,
         typer.Option(
-            metavar="STORE", help="Features of the pictures given to the model: adds the baseline retrieval."
+            metavar="STORE",
+            help="Features of the images given to the model; adds the scores of the baseline retrieval.",
         ),
     ] = None,
     training_features: Annotated[
         str | None,
-        typer.Option(metavar="STORE", help="Features of the training shapes, if they are in another store."),
+        typer.Option(
+            metavar="STORE",
+            help="Features of the training shapes, if they are not in the store of --features.",
+        ),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="List all shapes, not only the ten worst.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="List the scores of all shapes, not only of the ten worst.")
+    ] = False,
     seed: Seed = 0,
     json: Json = False,
     output: Annotated[
@@ -64,17 +74,22 @@ def compare(
 ) -> None:
     """Score predicted meshes against the true ones.
 
-    Prints Chamfer distance, F-score, volume IoU and normal consistency with their definitions, and means with 95 %
-    intervals (bootstrap over shapes). Meshes are paired by uid; if each side has one mesh, they are paired whatever
-    their names. If there are several predictions, or PREDICTED is a folder, a true shape without a prediction gets the
-    worst scores; if the folder has no meshes, all true shapes do. Several samples of a shape (predict --samples) count
-    with the mean of their scores; the best sample and the distance between samples are reported separately.
+    Prints Chamfer distance, F-score, volume IoU and normal consistency with their definitions, and the mean of each
+    score with its 95 % interval (bootstrap over shapes). Meshes are paired by uid; if there is one predicted and one
+    true mesh, they are paired whatever their names. If there are several predictions, or PREDICTED is a folder, each
+    true shape without a prediction gets the worst scores; if the folder is empty, all true shapes do. Several samples
+    of a shape (predict --samples) count as one shape with the mean of their scores; the score of the best sample and
+    the distance between samples are reported separately.
 
-    --training adds baselines that need no model: the mean of the training shapes, and the training shape nearest to
-    the true one by Chamfer distance (the oracle), which no choice of a training shape can beat. --features adds
-    retrieval: the training shape whose pictures look most like those given to the model, by the mean over these of the
-    cosine to its most similar picture. A method that does not beat retrieval has learned little. True shapes that are
-    also training shapes are counted: their scores measure recall, and retrieval may return the shape itself.
+    --training adds two baselines that need no model. Mean shape: a level set of the mean signed distances of the
+    training shapes. Nearest training shape: for each true shape, the training shape with the smallest Chamfer distance
+    to it (the oracle), which no choice of a training shape can surpass.
+
+    --features adds retrieval: the training shape whose images are most similar to those given to the model, by the
+    cosine between features. For each image given, the largest cosine with an image of the training shape is taken, and
+    these are averaged. A model whose scores are not better than those of retrieval has learned little. The report
+    counts true shapes that are also training shapes: their scores measure recall of the training set, and retrieval may
+    return the shape itself.
 
     \b
     Examples:
@@ -95,10 +110,10 @@ def compare(
     if [predicted, truth, training].count(STANDARD) > 1 or training == STANDARD:
         raise UsageError("standard input can be read once, as PREDICTED or TRUTH; name files for the others")
     if features is not None and training is None:
-        raise UsageError("--features chooses among training shapes; add --training MESHES")
+        raise UsageError("--features chooses one of the training shapes; add --training MESHES")
     if training_features is not None and features is None:
         raise UsageError(
-            "--training-features needs --features, the features of the pictures given to the model"
+            "--training-features needs --features, the features of the images given to the model"
         )
     if output is not None:
         refuse_existing(output, overwrite)

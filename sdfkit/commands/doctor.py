@@ -13,9 +13,9 @@ WIDTH = 80
 def doctor(*, as_json: Json = False) -> None:
     """Report what this machine can run, and what to install.
 
-    The report lists cores, memory, free space, torch, the GPU, OpenGL, the hub and the installed encoders. Drivers are
-    tested by using them. A GPU, OpenGL and the hub are optional: the exit status is 0 if the machine can go from meshes
-    to a predicted mesh, and 5 otherwise.
+    The report lists CPU cores, memory, free disk space, torch, the GPU, OpenGL, the connection to the Hugging Face hub,
+    and the installed encoders. Graphics drivers are tested by rendering with them. GPU, OpenGL and hub are optional:
+    the exit status is 0 if this machine can run all steps from meshes to a predicted mesh, and 5 if it cannot.
 
     \b
     Examples:

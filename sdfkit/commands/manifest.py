@@ -10,27 +10,49 @@ log = logging.getLogger(__name__)
 
 
 def manifest(
-    inputs: Annotated[list[str], typer.Argument(metavar="MESH...", help="Mesh files, or folders of them.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="MESH...", help="Mesh files, or folders of mesh files.")
+    ],
     *,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="A CSV file of labels.")] = None,
-    lvis: Annotated[bool, typer.Option("--lvis", help="Download the labels of Objaverse's shapes.")] = False,
-    licence: Annotated[str, typer.Option(metavar="TEXT", help="Licence of shapes without any other.")] = "",
-    source: Annotated[str, typer.Option(metavar="TEXT", help="Source of shapes without any other.")] = "",
+    csv: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV file with category, licence and source of the shapes."),
+    ] = None,
+    lvis: Annotated[
+        bool,
+        typer.Option(
+            "--lvis", help="Download the categories (from LVIS), licences and authors of Objaverse shapes."
+        ),
+    ] = False,
+    licence: Annotated[
+        str, typer.Option(metavar="TEXT", help="Licence of shapes for which no other is found.")
+    ] = "",
+    source: Annotated[
+        str, typer.Option(metavar="TEXT", help="Source of shapes for which no other is found.")
+    ] = "",
     output: Output = STANDARD,
     overwrite: Overwrite = False,
 ) -> None:
     """List meshes with uid, category, licence, source and checksum.
 
-    The manifest is JSON: `shapes` lists the shapes in the order of `obj_idx`, and `obj_idx` maps each uid to its
-    index. Paths are relative to the manifest's folder. Every command that reads shapes takes it as --manifest.
+    The manifest is JSON: `shapes` lists the shapes in the order of `obj_idx`, and `obj_idx` maps each uid to its index.
+    Paths are relative to the manifest's folder. Other commands take the manifest as --manifest and copy its labels to
+    their output; all commands that read shapes have this option, except perturb and timestep-loss.
 
-    Folders are searched recursively. The uid is the one that sdfkit wrote into the file, otherwise the file's name
-    without its suffix, made unique. Each label is taken from the first of these sources that has it: --csv, --lvis,
-    the labels that sdfkit wrote into the file, the first folder between MESH and the file (as the category; not with
-    --lvis), --licence and --source.
+    Folders are searched recursively. The uid of a shape is the one that sdfkit wrote into the mesh file, otherwise the
+    file's name without its suffix, made unique. Each label (category, licence, source) is taken from the first of these
+    that has it:
 
-    The CSV file has a column uid, or a column file (the path relative to MESH), and any of category, licence and
-    source. --lvis needs the extra sdfkit[lvis]; its first use downloads Objaverse's metadata.
+    \b
+      1. the CSV file of --csv
+      2. Objaverse's metadata, with --lvis
+      3. the labels that sdfkit wrote into the mesh file
+      4. for the category, without --lvis: the first folder between MESH and the file
+      5. --licence and --source
+
+    The CSV file has a column uid, or a column file (the path relative to MESH), and any of the columns category,
+    licence and source. --lvis takes categories from LVIS, the labelled subset of Objaverse. It needs pip install
+    'sdfkit[lvis]', and its first use downloads Objaverse's metadata.
 
     \b
     Examples:

@@ -11,21 +11,30 @@ def mesh(
     *,
     decoder: Annotated[
         str | None,
-        typer.Option(metavar="STORE", help="The deepsdf, flow or autoencoder store that decodes the codes."),
+        typer.Option(
+            metavar="STORE",
+            help="Store with the decoder of the codes: of train-deepsdf, train-flow or train-ae.",
+        ),
     ] = None,
     resolution: Annotated[
-        int, typer.Option(min=16, max=1024, help="Cells along a side of the cube.")
+        int, typer.Option(min=16, max=1024, help="Grid cells along a side of the query cube.")
     ] = MESH_RESOLUTION,
     margin: Annotated[
-        float, typer.Option(min=1, help="Safety factor on the measured interpolation error.")
+        float,
+        typer.Option(
+            min=1,
+            help="Safety factor on the measured interpolation error, by which cells without surface are skipped.",
+        ),
     ] = 1,
-    largest: Annotated[bool, typer.Option("--largest", help="Keep only the largest piece.")] = False,
+    largest: Annotated[
+        bool, typer.Option("--largest", help="Keep only the largest connected piece of each mesh.")
+    ] = False,
     simplify: Annotated[
         int | None,
-        typer.Option(min=4, metavar="FACES", help="Reduce each mesh to about FACES faces at most."),
+        typer.Option(min=4, metavar="FACES", help="Reduce each mesh to at most about FACES faces."),
     ] = None,
     smooth_normals: Annotated[
-        bool, typer.Option("--smooth-normals", help="Store the field's gradient as vertex normals.")
+        bool, typer.Option("--smooth-normals", help="Store the gradient of the distances as vertex normals.")
     ] = False,
     device: Device = "auto",
     manifest: Manifest = None,
@@ -36,10 +45,14 @@ def mesh(
 ) -> None:
     """Turn codes or weights into meshes.
 
-    Runs marching cubes on the network's distances in the cube from -1 to 1, from coarse to fine: the network is
-    evaluated only where the surface can be, and the triangles are those of the full grid. Codes need their --decoder;
-    a deepsdf or autoencoder store alone gives its training shapes, a weights store its networks. A shape without a
-    surface is an error that states the range of its distances.
+    Each latent code, with its decoder, or each vector of weights of a small network defines the signed distances of a
+    shape. The mesh is extracted by marching cubes in the query cube, from -1 to 1 along each axis. The grid is refined
+    from coarse to fine, and the network is evaluated only where the surface can be; the triangles are those of the full
+    grid.
+
+    Codes need --decoder. A store of train-deepsdf or train-ae alone gives the meshes of its training shapes, and a
+    store of fit-mlp those of its networks. A shape whose distances have no zero crossing has no surface; it is reported
+    as failed, with the range of its distances.
 
     \b
     Examples:

@@ -16,59 +16,70 @@ def perturb(
     stores: Annotated[
         list[str],
         typer.Argument(
-            metavar="STORE", help="Weights, or codes with --decoder; several are reported side by side."
+            metavar="STORE",
+            help="Store of weights, or of codes with --decoder; several stores are reported side by side.",
         ),
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
     decoder: Annotated[
-        str | None, typer.Option(metavar="STORE", help="The deepsdf store whose decoder decodes the codes.")
+        str | None,
+        typer.Option(
+            metavar="STORE", help="Store that train-deepsdf wrote, whose decoder decodes the codes."
+        ),
     ] = None,
     sigma: Annotated[
         list[float],
-        typer.Option(min=0, help="Standard deviations of the noise, relative to what --noise says."),
+        typer.Option(
+            min=0,
+            help="Standard deviation of the noise, in units of the size that --noise names; repeat for several.",
+        ),
     ] = list(PERTURB_STRENGTHS),  # noqa: B006  typer copies it
     noise: Annotated[
         Literal["tensor", "vector", "number", "spread"],
         typer.Option(
-            help="What --sigma is relative to: the RMS of each weight matrix and bias, the RMS of the vector, the size "
-            "of each number, or its standard deviation over the shapes."
+            help="Size that --sigma is multiplied by. tensor: root mean square (RMS) of the weight matrix or bias; "
+            "vector: RMS of the whole vector; number: absolute value of each number; spread: standard deviation of "
+            "each number over the shapes."
         ),
     ] = "tensor",
     per: Annotated[
         Literal["all", "layer", "dimension"],
         typer.Option(
-            help="Add noise to all dimensions at once, to one weight matrix or bias at a time, or to one group of "
-            "dimensions at a time, ordered by sensitivity."
+            help="Dimensions that noise is added to at a time. all: all of them; layer: one weight matrix or bias; "
+            "dimension: one group of dimensions of similar sensitivity. Codes: all only."
         ),
     ] = "all",
     shapes: Annotated[
-        int, typer.Option(min=1, help="Shapes to disturb: the first ones of each store.")
+        int, typer.Option(min=1, help="Number of shapes to disturb: the first ones of each store.")
     ] = PERTURB_SHAPES,
     criterion: Annotated[
-        float, typer.Option(min=0, max=1, help="Shapes count as broken if their mean IoU is below this.")
+        float, typer.Option(min=0, max=1, help="Mean IoU below which the shapes count as broken.")
     ] = PERTURB_CRITERION,
     resolution: Annotated[
-        int, typer.Option(min=16, max=256, help="Cells along a side of the cube.")
+        int, typer.Option(min=16, max=256, help="Grid cells along a side of the query cube.")
     ] = PERTURB_RESOLUTION,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE.png", help="Plot the IoU by strength of noise."),
+        typer.Option("-o", "--output", metavar="FILE.png", help="Plot the IoU against sigma."),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure how much noise on weights or codes breaks their mesh.
 
-    Adds normal noise of growing strength to each vector, and compares the mesh of the noisy vector with the clean one:
-    IoU by the signs in all cells of the cube, number of pieces, and Euler number. Each strength scales the same draw.
-    The shapes break at the strength at which their mean IoU falls below --criterion.
+    A shape is given by a vector: the weights of its small network (of fit-mlp), or its latent code (of train-deepsdf or
+    fit-code). For each --sigma, normal noise is added to the vector, and the noisy shape is compared with the shape of
+    the clean vector: IoU of the interiors, evaluated at the centres of all grid cells of the query cube (-1 to 1 along
+    each axis); number of connected pieces; Euler number. For one shape, all values of sigma scale the same random
+    noise. The report gives the sigma at which the mean IoU of the shapes falls below --criterion.
 
-    --per layer disturbs one weight matrix or bias at a time; --per dimension one group of dimensions, ordered by how
-    far each moves the surface: the slope of the field with respect to it, times the size of noise of strength 1. Where
-    few dimensions decide whether a shape survives, noise on the first groups alone breaks it, and noise on the last
-    ones hardly changes it.
+    --per layer and --per dimension are for weights only. --per layer adds noise to one weight matrix or bias at a time.
+    --per dimension adds it to one group of dimensions at a time, most sensitive group first. The sensitivity of a
+    dimension is the change of the signed distances at the surface per change of this dimension, times the standard
+    deviation of its noise at sigma 1. If a few dimensions determine the shape, noise on the first groups alone breaks
+    it, and noise on the last groups hardly changes it.
 
     \b
     Examples:
@@ -82,7 +93,7 @@ def perturb(
     from sdfkit.inference import perturbation
     from sdfkit.io.models import load_decoder
     from sdfkit.io.stores.reader import open_store
-    from sdfkit.report.perturbation import draw_perturbation, format_perturbation
+    from sdfkit.report.diagnostics.perturbation import draw_perturbation, format_perturbation
     from sdfkit.report.plots import check_picture
     from sdfkit.report.tables import format_json
     from sdfkit.runtime.device import choose_device
@@ -113,5 +124,5 @@ def perturb(
             draw_perturbation(output, facts, overwrite=overwrite)
     if failed:
         raise GeometryError(
-            f"{failed} of {asked} shapes failed, for the reasons above; the others are in the report"
+            f"{failed} of {asked} shapes failed, for the reasons above; the report covers the others"
         )

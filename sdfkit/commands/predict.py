@@ -8,30 +8,45 @@ from sdfkit.options import STANDARD, Device, Manifest, Matte, Output, Overwrite,
 def predict(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="A denoiser made by train-dit, or a flow made by train-flow."),
+        typer.Argument(
+            metavar="MODEL", help="Store that train-dit (a denoiser) or train-flow (a flow) wrote."
+        ),
     ],
     inputs: Annotated[
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="A features or views store, or picture files or folders; - reads a store from standard input.",
+            help="A features or views store, or image files or folders of them; - reads a store from standard input.",
         ),
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
-    samples: Annotated[int, typer.Option(min=1, help="Codes, or weights, to sample for each shape.")] = 1,
+    samples: Annotated[
+        int, typer.Option(min=1, help="Number of codes, or vectors of weights, to sample for each shape.")
+    ] = 1,
     steps: Annotated[
         int | None,
         typer.Option(
-            min=1, max=500, show_default="50; a flow's own", help="Steps of the DDIM sampler, or of a flow."
+            min=1,
+            max=500,
+            show_default="50; a flow's own",
+            help="Number of steps of a denoiser's DDIM sampler, or of a flow.",
         ),
     ] = None,
     eta: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the noise that DDIM renews in each step.")
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the noise that the DDIM sampler renews in each step; 0 is deterministic.",
+        ),
     ] = 0,
-    guidance: Annotated[float, typer.Option(help="Weight of classifier-free guidance; 1 is none.")] = 1,
+    guidance: Annotated[float, typer.Option(help="Weight of classifier-free guidance; 1: no guidance.")] = 1,
     trajectory: Annotated[
         bool,
-        typer.Option("--trajectory", help="Keep every step of a flow, with its silhouette, for sdfkit view."),
+        typer.Option(
+            "--trajectory",
+            help="Also store the code and the silhouette at every step of a flow, for sdfkit view.",
+        ),
     ] = False,
     matte: Matte = "auto",
     seed: Seed = 0,
@@ -40,18 +55,21 @@ def predict(
     output: Output = STANDARD,
     overwrite: Overwrite = False,
 ) -> None:
-    """Predict codes of shapes, or weights, from pictures of them.
+    """Predict codes of shapes, or weights, from images of them.
 
-    Features are used as they are. Views and picture files are first embedded with the encoder that the denoiser was
-    trained with; a flow takes the pictures themselves, unless it was trained on features. Each picture file is one
-    shape, named by its stem. Several photos of one object go into a subfolder: in sdfkit predict photos/, each file is
-    a shape, and so is each folder in photos/, whose files are its views and are used together. Files have no cameras;
-    a model that was trained with cameras predicts a little worse without them.
+    The result is a latent code per shape, which sdfkit mesh turns into a mesh with the decoder of the training codes. A
+    denoiser that was trained on weights of small networks, one per shape, predicts such weights; sdfkit mesh needs no
+    decoder for them.
 
-    A denoiser that was trained on weights predicts weights, which sdfkit mesh reads without a decoder.
+    Features are used as they are. Views and image files are first embedded with the encoder of the denoiser's training
+    features; a flow takes the images themselves, unless it was trained on features. Each image file is one shape with
+    the name of the file. Several photos of one object go into a subfolder: in sdfkit predict photos/, each file in
+    photos/ is a shape, and each subfolder is one shape whose files are its views and are used together. Image files
+    come without cameras; a model that was trained with cameras predicts a little worse without them.
 
-    With --samples N each shape gives N rows, uid_s0, uid_s1 ..., which name their shape: the more they differ, the
-    less certain the model is. A flow of stage encoder does not sample: it takes no --samples, --steps or --guidance.
+    With --samples N each shape gives N rows, named uid_s0, uid_s1 ...; the more these samples differ from each other,
+    the less certain the model is. A flow of stage encoder does not sample: it takes no --samples, --steps or
+    --guidance.
 
     \b
     Examples:

@@ -16,40 +16,47 @@ KINDS = ("codes", "deepsdf", "denoiser", "weights", "autoencoder", "flow")
 def rank(
     predicted: Annotated[
         str,
-        typer.Argument(metavar="STORE", help="Predicted codes or weights, or .npy; - reads standard input."),
+        typer.Argument(
+            metavar="STORE", help="Predicted codes or weights, or a .npy file; - reads standard input."
+        ),
     ] = STANDARD,
     *,
     known: Annotated[
         str | None,
-        typer.Option(metavar="STORE", help="Codes or weights of all training shapes, or .npy."),
+        typer.Option(metavar="STORE", help="Codes or weights of all training shapes, or a .npy file."),
     ] = None,
     truth: Annotated[
         str | None,
-        typer.Option(metavar="STORE", help="True codes or weights of shapes not trained on, or .npy."),
+        typer.Option(metavar="STORE", help="True codes or weights of other shapes, or a .npy file."),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Number of neighbours to list for each prediction.")] = 5,
+    top: Annotated[
+        int, typer.Option(min=1, help="Number of nearest training shapes to list for each prediction.")
+    ] = 5,
     as_json: Json = False,
     output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="STORE", help="Store the ranking.")
+        str | None, typer.Option("-o", "--output", metavar="STORE", help="Write the ranking to this store.")
     ] = None,
     overwrite: Overwrite = False,
     manifest: Manifest = None,
 ) -> None:
     """Classify predictions: recall, generalisation, noise, collapse.
 
-    The report lists the nearest training shapes of each prediction. Without training vectors, the predictions are only
-    compared with each other. If hardly any of their squared length differs, the model gives the same answer for every
-    input.
+    Predictions are latent codes, or weights of small networks, one vector per shape. They are compared with the vectors
+    of the training shapes: those of --known, or those in the model that made the predictions, which sdfkit predict
+    records. Without training vectors, the predictions are compared only with each other: if hardly any of their squared
+    length differs, the model gives the same answer for every input.
 
-    With --known, or the training codes that a store of sdfkit predict names, the training shapes are ordered by their
-    cosine to each prediction. Centred cosines are computed after subtracting the mean of the training vectors. Where
-    the truth is known, by a uid of the training shapes or of --truth, its rank is printed, and its margin over the best
-    other shape. Compare its cosine with that of the mean, the score of always predicting the training mean.
+    The report lists the nearest training shapes of each prediction, by cosine. Centred cosines are cosines after the
+    mean of the training vectors is subtracted. The truth of a prediction is the vector of the same uid among the
+    training shapes or in --truth; if there is one, the report gives its rank among the training vectors and the margin
+    of its cosine over that of the best other shape. The cosine of the training mean with
+    the truth is printed beside it: the score of a model that always predicts the mean.
 
-    The verdict covers the predictions whose truth is known or, if none is, all of them. Recall: each is nearer to its
-    training vector than half the distance from that to any other. Generalisation: they follow their truths without
-    being copies. Noise: they differ, but not as their truths do. Collapse: they are the training mean, or a few
-    vectors, whatever the input. Mixtures are called unclear. The known vectors are read three or four times, in blocks.
+    The verdict covers the predictions with a truth or, if there are none, all of them. Recall: the distance from a
+    prediction to a training vector is less than half the distance from that training vector to the nearest other one.
+    Generalisation: predictions are similar to their truths, but no copies. Noise: predictions differ, but not as their
+    truths do. Collapse: predictions are the training mean, or the same few vectors, for all inputs. A mixture is called
+    unclear. The training vectors are read three or four times, in blocks.
 
     \b
     Examples:
@@ -66,7 +73,7 @@ def rank(
     from sdfkit.errors import InputError, UsageError
     from sdfkit.io.stores.vectors import open_vectors
     from sdfkit.io.stores.writer import create_store
-    from sdfkit.report.ranking import (
+    from sdfkit.report.diagnostics.ranking import (
         collect_arrays,
         describe_diagnosis,
         describe_predictions,
@@ -76,7 +83,7 @@ def rank(
     from sdfkit.report.tables import format_json
 
     if [predicted, known, truth].count(STANDARD) > 1:
-        raise UsageError("standard input can be read only once; give files to --known and --truth")
+        raise UsageError("standard input can be read only once; name files for --known and --truth")
     with ExitStack() as stack:
         guesses = stack.enter_context(open_vectors(predicted, *KINDS, manifest=manifest))
         vectors = guesses.vectors[:]
@@ -89,7 +96,7 @@ def rank(
                 raise UsageError("-o and --truth need training vectors; add --known STORE")
             if similarity is None:
                 raise InputError(
-                    f"{guesses.name}: one row, and nothing to compare it with; add --known STORE"
+                    f"{guesses.name}: has one row, and there is nothing to compare it with; add --known STORE"
                 )
             facts |= describe_similarity(similarity)
             typer.echo(format_json(facts) if as_json else format_ranking(facts))
@@ -112,7 +119,9 @@ def rank(
             uids = [row.uid for row in training.rows]
             moments = measure_moments(training.vectors, uids, training.name)
             if not moments.total_variance:
-                raise InputError(f"{training.name}: all rows are equal; give the vectors of different shapes")
+                raise InputError(
+                    f"{training.name}: all training vectors are equal; name the vectors of different shapes"
+                )
             diagnosis = diagnose(vectors, shapes, truths, training.vectors, moments, uids, top)
             facts |= describe_diagnosis(guesses, training, diagnosis, truths, own, moments)
             typer.echo(format_json(facts) if as_json else format_ranking(facts))
@@ -131,6 +140,8 @@ def _find_training_codes(guesses: "Vectors") -> str | None:
     if path is None or Path(path).exists():
         return path
     logging.getLogger(__name__).warning(
-        "%s: predicted with %s, which is not here; name the training codes with --known", guesses.name, path
+        "%s: the model %s, which made the predictions, does not exist; name its training codes with --known",
+        guesses.name,
+        path,
     )
     return None

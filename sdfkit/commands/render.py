@@ -12,7 +12,7 @@ def render(
     inputs: Meshes = [STANDARD],  # noqa: B006  typer copies it
     *,
     views: Annotated[
-        int, typer.Option(min=1, help="Views of each shape, from cameras on a Fibonacci sphere.")
+        int, typer.Option(min=1, help="Number of views of each shape; the cameras are on a Fibonacci sphere.")
     ] = 64,
     distance: Annotated[
         float, typer.Option(min=0.1, help="Distance of the cameras from the shape's centre.")
@@ -28,20 +28,25 @@ def render(
         typer.Option(
             min=0,
             max=180,
-            help="Angle in degrees between faces above which an edge is sharp; 0 shades flat, 180 smooth.",
+            help="Angle in degrees between faces, above which their edge is shaded as sharp. 0: all edges are sharp; "
+            "180: none is.",
         ),
     ] = 40,
     colour: Annotated[
         bool,
         typer.Option(
-            "--colour", "--color", help="Render the meshes' own colours and textures, not grey-blue."
+            "--colour", "--color", help="Render meshes in their own colours and textures, not in grey-blue."
         ),
     ] = False,
-    depth: Annotated[bool, typer.Option("--depth", help="Also store depth.")] = False,
-    normal: Annotated[bool, typer.Option("--normal", help="Also store normals.")] = False,
+    depth: Annotated[bool, typer.Option("--depth", help="Also store depth images.")] = False,
+    normal: Annotated[
+        bool, typer.Option("--normal", help="Also store images of the surface normals.")
+    ] = False,
     renderer: Annotated[
         Literal["auto", "cpu", "gl"],
-        typer.Option(help="cpu needs no driver; gl is OpenGL; auto takes gl if there is a GPU."),
+        typer.Option(
+            help="Renderer. cpu: needs no graphics driver; gl: OpenGL; auto: gl if there is a GPU, otherwise cpu."
+        ),
     ] = "auto",
     manifest: Manifest = None,
     output: Output = STANDARD,
@@ -53,14 +58,15 @@ def render(
 ) -> None:
     """Render images of meshes from all directions.
 
-    Shapes are normalised to the unit frame, and rendered in grey-blue on black, under a headlight and a rim light.
-    The store also holds masks and cameras. At the default distance and field of view no shape is cut off, neither
-    by the image nor by the centre crop of DINOv2. Rendering needs no display and no graphics driver.
+    Shapes are normalised to the unit frame (centred on the bounding box, farthest vertex at distance 1), and rendered
+    in grey-blue on black, under a headlight and a rim light. The store also holds masks and cameras. At the default
+    distance and field of view no shape is cut off, neither by the edge of the image nor by the centre crop of DINOv2.
+    Rendering needs no display and, with --renderer cpu, no graphics driver.
 
-    --colour needs meshes with colours: render the raw files, because watertight surfaces have none. Transparency is
-    ignored. --crease 180 shades as pyrender does, which makes the faces of boxes look curved. With --renderer gl,
-    PYOPENGL_PLATFORM=osmesa uses OSMesa instead of EGL; its edges are not antialiased, so do not mix its images
-    with others.
+    --colour needs meshes with colours: render the original files, because the output of sdfkit watertight has none.
+    Transparency is ignored. --crease 180 gives the shading of the renderer pyrender, which makes the faces of boxes
+    look curved. With --renderer gl, the environment variable PYOPENGL_PLATFORM=osmesa selects OSMesa in place of EGL.
+    OSMesa does not antialias edges, so do not mix its images with images of the other renderers in one data set.
 
     \b
     Examples:
@@ -68,9 +74,9 @@ def render(
       sdfkit render raw/ --colour --views 24 -o coloured.zarr
       sdfkit render closed/ --views 24 -o views.zarr
     """
-    from sdfkit.inference.rendering import ViewOptions, check_cameras, create_view_arrays, render_row
     from sdfkit.io.meshes.reader import open_meshes
     from sdfkit.io.stores.writer import create_store
+    from sdfkit.preparation.rendering import ViewOptions, check_cameras, create_view_arrays, render_row
     from sdfkit.runtime.opengl import choose_renderer
     from sdfkit.runtime.pool import PoolOptions, compute_rows, report_outcome
 

@@ -1,8 +1,10 @@
+from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from sdfkit.geometry.defaults import NEAR_SHARE, NEAR_STD, SAMPLES, SURFACE_POINTS
 from sdfkit.options import (
     STANDARD,
     Cluster,
@@ -15,39 +17,47 @@ from sdfkit.options import (
     Seed,
     Timeout,
 )
-from sdfkit.runtime.cores import CORES  # fmt: skip
-
-if TYPE_CHECKING:
-    from sdfkit.io.meshes.reader import MeshRow
-
-RECYCLE = 8  # shapes after which the process of mesh-to-sdf is replaced: it has slowed tenfold after 70
-NAMES = {"normal": "the nearest normal", "winding": "the winding number", "scan": "what is seen from outside"}
+from sdfkit.runtime.cores import CORES
 
 
 def sample_sdf(
     inputs: Meshes = [STANDARD],  # noqa: B006  typer copies it
     *,
-    points: Annotated[int, typer.Option(min=100, help="Samples of each shape.")] = 200_000,
-    near_share: Annotated[float, typer.Option(min=0, max=1, help="Share of them near the surface.")] = 0.5,
+    points: Annotated[int, typer.Option(min=100, help="Number of query points of each shape.")] = SAMPLES,
+    near_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the query points near the surface.")
+    ] = NEAR_SHARE,
     near_std: Annotated[
-        list[float], typer.Option(min=1e-6, max=1, help="How near: standard deviations, in equal parts.")
-    ] = [0.07, 0.02, 0.006],  # noqa: B006  typer copies it
-    surface_points: Annotated[int, typer.Option(min=0, help="Points on the surface, with normals.")] = 20_000,
+        list[float],
+        typer.Option(
+            min=1e-6,
+            max=1,
+            help="Standard deviation, per axis, of the noise of points near the surface; repeat for several.",
+        ),
+    ] = list(NEAR_STD),  # noqa: B006  typer copies it
+    surface_points: Annotated[
+        int, typer.Option(min=0, help="Number of points on the surface, stored with normals.")
+    ] = SURFACE_POINTS,
     method: Annotated[
         Literal["exact", "scan"],
-        typer.Option(help="Measure to the triangles, or to what mesh-to-sdf sees of them through OpenGL."),
+        typer.Option(
+            help="exact: distances to the triangles; scan: those of mesh-to-sdf, which needs OpenGL."
+        ),
     ] = "exact",
     sign: Annotated[
         Literal["normal", "winding", "scan"] | None,
         typer.Option(
-            help="Inside by the nearest normal, by the winding number, or what cannot be seen from outside.",
+            help="How points inside are found. normal: by the normal of the nearest face; winding: by the winding "
+            "number; scan: by rays, of which none reaches the outside.",
             show_default="winding; normal with --method scan",
         ),
     ] = None,
     agreement: Annotated[
         float,
         typer.Option(
-            min=0, max=1, help="Refuse a shape on which a second way to tell agrees for less of the points."
+            min=0,
+            max=1,
+            help="Refuse a shape if the signs of a second method agree at less than this share of points.",
         ),
     ] = 0.99,
     seed: Seed = 0,
@@ -61,17 +71,20 @@ def sample_sdf(
 ) -> None:
     """Sample the signed distance of meshes.
 
-    Half of the points lie near the surface (surface points moved by normal draws of the standard deviations
-    given, an equal part each), half fill the cube from -1 to 1; they are shuffled, so that any run of
-    them is a fair sample. Distances are exact to the triangles, negative inside, in the unit frame.
+    --near-share of the query points are surface points plus Gaussian noise; if there are several --near-std, equal
+    numbers of points have each standard deviation. The other query points are uniform in the query cube, from -1 to 1
+    along each axis. All are shuffled, so that every contiguous part is a fair sample. Distances to the triangles are
+    exact, negative inside, and measured in the unit frame (centred on the bounding box, farthest vertex at distance 1).
 
-    Every sign is right on a closed mesh: run watertight first. On others it is a guess, compared with a second one
-    (the winding number; for --sign winding the nearest normal), and where the two disagree the shape is refused.
-    The best guess on open or messy meshes is --sign scan: a point is outside if it sees the outside in 2 or
-    more of 100 directions. It takes ten times as long, and deep crevices count as inside.
+    On closed meshes all signs are correct: run sdfkit watertight first. On other meshes the signs are estimates. They
+    are compared with those of a second method (the winding number or, for --sign winding, the nearest normal), and a
+    shape is refused if the two disagree too often. For open or messy meshes, --sign scan is the best estimate: a point
+    is outside if at least 2 of 100 rays from it hit nothing. This takes ten times as long, and deep crevices count as
+    inside.
 
-    --method scan is mesh-to-sdf, kept for comparison with work that used it. It needs OpenGL (but no display), takes
-    a minute a shape, and is off by up to 0.002; 0.6 % of its signs are wrong by normals, 5 % by scans.
+    --method scan runs the package mesh-to-sdf, for comparison with work that used it. It needs OpenGL but no display,
+    and a minute per shape. Its distances are wrong by up to 0.002; 0.6 % of its signs are wrong with --sign normal, and
+    5 % with --sign scan.
 
     \b
     Examples:
@@ -79,74 +92,25 @@ def sample_sdf(
       sdfkit watertight chair.obj | sdfkit sample-sdf --points 50000 > chair.zarr.zip
       sdfkit sample-sdf raw/*.glb --sign scan --agreement 0.8 -o samples.zarr
     """
-    from sdfkit.errors import UsageError
     from sdfkit.io.meshes.reader import open_meshes
     from sdfkit.io.stores.writer import create_store
+    from sdfkit.preparation.sdf_sampling import SdfOptions, choose_sign, create_sample_arrays, sample_row
     from sdfkit.runtime.pool import PoolOptions, compute_rows, report_outcome
 
-    if method == "scan":
-        if sign == "winding":
-            raise UsageError("--method scan tells the inside by --sign normal or --sign scan, not by winding")
-        from sdfkit.runtime.mesh_to_sdf import check_driver
-
-        check_driver()
-    options: dict[str, Any] = {
-        "points": points,
-        "near_share": near_share,
-        "near_std": tuple(near_std),
-        "surface_points": surface_points,
-        "method": method,
-        "sign": sign or ("normal" if method == "scan" else "winding"),
-        "agreement": agreement,
-        "seed": seed,
-    }
+    options = SdfOptions(
+        points=points, near_share=near_share, near_std=tuple(near_std), surface_points=surface_points,
+        method=method, sign=choose_sign(method, sign), agreement=agreement, seed=seed,
+    )  # fmt: skip
     with (
         open_meshes(inputs, manifest=manifest) as meshes,
         create_store(
-            output, "samples", rows=meshes.rows, count=len(meshes), history=meshes.history, settings=options,
-            seed=seed, overwrite=overwrite, resumable=True,
+            output, "samples", rows=meshes.rows, count=len(meshes), history=meshes.history,
+            settings=asdict(options), seed=seed, overwrite=overwrite, resumable=True,
         ) as samples,
     ):  # fmt: skip
-        count = len(meshes)
-        samples.create_array("to_original", shape=(count, 4, 4), dtype="f8", axes=("shape", "to", "from"))
-        samples.create_array("sign_agreement", shape=(count,), dtype="f4", axes=("shape",))
-        samples.create_array("point", shape=(count, points, 3), dtype="f4", axes=("shape", "sample", "xyz"))
-        samples.create_array("distance", shape=(count, points), dtype="f4", axes=("shape", "sample"))
-        samples.create_array("near", shape=(count, points), dtype="bool", axes=("shape", "sample"))
-        for name in ("surface_point", "surface_normal"):
-            samples.create_array(
-                name, shape=(count, surface_points, 3), dtype="f4", axes=("shape", "surface", "xyz")
-            )
-        recycle = RECYCLE if method == "scan" else None
-        workers = PoolOptions(jobs, timeout, cluster, fail_fast, recycle)
-        compute_rows(samples, meshes, count, partial(_sample, **options), workers)
-    report_outcome(output, f"{points} samples", count, samples.failed)
-
-
-def _sample(row: "MeshRow", *, seed: int, agreement: float, method: str, **options: Any) -> dict[str, Any]:
-    import numpy as np
-
-    from sdfkit.errors import GeometryError
-    from sdfkit.geometry.frame import normalise
-
-    unit, to_original = normalise(row.load())
-    if "to_original" in row.info:
-        to_original = np.array(row.info["to_original"]) @ to_original
-
-    # Imported after the mesh has proved good: a first run compiles here.
-    from sdfkit.geometry.sampling import SECOND
-    from sdfkit.geometry.sampling import sample_sdf as sample
-
-    sign, second, measure = options["sign"], SECOND[options["sign"]], None
-    if method == "scan":
-        from sdfkit.runtime.mesh_to_sdf import scan_distances
-
-        second, measure = "winding", partial(scan_distances, sign=sign)
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(row.index,)))
-    samples = sample(unit, measure=measure, rng=rng, **options)
-    if samples.sign_agreement < agreement:
-        raise GeometryError(
-            f"{row.uid}: {NAMES[sign]} and {NAMES[second]} agree on inside and outside for "
-            f"{samples.sign_agreement:.1%} of the points only; run watertight first, or lower --agreement"
-        )
-    return {**samples._asdict(), "to_original": to_original}
+        create_sample_arrays(samples, len(meshes), options)
+        compute_rows(
+            samples, meshes, len(meshes), partial(sample_row, options=options),
+            PoolOptions(jobs, timeout, cluster, fail_fast, options.recycle),
+        )  # fmt: skip
+    report_outcome(output, f"{points} samples", len(meshes), samples.failed)

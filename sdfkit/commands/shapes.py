@@ -3,6 +3,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sdfkit.geometry.defaults import SHAPE_RESOLUTION
 from sdfkit.options import STANDARD, Cluster, FailFast, Format, Jobs, Output, Overwrite, Seed, Timeout
 from sdfkit.runtime.cores import CORES
 
@@ -12,14 +13,19 @@ if TYPE_CHECKING:
 
 def shapes(
     *,
-    count: Annotated[int, typer.Option(min=1, help="How many shapes.")] = 20,
+    count: Annotated[int, typer.Option(min=1, help="Number of shapes to generate.")] = 20,
     category: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only these categories (repeat the option).")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Generate only this category; repeat for several."),
     ] = None,
     seed: Seed = 0,
-    resolution: Annotated[int, typer.Option(min=32, help="Cells along a side of the unit cube.")] = 128,
-    messy: Annotated[bool, typer.Option("--messy", help="Break the meshes as real ones are broken.")] = False,
-    list_categories: Annotated[bool, typer.Option("--list", help="List the categories and stop.")] = False,
+    resolution: Annotated[
+        int, typer.Option(min=32, help="Grid cells along a side of the cube from -1 to 1.")
+    ] = SHAPE_RESOLUTION,
+    messy: Annotated[
+        bool, typer.Option("--messy", help="Add defects of downloaded meshes, see above.")
+    ] = False,
+    list_categories: Annotated[bool, typer.Option("--list", help="Print the categories and exit.")] = False,
     output: Output = STANDARD,
     format: Format = "glb",
     jobs: Jobs = CORES,
@@ -30,10 +36,10 @@ def shapes(
 ) -> None:
     """Generate labelled shapes with exact geometry.
 
-    Parametric objects (chairs, bottles, spoked wheels, figures, tunnels ...) made by constructive solid geometry;
-    every seed gives new ones, the same seed gives the same. No category comes twice before all have come
-    once. With --messy they get holes, flipped and doubled faces, hidden inner surfaces and loose vertices,
-    as downloaded meshes have them; the file says which. The shapes are in the public domain (CC0).
+    Makes parametric objects (chairs, bottles, spoked wheels, figures, tunnels ...) by constructive solid geometry.
+    Equal seeds give equal shapes. Without --category, no category is repeated before all others have been used equally
+    often. --messy adds holes, flipped and doubled faces, hidden inner surfaces and unused vertices, as downloaded
+    meshes have them; the mesh file lists the defects that were added. The shapes are in the public domain (CC0).
 
     \b
     Examples:
@@ -82,7 +88,7 @@ def _make(row: "Row", *, seed: int, resolution: int, messy: bool) -> dict[str, A
 
     from sdfkit.geometry.shapes import generate, solid_mesh
 
-    # The stream of a shape does not depend on how many there are, nor on who makes it.
+    # The random numbers of a shape depend neither on the number of shapes nor on the process that makes it.
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(row.index,)))
     mesh = solid_mesh(generate(row.category, rng), resolution)
     if not messy:

@@ -8,22 +8,33 @@ from sdfkit.options import STANDARD, Device, Input, Json, Overwrite, Seed
 
 
 def timestep_loss(
-    model: Annotated[str, typer.Argument(metavar="DENOISER", help="A denoiser made by train-dit.")],
+    model: Annotated[str, typer.Argument(metavar="DENOISER", help="Store that train-dit wrote.")],
     features: Input = STANDARD,
     *,
     codes: Annotated[
         str | None,
-        typer.Option(metavar="STORE", help="True codes of the shapes.", show_default="the training codes"),
+        typer.Option(
+            metavar="STORE", help="True codes (or weights) of the shapes.", show_default="the training codes"
+        ),
     ] = None,
-    views: Annotated[int, typer.Option(min=1, help="Views of each shape to condition on.")] = TIMESTEP_VIEWS,
+    views: Annotated[
+        int, typer.Option(min=1, help="Number of views of each shape to condition on.")
+    ] = TIMESTEP_VIEWS,
     timesteps: Annotated[
         list[int],
-        typer.Option(min=0, max=499, help="Timesteps to measure at.", show_default="the paper's six"),
+        typer.Option(
+            min=0,
+            max=499,
+            help="Timestep to measure the loss at; repeat for several.",
+            show_default="0, 50, 100, 200, 300, 450",
+        ),
     ] = [],  # noqa: B006  typer copies it
     draws: Annotated[
-        int, typer.Option(min=1, help="Noise samples for each code and timestep.")
+        int, typer.Option(min=1, help="Number of noise samples for each code and timestep.")
     ] = TIMESTEP_DRAWS,
-    steps: Annotated[int, typer.Option(min=2, max=500, help="Steps of the DDIM sampler.")] = DDIM_STEPS,
+    steps: Annotated[
+        int, typer.Option(min=2, max=500, help="Number of steps of the DDIM sampler.")
+    ] = DDIM_STEPS,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
@@ -34,13 +45,15 @@ def timestep_loss(
 ) -> None:
     """Measure a denoiser's loss at each timestep.
 
-    MSE(x0) is the error of the standardised clean code that the network predicts from the noisy one. FVU is the
-    fraction of the variance that it leaves unexplained; predicting the mean code leaves 1. "wrong picture" is MSE(x0)
-    given another shape's pictures: a model that does no worse with them ignores its condition. Implied MSE(eps) is the
-    same error as one of the noise, as the paper lists it.
+    The table has a row per timestep. MSE(x0): mean squared error of the clean standardised code that the network
+    predicts from the noisy one. FVU: fraction of the variance of the codes that remains unexplained; predicting the
+    mean code gives 1. "wrong picture": MSE(x0) if the network is given the images of another shape; if it is no larger
+    than MSE(x0), the network ignores its condition. Implied MSE(eps): the same error expressed as error of the noise,
+    as in the paper "image to 3-D from small data".
 
-    Below the table: errors of codes from pure noise, in one step and by the whole sampler. If the network is good at
-    the noisiest timestep but its samples are bad, the fault lies between training and sampling, not in the network.
+    Below the table are the errors of codes predicted from pure noise, in one step and by all steps of the sampler. If
+    the network's error is low at the noisiest timestep but the sampled codes are wrong, the fault is not in the
+    network, but in the sampler or in what it shares with training: noise schedule, standardisation, EMA.
 
     \b
     Examples:
@@ -52,9 +65,9 @@ def timestep_loss(
     from sdfkit.inference.predictors import load_denoiser
     from sdfkit.inference.timesteps import measure_denoiser
     from sdfkit.io.stores.reader import open_store
+    from sdfkit.report.diagnostics.timesteps import draw_timesteps, format_timesteps
     from sdfkit.report.plots import check_picture
     from sdfkit.report.tables import format_json
-    from sdfkit.report.timesteps import draw_timesteps, format_timesteps
     from sdfkit.runtime.device import choose_device
 
     if output is not None:

@@ -11,37 +11,39 @@ def train_ae(
     preset: Annotated[
         Literal["small", "1024x3"],
         typer.Option(
-            help="Network and training settings; small is made for two CPU cores, 1024x3 is the paper's."
+            help="Networks and training settings, see Presets. small is made for two CPU cores; 1024x3 (width x layers "
+            "of encoder and of decoder) is the paper's."
         ),
     ] = "small",
     latent: Annotated[
-        int, typer.Option(min=1, help="Numbers in a code; the paper's codes have 128 or 256.")
+        int, typer.Option(min=1, help="Length of a latent code; the paper's codes have 128 or 256 numbers.")
     ] = 128,
     loss: Annotated[
         Literal["weights", "field"],
         typer.Option(
-            help="Error of the weights, as in the paper, or of the distances at --samples that they give."
+            help="What the loss compares with the originals. weights: the decoded weights, as in the paper; field: the "
+            "distances that networks with the decoded weights compute, with the true distances at --samples."
         ),
     ] = "weights",
     samples: Annotated[
         str | None,
-        typer.Option(
-            metavar="STORE", help="Samples of the same shapes, for --loss field and for the report."
-        ),
+        typer.Option(metavar="STORE", help="Samples of the same shapes, for --loss field and the report."),
     ] = None,
-    points: Annotated[int, typer.Option(min=1, help="Samples per shape and step, with --loss field.")] = 1024,
+    points: Annotated[
+        int, typer.Option(min=1, help="Number of --samples per shape and step of --loss field.")
+    ] = 1024,
     clamp: Annotated[
-        float, typer.Option(min=0, help="Clamp of predicted and true distances, with --loss field.")
+        float, typer.Option(min=0, help="Limit of absolute distances in --loss field; 0 trains nothing.")
     ] = 0.1,
     epochs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Passes over the shapes; default: the preset's."),
+        int | None, typer.Option(min=1, help="Passes over the shapes; default: the preset's.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Shapes per step; default: the preset's.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Number of shapes per step; default: the preset's.")
+    ] = None,
     lr: Annotated[float | None, typer.Option(min=0, help="Learning rate; default: the preset's.")] = None,
     resolution: Annotated[
-        int,
-        typer.Option(min=8, max=256, help="Grid cells along a side of the query cube, for the report."),
+        int, typer.Option(min=8, max=256, help="Grid cells per side of the query cube, for the report.")
     ] = 48,
     curve: Curve = None,
     seed: Seed = 0,
@@ -51,15 +53,19 @@ def train_ae(
     output: Output = STANDARD,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train an autoencoder of the weights of small networks.
+    """Train an autoencoder of the weights of per-shape networks.
 
-    The autoencoder turns weights into codes and back. It encodes the difference between each shape's weights and their
-    mean. At the end it reports how well it reconstructs them, and stores the report with the model: by the weights
-    (FVU, the fraction of variance unexplained, which is 1 for the mean; centred cosines; raw cosines, which are near 1
-    for any weights near the mean), and by the surfaces: the overlap of the interiors, and the shapes without a surface,
-    whose distances have no zero crossing. Weights with small errors can have no surface.
+    The weights store of sdfkit fit-mlp holds the weights of one small network per shape, each of which computes the
+    signed distances of its shape. The encoder turns the difference between a shape's weights and the mean weights into
+    a latent code; the decoder turns the code into weights. The method is that of the paper "image to 3-D from small
+    data".
 
-    --loss field compares distances in place of weights, which avoids this, but takes several times as long.
+    At the end, the decoded weights are compared with the originals, and the report is logged and stored with the model.
+    It compares the vectors of weights: fraction of variance unexplained (FVU; decoding the mean weights gives 1),
+    cosines after subtracting the mean, and raw cosines, which are near 1 for any weights near the mean. It also
+    compares the shapes: IoU of the interiors in the query cube (-1 to 1 along each axis), and the number of networks
+    whose distances have no zero crossing and so no surface. Even if the errors of decoded weights are small, their
+    surface can be missing; --loss field avoids this, but takes several times as long.
 
     \b
     Examples:
@@ -87,7 +93,7 @@ def train_ae(
     from sdfkit.training.run import override
 
     if loss == "field" and samples is None:
-        raise UsageError("--loss field compares distances: add --samples STORE")
+        raise UsageError("--loss field compares distances at samples; add --samples STORE")
     if [weights, samples].count(STANDARD) > 1:
         raise UsageError("standard input can be read once; name files for the weights or --samples")
     if curve is not None:

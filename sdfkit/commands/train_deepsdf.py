@@ -10,56 +10,61 @@ def train_deepsdf(
     *,
     preset: Annotated[
         Literal["small", "256x4", "512x8"],
-        typer.Option(help="Decoder and training settings; small is made for two CPU cores."),
+        typer.Option(
+            help="Settings, see Presets; small: for two CPU cores; others: width x layers of the decoder."
+        ),
     ] = "small",
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps; default: the preset's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps; default: the preset's.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Shapes per step; default: the preset's.")] = None,
     points: Annotated[
         int | None, typer.Option(min=1, help="Points per shape and step; default: the preset's.")
     ] = None,
     near_focus: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of points near the surface; default: the preset's."),
+        typer.Option(min=0, max=1, help="Share of --points near the surface; default: the preset's."),
     ] = None,
     lr: Annotated[
-        float | None,
-        typer.Option(min=0, help="Learning rate of the decoder; default: the preset's."),
+        float | None, typer.Option(min=0, help="Learning rate of the decoder; default: the preset's.")
     ] = None,
     code_lr: Annotated[
-        float | None,
-        typer.Option(min=0, help="Learning rate of the codes; default: the preset's."),
+        float | None, typer.Option(min=0, help="Learning rate of the codes; default: the preset's.")
     ] = None,
     code_std: Annotated[
-        float | None,
-        typer.Option(min=0, help="Standard deviation of the initial codes; default: the preset's."),
+        float | None, typer.Option(min=0, help="Standard deviation of initial codes; default: the preset's.")
     ] = None,
     code_penalty: Annotated[
-        float | None,
-        typer.Option(min=0, help="Weight of the squared length of codes; default: the preset's."),
+        float | None, typer.Option(min=0, help="Weight of the codes' squared length; default: the preset's.")
     ] = None,
     penalty_ramp: Annotated[
-        int, typer.Option(min=0, help="Steps over which that weight grows from 0, as in DeepSDF.")
+        int, typer.Option(min=0, help="Steps in which --code-penalty grows from 0, as in DeepSDF.")
     ] = 0,
     latent_noise: Annotated[
         float,
         typer.Option(
             min=0,
-            help="Noise added to codes, in units of their standard deviation, for a smoother latent space.",
+            help="Standard deviation of noise added to codes, over that of all codes; smooths the latent space.",
         ),
     ] = 0.0,
     kl: Annotated[
         float,
-        typer.Option(min=0, help="Weight of the KL divergence of variational codes; replaces the penalty."),
+        typer.Option(
+            min=0,
+            help="Weight of the KL divergence of variational codes; above 0 it replaces --code-penalty.",
+        ),
     ] = 0.0,
     eikonal: Annotated[
         float, typer.Option(min=0, help="Weight of the eikonal loss at points away from the surface.")
     ] = 0.0,
     ema: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Decay of the EMA of the decoder; default: the preset's."),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Decay of the moving average (EMA) of decoder and codes; 0: none; default: the preset's.",
+        ),
     ] = None,
     compile: Annotated[
-        bool, typer.Option("--compile", help="Compile the decoder first, for long runs on a GPU.")
+        bool, typer.Option("--compile", help="Use torch.compile, for long runs on a GPU.")
     ] = False,
     curve: Curve = None,
     seed: Seed = 0,
@@ -69,12 +74,14 @@ def train_deepsdf(
     output: Output = STANDARD,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a shared decoder and one code for each shape.
+    """Train DeepSDF: one decoder, and a latent code for each shape.
 
-    The decoder f(code, point) learns the signed distances of all shapes; what distinguishes the shapes is in their
-    codes. The state is saved every few minutes and when a signal stops the run; the same command then continues it.
-    Samples that do not fit into half of the free memory are read when they are needed, from a folder or a URL. The loss
-    says little about shapes: extract the meshes (sdfkit mesh) and compare them with the ground truth (sdfkit compare).
+    The decoder f(code, point) computes the signed distance of a point from the surface of the shape with this latent
+    code. All shapes share the decoder and differ only in their codes. The samples are those of sdfkit sample-sdf. A run
+    saves its state every few minutes, and when a signal stops it; the same command then continues the run. Samples that
+    do not fit into half of the free memory are read from their folder or URL when they are needed. A low training loss
+    does not guarantee good shapes: extract meshes (sdfkit mesh), and compare them with the true meshes (sdfkit
+    compare).
 
     \b
     Examples:
@@ -111,9 +118,13 @@ def train_deepsdf(
     context = open_training_context(device, precision, (samples, output))
     with open_samples(samples, recipe, context, manifest=manifest) as known:
         if len(known.rows) == 1:
-            log.warning("%s: has one shape only; its code says nothing about other shapes", samples)
+            log.warning(
+                "%s: has only one shape; the decoder will not be able to represent other shapes", samples
+            )
         if not known.samples.in_memory:
-            log.info("samples are read when they are needed: they do not fit into half of the free memory")
+            log.info(
+                "the samples do not fit into half of the free memory; they are read when they are needed"
+            )
         training = DeepSDFTraining(
             config, recipe, known.samples, [row.uid for row in known.rows], context, torch.Generator().manual_seed(seed)
         )  # fmt: skip

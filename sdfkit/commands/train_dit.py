@@ -9,8 +9,7 @@ def train_dit(
     features: Input = STANDARD,
     *,
     codes: Annotated[
-        str,
-        typer.Option(metavar="STORE", help="A deepsdf, codes, weights or autoencoder store of these shapes."),
+        str, typer.Option(metavar="STORE", help="Store with the codes, or the weights, of the same shapes.")
     ],
     preset: Annotated[
         Literal["small", "latent-10m", "weights-small", "weights-132m"] | None,
@@ -21,25 +20,29 @@ def train_dit(
     ] = None,
     condition: Annotated[
         Literal["feature", "token"],
-        typer.Option(help="Condition on the feature of each view, or on the vectors of its patches."),
+        typer.Option(help="Condition on the feature of each view, or (token) on the tokens of its patches."),
     ] = "feature",
     tokens: Annotated[
         str | None,
-        typer.Option(metavar="N|layers", help="Tokens per code, or layers; default: the preset's."),
+        typer.Option(
+            metavar="N|layers",
+            help="Tokens per vector; layers: one per layer of a network; default: the preset's.",
+        ),
     ] = None,
     standardise: Annotated[
-        bool, typer.Option("--standardise/--raw", help="Standardise each number of a code, or leave it.")
+        bool,
+        typer.Option("--standardise/--raw", help="Standardise each dimension of the codes, or leave it."),
     ] = True,
     prediction: Annotated[
         Literal["x0", "eps", "v"],
-        typer.Option(help="What the network predicts: the clean code, its noise, or the velocity."),
+        typer.Option(help="What the network predicts. x0: the clean code; eps: the noise; v: the velocity."),
     ] = "x0",
     min_snr: Annotated[
-        float | None, typer.Option(min=0.1, help="Limit of the loss weights of timesteps; 5 is common.")
+        float | None,
+        typer.Option(min=0.1, help="Limit of the loss weights of timesteps (min-SNR); 5 is common."),
     ] = None,
     views: Annotated[
-        int | None,
-        typer.Option(min=1, help="Maximum number of views per sample; default: the preset's."),
+        int | None, typer.Option(min=1, help="Maximum of views per sample; default: the preset's.")
     ] = None,
     cfg_dropout: Annotated[
         float | None,
@@ -51,11 +54,15 @@ def train_dit(
     ] = None,
     ema: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Decay of the EMA of the network; default: the preset's."),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Decay of the moving average (EMA) of the network; 0: none; default: the preset's.",
+        ),
     ] = None,
     lr: Annotated[float | None, typer.Option(min=0, help="Learning rate; default: the preset's.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Samples per step; default: the preset's.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps; default: the preset's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps; default: the preset's.")] = None,
     curve: Curve = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -66,20 +73,22 @@ def train_dit(
 ) -> None:
     """Train a diffusion transformer from views to codes or weights.
 
-    Each sample of a step has 1 to 8 views of a shape, and its standardised code is denoised. The loss is reported with
-    that of predicting the mean code: a model that is no better ignores the pictures. The standardisation is stored with
-    the model. A model that predicts noise is trained and sampled at the 489 of 500 timesteps at which the code is not
-    hidden by the noise. predict --guidance needs --cfg-dropout.
+    The denoiser learns to remove noise from the latent code of a shape, given features of views of the shape (sdfkit
+    embed). Each training sample is the standardised code of one shape with 1 to 8 of its views. The loss is reported
+    beside that of always predicting the mean code: a model whose loss is not lower ignores its views. The
+    standardisation is stored with the model. Models that predict noise (--prediction eps) use only those 489 of the 500
+    timesteps at which noise does not hide the code. predict --guidance needs a model trained with --cfg-dropout.
 
-    From the weights store of fit-mlp it learns the weights themselves, and predict makes networks that mesh reads
-    without a decoder. --tokens divides each code or weight vector into so many equal tokens, or with layers into one
-    for each layer of a network. weights-132m is the paper's phase 7: 8 tokens, 1 to 8 views, 10 % of samples without
-    views and 20 % without cameras (the presets for codes drop none). The paper's other phases:
+    --codes takes a deepsdf, codes, autoencoder or weights store. With a weights store of fit-mlp, the denoiser learns
+    the weights of one small network per shape in place of codes, and sdfkit mesh needs no decoder for its predictions.
+    --tokens divides each vector into equal tokens. The preset weights-132m is phase 7 of the paper "image to 3-D from
+    small data": 8 tokens, 1 to 8 views, 10 % of samples without views and 20 % without cameras (the presets for codes
+    have 0 % of both). Options for the other phases:
 
     \b
-      6  --views 1                               a single view
-      8  --raw                                   weights as they are
-      9  --raw --cfg-dropout 0 --pose-dropout 0  and nothing dropped
+      phase 6  --views 1                               one view per sample
+      phase 8  --raw                                   weights that are not standardised
+      phase 9  --raw --cfg-dropout 0 --pose-dropout 0  the same, always with views and cameras
 
     \b
     Examples:

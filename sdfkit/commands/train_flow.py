@@ -12,44 +12,44 @@ def train_flow(
         Literal["encoder", "distil", "joint", "rgb", "all"], typer.Option(help="Stage to train, see above.")
     ] = "all",
     start: Annotated[
-        str | None, typer.Option(metavar="STORE", help="Flow store of the stage before, to continue from.")
+        str | None, typer.Option(metavar="STORE", help="Store of the previous stage, to continue from.")
     ] = None,
     preset: Annotated[
         Literal["small", "paper"], typer.Option(help="Networks and training settings, see Presets.")
     ] = "small",
     features: Annotated[
         str | None,
-        typer.Option(metavar="STORE", help="Condition on features of the same shapes, not pictures."),
+        typer.Option(metavar="STORE", help="Condition on features of the same shapes, not on images."),
     ] = None,
     velocity: Annotated[
-        Literal["mlp", "dit"], typer.Option(help="Network of the flow; dit attends to parts of the pictures.")
+        Literal["mlp", "dit"], typer.Option(help="Network of the flow; dit attends to parts of images.")
     ] = "mlp",
     supervision: Annotated[
-        Literal["mask", "mask+rgb"], typer.Option(help="mask leaves the rgb stage out of --stage all.")
+        Literal["mask", "mask+rgb"], typer.Option(help="mask: leave stage rgb out of --stage all.")
     ] = "mask+rgb",
     silhouette: Annotated[
         Literal["bce", "dt-bound"] | None,
-        typer.Option(help="Cross-entropy, or SDF-SRN's distance bound; default: the preset's."),
+        typer.Option(help="bce: cross-entropy; dt-bound: distance bound of SDF-SRN; default: the preset's."),
     ] = None,
     code_scale: Annotated[
-        bool, typer.Option("--code-scale/--no-code-scale", help="Scale the noise as the codes, or leave it.")
+        bool,
+        typer.Option("--code-scale/--no-code-scale", help="Start from noise scaled like the codes, or not."),
     ] = True,
     views_per_shape: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Number of views per shape, different for each; default: all."),
+        typer.Option(min=1, metavar="N", help="Number of views to use of each shape; default: all."),
     ] = None,
     rays: Annotated[int | None, typer.Option(min=1, help="Rays per view; default: the preset's.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Shapes per step; default: the preset's.")] = None,
     temperature: Annotated[
-        float | None,
-        typer.Option(min=1e-4, help="Last temperature of silhouettes; default: the preset's."),
+        float | None, typer.Option(min=1e-4, help="Final temperature of silhouettes; default: the preset's.")
     ] = None,
     eikonal: Annotated[
-        float | None, typer.Option(min=0, help="Weight of eikonal loss; default: the preset's.")
+        float | None, typer.Option(min=0, help="Weight of the eikonal loss; default: the preset's.")
     ] = None,
     cfg_dropout: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of dropped conditions; default: the preset's."),
+        typer.Option(min=0, max=1, help="Share of samples without image; default: the preset's."),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of each stage; default: the preset's.")
@@ -70,18 +70,20 @@ def train_flow(
 ) -> None:
     """Train Flow-SDF: images to shapes, from silhouettes alone.
 
-    Only the views are read: masks, cameras and colours; no mesh, sample or distance. Each stage continues from --start,
-    the store of the stage before; all runs them in order:
+    Training uses only rendered views (masks, cameras, colours), and no mesh, sample or distance. Each stage continues
+    from the store of the previous stage (--start); --stage all trains these stages in order:
 
     \b
-      encoder  a network from pictures to codes, and a decoder whose silhouettes are compared with the masks
-      distil   a rectified flow from noise to the encoder's codes in 8 steps, conditioned on the picture
-      joint    conditioner, flow and decoder together, by silhouettes
-      rgb      the same by silhouettes and shading, which depends on the orientation of surfaces
+      encoder  an encoder from images to latent codes, and a decoder from codes to signed distances, whose
+               silhouettes are compared with the masks
+      distil   a rectified flow from noise to the encoder's codes in 8 steps, conditioned on the image
+      joint    conditioner (the encoder of the flow), flow and decoder together, by their silhouettes
+      rgb      the same networks by silhouettes and shading, which depends on the orientation of surfaces
 
-    The loss of silhouettes is reported with its temperature and with the ideal loss, that of an exact field at this
-    temperature. It is not 0, and a loss below it means an inflated field. Judge by meshes: predict, mesh and compare.
-    With one view per shape, depth is unconstrained and wrong shapes match the silhouettes; several views constrain it.
+    The silhouette loss is reported with its temperature and with the ideal loss, which exact signed distances would
+    have at this temperature. The ideal loss is above 0; a lower loss means that decoded distances are too large.
+    Compare meshes to judge a model (predict, mesh, compare). From one view per shape, depth is unknown, and wrong
+    shapes match the silhouettes.
 
     \b
     Examples:
@@ -110,7 +112,9 @@ def train_flow(
 
     stages, before = choose_stages(stage, supervision, start)
     if held_out is not None and features is not None:
-        raise UsageError("--held-out: cannot be combined with --features, which held-out shapes have not")
+        raise UsageError(
+            "--held-out: cannot be combined with --features, which do not cover held-out shapes; omit one of them"
+        )
     if curve is not None:
         check_picture(curve, overwrite)
     recipe = override(

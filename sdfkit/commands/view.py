@@ -15,15 +15,17 @@ def view(
         list[str],
         typer.Argument(
             metavar="STORE|MESH",
-            help="A store, a .npy, or any number of meshes and folders of meshes; several stores if they hold "
-            "trajectories of the same shapes; - reads standard input.",
+            help="A store; a .npy file; mesh files and folders of them; or several stores with trajectories of the "
+            "same shapes; - reads standard input.",
         ),
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
     form: Annotated[
         Literal["png", "html"] | None,
         typer.Option(
-            "--format", help="Make a picture or a page.", show_default="by the output's ending, else png"
+            "--format",
+            help="Format of the output. png: an image; html: a page for a browser.",
+            show_default="by the output's ending, else png",
         ),
     ] = None,
     views: Annotated[
@@ -31,19 +33,21 @@ def view(
         typer.Option(
             min=1,
             max=120,
-            help="Number of pictures of each shape.",
+            help="Number of images of each shape.",
             show_default="24 on a page; on a sheet 6 for a views store, else 1",
         ),
     ] = None,
     size: Annotated[
-        int, typer.Option(min=32, max=1024, help="Pixels along the longer side of each picture.")
+        int, typer.Option(min=32, max=1024, help="Pixels along the longer side of each image.")
     ] = 160,
     columns: Annotated[
         int | None,
-        typer.Option(min=1, help="Shapes in a row of a sheet.", show_default="about as many as rows"),
+        typer.Option(
+            min=1, help="Number of shapes in a row of a contact sheet.", show_default="about as many as rows"
+        ),
     ] = None,
     limit: Annotated[
-        int, typer.Option(min=1, help="Maximum number of shapes to draw; a map shows all.")
+        int, typer.Option(min=1, help="Maximum number of shapes to draw; maps always show all shapes.")
     ] = 64,
     manifest: Manifest = None,
     output: Output = STANDARD,
@@ -51,17 +55,18 @@ def view(
     timeout: Timeout = 600,
     overwrite: Overwrite = False,
 ) -> None:
-    """Draw a store or mesh as a picture or as a page for a browser.
+    """Draw a store or mesh as an image or as a page for a browser.
 
-    Meshes and views become a sheet of pictures with their names; on a page, drag a shape to turn it. Samples become
-    slices, blue inside and orange outside. Codes, weights and features become a map of their first two principal
-    components, coloured by category. A model shows the curve of its training loss, also while it trains, and a map of
-    its codes.
+    Meshes and views are drawn as a contact sheet of images with the names of the shapes; on a page, drag a shape to
+    turn it. Samples are drawn as slices, with points inside the shape in blue and points outside in orange. Codes,
+    weights and features are drawn as a map of their first two principal components, coloured by category. A model is
+    drawn as the curve of its training loss, also during training, with a map of its codes.
 
-    Codes with trajectories, which sdfkit predict --trajectory stores, become a page to step through: the path of the
-    code, the silhouette at each step, and the truth. As a picture, they become strips of silhouettes. Several such
-    stores of the same shapes share a page with a switch between them, for example predictions with and without scaled
-    noise. The address of the page records the selection: #shape=0&step=4&noise=1.
+    Codes with trajectories (of sdfkit predict --trajectory) become a page on which you step through the sampling of
+    each code: its path in the latent space, the silhouette at each step, and the true silhouette. As an image, they are
+    drawn as strips of silhouettes. Several stores with trajectories of the same shapes become one page on which you
+    switch between the stores, for example between predictions with and without scaled noise. The URL of the page
+    records the selection: #shape=0&step=4&noise=1.
 
     \b
     Examples:
@@ -96,7 +101,7 @@ def view(
             stream.write(drawing.content)
         else:
             report_outcome(output, "nothing", drawing.count, drawing.failed)
-    report_outcome(output, "a page" if is_page else "a picture", drawing.count, drawing.failed)
+    report_outcome(output, "a page" if is_page else "an image", drawing.count, drawing.failed)
 
 
 def _choose_format(output: str, form: str | None) -> str:
@@ -110,7 +115,11 @@ def _choose_format(output: str, form: str | None) -> str:
     if output == STANDARD or (named is None and form is not None):
         return form or "png"
     if named is None:
-        raise UsageError(f"{output}: the ending is neither .png nor .html; rename it or add --format")
+        raise UsageError(
+            f"{output}: the file name ends in neither .png nor .html; rename the output or add --format"
+        )
     if form not in (None, named):
-        raise UsageError(f"{output}: the ending contradicts --format {form}; change one of them")
+        raise UsageError(
+            f"{output}: the ending of the file name contradicts --format {form}; change one of them"
+        )
     return named

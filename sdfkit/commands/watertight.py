@@ -1,8 +1,9 @@
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from sdfkit.geometry.defaults import GAP, PARTICLES, THICKNESS, WATERTIGHT_RESOLUTION
 from sdfkit.options import (
     STANDARD,
     Cluster,
@@ -16,14 +17,7 @@ from sdfkit.options import (
     Seed,
     Timeout,
 )
-from sdfkit.runtime.cores import CORES  # fmt: skip
-
-if TYPE_CHECKING:
-    from sdfkit.io.meshes.reader import MeshRow
-
-
-# Options that only one method has.
-ONLY = {"offset": ("gap", "thickness", "keep_parts"), "particles": ("points", "seed")}
+from sdfkit.runtime.cores import CORES
 
 
 def watertight(
@@ -31,24 +25,26 @@ def watertight(
     inputs: Meshes = [STANDARD],  # noqa: B006  typer copies it
     *,
     resolution: Annotated[
-        int, typer.Option(min=16, max=1024, help="Cells along a side of the unit cube.")
-    ] = 256,
+        int, typer.Option(min=16, max=1024, help="Grid cells along a side of the cube from -1 to 1.")
+    ] = WATERTIGHT_RESOLUTION,
     gap: Annotated[
-        float, typer.Option(min=0, max=1, help="Openings narrower than this are closed (unit frame).")
-    ] = 0.06,
+        float, typer.Option(min=0, max=1, help="Close openings narrower than this (unit frame).")
+    ] = GAP,
     thickness: Annotated[
-        float, typer.Option(min=0, max=1, help="What a sheet without thickness is given (unit frame).")
-    ] = 0.02,
+        float, typer.Option(min=0, max=1, help="Thickness given to sheets without thickness (unit frame).")
+    ] = THICKNESS,
     keep_parts: Annotated[
-        bool, typer.Option("--keep-parts", help="Keep loose pieces of less than two cells.")
+        bool, typer.Option("--keep-parts", help="Keep separate pieces smaller than two grid cells.")
     ] = False,
     simplify: Annotated[
-        int | None, typer.Option(min=4, metavar="N", help="Reduce the result to at most N faces.")
+        int | None, typer.Option(min=4, metavar="N", help="Reduce each result to at most N faces.")
     ] = None,
     method: Annotated[
-        Literal["offset", "particles"], typer.Option(help="How the surface is found; see above.")
+        Literal["offset", "particles"], typer.Option(help="How the surface is found, see above.")
     ] = "offset",
-    points: Annotated[int, typer.Option(min=1000, help="Particles (--method particles).")] = 1_000_000,
+    points: Annotated[
+        int, typer.Option(min=1000, help="Number of particles, for --method particles.")
+    ] = PARTICLES,
     seed: Seed = 0,
     frame: Annotated[Literal["unit", "original"], typer.Option(help="Coordinates of the result.")] = "unit",
     manifest: Manifest = None,
@@ -60,24 +56,30 @@ def watertight(
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Close meshes: any triangles to their outer surface.
+    """Make meshes watertight: replace them by their outer surface.
 
-    Holes, flipped, doubled and hidden faces do not matter: what the outside cannot reach becomes solid, and
-    sheets get a thickness, so that every result is a closed 2-manifold. Openings narrower than --gap do not count
-    where they lead into a wider cavity, so a cage with finer bars than that becomes solid: lower --gap for it. A wider
-    opening is closed where it looks like a missing piece of a hull without thickness: up to about 4 % of what
-    encloses the cavity. A cup or a vase stays open. --gap 0 closes nothing.
+    --method offset, the default, accepts any triangles: with holes, or with flipped, doubled or hidden faces. Every
+    region that is not connected to the outside becomes solid, and sheets without thickness become plates of
+    --thickness, so that every result is a closed 2-manifold.
 
-    Shapes are brought into the unit frame (centred, farthest vertex at distance 1); the matrix that undoes this is
-    kept in the file, and --frame original applies it. Doubling --resolution takes about five times as long.
+    An opening narrower than --gap is closed if it leads into a cavity wider than the opening. A cage whose bars are
+    closer together than --gap therefore becomes solid: lower --gap for it. A wider opening is closed if it looks like a
+    piece that is missing from a hull of sheets: if its area is at most about 4 % of the area around the cavity. Cups
+    and vases stay open. With --gap 0 only openings of less than about two grid cells are closed; sheets still become
+    plates.
 
-    --simplify takes away the faces that flat and gently curved regions do not need. The result stays closed, with
-    all its handles and pieces; where N faces cannot hold them, it has as few as can.
+    Shapes are normalised to the unit frame (centred on the bounding box, farthest vertex at distance 1). The file
+    stores the matrix that maps the unit frame to the original coordinates; --frame original applies this matrix.
+    Doubling --resolution takes about five times as long.
 
-    --method particles is kept for comparison with work that used it: particles are scattered on the surface, and
-    the boundary of the balls around them is taken. It doubles every wall: a sphere becomes two shells with 7 % of its
-    volume, half of their area hidden inside; furniture 2 to 60 pieces, 0.01 off the surface. Only it has --points
-    and --seed; only --method offset has --gap, --thickness and --keep-parts.
+    --simplify removes faces that flat and slightly curved regions do not need. The result stays closed and keeps all
+    handles and pieces; if N faces are too few for that, the result has the smallest number of faces that keeps them.
+
+    --method particles is for comparison with work that used it: particles are scattered on the surface, and the
+    boundary of the balls around them is extracted. Every wall becomes double. A sphere becomes two shells that enclose
+    7 % of its volume, and half of their area is hidden inside; a piece of furniture becomes 2 to 60 pieces, whose
+    surface is 0.01 away from the true surface. --points and --seed apply only to this method; --gap, --thickness and
+    --keep-parts apply only to --method offset.
 
     \b
     Examples:
@@ -88,61 +90,34 @@ def watertight(
     from sdfkit.errors import UsageError
     from sdfkit.io.meshes.reader import open_meshes
     from sdfkit.io.meshes.writer import create_meshes
+    from sdfkit.preparation.closing import METHOD_SETTINGS, close_row
     from sdfkit.runtime.pool import PoolOptions, compute_rows, report_outcome
 
+    given: dict[str, Any] = {
+        "gap": gap, "thickness": thickness, "keep_parts": keep_parts, "points": points, "seed": seed
+    }  # fmt: skip
     other = "particles" if method == "offset" else "offset"
-    for name in ONLY[other]:
+    for name in METHOD_SETTINGS[other]:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"--{name.replace('_', '-')}: only --method {other} has this option")
-    how: dict[str, Any] = {"resolution": resolution}
-    if method == "offset":
-        how |= {"gap": gap, "thickness": thickness, "keep_parts": keep_parts}
-    else:
-        how |= {"points": points, "seed": seed}
-    settings = {"method": method, "simplify": simplify, "frame": frame, **how}
+            raise UsageError(f"--{name.replace('_', '-')}: applies only to --method {other}")
+    settings: dict[str, Any] = {
+        "method": method, "simplify": simplify, "frame": frame, "resolution": resolution,
+        **{name: given[name] for name in METHOD_SETTINGS[method]},
+    }  # fmt: skip
     with (
         open_meshes(inputs, manifest=manifest) as meshes,
         create_meshes(
             output,
             len(meshes),
             settings=settings,
-            seed=seed if method == "particles" else None,
+            seed=settings.get("seed"),
             kind=format,
             overwrite=overwrite,
         ) as closed,
     ):
         compute_rows(
-            closed,
-            meshes,
-            len(meshes),
-            partial(_close, **settings),
+            closed, meshes, len(meshes), partial(close_row, **settings),
             PoolOptions(jobs, timeout, cluster, fail_fast),
-        )
+        )  # fmt: skip
     report_outcome(output, "closed meshes", len(meshes), closed.failed)
-
-
-def _close(row: "MeshRow", *, method: str, simplify: int | None, frame: str, **how: Any) -> dict[str, Any]:
-    from sdfkit.geometry.frame import normalise
-
-    unit, to_original = normalise(row.load())
-    if method == "offset":
-        from sdfkit.geometry.watertight.closing import make_watertight
-
-        closed = make_watertight(unit, **how)
-    else:
-        import numpy as np
-
-        from sdfkit.geometry.watertight.particles import polygonise_particles
-
-        rng = np.random.default_rng(np.random.SeedSequence(how.pop("seed"), spawn_key=(row.index,)))
-        closed = polygonise_particles(unit, **how, rng=rng)
-    if simplify is not None:
-        from sdfkit.geometry.simplify import simplify as reduce_faces
-
-        closed = reduce_faces(closed, simplify)
-    closed, to_unit = normalise(closed)
-    to_original = to_original @ to_unit
-    if frame == "original":
-        return {"mesh": closed.apply_transform(to_original)}
-    return {"mesh": closed, "to_original": to_original.tolist()}

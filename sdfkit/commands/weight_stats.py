@@ -16,17 +16,27 @@ KINDS = ("weights", "codes", "deepsdf", "denoiser", "autoencoder", "flow", "feat
 def weight_stats(
     vectors: Annotated[
         str,
-        typer.Argument(metavar="STORE", help="Weights, codes or features, or .npy; - reads standard input."),
+        typer.Argument(
+            metavar="STORE",
+            help="Weights, codes or features: a store or a .npy file; - reads standard input.",
+        ),
     ] = STANDARD,
     *,
     compare: Annotated[
-        str | None, typer.Option(metavar="STORE", help="A second set of vectors to compare.")
+        str | None,
+        typer.Option(
+            metavar="STORE",
+            help="A second set of vectors, whose statistics are printed beside those of the first.",
+        ),
     ] = None,
     floor: Annotated[
-        float, typer.Option(min=0, help="Standard deviation below which a dimension counts as floored.")
+        float,
+        typer.Option(
+            min=0, help="Standard deviation below which a dimension is counted as nearly constant (floored)."
+        ),
     ] = 1e-4,
     bins: Annotated[
-        int, typer.Option(min=1, help="Maximum number of bins of the histogram of cosines.")
+        int, typer.Option(min=1, help="Maximum number of bins in the histogram of cosines.")
     ] = 50,
     seed: Seed = 0,
     as_json: Json = False,
@@ -36,7 +46,7 @@ def weight_stats(
             "-o",
             "--output",
             metavar="PATH",
-            help="Plot the statistics as .png, or store their arrays as .zarr.",
+            help="Plot the statistics (.png), or write their arrays to a store (.zarr).",
         ),
     ] = None,
     overwrite: Overwrite = False,
@@ -44,18 +54,20 @@ def weight_stats(
 ) -> None:
     """Measure norms, cosines and variance of a set of vectors.
 
-    Weights that share an anchor lie in a thin shell: nearly all of their squared length is common to them, and their
-    cosines are near 1. What distinguishes the shapes is a small part, spread over thousands of dimensions. Codes lie
-    around the origin.
+    The vectors are weights of small networks, one per shape, or latent codes, or features. Weights that were fitted
+    from the same initial weights (the anchor of fit-mlp) lie in a thin shell: nearly all of their squared length is
+    that of their mean, and the cosines between them are near 1. The differences between shapes are a small part of the
+    squared length, spread over thousands of dimensions. Codes are distributed around the origin.
 
-    The mean cosine is exact. The range and the histogram of cosines cover only evenly spaced rows if there are more
-    than 20,000 vectors, or more than fit into 256 MB; the report says so. Components are exact up to 2,048 vectors or
-    dimensions. Beyond that, the first 50 are computed by a randomised method, and their shares are lower bounds. The
-    effective rank is (sum of variances)^2 / sum of their squares. Memory use does not grow with the set: large sets are
-    read five or six times.
+    The mean cosine of all pairs of vectors is exact. If there are more than 20,000 vectors, or more than fit into 256
+    MB, range and histogram of the cosines are computed from evenly spaced rows only, and the report says so. Principal
+    components are exact if there are at most 2,048 vectors or dimensions. Otherwise the first 50 components are
+    computed by a randomised method, and the shares of variance reported for them are lower bounds. The effective rank
+    is (sum of v)^2 / (sum of v^2), where v are the variances along the components. Memory use does not grow with the
+    number of vectors: large sets are read five or six times.
 
-    The standard deviation of a dimension is given in two ways: implied by norm and cosine, norm * sqrt((1 - cosine) /
-    dimensions), and measured. They agree if all norms are equal.
+    Two standard deviations per dimension are reported: one measured, and one implied by the mean norm and the mean
+    cosine, norm * sqrt((1 - cosine) / dimensions). The two agree if all norms are equal.
 
     \b
     Examples:
@@ -69,19 +81,24 @@ def weight_stats(
     from sdfkit.errors import UsageError
     from sdfkit.io.stores.vectors import open_vectors
     from sdfkit.io.stores.writer import create_store
+    from sdfkit.report.diagnostics.statistics import (
+        describe_statistics,
+        find_parts,
+        format_statistics,
+        plot_statistics,
+    )
     from sdfkit.report.plots import check_picture, draw_panels
-    from sdfkit.report.statistics import describe_statistics, find_parts, format_statistics, plot_statistics
     from sdfkit.report.tables import format_json
 
     if vectors == compare == STANDARD:
-        raise UsageError("standard input can be read only once; give a file to --compare")
+        raise UsageError("standard input can be read only once; name a file for --compare")
     picture = None
     if output is not None and not output.rstrip("/").endswith((".zarr", ".zip", STANDARD)):
         picture = Path(output)
         check_picture(picture, overwrite)
     elif output is not None and compare is not None:
         raise UsageError(
-            "a store holds the arrays of one set; leave out --compare, or plot both sets as .png"
+            "an output store holds the statistics of one set only; leave out --compare, or plot both sets as .png"
         )
     with ExitStack() as stack:
         paths = [path for path in (vectors, compare) if path is not None]

@@ -1,4 +1,4 @@
-"""Errors of learned distance fields on samples of their shapes."""
+"""Errors of the distances that trained networks compute, at sample points with known true distances."""
 
 import math
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from sdfkit.training.deepsdf import DeepSDFTraining
 
 @dataclass(frozen=True)
 class DecoderErrors:
-    """Errors of a trained decoder on the samples it was trained on.
+    """Errors of a trained decoder on the samples that it was trained on.
 
     Attributes:
-        sdf_l1: Mean absolute error of the distances, per shape.
-        clamped_l1: The same with predicted and true distances clamped.
-        code_cosine: Mean cosine similarity of two different codes.
+        sdf_l1: Mean absolute error of the decoded distances, per shape.
+        clamped_l1: The same error after clamping the decoded and the true distances.
+        code_cosine: Mean cosine similarity of the latent codes of two different shapes.
     """
 
     sdf_l1: Float[np.ndarray, " shape"]
@@ -31,13 +31,15 @@ class DecoderErrors:
 
 
 def measure_decoder(training: DeepSDFTraining, samples: int, clamp: float) -> DecoderErrors:
-    """Measure the errors of a trained decoder on the first windows of each shape. Every process must call this.
+    """Measure the errors of a trained decoder on the first windows of samples of each shape.
+
+    In a distributed run, every process must call this function.
 
     Args:
         training: Training whose result is measured.
-        samples: Minimum number of samples per shape, if it has so many.
-        clamp: Bound of the distances for one of the errors. A decoder that was trained with this clamp has learned
-            larger distances only as far as the clamp.
+        samples: Minimum number of samples per shape to measure on; all samples if a shape has fewer.
+        clamp: Bound of the distances for `clamped_l1`. A decoder that was trained with this clamp has not learned
+            distances beyond it.
     """
     decoder, codes = training.result()
     reader, context = training.samples, training.context
@@ -67,11 +69,11 @@ def decoder_errors(
 
     Args:
         decoder: A decoder.
-        codes: The code of each shape.
-        points: Samples of each shape.
-        distances: Their true distances.
-        clamps: Bounds of predicted and true distances; infinity for none.
-        chunk: Points that pass through the decoder at once.
+        codes: The latent code of each shape.
+        points: Sample points of each shape.
+        distances: True signed distances of the points.
+        clamps: Bounds to which decoded and true distances are clamped; infinity for no bound.
+        chunk: Number of points that pass through the decoder at once.
     """
     errors = []
     for code, own_points, own_distances in zip(codes, points, distances, strict=True):
@@ -94,11 +96,11 @@ def mlp_errors(
 
     Args:
         config: The network of each shape.
-        weights: Weights of each shape, on the device of the computation.
-        points: Samples of each shape.
-        distances: Their true distances.
-        clamp: Bound of predicted and true distances.
-        chunk: Points that pass through a network at once.
+        weights: Weights of the network of each shape, on the device of the computation.
+        points: Sample points of each shape.
+        distances: True signed distances of the points.
+        clamp: Bound to which computed and true distances are clamped.
+        chunk: Number of points that pass through a network at once.
     """
     networks = MLPs(config, weights).requires_grad_(False)
     parts = [networks(part.to(weights.device)) for part in torch.split(points, chunk, dim=1)]
@@ -107,7 +109,7 @@ def mlp_errors(
 
 
 def mean_cosine(codes: Float[Tensor, "shape code"]) -> float:
-    """Return the mean cosine similarity of two different codes; 0 if there is only one."""
+    """Return the mean cosine similarity of all pairs of codes; 0 if there is only one code."""
     directions = nn.functional.normalize(codes, dim=1)
     pairs = len(codes) * (len(codes) - 1)
     return (directions.sum(dim=0).square().sum() - directions.square().sum()).item() / max(pairs, 1)

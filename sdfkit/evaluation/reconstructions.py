@@ -1,4 +1,7 @@
-"""Errors of reconstructed per-shape networks: of their weights, which mislead, and of the surfaces of their fields."""
+"""Errors of per-shape networks that an autoencoder reconstructed: of their weights, and of their distance fields.
+
+Errors of the weights alone are misleading: networks with similar weights can have very different surfaces.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,22 +16,23 @@ from sdfkit.models.layers import MLPConfig
 from sdfkit.models.mlp import MLPs
 from sdfkit.training.autoencoder import AutoencoderTraining, ShapeSamples
 
-# Points that pass through a network at once.
+# Number of points that pass through a network at once.
 CHUNK = 1 << 15
 
 
 @dataclass(frozen=True)
 class VectorSimilarity:
-    """Similarity of reconstructed vectors to the originals.
+    """Similarity of reconstructed vectors of weights to the originals.
 
     Attributes:
-        mse: Mean squared error.
-        fvu: Fraction of the variance about the mean that is unexplained, 1 - R². The mean itself leaves 1.
-        cosine: Cosine similarity of each vector and its reconstruction. It is near 1 for any vector near the mean, as
-            vectors that have much in common have high similarities with each other too.
+        mse: Mean squared error of the reconstructed vectors.
+        fvu: Fraction of variance unexplained, 1 - R²: the mean squared error over the variance of the originals. It is
+            1 if every reconstruction is the mean of the originals.
+        cosine: Cosine similarity of each vector and its reconstruction. If the originals have much in common, it is
+            near 1 for any reconstruction near their mean.
         centred: Cosine similarity after subtracting the mean of the originals from both.
-        code_cosine: Mean cosine similarity of pairs of codes.
-        original_cosine: Mean cosine similarity of pairs of originals, the baseline of `cosine`.
+        code_cosine: Mean cosine similarity of pairs of latent codes.
+        original_cosine: Mean cosine similarity of pairs of originals, to which `cosine` should be compared.
     """
 
     mse: float
@@ -62,11 +66,11 @@ class FieldSurfaces:
     """Value ranges and interiors of the distance fields of networks.
 
     Attributes:
-        low: Smallest distance in the query cube.
-        high: Largest distance. If both have the same sign, there is no zero crossing and no surface.
-        iou: Intersection over union of the interiors of a field and of the original field; 0 if both are empty.
-        true_iou: Intersection over union of the interiors of a field and of the true shape, by the samples that were
-            drawn uniformly; None without samples.
+        low: Smallest distance of each field in the query cube, from -1 to 1 along each axis.
+        high: Largest distance of each field there. If both have the same sign, the field has no surface.
+        iou: Intersection over union of the interior of each field and that of the original field; 0 if both are empty.
+        true_iou: Intersection over union of the interior of each field and that of the true shape, estimated at the
+            samples that were drawn uniformly; None without samples.
     """
 
     low: Float[np.ndarray, " shape"]
@@ -76,7 +80,7 @@ class FieldSurfaces:
 
     @property
     def lost(self) -> Bool[np.ndarray, " shape"]:
-        """Whether each field has no zero crossing."""
+        """Whether each field has no surface, because its distances have one sign."""
         lost: np.ndarray = (self.low > 0) | (self.high < 0)
         return lost
 
@@ -92,11 +96,11 @@ def compare_fields(
     """Evaluate the fields of original and reconstructed networks on a grid, and at the samples if there are any.
 
     Args:
-        config: The networks.
-        originals: Original weights, on the device of the computation.
-        reconstructed: Reconstructed weights.
-        samples: True distances at points of each shape.
-        resolution: Grid cells along a side of the query cube; fields are evaluated at their centres.
+        config: Architecture of the networks.
+        originals: Original weights of each network, on the device of the computation.
+        reconstructed: Reconstructed weights of each network.
+        samples: Points of each shape with true distances; None if there are none.
+        resolution: Number of grid cells along a side of the query cube; fields are evaluated at the centres of cells.
 
     Returns:
         The surfaces of the original networks and of the reconstructed ones.
@@ -138,10 +142,10 @@ def _iou(first: Bool[Tensor, " point"], second: Bool[Tensor, " point"]) -> float
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """Evaluation of all reconstructions of an autoencoder.
+    """Errors of all networks that an autoencoder reconstructed.
 
     Attributes:
-        vectors: Similarity of the weights.
+        vectors: Similarity of the reconstructed to the original weights.
         before: Surfaces of the original networks.
         after: Surfaces of the reconstructed networks.
     """
@@ -169,7 +173,7 @@ class Reconstructions:
 
     @property
     def true_iou(self) -> dict[str, float]:
-        """Mean intersection over union with the true shapes, before and after; empty without samples."""
+        """Mean IoU of the true shapes with the original (before) and the reconstructed (after) fields, if measured."""
         if self.before.true_iou is None or self.after.true_iou is None:
             return {}
         return {"before": float(self.before.true_iou.mean()), "after": float(self.after.true_iou.mean())}
@@ -190,7 +194,7 @@ def evaluate_autoencoder(training: AutoencoderTraining, resolution: int) -> Reco
 
     Args:
         training: The training of the autoencoder.
-        resolution: Grid cells along a side of the query cube; see `compare_fields`.
+        resolution: Number of grid cells along a side of the query cube; see `compare_fields`.
     """
     _, codes, reconstructed = training.result()
     originals = training.vectors.to(reconstructed.device)

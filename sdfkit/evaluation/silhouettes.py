@@ -11,32 +11,34 @@ from sdfkit.training.flow.pictures import Pictures, grid_pixels, rays_through, s
 from sdfkit.training.flow.rendering import find_nearest, shading_errors
 from sdfkit.training.flow.training import FlowTraining
 
-# Maximum number of shapes to evaluate, evenly spaced, and side in pixels of the grid of their pictures.
+# Maximum number of shapes to evaluate, and largest side in pixels of the images that are compared.
 MAX_SHAPES, SIDE = 64, 64
 
 
 class SilhouetteErrors(NamedTuple):
-    """Errors of silhouettes and shading, averaged over pictures."""
+    """Errors of the silhouettes and the shading of decoded shapes against the true images, averaged over images."""
 
     temperature: float
+    """Temperature of the soft silhouettes that `loss` compares."""
     loss: float
-    """Binary cross-entropy over whole pictures, at that temperature."""
+    """Binary cross-entropy of soft silhouettes with the true masks, over whole images."""
     overlap: float
-    """Intersection over union of silhouettes."""
+    """Intersection over union of the decoded and the true silhouettes."""
     shading: float
-    """Mean absolute error of grey values where both silhouettes are."""
+    """Mean absolute error of grey values, over pixels inside both silhouettes."""
 
 
 def measure_silhouettes(training: FlowTraining, pictures: Pictures, views: int) -> SilhouetteErrors:
-    """Compare silhouettes and shading of decoded shapes with whole pictures, at 64 × 64 pixels or fewer.
+    """Compare silhouettes and shading of decoded shapes with the true images, at 64 × 64 pixels or fewer.
 
-    The first view differs between shapes: view 0 of every shape is from above, where outlines are easiest.
+    The first view is another one for each shape: view 0 of every shape is from above, where silhouettes are easiest to
+    predict.
 
     Args:
         training: Training whose last stage computes the codes.
-        pictures: Views of the shapes to evaluate, which need not be those it was trained on.
-        views: Number of evenly spaced views per shape; the first of them is the condition. Of more than 64 shapes, 64
-            evenly spaced ones are evaluated.
+        pictures: Views of the shapes to evaluate, which need not be training shapes.
+        views: Number of evenly spaced views per shape. The code is computed from the first of them. Of more than 64
+            shapes, 64 evenly spaced ones are evaluated.
     """
     networks, settings = training.networks, training.settings
     device = training.context.device

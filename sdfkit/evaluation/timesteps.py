@@ -1,8 +1,8 @@
-"""Loss of a denoiser at each timestep, and errors of its samples.
+"""Loss of a denoiser at each timestep, and errors of the latent codes that are sampled from it.
 
-A sampled code can be wrong because the network is, or because something between training and sampling is: the end of
-the schedule, the standardisation, the EMA. Samples alone do not distinguish these causes; the loss at each timestep
-does.
+A sampled code can be wrong because the network predicts badly, or because sampling does not match training: in the end
+of the noise schedule, the standardisation or the EMA of the weights. Samples alone do not distinguish these causes; the
+loss at each timestep does.
 """
 
 from dataclasses import dataclass
@@ -16,22 +16,23 @@ from sdfkit.models.diffusion import add_noise, clean_from, schedule
 from sdfkit.models.dit import DiT
 from sdfkit.training.dit import Standardizer, predict_codes
 
-# Timesteps of the paper's table.
+# Timesteps of the table in the paper "Small-data image-to-3-D".
 PAPERS_TIMESTEPS = (0, 50, 100, 200, 300, 450)
-# Fractions of the variance, chosen by hand on denoisers that were good, that ignored their condition, and whose sampler
-# was wrong: above the first a network ignores its condition; larger differences than the second are faults.
+# Thresholds on the fraction of variance unexplained, chosen by hand on good denoisers, on denoisers that ignored their
+# condition, and on denoisers with a wrong sampler. A network that leaves more than UNINFORMED unexplained does not use
+# its condition; differences above TOLERANCE are faults.
 UNINFORMED, TOLERANCE = 0.9, 0.1
 
 
 @dataclass(frozen=True)
 class TimestepLosses:
-    """Mean squared errors of standardised clean codes, by timestep.
+    """Mean squared errors of the clean codes that a network predicts, in standardised units, by timestep.
 
     Attributes:
         timestep: The timesteps.
-        alpha: ᾱ at each timestep.
-        loss: Error of the network.
-        wrong: Its error given the pictures of another shape, which is no larger if the network ignores its condition.
+        alpha: ᾱ at each timestep, the share of the clean code in the variance of the noisy code.
+        loss: Error of the network, given images of the right shape.
+        wrong: Error of the network, given images of another shape. If it equals `loss`, the network ignores its images.
             None if there is only one shape.
     """
 
@@ -42,20 +43,20 @@ class TimestepLosses:
 
     @property
     def implied_noise(self) -> Float[np.ndarray, " timestep"]:
-        """The same error in units of the noise ε, which is ᾱ / (1 - ᾱ) times as large."""
+        """The loss as an error of the noise ε, which is ᾱ / (1 - ᾱ) times the error of the clean code."""
         noise: np.ndarray = self.loss * self.alpha / (1 - self.alpha)
         return noise
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """Errors of sampled codes.
+    """Errors of sampled codes against the true codes.
 
     Attributes:
         loss: Mean squared error of standardised codes.
-        fvu: Fraction of the variance that is unexplained. The mean code leaves 1.
-        cosine: Mean cosine similarity to the true codes, not standardised.
-        centred: The same after subtracting the mean of the training codes from both.
+        fvu: Fraction of variance unexplained: `loss` over the loss of predicting the mean of the training codes.
+        cosine: Mean cosine similarity of sampled and true codes, not standardised.
+        centred: Mean cosine similarity after subtracting the mean of the training codes from both.
     """
 
     loss: float
@@ -80,12 +81,12 @@ def measure_timesteps(
 
     Args:
         network: A denoiser.
-        standardizer: Standardizer of its training codes.
-        codes: True codes.
+        standardizer: Standardizer of the codes that the network was trained on.
+        codes: True code of each shape.
         features: Features of views of the same shapes; all views are used.
-        cameras: Their cameras.
+        cameras: Camera-to-world matrices of the views.
         timesteps: Timesteps, within the schedule of the network's target.
-        draws: Noise vectors per code; every timestep uses the same ones.
+        draws: Number of noise vectors per code; every timestep uses the same ones.
         generator: Source of the noise.
     """
     device = next(network.parameters()).device
@@ -128,17 +129,18 @@ def measure_sampling(
     samples: int,
     seed: int,
 ) -> Sampled:
-    """Sample codes by DDIM with eta 0, and compare them with the true ones.
+    """Sample codes by DDIM with eta 0, and compare them with the true codes.
 
     Args:
         network: A denoiser.
-        standardizer: Standardizer of its training codes.
-        codes: True codes.
+        standardizer: Standardizer of the codes that the network was trained on.
+        codes: True code of each shape.
         features: Features of views of the same shapes; all views are used.
-        cameras: Their cameras.
-        centre: Mean of the training codes. The standardizer's mean is 0 if codes were not standardised.
-        steps: Steps of the sampler; 1 takes the network's prediction from pure noise.
-        samples: Samples per shape.
+        cameras: Camera-to-world matrices of the views.
+        centre: Mean of the training codes. `standardizer.mean` cannot replace it: it is 0 if codes were not
+            standardised.
+        steps: Number of sampling steps; 1 returns the network's prediction from pure noise.
+        samples: Number of codes to sample per shape.
         seed: Seed of the noise; each shape has its own generator.
     """
     generators = [torch.Generator().manual_seed(seed * len(codes) + row) for row in range(len(codes))]
@@ -162,7 +164,7 @@ def measure_sampling(
 def mean_loss(
     standardizer: Standardizer, codes: Float[np.ndarray, "shape dim"], centre: Float[np.ndarray, " dim"]
 ) -> float:
-    """Return the loss of predicting the mean of the training codes for some codes, standardised."""
+    """Return the mean squared error of predicting the mean of the training codes, in standardised units."""
     truth, mean = (standardizer.apply(torch.from_numpy(part)) for part in (codes, centre))
     return float((truth - mean).square().mean())
 
@@ -172,7 +174,7 @@ def explain(losses: TimestepLosses, mean_loss: float, one_step: Sampled, walk: S
 
     Args:
         losses: Losses by timestep; the last timestep is near pure noise.
-        mean_loss: Loss of the mean code.
+        mean_loss: Loss of predicting the mean of the training codes.
         one_step: Errors of codes sampled in one step.
         walk: Errors of codes sampled in many steps.
     """
@@ -181,25 +183,29 @@ def explain(losses: TimestepLosses, mean_loss: float, one_step: Sampled, walk: S
     mistaken = None if losses.wrong is None else losses.wrong[noisiest] / mean_loss
     if walk.fvu > one_step.fvu + TOLERANCE:
         return (
-            f"the sampler adds errors: one step from noise leaves {_share(one_step.fvu)} of the variance, all steps "
-            f"leave {_share(walk.fvu)}"
+            f"the sampler adds errors: codes sampled in one step leave {_share(one_step.fvu)} of the variance "
+            f"unexplained, but codes sampled in all steps leave {_share(walk.fvu)}"
         )
     if one_step.fvu > trained + TOLERANCE:
         return (
             f"training and sampling differ: at t = {losses.timestep[noisiest]} the network leaves {_share(trained)} of "
-            f"the variance, but from pure noise {_share(one_step.fvu)}; check standardisation, EMA and schedule"
+            f"the variance unexplained, but one step from pure noise leaves {_share(one_step.fvu)}; check the "
+            "standardisation, the EMA of the weights and the noise schedule"
         )
     if trained > UNINFORMED and mistaken is not None and mistaken > trained + TOLERANCE:
         return (
-            f"the model uses the pictures but does not generalise to these shapes: at the noisiest timestep it leaves "
-            f"{_share(trained)} of the variance, and {_share(mistaken)} with another shape's pictures; train on more "
-            "shapes"
+            f"the model uses the images but does not generalise to these shapes: at the noisiest timestep it leaves "
+            f"{_share(trained)} of the variance unexplained, and {_share(mistaken)} with another shape's images; "
+            "train on more shapes"
         )
     if trained > UNINFORMED:
-        return f"the model ignores the pictures: it leaves {_share(trained)} of the variance at the noisiest timestep"
+        return (
+            f"the model ignores the images: at the noisiest timestep it leaves {_share(trained)} of the variance "
+            "unexplained"
+        )
     return (
-        f"model and sampler agree: the network leaves {_share(trained)} of the variance at t = "
-        f"{losses.timestep[noisiest]}, the samples {_share(walk.fvu)}"
+        f"model and sampler agree: at t = {losses.timestep[noisiest]} the network leaves {_share(trained)} of the "
+        f"variance unexplained, and the sampled codes leave {_share(walk.fvu)}"
     )
 
 

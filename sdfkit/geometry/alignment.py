@@ -17,10 +17,11 @@ def find_alignment(
 ) -> Float[np.ndarray, "4 4"]:
     """Find the rotation and translation that align a mesh with another, without scaling or mirroring.
 
-    Iterative closest points (ICP) from 1,000 points on the mesh to the surface of the other. With points on both, as
-    in trimesh's `icp`, sampling noise would move even an aligned mesh. The search starts from the mesh as it is and
-    rotated by 90, 180 and 270 degrees about +Y, because objects stand upright but their headings differ between
-    sources. The result with the least Chamfer distance is returned; it is a local optimum.
+    The method is iterative closest points (ICP), from 1,000 points on the predicted mesh to the surface of the true
+    one. If points were drawn on both, as in trimesh's `icp`, sampling noise would move even an aligned mesh. The search
+    is run four times: from the mesh as it is, and from the mesh rotated by 90, 180 and 270 degrees about +Y, because
+    objects stand upright but face different ways in different sources. The result with the least Chamfer distance is
+    returned; it is a local optimum.
 
     Args:
         predicted: The mesh to align. It is not changed.

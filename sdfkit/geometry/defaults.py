@@ -1,4 +1,4 @@
-"""Default parameters of the geometry functions, which the commands share. Importing this loads no other module."""
+"""Default parameters of the geometry functions, which the commands share. This module imports no other."""
 
 # make_watertight and polygonise_particles
 WATERTIGHT_RESOLUTION = 256

@@ -1,7 +1,7 @@
 """Conversion of shapes to the unit frame and back.
 
-In the unit frame a shape is centred on the bounding box of the vertices that its faces use, and scaled so that the
-farthest of them lies at distance 1. All lengths in sdfkit are in this unit.
+In the unit frame, the origin is the centre of the bounding box of all vertices that faces use, and the farthest of
+these vertices is at distance 1 from the origin. All lengths in sdfkit are in this unit.
 """
 
 import numpy as np
@@ -26,14 +26,14 @@ def normalise(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, Float[np.ndarray,
             size is out of the range of float64.
     """
     if len(mesh.faces) == 0:
-        raise GeometryError("no faces: the file holds no surface, or its faces were dropped on the way")
+        raise GeometryError("has no faces: the file holds no surface, or the reader dropped its faces")
     used = np.zeros(len(mesh.vertices), dtype=bool)
     used[mesh.faces] = True
     vertices = np.asarray(mesh.vertices, dtype=np.float64)[used]
     wrong = int(np.count_nonzero(~np.isfinite(vertices).all(axis=1)))
     if wrong:
         raise GeometryError(
-            f"{wrong} of {len(vertices)} vertices are NaN or infinite: repair or export it again"
+            f"{wrong} of {len(vertices)} vertices are NaN or infinite; repair the mesh or export it again"
         )
 
     # Halving before the sum, and two divisions instead of one by the norm, keep coordinates near the end of the
@@ -42,13 +42,15 @@ def normalise(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, Float[np.ndarray,
     offset = vertices - centre
     reach = np.abs(offset).max()
     if reach == 0:
-        raise GeometryError("no extent: all vertices lie in one place")
+        raise GeometryError("has no extent: all vertices lie at one position")
     with np.errstate(over="ignore", under="ignore"):
         offset /= reach
         farthest = np.sqrt(np.square(offset).sum(axis=1).max())
         scale = reach * farthest
     if not np.finfo(np.float64).tiny <= scale < np.inf:
-        raise GeometryError(f"size {scale:g} is beyond float64: store the shape in another unit")
+        raise GeometryError(
+            f"the size {scale:g} is out of the range of float64; store the shape in another unit"
+        )
 
     unit = mesh.copy()
     # trimesh keeps normals of the file only in its cache, which is cleared when vertices are assigned.

@@ -18,25 +18,26 @@ DEFINITIONS = """\
 Meshes are compared in the coordinates of their files, which should be the unit frame (farthest vertex at distance 1).
 Distances are measured from N points drawn by area on one surface to the nearest of N points on the other.
 chamfer             mean distance, not squared, averaged over both directions; a surface of area A compared with
-                    itself scores 0.5 sqrt(A / N)
+                    itself scores 0.5 sqrt(A / N), because the points differ
 chamfer_deepsdf     mean squared distance between the first 30,000 points, summed over both directions, times 1000
-f_score_1           harmonic mean of precision and recall: the shares of points nearer than 0.02, which is 1 % of the
-                    side of the query cube
-f_score_5           the same with points nearer than 0.1: 5 %
-iou                 volume inside both over volume inside either, estimated by N points in the bounding cube of both
-                    padded by 10 %, one in each cell of a grid; inside is where the winding number exceeds 1/2, so an
-                    inside-out mesh or an open sheet has no inside; 0 if neither mesh has an inside
-normal_consistency  mean |n . n'| between nearest points, averaged over both directions
-An empty prediction scores 0, and for distances the diagonal of the query cube, 3.464.
+f_score_1           harmonic mean of precision and recall: the shares of predicted and of true points whose distance is
+                    below 0.02, which is 1 % of the side of the query cube (from -1 to 1 along each axis)
+f_score_5           the same for distances below 0.1, which is 5 % of this side
+iou                 volume inside both meshes over volume inside at least one, estimated by N points, one in each cell
+                    of a grid over the bounding cube of both, padded by 10 %; inside is where the winding number
+                    exceeds 1/2, so an inside-out mesh or an open sheet has no inside; 0 if neither has an inside
+normal_consistency  mean |n . n'| of the unit normals at a point and at the nearest point, averaged over both directions
+An empty prediction scores 0; its distances count as the diagonal of the query cube, 3.464.
 """
 
 SCORES = ("chamfer", "chamfer_deepsdf", "f_score_1", "f_score_5", "iou", "normal_consistency")
 DEEPSDF_POINTS = 30_000
 DIAGONAL = 2 * 3**0.5
 # 1 % and 5 % of the side of the query cube, as in Tatarchenko et al. (2019). A threshold of 0.01 would measure
-# sampling noise: 100,000 points on the unit sphere score 0.92 against the same sphere.
+# sampling noise: 100,000 points on the unit sphere would score 0.92 against other points on the same sphere.
 NEAR, NEARBY = 0.02, 0.1
-# Points of each surface for `pairwise_chamfer`: the mean is within 1 % of that of 100,000, in a tenth of the time.
+# Number of points on each surface for `pairwise_chamfer`: the mean distance is within 1 % of that of 100,000 points, in
+# a tenth of the time.
 PAIRWISE_POINTS = 10_000
 
 
@@ -45,7 +46,7 @@ class Comparison:
     """The scores of one prediction, as `DEFINITIONS` defines them.
 
     `volume_ratio` is the volume of the prediction divided by that of the truth, estimated by the points of the IoU. It
-    is None if the truth has no inside, in which case the IoU says nothing.
+    is None if the truth has no inside, in which case the IoU is meaningless.
     """
 
     chamfer: float
@@ -66,14 +67,16 @@ class SampledSurface:
         rng: Generator for the points.
 
     Raises:
-        GeometryError: No area, or a vertex that is NaN or infinite.
+        GeometryError: The mesh has no area, or a vertex is NaN or infinite.
     """
 
     def __init__(self, mesh: trimesh.Trimesh, *, points: int, rng: np.random.Generator) -> None:
         if not np.isfinite(mesh.vertices).all():
-            raise GeometryError("vertices are NaN or infinite: there is no distance to them")
+            raise GeometryError(
+                "vertices are NaN or infinite, so there is no distance to them; export the mesh again"
+            )
         if not has_area(mesh):
-            raise GeometryError("no area: there is no surface to compare with")
+            raise GeometryError("has no area, so there is no surface to compare with")
         self.mesh = mesh
         self.points, faces = sample_surface(mesh, points, rng)
         self.normals = face_normals(mesh)[faces]
@@ -92,11 +95,11 @@ class SampledSurface:
 
 
 def point_tree(points: Points) -> TriangleTree:
-    """Return a tree for nearest-neighbour search among points; `closest` returns their rows as faces.
+    """Return a tree for nearest-neighbour search among points.
 
-    Each point is a triangle with all three corners at one position. For 100,000 points against as many a search takes
-    0.15 s. SciPy's cKDTree, which does not start from the result for a neighbouring point, takes 0.1 s on equal
-    surfaces and 3.4 s on surfaces that are far apart.
+    Each point is a triangle with all three corners at one position, so the faces that `closest` returns are rows of
+    `points`. A search for 100,000 points among 100,000 takes 0.15 s. SciPy's cKDTree, which does not use the result for
+    a neighbouring point, takes 0.1 s on equal surfaces and 3.4 s on surfaces that are far apart.
     """
     return TriangleTree(points, np.repeat(np.arange(len(points), dtype=np.int32)[:, None], 3, axis=1))
 
@@ -131,8 +134,8 @@ def compare_surfaces(
 ) -> Comparison:
     """Score a predicted surface against the true one.
 
-    Distances are measured between points, as in other evaluation code, not from points to faces. They cannot fall
-    below the spacing of the points, but can be compared with published figures.
+    Distances are measured from points to points, not from points to faces. They cannot fall below the spacing of the
+    points, but can be compared with published figures, which are measured in this way.
 
     Args:
         predicted: The predicted surface, or None if there is none.
@@ -173,7 +176,7 @@ def compare_surfaces(
 def pairwise_chamfer(surfaces: Sequence[SampledSurface]) -> list[float]:
     """Compute the Chamfer distance of every pair of surfaces, as a measure of their diversity.
 
-    Unlike the scores it is measured from points to faces, so that it is 0 between equal surfaces.
+    Unlike `Comparison.chamfer`, it is measured from points to faces, so that it is 0 between equal surfaces.
 
     Args:
         surfaces: Surfaces, such as several samples of one shape.
@@ -201,7 +204,7 @@ def _f_score(
 def _compare_volumes(
     predicted: SampledSurface, truth: SampledSurface, rng: np.random.Generator
 ) -> tuple[float, float | None]:
-    """Return the IoU, and the ratio of the predicted to the true volume."""
+    """Return the IoU, and the ratio of the predicted to the true volume, None if the true volume is 0."""
     bounds = np.array([predicted.mesh.bounds, truth.mesh.bounds])
     low, high = bounds[:, 0].min(axis=0), bounds[:, 1].max(axis=0)
     side = 1.1 * (high - low).max()
@@ -213,7 +216,7 @@ def _compare_volumes(
 
 
 def _draw_evenly(count: int, rng: np.random.Generator) -> Points:
-    """Draw points in the unit cube by stratified sampling: one in each cell of a grid, the rest anywhere.
+    """Draw points from 0 to 1 along each axis by stratified sampling: one in each cell of a grid, the rest anywhere.
 
     The IoU of two tori that fill a tenth of the cube has a standard deviation of 0.0075 with 100,000 independent
     points, and of 0.003 with stratified ones.
@@ -238,7 +241,7 @@ def bootstrap_interval(values: Float[np.ndarray, " value"], rng: np.random.Gener
         ValueError: There are no values.
     """
     if len(values) == 0:
-        raise ValueError("no values: an interval needs at least one")
+        raise ValueError("there are no values, but an interval needs at least one")
     means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(2000)]
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
@@ -254,8 +257,9 @@ def summarise(
         rng: Generator for the bootstrap.
 
     Returns:
-        For each score: its mean, low and high end of the mean's 95 % confidence interval, median, worst value, and
-        worst_row, the index in `scores` of the worst value (the first, if several are equal). Empty without shapes.
+        For each score: mean; low and high, the ends of the mean's 95 % confidence interval; median; worst, the worst
+        value; and worst_row, the index in `scores` of the worst value (the first, if several are equal). Empty without
+        shapes.
     """
     summary: dict[str, dict[str, float | int]] = {}
     for name in SCORES if scores else ():

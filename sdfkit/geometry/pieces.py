@@ -17,14 +17,14 @@ def label_pieces(mesh: trimesh.Trimesh) -> Int[np.ndarray, " vertex"]:
 
 
 def select_pieces(mesh: trimesh.Trimesh, kept: Bool[np.ndarray, " vertex"]) -> trimesh.Trimesh:
-    """Return the mesh of the kept vertices, in their order; `kept` must consist of whole pieces."""
+    """Return the mesh of the kept vertices, in their order; of each piece, all vertices must be kept, or none."""
     renumbered = np.cumsum(kept) - 1
     faces = renumbered[mesh.faces[kept[mesh.faces[:, 0]]]]
     return trimesh.Trimesh(mesh.vertices[kept], faces, process=False)
 
 
 def largest_piece(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
-    """Return the piece with the largest area; the first, if several are equal."""
+    """Return the connected piece with the largest area; the first, if several have the same area."""
     labels = label_pieces(mesh)
     areas = np.bincount(labels[mesh.faces[:, 0]], weights=mesh.area_faces)
     return select_pieces(mesh, labels == areas.argmax())

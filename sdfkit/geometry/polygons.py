@@ -1,7 +1,8 @@
 """Cut polygons in space into triangles.
 
-Most readers of meshes make a fan of every polygon, which also fills the notches of a concave one: 243 of the 820 models
-of a furniture catalogue have concave faces, and a fan closed the ring of their headphones.
+Most readers of meshes cut every polygon into a fan of triangles around its first corner. The fan of a concave polygon
+also covers points outside the polygon. Of the 820 models of a furniture catalogue, 243 have concave faces; fans closed
+the ring of its headphones.
 """
 
 import numpy as np
@@ -10,30 +11,30 @@ from mapbox_earcut import triangulate_float64
 
 from sdfkit.geometry.topology import edges_cancel
 
-# Differences of areas below this share of the polygon's area are rounding errors.
+# Differences of areas below this share of the polygon's area count as rounding errors.
 TOLERANCE = 1e-6
 
 
 def triangulate(points: Float[np.ndarray, "corner 3"]) -> Int[np.ndarray, "triangle 3"]:
     """Cut a polygon in space into triangles that cover it once.
 
-    The polygon is projected along the axis nearest to its Newell normal. If the fan around its first corner covers it
-    once, as it does every convex polygon, the result is this fan. Otherwise the result comes from ear clipping: every
-    edge of the polygon is an edge of exactly one triangle, so that a closed mesh stays closed. Only an edge that
-    another corner touches may be cut in two there.
+    The polygon is projected along the axis nearest to its Newell normal. If the fan around the first corner covers the
+    polygon once, which is the case for every convex polygon, the result is this fan. Otherwise the polygon is cut by
+    ear clipping. Every edge of the polygon is then an edge of exactly one triangle, so that a closed mesh stays closed.
+    The only exception is an edge that another corner touches; it may be cut in two at this corner.
 
-    Polygons that cannot be cut also become fans: those that cross themselves, that have no area, or whose coordinates
-    are not finite. A fan has triangles without area where consecutive corners lie on a line with the first; they are
-    kept, because a mesh without them would have cracks there.
+    Polygons that ear clipping cannot cut also become fans: those that cross themselves, that have no area, or whose
+    coordinates are not finite. If two consecutive corners lie on a line with the first corner, the fan has a triangle
+    without area. Such triangles are kept, because a mesh without them would have cracks there.
 
     Args:
-        points: Corners in order, at least 3. They need not lie in one plane, and two may lie at the same position, as
-            where a slit joins a hole to the outline.
+        points: Corners in order, at least 3. They need not lie in one plane. Two of them may lie at the same
+            position, for example where a slit joins a hole to the outline.
 
     Returns:
         The corners of each triangle, as rows of `points`, in the orientation of the polygon. There are `corner - 2`
-        triangles; ear clipping gives fewer where no triangle needs a corner, because it lies at the same position as
-        another one or at the tip of a spike.
+        triangles. Ear clipping gives fewer if it leaves out corners that lie at the position of another corner or at
+        the tip of a spike without area.
 
     Reference: Held, FIST: Fast Industrial-Strength Triangulation of Polygons (2001), as implemented by Mapbox.
     """
@@ -60,8 +61,8 @@ def make_fan(count: int) -> Int[np.ndarray, "triangle 3"]:
 def fan_covers(polygons: Float[np.ndarray, "polygon corner 3"]) -> Bool[np.ndarray, " polygon"]:
     """Return which polygons are covered once by the fan around their first corner, as seen along their normal.
 
-    All convex polygons are. Polygons without area or with coordinates that are not finite count as covered, because no
-    other cut is better.
+    All convex polygons are covered once. Polygons without area or with coordinates that are not finite count as
+    covered, because no other cut is better.
 
     Args:
         polygons: Corners in order, the same number for each polygon.
@@ -84,7 +85,7 @@ def _project(points: Float[np.ndarray, "corner 3"]) -> Float[np.ndarray, "corner
     """Project a polygon along the axis nearest to its normal, so that it is counter-clockwise."""
     normal = _fan_normals(points[None])[0].sum(axis=0)
     axis = int(np.abs(normal).argmax())
-    # To leave out a coordinate, rather than to rotate, keeps corners that lie on a line exactly on it.
+    # Leaving out a coordinate, instead of rotating, keeps corners that lie on a line exactly on the line.
     outline = np.ascontiguousarray(points[:, [(axis + 1) % 3, (axis + 2) % 3]], dtype=np.float64)
     outline[:, 0] *= np.sign(normal[axis])
     return outline
@@ -104,7 +105,7 @@ def _polygon_area(outline: Float[np.ndarray, "corner 2"]) -> float:
 
 
 def _area(outline: Float[np.ndarray, "corner 2"], triangles: Int[np.ndarray, "triangle 3"]) -> float:
-    """Return the sum of the triangles' areas; it exceeds the polygon's area where they overlap or lie outside."""
+    """Return the sum of the areas of triangles; it exceeds the polygon's area if triangles overlap or leave it."""
     a, b, c = np.moveaxis(outline[triangles], 1, 0)
     first, second = b - a, c - a
     return float(np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]).sum() / 2)

@@ -14,22 +14,22 @@ from sdfkit.geometry.distance.tree import Sign, TriangleTree
 Points = Float[np.ndarray, "point 3"]
 Measure = Callable[[trimesh.Trimesh, Points], Float[np.ndarray, " point"]]
 
-# The sign method that each one is compared with: one that fails on other meshes.
+# For each sign method, a second method to compare its signs with, which fails on other meshes.
 SECOND: dict[Sign, Sign] = {"normal": "winding", "winding": "normal", "scan": "winding"}
 
 
 class SdfSamples(NamedTuple):
-    """The samples of one shape. Floating-point arrays are float32, lengths in the unit frame.
+    """The samples of one shape. Floating-point arrays are float32; lengths are those of the unit frame.
 
     Attributes:
         point: Query points.
-        distance: Their signed distances, negative inside.
-        near: Which of them were drawn near the surface.
+        distance: Signed distance of each query point, negative inside.
+        near: Whether each query point was drawn near the surface.
         surface_point: Points on the surface.
-        surface_normal: The unit normals there, outward; zeros on faces without area.
-        sign_agreement: Share of query points whose sign is the same by the method asked for and by a second one
-            (`SECOND`). It is 1 on a closed surface that does not intersect itself. Less means holes, flipped faces or
-            overlapping parts; with holes or flipped faces no method gets every sign right.
+        surface_normal: Outward unit normal at each point on the surface; zeros on faces without area.
+        sign_agreement: Share of query points that have the same sign by the chosen method and by a second method
+            (`SECOND`). It is 1 on a closed surface that does not intersect itself. A smaller share means holes, flipped
+            faces or overlapping parts. With holes or flipped faces, every method gives some wrong signs.
     """
 
     point: Float[np.ndarray, "sample 3"]
@@ -53,33 +53,37 @@ def sample_sdf(
 ) -> SdfSamples:
     """Draw query points and compute their signed distances to a shape, negative inside.
 
-    A point near the surface is a point on it, drawn by area, plus Gaussian noise in all three directions. Noise along
-    the face's normal alone would leave the wedges outside sharp edges empty, and thin parts consist of edges. The
-    point is clipped to the cube from -1 to 1. The other points are distributed uniformly in this cube. Distances are
-    computed from the points as rounded to float32.
+    A point near the surface is drawn on the surface by area and moved by Gaussian noise along all three axes. Noise
+    along the normal of the face alone would leave the wedges outside sharp edges empty, and the surroundings of thin
+    parts consist mostly of such wedges. The point is clipped to the query cube, from -1 to 1 along each axis. The other
+    points are distributed uniformly in this cube. Distances are computed from the points after rounding them to
+    float32.
 
     The order is random, so that every contiguous part of the samples has the same distribution as the whole.
 
     Args:
         mesh: A shape in the unit frame.
         points: Number of query points.
-        near_share: Share of them near the surface, from 0 to 1.
-        near_std: Standard deviations of the noise for each axis; each applies to an equal part of the near points.
+        near_share: Share of the query points that are drawn near the surface, from 0 to 1.
+        near_std: Standard deviations of the noise along each axis; each is used for an equal part of the points near
+            the surface.
         surface_points: Number of points on the surface.
         sign: Method that determines the sign, as in `TriangleTree.signed`.
-        measure: Computes the signed distances instead of `TriangleTree`, if given. Its signs are compared with those
-            by the winding number.
+        measure: Function that computes the signed distances in place of `TriangleTree`, or None. Its signs are compared
+            with those of the winding number.
         rng: Generator for all draws.
 
     Raises:
         GeometryError: The mesh is not in the unit frame or has no faces or no area, or no query point is inside.
 
-    Reference: Park et al., DeepSDF (2019), for the mixture; the paper states the standard deviations 0.0707 and 0.0224
-        as variances.
+    Reference: Park et al., DeepSDF (2019), for the mixture of points near the surface and uniform points. That paper
+        gives the squares of the standard deviations 0.0707 and 0.0224, as variances.
     """
     reach = float(np.abs(mesh.bounds).max()) if len(mesh.faces) else 0.0
     if reach > 1 + 1e-6:
-        raise GeometryError(f"not in the unit frame: a vertex lies at {reach:.4g}: normalise the shape first")
+        raise GeometryError(
+            f"is not in the unit frame: a vertex has the coordinate {reach:.4g}, beyond 1; run sdfkit watertight first"
+        )
     surface_point, face = sample_surface(mesh, surface_points, rng)
 
     near_count = round(points * near_share)
@@ -102,8 +106,8 @@ def sample_sdf(
         distance, inside, second = np.abs(signed), signed < 0, tree.winding(point) > 0.5
     if not inside.any():
         raise GeometryError(
-            f"no inside: all {points} points are outside, so the surface is a sheet or inside out: "
-            "make it watertight first"
+            f"has no inside: all {points} query points are outside, so the surface is a sheet or inside out; "
+            "run sdfkit watertight first"
         )
     return SdfSamples(
         point=point,
@@ -126,7 +130,7 @@ def sample_surface(
         rng: Generator for the draws.
 
     Returns:
-        The points (float64), and the face that each lies on. Faces without area are never drawn.
+        The points (float64), and the face that each point lies on. No point lies on a face without area.
 
     Raises:
         GeometryError: The surface has no area.
@@ -135,7 +139,7 @@ def sample_surface(
     u, v = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     covered = np.cumsum(np.linalg.norm(np.cross(u, v), axis=1))
     if len(covered) == 0 or not covered[-1] > 0:
-        raise GeometryError("no area: the shape has no faces, or all of them are flat lines")
+        raise GeometryError("has no area: there are no faces, or the corners of each lie on a line")
     face = np.searchsorted(covered, covered[-1] * rng.random(count), side="right")
     along_u, along_v = rng.random((2, count, 1))
     # Points in the other half of the parallelogram are mirrored into the triangle.

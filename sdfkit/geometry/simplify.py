@@ -14,16 +14,17 @@ log = logging.getLogger(__name__)
 def simplify(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
     """Reduce the number of faces of a closed mesh without changing its topology.
 
-    Edges are collapsed in the order of the distance by which this moves the surface: flat regions get few large faces,
-    and curved ones keep theirs. A collapse that would change the topology or turn a face over is left out.
+    Edges are collapsed one after the other, beginning with those whose collapse moves the surface least, so that flat
+    regions get few large faces and curved regions keep small ones. An edge is not collapsed if this would change the
+    topology or turn a face over.
 
     Args:
         mesh: A closed mesh with outward faces, in any unit. It is not changed.
         faces: Largest number of faces of the result.
 
     Returns:
-        A mesh with `faces` faces or one less; or with more, and a warning in the log, if fewer would lose a handle or a
-        piece, or fold the surface. A mesh with at most `faces` faces is returned as it is.
+        A mesh with `faces` faces or one less. If so few faces would lose a handle or a piece, or fold the surface, the
+        mesh has more, and a warning is logged. A mesh that already has at most `faces` faces is returned as it is.
 
     Raises:
         GeometryError: The mesh is not closed.
@@ -35,14 +36,16 @@ def simplify(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
     if len(mesh.faces) <= faces:
         return mesh
     if not (mesh.is_watertight and mesh.is_winding_consistent):
-        raise GeometryError("not closed, so it cannot be simplified: run sdfkit watertight first")
+        raise GeometryError("is not closed, so it cannot be simplified; run sdfkit watertight first")
     centre, scale = mesh.bounds.mean(axis=0), mesh.extents.max()
     # Copies, because the kernel works in place.
     vertices, triangles = (mesh.vertices - centre) / scale, np.array(mesh.faces, dtype=np.int32, order="C")
     left = kernels.collapse(vertices, triangles, faces)
     if left > faces:
         log.warning(
-            "%d faces, not %d: fewer would lose a handle or a piece, or fold the surface", left, faces
+            "the mesh has %d faces, not %d: fewer faces would lose a handle or a piece, or fold the surface",
+            left,
+            faces,
         )
     triangles = triangles[triangles[:, 0] >= 0]
     used = np.zeros(len(vertices), dtype=bool)

@@ -14,19 +14,19 @@ def fibonacci_sphere(
     """Distribute points evenly on the unit sphere, from near +Y down to near -Y.
 
     Point i lies in the middle of the i-th of `count` bands of equal height, hence of equal area, at the azimuth
-    `step * (i + start) + offset` about the Y axis. No point lies on a pole, and every count works.
+    `step * (i + start) + offset` about the Y axis. No point lies on a pole, and any number of points is possible.
 
     Args:
         count: Number of points.
-        step: Azimuth between consecutive points. Use the golden angle, or 2π times the golden ratio or its inverse,
-            which turn the other way.
+        step: Azimuth between consecutive points: the golden angle; or 2π times the golden ratio or its inverse, which
+            turn the other way.
         start: Azimuth of the first point, in steps.
-        offset: Angle that is added to all azimuths. One that is no simple fraction of a turn keeps the points off
+        offset: Angle that is added to all azimuths. An angle that is no simple fraction of a turn keeps the points off
             the axes.
 
     Reference:
         González, Measurement of areas on a sphere using Fibonacci and latitude-longitude lattices (2010),
-        offset by half a step.
+        for points offset by half a band.
     """
     index = np.arange(count)
     height = 1 - (2 * index + 1) / count

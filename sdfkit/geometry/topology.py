@@ -10,15 +10,15 @@ from sdfkit.geometry.pieces import label_pieces
 def join_vertices(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     """Join vertices at the same position, unless the mesh is closed already.
 
-    Many formats repeat a vertex for each of its normals, texture coordinates or faces, so `is_watertight` means little
-    before this.
+    Many formats repeat a vertex for each of its normals, texture coordinates or faces. `is_watertight` is False for
+    such a mesh even if its surface is closed, unless its vertices are joined first.
 
     Args:
         mesh: Any mesh. It is not changed.
 
     Returns:
-        The mesh itself if every edge of it belongs to exactly two faces. Otherwise its surface without colours,
-        texture and normals, in which vertices that agree to about 1e-8 are one.
+        The mesh itself if every edge of it belongs to exactly two faces. Otherwise a mesh without colours,
+        texture and normals, in which vertices whose coordinates differ by less than about 1e-8 are one.
     """
     if mesh.is_watertight:
         return mesh
@@ -31,7 +31,8 @@ def edges_cancel(edges: Int[np.ndarray, "edge 2"]) -> bool:
     """Return whether directed edges cancel: each one occurs as often in one direction as in the other.
 
     The edges of all faces of a mesh cancel if and only if the mesh encloses volume without holes. Unlike
-    `is_watertight` of trimesh, this allows four faces at an edge, as where two boxes touch, and refuses flipped faces.
+    `is_watertight` of trimesh, this function accepts four faces at an edge, as where two boxes touch, and rejects
+    flipped faces.
 
     Args:
         edges: Vertex numbers, 0 or more, at the start and the end of each edge.

@@ -13,10 +13,10 @@ HALF = 0.5 - 1e-6
 def shrink_masks(
     masks: UInt8[np.ndarray, "*view side side"], size: int
 ) -> Bool[np.ndarray, "*view size size"]:
-    """Downsample masks and make them binary: a pixel is set if the shape covers at least half of its area.
+    """Downsample masks and make them binary: a pixel is True if the shape covers at least half of its area.
 
     Args:
-        masks: Share of each pixel that the shape covers, 255 for all of it.
+        masks: Share of each pixel that the shape covers, from 0 to 255.
         size: Width and height of the result in pixels; `side` need not be a multiple of it.
     """
     return _average(masks, size) / 255 >= HALF
@@ -42,12 +42,12 @@ def mask_distances(masks: Bool[np.ndarray, "view row column"]) -> Float[np.ndarr
     for view, mask in enumerate(masks):
         if not mask.any():
             raise GeometryError(
-                f"view {view}: the mask is empty: the shape is outside the image or thinner than half a pixel: "
+                f"view {view}: the mask is empty, because the shape is outside the image or thinner than half a pixel; "
                 "leave this view out or render larger images"
             )
         if mask.all():
             raise GeometryError(
-                f"view {view}: the mask is full: the shape is larger than the image: move the camera away"
+                f"view {view}: the mask is full, because the shape is larger than the image; move the camera away"
             )
     outside = np.stack([distance_transform_edt(~mask) for mask in masks])
     inside = np.stack([distance_transform_edt(mask) for mask in masks])
@@ -55,7 +55,7 @@ def mask_distances(masks: Bool[np.ndarray, "view row column"]) -> Float[np.ndarr
 
 
 def _average(pictures: UInt8[np.ndarray, "*any side side"], size: int) -> Float[np.ndarray, "*any size size"]:
-    """Average over the area of each of `size` × `size` pixels, which may cover fractions of the given ones."""
+    """Average images over the area of each of `size` × `size` pixels, which may cover fractions of the given pixels."""
     side = pictures.shape[-1]
     edges = np.linspace(0, side, size + 1)
     given = np.arange(side)

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from sdfkit.errors import GeometryError
 
-# Cells along each side of the cube. With the usual 100,000 uniform samples, every other cell holds one.
+# Number of cells along each side of the cube. The usual 100,000 uniform samples are 0.4 per cell.
 CELLS = 64
 # Distance from the surface at which the strength of colours has fallen to 1/e.
 FADE = 0.2
@@ -19,23 +19,26 @@ def draw_slices(
 ) -> UInt8[np.ndarray, "slice 64 64 3"]:
     """Draw evenly spaced cross-sections of a shape, from the back (-Z) to the front: blue inside, orange outside.
 
-    The colour of a cell is the mean over its samples, or over those of the nearest cell that has any. A cell with
+    The colour of a cell is the mean over the samples in it; a cell without samples has the colour of the nearest cell
+    with samples. A cell with
     samples of both signs, as in a wall thinner than a cell, mixes both colours. Colours fade with the distance from
     the surface.
 
     Args:
-        point: Samples in the cube from -1 to 1; samples outside are ignored.
-        distance: Their signed distances, negative inside.
+        point: Sample points in the query cube, from -1 to 1 along each axis; points outside the cube are ignored.
+        distance: Signed distances of the points, negative inside.
         slices: Number of cross-sections. An odd number includes the middle of the cube.
 
     Raises:
         GeometryError: No sample lies in the cube, or samples are not finite.
     """
     if not (np.isfinite(point).all() and np.isfinite(distance).all()):
-        raise GeometryError("samples that are not finite; sample the shape again")
+        raise GeometryError("some samples are not finite numbers; sample the shape again")
     within = (np.abs(point) <= 1).all(axis=1)
     if not within.any():
-        raise GeometryError("no samples in the cube from -1 to 1")
+        raise GeometryError(
+            "no sample lies in the cube from -1 to 1; sample the shape again, in its unit frame"
+        )
     place = ((point[within] + 1) * (CELLS / 2)).astype(np.int64).clip(0, CELLS - 1)
     cell = np.ravel_multi_index((place[:, 2], CELLS - 1 - place[:, 1], place[:, 0]), (CELLS,) * 3)
     sums = [

@@ -10,7 +10,7 @@ FARTHEST = 51
 def draw_depth(
     depth: Float[np.ndarray, "view row column"], camera_to_world: Float[np.ndarray, "view 4 4"]
 ) -> UInt8[np.ndarray, "view row column 3"]:
-    """Encode depth as grey levels: 255 at the front of the unit sphere, 51 at its back, linear between.
+    """Encode depth as grey levels: 255 at the front of the unit sphere, 51 at its back, and linear in between.
 
     The background, where depth is 0, is black.
     """

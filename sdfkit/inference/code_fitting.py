@@ -1,4 +1,4 @@
-"""Fits codes to the shapes of a samples store, with a trained decoder."""
+"""Fits latent codes to the shapes of a samples store, with a trained DeepSDF decoder."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ARRAYS = ("point", "distance")
-# Shapes to fit at once; points that pass through the decoder at once, in a CPU's cache; samples to evaluate per shape.
+# Number of shapes that are fitted at once; number of points that pass through the decoder at once, which fit in the
+# cache of a CPU; number of samples of each shape on which the fitted code is evaluated.
 BATCH, CHUNK, EVALUATED = 16, 8_192, 20_000
 
 
@@ -30,20 +31,21 @@ def fit_rows(
     points: int | None,
     advance: Callable[[int], Any],
 ) -> dict[str, float]:
-    """Fit the code of each row and write it to an open codes store.
+    """Fit a latent code to the samples of each row and write it to an open codes store.
 
     Args:
-        trained: The decoder and the codes of its training shapes.
+        trained: The decoder and the latent codes of its training shapes.
         rows: Rows with the arrays `ARRAYS`.
-        store: The store, with the arrays `code` and `sdf_l1`.
-        settings: Fit settings.
-        half_space: Fit to samples on this side of the centre only, such as `+x`; None for all.
-        points: Number of samples to fit to; None for all.
+        store: The codes store, with the arrays `code` and `sdf_l1`.
+        settings: Settings of the fit.
+        half_space: Fit only to the samples on one side of the centre, such as "+x" for x > 0; None for all samples.
+        points: Number of samples of each shape that the code is fitted to; None for all.
         advance: Called with the number of rows that are done, for a progress bar.
 
     Returns:
-        The mean absolute error of the clamped distances of each shape that did not fail, over its first samples,
-        whether it was fitted to these or not.
+        By uid, for each shape that did not fail, the mean absolute error of the decoded distances against the sampled
+        ones, both clamped. It is measured on the first samples of the shape, whether the code was fitted to them or
+        not.
     """
     errors: dict[str, float] = {}
     waiting: list[ArrayRow] = []
@@ -93,7 +95,10 @@ def _fit_batch(
 
 
 def _select_known(row: ArrayRow, half_space: str | None, count: int | None) -> ArrayRow:
-    """Add the samples to fit to as the arrays known_point and known_distance, or mark the row as failed."""
+    """Add the samples to which the code is fitted as the arrays known_point and known_distance.
+
+    A row that has too few such samples is marked as failed.
+    """
     from sdfkit.training.fitting import keep_known
 
     if row.error:

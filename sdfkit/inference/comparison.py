@@ -1,4 +1,4 @@
-"""Scores of predicted meshes against the ground truth, and of baselines that need no model."""
+"""Scores predicted meshes against the true meshes, and in the same way the answers of baselines that need no model."""
 
 import logging
 import tempfile
@@ -42,11 +42,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Retrieval:
-    """The training shape that retrieval chooses for each shape.
+    """The training shape that the baseline retrieval returns for each true shape.
 
     Attributes:
-        name: The store of the query features, for messages.
-        choices: Index of the chosen training shape, by the uid of the shape.
+        name: Name of the store with the features of the true shapes' images, for messages.
+        choices: Index of the chosen training shape, by the uid of the true shape.
     """
 
     name: str
@@ -56,28 +56,30 @@ class Retrieval:
         """Yield the rows unchanged.
 
         Raises:
-            InputError: A row has no features to retrieve by.
+            InputError: Retrieval has chosen nothing for a row, because the store has no features of that shape.
         """
         for row in rows:
             if row.uid not in self.choices:
                 raise InputError(
-                    f"{self.name}: no features of {row.uid}; embed the pictures of every true shape"
+                    f"{self.name}: has no features of {row.uid}; embed the images of every true shape"
                 )
             yield row
 
 
 @dataclass(frozen=True)
 class ComparisonResult:
-    """The scores of every true shape.
+    """The scores of the predictions and baselines for every true shape.
 
     Attributes:
-        shapes: By uid, in the order of the true shapes, a mapping with `predictions` (the scores of each sample),
-            `baselines` (scores by the name of the baseline), `truth` (facts about the true mesh) and `apart`
-            (the distance of each pair of samples).
-        pairing: What decided which prediction belongs to which true shape.
-        level: Level of the mean signed distance that the mean shape is extracted at; None without baselines.
+        shapes: A mapping from the uid of each true shape, in order, to a mapping with `predictions` (for each predicted
+            sample of the shape, its scores against the true mesh), `baselines` (for each baseline by name, the scores
+            of its mesh against the true mesh), `truth` (facts about the true mesh) and `apart` (the Chamfer distance
+            between the two samples of each pair of predicted samples).
+        pairing: Whether predictions were paired with true shapes by "uid" or by "order".
+        level: Value of the mean signed distance at which the surface of the mean shape is extracted; None without
+            baselines.
         scored: Number of predictions that were scored.
-        failed: Indices of the pairs that could not be scored.
+        failed: Indices of the pairs (a true shape and its predictions) that could not be scored.
     """
 
     shapes: dict[str, dict[str, Any]]
@@ -88,15 +90,16 @@ class ComparisonResult:
 
 
 def retrieve_by_features(query: "StoreReader", known: "StoreReader", rows: Sequence[MeshRow]) -> Retrieval:
-    """Choose for each shape the training shape whose pictures look most like its own.
+    """Choose for each true shape the training shape whose images have the most similar features.
 
     Args:
-        query: Features of the pictures that the model was given.
-        known: Features of the training shapes.
+        query: Features of the images of the true shapes, from which the model predicted.
+        known: Features of the images of the training shapes.
         rows: The training shapes to choose from.
 
     Raises:
-        InputError: The features come from different encoders, or a training shape has none.
+        InputError: The two stores were embedded by different encoders, or `known` lacks the features of a training
+            shape.
     """
     encoders = [
         {
@@ -107,9 +110,9 @@ def retrieve_by_features(query: "StoreReader", known: "StoreReader", rows: Seque
         for store in (query, known)
     ]
     if encoders[0] != encoders[1]:
-        first, second = (f"{one['numbers']} numbers by {one.get('model')}" for one in encoders)
+        first, second = (f"{one['numbers']} numbers from {one.get('model')}" for one in encoders)
         raise InputError(
-            f"{query.name}: features of {first}, but {known.name} has {second}; "
+            f"{query.name}: each feature has {first}, but in {known.name} {second}; "
             "embed both with the same model and options"
         )
     query_rows, query_arrays = query.read_rows("feature")
@@ -118,7 +121,7 @@ def retrieve_by_features(query: "StoreReader", known: "StoreReader", rows: Seque
     missing = [row.uid for row in rows if row.uid not in index_of]
     if missing:
         raise InputError(
-            f"{known.name}: no features of {missing[0]}, one of {len(missing)} such training shapes; embed them all"
+            f"{known.name}: has no features of {len(missing)} training shapes ({missing[0]} …); embed all of them"
         )
     training = known_arrays["feature"][[index_of[row.uid] for row in rows]]
     nearest = retrieve(query_arrays["feature"], training)
@@ -140,26 +143,29 @@ def compare(
     seed: int = 0,
     pool: PoolOptions = PoolOptions(CORES, COMPARE_TIMEOUT, None, fail_fast=False),
 ) -> ComparisonResult:
-    """Score predicted meshes against the true ones, and baselines beside them.
+    """Score predicted meshes, and the answers of baselines, against the true meshes.
 
     Args:
-        predicted: The predicted meshes, in the unit frame.
-        truths: The true meshes.
-        pair: How to pair them; see `MeshPairs`.
-        all_due: Whether every true shape should have a prediction. Several predictions imply it.
-        points: Number of points on each surface, and in space for the IoU.
-        align: `icp` moves each prediction onto its true shape first, without scaling.
-        training: The training shapes, for the baselines: the mean shape, and the nearest training shape (oracle).
-        retrieval: What retrieval chooses among `training`, for a third baseline.
+        predicted: The predicted meshes, in the unit frame (centred on the bounding box, farthest vertex at distance 1).
+        truths: The true meshes, also in the unit frame.
+        pair: How to pair predicted and true meshes; see `MeshPairs`.
+        all_due: Score a true shape without a prediction as an empty mesh, instead of leaving it out. With several
+            predictions, such shapes are always scored.
+        points: Number of points on each surface, and of points in space for the volume IoU.
+        align: "icp" first rotates and translates each prediction onto its true mesh, without scaling; "none" does not.
+        training: The training shapes, for two baselines: the mean shape (a level set of the mean of the training
+            shapes' signed distances), and the training shape nearest to the true shape (the oracle). None for no
+            baselines.
+        retrieval: The training shapes that retrieval chooses, for a third baseline; None to leave it out.
         seed: Seed of all random numbers.
-        pool: Processes and time limits.
+        pool: Number of processes and time limits.
 
     Returns:
-        Scores by true shape; a shape without a prediction scores as an empty mesh.
+        The scores, by true shape.
 
     Raises:
-        InputError: There is nothing to pair, or a shape has no features to retrieve by.
-        GeometryError: A training shape cannot be used.
+        InputError: No prediction belongs to a true shape, or `retrieval` has no choice for a true shape.
+        GeometryError: A training shape has no surface, or cannot be read.
     """
     pairs = MeshPairs(predicted, truths, pair, all_due=all_due)
     collected, baselines = _ScoreCollector(), None
@@ -182,7 +188,7 @@ def compare(
 
 
 class _ScoreCollector:
-    """A writer that collects the scores of the pairs by true shape, without the meshes."""
+    """A writer that collects the scores of all pairs by true shape, but not the meshes."""
 
     def __init__(self) -> None:
         self.failed: set[int] = set()
@@ -211,13 +217,14 @@ class _ScoreCollector:
 
 @dataclass(frozen=True)
 class _Baselines:
-    """The training shapes, as a worker process needs them to find the answers of the baselines.
+    """Data on the training shapes, from which a worker process finds the answers of the baselines.
 
     Attributes:
-        folder: A temporary folder that holds point clouds of all training shapes, and the mean shape.
+        folder: A temporary folder with the point clouds of all training shapes, and with the mesh of the mean shape.
         rows: The training shapes.
-        digests: Digests of their geometry.
-        choices: What retrieval chooses, by the uid of the true shape; None without features.
+        digests: Digests of the vertices and faces of the training shapes, to recognise true shapes among them.
+        choices: Index of the training shape that retrieval chooses, by the uid of the true shape; None without
+            features.
         level: See `ComparisonResult`.
     """
 
@@ -229,7 +236,7 @@ class _Baselines:
 
 
 class _BaselineCollector:
-    """A writer that collects what the baselines need of each training shape."""
+    """A writer that collects the measurements of training shapes that the baselines need."""
 
     def __init__(self, count: int) -> None:
         self.failed: set[int] = set()
@@ -250,7 +257,7 @@ class _BaselineCollector:
 def _prepare_baselines(
     rows: Sequence[MeshRow], retrieval: Retrieval | None, pool: PoolOptions, seed: int
 ) -> Iterator[_Baselines]:
-    """Compute once, for all pairs, what the baselines need of the training shapes."""
+    """Measure the training shapes once for all pairs, and compute the mean shape."""
     log.info("preparing the baselines from %d training shapes", len(rows))
     collected = _BaselineCollector(len(rows))
     compute_rows(collected, rows, len(rows), partial(_measure_training_shape, seed=seed), pool)
@@ -258,7 +265,7 @@ def _prepare_baselines(
     with tempfile.TemporaryDirectory(prefix="sdfkit-") as folder:
         np.save(Path(folder, "clouds.npy"), collected.clouds)
         mean.export(Path(folder, "mean.ply"))
-        # Workers get only what they need to load a mesh.
+        # Without `info`, which workers do not need to load a mesh.
         light = [replace(row, info={}) for row in rows]
         choices = None if retrieval is None else retrieval.choices
         yield _Baselines(folder, light, frozenset(collected.digests), choices, level)
@@ -282,7 +289,7 @@ def _nearest_shapes(folder: str) -> NearestShapes:
 def _score_pair(
     pair: Pair, *, points: int, seed: int, align: bool, baselines: _Baselines | None
 ) -> dict[str, Any]:
-    """Score the predictions of one true shape and the baselines, and describe the true shape."""
+    """Score the predictions and the baselines for one true shape, and describe the true shape."""
 
     def draw(*key: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(pair.truth.index, *key)))
@@ -292,7 +299,7 @@ def _score_pair(
     score = partial(_score_mesh, truth=surface, points=points, align=align)
     predictions = []
     for sample, guess in enumerate(pair.guesses or (None,)):
-        # A prediction that failed in an earlier command is a row with an error: it scores as an empty mesh.
+        # A prediction that failed in an earlier command is a row with an error. It is scored as an empty mesh.
         loaded = None if guess is None or guess.error else guess.load()
         state = "missing" if guess is None else "failed" if guess.error else "predicted"
         scores, found = score(loaded, rng=draw(1, sample), shape=guess.uid if guess else "")
@@ -314,7 +321,7 @@ def _score_pair(
         }
         if chosen is not None:
             answers["retrieval"] = by_row[chosen]
-        # `find` uses fewer points than the score, by which the shape that retrieval chose may be the nearer one.
+        # `find` compares fewer points than the scores do, so the shape that retrieval chose may have the better score.
         answers["oracle"] = min(by_row.values(), key=lambda one: one["chamfer"])
     return {
         "predictions": [scores for scores, _ in predictions],

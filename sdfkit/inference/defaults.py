@@ -1,13 +1,17 @@
-"""Defaults that a command and the function it calls share. Imports nothing heavy, so that --help stays fast."""
+"""Default values that a command shares with the function that it calls.
 
-# compare: points on each surface and in space; seconds per shape.
+This module imports nothing, so that --help stays fast.
+"""
+
+# compare: number of points on each surface and in space; time limit in seconds per shape.
 COMPARE_POINTS, COMPARE_TIMEOUT = 100_000, 600
-# mesh: cells along a side of the cube.
+# mesh: cells along a side of the query cube, from -1 to 1 along each axis.
 MESH_RESOLUTION = 128
-# perturb: strengths of the noise, shapes, least mean IoU of shapes that are not broken, cells along a side.
+# perturb: standard deviations of the noise, number of shapes, minimum IoU of a shape that is not broken, cells along a
+# side of the query cube.
 PERTURB_STRENGTHS = (0.05, 0.1, 0.17, 0.25, 0.34, 0.5)
 PERTURB_SHAPES, PERTURB_CRITERION, PERTURB_RESOLUTION = 10, 0.5, 48
-# predict and timestep-loss: steps of the DDIM sampler.
+# predict and timestep-loss: number of steps of the DDIM sampler.
 DDIM_STEPS = 50
-# timestep-loss: views of each shape, draws of noise for each code and timestep.
+# timestep-loss: number of views of each shape, number of noise samples for each latent code and timestep.
 TIMESTEP_VIEWS, TIMESTEP_DRAWS = 4, 8

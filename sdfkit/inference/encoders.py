@@ -1,4 +1,7 @@
-"""Embedding: encoders, loaded by options or as a model recorded them, applied to the shapes of an input."""
+"""Computes features of images and captions.
+
+An encoder is loaded by the options of `embed`, or as the store of a trained model describes it.
+"""
 
 import json
 import logging
@@ -27,14 +30,14 @@ if TYPE_CHECKING:
     from sdfkit.runtime.pool import Writer
 
 log = logging.getLogger(__name__)
-# Number of pictures that a recorded encoder takes at a time.
+# Number of images in a batch for an encoder that the store of a model describes.
 BATCH = 32
-# Rows are computed here, as they arrive, and have no time limit.
+# Rows are computed in this process as they arrive, without a time limit.
 IN_PROCESS = PoolOptions(1, math.inf, None, fail_fast=False)
 
 
 def load_chosen(*, is_text: bool, device: str, precision: str, tokens: Any, **chosen: Any) -> Any:
-    """Load the encoder that the options of `embed` choose."""
+    """Load the image or text encoder that the options of `embed` select."""
     from sdfkit.images.encoding.features import load_encoder
     from sdfkit.images.encoding.texts import load_text_encoder
     from sdfkit.runtime.device import choose_device, choose_precision
@@ -45,17 +48,17 @@ def load_chosen(*, is_text: bool, device: str, precision: str, tokens: Any, **ch
     return load_text_encoder(**chosen) if is_text else load_encoder(tokens=tokens, **chosen)
 
 
-# Each worker of a cluster loads its encoder once.
+# Each worker of a cluster loads an encoder only once.
 _load_once = cache(load_chosen)
 
 
 def embed_alone(row: "Row", *, load: Any, batch: int, options: dict[str, Any]) -> dict[str, Any]:
-    """Embed one shape by itself, on a worker of a cluster.
+    """Embed the views of one shape, on a worker of a cluster.
 
     Args:
         row: The shape.
         load: Function that loads the views of a row; see `ViewSource`.
-        batch: Number of views that the encoder takes at a time.
+        batch: Number of views in a batch.
         options: Options of `load_chosen`.
     """
     from sdfkit.images.encoding.batches import Batches
@@ -69,13 +72,15 @@ def embed_alone(row: "Row", *, load: Any, batch: int, options: dict[str, Any]) -
 def embed_together(
     source: "ViewSource", encoder: Any, writer: "Writer", *, batch: int, fail_fast: bool
 ) -> None:
-    """Embed the shapes of an input in order, in batches across shapes; mark those that fail and continue.
+    """Embed the shapes of an input in order. A batch may hold views of several shapes.
+
+    A shape that fails is marked as failed, and the others continue.
 
     Args:
         source: The shapes.
         encoder: An image or text encoder.
-        writer: Gets each row with `feature`, and with the other arrays of the encoder and the input.
-        batch: Number of views that the encoder takes at a time.
+        writer: Receives each row with the array `feature`, and with `token` and `camera_to_world` if there are any.
+        batch: Number of views in a batch.
         fail_fast: Stop at the first shape that fails.
     """
     from sdfkit.images.encoding.batches import Batches
@@ -93,7 +98,7 @@ def create_feature_arrays(
     Args:
         store: The features store.
         source: The shapes.
-        example: What the encoder returns for one view.
+        example: The arrays that the encoder returns for one view, by name.
     """
     shape, axes = (source.count, source.views), ("shape", "view")
     if source.has_cameras:
@@ -105,7 +110,7 @@ def create_feature_arrays(
 
 
 class _Queue:
-    """A writer that collects views into batches, and writes the rows in order when their features are computed."""
+    """A writer that collects views into batches, and passes the rows on in order when their features are computed."""
 
     def __init__(self, writer: "Writer", batches: "Batches[tuple[Row, Mapping[str, Any]]]") -> None:
         self._writer = writer
@@ -128,14 +133,16 @@ class _Queue:
 
 @dataclass(frozen=True)
 class Features:
-    """The shapes of an input as a model takes them: features, stored or computed now, or pictures for a flow.
+    """The shapes of an input, with the arrays on which a model is conditioned: features, or images for a flow.
+
+    Features are read from a store, or computed from images while they are sent.
 
     Attributes:
         count: Number of shapes.
-        history: History of the input.
+        history: The commands that made the input, oldest first.
         send: Passes every row in order to a writer, with the arrays that the model is conditioned on, and with
-            `camera_to_world` if there are cameras. Rows that fail come without arrays.
-        holds: Those of `picture` and `mask` that are among the arrays.
+            `camera_to_world` if the cameras are known. Rows that failed are passed without arrays.
+        holds: Which of the arrays `picture` and `mask` are passed.
     """
 
     count: int
@@ -148,18 +155,18 @@ class Features:
 def open_features(
     inputs: Sequence[str], predictor: "Predictor", *, matte: str, device: str, manifest: Path | None
 ) -> Iterator[Features]:
-    """Open features for a model, or pictures, which are embedded as its training pictures were.
+    """Open features for a model, or images, which are embedded in the same way as the model's training images.
 
     Args:
-        inputs: One features or views store, or picture files and folders; `-` is standard input.
-        predictor: The model.
-        matte: How to separate the object of a picture file from its background.
-        device: Where to embed, as torch names it.
+        inputs: One features or views store, or image files and folders of them; `-` is standard input.
+        predictor: The model that the features are for.
+        matte: How to separate the object in an image file from its background; see `images.photos.frame_photo`.
+        device: Name of the torch device to embed on.
         manifest: Manifest whose labels replace the stored ones.
 
     Raises:
-        InputError: The input is neither, or not of the kind that the model was trained on.
-        MissingError: Its encoder cannot be loaded here.
+        InputError: The input is neither features nor images, or not of the kind that the model was trained on.
+        MissingError: The encoder of the model's training features cannot be loaded on this machine.
     """
     from sdfkit.inference.predictors import check_features
     from sdfkit.io.image_files import holds_images
@@ -174,7 +181,7 @@ def open_features(
     if holds_images(inputs):
         if kinds not in (["rgb"], ["caption"]):
             raise InputError(
-                f"{predictor.name}: was trained on {', '.join(kinds)}, but picture files have only colours; render a "
+                f"{predictor.name}: was trained on {', '.join(kinds)}, but image files have only colours; render a "
                 f"mesh with {' '.join(f'--{kind}' for kind in kinds[1:])}"
             )
         yield _embed_source(
@@ -192,7 +199,7 @@ def open_features(
 
 @contextmanager
 def _open_pictures(inputs: Sequence[str], *, matte: str, manifest: Path | None) -> Iterator[Features]:
-    """Open pictures for a flow, at the size that it takes, with masks if they come from a store."""
+    """Open images for a flow, scaled to its input size. If they come from a store, masks are included."""
     from sdfkit.images.silhouettes import shrink_masks, shrink_pictures
     from sdfkit.io.image_files import holds_images
     from sdfkit.io.stores.reader import open_store
@@ -239,7 +246,9 @@ def _send_features(store: "StoreReader", condition: str, writer: "Writer") -> No
             raise GeometryError(row.error)
         for name, array in row.arrays.items():
             if not np.isfinite(array).all():
-                raise GeometryError(f"its {name} holds numbers that are not finite; embed it again")
+                raise GeometryError(
+                    f"its array {name} holds numbers that are not finite; embed the shape again"
+                )
         return dict(row.arrays)
 
     rows = store.rows(*condition_arrays(store, condition))
@@ -256,28 +265,31 @@ def _embed_source(
 
 
 def load_recorded(predictor: "Predictor", example: Any, device: str) -> "Encoder":
-    """Load the encoder whose features a model was trained on.
+    """Load the image encoder that computed the features on which a model was trained.
 
     Args:
-        predictor: The model; its store describes the encoder.
-        example: A view of the kind that is to be embedded.
-        device: Where to compute, as torch names it.
+        predictor: The model. Its store describes the encoder.
+        example: One view as an array of shape (kind, row, column, channel), with the size and the kinds of images (rgb,
+            depth, normal) that the encoder will get. It is encoded once, to check the length of the features.
+        device: Name of the torch device to compute on.
 
     Raises:
-        InputError: It does not encode pictures, or has changed since the model was trained.
-        MissingError: It cannot be loaded here.
+        InputError: The encoder is a text encoder or unknown, or has changed since the model was trained.
+        MissingError: The encoder cannot be loaded on this machine.
     """
     from sdfkit.images.encoding.features import load_encoder
 
     name, recorded = predictor.name, predictor.encoder
     model, preprocessing = recorded.get("model"), recorded.get("preprocessing", {})
     if model is None or "output" not in preprocessing:
-        raise InputError(f"{name}: does not name the encoder of its features; give features")
+        raise InputError(
+            f"{name}: does not name the encoder of its training features; give features, not images"
+        )
     if "caption" in recorded.get("views", ()):
         raise InputError(
-            f"{name}: was trained on captions, not pictures; embed those: sdfkit embed --text CSV --model {model}"
+            f"{name}: was trained on captions, not images; embed captions: sdfkit embed --text CSV --model {model}"
         )
-    by_hand = f"embed on a machine that has {model} unchanged, and give the features"
+    by_hand = f"embed the images on a machine that has the unchanged {model}, and give the features"
     try:
         encoder = load_encoder(
             model,
@@ -285,23 +297,25 @@ def load_recorded(predictor: "Predictor", example: Any, device: str) -> "Encoder
             pool=preprocessing["output"] if preprocessing["output"] in ("mean", "max") else "auto",
             tokens="none" if predictor.condition == "feature" else "patch",
             device=device,
-            # Features of int8 approximate those of fp32, which every machine can compute.
+            # A model that was trained on int8 features gets fp32 features, which int8 approximates: every machine can
+            # compute fp32.
             precision="bf16" if recorded.get("precision") == "bf16" else "fp32",
         )
     except (InputError, MissingError) as error:
-        raise type(error)(f"{name}: its encoder cannot be loaded here: {error}; or {by_hand}") from error
+        raise type(error)(f"{name}: its encoder cannot be loaded: {error}; or {by_hand}") from error
     found = encoder.describe()
     # The stored description has gone through JSON, which turns tuples into lists.
     same = json.loads(json.dumps(found["preprocessing"])) == preprocessing
-    # Earlier stores may lack the commit of a hub model: transformers 5.24 no longer keeps it in the configuration.
+    # Older stores may lack the commit of a model from the Hugging Face hub: version 5.24 of the transformers library no
+    # longer keeps it in the configuration.
     if not same or recorded.get("revision") not in (None, "", found["revision"]):
-        raise InputError(f"{name}: its encoder {model} has changed since training; {by_hand}")
+        raise InputError(f"{name}: its encoder {model} has changed since the model was trained; {by_hand}")
     token = encoder.encode([example])[predictor.condition][0]
     if predictor.condition == "token" and len(token) + encoder.skipped == predictor.patches:
         encoder = replace(encoder, tokens="all")
     elif token.size != predictor.patches * predictor.feature:
         raise InputError(
-            f"{name}: {model} gives {token.size} numbers here, but it was trained on "
-            f"{predictor.patches * predictor.feature}; {by_hand}"
+            f"{name}: was trained on {predictor.patches * predictor.feature} numbers per view, but {model} gives "
+            f"{token.size} on this machine; {by_hand}"
         )
     return encoder

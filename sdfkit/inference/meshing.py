@@ -1,4 +1,4 @@
-"""Meshes of the distance functions that codes and weights stand for."""
+"""Meshes the distance functions that are stored as latent codes or as network weights."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sdfkit.io.stores.reader import ArrayRow, StoreReader
     from sdfkit.models.fields import DistanceFunction, Fields
 
-# Points that a network evaluates at once.
+# Number of points at which a network is evaluated at once.
 BATCH = 1 << 15
 log = logging.getLogger(__name__)
 
@@ -28,11 +28,12 @@ class MeshOptions:
     """How a distance function is meshed.
 
     Attributes:
-        resolution: Cells along a side of the cube.
-        margin: Safety factor on the measured interpolation error, by which cells without surface are skipped.
-        largest: Keep only the largest piece.
-        simplify: Number of faces, roughly, to reduce the mesh to at most; None leaves it.
-        smooth_normals: Give the vertices the field's gradient as normals.
+        resolution: Cells along a side of the query cube, from -1 to 1 along each axis.
+        margin: Cells are skipped if interpolated distances show that they contain no surface, even if the interpolation
+            error is `margin` times as large as measured.
+        largest: Keep only the largest connected piece.
+        simplify: Approximate maximum number of faces; None to keep all faces.
+        smooth_normals: Store vertex normals: the gradient of the distance function at each vertex.
     """
 
     resolution: int = MESH_RESOLUTION
@@ -43,15 +44,17 @@ class MeshOptions:
 
 
 def require_decoder(store: "StoreReader", *, has_decoder: bool) -> None:
-    """Check that codes come with a decoder and weights without one.
+    """Check that a decoder is given if the store holds latent codes, and none if it holds network weights.
 
     Raises:
-        UsageError: They do not.
+        UsageError: The decoder of the codes is missing, or a decoder is given for weights.
     """
     if store.kind == "codes" and not has_decoder:
-        raise UsageError(f"{store.name}: codes without their decoder; add --decoder STORE")
+        raise UsageError(f"{store.name}: holds latent codes without their decoder; add --decoder STORE")
     if store.kind == "weights" and has_decoder:
-        raise UsageError(f"{store.name}: weights are whole networks; leave out --decoder")
+        raise UsageError(
+            f"{store.name}: holds weights of whole networks, which need no decoder; leave out --decoder"
+        )
 
 
 def mesh_field(
@@ -61,14 +64,14 @@ def mesh_field(
 
     Args:
         field: The distance function.
-        device: Where it computes, as torch names it.
-        options: How to mesh it.
+        device: Name of the torch device on which the function is evaluated.
+        options: How to mesh the function.
 
     Returns:
         The mesh, and the number of points at which the function was evaluated.
 
     Raises:
-        GeometryError: It has no surface in the cube from -1 to 1.
+        GeometryError: The function has no zero crossing in the query cube, from -1 to 1 along each axis.
     """
     import torch
 
@@ -98,15 +101,15 @@ def mesh_field(
 
 @dataclass(frozen=True)
 class Mesher:
-    """Meshes the rows of a store of codes or weights.
+    """Meshes the rows of a store of latent codes or network weights.
 
     Attributes:
-        array: The array of the store that holds the vectors: code or weights.
-        fields: The distance functions that the vectors stand for.
-        device: Where these compute, as torch names it.
-        options: How to mesh them.
-        history: History of the decoder's store, if it is another one.
-        evaluated: Number of points at which each function was evaluated.
+        array: Name of the array of the store that is decoded: "code" or "weights".
+        fields: The network that turns a code or a vector of weights into a distance function.
+        device: Name of the torch device on which the distance functions are evaluated.
+        options: How to mesh the distance functions.
+        history: History of the decoder's store if the decoder is in another store; otherwise empty.
+        evaluated: For each row that was meshed, the number of points at which its function was evaluated.
     """
 
     array: str
@@ -117,7 +120,7 @@ class Mesher:
     evaluated: list[int] = field(default_factory=list)
 
     def rows(self, store: "StoreReader") -> "Iterator[ArrayRow]":
-        """Yield the rows of the store, each with the decoder's history before its own."""
+        """Yield the rows of the store. The history of the decoder precedes the row's own history."""
         for row in store.rows(self.array):
             yield replace(row, steps=[*(step for step in self.history if step not in row.steps), *row.steps])
 
@@ -125,7 +128,7 @@ class Mesher:
         """Mesh one row.
 
         Raises:
-            GeometryError: The row failed earlier, holds NaN or infinity, or has no surface.
+            GeometryError: The row failed in an earlier step, holds NaN or infinity, or has no surface.
         """
         import torch
 
@@ -143,7 +146,7 @@ class Mesher:
         if self.evaluated:
             share = sum(self.evaluated) / (len(self.evaluated) * (self.options.resolution + 1) ** 3)
             log.info(
-                "evaluated the network at %.1f %% of the grid's points: %.0f times fewer",
+                "evaluated the network at %.1f %% of the grid's points, %.0f times fewer than the whole grid",
                 100 * share,
                 1 / share,
             )
@@ -156,13 +159,13 @@ def make_mesher(
 
     Args:
         store: A codes, weights, deepsdf, autoencoder or flow store.
-        decoder: What reads the codes; None if the store holds it itself.
-        device: Where to compute, as torch names it.
+        decoder: The network that decodes the codes; None if the store itself holds the network.
+        device: Name of the torch device to compute on.
         options: How to mesh.
 
     Raises:
-        UsageError: Codes without a decoder, or weights with one.
-        InputError: Codes of another decoder or of another length, or no rows at all.
+        UsageError: The decoder of codes is missing, or a decoder is given for weights.
+        InputError: The codes belong to another decoder or have another length, or the store has no rows.
     """
     from sdfkit.io.models import check_codes, read_fields
 
@@ -174,8 +177,8 @@ def make_mesher(
     width = store.array(array).shape[1]
     if width != fields.width:
         reader = store.name if decoder is None else decoder.name
-        needed = "their network has" if array == "weights" else f"{reader} reads"
-        raise InputError(f"{store.name}: {what} of {width} numbers, but {needed} {fields.width}")
+        needed = "their network has" if array == "weights" else f"the decoder of {reader} needs"
+        raise InputError(f"{store.name}: its {what} have {width} numbers each, but {needed} {fields.width}")
     if not len(store):
         raise InputError(f"{store.name}: holds no shapes")
     return Mesher(array, fields, device, options, [] if decoder is None else decoder.history)

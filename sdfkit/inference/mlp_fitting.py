@@ -1,4 +1,4 @@
-"""Fits a small network to each shape of a samples store, and writes the weights; an interrupted run is resumed."""
+"""Fits a small network to each shape of a samples store and writes its weights. Interrupted runs can be continued."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ARRAYS = ("point", "distance", "near")
-# The last tenth of each shape's samples is held out, but no more than this.
+# The last tenth of each shape's samples is held out from the fit, but at most this number of samples.
 MAX_HELD_OUT = 10_000
 # Points that pass through a network at once when its loss is computed.
 CHUNK = 2_000
-DIVERGED = "its loss is not a finite number; lower --lr"
+DIVERGED = "the loss of its fit is not a finite number; lower --lr"
 
 
 class Anchor(NamedTuple):
-    """Weights from which all fits start, the shape that they were fitted to, and the history of their store."""
+    """The anchor: weights from which all fits start, the uid of the shape that they fit, and their store's history."""
 
     uid: str
     weights: "Tensor"
@@ -36,19 +36,21 @@ class Anchor(NamedTuple):
 
 
 def read_anchor(path: str, config: "MLPConfig") -> Anchor:
-    """Read the anchor of an earlier weights store.
+    """Read the anchor (the weights from which all fits started) of an earlier weights store.
 
     Raises:
-        InputError: The store has no anchor, or one of another network.
+        InputError: The store has no anchor, or the anchor belongs to another architecture than `config`.
     """
     import torch
 
     with open_store(path, "weights", manifest=None) as store:
         if "anchor" not in store:
-            raise InputError(f"{path}: has no anchor; name a store that was not fitted with --anchor none")
+            raise InputError(f"{path}: has no anchor; give a store that was not fitted with --anchor none")
         if store.attributes["network"] != asdict(config):
             kind = store.attributes["network"].get("kind")
-            raise InputError(f"{path}: an anchor of another network ({kind}); name its --network")
+            raise InputError(
+                f"{path}: its anchor has another architecture ({kind}); select that one with --network"
+            )
         weights = torch.from_numpy(store.read_group("anchor")["weights"])
         return Anchor(store.attributes_of("anchor")["uid"], weights, store.history)
 
@@ -63,28 +65,28 @@ def find_shape(store: StoreReader, uid: str) -> ArrayRow:
         if row.uid == uid:
             arrays = {} if row.error else {name: np.asarray(store.array(name)[row.index]) for name in ARRAYS}
             return ArrayRow(**vars(row), arrays=arrays)
-    raise InputError(f"--anchor {uid}: no shape of that name in {store.name}, and no store (*.zarr, *.zip)")
+    raise InputError(f"--anchor {uid}: is neither a shape of {store.name} nor a store (*.zarr, *.zip)")
 
 
 def count_held_out(samples: int) -> int:
-    """Return how many of a shape's samples are held out."""
+    """Return how many of the samples of a shape are held out from the fit."""
     return min(MAX_HELD_OUT, max(1, samples // 10))
 
 
 class MLPFitter:
-    """Fits shapes in batches and writes them to an open weights store.
+    """Fits one small network to each shape, in batches of shapes, and writes the weights to an open weights store.
 
     Args:
-        store: The store, with the arrays `weights` and `loss`.
-        config: The network of each shape.
-        settings: Fit settings.
+        store: The weights store, with the arrays `weights` and `loss`.
+        config: Architecture of the networks.
+        settings: Settings of the fit.
         device: Name of the torch device.
         seed: Seed of the initial weights.
-        stop: Raise an error for a shape that fails, instead of marking it as failed.
+        stop: Raise an error for a shape that fails, instead of marking the shape as failed.
 
     Attributes:
-        anchor: Weights from which all shapes start; None if each starts from its own random weights.
-        losses: The loss of each shape on its held-out samples, including shapes of an interrupted run.
+        anchor: Weights from which all fits start; None if each fit starts from its own random weights.
+        losses: The loss of each shape on its held-out samples, including the shapes of an interrupted run.
     """
 
     def __init__(
@@ -103,7 +105,7 @@ class MLPFitter:
         self.losses: list[tuple[float, Row]] = []
 
     def load_anchor(self, given: Anchor | None) -> None:
-        """Take the anchor of the interrupted run, if there is one, or else the given one."""
+        """Use the anchor of the interrupted run if there is one, otherwise the given anchor."""
         import torch
 
         group = self.store.group
@@ -116,7 +118,7 @@ class MLPFitter:
             self._save_anchor(given.uid, given.weights)
 
     def fit_anchor(self, row: ArrayRow) -> None:
-        """Fit a shape and take its weights as the anchor.
+        """Fit a network to a shape and use the weights as the anchor.
 
         Raises:
             GeometryError: The shape cannot be fitted.
@@ -141,12 +143,12 @@ class MLPFitter:
 
         Args:
             rows: Rows with the arrays `ARRAYS`.
-            batch: Shapes to fit at once.
-            anchor_first: Take the first usable shape as the anchor if there is none yet.
+            batch: Number of shapes that are fitted at once.
+            anchor_first: If there is no anchor yet, fit the first usable shape first and use its weights as the anchor.
             advance: Called with the number of rows that are done, for a progress bar.
 
         Raises:
-            GeometryError: A shape cannot be fitted, and `stop` is set or it is to be the anchor.
+            GeometryError: A shape cannot be fitted although `stop` is set, or the shape for the anchor cannot.
         """
         waiting: list[ArrayRow] = []
         for row in rows:
@@ -165,7 +167,7 @@ class MLPFitter:
         advance(len(waiting))
 
     def _is_done(self, row: ArrayRow) -> bool:
-        """Return whether an interrupted run has written this row, and collect its loss."""
+        """Return whether an interrupted run has written this row. If so, add the row's loss to `losses`."""
         if not self.store.has(row):
             return False
         if row.index not in self.store.failed:
@@ -180,9 +182,9 @@ class MLPFitter:
         count = len(near) - count_held_out(len(near))
         error = ""
         if not (np.isfinite(point).all() and np.isfinite(distance).all()):
-            error = "a sample is not a finite number; sample it again"
+            error = "a sample has numbers that are not finite; sample the shape again"
         elif self.settings.near > 0 and not near[:count].any():
-            error = "no samples near its surface; sample it again, or fit with --near-focus 0"
+            error = "has no samples near its surface; sample it again, or fit with --near-focus 0"
         elif self.settings.near < 1 and near[:count].all():
             error = "all samples are near its surface; sample it again, or fit with --near-focus 1"
         return self._mark(row, error) if error else row
@@ -194,7 +196,7 @@ class MLPFitter:
         return replace(row, error=error, arrays={})
 
     def _fit_batch(self, rows: list[ArrayRow]) -> None:
-        """Fit the rows that did not fail, and write all of them."""
+        """Fit the rows that did not fail, and write all rows, failed ones included."""
         import torch
 
         usable = [row for row in rows if not row.error]
@@ -214,7 +216,7 @@ class MLPFitter:
                 self.losses.append((float(arrays["loss"]), replace(row, arrays={})))
 
     def _draw(self, *key: int) -> "Tensor":
-        """Draw the initial weights of a row, or without a key those of the anchor."""
+        """Draw random initial weights for the row whose index is `key`, or without a key for the anchor."""
         import torch
 
         from sdfkit.models.mlp import draw_weights
@@ -223,7 +225,7 @@ class MLPFitter:
         return draw_weights(self.config, 1, torch.Generator().manual_seed(int(state[0])))
 
     def _fit(self, rows: list[ArrayRow], start: "Tensor") -> "tuple[Tensor, Tensor]":
-        """Return the weights of rows, and their losses on held-out samples."""
+        """Fit the rows from the weights `start`; return the fitted weights and the losses on held-out samples."""
         import torch
 
         from sdfkit.evaluation.field_errors import mlp_errors

@@ -1,4 +1,4 @@
-"""How much noise weights or codes tolerate before the mesh that they stand for breaks."""
+"""Measures how much noise can be added to network weights or latent codes before the mesh decoded from them breaks."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,25 +38,26 @@ if TYPE_CHECKING:
     from sdfkit.models.fields import Fields
     from sdfkit.models.layers import MLPConfig
 
-# Points on the surface, and random sums over them, from which sensitivities are estimated.
+# Number of surface points, and number of random sums over these, from which the sensitivities of dimensions are
+# estimated.
 POINTS, PROBES = 1024, 128
-# Ends of the groups of dimensions, most sensitive first, as shares of all dimensions.
+# Dimensions are sorted by sensitivity, largest first, and cut into groups at these shares of all dimensions.
 SHARES = (0.001, 0.01, 0.1, 0.5)
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ShapeVectors:
-    """Vectors of a store and the distance functions that they stand for.
+    """Network weights or latent codes of a store, and the distance functions that are decoded from them.
 
     Attributes:
-        name: The store, for messages.
-        uids: The shapes.
-        vectors: Their weights or codes.
-        fields: The distance functions.
-        parts: Where each weight matrix and bias lies in a vector; a code is one part.
-        config: The networks whose weights these are; None for codes.
-        device: Where the distance functions compute, as torch names it.
+        name: Name of the store, for messages.
+        uids: Uids of the shapes.
+        vectors: The weights or the code of each shape.
+        fields: The network that turns a vector into a distance function.
+        parts: Position of each weight matrix and bias in a vector, by name; a code is one part.
+        config: Architecture of the networks; None for codes.
+        device: Name of the torch device on which the distance functions are evaluated.
     """
 
     name: str
@@ -70,12 +71,13 @@ class ShapeVectors:
 
 @dataclass(frozen=True)
 class PartTolerance:
-    """How shapes react to noise on some of their dimensions.
+    """Effect of noise on a part of the dimensions of the vectors.
 
     Attributes:
-        breaks_at: Strength of the noise at which the mean IoU falls below the criterion; None if it never does.
-        levels: The outcomes at each strength.
-        shapes: For each shape its `uid`, and its `iou` at each strength.
+        breaks_at: The sigma (relative standard deviation of the noise) at which the mean IoU falls below the criterion;
+            None if it does not at any sigma that was tried.
+        levels: Summary of the outcomes of all shapes at each sigma.
+        shapes: For each shape its `uid`, and `iou`, the list of its IoUs with the shape without noise at each sigma.
     """
 
     breaks_at: float | None
@@ -85,13 +87,14 @@ class PartTolerance:
 
 @dataclass(frozen=True)
 class NoiseTolerance:
-    """How the shapes of a store react to noise.
+    """Effect of noise on the shapes of a store.
 
     Attributes:
-        name: The store.
-        network: Architecture of the networks; None for codes.
-        parts: Results by the dimensions that were disturbed; empty if no shape has a surface without noise.
-        failed: Number of shapes that have no surface without noise.
+        name: Name of the store.
+        network: Architecture of the networks; None for latent codes.
+        parts: Results by the name of the part of the dimensions to which noise was added, such as "all"; empty if no
+            shape has a surface without noise.
+        failed: Number of shapes that have no surface even without noise. They are left out.
     """
 
     name: str
@@ -100,7 +103,7 @@ class NoiseTolerance:
     failed: int
 
     def describe(self) -> dict[str, Any]:
-        """Return the results as the JSON report has them."""
+        """Return the results in the form of the JSON report."""
         parts = {name: asdict(part) for name, part in self.parts.items()}
         return {"name": self.name, "network": self.network, "parts": parts}
 
@@ -108,17 +111,17 @@ class NoiseTolerance:
 def read_shape_vectors(
     store: "StoreReader", decoder: "Decoder | None", device: str, shapes: int = PERTURB_SHAPES
 ) -> ShapeVectors:
-    """Read the first shapes of a store.
+    """Read the vectors of the first shapes of a store, without those of shapes that failed.
 
     Args:
         store: A weights, codes or deepsdf store.
-        decoder: What reads the codes; None if the store holds it itself.
-        device: Where to compute, as torch names it.
-        shapes: Number of shapes, at most.
+        decoder: The decoder of the codes; None if the store itself holds the decoder or the networks.
+        device: Name of the torch device to compute on.
+        shapes: Maximum number of shapes.
 
     Raises:
-        UsageError: Codes without a decoder, or weights with one.
-        InputError: Vectors of the wrong length, or with numbers that are not finite.
+        UsageError: The decoder of codes is missing, or a decoder is given for weights.
+        InputError: The vectors have the wrong length or numbers that are not finite.
     """
     from sdfkit.io.models import read_fields, read_mlp
     from sdfkit.models.fields import fields_of_codes
@@ -134,11 +137,13 @@ def read_shape_vectors(
     uids = [row.uid for row in rows[: len(vectors)]]
     if vectors.shape[1] != fields.width:
         raise InputError(
-            f"{store.name}: rows of {vectors.shape[1]} numbers, but their network has {fields.width}"
+            f"{store.name}: its {array} has {vectors.shape[1]} numbers per shape, but its network needs {fields.width}"
         )
     wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if wrong.size:
-        raise InputError(f"{store.name}: {uids[wrong[0]]} holds numbers that are not finite; make it again")
+        raise InputError(
+            f"{store.name}: the vector of {uids[wrong[0]]} has numbers that are not finite; make it again"
+        )
     return ShapeVectors(store.name, uids, vectors, fields, parts, config, device)
 
 
@@ -152,27 +157,30 @@ def perturb(
     resolution: int = PERTURB_RESOLUTION,
     seed: int = 0,
 ) -> NoiseTolerance:
-    """Add noise of growing strength to vectors, and compare the noisy shapes with the clean ones.
+    """Add noise of increasing sigma to vectors, and compare the noisy shapes with the shapes without noise.
 
     Args:
-        shapes: The vectors.
-        strengths: Standard deviations of the noise, ascending, relative to what `noise` says. The same draw is scaled
-            by each.
-        noise: What the noise is relative to; see `analysis.perturbation.DEFINITIONS`.
-        per: Disturb all dimensions at once; one weight matrix or bias at a time; or one group of dimensions at a time,
-            ordered by how far each moves the surface.
-        criterion: Least IoU of a shape that is not broken.
-        resolution: Cells along a side of the cube.
+        shapes: The vectors and their distance functions.
+        strengths: Values of sigma, ascending: standard deviations of the noise, relative to a scale that `noise`
+            selects. The same random numbers are used for each sigma.
+        noise: The scale that sigma is multiplied by; see `analysis.perturbation.DEFINITIONS`.
+        per: The dimensions that noise is added to. "all": all at once. "layer": one weight matrix or bias at a time.
+            "dimension": one group of dimensions at a time; the groups are formed by how far noise on a dimension moves
+            the surface.
+        criterion: Minimum IoU, with the shape without noise, of a shape that is not broken.
+        resolution: Cells along a side of the query cube, from -1 to 1 along each axis.
         seed: Seed of the noise.
 
     Raises:
-        UsageError: Codes have no layers to disturb one at a time.
-        InputError: A single row has no standard deviation to be relative to.
+        UsageError: `per` is not "all", but the vectors are latent codes, which have no layers.
+        InputError: `noise` is "spread", but a single shape has no standard deviation.
     """
     if per != "all" and shapes.config is None:
-        raise UsageError(f"{shapes.name}: codes have no layers; --per is for weights")
+        raise UsageError(f"{shapes.name}: latent codes have no layers; use --per all")
     if noise == "spread" and len(shapes.vectors) < 2:
-        raise InputError(f"{shapes.name}: one row, which has no standard deviation; choose another --noise")
+        raise InputError(
+            f"{shapes.name}: has one shape only, but --noise spread needs several; choose another --noise"
+        )
     scales = noise_scale(shapes.vectors, shapes.parts, noise)
     results: dict[str, list[list[Outcome]]] = {}
     kept: list[str] = []
@@ -182,7 +190,7 @@ def perturb(
             try:
                 clean = _CleanShape(shapes, row, resolution)
             except GeometryError as error:
-                log.warning("%s: broken without any noise: %s", uid, error)
+                log.warning("%s: is left out, because it is broken even without noise: %s", uid, error)
                 bar.update()
                 continue
             kept.append(uid)
@@ -210,10 +218,10 @@ def _summarise_part(
 
 
 class _CleanShape:
-    """A shape without noise, with which the noisy ones are compared.
+    """A shape without noise, with which the noisy shapes are compared.
 
     Raises:
-        GeometryError: It has no surface.
+        GeometryError: The shape has no surface.
     """
 
     def __init__(self, shapes: ShapeVectors, row: int, resolution: int) -> None:
@@ -226,7 +234,7 @@ class _CleanShape:
         self._topology = describe_topology(self.mesh)
 
     def _decode(self, vector: Float[np.ndarray, " dim"]) -> "tuple[Bool[np.ndarray, ' cell'], Trimesh]":
-        """Return which cells are inside the shape of a vector, and its mesh."""
+        """Return which cells are inside the shape that a vector decodes to, and the mesh of the shape."""
         import torch
 
         from sdfkit.models.fields import evaluate_field
@@ -255,7 +263,7 @@ def _masks(
     clean: _CleanShape,
     rng: np.random.Generator,
 ) -> "Iterator[tuple[str, Bool[np.ndarray, ' dim']]]":
-    """Yield the dimensions that noise is added to at a time, each with its name in the report."""
+    """Yield the sets of dimensions to which noise is added in turn, each with its name in the report."""
     if per == "all":
         yield "all", np.ones(len(scale), dtype=bool)
     elif per == "layer":
@@ -270,7 +278,7 @@ def _masks(
 def _measure_slopes(
     shapes: ShapeVectors, clean: _CleanShape, rng: np.random.Generator
 ) -> Float[np.ndarray, " dim"]:
-    """Return how fast the field changes with each weight, at points of the surface."""
+    """Return how fast the distance function changes with each weight: the root mean square over surface points."""
     import torch
 
     from sdfkit.models.mlp import slope_by_weights

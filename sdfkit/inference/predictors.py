@@ -1,4 +1,4 @@
-"""Denoisers and flows: models that predict codes or weights from pictures, read from their stores."""
+"""Loads denoisers and flows: models that predict latent codes or network weights from images."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from sdfkit.rows import Row
     from sdfkit.training.dit import Standardizer
 
-# The camera of silhouettes of shapes whose pictures have none: one of a Fibonacci sphere of eight, slightly above the
-# middle.
+# The camera from which silhouettes are drawn if that of the image is unknown: camera 3 of a Fibonacci sphere of 8,
+# which is slightly above the equator.
 VIEWS, VIEW = 8, 3
-# Points along a ray before the march is refined.
+# Number of points along a ray at which the distance is evaluated before the zero crossing is refined.
 SAMPLES = 48
 
 
 class Predictor(Protocol):
-    """A model that predicts codes or weights of a shape from pictures, or from features of them."""
+    """A model that predicts the latent code, or the network weights, of a shape from images or from their features."""
 
     @property
     def name(self) -> str:
-        """Name of its store, for messages."""
+        """Name of the model's store, for messages."""
 
     @property
     def attributes(self) -> "dict[str, Any]":
-        """Attributes of its store."""
+        """Attributes of the model's store."""
 
     @property
     def rows(self) -> "list[Row]":
@@ -48,54 +48,54 @@ class Predictor(Protocol):
 
     @property
     def encoder(self) -> "dict[str, Any]":
-        """Description of the encoder of the features that it was trained on."""
+        """Description of the encoder that computed the training features; empty if there are none."""
 
     @property
     def decoder(self) -> str | None:
-        """SHA-256 of the decoder that its codes belong to; None if its training codes did not name one."""
+        """SHA-256 of the decoder of the predicted codes; None if the store of the training codes did not record it."""
 
     @property
     def mlp(self) -> "dict[str, Any] | None":
-        """Architecture of the networks whose weights it predicts; None if it predicts codes."""
+        """Architecture of the networks whose weights the model predicts; None if it predicts codes."""
 
     @property
     def condition(self) -> str:
-        """Name of the array that it is conditioned on: `feature` or `token` of a features store, or `picture`."""
+        """Name of the array that the model is conditioned on: `feature`, `token` (features of patches) or `picture`."""
 
     @property
     def feature(self) -> int:
-        """Length of a feature."""
+        """Length of a feature vector."""
 
     @property
     def patches(self) -> int:
-        """Number of features for each view."""
+        """Number of feature vectors for each view: the number of patches, or 1."""
 
     @property
     def dim(self) -> int:
-        """Length of a code, or of a vector of weights."""
+        """Length of a latent code, or of a vector of weights."""
 
     @property
     def settings(self) -> "dict[str, Any]":
-        """Default options of `draw`, without `samples`."""
+        """Options of `draw` with their default values, except `samples`."""
 
     def draw(
         self, arrays: "Mapping[str, np.ndarray]", generator: "torch.Generator", **options: Any
     ) -> "list[dict[str, np.ndarray]]":
-        """Sample codes, or weights, of one shape.
+        """Sample latent codes, or weights, of one shape.
 
         Args:
-            arrays: The views of the shape: the array that `condition` names, and optionally `camera_to_world` and
-                others.
+            arrays: The views of the shape: the array that `condition` names, and optionally `camera_to_world`, `yfov`
+                and `mask`.
             generator: Source of the noise.
-            options: `samples`, the number of samples, and those of `settings`.
+            options: `samples`, the number of samples, and the options of `settings`.
 
         Returns:
-            For each sample, the arrays of its row in a store: `code` or `weights`, and what else was asked for.
+            For each sample, the arrays of its row in a store: `code` or `weights`, and the trajectory if asked for.
         """
 
 
 class Denoiser(NamedTuple):
-    """A denoiser of `train-dit`; see `Predictor`."""
+    """A denoiser that `train-dit` trained; see `Predictor`."""
 
     name: str
     network: "DiT"
@@ -139,7 +139,7 @@ class Denoiser(NamedTuple):
     def draw(
         self, arrays: "Mapping[str, np.ndarray]", generator: "torch.Generator", **options: Any
     ) -> "list[dict[str, np.ndarray]]":
-        """Sample codes of one shape; for the options see `training.dit.predict_codes`."""
+        """Sample codes or weights of one shape; for the options see `training.dit.predict_codes`."""
         from sdfkit.training.dit import predict_codes
 
         views = arrays[self.condition].reshape(1, -1, self.patches, self.feature)
@@ -151,13 +151,13 @@ class Denoiser(NamedTuple):
 
 
 class FlowModel(NamedTuple):
-    """A conditioner with its flow, or an encoder alone, and the decoder of their codes; see `Predictor`."""
+    """A flow with its conditioner, or an image encoder alone, and the decoder of the codes; see `Predictor`."""
 
     name: str
     config: "FlowConfig"
     conditioner: "torch.nn.Module"
     flow: "Flow | None"
-    """None if only an encoder was trained; it is the conditioner then."""
+    """None if only an image encoder was trained. The encoder is then the conditioner, and predicts the code itself."""
     network: "DeepSDF"
     attributes: "dict[str, Any]"
     rows: "list[Row]"
@@ -206,7 +206,8 @@ class FlowModel(NamedTuple):
     ) -> "list[dict[str, np.ndarray]]":
         """Sample codes of one shape.
 
-        Options are `samples`, `steps`, `guidance`, and `trajectory`, to keep the codes and silhouettes of all steps.
+        The options are `samples`, `steps`, `guidance` (weight of classifier-free guidance) and `trajectory` (whether to
+        return the codes and silhouettes of all steps).
         """
         import torch
 
@@ -238,7 +239,7 @@ class FlowModel(NamedTuple):
     def _draw_silhouettes(
         self, codes: "torch.Tensor", arrays: "Mapping[str, np.ndarray]"
     ) -> "dict[str, np.ndarray]":
-        """Return the silhouettes of codes from the first view's camera, its picture, and its true silhouette."""
+        """Return the silhouettes of codes from the camera of the first view, and the view's image and true mask."""
         import numpy as np
         import torch
 
@@ -266,34 +267,34 @@ def check_features(features: StoreReader, model: "Predictor") -> None:
     """Check that features are of the kind that a model was trained on.
 
     Raises:
-        InputError: They come from another encoder, have another length, or lack the vectors of patches.
+        InputError: The features come from another encoder, have another length, or lack the vectors of patches.
     """
     if model.condition not in features:
         raise InputError(
-            f"{features.name}: has no {model.condition}, which {model.name} is conditioned on; embed with "
+            f"{features.name}: has no array {model.condition}, which {model.name} is conditioned on; embed with "
             f"{'--tokens patch' if model.condition == 'token' else 'sdfkit embed'}"
         )
     for theirs, ours in zip(_kind(features.attributes.get("encoder", {})), _kind(model.encoder), strict=True):
         if theirs != ours:
             raise InputError(
-                f"{features.name}: embedded with {theirs}, but {model.name} was trained on {ours}; "
-                "embed as it was trained"
+                f"{features.name}: was embedded with {theirs}, but {model.name} was trained on {ours}; "
+                "embed with that"
             )
     *shape, width = features.array(model.condition).shape
     if width != model.feature:
         raise InputError(
-            f"{features.name}: features of {width} numbers, but {model.name} was trained on {model.feature}; "
-            "embed as it was trained"
+            f"{features.name}: its features have {width} numbers, but {model.name} was trained on {model.feature}; "
+            "embed with the same model and options"
         )
     if model.patches > 1 and shape[2] != model.patches:
         raise InputError(
-            f"{features.name}: {shape[2]} vectors a view, but {model.name} was trained on {model.patches}; "
-            "embed as it was trained"
+            f"{features.name}: has {shape[2]} patches per view, but {model.name} was trained on {model.patches}; "
+            "embed with the same model and options"
         )
 
 
 def _kind(encoder: "dict[str, Any]") -> tuple[str, str, str]:
-    """Return what must be equal for features to be comparable: the model, its output and the kinds of pictures."""
+    """Return the facts that must be equal for features to be comparable: model, output, and kinds of images."""
     output = encoder.get("preprocessing", {}).get("output", "unknown")
     return (
         encoder.get("model", "an unknown model"),
@@ -303,17 +304,17 @@ def _kind(encoder: "dict[str, Any]") -> tuple[str, str, str]:
 
 
 def condition_arrays(features: StoreReader, condition: str) -> tuple[str, ...]:
-    """Return the arrays that a denoiser is conditioned on: the features, and the cameras if there are any."""
+    """Return the names of the arrays that a denoiser is conditioned on: features, and cameras if there are any."""
     return (condition, "camera_to_world") if "camera_to_world" in features else (condition,)
 
 
 def cameras_of(arrays: "Mapping[str, np.ndarray]", condition: str, axes: int) -> "np.ndarray":
-    """Return the cameras of views; zeros, which mean unknown, if there are none.
+    """Return the camera-to-world matrices of views; zeros, which mean unknown, if there are none.
 
     Args:
-        arrays: Arrays of features, maybe with `camera_to_world`.
+        arrays: Arrays of a features store, with or without `camera_to_world`.
         condition: Name of the array of features.
-        axes: Number of its leading axes, the last of which counts the views.
+        axes: Number of axes of that array up to the axis of views: 1 for (view, ...), 2 for (shape, view, ...).
     """
     import numpy as np
 
@@ -326,11 +327,11 @@ def load_predictor(path: str, device: str) -> Denoiser | FlowModel:
     """Load a denoiser or a flow.
 
     Args:
-        path: A denoiser or flow store.
-        device: Where to compute, as torch names it.
+        path: A store that `train-dit` or `train-flow` wrote.
+        device: Name of the torch device to compute on.
 
     Raises:
-        InputError: The store holds neither, or only part of one.
+        InputError: The store holds neither of the two, or lacks some of the model's arrays.
     """
     with open_store(path, "denoiser", "flow", manifest=None) as store:
         return _read_denoiser(store, device) if store.kind == "denoiser" else _read_flow(store, device)

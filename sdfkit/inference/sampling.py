@@ -1,4 +1,4 @@
-"""Codes or weights sampled from a predictor, and written to a store shape by shape."""
+"""Samples latent codes or network weights from a model, and writes them to a store shape by shape."""
 
 import hashlib
 import logging
@@ -28,21 +28,21 @@ def choose_settings(
     guidance: float = 1,
     trajectory: bool = False,
 ) -> dict[str, Any]:
-    """Complete what was asked for with the settings of a model.
+    """Combine the options of a user with the default settings of a model.
 
     Args:
         predictor: The model.
         samples: Number of codes for each shape.
-        steps: Number of steps; those of the model if None.
-        eta: Share of the noise that DDIM renews in each step.
-        guidance: Weight of classifier-free guidance; 1 is none.
-        trajectory: Whether to keep every step of a flow.
+        steps: Number of sampling steps; None for the default of the model.
+        eta: DDIM's eta: 0 for deterministic steps, 1 to add as much new noise in each step as DDPM.
+        guidance: Weight of classifier-free guidance; 1 for no guidance.
+        trajectory: Whether to store the code after every step of a flow.
 
     Returns:
         The options of `predictor.draw`.
 
     Raises:
-        UsageError: The model does not sample, or has no such option.
+        UsageError: An option is given that the model does not have.
     """
     name, settings = predictor.name, {"samples": samples, **predictor.settings}
     asked = {"--samples": samples > 1, "--steps": steps is not None, "--guidance": guidance != 1}
@@ -50,38 +50,40 @@ def choose_settings(
         settings |= {"steps": steps or settings["steps"], "guidance": guidance}
     elif any(asked.values()):
         unused = ", ".join(option for option, is_asked in asked.items() if is_asked)
-        raise UsageError(f"{name}: an encoder alone, which samples nothing; leave {unused} out")
+        raise UsageError(f"{name}: is an encoder alone, which does not sample; leave {unused} out")
     trained = predictor.attributes.get("settings", {})
     if guidance != 1 and trained.get("feature_dropout", trained.get("dropout")) == 0:
         log.warning(
-            "%s: was trained without dropping its condition, which --guidance needs; train with --cfg-dropout 0.1",
+            "%s: was trained without randomly dropped conditions, which --guidance needs; train with --cfg-dropout 0.1",
             name,
         )
     if "eta" in settings:
         settings["eta"] = eta
     elif eta:
-        raise UsageError(f"{name}: a flow renews no noise; leave --eta out")
+        raise UsageError(f"{name}: is a flow, which adds no noise in its steps; leave --eta out")
     if trajectory:
         if "trajectory" not in settings:
-            raise UsageError(f"{name}: has no steps from noise to a code that --trajectory could keep")
+            raise UsageError(
+                f"{name}: is not a flow, whose steps --trajectory stores; leave --trajectory out"
+            )
         settings["trajectory"] = True
     return settings
 
 
 def describe_origin(predictor: Predictor, path: str) -> dict[str, Any]:
-    """Return the attributes of a store of predictions, by which later commands find what belongs to them.
+    """Return the attributes of a store of predictions, which name the model and the decoder for later commands.
 
     Args:
         predictor: The model.
-        path: Its store, as the command line names it.
+        path: Path of the model's store, as on the command line.
     """
     attributes = {
-        # rank finds the training codes by the model's name, and recognises them by their digest.
+        # The command rank finds the training codes by the path of the model, and recognises them by their digest.
         "denoiser": path,
         "known": hashlib.sha256(predictor.codes.tobytes()).hexdigest(),
     }
     if predictor.decoder is not None:
-        # mesh checks by it that a decoder belongs to these codes.
+        # The command mesh checks that its decoder has this digest.
         attributes["decoder_sha256"] = predictor.decoder
     return attributes if predictor.mlp is None else attributes | {"network": predictor.mlp}
 
@@ -93,14 +95,14 @@ def create_arrays(
     settings: Mapping[str, Any],
     pictures: Collection[str],
 ) -> None:
-    """Declare the arrays of a store of predictions.
+    """Create the arrays of a store of predictions.
 
     Args:
         writer: The store.
         predictor: The model.
-        count: Number of rows: shapes times samples.
-        settings: What `choose_settings` returned.
-        pictures: What of `picture` and `mask` the inputs have; trajectories keep both.
+        count: Number of rows: the number of shapes times the number of samples.
+        settings: Return value of `choose_settings`.
+        pictures: Which of the arrays `picture` and `mask` the inputs have. They are stored with trajectories.
     """
     shape = (count, predictor.dim)
     if predictor.mlp is None:
@@ -132,12 +134,12 @@ def _create_trajectory(
 
 
 class SampleWriter:
-    """A writer that takes the condition of each shape, and writes codes or weights sampled for it.
+    """A writer that receives features or images of each shape, and writes the codes or weights sampled from them.
 
     Args:
         writer: The store that the samples are written to.
         predictor: The model.
-        settings: What `choose_settings` returned.
+        settings: Return value of `choose_settings`.
         seed: Seed of all random numbers.
     """
 
@@ -154,7 +156,7 @@ class SampleWriter:
         return False
 
     def write(self, row: Row, **arrays: Any) -> None:
-        """Sample for one shape and write its rows; a shape that failed gets rows with its error."""
+        """Sample codes or weights of one shape and write one row per sample; for a failed shape, write its error."""
         samples = self._settings["samples"]
         drawn: list[dict[str, Any]] = [{}] * samples
         if row.error:
@@ -169,7 +171,7 @@ class SampleWriter:
 
 
 def seed_generator(seed: int, index: int) -> "torch.Generator":
-    """Return the random stream of one shape, which does not depend on the other shapes."""
+    """Return the random number generator of one shape, which does not depend on the other shapes."""
     import torch
 
     stream = np.random.SeedSequence(seed, spawn_key=(index,)).generate_state(1, np.uint64)

@@ -1,4 +1,4 @@
-"""Errors of a denoiser at each timestep, and of its samples, on shapes whose codes are known."""
+"""Measures the error of a denoiser at each timestep, and the error of its samples, on shapes whose codes are known."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,18 +18,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DenoiserErrors:
-    """Errors of a denoiser.
+    """Errors of the latent codes that a denoiser predicts, against the true codes of the shapes.
+
+    A loss is the mean squared error between predicted and true clean codes, after standardisation by the mean and the
+    standard deviation of the training codes.
 
     Attributes:
-        model: The denoiser, for the report.
-        target: What its network predicts: x0, eps or v.
-        floored: Number of dimensions whose standard deviation was raised to the floor.
-        shapes: Number of shapes that were measured.
-        views: Number of views of each.
-        mean: Loss of the mean of the training codes.
-        losses: Losses of the network at each timestep.
-        one_step: Errors of codes from pure noise in one step.
-        sampled: Errors of codes from the whole sampler.
+        model: Name of the denoiser's store, for the report.
+        target: What the network predicts: the clean code ("x0"), the noise ("eps") or the velocity ("v").
+        floored: Number of dimensions of the code whose standard deviation over the training codes was so small that the
+            standardisation uses a minimum value (the floor) in its place.
+        shapes: Number of shapes on which the errors were measured.
+        views: Number of views of each shape that the denoiser was conditioned on.
+        mean: Loss of a constant prediction, the mean of the training codes; the baseline of the other losses.
+        losses: Losses of the codes that the network predicts from noisy codes, at each timestep.
+        one_step: Errors of codes that are predicted from pure noise in one step.
+        sampled: Errors of codes that are sampled from pure noise by all steps of the sampler.
         steps: Number of steps of the sampler.
     """
 
@@ -45,7 +49,7 @@ class DenoiserErrors:
     steps: int
 
     def describe(self) -> dict[str, Any]:
-        """Return the errors and what they mean, as the JSON report has them."""
+        """Return the errors, and a sentence that explains them, in the form of the JSON report."""
         from sdfkit.evaluation.timesteps import explain
 
         losses = self.losses
@@ -69,21 +73,22 @@ def measure_denoiser(
     steps: int = DDIM_STEPS,
     seed: int = 0,
 ) -> DenoiserErrors:
-    """Measure the errors of a denoiser and of its sampler.
+    """Measure the errors of the codes that a denoiser predicts at each timestep, and of those that it samples.
 
     Args:
         denoiser: The denoiser.
-        features: Features of shapes, of the kind that it was trained on.
-        codes: True codes of the shapes; the training codes if None.
-        views: Number of views of each shape to condition on, evenly chosen from those stored.
-        timesteps: Timesteps to measure at; those of the paper if empty.
-        draws: Number of noise samples for each code and timestep, and of samples from pure noise for each shape.
+        features: Features of images of the shapes, of the kind that the denoiser was trained on.
+        codes: True latent codes of the shapes; None for the training codes of the denoiser.
+        views: Number of views of each shape to condition on, chosen at even intervals from the stored views.
+        timesteps: Timesteps to measure at; if empty, those of the table in the paper "image to 3-D from small data".
+        draws: Number of noise samples for each code and timestep, and number of codes sampled for each shape.
         steps: Number of steps of the DDIM sampler.
         seed: Seed of all noise.
 
     Raises:
-        InputError: Features or codes are of another kind, no shape has both, or a shape has fewer views.
-        UsageError: A timestep is beyond the end of the denoiser's schedule.
+        InputError: Features or codes are not of the kind that the denoiser needs, no shape has both, or the shapes have
+            fewer than `views` views.
+        UsageError: A timestep is beyond the last one of the denoiser's schedule.
     """
     import torch
 
@@ -101,19 +106,19 @@ def measure_denoiser(
     both = [index for index, row in enumerate(rows) if row.uid in code_of]
     if not both:
         raise InputError(
-            f"{features.name}: none of its shapes has a code in {origin}; their uids must be the same"
+            f"{features.name}: none of its shapes has a code in {origin}; the same uids are needed in both"
         )
     truth = np.stack([code_of[rows[index].uid] for index in both])
     if truth.shape[1] != denoiser.dim:
         raise InputError(
-            f"{origin}: codes of {truth.shape[1]} numbers, but {denoiser.name} makes {denoiser.dim}"
+            f"{origin}: its codes have {truth.shape[1]} numbers, but {denoiser.name} predicts {denoiser.dim}"
         )
     stored = arrays[denoiser.condition].shape[1]
     if views > stored:
         raise InputError(
-            f"{features.name}: {stored} views of a shape, but --views {views} are asked for; ask for fewer"
+            f"{features.name}: has {stored} views per shape, but --views is {views}; choose a smaller number"
         )
-    # Stored views go around the sphere in order, so evenly chosen ones show all sides.
+    # Views are stored in an order around the sphere, so views at even intervals show all sides.
     chosen = np.linspace(0, stored - 1, views).round().astype(int)
     condition = arrays[denoiser.condition][both][:, chosen]
     condition = condition.reshape(*condition.shape[:2], denoiser.patches, denoiser.feature)
@@ -122,7 +127,9 @@ def measure_denoiser(
     last = len(schedule(network.config.target)) - 1
     late = [timestep for timestep in timesteps if timestep > last]
     if late:
-        raise UsageError(f"--timesteps {late[0]}: the schedule of {denoiser.name} ends at {last}")
+        raise UsageError(
+            f"--timesteps {late[0]}: is too large; the last timestep of {denoiser.name} is {last}"
+        )
     inputs = (network, standard, truth, condition, cameras)
     losses = measure_timesteps(
         *inputs, np.array(sorted(set(timesteps)) or PAPERS_TIMESTEPS), draws=draws,

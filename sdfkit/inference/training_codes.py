@@ -1,4 +1,4 @@
-"""Pairs the codes or weights of shapes with the features of their views, to train a denoiser."""
+"""Pairs the latent codes or network weights of shapes with the features of their views, to train a denoiser."""
 
 import logging
 from dataclasses import replace
@@ -19,18 +19,19 @@ log = logging.getLogger(__name__)
 
 
 class TrainingCodes(NamedTuple):
-    """Shapes that have both a code and features, in the order of the features.
+    """Shapes that have both a code and features, in the order of the features store.
 
     Attributes:
         rows: The shapes.
-        codes: The code, or the weights, of each shape, (shape, dim).
+        codes: The latent code of each shape, or the weights of its network, (shape, dim).
         conditions: Features of the views of each shape, (shape, view, patch, feature).
         cameras: Camera-to-world matrices of the views, (shape, view, 4, 4); zeros where unknown.
-        are_weights: Whether the codes are weights of per-shape networks.
-        tokens: Number of equal pieces that a code is divided into, or the length of each piece; None for the preset's.
-        attributes: Attributes of the denoiser's store: the encoder of the features, the condition, and the network that
-            reads the codes.
-        history: History of both stores.
+        are_weights: Whether `codes` are the weights of one small network per shape.
+        tokens: Number of equal pieces into which the denoiser divides a code, or the length of each piece; None for the
+            number in the preset.
+        attributes: Attributes for the store of the denoiser: the encoder of the features, the condition, and the
+            decoder of the codes or the architecture of the networks.
+        history: The commands that made the two stores, oldest first.
     """
 
     rows: "list[Row]"
@@ -57,21 +58,21 @@ def read_training_codes(
     Args:
         codes: A deepsdf, codes, weights or autoencoder store.
         features: A features store.
-        condition: `feature`, the vector of each view, or `token`, the vectors of its patches.
-        tokens: The number of tokens per code, or `layers` for one token per layer of a network; None for the preset's.
-        views: Number of views that each shape must have at least; None for any.
+        condition: "feature" for one vector per view, or "token" for the vectors of the patches of each view.
+        tokens: The number of tokens into which a code is divided, as text, or "layers" for one token per layer of the
+            networks; None for the number in the preset.
+        views: Minimum number of views of each shape; None for any number.
         manifest: Manifest whose labels replace those of the features store.
 
     Raises:
-        InputError: A store is of another kind or lacks the condition, shapes have too few views, or fewer than two
-            shapes are in both stores.
-        UsageError: `tokens` is neither a number nor `layers`.
+        InputError: A store is of another kind or lacks the array `condition`, the shapes have too few views, or fewer
+            than two shapes are in both stores.
+        UsageError: `tokens` is neither a positive number nor "layers".
     """
     with open_store(codes, "deepsdf", "codes", "weights", "autoencoder", manifest=None) as store:
         known, vectors = read_vectors(store)
         history, are_weights = store.history, store.kind == "weights"
-        # The networks that weights belong to, or the decoder of codes. Codes from a plain array or an older store do
-        # not identify it.
+        # The architecture of the networks, or the digest of the decoder. A plain array or an older store has neither.
         name = "network" if are_weights else "decoder_sha256"
         origin = {name: store.attributes[name]} if name in store.attributes else {}
         pieces = _parse_tokens(tokens, store)
@@ -84,11 +85,12 @@ def read_training_codes(
     both = [index for index, row in enumerate(rows) if row.uid in row_of]
     if not both:
         raise InputError(
-            f"{codes}: has no shape of {features}; their uids must be the same ({known[0].uid}, {rows[0].uid})"
+            f"{codes}: has no shape of {features}; the uids must be the same, but are {known[0].uid} … and "
+            f"{rows[0].uid} …"
         )
     if len(both) == 1:
         raise InputError(
-            f"{features}: one shape with a code ({rows[both[0]].uid}), but training needs two or more"
+            f"{features}: has one shape with a code ({rows[both[0]].uid}), but training needs two or more"
         )
     if len(both) < len(rows):
         log.warning("%d of %d shapes have no code and are left out", len(rows) - len(both), len(rows))
@@ -97,7 +99,7 @@ def read_training_codes(
         conditions = conditions[:, :, None]  # (shape, view, patch, feature)
     if views is not None and views > conditions.shape[1]:
         raise InputError(
-            f"{features}: {conditions.shape[1]} views of a shape, but --views {views} are asked for"
+            f"{features}: has {conditions.shape[1]} views per shape, but --views is {views}; choose a smaller number"
         )
     return TrainingCodes(
         [replace(rows[index], index=place) for place, index in enumerate(both)],
@@ -119,7 +121,9 @@ def _parse_tokens(tokens: str | None, store: StoreReader) -> int | list[int] | N
         return None
     if tokens == "layers":
         if store.kind != "weights":
-            raise InputError(f"{store.name}: {store.kind} have no layers; give --tokens a number")
+            raise InputError(
+                f"{store.name}: holds {store.kind}, which have no layers; give --tokens a number"
+            )
         return layer_lengths(read_mlp(store))
     if not tokens.isdecimal() or int(tokens) < 1:
         raise UsageError(f"--tokens {tokens}: must be a number of at least 1, or layers")

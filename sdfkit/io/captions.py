@@ -11,7 +11,7 @@ from sdfkit.rows import Row
 
 @dataclass(frozen=True)
 class CaptionRow(Row):
-    """One shape and its captions; each counts as one view."""
+    """One shape and its captions. Each caption counts as one view of the shape."""
 
     captions: tuple[str, ...] = ()
 
@@ -20,10 +20,10 @@ def read_captions(path: Path, *, manifest: Path | None) -> list[CaptionRow]:
     """Read the shapes and captions of a CSV file, in the order in which the uids first occur.
 
     The first line names the columns: `uid`, and one or more whose names begin with `caption`. Each non-empty cell of
-    a caption column is a caption. The captions of a uid that occurs on several lines are joined.
+    a caption column is a caption. If several lines have the same uid, the captions of all of them are collected.
 
     Raises:
-        InputError: The file has another form, or its shapes have different numbers of captions.
+        InputError: The file does not have this form, or its shapes have different numbers of captions.
     """
     captions: dict[str, list[str]] = {}
     try:
@@ -41,15 +41,15 @@ def read_captions(path: Path, *, manifest: Path | None) -> list[CaptionRow]:
                     )
                 captions.setdefault(line["uid"], []).extend(cell for cell in cells if cell)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV file in UTF-8 ({error})") from error
+        raise InputError(f"{path}: is not a CSV file in UTF-8 ({error}); save it as one") from error
     if not captions:
-        raise InputError(f"{path}: no captions; add one line for each shape")
+        raise InputError(f"{path}: has no captions; add one line for each shape")
     first, count = next((uid, len(texts)) for uid, texts in captions.items())
     for uid, texts in captions.items():
         if len(texts) != count or not texts:
             raise InputError(
-                f"{path}: {first} has {count} captions and {uid} {len(texts)}; every shape needs the same number, "
-                "at least one"
+                f"{path}: {first} has {count} captions and {uid} has {len(texts)}; every shape needs the same number "
+                "of captions, at least one"
             )
     labels = read_manifest(manifest) if manifest else {}
     return [

@@ -1,4 +1,4 @@
-"""Reads image files: which pictures show which shape, and their pixels."""
+"""Reads image files: finds which files show which shape, and decodes them."""
 
 import hashlib
 import io
@@ -22,10 +22,10 @@ FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "J
 SUFFIXES = (
     ".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-READABLE = "PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP, PPM and JPEG 2000 are"
+READABLE = "PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP, PPM or JPEG 2000"
 # Common formats that Pillow cannot read: bytes near the start of the file, and the format's name.
 UNREADABLE = {b"ftyphei": "HEIC", b"ftyphev": "HEIC", b"ftypmif1": "HEIC", b"<svg": "SVG", b"%PDF": "PDF"}
-# Pixels along the longer side. Larger pictures are scaled down; no encoder uses a higher resolution.
+# Maximum number of pixels along the longer side. Larger images are scaled down; no encoder uses a higher resolution.
 LONGEST = 2048
 # Errors that decoders raise for damaged files.
 DECODER_ERRORS = (
@@ -43,7 +43,7 @@ DECODER_ERRORS = (
 
 @dataclass(frozen=True)
 class ImageRow(Row):
-    """One shape and the files that show it, one per view; `content` holds the bytes of a file from standard input."""
+    """One shape and its image files, one per view. `content` holds the bytes of an image read from standard input."""
 
     paths: Sequence[str] = ()
     content: bytes = field(default=b"", repr=False)
@@ -56,10 +56,10 @@ class ImageRow(Row):
         return content.hexdigest()[:16]
 
     def load(self) -> list[np.ndarray]:
-        """Decode the pictures, each (row, column, RGBA) uint8.
+        """Decode the images, each (row, column, RGBA) uint8.
 
         Raises:
-            InputError: A file is not a picture, truncated, animated, or too large.
+            InputError: A file is not an image, or is truncated, animated or too large.
         """
         if self.content:
             return [_decode(self.content, name_of(STANDARD))]
@@ -67,7 +67,9 @@ class ImageRow(Row):
 
 
 def holds_images(inputs: Sequence[str]) -> bool:
-    """Return whether the inputs are picture files or folders of them, rather than one store; first bytes decide.
+    """Return whether the inputs are image files or folders of them, rather than one store.
+
+    A file counts as a store if its first bytes are those of one, whatever its name.
 
     Raises:
         InputError: An input is a mesh, which must be rendered first.
@@ -75,7 +77,7 @@ def holds_images(inputs: Sequence[str]) -> bool:
     """
     stores = [path for path in inputs if _is_store(path)]
     if stores and len(inputs) > 1:
-        raise UsageError(f"{stores[0]}: is a store beside other inputs; name one store, or picture files")
+        raise UsageError(f"{stores[0]}: is a store among other inputs; give one store, or only image files")
     return not stores
 
 
@@ -92,18 +94,20 @@ def _is_store(path: str) -> bool:
             stream.close()
     if kind in ("ply", "glb") or path.lower().endswith(MESH_SUFFIXES):
         command = "sdfkit render" if path == STANDARD else f"sdfkit render {path}"
-        raise InputError(f"{name_of(path)}: is a mesh, but pictures are needed; render it first: {command}")
+        raise InputError(
+            f"{name_of(path)}: is a mesh, but images are needed; render the mesh first: {command}"
+        )
     return kind in ("zarr", "npy", "npz")
 
 
 def find_images(inputs: Sequence[str], *, manifest: Path | None) -> list[ImageRow]:
-    """List the shapes that picture files show.
+    """List the shapes that image files show.
 
     A file is a shape with one view. In a folder, each file is a shape with one view, and each subfolder is a shape
     whose views are its files in the order of their names. `-` is one file on standard input.
 
     Raises:
-        InputError: A folder has no pictures, or shapes have different numbers of views.
+        InputError: A folder has no images, or shapes have different numbers of views.
     """
     labels = read_manifest(manifest) if manifest else {}
     if list(inputs) == [STANDARD]:
@@ -117,8 +121,8 @@ def find_images(inputs: Sequence[str], *, manifest: Path | None) -> list[ImageRo
     for row in rows:
         if len(row.paths) != len(rows[0].paths):
             raise InputError(
-                f"{rows[0].uid} has {len(rows[0].paths)} pictures and {row.uid} {len(row.paths)}; "
-                "every shape needs the same number"
+                f"{rows[0].uid} has {len(rows[0].paths)} images, but {row.uid} has {len(row.paths)}; "
+                "every shape needs the same number of images"
             )
     return rows
 
@@ -137,7 +141,7 @@ def _shapes(path: Path) -> Iterator[tuple[str, list[Path]]]:
             yield entry.name if entry.is_dir() else entry.stem, files
             count += 1
     if not count:
-        raise InputError(f"{path}: is a folder without pictures ({', '.join(SUFFIXES)}); name the files")
+        raise InputError(f"{path}: is a folder without images ({', '.join(SUFFIXES)}); give image files")
 
 
 def _pictures_in(folder: Path) -> list[Path]:
@@ -149,17 +153,17 @@ def _is_picture(path: Path) -> bool:
 
 
 def _decode(content: bytes, name: str) -> np.ndarray:
-    """Decode a picture to 8-bit RGBA, rotated as its EXIF orientation says."""
+    """Decode an image to 8-bit RGBA, rotated by its EXIF orientation."""
     start = content[:1024]
     if not start:
-        raise InputError(f"{name}: is empty; was it copied completely?")
+        raise InputError(f"{name}: is an empty file; was it copied completely?")
     foreign = next((kind for mark, kind in UNREADABLE.items() if mark in start), "")
     if foreign:
-        raise InputError(f"{name}: {foreign} files are not supported; {READABLE}, so convert it")
+        raise InputError(f"{name}: {foreign} files are not supported; convert it to {READABLE}")
     Image.init()
     try:
         with warnings.catch_warnings():
-            # Up to twice its limit of pixels, Pillow only warns.
+            # Pillow raises an error only above twice its limit of pixels; below that it warns.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # about metadata, which is not used
             file = Image.open(io.BytesIO(content), formats=[kind for kind in FORMATS if kind in Image.OPEN])
@@ -167,7 +171,7 @@ def _decode(content: bytes, name: str) -> np.ndarray:
             count = getattr(file, "n_frames", 1)
             if count > 1 and file.format != "MPO":
                 raise InputError(
-                    f"{name}: holds {count} pictures (an animation or pages); save the one to use"
+                    f"{name}: holds {count} images (an animation or pages); save the one to use as a file"
                 )
             file.draft("RGB", (LONGEST, LONGEST))
             image = _in_8_bits(ImageOps.exif_transpose(file), name).convert("RGBA")
@@ -178,17 +182,21 @@ def _decode(content: bytes, name: str) -> np.ndarray:
             f"{name}: has more than {(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million pixels; scale it down"
         ) from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{name}: not a supported picture; {READABLE}") from error
+        raise InputError(
+            f"{name}: is not an image in a supported format; convert it to {READABLE}"
+        ) from error
     except DECODER_ERRORS as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(f"{name}: cannot be decoded ({reason}); is it truncated or damaged?") from error
 
 
 def _in_8_bits(image: Image.Image, name: str) -> Image.Image:
-    """Scale 16-bit grey to 8 bits; Pillow's own conversion would clip it to white."""
+    """Scale 16-bit grey values to 8 bits; Pillow's own conversion would clip all values above 255."""
     if image.mode.startswith("I;16"):
         grey = np.asarray(image).astype(np.float32)
         return Image.fromarray(np.rint(grey / 257).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise InputError(f"{name}: holds 32-bit numbers without a defined white; save it with 8 or 16 bits")
+        raise InputError(
+            f"{name}: has 32-bit pixel values, whose white level is unknown; save it with 8 or 16 bits"
+        )
     return image

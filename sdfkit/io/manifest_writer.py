@@ -66,22 +66,23 @@ def list_shapes(
 ) -> list[Entry]:
     """List mesh files with their labels.
 
-    Each label is taken from the first source that has it: the table, LVIS, the mesh file itself, its folder.
+    Each label is taken from the first of these that has it: the table, LVIS (Objaverse's categories), the mesh file
+    itself. A category that none of them has is the name of the mesh's folder.
 
     Args:
         inputs: Mesh files, and folders that are searched recursively. A file that is named twice is listed once.
         folder: Folder that the paths of the entries are relative to.
         table: A CSV file of labels, see `read_table`.
-        lvis: Download the labels of Objaverse, whose files are named by their uid.
-        licence: Licence of shapes for which no source has one.
-        source: Source of shapes for which no source has one.
+        lvis: Download the labels of Objaverse. The mesh files must be named by their Objaverse uid.
+        licence: Licence of shapes that have no licence in the table, in LVIS or in their file.
+        source: Source (author, URL) of shapes that have none in the table, in LVIS or in their file.
 
     Raises:
-        InputError: There are no meshes, or the labels match none of them.
+        InputError: There are no meshes, or no row of the table or of LVIS matches a mesh.
         MissingError: The package objaverse is not installed, or its annotations cannot be downloaded.
     """
     if STANDARD in inputs:
-        raise InputError("standard input: a manifest lists files; give mesh files or their folder")
+        raise InputError("standard input: a manifest can list files only; give mesh files or their folder")
     # Paths relative to the given folder. The first of several components is the category.
     relative_paths = {
         canonical_path(path): path.relative_to(name) if Path(name).is_dir() else Path(path.name)
@@ -91,7 +92,7 @@ def list_shapes(
     foreign = next((path for path in relative_paths if path.suffix.lower() not in MESH_SUFFIXES), None)
     if foreign is not None:
         raise InputError(
-            f"{foreign.name}: not a mesh file ({', '.join(MESH_SUFFIXES)}); give its folder instead"
+            f"{foreign.name}: is not a mesh file ({', '.join(MESH_SUFFIXES)}); leave it out, or give its folder"
         )
     infos = [read_info(path) for path in relative_paths]
     uids = unique(str(info.get("uid") or path.stem) for path, info in zip(relative_paths, infos, strict=True))
@@ -117,10 +118,10 @@ def read_table(path: Path) -> tuple[str, dict[str, dict[str, str]]]:
     """Read labels from a CSV file with a column `uid` or `file`, and any of category, licence (license) and source.
 
     Returns:
-        The name of the key column (`uid` or `file`), and the labels of each key.
+        The name of the key column (`uid` or `file`), and a mapping from each value in that column to its labels.
 
     Raises:
-        InputError: The file is not CSV, lacks a column, or has two rows for one shape.
+        InputError: The file is not CSV, lacks a column, or has several rows for one shape.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
         try:
@@ -128,13 +129,13 @@ def read_table(path: Path) -> tuple[str, dict[str, dict[str, str]]]:
             columns = {("licence" if name == "license" else name): name for name in reader.fieldnames or ()}
             rows = list(reader)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: cannot be read as CSV ({error}); save it as UTF-8") from error
+            raise InputError(f"{path}: cannot be read as CSV ({error}); save it as CSV in UTF-8") from error
     key = next((name for name in ("uid", "file") if name in columns), None)
     if key is None:
-        raise InputError(f"{path}: no column uid or file, only {list(columns)}; add one")
+        raise InputError(f"{path}: has no column uid or file, only {list(columns)}; add one of the two")
     labels = [name for name in LABELS if name in columns]
     if not labels:
-        raise InputError(f"{path}: no column category, licence or source, only {list(columns)}; add one")
+        raise InputError(f"{path}: has no column category, licence or source, only {list(columns)}; add one")
     keys = [(row[columns[key]] or "").strip() for row in rows]
     table = {
         value: {name: (row[columns[name]] or "").strip() for name in labels}
@@ -142,7 +143,7 @@ def read_table(path: Path) -> tuple[str, dict[str, dict[str, str]]]:
     }
     if len(table) < len(rows):
         twice = next(value for value, n in Counter(keys).items() if n > 1)
-        raise InputError(f"{path}: {twice}: has two rows; keep one")
+        raise InputError(f"{path}: has several rows for {twice}; keep one of them")
     return key, table
 
 
@@ -154,7 +155,7 @@ def _labels_from_table(path: Path, uids: Sequence[str], files: Sequence[str]) ->
     unmatched, count = len(set(table) - set(names)), len(table)
     if not found:
         raise InputError(
-            f"{path}: none of its {count} rows matches a mesh; the {key} of the first mesh is {names[0]}"
+            f"{path}: none of its {count} rows matches a mesh; write each {key} as that of the first mesh, {names[0]}"
         )
     if unmatched:
         log.warning(
@@ -169,7 +170,9 @@ def _labels_from_objaverse(uids: Sequence[str]) -> dict[str, dict[str, str]]:
     try:
         import objaverse
     except ImportError as error:
-        raise MissingError("--lvis: objaverse is not installed; pip install 'sdfkit[lvis]'") from error
+        raise MissingError(
+            "--lvis: the package objaverse is not installed; pip install 'sdfkit[lvis]'"
+        ) from error
     try:
         with redirect_stdout(sys.stderr):
             lvis: Mapping[str, Sequence[str]] = objaverse.load_lvis_annotations()

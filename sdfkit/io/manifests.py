@@ -18,8 +18,8 @@ R = TypeVar("R", bound=Row)
 class Entry:
     """One shape of a manifest.
 
-    `obj_idx` is its index in the list, as the paper numbers its shapes. `path` is relative to the manifest's folder, so
-    that manifest and meshes can be moved together.
+    `obj_idx` is the index of the shape in the list; the paper "image to 3-D from small data" numbers its shapes in this
+    way. `path` is relative to the manifest's folder, so that manifest and meshes can be moved together.
     """
 
     obj_idx: int
@@ -32,7 +32,10 @@ class Entry:
 
 
 def canonical_path(path: Path) -> Path:
-    """Resolve the folder of a path, so that equal files compare equal; a link to a file counts as a file of its own."""
+    """Resolve the folder of a path, so that two paths of one file compare equal.
+
+    A symbolic link to a file counts as a file of its own, so the last component is not resolved.
+    """
     return path.parent.resolve() / path.name
 
 
@@ -40,32 +43,32 @@ def read_manifest(path: Path) -> dict[str, Entry]:
     """Read a manifest: its shapes by uid, in the order of the file.
 
     Raises:
-        InputError: The file is not JSON, not a manifest, of a newer format, or two of its shapes share a uid.
+        InputError: The file is not a manifest, its format is newer than this sdfkit, or two of its shapes share a uid.
     """
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] > FORMAT:
             newer = content["format"]
             raise InputError(
-                f"{path}: manifest format {newer}, but this sdfkit reads {FORMAT}; update sdfkit"
+                f"{path}: has manifest format {newer}, but this sdfkit reads up to {FORMAT}; update sdfkit"
             )
         entries = [Entry(**shape) for shape in content["shapes"]]
         if any(not isinstance(value, str) for entry in entries for value in list(asdict(entry).values())[1:]):
             raise TypeError("a label is not a string")
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a manifest ({error}); make one with sdfkit manifest") from error
+        raise InputError(f"{path}: is not a manifest ({error}); make one with sdfkit manifest") from error
     shapes = {entry.uid: entry for entry in entries}
     if len(shapes) < len(entries):
         twice = next(uid for uid, n in Counter(entry.uid for entry in entries).items() if n > 1)
-        raise InputError(f"{path}: {twice}: listed twice; every shape needs its own uid")
+        raise InputError(f"{path}: lists several shapes with the uid {twice}; give every shape its own uid")
     return shapes
 
 
 def label(row: R, manifest: Mapping[str, Entry]) -> R:
-    """Return a row with the labels that a manifest has for its uid.
+    """Return a row with the labels that a manifest has for the row's uid.
 
-    A label that is empty in the manifest keeps its value. A row that is one of several samples of a shape takes the
-    labels of that shape.
+    Where the manifest has an empty label, the row keeps its own. A row that is one of several samples of a shape takes
+    the labels of that shape.
     """
     entry = manifest.get(row.uid) or manifest.get(row.sample_of)
     if entry is None:

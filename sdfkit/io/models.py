@@ -42,15 +42,15 @@ MAKERS = {
 
 
 class ModelOutput(NamedTuple):
-    """The store that a training run writes, and what it says about the run.
+    """The store that a training run writes, and the facts about the run that the store records.
 
     Attributes:
         path: Store to write; see `stores.writer.create_store`.
         kind: Kind of the store.
         rows: The training shapes.
-        history: Steps of the inputs.
-        settings: Settings, which must be equal for an interrupted run to continue.
-        seed: Seed of the run.
+        history: The commands that made the inputs, oldest first.
+        settings: Settings of the run. An interrupted run is continued only if they are equal.
+        seed: Seed of all random numbers of the run.
         overwrite: Replace an existing store.
     """
 
@@ -64,7 +64,7 @@ class ModelOutput(NamedTuple):
 
 
 class Group(NamedTuple):
-    """A group of a model store: a network with its configuration, or other named arrays with attributes."""
+    """A Zarr group of a model store: the parameters of a network, with its configuration as attributes."""
 
     attributes: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
@@ -74,9 +74,9 @@ class ModelContents(NamedTuple):
     """What a model store holds, apart from its rows, the losses and the state of training.
 
     Attributes:
-        vectors: Arrays with a row per training shape, such as its code.
-        groups: The networks.
-        attributes: Root attributes.
+        vectors: Arrays with one row per training shape, such as the latent codes.
+        groups: The networks, by name.
+        attributes: Attributes of the store's root group.
     """
 
     vectors: Mapping[str, np.ndarray]
@@ -101,11 +101,11 @@ def save_model(
     """Write a model store.
 
     Args:
-        target: The store and its history.
-        contents: Codes and networks.
-        losses: The loss of each step.
-        state: State of training, from which an interrupted run continues.
-        complete: False for a checkpoint, which only the same command accepts.
+        target: The store to write.
+        contents: Latent codes and networks.
+        losses: The training loss of each step.
+        state: State of the training (such as that of the optimizer), from which an interrupted run continues.
+        complete: False for a checkpoint. Other commands refuse a checkpoint; the command that wrote it continues it.
     """
     with create_store(
         target.path, target.kind, rows=target.rows, history=target.history, settings=target.settings, seed=target.seed,
@@ -122,7 +122,10 @@ def save_model(
 
 
 def fingerprint(parameters: Mapping[str, np.ndarray]) -> str:
-    """Return the SHA-256 of named parameters, by which codes identify their decoder."""
+    """Return the SHA-256 of the named parameters of a network.
+
+    Stores of latent codes record this digest of their decoder, to refuse other decoders.
+    """
     content = hashlib.sha256()
     for name in sorted(parameters):
         content.update(name.encode() + np.ascontiguousarray(parameters[name]).tobytes())
@@ -130,10 +133,10 @@ def fingerprint(parameters: Mapping[str, np.ndarray]) -> str:
 
 
 def read_vectors(store: StoreReader) -> "tuple[list[Row], np.ndarray]":
-    """Read the rows of an open store that did not fail, and their codes or weights.
+    """Read the rows of an open store that did not fail, and their latent codes or network weights.
 
     Raises:
-        InputError: Weights do not have the length that their network needs.
+        InputError: The number of weights per row differs from the number of parameters of the per-shape network.
     """
     name = PLAIN[store.kind]
     rows, arrays = store.read_rows(name)
@@ -142,12 +145,12 @@ def read_vectors(store: StoreReader) -> "tuple[list[Row], np.ndarray]":
 
         needed, width = count_parameters(read_mlp(store)), arrays[name].shape[1]
         if width != needed:
-            raise InputError(f"{store.name}: weights of {width} numbers, but their network has {needed}")
+            raise InputError(f"{store.name}: has {width} weights per shape, but their network has {needed}")
     return rows, arrays[name]
 
 
 class FittedWeights(NamedTuple):
-    """Weights of per-shape networks, the configuration of these, and the history of their store."""
+    """Weights of one small network per shape, the configuration of these networks, and the history of their store."""
 
     rows: "list[Row]"
     vectors: np.ndarray
@@ -168,12 +171,12 @@ def load_weights(path: str, *, manifest: Path | None) -> FittedWeights:
     with open_store(path, "weights", manifest=manifest) as store:
         networks, (rows, vectors) = read_mlp(store), read_vectors(store)
         if len(rows) == 1:
-            raise InputError(f"{store.name}: one shape ({rows[0].uid}), but training needs two or more")
+            raise InputError(f"{store.name}: has one shape ({rows[0].uid}), but training needs two or more")
         return FittedWeights(rows, vectors, networks, store.history)
 
 
 def describe_flow(training: "FlowTraining", views: "TrainingViews") -> ModelContents:
-    """Describe the store of a flow that is trained on views. Every process must call this."""
+    """Return the contents for the store of a flow that is trained on views. Every process must call this."""
     codes = training.result().cpu().numpy()
     networks, settings = training.networks, training.settings
     configs = {"decoder": networks.decoder.config, "light": None}
@@ -193,7 +196,7 @@ def read_flow_networks(path: str, stage: str) -> dict[str, np.ndarray]:
     """Read the parameters of all networks of a flow store by name, to begin the stage after `stage` with them.
 
     Raises:
-        InputError: The store was trained up to another stage.
+        InputError: The last stage in which the store was trained is not `stage`.
     """
     with open_store(path, "flow", manifest=None) as store:
         if store.attributes.get("stage") != stage:
@@ -207,7 +210,7 @@ def read_flow_networks(path: str, stage: str) -> dict[str, np.ndarray]:
 
 
 class Decoder(NamedTuple):
-    """A DeepSDF decoder and the codes of its training shapes."""
+    """A DeepSDF decoder and the latent codes of its training shapes."""
 
     name: str
     network: "DeepSDF"
@@ -216,19 +219,19 @@ class Decoder(NamedTuple):
 
     @property
     def decoder(self) -> str:
-        """SHA-256 of the decoder, by which codes identify it."""
+        """SHA-256 of the decoder's parameters, which stores of latent codes record; see `fingerprint`."""
         return fingerprint(network_group(self.network, None).arrays)
 
 
 def load_decoder(path: str, device: str) -> Decoder:
-    """Load a DeepSDF decoder and the codes of its training shapes.
+    """Load a DeepSDF decoder and the latent codes of its training shapes.
 
     Args:
-        path: A deepsdf store.
-        device: Name of the torch device to load it on.
+        path: A store that `train-deepsdf` wrote.
+        device: Name of the torch device to load the decoder on.
 
     Raises:
-        InputError: The store holds no decoder, or only part of one.
+        InputError: The store holds no decoder, or some of its parameters are missing.
     """
     with open_store(path, "deepsdf", manifest=None) as store:
         network = read_decoder(store, device)
@@ -237,7 +240,7 @@ def load_decoder(path: str, device: str) -> Decoder:
 
 
 def read_decoder(store: StoreReader, device: str) -> "DeepSDF":
-    """Load the decoder of an open deepsdf or flow store."""
+    """Load the decoder of an open store that `train-deepsdf` or `train-flow` wrote."""
     from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
 
     return rebuild(
@@ -246,24 +249,24 @@ def read_decoder(store: StoreReader, device: str) -> "DeepSDF":
 
 
 class Reader(NamedTuple):
-    """The network that decodes codes to distance fields: a decoder or an autoencoder."""
+    """A network that decodes latent codes to distance fields: a DeepSDF decoder or an autoencoder."""
 
     name: str
     fields: "Fields"
     decoder: str
-    """SHA-256 of the network, by which codes identify it."""
+    """SHA-256 of the network's parameters, which stores of latent codes record; see `fingerprint`."""
     history: "list[dict[str, Any]]"
 
 
 def load_reader(path: str, device: str) -> Reader:
-    """Load the network that decodes codes.
+    """Load the network that decodes latent codes.
 
     Args:
-        path: A deepsdf, autoencoder or flow store.
-        device: Name of the torch device to load it on.
+        path: A store that `train-deepsdf`, `train-ae` or `train-flow` wrote.
+        device: Name of the torch device to load the network on.
 
     Raises:
-        InputError: The store holds no such network, or only part of one.
+        InputError: The store holds no such network, or some of its parameters are missing.
     """
     with open_store(path, "deepsdf", "autoencoder", "flow", manifest=None) as store:
         group = "autoencoder" if store.kind == "autoencoder" else "decoder"
@@ -272,7 +275,7 @@ def load_reader(path: str, device: str) -> Reader:
 
 
 class MadeForDecoder(Protocol):
-    """A model that decodes or predicts the codes of one decoder."""
+    """A model that belongs to one decoder, because it decodes or predicts latent codes for that decoder."""
 
     @property
     def name(self) -> str: ...
@@ -283,9 +286,9 @@ class MadeForDecoder(Protocol):
 
 
 def check_codes(codes: StoreReader, model: MadeForDecoder) -> None:
-    """Check that codes belong to the decoder of a model.
+    """Check that latent codes belong to the decoder of a model.
 
-    Codes from a plain array or an older store, which do not identify their decoder, are accepted.
+    Codes from a plain array or an older store, which does not record the decoder, are accepted.
 
     Raises:
         InputError: The codes belong to another decoder.
@@ -293,13 +296,13 @@ def check_codes(codes: StoreReader, model: MadeForDecoder) -> None:
     theirs, ours = codes.attributes.get("decoder_sha256"), model.decoder
     if theirs and ours and theirs != ours:
         raise InputError(
-            f"{codes.name}: codes of another decoder ({theirs[:8]}) than that of {model.name} ({ours[:8]}); "
-            "name stores that belong together"
+            f"{codes.name}: its latent codes belong to another decoder ({theirs[:8]}) than that of {model.name} "
+            f"({ours[:8]}); give stores that were made with the same decoder"
         )
 
 
 def read_fields(store: StoreReader, device: str) -> "Fields":
-    """Load the distance fields of the rows of an open deepsdf, flow, autoencoder or weights store."""
+    """Load the network that turns rows of an open deepsdf, flow, autoencoder or weights store into distance fields."""
     from sdfkit.models.autoencoder import Autoencoder, AutoencoderConfig
     from sdfkit.models.fields import fields_of_autoencoder, fields_of_codes, fields_of_weights
 
@@ -314,7 +317,7 @@ def read_fields(store: StoreReader, device: str) -> "Fields":
 
 
 def read_mlp(store: StoreReader) -> "MLPConfig":
-    """Read the configuration of the per-shape networks of an open weights, autoencoder or denoiser store.
+    """Read the configuration of the small network per shape of an open weights, autoencoder or denoiser store.
 
     Raises:
         InputError: The store has no valid configuration.
@@ -325,7 +328,7 @@ def read_mlp(store: StoreReader) -> "MLPConfig":
         return MLPConfig(**store.attributes.get("network", {}))
     except TypeError as error:
         raise InputError(
-            f"{store.name}: has no configuration of its networks ({error}); was it made by sdfkit?"
+            f"{store.name}: has no configuration of its per-shape networks ({error}); was it made by sdfkit?"
         ) from error
 
 
@@ -336,18 +339,18 @@ def rebuild(store: StoreReader, group: str, build: "Callable[[dict[str, Any]], N
         store: The store.
         group: Name of the group.
         build: Builds the network from its configuration.
-        device: Name of the torch device to load it on.
+        device: Name of the torch device to load the network on.
 
     Returns:
         The network in evaluation mode, without gradients.
 
     Raises:
-        InputError: The group is missing, does not fit the network, or has numbers that are not finite.
+        InputError: The group is missing, its parameters do not fit the network, or a parameter is NaN or infinite.
     """
     import torch
 
     if group not in store:
-        raise InputError(f"{store.name}: holds no {group}; name a store that {MAKERS[group]} made")
+        raise InputError(f"{store.name}: holds no {group}; give a store that {MAKERS[group]} wrote")
     try:
         network = build(store.attributes_of(group))
         network.load_state_dict(
@@ -357,11 +360,11 @@ def rebuild(store: StoreReader, group: str, build: "Callable[[dict[str, Any]], N
         # PyTorch's message for parameters that do not fit.
         reason = " ".join(str(error).split())
         raise InputError(
-            f"{store.name}: its {group} cannot be rebuilt ({reason}); was it made by sdfkit?"
+            f"{store.name}: its {group} cannot be loaded ({reason}); was the store made by sdfkit?"
         ) from error
     broken = [name for name, value in network.state_dict().items() if not torch.isfinite(value).all()]
     if broken:
         raise InputError(
-            f"{store.name}: its {group} holds numbers that are not finite ({broken[0]}); train it again"
+            f"{store.name}: the parameter {broken[0]} of its {group} is not finite; train the {group} again"
         )
     return network.to(device).eval().requires_grad_(False)

@@ -35,8 +35,8 @@ def open_input(path: str) -> io.BufferedReader:
             raise InputError(f"{path}: is a folder, but a file is needed")
         return io.BufferedReader(io.FileIO(path), BUFFER)
     if sys.stdin is None or sys.stdin.isatty():
-        raise UsageError("no input: name a file, or pipe one in")
-    # One buffered reader per process, so that bytes which one reader has peeked at are still there for the next.
+        raise UsageError("no input: name a file, or pipe data to standard input")
+    # One buffered reader per process: bytes that were peeked at must not be lost for the next caller.
     reader = _readers.get(sys.stdin)
     if reader is None or reader.closed:
         reader = _readers[sys.stdin] = io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), BUFFER)
@@ -44,14 +44,14 @@ def open_input(path: str) -> io.BufferedReader:
 
 
 def sniff(stream: io.BufferedReader, name: str) -> str:
-    """Detect the type of a stream from its first bytes: ply, glb, zarr (a zip), npz, npy, or else `unknown`.
+    """Detect the type of a stream from its first bytes: ply, glb, zarr (a store as a zip), npz, npy, or `unknown`.
 
     Raises:
         InputError: The stream is empty.
     """
     start = stream.peek(64)
     if not start:
-        raise InputError(f"{name}: empty; did the command that writes it fail?")
+        raise InputError(f"{name}: is empty; did the command that wrote it fail?")
     kind = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), "unknown")
     # A .npz is a zip whose first member is a .npy.
     if kind == "zarr" and start[30 : 30 + int.from_bytes(start[26:28], "little")].endswith(b".npy"):
@@ -60,7 +60,7 @@ def sniff(stream: io.BufferedReader, name: str) -> str:
 
 
 def find_kind(path: str) -> Literal["store", "arrays", "mesh"]:
-    """Detect the type of the data at a path; the first bytes decide for a single file.
+    """Detect the type of the data at a path. The type of a single file follows from its first bytes, not its name.
 
     Raises:
         InputError: The file is empty or of an unknown type.
@@ -73,7 +73,9 @@ def find_kind(path: str) -> Literal["store", "arrays", "mesh"]:
     with nullcontext() if path == STANDARD else stream:
         kind = sniff(stream, name_of(path))
     if kind == "unknown":
-        raise InputError(f"{name_of(path)}: holds data in an unknown format; name a store, a mesh or a .npy")
+        raise InputError(
+            f"{name_of(path)}: holds data in an unknown format; give a Zarr store, a mesh or a .npy"
+        )
     if kind == "zarr":
         return "store"
     return "arrays" if kind in ("npy", "npz") else "mesh"
@@ -85,7 +87,7 @@ def open_output(output: str, *, overwrite: bool) -> Iterator[BinaryIO]:
 
     Raises:
         UsageError: Standard output is a terminal.
-        InputError: The file exists, or its folder does not.
+        InputError: The file exists and `overwrite` is false, or its folder does not exist.
     """
     if output == STANDARD:
         with _standard_output() as stream:
@@ -107,7 +109,7 @@ def open_output(output: str, *, overwrite: bool) -> Iterator[BinaryIO]:
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Raise InputError if the path exists (a file may be replaced with `overwrite`) or its folder does not exist."""
+    """Raise InputError if the path exists, or if its folder does not exist; with `overwrite`, a file may exist."""
     if path.exists() and (path.is_dir() or not overwrite):
         raise InputError(
             f"{path}: exists; choose another name" + ("" if path.is_dir() else " or add --overwrite")
@@ -136,7 +138,7 @@ def _standard_output() -> Iterator[BinaryIO]:
 
 
 class _Whole(io.RawIOBase):
-    """An unbuffered stream whose writes are complete and immediate, so that the commands of a pipe work at once."""
+    """An unbuffered stream whose writes are complete and immediate, so that the next command of a pipe can start."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

@@ -21,16 +21,16 @@ def run_training(
     """Train to the end and write the model, with checkpoints every few minutes and when a signal stops the run.
 
     Args:
-        training: The training object. A state that an interrupted run of the same command has saved is loaded first.
-        steps: Total number of steps.
+        training: The training object. If an interrupted run of the same command has saved a state, it is loaded first.
+        steps: Total number of steps, including those of an interrupted run.
         target: The store to write.
-        describe: Returns what the store holds, given whether training is complete. It is called in every process.
+        describe: Returns the contents of the store, given whether training is complete. It is called in every process.
 
     Returns:
-        The loss of each step, including those of interrupted runs.
+        The loss of each step, including the steps of interrupted runs.
 
     Raises:
-        InputError: The output exists and is something else.
+        InputError: The output exists and is not an interrupted run of this command.
         SdfkitError: A loss or parameter is not finite.
         StoppedError: A signal stopped the run after the state was saved.
     """
@@ -47,10 +47,10 @@ def load_unfinished(training: Training, target: ModelOutput) -> list[float]:
     """Load the state that an interrupted run of the same command has saved, if there is one.
 
     Returns:
-        The losses of the steps that were taken.
+        The losses of the steps that the interrupted run has taken; empty if there is none.
 
     Raises:
-        InputError: The output exists and is something else.
+        InputError: The output exists and is not an interrupted run of this command.
     """
     path = target.path
     if path == STANDARD or "://" in path:
@@ -63,7 +63,7 @@ def load_unfinished(training: Training, target: ModelOutput) -> list[float]:
     with open_store(path, target.kind, manifest=None, partial=True) as store:
         training.load_state(store.read_group("state"))
         losses: list[float] = store.read("loss").tolist()
-    log.info("%s: continues after step %d", path, training.steps_taken)
+    log.info("%s: continuing the interrupted run after step %d", path, training.steps_taken)
     return losses
 
 

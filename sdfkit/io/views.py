@@ -1,4 +1,4 @@
-"""Inputs of encoders: a views store, picture files or captions, behind one interface."""
+"""Inputs of encoders: a views store, image files or captions, behind one interface."""
 
 import logging
 import math
@@ -27,19 +27,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ViewSource:
-    """The shapes of an input with a function that loads the views of one.
+    """The shapes of an input, with a function that loads the views of one shape.
 
     Attributes:
         rows: The shapes in order.
-        known: The same shapes as a sequence; None if they are only known as they arrive through a pipe.
+        known: The same shapes as a sequence; None for a pipe, whose shapes are known only as they arrive.
         count: Number of shapes.
         views: Number of views of each shape.
-        example: One view, to measure sizes with: zeros of shape (kind, row, column, channel), or an empty caption.
-        load: Maps a row to its `views`, and to `camera_to_world` if there are cameras. It can run in a worker.
-        has_cameras: Whether `load` returns cameras.
-        history: History of the input.
-        settings: Settings that the input was read with.
-        rendered: Settings that the views of a store were rendered with; empty for other inputs.
+        example: One view, from which sizes are measured: zeros of shape (kind, row, column, channel), or an empty
+            caption.
+        load: Function that returns `views` of a row, and `camera_to_world` if there are cameras. It can run in a worker
+            process.
+        has_cameras: Whether `load` returns `camera_to_world`.
+        history: The commands that made the input, oldest first.
+        settings: Settings with which the input was read.
+        rendered: Settings with which the views of a store were rendered; empty for other inputs.
     """
 
     rows: Iterable[Row]
@@ -65,8 +67,8 @@ class ViewSource:
         share = silhouette_share(self.rendered["distance"], yfov, width, height, kept)
         if share < 1:
             log.warning(
-                "the picture's edge or the encoder's crop removes %.1f %% of a shape that fills the unit sphere; "
-                "render with a larger --yfov or --distance", 100 * (1 - share),
+                "the image's edge or the encoder's crop cuts off %.1f %% of the silhouette of a shape that fills the "
+                "unit sphere; render with a larger --yfov or --distance", 100 * (1 - share),
             )  # fmt: skip
 
 
@@ -74,16 +76,16 @@ class ViewSource:
 def open_views(
     inputs: Sequence[str], kinds: Sequence[str], *, matte: str, manifest: Path | None
 ) -> Iterator[ViewSource]:
-    """Open a views store, or picture files.
+    """Open a views store, or image files.
 
     Args:
-        inputs: One store, or picture files and folders of them; `-` is standard input.
-        kinds: Kinds of pictures to load: rgb, and optionally depth and normal.
-        matte: How to separate the object of a picture file from its background.
+        inputs: One store, or image files and folders of them; `-` is standard input.
+        kinds: Kinds of images to load: rgb, and optionally depth and normal.
+        matte: How to separate the object in an image file from its background; see `images.photos.frame_photo`.
         manifest: Manifest whose labels replace the stored ones.
 
     Raises:
-        InputError: The input is neither of the two, or lacks one of the kinds.
+        InputError: The input is neither a views store nor images, or lacks one of the kinds of images.
     """
     from sdfkit.io.image_files import holds_images
     from sdfkit.io.stores.reader import open_store
@@ -98,11 +100,11 @@ def open_views(
 def find_views(
     inputs: Sequence[str], kinds: Sequence[str], *, matte: str, manifest: Path | None
 ) -> ViewSource:
-    """Return the shapes of picture files; see `open_views`."""
+    """Return the shapes of image files; see `open_views`."""
     from sdfkit.io.image_files import find_images
 
     if len(kinds) > 1:
-        raise InputError(f"{inputs[0]}: a picture file has no {kinds[1]}; omit --with, or render a mesh")
+        raise InputError(f"{inputs[0]}: an image file has no {kinds[1]}; omit --with, or render a mesh")
     images = find_images(inputs, manifest=manifest)
     return ViewSource(
         rows=images,
@@ -122,7 +124,7 @@ def views_of(store: "StoreReader", kinds: Sequence[str], *, is_pipe: bool) -> Vi
     """Return the shapes of an open views store; see `open_views`."""
     for kind in kinds:
         if kind not in store:
-            raise InputError(f"{store.name}: has views without {kind}; render them with --{kind}")
+            raise InputError(f"{store.name}: has views without {kind}; render the meshes again with --{kind}")
     count, views, height, width, _ = store.array("rgb").shape
     return ViewSource(
         rows=store.rows("camera_to_world", *kinds),
@@ -167,7 +169,8 @@ def _frame(row: "ImageRow", *, matte: Any) -> dict[str, Any]:
         )
         if matte == "auto" and found == "none":
             log.warning(
-                "%s: its background is neither transparent nor plain; the whole picture is embedded", row.uid
+                "%s: the image's background is neither transparent nor plain; the whole image is embedded",
+                row.uid,
             )
         pictures.append(picture[None])
     return {"views": pictures}

@@ -1,4 +1,4 @@
-"""An autoencoder of the weights of per-shape networks, centred on their mean."""
+"""An autoencoder of the weights of one small network per shape, which encodes deviations from the mean weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class AutoencoderConfig:
 
     Attributes:
         dim: Length of a vector of weights.
-        code: Length of a code.
+        code: Length of a latent code.
         hidden: Width of the hidden layers.
         layers: Number of hidden layers in the encoder, and in the decoder.
     """
@@ -27,14 +27,14 @@ class AutoencoderConfig:
 
 
 def small(dim: int, code: int) -> AutoencoderConfig:
-    """Return a configuration for two CPU cores: 28,302,465 parameters for 54,785 weights and codes of 128."""
+    """Return a configuration for two CPU cores: 28,302,465 parameters for 54,785 weights and codes of length 128."""
     return AutoencoderConfig(dim, code, hidden=256, layers=2)
 
 
 def wide(dim: int, code: int) -> AutoencoderConfig:
-    """Return the configuration of the paper.
+    """Return the configuration of the paper "Small-data image-to-3-D".
 
-    It has 116,717,185 parameters for 54,785 weights and codes of 128, and 116,979,457 for codes of 256.
+    It has 116,717,185 parameters for 54,785 weights and codes of length 128, and 116,979,457 for codes of length 256.
     """
     return AutoencoderConfig(dim, code, hidden=1024, layers=3)
 
@@ -45,13 +45,14 @@ PRESETS: dict[str, Callable[[int, int], AutoencoderConfig]] = {"small": small, "
 class Autoencoder(nn.Module):
     """An encoder from weights to codes, and a decoder from codes to weights.
 
-    Both work on residuals from the mean of all training vectors, as in the paper, where all shapes were fitted from one
-    anchor. The anchor could take the place of the mean, because the first and last biases absorb the difference. Linear
-    layers with ReLU between them, and no other layers, add up to the parameter counts of the paper.
+    Encoder and decoder work on residuals from the mean of all training vectors, as in the paper, where all shapes were
+    fitted from one common initialisation, the anchor. The anchor could take the place of the mean, because the biases
+    of the first and the last layer absorb the difference. Networks of linear layers with ReLU between them, and no
+    other layers, have the parameter counts that the paper gives.
 
-    Two things differ from the paper. Residuals are divided by their root mean square, one number for all: those of the
-    paper are about 0.01, while the default initialisation of PyTorch expects inputs of about 1. And the last layer is
-    initialised to zero, so the first reconstruction is the mean.
+    Two things differ from the paper. Residuals are divided by their root mean square, one number for all dimensions:
+    the residuals of the paper are about 0.01, while the default initialisation of PyTorch expects inputs of about 1.
+    And the last layer is initialised to zero, so that the first reconstruction is the mean.
 
     Attributes:
         mean: Mean of the training vectors.

@@ -14,8 +14,8 @@ from torch import Tensor
 
 Target = Literal["x0", "eps", "v"]
 TIMESTEPS = 500
-# A prediction of ε does not determine x_0 where ᾱ is 0, and just before, its error in x_0 is amplified by 1/√ᾱ. The
-# schedule for this target ends where the share of x_0, √ᾱ, is 3 %.
+# A prediction of ε does not determine x_0 where ᾱ is 0. At slightly earlier timesteps, the error of ε is amplified by
+# about 1/√ᾱ in x_0. The schedule for the target ε therefore ends where the share of x_0, √ᾱ, is 3 %.
 LEAST_ALPHA_OF_EPS = 1e-3
 
 
@@ -42,7 +42,7 @@ def schedule(target: Target) -> Float[Tensor, " timestep"]:
 def clean_weights(
     target: Target, alphas: Float[Tensor, " timestep"], min_snr: float | None
 ) -> Float[Tensor, " timestep"]:
-    """Return weights of the squared error of x_0 at each timestep, for which the loss equals that of the target.
+    """Return weights of the squared error of x_0 at each timestep that make the loss that of the target.
 
     With SNR = ᾱ / (1 - ᾱ), the squared error of ε is that of x_0 times SNR, and the squared error of v is that of x_0
     times SNR + 1. With a limit γ, the weights are min(SNR, γ) for all targets.
@@ -66,7 +66,7 @@ def clean_from(
     noisy: Float[Tensor, "batch dim"],
     alphas: Float[Tensor, " batch"],
 ) -> Float[Tensor, "batch dim"]:
-    """Compute x_0 from the output of a network with this target for x_t."""
+    """Compute x_0 from the noisy x_t and the output of a network that predicts `target`."""
     if target == "eps":
         return clean_from_noise(noisy, output, alphas)
     return clean_from_velocity(noisy, output, alphas) if target == "v" else output
@@ -144,7 +144,7 @@ def sample_ddim(
         The x_0 that is predicted at the last step, without further noise.
 
     Reference: Song et al., DDIM (2021), equations 12 and 16. Sampling always begins at pure noise, t = T - 1: at a
-    lower timestep the network would expect inputs that contain a trace of the vector.
+    lower timestep the network expects an x_t that still contains a share of x_0.
     """
     timesteps = ddim_timesteps(len(noise), len(alphas)).to(noise.device)
     now = alphas[timesteps]

@@ -1,7 +1,7 @@
-"""A diffusion transformer that denoises a shape's vector (its code or its weights), conditioned on views of the shape.
+"""A diffusion transformer that denoises the latent code or the weights of a shape, conditioned on views of the shape.
 
-Reference: Peebles and Xie, DiT (2023), with cross-attention to views in each block. The paper that this project follows
-states widths, layers, heads and parameter counts; the block below is the one that matches both of its counts.
+Reference: Peebles and Xie, DiT (2023), with cross-attention to views in each block. The paper "Small-data
+image-to-3-D" states widths, layers, heads and the parameter counts of two models; the block below matches both counts.
 """
 
 import math
@@ -25,17 +25,18 @@ class DiTConfig:
 
     Attributes:
         dim: Length of the vectors.
-        tokens: Number of equal pieces that a vector is split into, or the length of each piece, in order. Pieces are
-            zero-padded to the longest.
-        feature: Length of a feature.
+        tokens: Number of equal pieces that a vector is split into, or the length of each piece, in order. Each piece is
+            one token, zero-padded to the length of the longest.
+        feature: Length of a feature vector of a view.
         patches: Number of features per view, each with an embedding of its position; 1 for one feature per view.
         width: Length of a token inside the transformer.
         layers: Number of blocks.
         heads: Number of attention heads; divides `width`.
         ffn: Hidden width of a block's feed-forward network, in units of `width`.
-        gated: Modulate all three parts of a block by shift, scale and gate (adaLN-Zero, 9 · width), instead of only
-            self-attention and feed-forward network by shift and scale (4 · width).
-        target: What is predicted: the clean vector, its noise, or `diffusion.velocity`.
+        gated: How the timestep modulates a block. True: shift, scale and gate of self-attention, cross-attention and
+            feed-forward network (adaLN-Zero, 9 · width numbers). False: shift and scale of self-attention and
+            feed-forward network (4 · width numbers).
+        target: Prediction of the network: the clean vector (`x0`), its noise (`eps`), or `diffusion.velocity` (`v`).
     """
 
     dim: int
@@ -212,9 +213,10 @@ class DiT(nn.Module):
         self.config = config
         width, token = config.width, max(config.lengths)
         self.tokens_in = nn.Linear(token, width)
-        # In pure noise, only its position embedding identifies a token. Projected noise has a standard deviation of 0.6
-        # per number, which hides position embeddings of 0.02, as in DiT. All eight pieces were then predicted as their
-        # mean, which leaves 7/8 of their variance whatever the condition, and training hardly improved on that.
+        # If the input is pure noise, a token is identified by its position embedding alone. Noise after the projection
+        # has a standard deviation of 0.6 per number, which hides position embeddings of 0.02, the value in DiT: all
+        # eight pieces were then predicted as their common mean, which leaves 7/8 of their variance unexplained whatever
+        # the condition, and training hardly improved this.
         std = 0.02 if len(config.lengths) == 1 else 1.0
         self.position = nn.Parameter(std * torch.randn(len(config.lengths), width))
         self.views_in = nn.Linear(config.feature + CAMERA_WIDTH, width)
@@ -246,7 +248,7 @@ class DiT(nn.Module):
                 unconditional.
 
         Returns:
-            The target of the model, standardised.
+            The prediction that `DiTConfig.target` names, in standardised units.
         """
         lengths = self.config.lengths
         x = torch.stack(

@@ -1,4 +1,4 @@
-"""Signed distance functions of codes and of weights."""
+"""Signed distance functions that latent codes, or weights of one network per shape, represent."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ DistanceFunction: TypeAlias = Callable[[Float[Tensor, "1 point 3"]], Float[Tenso
 
 @dataclass(frozen=True)
 class Fields:
-    """A family of signed distance functions, one for each vector.
+    """A family of signed distance functions, one for each vector (a latent code or the weights of a network).
 
     Attributes:
         width: Length of a vector.
@@ -38,7 +38,7 @@ def fields_of_codes(decoder: DeepSDF) -> Fields:
 
 
 def fields_of_weights(config: MLPConfig) -> Fields:
-    """Return the distance functions of vectors of weights, of networks with one architecture."""
+    """Return the distance functions of vectors of weights, for networks of one architecture."""
     return Fields(count_parameters(config), lambda weights: MLPs(config, weights[None]).requires_grad_(False))
 
 
@@ -53,7 +53,7 @@ def fields_of_autoencoder(autoencoder: Autoencoder, config: MLPConfig) -> Fields
 def evaluate_field(
     field: DistanceFunction, points: Float[np.ndarray, "point 3"], device: str
 ) -> Float[np.ndarray, " point"]:
-    """Compute the signed distances of points on a torch device, from array to array."""
+    """Compute the signed distances of points in a NumPy array, on a torch device."""
     with torch.inference_mode():
         return field(torch.from_numpy(points)[None].to(device))[0].cpu().numpy()
 

@@ -1,10 +1,10 @@
 """Flow-SDF: networks from images to codes, trained without ground-truth shapes.
 
-A conditioner encodes images, and a rectified flow, conditioned on its output, transforms noise into a code. Time runs
-from 0, pure noise, to 1, a code: z(t) = (1 - t) · noise + t · code, so the velocity to be learned is code - noise. A
-conditioner whose output is the code itself is the baseline, called encoder.
+A conditioner encodes images. A rectified flow, conditioned on the output of the conditioner, transforms noise into a
+latent code. Time runs from 0, pure noise, to 1, a code: z(t) = (1 - t) · noise + t · code, so the velocity to be
+learned is code - noise. The baseline is a conditioner whose output is the code itself; it is called the encoder.
 
-Reference: Flow-SDF, its table of components; Liu et al., Flow Straight and Fast (2022), equation 1.
+Reference: the table of components in the paper "Flow-SDF"; Liu et al., Flow Straight and Fast (2022), equation 1.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ from sdfkit.models.rendering.shading import lambert
 # Width and height in pixels of the images that the convolutions take.
 SIZE = 64
 TIME_WIDTH = 64
-# Times are multiplied by this before they are embedded, to have the range of a diffusion's timesteps.
+# Times are multiplied by this before they are embedded, so that they have the range of the timesteps of a diffusion.
 TICKS = 1000
 
 
@@ -34,15 +34,15 @@ class FlowConfig:
     """Architecture of a conditioner and a flow.
 
     Attributes:
-        code: Length of a code, and of each vector of the condition.
+        code: Length of a latent code, and of each vector of the condition.
         channels: Output channels of the convolutions, each of which halves the resolution.
         hidden: Width of the conditioner's hidden layer.
         feature: Length of a feature if the conditioner takes features; None if it takes images.
         patches: Number of features per view.
-        velocity: Network of the velocity: `mlp`, layers modulated by time and condition; or `dit`, a transformer that
-            attends to the parts of the views.
-        width: Width of its blocks.
-        blocks: Number of its blocks.
+        velocity: Network that computes the velocity. `mlp`: layers modulated by time and condition; `dit`: a
+            transformer that attends to the parts of the views.
+        width: Width of the blocks of this network.
+        blocks: Number of blocks of this network.
     """
 
     code: int
@@ -56,9 +56,9 @@ class FlowConfig:
 
 
 class PictureConditioner(nn.Module):
-    """Convolutions that encode an image as one vector (pooled), or as one for each of its 4 × 4 parts.
+    """Convolutions that encode an image as one vector (pooled), or as one vector for each of 4 × 4 parts of the image.
 
-    The pooled network has 2,919,136 parameters with the widths of the paper.
+    The pooled network has 2,919,136 parameters with the widths of Flow-SDF.
     """
 
     def __init__(self, config: FlowConfig, pooled: bool) -> None:
@@ -85,7 +85,7 @@ class PictureConditioner(nn.Module):
 
 
 class FeatureConditioner(nn.Module):
-    """A layer that encodes the features of a frozen encoder of images or captions; pooled: their mean over patches."""
+    """Two layers that encode features of a frozen image or text encoder; if pooled, averaged over patches."""
 
     def __init__(self, config: FlowConfig, pooled: bool) -> None:
         super().__init__()
@@ -125,9 +125,10 @@ class FlowBlock(nn.Module):
 
 
 class VelocityMLP(nn.Module):
-    """The velocity from modulated layers: 3,895,936 parameters with codes of 256 and six blocks of 384.
+    """The velocity by layers that time and condition modulate. If there are several images, their conditions are
+    averaged.
 
-    The condition of several images is the mean of their conditions.
+    The network has 3,895,936 parameters with codes of length 256 and six blocks of width 384.
     """
 
     def __init__(self, config: FlowConfig) -> None:
@@ -156,7 +157,7 @@ class VelocityMLP(nn.Module):
 
 
 class VelocityDiT(nn.Module):
-    """The velocity from a transformer that attends to every part of every image."""
+    """The velocity by a transformer that attends to every part of every image."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -183,12 +184,13 @@ class VelocityDiT(nn.Module):
 class Flow(nn.Module):
     """A rectified flow from noise to codes, conditioned on views.
 
-    It works on standardised codes. The standard deviation of codes is far below 1; noise of standard deviation 1 would
-    hide them, and the flow would predict their mean.
+    The flow works on standardised codes. The standard deviation of plain codes is far below 1, so noise of standard
+    deviation 1 would hide them, and the flow would predict their mean.
 
     Attributes:
         mean: Mean of the training codes; 0 for no standardisation.
-        spread: Their standard deviation, one number; 1 for no standardisation. Stores contain this name.
+        spread: Standard deviation of the training codes, one number for all dimensions; 1 for no standardisation.
+            Stores contain this name.
     """
 
     mean: Tensor
@@ -216,10 +218,10 @@ class Flow(nn.Module):
 
         Args:
             noise: Standard normal noise.
-            condition: Output of the conditioner. Zeros are the null condition.
+            condition: Output of the conditioner. Zeros mean no condition.
             steps: Number of steps, each of length 1 / steps.
             guidance: Weight w of classifier-free guidance, u + w (c - u), where c is the velocity with the condition
-                and u the velocity with the null condition; 1 is plain conditioning.
+                and u the velocity without a condition; 1 means no guidance.
 
         Returns:
             Codes before the first step and after each step, not standardised.
@@ -248,7 +250,7 @@ def integrate(
 
 
 class Light(nn.Module):
-    """Lambertian shading, with learned intensities, under the lights of the renderer, which are fixed to the camera."""
+    """Lambertian shading with learned intensities. The lights are those of the renderer, fixed to the camera."""
 
     def __init__(self, directions: Sequence[Sequence[float]]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Layout of the vector of weights of a per-shape network: names and sizes of its layers. Needs no torch."""
+"""Layout of the weights of one network per shape in a vector: names and sizes of the layers. Does not import torch."""
 
 from dataclasses import dataclass
 from itertools import accumulate
@@ -7,10 +7,11 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class MLPConfig:
-    """The architecture of a per-shape network.
+    """The architecture of the network of each shape.
 
     Attributes:
-        kind: `relu-pe`, ReLU on encoded points, or `siren`, sines on plain points (Sitzmann et al., 2020).
+        kind: `relu-pe`: ReLU layers on positionally encoded points; `siren`: sine layers on plain points (Sitzmann et
+            al., 2020).
         bands: Number of octaves in the positional encoding of points; 0 for plain points.
         hidden: Width of the hidden layers.
         layers: Number of hidden layers.

@@ -1,6 +1,7 @@
 """Per-shape networks: one small MLP per shape, evaluated as a batch.
 
-The parameters of each are flattened into one vector, which a weights store holds and weight-space models learn.
+The parameters of each network are flattened into one vector. Stores of weights hold these vectors, and weight-space
+models are trained on them.
 """
 
 import math

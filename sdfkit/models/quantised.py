@@ -1,4 +1,4 @@
-"""Linear layers in 8-bit integers, for encoders on processors with VNNI, which multiply these fastest."""
+"""Linear layers in 8-bit integers, for encoders on processors with VNNI, instructions for products of such integers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class InputQuantiser:
     """Quantises inputs to uint8, with one scale and one zero point per tensor, and caches the last result.
 
-    The query, key and value layers of an attention share one input, which is then quantised once.
+    The query, key and value layers of an attention have the same input, which is quantised only once.
     """
 
     def __init__(self) -> None:
@@ -37,11 +37,12 @@ class QuantisedLinear(nn.Module):
     """A linear layer with weights in int8, one scale per row, and inputs in uint8.
 
     The dynamic quantised layer of PyTorch limits inputs to 7 bits, because products of 8 bits overflow on processors
-    without VNNI. The feature of DINOv2-base then has a cosine of 0.9988 to that in fp32; with 8 bits it has 0.9995. So
-    this layer needs VNNI, see `has_int8_units`. One scale per token was not more accurate (0.9994), and slower.
+    without VNNI. With 7 bits, the feature of DINOv2-base has a cosine of 0.9988 with the feature in fp32; with 8 bits,
+    0.9995. This layer therefore uses 8 bits and needs VNNI, see `has_int8_units`. One scale per token was not more
+    accurate (0.9994), and slower.
 
-    The operators of `torch.ops.onednn` are not part of the public API of torch, which has no such product. A test
-    compares their results with those in float32, and pyproject.toml bounds the version of torch.
+    The public API of torch has no product of 8-bit integers, so this layer uses `torch.ops.onednn`, which is not
+    public. A test compares its results with those in float32, and pyproject.toml limits the version of torch.
     """
 
     def __init__(self, exact: nn.Linear, inputs: InputQuantiser) -> None:
@@ -64,7 +65,7 @@ class QuantisedLinear(nn.Module):
 
 
 def quantise(network: nn.Module) -> int:
-    """Replace every linear layer of a network in place.
+    """Replace every linear layer of a network by a `QuantisedLinear`, in place.
 
     Returns:
         The number of replaced layers.
@@ -84,7 +85,7 @@ def quantise(network: nn.Module) -> int:
 def has_int8_units() -> bool:
     """Return whether this processor has VNNI, which adds products of 8-bit integers to 32-bit sums.
 
-    Versions of torch before `torch.cpu.get_capabilities` cannot report it, and count as without.
+    Older versions of torch have no `torch.cpu.get_capabilities`; the result is then False.
     """
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_vnni", False))

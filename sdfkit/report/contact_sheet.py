@@ -1,4 +1,4 @@
-"""Contact sheets: pictures of shapes with their names below them, in one PNG file."""
+"""Contact sheets: images of shapes, with the names of the shapes below them, in one PNG file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,20 +15,25 @@ from sdfkit.rows import Row
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
-GAP, SEAM, LINE, LETTERS = 12, 2, 17, 12  # pixels: between tiles, between pictures, of a line, of a letter
+GAP, SEAM, LINE, LETTERS = (
+    12,
+    2,
+    17,
+    12,
+)  # pixels: gap between tiles, gap between images, line height, font size
 INK, PALE, WRONG, PAPER = (30, 30, 30), (120, 120, 120), (180, 40, 30), (255, 255, 255)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """The pictures of one shape, side by side, with two lines of text below them."""
+    """The images of one shape, side by side, with two lines of text (`title` and `facts`) below them."""
 
     title: str
     facts: str
     error: str
-    """Why there are no pictures; empty if there are."""
+    """The reason why there are no images; empty if there are images."""
     pictures: Sequence[np.ndarray | str]
-    """Each picture as uint8 of shape (row, column), (row, column, 3) or (row, column, 4), or why it is missing."""
+    """Each image as uint8 of shape (row, column), (row, column, 3) or (row, column, 4), or why it is missing."""
 
 
 def caption(row: Row) -> str:
@@ -43,10 +48,10 @@ def draw_sheet(
 
     Args:
         title: Title above the sheet.
-        labels: Labels above the pictures of the first tile; may be fewer than the pictures.
-        tiles: The tiles; they may have different numbers of pictures.
-        columns: Tiles in a row; None to make the sheet a little wider than high.
-        size: Pixels along the longer side of each picture.
+        labels: Labels above the images of the first tile; there may be fewer labels than images.
+        tiles: The tiles. They may have different numbers of images.
+        columns: Number of tiles in a row; None to make the sheet a little wider than high.
+        size: Pixels along the longer side of each image.
     """
     across = max([1, *(len(tile.pictures) for tile in tiles)])
     wide, high = across * (size + SEAM) - SEAM + GAP, size + 2 * LINE + GAP
@@ -83,7 +88,7 @@ def draw_sheet(
 
 
 def _paste(sheet: Image.Image, picture: np.ndarray, x: int, y: int, size: int) -> None:
-    """Paste a picture into the middle of a square."""
+    """Scale an image to a square of `size` pixels and paste it into the middle of the square."""
     image = Image.fromarray(picture)
     share = size / max(image.size)
     wanted = tuple(max(1, round(length * share)) for length in image.size)
@@ -96,7 +101,7 @@ def _paste(sheet: Image.Image, picture: np.ndarray, x: int, y: int, size: int) -
 def _write_reason(
     pen: ImageDraw.ImageDraw, text: str, x: int, y: int, width: int, height: int, font: "FreeTypeFont"
 ) -> None:
-    """Draw an empty frame, and in it the reason why a picture is missing, broken into lines."""
+    """Draw a frame, and in it the reason why an image is missing, broken into lines."""
     pen.rectangle((x, y, x + width - 1, y + height - 1), outline=(220, 220, 220))
     lines = [""]
     for word in printable(text).split():
@@ -120,7 +125,7 @@ def _shorten(text: str, width: float, font: "FreeTypeFont") -> str:
 
 
 def _font(size: int) -> "FreeTypeFont":
-    """Load DejaVu Sans, which has more letters than Pillow's default font and comes with matplotlib."""
+    """Load the font DejaVu Sans, which has more letters than Pillow's default font and comes with matplotlib."""
     import matplotlib
 
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")), size)

@@ -1,4 +1,4 @@
-"""The report of `info`: what a store, an array file or a mesh holds, as facts and as text."""
+"""The report of `info` on the content of stores, array files and meshes, as facts and as text."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -16,22 +16,23 @@ if TYPE_CHECKING:
     from sdfkit.io.meshes.reader import MeshRow
     from sdfkit.io.stores.reader import StoreReader
 
-# Columns that every table has; the text leaves them out.
+# Columns that all stores have. The text leaves them out.
 COLUMNS = ("uid", "category", "licence", "source", "valid", "error")
 
 
 def describe_inputs(inputs: Sequence[str], manifest: Path | None) -> Iterator[Facts]:
     """Collect the facts about each store and array, and then about each mesh.
 
-    The facts about a mesh have two entries that are not for printing: `of`, the number of meshes, and `unreadable`,
-    true for a file that cannot be read if there are others.
+    The facts about a mesh have two entries that are not printed: `of`, the number of meshes, and `unreadable`, which is
+    true for one of several mesh files if it cannot be read.
 
     Args:
         inputs: Paths of stores, meshes, folders of meshes and array files; `-` is standard input.
         manifest: A manifest whose labels replace those of the meshes.
 
     Raises:
-        InputError: An input cannot be read; with several meshes, this does not end the iteration.
+        InputError: A store, an array file or the only mesh cannot be read. If one of several meshes cannot be read, its
+            facts contain the error instead.
     """
     meshes = []
     for path in inputs:
@@ -56,7 +57,7 @@ def _describe_store(path: str) -> Iterator[Facts]:
             "kind": attributes.pop("kind", "unknown"),
             "format": attributes.pop("format", None),
             "complete": attributes.pop("complete", None),
-            # On a pipe the metadata of the arrays come before the rows.
+            # On a pipe, the metadata of the arrays arrive before the rows, so they are read first.
             "arrays": store.describe_arrays(),
             "rows": _count_rows(store) if "uid" in store and "error" in store else None,
             "settings": attributes.pop("settings", {}),
@@ -69,7 +70,7 @@ def _describe_store(path: str) -> Iterator[Facts]:
 def _count_rows(store: "StoreReader") -> Facts:
     count = len(store)
     if hasattr(store.group.store, "forget"):
-        # A pipe is read row by row in constant memory, to its end, so that a truncated stream is noticed.
+        # A pipe is read row by row, in constant memory, up to its end, so that a truncated stream is noticed.
         failed = [{"uid": row.uid, "error": row.error} for row in store.rows() if row.error]
         return {"count": count, "valid": count - len(failed), "missing": 0, "failed": failed}
     rows = store.all_rows()
@@ -155,7 +156,7 @@ def format_store(facts: Facts) -> str:
 
 
 def _group_arrays(arrays: list[Facts]) -> Iterator[tuple[str, Any, Any, str, int | None]]:
-    """Yield name, axes, shape, type and bytes of each array, with the many arrays of a network as one entry."""
+    """Yield name, axes, shape, type and bytes of each array; the many arrays of one network become one entry."""
     groups: dict[str, list[Facts]] = {}
     for array in arrays:
         groups.setdefault(array["name"].partition("/")[0], []).append(array)
@@ -170,7 +171,7 @@ def _group_arrays(arrays: list[Facts]) -> Iterator[tuple[str, Any, Any, str, int
 
 
 def _format_origin(facts: Facts) -> Iterator[str]:
-    """Yield tables of the settings, attributes and history that an input was made with."""
+    """Yield tables of the settings with which an input was made, of its attributes and of its history."""
     for name in ("settings", "attributes"):
         if facts.get(name):
             lines = [

@@ -1,4 +1,4 @@
-"""The pictures and pages of `view`: meshes, stores and vectors as a contact sheet, as plots or as a web page."""
+"""The output of `view`: meshes, stores and vectors as a contact sheet, as plots or as a web page."""
 
 import logging
 from collections import deque
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from sdfkit.rows import Row
 
 log = logging.getLogger(__name__)
-# Default number of pictures of each shape: on a page; on a sheet, of meshes or samples; on a sheet, of a views store.
+# Default number of images of each shape: TURNS on a page; on a sheet ONE for meshes and samples, SEVERAL for views.
 TURNS, ONE, SEVERAL = 24, 1, 6
 PLURAL = {"code": "codes", "feature": "features", "weights": "weights"}
-LISTED = 3  # input names in a heading; of more inputs, the first two and the last
+LISTED = (
+    3  # maximum number of input names in a heading; of more inputs, only the first two and the last are named
+)
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ class Appearance:
     Attributes:
         names: Names of the inputs, for the heading.
         is_page: Make a web page; otherwise a PNG.
-        views: Pictures of each shape; None for the default of what is drawn.
-        size: Pixels along the longer side of a picture.
-        columns: Shapes in a row of a sheet; None to make it about square.
+        views: Number of images of each shape; None for a default that depends on the kind of input.
+        size: Pixels along the longer side of an image.
+        columns: Number of shapes in a row of a sheet; None to make the sheet a little wider than high.
         limit: Maximum number of shapes.
     """
 
@@ -59,13 +61,13 @@ class Appearance:
         return ", ".join(names)
 
     def count_views(self, on_sheet: int) -> int:
-        """Return the number of pictures of each shape, which is `on_sheet` by default on a sheet."""
+        """Return the number of images of each shape. On a sheet, `on_sheet` is the default."""
         return self.views or (TURNS if self.is_page else on_sheet)
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A PNG or HTML file, the number of shapes in it, and the rows of those that failed."""
+    """The bytes of a PNG or HTML file, the number of shapes in it, and the indices of the rows that failed."""
 
     content: bytes
     count: int
@@ -73,12 +75,12 @@ class Drawing:
 
 
 class Gallery:
-    """A sheet or page of pictures, filled shape by shape.
+    """A sheet or page of images, to which shapes are added one by one.
 
     Args:
-        appearance: How to draw it.
+        appearance: How to draw the shapes.
         label: Label of the slider on a page.
-        turns: Whether the pictures of a shape form a closed turn.
+        turns: Whether the images of a shape show it from a full turn around it, so that the first follows the last.
     """
 
     def __init__(self, appearance: Appearance, *, label: str, turns: bool) -> None:
@@ -89,21 +91,21 @@ class Gallery:
         self._tiles: list[tuple[Row, Any, str]] = []
 
     def has(self, row: "Row") -> bool:
-        """Return whether the row is already written: it never is."""
+        """Return whether an earlier run has written the row, which is never the case."""
         return False
 
     def write(self, row: "Row", **values: Any) -> None:
-        """Add the `pictures` and `facts` of a shape, or the error of one that failed."""
+        """Add the images (`pictures`) and `facts` of a shape, or the error of a shape that failed."""
         pictures = values.get("pictures", ())
         if row.error:
             self.failed.add(row.index)
         elif self._appearance.is_page:
-            # Packed at once, because all pictures of all shapes would fill the memory.
+            # Images are compressed now, because the uncompressed images of all shapes might not fit in memory.
             pictures = pack_film(pictures, size=self._appearance.size, lossless=False)
         self._tiles.append((row, pictures, values.get("facts", "")))
 
     def draw(self, total: int) -> Drawing:
-        """Draw the gallery of a set of `total` shapes, of which some may be left out."""
+        """Draw the shapes that were added, and note how many of the `total` shapes of the input they are."""
         appearance, count = self._appearance, len(self._tiles)
         note = _describe_count(count, total, len(self.failed))
         if appearance.is_page:
@@ -123,7 +125,7 @@ class Gallery:
     def fill(
         self, rows: Iterable[Any], total: int, draw: Callable[[Any], dict[str, Any]], options: PoolOptions
     ) -> Drawing:
-        """Draw the rows up to the limit, and then the gallery."""
+        """Add the rows up to the limit, each drawn with `draw`, and then draw the gallery."""
         remaining = iter(rows)
         count = min(total, self._appearance.limit)
         compute_rows(self, islice(remaining, count), count, draw, options)
@@ -140,7 +142,7 @@ def _describe_count(count: int, total: int, failed: int) -> str:
 
 
 def draw_meshes(meshes: "Meshes", appearance: Appearance, options: PoolOptions) -> Drawing:
-    """Draw meshes, each in its unit frame: still on a sheet, turning on a page."""
+    """Draw meshes, each centred and scaled to the unit sphere: from one side on a sheet, turning on a page."""
     draw = partial(_draw_mesh, views=appearance.count_views(ONE), size=appearance.size)
     return Gallery(appearance, label="turn all", turns=True).fill(meshes, len(meshes), draw, options)
 
@@ -160,10 +162,10 @@ def _draw_mesh(row: "MeshRow", *, views: int, size: int) -> dict[str, Any]:
 def draw_store(
     path: str, appearance: Appearance, options: PoolOptions, *, manifest: Path | None, is_pipe: bool
 ) -> Drawing:
-    """Draw a store by what it holds: trajectories, views, samples, or the losses and vectors of a model.
+    """Draw the content of a store: trajectories, views, slices of samples, or the losses and vectors of a model.
 
     Raises:
-        InputError: The store is not complete and has no losses, or holds nothing that can be drawn.
+        InputError: The store is not complete and has no training losses, or it holds nothing that can be drawn.
     """
     from sdfkit.io.stores.reader import open_store
     from sdfkit.io.stores.trajectories import holds_trajectories, read_run
@@ -172,7 +174,9 @@ def draw_store(
     with open_store(path, manifest=manifest, partial=True) as store, ExitStack() as open_files:
         losses = _find_losses(store)
         if not store.attributes.get("complete", False) and not losses:
-            raise InputError(f"{store.name}: not complete; finish it with the command that began it")
+            raise InputError(
+                f"{store.name}: is not complete; run the command that began it again to finish it"
+            )
         if holds_trajectories(store):
             return draw_runs([read_run(store, appearance.limit)], appearance)
         if store.kind == "views":
@@ -206,7 +210,7 @@ def _slice_samples(row: "ArrayRow", *, slices: int) -> dict[str, Any]:
 
 
 def _find_losses(store: "StoreReader") -> list[str]:
-    """Return the names of the arrays with one number for each training step."""
+    """Return the names of the arrays that have one number for each training step."""
     arrays: dict[str, Any] = dict(store.group.arrays())
     return sorted(
         name
@@ -223,7 +227,7 @@ def _draw_model(
     is_pipe: bool,
     open_files: ExitStack,
 ) -> Drawing:
-    """Draw the training losses of a store, and a map of its vectors."""
+    """Draw the training losses of a store, and its vectors as points of a plane; see `map_vectors`."""
     from sdfkit.io.stores.vectors import vectors_of
 
     count = 1
@@ -236,13 +240,15 @@ def _draw_model(
         panels.append(map_vectors(vectors, PLURAL[array]))
         count = len(vectors.rows)
     if not panels:
-        raise InputError(f"{store.name}: holds {store.kind}, which cannot be drawn; use sdfkit info instead")
+        raise InputError(
+            f"{store.name}: holds {store.kind}, which cannot be drawn; list its content with sdfkit info"
+        )
     state = "" if store.attributes.get("complete", False) else ", not complete"
     return Drawing(_make_plots(panels, f"{store.kind}{state}", appearance), count, set())
 
 
 def draw_vectors(vectors: "Vectors", appearance: Appearance) -> Drawing:
-    """Draw a map of vectors."""
+    """Draw vectors as points of a plane; see `map_vectors`."""
     content = _make_plots([map_vectors(vectors, "vectors")], "", appearance)
     return Drawing(content, len(vectors.rows), set())
 
@@ -259,7 +265,7 @@ def read_runs(paths: Sequence[str], limit: int, *, manifest: Path | None) -> lis
     """Read stores of trajectories of the same shapes.
 
     Raises:
-        InputError: An input is not such a store, or the stores have different shapes.
+        InputError: An input is not a store of trajectories, or the stores have different shapes.
     """
     from sdfkit.io.stores.reader import open_store
     from sdfkit.io.stores.trajectories import check_runs, holds_trajectories, read_run
@@ -268,12 +274,14 @@ def read_runs(paths: Sequence[str], limit: int, *, manifest: Path | None) -> lis
     runs = []
     for path in paths:
         if find_kind(path) != "store":
-            raise InputError(f"{path}: not a store; give either meshes only or stores of trajectories only")
+            raise InputError(
+                f"{path}: is not a store; give either only meshes or only stores of trajectories"
+            )
         with open_store(path, manifest=manifest) as store:
             if not holds_trajectories(store):
                 raise InputError(
-                    f"{store.name}: holds {store.kind} without trajectories; give such a store alone, or only stores "
-                    "with trajectories"
+                    f"{store.name}: holds {store.kind} without trajectories; give this store alone, or only "
+                    "stores with trajectories"
                 )
             runs.append(read_run(store, limit))
     check_runs(runs)
@@ -281,7 +289,7 @@ def read_runs(paths: Sequence[str], limit: int, *, manifest: Path | None) -> lis
 
 
 def draw_runs(runs: Sequence["TrajectoryRun"], appearance: Appearance) -> Drawing:
-    """Draw trajectories of the same shapes: as strips of silhouettes on a sheet, or as a page to step through."""
+    """Draw trajectories of the same shapes: a sheet with strips of silhouettes, or a page with one step at a time."""
     rows, heading, size = runs[0].rows, appearance.heading, appearance.size
     for run in runs:
         for row in run.rows:

@@ -1,4 +1,4 @@
-"""Web pages: pictures, maps, curves and trajectories in one self-contained HTML file."""
+"""Web pages: images, plots and trajectories in one HTML file that loads nothing from elsewhere."""
 
 import html
 import json
@@ -16,16 +16,16 @@ from sdfkit.report.plots import Panel, Scatter
 from sdfkit.report.tables import plain
 
 Content = dict[str, Any]
-# Quality of WebP images: at 80 no difference is visible, and the pictures of a turning shape take 50 kB.
+# Quality of WebP images: at 80 no difference from the original is visible, and the 24 images of a shape take 50 kB.
 QUALITY = 80
 
 
 def make_page(title: str, content: Mapping[str, Any]) -> bytes:
     """Insert content into the page template, and return the HTML file.
 
-    The script of page.html defines the content that it can show. Texts from foreign files are safe: they are embedded
-    as JSON in which nothing can close the script element, the page shows them as text only, and its security policy
-    forbids it to load anything.
+    The script in page.html defines the content that it can show. Texts from foreign files are safe: they are embedded
+    as JSON in which nothing can close the script element, the page shows them as text only, and the page's security
+    policy forbids it to load anything.
     """
     template = files("sdfkit.report").joinpath("page.html").read_text(encoding="utf-8")
     # allow_nan=False, because JSON has no NaN: an error here is better than a page that does not open.
@@ -38,12 +38,12 @@ def make_page(title: str, content: Mapping[str, Any]) -> bytes:
 
 
 def pack_film(pictures: Sequence[np.ndarray] | np.ndarray, *, size: int, lossless: bool) -> Content:
-    """Pack pictures of one size row by row into one image, of which the page shows one picture at a time.
+    """Pack frames of one size row by row into one image. The page shows one frame of it at a time.
 
     Args:
-        pictures: Each picture as uint8 of shape (row, column), (row, column, 3) or (row, column, 4).
-        size: Pixels along the longer side of a picture; larger pictures are scaled down.
-        lossless: Use PNG, which is also smaller for silhouettes; otherwise WebP.
+        pictures: Each frame as uint8 of shape (row, column), (row, column, 3) or (row, column, 4).
+        size: Pixels along the longer side of a frame; larger frames are scaled down.
+        lossless: Use PNG, which for silhouettes is also smaller than WebP; otherwise use WebP.
     """
     images = [Image.fromarray(picture) for picture in pictures]
     for image in images:
@@ -69,7 +69,7 @@ def pack_film(pictures: Sequence[np.ndarray] | np.ndarray, *, size: int, lossles
 
 
 def describe_panel(panel: Panel | Scatter) -> Content:
-    """Convert a panel to the content of the page."""
+    """Convert a plot to content of the page."""
     content: Content = {"title": panel.title, "x": panel.x, "y": panel.y}
     if isinstance(panel, Scatter):
         points = [
@@ -86,7 +86,7 @@ def describe_panel(panel: Panel | Scatter) -> Content:
 
 
 def _number(value: float) -> float | None:
-    """Round to six digits, which is finer than a screen; None for a number that is not finite."""
+    """Round to six digits, finer than the pixels of a screen; None for a number that is not finite."""
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 

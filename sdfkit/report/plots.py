@@ -1,4 +1,4 @@
-"""Plots: curves and maps of vectors, drawn as PNG with matplotlib and without a display."""
+"""Plots of curves, and of vectors as points of a plane, as PNG files. matplotlib draws them without a display."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
     from sdfkit.io.stores.vectors import Vectors
 
-# Up to this many points of a map have their names beside them; more names would hide the points.
+# Maximum number of points of a plot whose names are written beside them; more names would hide the points.
 NAMED = 60
-# Categories of a map that have a colour of their own: the most frequent ones.
+# Number of categories with a colour of their own, the most frequent ones; all others share one colour.
 COLOURED = 9
 
 
 class Curve(NamedTuple):
-    """A line of a plot; a curve of a single value is drawn as a horizontal line across the plot."""
+    """A line of a plot. A curve with a single value is drawn as a horizontal line across the plot."""
 
     x: Sequence[float]
     y: Sequence[float]
 
 
 def check_picture(output: Path, overwrite: bool) -> None:
-    """Check before the work starts that a PNG can be written.
+    """Check that a PNG can be written, before the computation starts.
 
     Raises:
-        UsageError: The name does not end in .png.
+        UsageError: The name of the file does not end in .png.
         InputError: The file exists, and `overwrite` is false.
     """
     from sdfkit.io.streams import refuse_existing
@@ -68,7 +68,7 @@ class Scatter(NamedTuple):
         title: Title.
         x: Label of the x axis.
         y: Label of the y axis.
-        groups: Name and coordinates of each point, by the group that its colour shows.
+        groups: The points, as pairs of a name and coordinates, by group. Each group has its own colour.
     """
 
     title: str
@@ -78,7 +78,7 @@ class Scatter(NamedTuple):
 
 
 def name_axes(shares: tuple[float, float]) -> tuple[str, str]:
-    """Return the labels of the axes of a map of two principal components, from their shares of the variance."""
+    """Return the labels of the axes of a plot over two principal components, given their shares of the variance."""
     first, second = (f"principal component, {share:.0%} of the variance" for share in shares)
     return f"first {first}", f"second {second}"
 
@@ -169,11 +169,11 @@ def draw_losses(output: Path, losses: Sequence[float], *, title: str, overwrite:
 
 
 def map_vectors(vectors: "Vectors", what: str) -> Scatter:
-    """Map a set of vectors to the plane of its first two principal components, with a colour for each category.
+    """Project a set of vectors onto the plane of its first two principal components, with a colour for each category.
 
     Args:
         vectors: The set of vectors.
-        what: What the vectors are, in the plural, for the title.
+        what: Name of the vectors in the plural, such as "codes", for the title.
 
     Raises:
         InputError: A vector holds a number that is not finite.

@@ -8,8 +8,8 @@ reading them does not. After a preset has changed:
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from importlib.resources import files
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,11 +29,13 @@ def preset_table(command: str) -> str | None:
     Args:
         command: Name of the command, such as `train-dit`.
     """
-    tables = dict(
-        section.split("\n", 1)
-        for section in files("sdfkit.report").joinpath("presets.txt").read_text().split("\n\n")
-    )
-    return tables.get(command, "").rstrip("\n") or None
+    return _read_tables().get(command)
+
+
+@cache
+def _read_tables() -> dict[str, str]:
+    text = Path(__file__).with_name("presets.txt").read_text(encoding="utf-8").rstrip("\n")
+    return dict(section.split("\n", 1) for section in text.split("\n\n"))
 
 
 def make_tables() -> dict[str, str]:
@@ -98,26 +100,26 @@ def _deepsdf() -> list[TableRow]:
     )
     return [
         ("preset", presets),
-        ("decoder, layers x width", [f"{config.layers} x {config.hidden}" for config in configs]),
-        ("parameters", [_count(partial(DeepSDF, config)) for config in configs]),
+        ("layers x width of the decoder", [f"{config.layers} x {config.hidden}" for config in configs]),
+        ("parameters of the decoder", [_count(partial(DeepSDF, config)) for config in configs]),
         *_fields(
             settings,
             {
                 "steps": "steps (--steps)",
                 "shapes": "shapes per step (--batch)",
                 "points": "points per shape and step (--points)",
-                "near": "share near the surface (--near-focus)",
+                "near": "share of points near surface (--near-focus)",
             },
         ),
-        ("clamp of distances", list(clamps)),
+        ("clamp of distances in the loss", list(clamps)),
         *_fields(
             settings,
             {
-                "decoder_lr": "learning rate, Adam (--lr)",
-                "matrix_lr": "learning rate, Muon",
+                "decoder_lr": "learning rate of decoder, Adam (--lr)",
+                "matrix_lr": "learning rate of hidden matrices, Muon",
                 "code_lr": "learning rate of codes (--code-lr)",
-                "code_std": "std of initial codes (--code-std)",
-                "code_penalty": "code penalty (--code-penalty)",
+                "code_std": "standard deviation of initial codes (--code-std)",
+                "code_penalty": "weight of squared code length (--code-penalty)",
                 "ema_decay": "EMA decay (--ema)",
             },
         ),
@@ -136,9 +138,9 @@ def _dit() -> list[TableRow]:
         ("preset", list(PRESETS)),
         ("layers x width", [f"{config.layers} x {config.width}" for config in configs.values()]),
         ("length of code or weights", [config.dim for config in configs.values()]),
-        ("tokens (--tokens)", [config.tokens for config in configs.values()]),
+        ("tokens a vector (--tokens)", [config.tokens for config in configs.values()]),
         (
-            "parameters, features of 768",
+            "parameters, 768-d features",
             [_count(partial(DiT, config)) for config in configs.values()],
         ),
         *_fields(
@@ -146,10 +148,10 @@ def _dit() -> list[TableRow]:
             {
                 "steps": "steps (--steps)",
                 "batch": "samples per step (--batch)",
-                "views": "views per sample (--views)",
+                "views": "maximum views (--views)",
                 "lr": "learning rate (--lr)",
-                "feature_dropout": "no views (--cfg-dropout)",
-                "camera_dropout": "no cameras (--pose-dropout)",
+                "feature_dropout": "share without views",
+                "camera_dropout": "share without cameras",
                 "ema_decay": "EMA decay (--ema)",
             },
         ),
@@ -163,15 +165,18 @@ def _autoencoder() -> list[TableRow]:
     configs = [build(WEIGHTS, LATENT) for build in PRESETS.values()]
     return [
         ("preset", list(PRESETS)),
-        ("layers x width, each side", [f"{config.layers} x {config.hidden}" for config in configs]),
         (
-            f"parameters, weights of {WEIGHTS:,}",
+            "layers x width of encoder and of decoder",
+            [f"{config.layers} x {config.hidden}" for config in configs],
+        ),
+        (
+            f"parameters, for networks of {WEIGHTS:,} weights",
             [_count(partial(Autoencoder, config)) for config in configs],
         ),
         *_fields(
             {preset: RECIPES[preset] for preset in PRESETS},
             {
-                "epochs": "epochs (--epochs)",
+                "epochs": "passes over the shapes (--epochs)",
                 "batch": "shapes per step (--batch)",
                 "lr": "learning rate (--lr)",
             },
@@ -189,7 +194,7 @@ def _flow() -> list[TableRow]:
     return [
         ("preset", presets),
         (
-            "decoder, layers x width",
+            "layers x width of the decoder",
             [f"{NETWORKS[name][1].layers} x {NETWORKS[name][1].hidden}" for name in presets],
         ),
         (
@@ -197,7 +202,7 @@ def _flow() -> list[TableRow]:
             [_count(partial(FlowNetworks, *NETWORKS[name], lights)) for name in presets],
         ),
         *(
-            (f"steps of {stage} (--steps)", [recipe.steps[stage] for recipe in settings.values()])
+            (f"steps of stage {stage} (--steps)", [recipe.steps[stage] for recipe in settings.values()])
             for stage in STAGES
         ),
         *_fields(
@@ -208,14 +213,14 @@ def _flow() -> list[TableRow]:
                 "rays": "rays per view (--rays)",
                 "size": "side of masks in pixels",
                 "silhouette": "silhouette loss (--silhouette)",
-                "temperature": "last temperature (--temperature)",
-                "eikonal": "eikonal weight (--eikonal)",
-                "dropout": "dropped conditions (--cfg-dropout)",
+                "temperature": "final temperature of silhouettes (--temperature)",
+                "eikonal": "weight of the eikonal loss (--eikonal)",
+                "dropout": "share of samples without condition (--cfg-dropout)",
                 "decoder_lr": "learning rate of decoder, Adam",
-                "matrix_lr": "learning rate of decoder, Muon",
-                "conditioner_lr": "learning rate of encoder",
+                "matrix_lr": "learning rate of decoder matrices, Muon",
+                "conditioner_lr": "learning rate of encoder and conditioner",
                 "flow_lr": "learning rate of flow",
-                "lr_scale": "factor of these in joint and rgb",
+                "lr_scale": "factor of learning rates in stages joint and rgb",
             },
         ),
     ]
@@ -239,7 +244,7 @@ def _mlp() -> list[TableRow]:
             [FAST_STEPS if preset == "fast" else f"{PAPER_EPOCHS} epochs" for preset, _, _ in columns],
         ),
         ("samples per step (--points)", [recipe["points"] for _, _, recipe in columns]),
-        ("near the surface (--near-focus)", [recipe["near"] for _, _, recipe in columns]),
+        ("share near surface (--near-focus)", [recipe["near"] for _, _, recipe in columns]),
         ("learning rate (--lr)", [recipe["lr"] for _, _, recipe in columns]),
     ]
 

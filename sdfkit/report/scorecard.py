@@ -1,4 +1,4 @@
-"""The report of `compare`: as text, as JSON and as CSV."""
+"""The report of `compare`, as text, as JSON and as CSV: scores of predicted meshes against the true meshes."""
 
 import csv
 import io
@@ -11,23 +11,23 @@ import numpy as np
 from sdfkit.geometry.metrics import DEFINITIONS, SCORES, compare_pairwise, summarise
 from sdfkit.report.tables import format_table
 
-# With more shapes than this, the table lists only the worst.
+# With more than LONG shapes, the table lists only the WORST shapes with the largest Chamfer distances.
 LONG, WORST = 30, 10
 INFORMATION = ("volume_ratio", "pieces", "euler")
 Shape = dict[str, Any]
 
 
 class ScoreCard:
-    """The scores of many shapes and their summary.
+    """The scores of the predictions and baselines for many true shapes, and summaries of them.
 
     Args:
-        shapes: By uid, a mapping with `predictions` (the scores of each sample), `baselines` (scores by name), `truth`
-            (facts about the true mesh) and `apart` (the distance of each pair of samples).
-        pairing: What decided which prediction belongs to which true shape: uid or order.
-        align: How predictions were aligned: none or icp.
+        shapes: The scores by the uid of the true shape; see `shapes` of `inference.comparison.ComparisonResult`.
+        pairing: Whether predictions were paired with true shapes by "uid" or by "order".
+        align: How predictions were aligned with the true meshes: "none" or "icp".
         points: Number of points on each surface.
         seed: Seed of all random numbers.
-        level: Level of the mean signed distance that the mean shape is extracted at; None without baselines.
+        level: Value of the mean signed distance at which the surface of the mean shape is extracted; None without
+            baselines.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class ScoreCard:
 
     @cached_property
     def candidates(self) -> dict[str, list[dict[str, float]]]:
-        """The six scores of every shape: those of the predictions, and those of each baseline."""
+        """The six scores for every true shape, by candidate: the predictions, and each baseline."""
         shapes = self.shapes.values()
         columns = {"prediction": [_mean(shape["predictions"]) for shape in shapes]}
         if self.samples > 1:
@@ -60,7 +60,7 @@ class ScoreCard:
 
     @cached_property
     def summaries(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Mean, interval, median and worst value of each score, by candidate."""
+        """Mean, 95 % interval of the mean, median and worst value of each score over the shapes, by candidate."""
         uids = list(self.shapes)
         result: dict[str, dict[str, dict[str, Any]]] = {}
         for name, scores in self.candidates.items():
@@ -72,18 +72,18 @@ class ScoreCard:
 
     @cached_property
     def against(self) -> dict[str, dict[str, dict[str, float]]]:
-        """How the predictions compare with each baseline on the same shapes."""
+        """For each baseline and score, the differences between predictions and baseline on the same shapes."""
         ours = self.candidates["prediction"]
         return {name: compare_pairwise(ours, self.candidates[name], self._rng()) for name in self._baselines}
 
     @cached_property
     def sample_distance(self) -> float | None:
-        """Mean distance between samples of one shape, averaged over shapes; None if no shape has two samples."""
+        """Mean Chamfer distance between two samples of a shape, averaged over shapes; None without two samples."""
         means = [np.mean(shape["apart"]) for shape in self.shapes.values() if shape["apart"]]
         return float(np.mean(means)) if means else None
 
     def _rng(self) -> np.random.Generator:
-        # The same seed for all candidates: they are resampled alike, and their intervals can be compared.
+        # The bootstrap has the same seed for all candidates, so that their intervals can be compared.
         return np.random.default_rng(self.settings["seed"])
 
     def count(self, state: str) -> int:
@@ -94,7 +94,7 @@ class ScoreCard:
 
     @cached_property
     def notes(self) -> list[str]:
-        """Remarks without which the table would be misread, one or two sentences each."""
+        """Remarks of one or two sentences each that are necessary to read the table correctly."""
         shapes, count = self.shapes, len(self.shapes)
         notes = []
         if self.settings["align"] == "icp":
@@ -117,7 +117,7 @@ class ScoreCard:
         ]
         if open_truths:
             notes.append(
-                f"{len(open_truths)} of {count} true shapes have no inside ({open_truths[0]} …); "
+                f"{len(open_truths)} of {count} true meshes are open and have no inside ({open_truths[0]} …); "
                 "their IoU is meaningless."
             )
         radii = {uid: shape["truth"]["reach"] for uid, shape in shapes.items()}
@@ -159,7 +159,7 @@ class ScoreCard:
         return json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
 
     def as_csv(self) -> str:
-        """Return one line for each scored mesh: shape by shape, the predictions, then the baselines."""
+        """Return a CSV table with one line for each scored mesh: for each shape the predictions, then the baselines."""
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(
@@ -175,7 +175,7 @@ class ScoreCard:
         return text.getvalue()
 
     def as_text(self, every: bool) -> str:
-        """Return the report as text; `every` lists all shapes even if there are many."""
+        """Return the report as text. With `every`, all shapes are listed even if there are many."""
         parts = [self._list_shapes(every)]
         if len(self.shapes) > 1 or len(self.candidates) > 1:
             parts.append(self._list_summaries())
@@ -187,7 +187,7 @@ class ScoreCard:
         settings = self.settings
         counts = (
             f"{len(self.shapes)} shapes, {self.count('missing')} of them not predicted, {self.count('failed')} failed; "
-            f"paired by {settings['pairing']}; {settings['points']} points, seed {settings['seed']}; "
+            f"paired by {settings['pairing']}; {settings['points']} points per surface, seed {settings['seed']}; "
             f"alignment: {settings['align']}"
         )
         return "\n\n".join([*filter(None, parts), "\n".join([counts, *self.notes]), DEFINITIONS])

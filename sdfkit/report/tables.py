@@ -1,4 +1,4 @@
-"""The two forms of every report: a text table, and one line of JSON with the same facts."""
+"""Formats the two forms of a report: text with tables, and one line of JSON with the same facts."""
 
 import json
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 
 def format_json(facts: Any) -> str:
-    """Format facts as one line of JSON. A NumPy float32 is written with its own digits, not with those of a float64."""
+    """Format facts as one line of JSON. A NumPy float32 is written with float32 digits: 0.1, not 0.10000000149."""
     return json.dumps(facts, default=plain, ensure_ascii=False, allow_nan=False)
 
 

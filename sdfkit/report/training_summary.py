@@ -1,4 +1,4 @@
-"""Lines that the training and fitting commands log about their results."""
+"""The lines that the commands for training and fitting log about their results."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from sdfkit.rows import Row
     from sdfkit.training.flow.training import FlowTraining
 
-# Fits with a loss above this are counted, as in the paper.
+# The report counts fits with a loss above this, as the paper "image to 3-D from small data" does.
 OUTLIER = 0.01
-# Views per shape whose silhouettes are evaluated.
+# Number of views of each shape on which silhouettes are evaluated.
 EVALUATED_VIEWS = 2
 
 
 def _worst(errors: Sequence[tuple[float, "Row"]], count: int) -> str:
-    """List the shapes with the largest errors, largest first."""
+    """List the `count` shapes with the largest errors, the largest first."""
     worst = sorted(errors, key=lambda pair: -pair[0])[:count]
     return "worst: " + "; ".join(
         " ".join(f"{row.uid} {row.category} {error:.5f}".split()) for error, row in worst
@@ -27,13 +27,14 @@ def _worst(errors: Sequence[tuple[float, "Row"]], count: int) -> str:
 
 
 def describe_decoder(errors: "DecoderErrors", rows: Sequence["Row"]) -> list[str]:
-    """Describe the errors of a DeepSDF decoder.
+    """Describe the errors of the distances that a DeepSDF decoder predicts for the training shapes.
 
-    The paper's errors are clamped, and a decoder is only trained as far as its clamp.
+    The errors of clamped distances are listed too: the paper "image to 3-D from small data" reports these, and a
+    decoder is trained only on clamped distances.
     """
     return [
         f"SDF L1 mean {errors.sdf_l1.mean():.5f}, max {errors.sdf_l1.max():.5f} "
-        f"(up to 0.1: {errors.clamped_l1.mean():.5f}, {errors.clamped_l1.max():.5f}); "
+        f"(clamped at 0.1: mean {errors.clamped_l1.mean():.5f}, max {errors.clamped_l1.max():.5f}); "
         f"mean cosine between codes {errors.code_cosine:.2f}",
         _worst(list(zip(errors.clamped_l1.tolist(), rows, strict=True)), 10),
     ]
@@ -43,7 +44,8 @@ def describe_reconstructions(found: "Reconstructions", uids: Sequence[str]) -> l
     """Describe how well an autoencoder reconstructs weights and surfaces."""
     vectors, before, after, summaries = found.vectors, found.before, found.after, found.summaries
     lines = [
-        f"weights: FVU {vectors.fvu:.4f} (1 for the mean); centred cosine {summaries['centred']['mean']:.4f} on "
+        f"weights: unexplained variance (FVU) {vectors.fvu:.4f} (1 for the mean); "
+        f"centred cosine {summaries['centred']['mean']:.4f} on "
         f"average, {summaries['centred']['min']:.4f} at least",
         f"raw cosine {summaries['cosine']['mean']:.4f}, MSE {vectors.mse:.3g}: both mislead, as the raw cosine of two "
         f"different shapes is {vectors.original_cosine:.4f}",
@@ -53,7 +55,7 @@ def describe_reconstructions(found: "Reconstructions", uids: Sequence[str]) -> l
     ]
     if found.true_iou:
         lines.append(
-            f"IoU with the true shape {found.true_iou['after']:.3f}; of the original networks "
+            f"IoU with the true shape {found.true_iou['after']:.3f}; that of the original networks "
             f"{found.true_iou['before']:.3f}"
         )
     ranges = "".join(
@@ -61,14 +63,14 @@ def describe_reconstructions(found: "Reconstructions", uids: Sequence[str]) -> l
         for row in np.flatnonzero(after.lost).tolist()[:10]
     )
     lines.append(
-        f"{after.lost.sum()} of {len(after.lost)} lost their surface: no zero crossing (of the original networks "
-        f"{before.lost.sum()}){ranges}"
+        f"{after.lost.sum()} of {len(after.lost)} networks have no surface after reconstruction, before it "
+        f"{before.lost.sum()}{ranges}"
     )
     return lines
 
 
 def describe_denoiser(losses: Sequence[float], mean_loss: float) -> str:
-    """Describe the last losses of a denoiser beside that of the mean code."""
+    """Describe the last training losses of a denoiser, compared with the loss of always predicting the mean code."""
     return (
         f"loss {np.mean(losses[-100:]):.3g} in the last 100 steps; predicting the mean code: {mean_loss:.3g}"
     )
@@ -77,7 +79,9 @@ def describe_denoiser(losses: Sequence[float], mean_loss: float) -> str:
 def evaluate_silhouettes(
     training: "FlowTraining", known: "TrainingViews", held_out: "TrainingViews | None"
 ) -> list[str]:
-    """Measure and describe the errors of silhouettes, beside the ideal loss. Every process must call this.
+    """Measure and describe the errors of predicted silhouettes, compared with the ideal loss of exact distance fields.
+
+    Every process must call this.
 
     Args:
         training: The training of a flow.
@@ -99,27 +103,27 @@ def evaluate_silhouettes(
 
 
 def describe_gradients(norms: Mapping[str, float]) -> str:
-    """List the norms of the last gradients by network."""
+    """List the norm of the gradient of each network in the last training step."""
     return "gradients: " + ", ".join(f"{name} {norm:.3g}" for name, norm in norms.items())
 
 
 def describe_fits(losses: Sequence[tuple[float, "Row"]], clamp: float) -> list[str]:
-    """Describe the losses of fitted networks on held-out samples; nothing if there are none."""
+    """Describe the losses of fitted networks on held-out samples; an empty list if no network was fitted."""
     if not losses:
         return []
     values = np.array([loss for loss, _ in losses])
     median, high = np.percentile(values, [50, 95])
     return [
-        f"loss (distances up to {clamp:g}, held-out samples): median {median:.5f}, p95 {high:.5f}, "
+        f"loss on held-out samples (distances clamped at {clamp:g}): median {median:.5f}, p95 {high:.5f}, "
         f"max {values.max():.5f}; {(values > OUTLIER).sum()} of {len(values)} above {OUTLIER:g}",
         _worst(losses, 5),
     ]
 
 
 def describe_codes(errors: Mapping[str, float], clamp: float) -> list[str]:
-    """Describe the errors of fitted codes, by shape; nothing if there are none."""
+    """Describe the errors of the distances decoded from fitted codes; an empty list if no code was fitted."""
     if not errors:
         return []
     worst = max(errors, key=errors.__getitem__)
     mean = np.mean(list(errors.values()))
-    return [f"SDF L1 up to {clamp:g}: mean {mean:.5f}, worst {errors[worst]:.5f} ({worst})"]
+    return [f"SDF L1 clamped at {clamp:g}: mean {mean:.5f}, worst {errors[worst]:.5f} ({worst})"]

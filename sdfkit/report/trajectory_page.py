@@ -1,4 +1,4 @@
-"""Sampling trajectories as a web page to step through, or as strips of silhouettes."""
+"""Sampling trajectories of a flow, as a web page that shows step after step, or as strips of silhouettes."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,13 +13,16 @@ STILLS = ("truth", "picture")
 
 
 def draw_strips(title: str, runs: Sequence[TrajectoryRun], *, columns: int, size: int) -> bytes:
-    """Draw the silhouettes of each shape at all steps, with its truth, in one strip per run; return the PNG file.
+    """Draw the silhouettes of each shape at all steps, and the true silhouette, in one strip per run.
 
     Args:
         title: Title above the sheet.
         runs: Runs of the same shapes.
-        columns: Strips in a row.
-        size: Pixels along the longer side of each picture.
+        columns: Number of strips in a row.
+        size: Pixels along the longer side of each image.
+
+    Returns:
+        The bytes of the PNG file.
     """
     tiles = []
     measured = list(zip(runs, name_runs(runs), map(_measure_run, runs), strict=True))
@@ -38,13 +41,16 @@ def draw_strips(title: str, runs: Sequence[TrajectoryRun], *, columns: int, size
 
 
 def make_stepper(heading: str, note: str, runs: Sequence[TrajectoryRun], *, size: int) -> bytes:
-    """Make the page that steps through runs of the same shapes, with a switch between the runs; return the HTML file.
+    """Make the page that shows runs of the same shapes step after step, with a switch between the runs.
 
     Args:
         heading: Heading and title of the page.
         note: Line below the heading.
         runs: Runs of the same shapes.
-        size: Pixels along the longer side of each picture; larger pictures are scaled down.
+        size: Pixels along the longer side of each image; larger images are scaled down.
+
+    Returns:
+        The bytes of the HTML file.
     """
     shapes = [
         {"uid": row.uid, "category": row.category, **dict(_find_stills(runs, place, size))}
@@ -65,13 +71,13 @@ def _measure_run(run: TrajectoryRun) -> Trajectories:
 
 
 def _places(run: TrajectoryRun) -> dict[int, int]:
-    """Return the position in the run's arrays of each row that did not fail, by its position among all rows."""
+    """Map the index of each row that did not fail to the position of its entry in the arrays of the run."""
     good = [index for index, row in enumerate(run.rows) if not row.error]
     return {index: place for place, index in enumerate(good)}
 
 
 def _find_stills(runs: Sequence[TrajectoryRun], index: int, size: int) -> Iterator[tuple[str, Any]]:
-    """Yield the truth and the input picture of a row, each from the first run that has it."""
+    """Yield the true silhouette and the input image of a row, each from the first run that has it."""
     for name in STILLS:
         for run in runs:
             place, array = _places(run).get(index), getattr(run, name)

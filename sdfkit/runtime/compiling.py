@@ -1,7 +1,7 @@
-"""Compilation of numba kernels: reports it, and compiles each kernel only once across processes.
+"""Compiles numba kernels only once, even if several processes need them, and reports to the user that it does.
 
-numba caches compiled kernels beside their source, or in the user's cache folder if it cannot write there, or in
-NUMBA_CACHE_DIR. So kernels are compiled only in the first run on a machine.
+numba caches compiled kernels in NUMBA_CACHE_DIR if it is set, otherwise beside their source files, or in the user's
+cache folder if it cannot write there. So kernels are compiled only in the first run on a machine.
 """
 
 import atexit
@@ -13,15 +13,17 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 COMPILER_LOCK, COMPILE = "numba:compiler_lock", "numba:compile"  # kinds of numba's events
-NOTICE = "compiling for this machine, once: about 10 s"
-NO_CACHE = "compiled code cannot be cached, so every run compiles for 10 s; set NUMBA_CACHE_DIR to a folder"
+NOTICE = "compiling for this machine; this is done once and takes about 10 s"
+NO_CACHE = (
+    "compiled code cannot be cached, so every run compiles for 10 s; set NUMBA_CACHE_DIR to a writable folder"
+)
 
 
 @contextmanager
 def managed_compilation(notify: Callable[[str], None]) -> Iterator[None]:
-    """Manage the compilation of kernels in a block of work, in this process and in those that it starts.
+    """Manage the compilation of kernels during a block, in this process and in the processes that it starts.
 
-    Must be entered before any module with kernels is imported.
+    The block must begin before any module with kernels is imported.
 
     Args:
         notify: Called with a message when a kernel is compiled for the first time, and if kernels cannot be cached.
@@ -29,7 +31,7 @@ def managed_compilation(notify: Callable[[str], None]) -> Iterator[None]:
     import numba
 
     if not _can_cache():
-        # numba raises an error for kernels that it cannot cache, so it gets a temporary folder for this run.
+        # numba refuses to define kernels that it cannot cache, so it gets a temporary cache folder for this run.
         notify(NO_CACHE)
         folder = tempfile.mkdtemp(prefix="sdfkit-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -43,10 +45,10 @@ def managed_compilation(notify: Callable[[str], None]) -> Iterator[None]:
 
 
 def serialise_compilation(notify: Callable[[str], None]) -> Callable[[], None]:
-    """Make this process wait while another process compiles, and report its own compilation once.
+    """Make this process wait while another process compiles, and report the first compilation in this process.
 
     numba looks for a kernel in its cache after it has taken its compiler lock, so a process that waited finds the
-    kernel that another process compiled. numba has no public interface for this: `numba.core.event` is documented for
+    kernel that the other process compiled. numba has no public interface for this: `numba.core.event` is documented for
     developers only, so a test checks that these events exist.
 
     Args:
@@ -91,9 +93,10 @@ def serialise_compilation(notify: Callable[[str], None]) -> Callable[[], None]:
 
 
 def _lock() -> IO[bytes] | None:
-    """Wait for the lock that all processes of this installation share; None on a system without such locks.
+    """Wait for the lock that all processes of this installation share, and return the locked file.
 
-    The lock is held on this source file, which always exists; the system releases it when a process dies.
+    The result is None on a system without such locks. The locked file is this source file, because it always exists.
+    The operating system releases the lock when the process ends.
     """
     try:
         import fcntl

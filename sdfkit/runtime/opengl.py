@@ -1,8 +1,8 @@
-"""Rendering with OpenGL through pyrender, imported in the order that it needs.
+"""Renders with OpenGL through pyrender.
 
-pyrender selects its driver from the environment when it is imported, so no other module may import it first. One
-exception: mesh_to_sdf replaces functions of OpenGL that pyrender copies when it is imported. A process that needs both
-must call `choose_driver`, import mesh_to_sdf, and only then render (see `sdfkit.runtime.mesh_to_sdf`).
+pyrender selects its driver from the environment when it is imported, so this module must import it, and no other module
+before. One exception: mesh_to_sdf replaces functions of OpenGL that pyrender copies when it is imported. A process that
+needs both must call `choose_driver`, import mesh_to_sdf, and only then render (see `sdfkit.runtime.mesh_to_sdf`).
 """
 
 import atexit
@@ -45,7 +45,7 @@ def choose_driver(remedy: str) -> str:
     differ from all others (34 dB), and the CPU renderer of sdfkit is faster.
 
     Args:
-        remedy: What to do without EGL, for the message.
+        remedy: Text of the error message that says what to do if EGL is missing.
 
     Returns:
         Name of the driver.
@@ -67,11 +67,11 @@ def choose_driver(remedy: str) -> str:
 def choose_renderer(renderer: Literal["auto", "cpu", "gl"]) -> str:
     """Return the renderer to use: "cpu", or "gl" followed by the name of its driver.
 
-    `auto` selects gl if there is an NVIDIA GPU and a driver. Without a GPU, OpenGL is a software renderer that is
-    slower than that of sdfkit.
+    The choice of "auto" is gl if there is an NVIDIA GPU and a driver. Without a GPU, OpenGL renders in software, more
+    slowly than the CPU renderer of sdfkit.
 
     Raises:
-        MissingError: `renderer` is gl, and there is no driver.
+        MissingError: `renderer` is "gl", and there is no driver.
     """
     if renderer == "cpu" or (renderer == "auto" and not Path("/dev/nvidia0").exists()):
         return "cpu"
@@ -97,12 +97,13 @@ def render_views_gl(
 ) -> RenderedViews:
     """Render a mesh from every camera with pyrender, which is faster than the CPU renderer on a GPU.
 
-    Arguments and results are those of `images.rendering.rasteriser.render_views`. That renderer also computes depth and
-    normals, because antialiased buffers of OpenGL do not contain their values at the centres of pixels.
+    Arguments and results are those of `images.rendering.rasteriser.render_views`, the CPU renderer. Depth and normals
+    are computed by the CPU renderer here too, because the antialiased buffers of OpenGL do not contain the values at
+    the centres of pixels.
 
     Raises:
         GeometryError: The mesh has no faces.
-        MissingError: There is no driver, or it cannot create a context.
+        MissingError: There is no driver, or the driver cannot create a context.
     """
     geometry = shading_geometry(mesh, crease=crease)
     pyrender = _import_pyrender()
@@ -138,7 +139,7 @@ def render_views_gl(
 
 
 def _create_primitives(geometry: ShadingGeometry, paint: Paint | None, cull: bool) -> list[Any]:
-    """Return the primitives of a mesh for pyrender: for each run of faces of one material the front, then the back."""
+    """Return pyrender's primitives of a mesh: for each run of faces of one material, the front and then the back."""
     pyrender = _import_pyrender()
     from OpenGL import GL
 
@@ -209,9 +210,9 @@ def _import_pyrender() -> Any:
 
 @lru_cache(maxsize=1)
 def _shared_renderer() -> Any:
-    """Return a renderer, whose context and compiled shaders are kept: creating them takes as long as thirty views.
+    """Return the renderer of this process. It is created once, because that takes as long as rendering thirty views.
 
-    One renderer serves all image sizes, because pyrender closes the display when it deletes any context.
+    One renderer is used for all image sizes, because pyrender closes the display when it deletes any context.
     """
     pyrender = _import_pyrender()
     from OpenGL.error import Error

@@ -1,4 +1,4 @@
-"""Applies a function to many rows, in worker processes or on a Dask cluster, and continues when single shapes fail."""
+"""Applies a function to many rows, in worker processes or on a Dask cluster. Rows that fail do not stop the others."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ Submit = Callable[[R], "Future"]
 
 
 class Future(Protocol):
-    """The interface that local and cluster futures share."""
+    """Interface that the futures of local processes and of Dask have in common."""
 
     def result(self) -> Any: ...
 
@@ -28,7 +28,7 @@ class Future(Protocol):
 
 
 class Writer(Protocol):
-    """An output for rows, such as a store or a folder of meshes."""
+    """Interface of an output for rows, such as a store or a folder of meshes."""
 
     failed: set[int]
 
@@ -42,13 +42,13 @@ class PoolOptions:
     """How to distribute rows over processes or machines.
 
     Attributes:
-        jobs: Number of worker processes, of one thread each.
-        timeout: Seconds per shape. A shape that takes longer, or that kills its process, is marked as failed, and its
-            process is replaced.
-        cluster: Address of a Dask scheduler to use instead of processes on this machine.
-        fail_fast: End the command with the first error.
-        recycle: Number of shapes after which a process is replaced, for libraries that leak or hang. Such a library
-            always runs in a worker process, also with one job. None to keep processes.
+        jobs: Number of parallel worker processes, each with one thread.
+        timeout: Time limit in seconds per shape. A shape that takes longer, or whose process crashes, is marked as
+            failed, and the process is replaced.
+        cluster: Address of a Dask scheduler to use instead of processes on this machine; None for processes.
+        fail_fast: Stop at the first shape that fails.
+        recycle: Number of shapes after which a process is replaced, for functions that leak memory or hang. Such a
+            function always runs in a worker process, even with one job. None to keep the processes.
     """
 
     jobs: int
@@ -67,14 +67,14 @@ def compute_rows(
 ) -> None:
     """Compute `function(row)` for every row and write the results in the order of the rows.
 
-    A row whose function raises an error is written as failed, and the other rows continue; with one row or with
-    `fail_fast` the error is raised instead. Rows that the writer already has are skipped.
+    If the function raises an error for a row, the row is written as failed, and the other rows continue. If there is
+    only one row, or with `fail_fast`, the error is raised instead. Rows that the writer already has are skipped.
 
     Args:
         writer: Output of the results; `writer.write(row, **function(row))` is called for each row.
-        rows: The rows; may arrive through a pipe.
+        rows: The rows. They may arrive through a pipe.
         count: Number of rows.
-        function: Must be picklable if it runs in other processes.
+        function: Returns the results for a row. It must be picklable if it runs in other processes.
         options: How to distribute the rows.
     """
     stop = options.fail_fast or count == 1
@@ -101,11 +101,12 @@ def _is_kept(row: Row, writer: Writer, bar: Any) -> bool:
 
 
 def _in_order(rows: Iterable[R], submit: Submit[R], *, ahead: int) -> Iterator[tuple[R, Any]]:
-    """Yield the result or error of each row in order, with at most `ahead` rows submitted and not yet yielded."""
+    """Yield each row with its result or error, in order. At most `ahead` rows are submitted and not yet yielded."""
     waiting: deque[tuple[R, Future]] = deque()
     for row in rows:
         waiting.append((row, submit(row)))
-        # Finished results are yielded before the next row is requested, which may take long to arrive through a pipe.
+        # Finished results are yielded before the next row is requested, because a row may take long to arrive in a
+        # pipe.
         while waiting and (len(waiting) > ahead or waiting[0][1].done()):
             yield _wait(*waiting.popleft())
     while waiting:
@@ -124,21 +125,21 @@ def describe_failure(error: BaseException, timeout: float) -> str:
     if isinstance(error, SdfkitError):
         return " ".join(str(error).split())
     if isinstance(error, FutureTimeout | TimeoutError):
-        return f"took longer than {timeout:g} s; raise --timeout or simplify it"
+        return f"took longer than {timeout:g} s; raise --timeout or simplify the shape"
     if type(error).__name__ == "ProcessExpired":
-        return f"its process died ({error}); is there enough memory?"
+        return f"its worker process died ({error}); is there enough memory?"
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _named(error: BaseException, row: Row) -> BaseException:
-    """Return the same error with the uid of its shape in the message."""
+    """Return the same error with the uid of the shape in the message."""
     if not isinstance(error, SdfkitError) or row.uid in str(error):
         return error
     return type(error)(f"{row.uid}: {error}").with_traceback(error.__traceback__)
 
 
 class _DeferredCall:
-    """A future that calls its function in this process when its result is requested."""
+    """A future that calls the function in this process when the result is requested."""
 
     def __init__(self, function: Callable[[Any], Any], row: Row) -> None:
         self._function = function
@@ -157,7 +158,7 @@ def _submitter(function: Callable[[R], Any], count: int, options: PoolOptions) -
         with _cluster(options.cluster) as client:
             yield lambda row: client.submit(function, row, pure=False)
     elif (options.jobs == 1 or count == 1) and options.recycle is None:
-        # One shape or one job runs in this process, because another process takes seconds to start.
+        # With one shape or one job, everything runs in this process, because a worker process takes seconds to start.
         with managed_compilation(log.info):
             yield lambda row: _DeferredCall(function, row)
     else:
@@ -189,8 +190,8 @@ def initialise_worker(notified: Any) -> None:
     """Configure a worker process: one thread, warnings as the command prints them, and no reaction to Ctrl-C.
 
     Args:
-        notified: Event that the workers share, set once one of them has reported that it compiles kernels; None to
-            report nothing.
+        notified: Event that the workers share. It is set when the first of them reports that it compiles kernels, so
+            that the others do not. None to report nothing.
     """
     import signal
 
@@ -220,7 +221,7 @@ def _cluster(address: str) -> Iterator[Any]:
         client = Client(address, timeout="10s")
     except (OSError, ValueError) as error:
         raise MissingError(
-            f"--cluster {address}: no scheduler answers ({error}); start one with dask scheduler"
+            f"--cluster {address}: no Dask scheduler answers ({error}); start one with dask scheduler"
         ) from error
     with client:
         yield client
@@ -240,8 +241,14 @@ def progress(count: int, unit: str) -> Iterator[Any]:
 def report_outcome(output: str, what: str, count: int, failed: set[int]) -> None:
     """Log in one sentence what was written.
 
+    Args:
+        output: Path of the output, or `-`.
+        what: What was written for each shape, such as "views".
+        count: Number of shapes.
+        failed: Indices of the shapes that failed.
+
     Raises:
-        GeometryError: Some shapes failed. The output is complete, and they are marked in it.
+        GeometryError: Some shapes failed. The output is complete nevertheless, and marks these shapes as failed.
     """
     place = "standard output" if output == "-" else output
     good = count - len(failed)

@@ -1,4 +1,4 @@
-"""Probes libraries, drivers and the hub, each in a process of its own, because they may be slow, hang or crash.
+"""Tests libraries, drivers and the Hugging Face hub, each in a process of its own, because a test may hang or crash.
 
 The functions named `try_*` run in these processes and return values that JSON can represent. A broken driver may never
 answer, and a torch built for another CPU crashes with an illegal instruction; `doctor` reports both.
@@ -20,24 +20,24 @@ log = logging.getLogger(__name__)
 # Seconds to wait for each probe. Importing torch from a cold network disk takes most of a minute; a working driver
 # takes two seconds.
 TIMEOUTS = {"torch": 120.0, "kernels": 120.0, "egl": 30.0, "osmesa": 30.0, "hub": 15.0}
-NOTICE_AFTER = 4.0  # seconds after which slow probes are named
+NOTICE_AFTER = 4.0  # seconds after which the names of the probes that are still running are logged
 
 Found = dict[str, Any]
 
 
 def try_all() -> dict[str, Found]:
-    """Run all probes at once and return the result of each, or its `fault`."""
+    """Run all probes in parallel. Return for each its result or, if it failed, `fault` with the reason."""
     with ThreadPoolExecutor(len(TIMEOUTS)) as pool:
         tries = {name: pool.submit(_try, name) for name in TIMEOUTS}
         late = wait(tries.values(), timeout=NOTICE_AFTER).not_done
         if late:
             names = ", ".join(name for name, future in tries.items() if future in late)
-            log.info("waiting for %s ...", names)
+            log.info("still waiting for the tests of %s ...", names)
         return {name: future.result() for name, future in tries.items()}
 
 
 def _try(name: str) -> Found:
-    """Run `try_NAME` in another process and return its result, or its `fault`."""
+    """Run `try_NAME` in another process. Return its result or, if it failed, `fault` with the reason."""
     # os._exit skips exit handlers, in which some drivers crash.
     code = f"""if True:
         import json, os
@@ -69,12 +69,16 @@ def _try(name: str) -> Found:
 
 
 def try_torch() -> Found:
-    """Return versions of torch and transformers, the device and precision of `auto`, and the downloaded encoders."""
+    """Return versions of torch and the transformers library, what `auto` selects, and the downloaded encoders.
+
+    `device` and `precision` are what the options --device and --precision select with `auto`; `encoders` lists the
+    models that have been downloaded from the Hugging Face hub.
+    """
     import torch
     import transformers
     from huggingface_hub import constants
 
-    # transformers imports these on first use, which fails if torchvision does not match torch.
+    # The transformers library imports these on first use, which fails if torchvision does not match torch.
     from transformers import AutoImageProcessor, AutoModel  # noqa: F401
 
     from sdfkit.runtime.device import choose_device, choose_precision
@@ -100,7 +104,7 @@ def try_torch() -> Found:
 
 
 def try_kernels() -> Found:
-    """Import the libraries for meshes, pictures and stores, compile with numba, and return its cache folder."""
+    """Import the libraries for meshes, images and stores, compile with numba, and return numba's cache folder."""
     import numba
 
     from sdfkit.geometry.distance import distance_kernels
@@ -137,14 +141,16 @@ def _try_driver(platform: str, libraries: tuple[str, ...]) -> Found:
     os.environ["PYGLET_HEADLESS"] = "1"
     import pyrender
 
-    _renderer = pyrender.OffscreenRenderer(1, 1)  # its context is current as long as it exists
+    _renderer = pyrender.OffscreenRenderer(
+        1, 1
+    )  # the OpenGL context is current as long as this object exists
     from OpenGL.GL import GL_RENDERER, glGetString
 
     return {"driver": glGetString(GL_RENDERER).decode()}
 
 
 def try_hub() -> Found:
-    """Return whether the hub answers, unless it must not be contacted."""
+    """Return whether the Hugging Face hub answers; the hub is not contacted if HF_HUB_OFFLINE is set."""
     from urllib.request import getproxies
 
     from huggingface_hub import constants

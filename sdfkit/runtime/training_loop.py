@@ -1,4 +1,4 @@
-"""Long training runs, which save their state regularly and when a signal stops them, and are resumed later."""
+"""Runs trainings that save their state regularly and when a signal stops them, so that they can be continued later."""
 
 import logging
 import signal
@@ -31,14 +31,14 @@ class Training(Protocol):
         """Take one step and return its loss."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return everything that the next step depends on."""
+        """Return all arrays that the next step depends on."""
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Restore a state."""
+        """Restore a state that `state` returned."""
 
 
 class Save(Protocol):
-    """Writes a state and the losses up to it. It is called in every process."""
+    """A function that writes a state and the losses of all steps up to that state. It is called in every process."""
 
     def __call__(self, state: dict[str, np.ndarray], losses: list[float], *, complete: bool) -> None: ...
 
@@ -49,10 +49,10 @@ def open_training_context(device: str, precision: str, paths: Sequence[str | Non
     Args:
         device: `auto`, `cpu` or `gpu`.
         precision: `auto`, `fp32` or `bf16`.
-        paths: Inputs and output of the run.
+        paths: Paths of the inputs and of the output of the run.
 
     Raises:
-        MissingError: A GPU is asked for, but there is none.
+        MissingError: A GPU is requested, but there is none.
         UsageError: There are several processes, and one of the paths is a pipe.
     """
     from sdfkit.runtime.device import choose_device, choose_precision
@@ -61,21 +61,24 @@ def open_training_context(device: str, precision: str, paths: Sequence[str | Non
     chosen = choose_device(device)
     context = open_device_context(chosen, choose_precision(precision, chosen))
     if context.processes > 1 and STANDARD in paths:
-        raise UsageError("several processes cannot share a pipe; name stores for input and output")
+        raise UsageError("several processes cannot share a pipe; give paths of stores for input and output")
     return context
 
 
 def train(training: Training, steps: int, losses: list[float], save: Save, output: str) -> list[float]:
     """Take the remaining steps, and save the state: every few minutes, when a signal stops the run, and at the end.
 
-    A state that is not finite is not saved, so the last finite state remains.
+    A state with NaN or infinity is not saved, so the last finite state remains in the store.
 
     Args:
         training: The training object.
         steps: Total number of steps.
-        losses: Losses of the steps already taken. The new ones are appended.
+        losses: Losses of the steps that an earlier run has taken. Those of the new steps are appended.
         save: Writes the state.
-        output: The output. A stream is written at the end only.
+        output: Path of the output. If it is a stream, the state is written only at the end.
+
+    Returns:
+        The losses of all steps.
 
     Raises:
         SdfkitError: A loss or parameter is not finite.
@@ -92,8 +95,8 @@ def train(training: Training, steps: int, losses: list[float], save: Save, outpu
     except SdfkitError:
         if kept:
             log.warning(
-                "%s: still holds step %d; the same command continues from there, and --overwrite starts again with "
-                "other settings",
+                "%s: still holds the state after step %d; the same command continues from there, and --overwrite "
+                "starts again with other settings",
                 output, kept,
             )  # fmt: skip
         raise
@@ -103,13 +106,18 @@ def train(training: Training, steps: int, losses: list[float], save: Save, outpu
 def _check_finite(state: Mapping[str, np.ndarray], step: int) -> None:
     for name, array in state.items():
         if not np.isfinite(array).all():
-            raise SdfkitError(f"{name} is not finite after step {step}: lower the learning rate")
+            raise SdfkitError(
+                f"{name} has numbers that are not finite after step {step}; lower the learning rate"
+            )
 
 
 def _states(
     training: Training, steps: int, losses: list[float], output: str
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Take the remaining steps and yield each state to save. A progress bar shows the mean loss of the last 100."""
+    """Take the remaining steps and yield each state that is to be saved.
+
+    A progress bar shows the mean loss of the last 100 steps.
+    """
     began, first = time.monotonic(), training.steps_taken
     saved_at = began
     with _signals() as received, progress(steps, "step") as bar:
@@ -128,13 +136,13 @@ def _states(
                 yield training.state()
                 saved_at = time.monotonic()
             if stopped:
-                remedy = "; the same command goes on" * (output != STANDARD)
+                remedy = "; run the same command again to continue" * (output != STANDARD)
                 raise StoppedError(
                     f"stopped after step {training.steps_taken}{remedy}",
                     received[0] if received else signal.SIGTERM,
                 )
     if first < steps:
-        log.info("%.1f steps a second", (steps - first) / (time.monotonic() - began))
+        log.info("%.1f training steps a second", (steps - first) / (time.monotonic() - began))
     yield training.state()
 
 

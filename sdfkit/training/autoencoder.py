@@ -1,4 +1,7 @@
-"""Trains an autoencoder of per-shape networks, by the error of their weights or by that of their distance fields."""
+"""Trains an autoencoder of the weights of one small network per shape.
+
+The loss is the error of the reconstructed weights, or that of the distances that networks with these weights compute.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -35,14 +38,15 @@ class AutoencoderSettings:
     """Training settings of an autoencoder.
 
     Attributes:
-        loss: `weights`, the mean squared error of the weights in units of their variance about the mean; or `field`,
-            the mean error of the distances that the networks compute.
+        loss: `weights`: mean squared error of the weights, in units of the variance of the training weights; `field`:
+            mean absolute error of the distances that networks with the reconstructed weights compute.
         epochs: Average number of times that each shape is used. The learning rate follows a cosine schedule from its
             initial value to 0.
-        batch: Shapes per step, or all shapes if there are fewer.
+        batch: Number of shapes per step, or all shapes if there are fewer.
         lr: Learning rate.
-        points: Samples per shape and step, for the loss of fields.
-        clamp: Predicted and true distances are clamped to [-clamp, clamp] before they are compared, for that loss.
+        points: Number of samples per shape and step, for the loss `field`.
+        clamp: For the loss `field`, predicted and true distances are clamped to [-clamp, clamp] before they are
+            compared.
     """
 
     loss: Literal["weights", "field"]
@@ -53,8 +57,8 @@ class AutoencoderSettings:
     clamp: float
 
 
-# By the name of the network in sdfkit.models.autoencoder.PRESETS. The paper states epochs and learning rate, but not
-# the batch.
+# By the name of the network in sdfkit.models.autoencoder.PRESETS. "Small-data image-to-3-D" states epochs and
+# learning rate, but not the batch.
 RECIPES = {
     "small": AutoencoderSettings(loss="weights", epochs=1_000, batch=32, lr=1e-3, points=1024, clamp=0.1),
     "1024x3": AutoencoderSettings(loss="weights", epochs=2_000, batch=32, lr=3e-4, points=1024, clamp=0.1),
@@ -76,9 +80,9 @@ class AutoencoderTraining:
         config: The autoencoder.
         settings: Training settings.
         uids: Names of the shapes for messages.
-        vectors: Weights of the shapes.
-        networks: The network that each vector is the weights of.
-        samples: Samples of the same shapes, which the loss of fields needs.
+        vectors: Weights of the network of each shape.
+        networks: Architecture of these networks.
+        samples: Samples of the same shapes, which the loss `field` needs; None for the loss `weights`.
         context: Device, precision and processes.
         generator: Source of all random numbers, on the CPU. The training object keeps it.
 
@@ -104,9 +108,13 @@ class AutoencoderTraining:
                     samples.points[row].isfinite().all() and samples.distances[row].isfinite().all()
                 )
             if not finite:
-                raise InputError(f"{uid}: its weights or samples are not finite: make them again")
+                raise InputError(
+                    f"{uid}: its weights or samples hold numbers that are not finite; make them again"
+                )
         if (vectors == vectors[0]).all():
-            raise InputError(f"{uids[0]}: all shapes have these same weights, so there is nothing to encode")
+            raise InputError(
+                f"{uids[0]}: all other shapes have the same weights as this one, so there is nothing to encode"
+            )
         self.config = config
         self.settings = settings
         self.uids = uids
@@ -139,8 +147,8 @@ class AutoencoderTraining:
         """Take one step.
 
         Returns:
-            The loss of the shapes of this step. The loss of weights is the fraction of their variance unexplained
-            (FVU), which is 1 for the mean of all weights.
+            The mean loss over the shapes of this step. The loss `weights` is the fraction of variance unexplained
+            (FVU), which is 1 if every reconstruction is the mean of all weights.
 
         Raises:
             SdfkitError: The loss is not a finite number.
@@ -175,12 +183,12 @@ class AutoencoderTraining:
     def field_losses(
         self, weights: Float[Tensor, "shape dim"], rows: Tensor, points: Tensor
     ) -> tuple[Float[Tensor, " shape"], Float[Tensor, " shape"]]:
-        """Return the mean error of the distances of each network, and the loss whose gradient reduces it.
+        """Return the mean error of the distances of each network, and a loss whose gradient reduces this error.
 
         The gradient is that of |f - clamp(d)| wherever the clamped distances differ, for the reason that
-        `training.mlp.BatchedMLP.step` gives: a field that is positive everywhere would stay so.
+        `training.mlp.BatchedMLP.step` gives: a field that is positive everywhere would stay positive.
 
-        Reference: De Luigi et al., inr2vec (2023), section 3, compares fields in place of weights.
+        Reference: De Luigi et al., inr2vec (2023), section 3, whose loss compares fields, not weights.
         """
         assert self.samples is not None
         device, clamp = self.context.device, self.settings.clamp

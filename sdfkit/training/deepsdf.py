@@ -1,4 +1,4 @@
-"""Trains a DeepSDF decoder together with one code per shape."""
+"""Trains a DeepSDF decoder together with one latent code per shape."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ from sdfkit.training.run import (
 )
 from sdfkit.training.samples import SampleReader
 
-# Steps that a background thread draws in advance, because samples may have to be read.
+# Number of steps whose samples a background thread draws in advance, because samples may have to be read from a file.
 AHEAD = 2
 
 
@@ -38,8 +38,8 @@ class Draw(NamedTuple):
 
     Attributes:
         rows: Shapes, as indices among the shapes of this process.
-        points: Points of each.
-        distances: Their distances.
+        points: Points of each of these shapes.
+        distances: True signed distances of the points.
         noise: Standard normal noise for the codes, or None if it is not needed.
         total: Number of shapes in the step over all processes.
     """
@@ -52,10 +52,11 @@ class Draw(NamedTuple):
 
 
 class DeepSDFTraining:
-    """Training of a decoder and codes.
+    """Training of a decoder and of one latent code per shape.
 
-    Process k of n owns shapes k, k + n, … (`context.own`): their samples and their codes. All processes draw the same
-    numbers, and only gradients of the decoder are exchanged. A step of all shapes equals that of a single process.
+    Process k of n holds the samples and codes of shapes k, k + n, … (`context.own`). All processes draw the same random
+    numbers, and only gradients of the decoder are exchanged. If a step uses all shapes, its result does not depend on
+    the number of processes.
 
     The draws of a step depend on the seed and the step's number alone, so that steps can be drawn in advance.
 
@@ -119,7 +120,7 @@ class DeepSDFTraining:
         Raises:
             SdfkitError: The loss is not a finite number.
 
-        Reference: equation 5 of the paper and 9 of DeepSDF, as a mean over shapes and points.
+        Reference: equation 5 of "Small-data image-to-3-D" and equation 9 of DeepSDF, as a mean over shapes and points.
         """
         settings, context = self.settings, self.context
         drawn = self.drawn()
@@ -129,7 +130,8 @@ class DeepSDFTraining:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         own_codes, penalties = self.draw_codes(drawn)
-        # The decoder runs on one chunk after the other; gradients by the codes are summed here and then propagated.
+        # The decoder runs on one chunk of points after the other. The gradients with respect to the codes are summed
+        # over chunks and propagated once.
         codes = own_codes.detach().requires_grad_()
         errors = torch.zeros(len(rows), device=context.device)  # (shape,)
         size = settings.points
@@ -185,7 +187,8 @@ class DeepSDFTraining:
         count = int(taken.sum())
         own = owner[taken] == self.context.process
         shapes = order[taken][own]
-        # A new window at every step: if one stayed for many steps, the decoder would fit that window for so long.
+        # A new window at every step. If a window were used for many steps, the decoder would fit the samples of this
+        # window alone during these steps.
         windows = torch.randint(self.samples.windows, (count,), generator=generator)[own]
         places = torch.rand(count, settings.points, generator=generator)[own]  # (row, point)
         noise = None
@@ -198,7 +201,7 @@ class DeepSDFTraining:
             others = len(window.distances) - window.near
             place[:split] *= window.near
             place[split:] = window.near + place[split:] * others
-            # Rounding may give the end of the range.
+            # Rounding may give an index one past the last sample.
             samples = place.long().clamp_max(len(window.distances) - 1)
             points.append(window.points[samples])
             distances.append(window.distances[samples])
@@ -212,7 +215,7 @@ class DeepSDFTraining:
         )
 
     def draw_codes(self, drawn: Draw) -> tuple[Float[Tensor, "row code"], Float[Tensor, " row"]]:
-        """Return the codes that a step decodes, and each code's regularisation loss."""
+        """Return the codes that a step decodes, with noise if the settings ask for it, and each code's penalty."""
         settings = self.settings
         codes = self.codes[drawn.rows]
         weight = settings.code_penalty * min(1.0, (self.steps_taken + 1) / max(settings.penalty_ramp, 1))
@@ -287,7 +290,7 @@ def build_optimizers(
     rest = [parameter for parameter in decoder.parameters() if id(parameter) not in taken]
     groups = [
         {"params": rest, "initial_lr": settings.decoder_lr},
-        # Codes learn faster than the decoder: they start near zero and must spread before they can differ.
+        # Codes learn faster than the decoder: they all start near zero and must move apart.
         {"params": codes, "initial_lr": settings.code_lr},
     ]
     adam = torch.optim.Adam(groups, fused=True)

@@ -9,28 +9,31 @@ class DeepSDFSettings:
 
     Attributes:
         steps: Number of steps. The learning rates follow a cosine schedule from their initial values to 0.
-        shapes: Shapes per step, or all shapes if there are fewer.
-        points: Points per shape and step.
+        shapes: Number of shapes per step, or all shapes if there are fewer.
+        points: Number of points per shape and step.
         near: Share of those points that lie near the surface.
         first_clamp: Initial value of the clamp. Predicted and true distances are clamped to [-clamp, clamp] before they
-            are compared. The clamp changes by the same factor each step …
-        clamp: … until it has this value after half of the steps. The paper uses 0.1 throughout.
+            are compared.
+        clamp: Value of the clamp from half of the steps on. Until then the clamp changes by the same factor each step.
+            "Small-data image-to-3-D" uses 0.1 in all steps.
         matrix_lr: Learning rate of Muon for the decoder's hidden matrices; None trains them with Adam too.
         decoder_lr: Learning rate of Adam for the other parameters of the decoder.
-        code_lr: Learning rate of Adam for the codes.
+        code_lr: Learning rate of Adam for the latent codes.
         code_std: Standard deviation of the initial codes.
         code_penalty: Weight of the mean squared length of the codes.
-        penalty_ramp: Steps over which that weight grows from 0, as in DeepSDF over its first 100 epochs.
-        latent_noise: Noise added to the codes before they are decoded, in units of the standard deviation of all
-            codes. Codes near each other then have to stand for nearly the same shape.
+        penalty_ramp: Number of steps over which `code_penalty` grows from 0 to its value; in DeepSDF, these are the
+            first 100 epochs.
+        latent_noise: Standard deviation of the noise that is added to the codes before they are decoded, in units of
+            the standard deviation of all codes. It makes codes near each other decode to nearly the same shape.
         kl: Weight of the KL divergence between each code's normal distribution and the standard normal distribution, in
-            place of the penalty. Codes are drawn from these distributions, and the result is their means. 0 trains
-            codes without a distribution.
+            place of `code_penalty`. In each step, codes are drawn from these distributions; the trained codes are the
+            means. 0 trains plain codes.
         eikonal: Weight of the squared difference between the length of the field's gradient and 1, at the points that
             are not near the surface.
-        ema_decay: Decay of the EMA of decoder and codes, which is the result; 0 takes the last values.
-        chunk: Points that pass through the decoder at once on a CPU, so that they stay in its cache; a GPU takes all at
-            once. Gradients are the same but for rounding.
+        ema_decay: Decay of the exponential moving average (EMA) of decoder and codes, which is the result of the
+            training; 0 takes the last values.
+        chunk: Number of points that pass through the decoder at once on a CPU, so that activations stay in the cache; a
+            GPU takes all at once. Gradients do not depend on it, except for rounding.
     """
 
     steps: int
@@ -52,13 +55,13 @@ class DeepSDFSettings:
     chunk: int
 
     def clamp_at(self, step: int) -> float:
-        """Return the clamp of a step."""
+        """Return the value of the clamp at a step."""
         fallen = min(2 * step / self.steps, 1)
         return float(self.first_clamp * (self.clamp / self.first_clamp) ** fallen)
 
 
-# By the name of the network in sdfkit.models.deepsdf.PRESETS. The first two are the paper's for 20 shapes, where an
-# epoch has 5 steps.
+# By the name of the network in sdfkit.models.deepsdf.PRESETS. The first two are those of "Small-data image-to-3-D" for
+# 20 shapes, where an epoch has 5 steps.
 RECIPES = {
     "512x8": DeepSDFSettings(
         steps=20_000,
@@ -98,17 +101,18 @@ RECIPES = {
         ema_decay=0.0,
         chunk=2_560,
     ),
-    # Measured on twenty generated shapes for 60 CPU seconds. IoU by the signs at points around the shape: mean, a wagon
-    # wheel, a thin floor lamp.
+    # Measured on twenty generated shapes, with 60 CPU seconds of training. IoU by the signs at points around the shape:
+    # mean over all shapes, wagon wheel, thin floor lamp.
     #   clamp 0.1:        0.966, 0.936, 0.914, and false surfaces far from the shape, where the field is not trained
-    #   clamp 2:          0.963, 0.893, 0.958; larger than any distance in the query cube, so that far points weigh as
-    #                     much as the spokes
+    #   clamp 2:          0.963, 0.893, 0.958; 2 is larger than any distance in the query cube, so that points far from
+    #                     the surface count as much as points near the spokes
     #   clamp 2 to 0.1:   0.970, 0.915, 0.958
-    # All 3,500 steps take 222 seconds on two idle cores: mean IoU 0.986, worst 0.927 (a bicycle), L1 up to 0.1 0.00044
-    # on average and at worst 0.00073, the wheel in one piece with Euler number -24, meshed at resolution 256 (at 128:
-    # 0.982, 0.919). That needs near points with a standard deviation of up to 0.07: with 0.02 and 0.005 only, specks
-    # appear between the spokes. A last clamp of 0.5, on another draw: mean IoU 0.984 instead of 0.985, worst 0.932
-    # instead of 0.941, and an unclamped L1 of 0.009 instead of 0.070.
+    # All 3,500 steps take 222 seconds on two idle cores. The mean IoU is then 0.986, the worst 0.927 (a bicycle); the
+    # mean absolute error clamped to 0.1 is 0.00044 on average and 0.00073 at worst; and the wheel has one piece with
+    # Euler number -24. These meshes have resolution 256 (at 128, the IoU is 0.982 on average and 0.919 at worst). That
+    # needs near points with a standard deviation of up to 0.07: with 0.02 and 0.005 only, specks appear between the
+    # spokes. A last clamp of 0.5, on another draw: mean IoU 0.984 instead of 0.985, worst 0.932 instead of 0.941, and
+    # an unclamped L1 of 0.009 instead of 0.070.
     "small": DeepSDFSettings(
         steps=3_500,
         shapes=24,
@@ -119,7 +123,7 @@ RECIPES = {
         matrix_lr=0.02,
         decoder_lr=1.5e-3,
         code_lr=3e-3,
-        code_std=0.1,  # final cosines of 20 codes are 0.48 at most; from 0.01 0.73, and no better decoder
+        code_std=0.1,  # the final cosines of 20 codes are at most 0.48; with 0.01, at most 0.73, and no better decoder
         code_penalty=1e-5,
         penalty_ramp=0,
         latent_noise=0.0,

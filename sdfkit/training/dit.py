@@ -1,4 +1,7 @@
-"""Trains a denoiser of codes (or weights) conditioned on views, and samples from it."""
+"""Trains a denoiser of latent codes, or of the weights of one network per shape, and samples from it.
+
+The denoiser is conditioned on features of views of the shape.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +29,7 @@ from sdfkit.training.run import (
     update_ema,
 )
 
-# Lower bound of the standard deviations that codes are divided by.
+# Lower bound of the standard deviations by which the dimensions of codes are divided.
 STD_FLOOR = 1e-4
 
 
@@ -36,14 +39,15 @@ class DiTSettings:
 
     Attributes:
         steps: Number of steps. The learning rate follows a cosine schedule from its initial value to 0.
-        batch: Samples per step; the shape of each is drawn anew.
-        views: Maximum number of views per sample. The number is drawn uniformly from 1 to this.
+        batch: Number of samples per step; the shape of each sample is drawn at random, with replacement.
+        views: Maximum number of views per sample. The number is drawn uniformly from 1 to this maximum.
         lr: Learning rate.
         feature_dropout: Share of samples without views, which classifier-free guidance needs.
         camera_dropout: Share of samples without cameras.
-        ema_decay: Decay of the EMA of the network, which is the result; 0 takes the last network.
-        min_snr: Upper bound of the weights of errors of the clean code at nearly clean timesteps; see
-            `diffusion.clean_weights`. None weighs as the network's target does.
+        ema_decay: Decay of the exponential moving average (EMA) of the parameters, which is the trained network; 0
+            takes the last parameters.
+        min_snr: Upper bound of the weight of a timestep in the loss, which limits nearly clean timesteps; see
+            `diffusion.clean_weights`. None uses the weights that follow from the target of the network.
     """
 
     steps: int
@@ -68,7 +72,7 @@ RECIPES = {
         ema_decay=0.999,
         min_snr=None,
     ),
-    # A larger batch and learning rate: a step has each of 20 shapes at six timesteps on average.
+    # A larger batch and learning rate: with 20 shapes, a step uses each shape at six timesteps on average.
     "small": DiTSettings(
         steps=3_000,
         batch=128,
@@ -79,7 +83,8 @@ RECIPES = {
         ema_decay=0.999,
         min_snr=None,
     ),
-    # The paper's phase 7. It states steps and dropout; batch and learning rate are those of its denoiser of codes.
+    # Phase 7 of "Small-data image-to-3-D". The paper states steps and dropout; batch and learning rate are those of its
+    # denoiser of codes.
     "weights-132m": DiTSettings(
         steps=30_000,
         batch=32,
@@ -108,9 +113,9 @@ class Standardizer:
     """Mean and standard deviation of each dimension of a set of vectors.
 
     Attributes:
-        mean: Means.
-        std: Standard deviations; those below the floor are raised to it.
-        floored: Number of standard deviations that were raised.
+        mean: Mean of each dimension.
+        std: Standard deviation of each dimension; values below a floor are raised to the floor.
+        floored: Number of standard deviations that were raised to the floor.
     """
 
     mean: Float[Tensor, " dim"]
@@ -131,9 +136,10 @@ def fit_standardizer(vectors: Float[Tensor, "shape dim"], floor: float | None) -
 
     Args:
         vectors: One vector per shape.
-        floor: Lower bound of the standard deviations. The paper found 124 of 54,785 weights with one below 1e-4 and
-            divided by 1e-4, which amplifies these nearly constant numbers less than their own standard deviation would.
-            None leaves vectors unchanged: mean 0 and standard deviation 1 in all dimensions.
+        floor: Lower bound of the standard deviations. In "Small-data image-to-3-D", 124 of 54,785 weights had a
+            standard deviation below 1e-4 and were divided by 1e-4; dividing these nearly constant weights by their own
+            standard deviations would amplify them more. None leaves vectors unchanged: mean 0 and standard deviation 1
+            in all dimensions.
     """
     if floor is None:
         return Standardizer(torch.zeros_like(vectors[0]), torch.ones_like(vectors[0]), 0)
@@ -148,11 +154,11 @@ class DiTTraining:
         config: The network.
         settings: Training settings.
         uids: Names of the shapes for messages.
-        codes: The vector of each shape, not standardised.
+        codes: The latent code or vector of weights of each shape, not standardised.
         features: Features of views of each shape.
-        cameras: Their camera-to-world matrices; zeros where unknown.
-        floor: Lower bound of the standard deviations that codes are divided by. None leaves codes as they are, which is
-            the paper's phase 8.
+        cameras: Camera-to-world matrices of the views; zeros where unknown.
+        floor: Lower bound of the standard deviations that codes are divided by. None does not standardise codes, as in
+            phase 8 of "Small-data image-to-3-D".
         context: Device, precision and processes.
         generator: Source of all random numbers, on the CPU. The training object keeps it.
 
@@ -174,7 +180,9 @@ class DiTTraining:
     ) -> None:
         for row, uid in enumerate(uids):
             if not (np.isfinite(codes[row]).all() and np.isfinite(features[row]).all()):
-                raise InputError(f"{uid}: its code or a feature is not finite: make them again")
+                raise InputError(
+                    f"{uid}: its latent code or a feature holds numbers that are not finite; make them again"
+                )
         self.config = config
         self.settings = settings
         self.uids = uids
@@ -200,12 +208,13 @@ class DiTTraining:
         """Take one step.
 
         Returns:
-            The mean squared error of standardised codes, weighted by timestep. `mean_loss` is that of the mean code.
+            The mean squared error of standardised codes, weighted by timestep. `mean_loss` returns the loss of
+            predicting the mean code, for comparison.
 
         Raises:
             SdfkitError: The loss is not a finite number.
 
-        Reference: equation 4 of the paper.
+        Reference: "Small-data image-to-3-D", equation 4.
         """
         context, own = self.context, self.context.own
         rows, *views = self.draw_views()
@@ -267,10 +276,10 @@ class DiTTraining:
         return network.to(self.context.device).eval()
 
     def mean_loss(self) -> float:
-        """Return the loss of predicting the mean code for any views: the weighted variance of standardised codes.
+        """Return the loss of predicting the mean code for all views: the weighted variance of standardised codes.
 
-        It is 1 unless dimensions are floored, codes are not standardised or timesteps are weighted. A model whose loss
-        stays near it has learned nothing.
+        This loss is 1 unless dimensions are floored, codes are not standardised or timesteps are weighted. A model
+        whose loss stays near it has learned nothing.
         """
         return float(self.codes.var(dim=0, correction=0).mean() * self.weights.mean())
 
@@ -318,12 +327,12 @@ def predict_codes(
         network: A trained denoiser.
         standardizer: Standardizer of the training codes.
         features: Features of views of each shape; all views are used.
-        cameras: Their camera-to-world matrices; zeros where unknown.
+        cameras: Camera-to-world matrices of the views; zeros where unknown.
         steps: Number of DDIM steps; 1 returns the network's prediction from pure noise.
         eta: Share of the noise that a step renews, from 0 (deterministic) to 1.
-        guidance: Weight of classifier-free guidance; 1 is none and costs half as much as any other value.
-        samples: Codes per shape.
-        generators: One per shape, so that the codes of a shape do not depend on the other shapes.
+        guidance: Weight of classifier-free guidance; 1 is no guidance and takes half the time of any other value.
+        samples: Number of codes per shape.
+        generators: Random generator of each shape, so that the codes of a shape do not depend on the other shapes.
 
     Returns:
         Codes in the units of the training codes.

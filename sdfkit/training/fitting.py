@@ -1,4 +1,4 @@
-"""Fits codes of new shapes to a trained decoder."""
+"""Fits latent codes of new shapes to a trained decoder, whose parameters stay fixed."""
 
 from dataclasses import dataclass
 
@@ -13,15 +13,16 @@ from sdfkit.models.deepsdf import DeepSDF
 
 @dataclass(frozen=True)
 class FitSettings:
-    """Fit settings of codes.
+    """Settings for fitting latent codes.
 
     Attributes:
         steps: Number of Adam steps. The learning rate falls to a tenth after half of them.
-        batch: Samples per shape and step.
+        batch: Number of samples per shape and step.
         lr: Learning rate.
         clamp: Predicted and true distances are clamped to [-clamp, clamp] before they are compared.
-        penalty: Weight of the mean square of a code's numbers, standardised by the training codes.
-        chunk: Points that pass through the decoder at once on a CPU, so that they stay in its cache.
+        penalty: Weight of the mean square of the numbers of a code, after standardising them with the mean and the
+            standard deviation of the training codes.
+        chunk: Number of points that pass through the decoder at once on a CPU, so that activations stay in the cache.
     """
 
     steps: int
@@ -40,15 +41,15 @@ def fit_codes(
     std: Float[Tensor, " code"],
     settings: FitSettings,
 ) -> Float[Tensor, "shape code"]:
-    """Find the code of each shape whose decoded distances are nearest to its samples.
+    """Find, for each shape, the code whose decoded distances are nearest to the sampled distances.
 
-    All shapes are fitted in one batch, each from `centre`, and none depends on the others. A step takes the next
-    samples of each shape. They must be in random order, as `sample-sdf` writes them.
+    All shapes are fitted in one batch, each starting from `centre`; the result of a shape does not depend on the
+    others. A step takes the next samples of each shape. Samples must be in random order, as `sample-sdf` writes them.
 
     Args:
         decoder: A trained decoder, whose parameters need no gradient.
-        points: Samples of each shape. They may be few, or of a part of the shape only.
-        distances: Their distances, negative inside.
+        points: Sample points of each shape. They may be few, or cover only a part of the shape.
+        distances: Signed distances of the points, negative inside.
         centre: Initial code and target of the penalty: the mean of the training codes.
         std: Standard deviation of the training codes in each dimension.
         settings: Fit settings.
@@ -56,9 +57,10 @@ def fit_codes(
     Raises:
         SdfkitError: A fitted code is not finite.
 
-    Reference: Park et al., DeepSDF (2019), equation 10, with their published settings but for two. They begin at
-        N(0, 0.01²) and penalise the distance from 0, as their training codes are distributed about 0 equally in all
-        directions. Here the mean and the standard deviation of the training codes take that place.
+    Reference: Park et al., DeepSDF (2019), equation 10, with the published settings except for two. In DeepSDF, a
+        fit starts from N(0, 0.01²) and penalises the distance from 0, because training codes are distributed about 0
+        equally in all directions. Here a fit starts from the mean of the training codes, and the penalty uses their
+        mean and standard deviation.
     """
     device = next(decoder.parameters()).device
     codes = centre.to(device).repeat(len(points), 1).requires_grad_()
@@ -71,7 +73,7 @@ def fit_codes(
             for group in optimizer.param_groups:
                 group["lr"] = settings.lr / 10
         optimizer.zero_grad()
-        # Sums over shapes, so that no shape depends on the size of the batch.
+        # Sums, not means, over shapes, so that the result of a shape does not depend on the number of shapes.
         penalty = settings.penalty * ((codes - centre) / std).square().mean(dim=1).sum()
         penalty.backward()  # type: ignore[no-untyped-call]
         begin = (step * batch) % (points.shape[1] - batch + 1)
@@ -85,7 +87,7 @@ def fit_codes(
             (error.abs().sum() / batch).backward()
         optimizer.step()
     if not torch.isfinite(codes).all():
-        raise SdfkitError("a fitted code is not finite: lower the learning rate")
+        raise SdfkitError("a fitted latent code holds numbers that are not finite; lower the learning rate")
     return codes.detach()
 
 
@@ -95,13 +97,13 @@ def keep_known(
     known: Bool[np.ndarray, " sample"],
     count: int,
 ) -> tuple[Float[np.ndarray, "known 3"], Float[np.ndarray, " known"]]:
-    """Return the first `count` known samples of a shape, repeated if there are fewer.
+    """Return the first `count` known samples of a shape; if there are fewer, they are repeated.
 
     Raises:
         GeometryError: No sample is known.
     """
     places = np.flatnonzero(known)[:count]
     if not len(places):
-        raise GeometryError("no known samples: none of them lies in the half-space")
+        raise GeometryError("no sample is known, because none lies in the half-space of the known part")
     places = np.resize(places, count)
     return points[places], distances[places]

@@ -1,4 +1,4 @@
-"""Fits one small network to each shape, many shapes in a batch."""
+"""Fits one small network to each shape, for many shapes in a batch."""
 
 from dataclasses import dataclass
 
@@ -21,8 +21,8 @@ class Fits:
     """Fitted networks.
 
     Attributes:
-        weights: One vector per shape; not finite where a fit diverged.
-        steps: Number of steps of each shape.
+        weights: Weights of the network of each shape, as one vector; not finite where a fit diverged.
+        steps: Number of steps that each shape was fitted for.
     """
 
     weights: Float[Tensor, "shape parameter"]
@@ -39,22 +39,23 @@ def fit_mlps(
 ) -> Fits:
     """Fit a network to the distances of each shape.
 
-    No shape depends on the others of the batch: each has its own error, and Adam treats every number separately, so
-    that a shape fitted in a batch equals the shape fitted alone, but for rounding. No step draws at random: each
-    takes the next samples of each shape, near ones and others. They must be in random order, as `sample-sdf` writes
-    them.
+    The fit of a shape does not depend on the other shapes of the batch: each shape has its own error, and Adam treats
+    every weight separately. Apart from rounding, a shape fitted in a batch equals the same shape fitted alone. A step
+    draws nothing at random. It takes the next samples of each shape, both of those near the surface and of the others.
+    Samples must be in random order, as `sample-sdf` writes them.
 
     Args:
-        config: The network.
-        start: Initial weights of each shape, on the device of the computation.
-        points: Samples of each shape.
-        distances: Their distances, negative inside.
+        config: Architecture of the networks.
+        start: Initial weights of the network of each shape, on the device of the computation.
+        points: Sample points of each shape.
+        distances: Signed distances of the points, negative inside.
         near: Whether each sample was drawn near the surface. Every shape needs samples of both kinds, unless
             `settings.near` is 0 or 1.
         settings: Fit settings.
 
-    Reference: section 3 of the paper. Its loss is DeepSDF's, the mean of |clamp(f) - clamp(d)|; `BatchedMLP.step`
-        describes where the gradient departs from it.
+    Reference: "Small-data image-to-3-D", section 3. The loss is that of DeepSDF, the mean of |clamp(f) - clamp(d)| for
+        a predicted distance f and a true distance d. The gradient differs from that of this loss; see
+        `BatchedMLP.step`.
     """
     device = start.device
     # Near samples first. Points and distances are in one tensor, so that one gather reads both.
@@ -71,8 +72,8 @@ def fit_mlps(
         error_sum += networks.step(batch[..., :3], batch[..., 3], settings.lr * cosine(step, settings.steps))
         if settings.stop is None or (step + 1) % STOP_WINDOW:
             continue
-        # Shapes that are done leave the batch. Others do not take their place, which would gain little: a step of one
-        # shape costs 0.36 ms, its share of a step of eight 0.26 ms.
+        # Shapes that are fitted well enough leave the batch. No other shapes take their place, which would gain little:
+        # a step of one shape takes 0.36 ms, and a step of eight shapes takes 0.26 ms per shape.
         done = error_sum / STOP_WINDOW < settings.stop
         if done.any():
             weights[active[done]] = networks.weights.detach()[done]
@@ -142,12 +143,13 @@ class BatchedMLP:
     ) -> Float[Tensor, " shape"]:
         """Take one step.
 
-        The gradient is that of |f - clamp(d)| wherever the clamped distances differ. DeepSDF's own gradient is 0 where
-        f is beyond the clamp, even on the wrong side, so that f could never leave that range: of 8 shapes fitted from
-        an anchor, 1 had only such points from the first step on and did not change.
+        Let f be a predicted and d a true distance. The gradient is that of |f - clamp(d)| at points where clamp(f) and
+        clamp(d) differ. The gradient of the loss of DeepSDF is 0 where f is beyond the clamp, even if its sign is
+        wrong, so that f could never return: of 8 shapes fitted from a common anchor, 1 had only such points from the
+        first step on and did not change.
 
         Returns:
-            The mean clamped error of each shape's points before the step.
+            The mean of |clamp(f) - clamp(d)| over the points of each shape, before the step.
         """
         inputs = encode_points(points, self.config.bands)  # (shape, point, encoded)
         predicted = self._forward(inputs)  # (shape, point)

@@ -1,4 +1,4 @@
-"""Fit settings of per-shape networks, by preset and network."""
+"""Settings for fitting one network per shape, by preset and kind of network."""
 
 import math
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 FAST_STEPS = 2_000
 PAPER_EPOCHS = 200
-# The fast recipe by network. A SIREN does not converge at learning rates above 0.0003.
+# Settings of the preset `fast`, by kind of network. A SIREN does not converge at learning rates above 0.0003.
 FAST: Mapping[str, Mapping[str, float]] = {
     "relu-pe": {"points": 128, "near": 0.75, "lr": 4e-3},
     "siren": {"points": 128, "near": 0.75, "lr": 3e-4},
@@ -17,15 +17,15 @@ PAPER: Mapping[str, float] = {"points": 8_192, "near": 0.5, "lr": 1e-4}
 
 @dataclass(frozen=True)
 class MLPFitSettings:
-    """Fit settings of the networks.
+    """Settings for fitting the networks.
 
     Attributes:
         steps: Number of Adam steps. The learning rate follows a cosine schedule from its initial value to 0.
-        points: Samples per shape and step.
+        points: Number of samples per shape and step.
         near: Share of those samples that lie near the surface.
         lr: Initial learning rate.
         clamp: Predicted and true distances are clamped to [-clamp, clamp] before they are compared.
-        stop: A shape whose mean error falls below this stops early; None takes all steps.
+        stop: A shape is fitted no further once its mean error is below this value; None takes all steps.
     """
 
     steps: int
@@ -44,8 +44,8 @@ def choose_settings(
     Args:
         network: `relu-pe` or `siren`.
         preset: `fast` or `paper`.
-        samples: Samples per shape, from which epochs are converted to steps.
-        epochs: Passes over the samples in place of the preset's number of steps.
+        samples: Number of samples per shape, which converts epochs to steps.
+        epochs: Number of passes over the samples, in place of the preset's number of steps.
         overrides: Settings that replace those of the preset. None values are ignored.
     """
     recipe: dict[str, Any] = {"steps": FAST_STEPS, **FAST[network]}

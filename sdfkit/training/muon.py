@@ -12,15 +12,16 @@ NEWTON_SCHULZ_STEPS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Optimizer of the hidden matrices of a network; other parameters need another optimizer.
+    """Optimizer of the weight matrices of hidden layers; other parameters need another optimizer.
 
-    Recent versions of torch include Muon too, but that one works in bfloat16, which is five times slower than float32
-    on a CPU without matrix tiles.
+    Recent versions of torch include Muon too, but their Muon computes in bfloat16, which is five times slower than
+    float32 on a CPU without matrix tiles (AMX).
 
     Args:
-        groups: Parameter groups as torch's optimizers take them, of parameters with two axes. Each group needs its
+        groups: Parameter groups as torch's optimizers take them; all parameters are matrices. Each group needs its
             learning rate, `lr`, before the first step. A step changes a matrix by about the learning rate in every
-            direction, whatever the size of the gradient, so that good learning rates are ten times those of Adam.
+            direction, whatever the size of the gradient, so that good learning rates are about ten times as large as
+            for Adam.
 
     Reference: Jordan et al., Muon: an optimizer for hidden layers in neural networks (2024).
     """

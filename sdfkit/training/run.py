@@ -1,16 +1,17 @@
 """Parts that all training runs share: the device context, the EMA, and a state made of plain arrays.
 
-A training object has three methods, and nothing else is expected of it:
+The program that runs a training needs only three methods of a training object:
 
 * `step()` takes one step and returns its loss.
 * `state()` returns everything that the next step depends on, as a flat dictionary of arrays: parameters and codes, the
   optimizer's moments, the EMA, the generator and the number of steps taken. Keys are paths, such as
   `parameters/decoder.out.weight`. No value needs pickle.
 * `load_state()` restores such a dictionary. On a CPU, and with the same number of threads, the losses that follow are
-  bit for bit those of a run without interruption.
+  bit for bit equal to those of a run without interruption.
 
-Threads: when other processes are busy, OpenMP threads that spin while they wait made a step five times slower. The
-program must therefore set `OMP_WAIT_POLICY=PASSIVE` before torch is first imported, which is too early for this module.
+Threads: OpenMP threads spin while they wait, which made a step five times slower when other processes were busy. The
+program must therefore set `OMP_WAIT_POLICY=PASSIVE` before torch is first imported; this module cannot do so, because
+it imports torch itself.
 """
 
 import math
@@ -100,8 +101,8 @@ def open_device_context(device: str, precision: Literal["fp32", "bf16"]) -> Devi
 
     Args:
         device: Name of a torch device that exists; see `sdfkit.runtime.device.choose_device`.
-        precision: bf16 pays on GPUs and on CPUs with matrix tiles (AMX), where it is up to five times faster.
-            On other CPUs it is slower: 31 against 165 GF/s were measured on AVX-512 without tiles.
+        precision: bf16 is up to five times faster than fp32 on GPUs and on CPUs with matrix tiles (AMX). On other CPUs
+            it is slower: on AVX-512 without tiles, 31 GFLOP/s were measured, and 165 GFLOP/s with fp32.
     """
     return DeviceContext(Accelerator(cpu=torch.device(device).type == "cpu"), precision)
 
@@ -121,9 +122,9 @@ def check_loss(loss: float, errors: Tensor, uids: Sequence[str], step: int) -> N
     """Check that the loss of a step is finite.
 
     Args:
-        loss: The loss, over all processes.
-        errors: Its parts, by shape, in this process.
-        uids: The name of each of these shapes.
+        loss: The loss over the shapes of all processes.
+        errors: The loss of each shape of this process.
+        uids: The name of each shape of this process.
         step: Number of steps taken before this one.
 
     Raises:
@@ -132,14 +133,15 @@ def check_loss(loss: float, errors: Tensor, uids: Sequence[str], step: int) -> N
     if not math.isfinite(loss):
         wrong = torch.nonzero(~torch.isfinite(errors.detach()))[:, 0].tolist()
         name = uids[wrong[0]] if wrong else "another process"
-        raise SdfkitError(f"{name}: the loss at step {step} is {loss}: lower the learning rate")
+        raise SdfkitError(f"{name}: the loss at step {step} is {loss}; lower the learning rate")
 
 
 def update_ema(ema: Mapping[str, Tensor], current: Mapping[str, Tensor], decay: float, step: int) -> None:
     """Update the exponential moving average (EMA) of named tensors, in place.
 
-    The decay is warmed up to min(decay, (1 + step) / (10 + step)): without that, a decay of 0.9999 would still hold
-    22 % of the random initial values after 15,000 steps. A decay of 0 copies the current tensors.
+    At first the decay is smaller: min(decay, (1 + step) / (10 + step)). Without this warm-up, the EMA with a decay of
+    0.9999 would still contain 22 % of the random initial values after 15,000 steps. A decay of 0 copies the current
+    tensors.
     """
     warm = min(decay, (1 + step) / (10 + step))
     update = get_ema_multi_avg_fn(warm)  # type: ignore[no-untyped-call]
@@ -163,17 +165,17 @@ def unpack(prefix: str, tensors: Mapping[str, Tensor], state: Mapping[str, np.nd
     """Fill named tensors, in place, from the arrays `prefix/name` of a state.
 
     Raises:
-        InputError: An array is missing or has another shape: the state is that of another network.
+        InputError: An array is missing or has another shape, because the state was saved with another network.
     """
     with torch.no_grad():
         for name, tensor in tensors.items():
             key = f"{prefix}/{name}"
             if key not in state:
-                raise InputError(f"state: has no {key}: it was saved by a run of another kind")
+                raise InputError(f"state: has no array {key}; it was saved by a run of another kind")
             if state[key].shape != tuple(tensor.shape):
                 raise InputError(
-                    f"state: {key} has shape {state[key].shape}, but this run needs {tuple(tensor.shape)}: "
-                    "resume with the network and shapes that it was saved with"
+                    f"state: {key} has shape {state[key].shape}, but this run needs {tuple(tensor.shape)}; "
+                    "resume with the network and the shapes that the state was saved with"
                 )
             tensor.copy_(torch.from_numpy(np.array(state[key])))
 
@@ -190,7 +192,7 @@ def moments(
 ) -> dict[str, Tensor]:
     """Return the state tensors of the optimizers by name, `parameter/key`.
 
-    Adam creates its moments at its first step only; where they are missing, they are created here, as zeros.
+    Adam creates its moments only at its first step. Moments that are missing are created as zeros.
     """
     names = {id(parameter): name for name, parameter in parameters.items()}
     kept: dict[str, Tensor] = {}

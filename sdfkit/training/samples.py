@@ -1,4 +1,4 @@
-"""Reads samples of shapes for training: all of them in memory, or only the windows in use."""
+"""Reads samples of shapes for training, into memory all at once or in windows when they are needed."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -17,8 +17,8 @@ class SampleChunk(NamedTuple):
 
     Attributes:
         points: Query points.
-        distances: Their signed distances, negative inside.
-        near: Whether each was drawn near the surface.
+        distances: Signed distances of the points, negative inside.
+        near: Whether each point was drawn near the surface.
     """
 
     points: Float[np.ndarray, "sample 3"]
@@ -27,7 +27,7 @@ class SampleChunk(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Samples of one shape, sorted so that the `near` samples near the surface come first."""
+    """Samples of one shape. The first `near` of them were drawn near the surface, the others elsewhere."""
 
     points: Float[Tensor, "sample 3"]
     distances: Float[Tensor, " sample"]
@@ -39,24 +39,25 @@ ReadChunk = Callable[[int, int, int], SampleChunk]
 
 
 class SampleReader:
-    """Windows of neighbouring samples of each shape, from memory or read when they are needed.
+    """Reads windows, runs of consecutive samples of one shape, and keeps as many in memory as fit.
 
     Samples are stored in random order, so that every window is an unbiased draw. A training step uses one window per
-    shape, whether the samples are in memory or not: the amount of memory changes how often windows are read, never the
-    result. `window` may be called from several threads.
+    shape, whether or not all samples are in memory. The amount of memory therefore changes how often windows are read,
+    but never the result. `window` may be called from several threads.
 
     Args:
-        read: Reads samples.
+        read: Function that reads samples.
         uids: Names of the shapes for messages.
-        count: Samples per shape.
-        window: Samples per window. The last window takes the remainder and has between 0.5 and 1.5 times as many: a
-            shorter one would be drawn as often as the others, and its samples far more often.
-        near: Samples near the surface that a step draws from a window.
-        others: Other samples that a step draws from a window.
-        memory: Bytes that windows may take. If all fit, all are read at once.
+        count: Number of samples per shape.
+        window: Number of samples per window. The last window takes the remainder and has between 0.5 and 1.5 times as
+            many. A much shorter last window would be drawn as often as the others, so its samples would be drawn far
+            more often than others.
+        near: Number of samples near the surface that a step draws from a window.
+        others: Number of other samples that a step draws from a window.
+        memory: Number of bytes that windows may take. If all windows fit, all are read at once.
 
     Raises:
-        InputError: A sample is not finite, or a window has none of the samples that a step draws.
+        InputError: A sample is not finite, or a window lacks samples near the surface, or others, that a step draws.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class SampleReader:
             if found is None:
                 start = self.bounds[index]
                 found = self.cut(row, self.read(row, start, self.bounds[index + 1]), index, start)
-            # Inserted at the end: the first window is the least recently used one.
+            # The window is inserted at the end, so that the first window is the least recently used one.
             self.kept[row, index] = found
             while len(self.kept) > self.limit:
                 del self.kept[next(iter(self.kept))]
@@ -110,7 +111,9 @@ class SampleReader:
         own = slice(self.bounds[index] - start, self.bounds[index + 1] - start)
         points, distances, near = (array[own] for array in chunk)
         if not (np.isfinite(distances).all() and np.isfinite(points).all()):
-            raise InputError(f"{self.uids[row]}: a point or distance is not a finite number: sample it again")
+            raise InputError(
+                f"{self.uids[row]}: a point or distance is not a finite number; sample the shape again"
+            )
         count = int(near.sum())
         for kind, there, needed in (
             ("near", count, self.near),
@@ -118,9 +121,9 @@ class SampleReader:
         ):
             if there == 0 < needed:
                 raise InputError(
-                    f"{self.uids[row]}: samples {self.bounds[index]} to {self.bounds[index + 1] - 1} include none "
-                    f"{kind} its surface, but a step draws {needed}: sample it with another --near-share, "
-                    "or train with another --near-focus"
+                    f"{self.uids[row]}: samples {self.bounds[index]} to {self.bounds[index + 1] - 1} include no point "
+                    f"{kind} the surface, but a training step draws {needed}; sample the shape with another "
+                    "--near-share, or train with another --near-focus"
                 )
         order = np.argsort(~near, kind="stable")
         return Window(torch.from_numpy(points[order]), torch.from_numpy(distances[order]), count)

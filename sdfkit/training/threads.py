@@ -1,7 +1,7 @@
-"""Threads that compute the gradient of a training step in parallel, each for some of its rows.
+"""Threads that compute the gradient of a training step in parallel, each thread for some of the rows of the batch.
 
-Threads within operations gain little where operations are small: a step of silhouette training took 0.23 s with one
-OpenMP thread and 0.18 s with two. Two Python threads with one OpenMP thread each take 0.14 s.
+Parallel threads within each operation of torch gain little if the operations are small: a step of silhouette training
+took 0.23 s with one OpenMP thread and 0.18 s with two. Two Python threads with one OpenMP thread each take 0.14 s.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-# More threads than this wait for each other in Python (the global interpreter lock).
+# More threads than this would mostly wait for the global interpreter lock of Python.
 MAX_THREADS = 4
 
 
 class GradientThreads:
-    """A pool of threads that share torch's threads: one per core, four at most. On a GPU, the calling thread alone.
+    """A pool of at most four threads, among which torch's threads are divided. On a GPU, only the calling thread is
+    used.
 
     Args:
         device: Device of the computation.
@@ -39,11 +40,12 @@ class GradientThreads:
     ) -> Float[Tensor, " row"]:
         """Set the gradients of parameters to those of the sum of all losses, divided by `total`.
 
-        Results are reproducible for the same number of threads: gradients of the threads are added in order.
+        Results are reproducible for the same number of threads, because the gradients of the threads are added in a
+        fixed order.
 
         Args:
-            compute: Returns the losses of some rows.
-            rows: All rows.
+            compute: Function from some rows to the loss of each of them.
+            rows: All rows of the batch.
             parameters: Parameters whose `grad` is replaced.
             total: Divisor of the sum.
 
@@ -58,15 +60,15 @@ class GradientThreads:
         return torch.cat([losses for losses, _ in found])
 
     def step(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
-        """Step optimizers in the threads, which flush denormal moments to 0 too."""
+        """Take the steps of optimizers in the threads of the pool, which flush denormal numbers to 0."""
         list(self.map(lambda optimizer: optimizer.step(), optimizers))
 
 
 def _initialise_thread(threads: int) -> None:
-    """Set torch's settings of a thread, before its first operation."""
+    """Set the number of OpenMP threads and the treatment of denormal numbers, before a thread's first operation."""
     torch.set_num_threads(threads)
-    # Rays many temperatures away from an edge have gradients below 1e-38. Processors are slow with such denormal
-    # numbers: a late training step took 0.25 s with them and takes 0.15 s where they are 0.
+    # Rays far from an edge, in units of the temperature, have gradients below 1e-38. Processors are slow with such
+    # denormal numbers: a late training step took 0.25 s with them and takes 0.15 s if they are set to 0.
     torch.set_flush_denormal(True)
 
 

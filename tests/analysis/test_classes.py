@@ -11,12 +11,13 @@ from sdfkit.analysis.classes import count_classes, describe_classes
     [
         (["new"] * 24, False, "none of the 24 predictions matches a known vector"),
         (["new"], False, "the prediction matches no known vector"),
-        (["new", "new"], True, "all 2 predictions are unclassified"),
+        (["new", "new"], True, "all 2 predictions are in no other class"),
         (["copy"], False, "the prediction is copied from the training set"),
         (
             ["mean", "recalled", "mean", "noise"],
             True,
-            "of the 4 predictions, 1 is recalled, 2 are at the training mean and 1 is unrelated to the truth",
+            "of the 4 predictions, 1 is recalled, 2 are close to the mean of the training vectors and 1 is unrelated "
+            "to the truth",
         ),
     ],
 )

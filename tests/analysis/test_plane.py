@@ -54,6 +54,7 @@ def test_a_row_that_is_not_finite_is_named():
     vectors = np.ones((4, 3))
     vectors[2, 1] = np.nan
     with pytest.raises(
-        InputError, match=r"^codes.zarr: row_2: numbers that are not finite; drop it or make it again$"
+        InputError,
+        match=r"^codes.zarr: row_2: the vector holds numbers that are not finite; drop it or make it again$",
     ):
         fit(vectors)

@@ -48,5 +48,7 @@ def test_overlap_is_that_of_the_areas():
 def test_a_step_that_is_not_finite_is_named():
     trajectory = straight()
     trajectory[1, 3, 0] = np.inf
-    with pytest.raises(InputError, match="^steps.zarr: obj_1, step 3: numbers that are not finite"):
+    with pytest.raises(
+        InputError, match="^steps.zarr: obj_1, step 3: the vector holds numbers that are not finite"
+    ):
         measure(trajectory, np.zeros((3, 5, 8, 8), np.uint8), None)

@@ -92,9 +92,18 @@ def test_moments_far_from_the_origin_keep_their_digits(far, seed):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.nan, "codes.zarr: chair_7: numbers that are not finite; drop it or make it again"),
-        (np.inf, "codes.zarr: chair_7: numbers that are not finite; drop it or make it again"),
-        (0.0, "codes.zarr: chair_7: all zeros, so it has no direction; drop it or make it again"),
+        (
+            np.nan,
+            "codes.zarr: chair_7: the vector holds numbers that are not finite; drop it or make it again",
+        ),
+        (
+            np.inf,
+            "codes.zarr: chair_7: the vector holds numbers that are not finite; drop it or make it again",
+        ),
+        (
+            0.0,
+            "codes.zarr: chair_7: the vector is all zeros, so it has no direction; drop it or make it again",
+        ),
     ],
 )
 def test_vectors_without_direction_are_named(block, value, message):

@@ -104,7 +104,9 @@ def test_a_few_vectors_whatever_is_shown_are_attractors(world):
     # One answer need not be a training vector.
     verdict = world.judge(world.mean + world.noise(1, 1) + world.noise(12, 0.05))
     assert verdict.name == "collapse to attractors"
-    assert verdict.evidence.startswith("all inputs give nearly the same vector, which is no training vector.")
+    assert verdict.evidence.startswith(
+        "all inputs give nearly the same vector, which is not a training vector."
+    )
 
 
 def test_copies_of_other_training_shapes(world):
@@ -116,7 +118,7 @@ def test_copies_of_other_training_shapes(world):
     # Of shapes that were: rows in another order, say.
     verdict = world.judge(np.roll(copies, 1, axis=0))
     assert verdict.name == "unclear"
-    assert "check that both sides use the same uids" in verdict.evidence
+    assert "check that predictions and training vectors use the same uids" in verdict.evidence
 
 
 def test_mixtures_and_borders_are_unclear(world):
@@ -135,14 +137,14 @@ def test_mixtures_and_borders_are_unclear(world):
         assert verdict.name == "unclear", verdict.evidence
     verdict = world.judge(np.where(is_odd, truth, mean))
     assert verdict.evidence.startswith(
-        "of the 12 predictions, 6 are recalled and 6 are at the training mean."
+        "of the 12 predictions, 6 are recalled and 6 are close to the mean of the training vectors."
     )
 
 
 def test_without_truths_new_vectors_are_not_called_good_or_bad(world):
     verdict = world.judge(world.shapes(12), None)
     assert verdict.name == "unclear"
-    claim = "none of the 12 predictions matches a known vector; give --truth to judge them."
+    claim = "none of the 12 predictions matches a known vector; give --truth to compare them with the true vectors."
     assert verdict.evidence.startswith(claim)
 
 
@@ -183,7 +185,7 @@ def test_the_paper_s_numbers_are_the_mean_plus_noise():
     assert {*found.ranking.order[:, :3].ravel().tolist()} == {54, 55, 172}
     assert np.all((found.ranking.cosine[:, :3] > 0.983) & (found.ranking.cosine[:, :3] < 0.988))
     assert found.verdict.name == "noise"
-    assert found.verdict.evidence.startswith("the predictions are the mean plus noise: ")
+    assert found.verdict.evidence.startswith("the predictions are the training mean plus noise: ")
     why = "because they are close to the training mean, not because the predictions resemble them"
     assert why in found.verdict.evidence
     assert {"obj_0054", "obj_0055", "obj_0172"} <= set(found.verdict.evidence.replace(",", "").split())

@@ -59,7 +59,7 @@ def broken(kind, path):
 
 CASES = [
     ("missing", 1, "nothing.ply: No such file or directory"),
-    ("empty", 3, "empty; did the command that writes it fail?"),
+    ("empty", 3, "is empty; did the command that wrote it fail?"),
     ("folder", 3, "a folder without meshes"),
     ("cut glb", 3, "a GLB ends early"),
     ("cut ply", 3, "a PLY ends early"),
@@ -138,10 +138,10 @@ BILLIONS = {
     "text.ply": (TEXT_PLY.replace(b"vertex 8", b"vertex 1000000000"), "a PLY ends early"),
     "length.glb": (
         set_in(GLB, 8, HUGE_BYTES),
-        f"a GLB ends early: its header declares {HUGE} bytes, but {len(GLB)} exist",
+        f"a GLB ends early; its header declares {HUGE} bytes, but there are only {len(GLB)}",
     ),
-    "json.glb": (set_in(GLB, 12, HUGE_BYTES), "a chunk of the GLB exceeds its end"),
-    "binary.glb": (set_in(GLB, JSON_END, HUGE_BYTES), "a chunk of the GLB exceeds its end"),
+    "json.glb": (set_in(GLB, 12, HUGE_BYTES), "a chunk extends beyond the end of the GLB"),
+    "binary.glb": (set_in(GLB, JSON_END, HUGE_BYTES), "a chunk extends beyond the end of the GLB"),
     "buffer.glb": (
         change_glb(lambda tree, _: tree["buffers"][0].update(byteLength=HUGE)),
         "its vertices or faces are incomplete",
@@ -154,23 +154,23 @@ BILLIONS = {
         change_glb(lambda _, position: position.update(count=1_000_000_000)),
         "cannot be read as GLB (cannot reshape array",
     ),
-    "no_view.glb": (change_glb(claim_without_view), "declares 1000000000 values, but does not hold them"),
+    "no_view.glb": (change_glb(claim_without_view), "declares 1000000000 values, but has no data for them"),
     "faces.stl": (
         set_in(STL, 80, HUGE_BYTES),
-        f"not a complete STL: its header declares {HUGE} faces, but 12 exist",
+        f"is not a complete STL; its header declares {HUGE} triangles, but it holds 12",
     ),
     "header.stl": (
         bytes(80) + HUGE_BYTES,
-        f"not a complete STL: its header declares {HUGE} faces, but 0 exist",
+        f"is not a complete STL; its header declares {HUGE} triangles, but it holds 0",
     ),
     "counts.off": (
         b"OFF\n1000000000 1000000000 0\n0 0 0\n",
-        "its header declares 2000000000 lines, but 1 exist",
+        "it declares 2000000000 vertices and faces, but has 1 lines",
     ),
-    "bomb.3mf": (zip_bomb(), "would unpack to 52428800, as in a zip bomb; it is not read"),
+    "bomb.3mf": (zip_bomb(), "would unpack to 52428800 bytes, as in a zip bomb; it is not read"),
 }
 BAD = BILLIONS | {
-    "negative.ply": (PLY.replace(b"vertex 8", b"vertex -8"), "a PLY header has an invalid line"),
+    "negative.ply": (PLY.replace(b"vertex 8", b"vertex -8"), "the header of a PLY has an invalid line"),
     "past_view.glb": (
         change_glb(lambda tree, _: tree["bufferViews"][0].update(byteOffset=9999)),
         "cannot be read as GLB",
@@ -192,22 +192,25 @@ BAD = BILLIONS | {
         "a face refers to a vertex that does not exist",
     ),
     "past.obj": (OBJ + b"\nf 1 2 99\n", "cannot be read as OBJ"),
-    "zero.obj": (OBJ + b"\nf 1/1 0/1 2/1\n", "a face refers to vertex 0, but an OBJ counts from 1"),
+    "zero.obj": (OBJ + b"\nf 1/1 0/1 2/1\n", "a face refers to vertex 0, but an OBJ numbers vertices from 1"),
     "past.off": (OFF.rstrip()[:-1] + b"99\n", "a face index outside the range"),
     "cut.obj": (OBJ[: len(OBJ) // 3], "no faces"),
-    "cut.off": (OFF[: len(OFF) * 9 // 10], "an OFF ends early: its header declares 20 lines"),
-    "cut.stl": (STL[:-20], "not a complete STL: its header declares 12 faces, but 11 exist"),
-    "cut_text.stl": (TEXT_STL[: len(TEXT_STL) // 2], "an STL ends early, without endsolid"),
+    "cut.off": (OFF[: len(OFF) * 9 // 10], "an OFF ends early; it declares 20 vertices and faces"),
+    "cut.stl": (STL[:-20], "is not a complete STL; its header declares 12 triangles, but it holds 11"),
+    "cut_text.stl": (TEXT_STL[: len(TEXT_STL) // 2], "an STL ends early; its last line is not endsolid"),
     "cut_text.ply": (TEXT_PLY[: len(TEXT_PLY) * 9 // 10], "a PLY ends early"),
     "cut.gltf": (b'{"asset": {"version"', "cannot be read as glTF"),
     "cut.3mf": (zip_bomb()[:500], "not a complete zip file"),
     "alone.gltf": (
         b'{"asset": {"version": "2.0"}, "buffers": [{"uri": "gone.bin", "byteLength": 9}]}',
-        "needs gone.bin, which does not exist",
+        "refers to gone.bin, which does not exist",
     ),
-    "text.glb": (b"hello, this is a text\n", "not a GLB; it does not begin with glTF"),
+    "text.glb": (b"hello, this is a text\n", "is not a GLB; a GLB begins with the letters glTF"),
     "text.stl": (b"hello, this is a text\n", "not a complete STL"),
-    "text.off": (b"hello, this is a text\n", "not an OFF; it does not begin with OFF and two counts"),
+    "text.off": (
+        b"hello, this is a text\n",
+        "is not an OFF; it must begin with OFF and the numbers of vertices",
+    ),
     "text.obj": (b"hello, this is a text\n", "no faces"),
     "nan.stl": (set_in(STL, 96, np.float32(np.nan).tobytes()), "1 of 36 vertices are NaN or infinite"),
     "infinite.ply": (
@@ -237,7 +240,9 @@ def test_compressed_geometry_names_the_package_that_reads_it(sdfkit, tmp_path, m
     (tmp_path / "box.glb").write_bytes(change_glb(compress))
     result = sdfkit("watertight", tmp_path / "box.glb", "-o", tmp_path / "out.ply")
     assert result.exit_code == 5
-    assert result.stderr == f"sdfkit: {tmp_path}/box.glb: is compressed with Draco; pip install DracoPy\n"
+    assert result.stderr == (
+        f"sdfkit: {tmp_path}/box.glb: is compressed with Draco, which needs DracoPy; pip install DracoPy\n"
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to its address space")
@@ -323,4 +328,4 @@ def test_a_folder_made_with_other_settings_is_refused(sdfkit, tmp_path, sphere):
 def test_many_meshes_need_a_folder(sdfkit, tmp_path, sphere):
     result = sdfkit("watertight", sphere, sphere, "-o", tmp_path / "out.ply")
     assert result.exit_code == 2
-    assert "one file cannot hold 2 meshes; name a folder" in result.stderr
+    assert "one file cannot hold 2 meshes; give a folder" in result.stderr

@@ -106,8 +106,8 @@ def test_nothing_in_common(sdfkit, folders, tmp_path):
     result = sdfkit("compare", tmp_path / "other", folders[1])
     assert result.exit_code == 3
     assert (
-        "no uid in common: predicted a …, true obj_0 …; give the files equal names, or add --pair order"
-        in result.stderr
+        "predicted meshes (a …) and true meshes (obj_0 …) have no uid in common; give the files equal names, or add "
+        "--pair order" in result.stderr
     )
     result = sdfkit("compare", tmp_path / "other", folders[1], "--pair", "order")
     assert result.exit_code == 3
@@ -120,7 +120,9 @@ def test_equal_numbers_without_a_common_uid_are_paired_by_order(sdfkit, folders,
     for name, radius in zip("cab", (0.5, 1, 0.8), strict=True):  # by name: a, b, c
         trimesh.creation.icosphere(3, radius).export(tmp_path / "other" / f"{name}.ply")
     result = sdfkit("compare", tmp_path / "other", folders[1], "--points", 1000, "--json")
-    assert "no uid in common: the 3 predicted and true meshes are paired by order" in result.stderr
+    assert (
+        "predicted and true meshes have no uid in common; the 3 of each are paired by order" in result.stderr
+    )
     facts = json.loads(result.stdout)
     assert facts["pairing"] == "order"
     assert [shape["predictions"][0]["shape"] for shape in facts["shapes"].values()] == ["a", "b", "c"]
@@ -291,9 +293,9 @@ def test_features_that_do_not_fit(sdfkit, folders, trained, tmp_path):
     other = write_features(tmp_path / "other.zarr", {"obj_0": (1, 0)}, model="another")
     few = write_features(tmp_path / "few.zarr", {"obj_0": (1, 0)})
     for features, training_features, message in (
-        (other, known, "other.zarr: features of 2 numbers by another, but "),
-        (shown, few, "few.zarr: no features of middle, one of 2 such training shapes; embed them all"),
-        (few, known, "few.zarr: no features of obj_1; embed the pictures of every true shape"),
+        (other, known, "other.zarr: each feature has 2 numbers from another, but "),
+        (shown, few, "few.zarr: has no features of 2 training shapes (middle …); embed all of them"),
+        (few, known, "few.zarr: has no features of obj_1; embed the images of every true shape"),
     ):
         options = ("--training", training, "--features", features, "--training-features", training_features)
         result = sdfkit("compare", *folders, *options)
@@ -304,7 +306,7 @@ def test_features_that_do_not_fit(sdfkit, folders, trained, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--features", "f.zarr"), "--features chooses among training shapes; add --training MESHES"),
+        (("--features", "f.zarr"), "--features chooses one of the training shapes; add --training MESHES"),
         (
             ("--training", "t", "--training-features", "f.zarr"),
             "--training-features needs --features",

@@ -59,7 +59,7 @@ def test_it_is_one_screen_and_keeps_each_remedy_whole(sdfkit, tries, monkeypatch
         ({"kernels": {"fault": "its process died: Illegal instruction"}},
          "kernels: its process died: Illegal instruction: install sdfkit again"),
         ({"torch": GOOD["torch"] | {"encoders": []}, "hub": HUB | {"offline": True}},
-         "encoders: none installed, and no hub: pip install 'sdfkit[offline]'"),
+         "encoders: none installed, and the hub cannot be reached: pip install 'sdfkit[offline]'"),
     ],
 )  # fmt: skip
 def test_what_the_main_job_needs_is_told_in_one_line(sdfkit, tries, monkeypatch, changed, reason):

@@ -91,11 +91,11 @@ def test_with_needs_these_pictures(run, sdfkit, sphere, tmp_path):
     sdfkit("render", sphere, "--views", 1, "--size", 32, "-o", tmp_path / "views.zarr")
     result, store = run(tmp_path / "views.zarr", "--with", "depth")
     assert (result.exit_code, store) == (3, None)
-    assert "has views without depth; render them with --depth" in result.stderr
+    assert "has views without depth; render the meshes again with --depth" in result.stderr
     Image.fromarray(COLORS[0]).save(tmp_path / "a.png")
     result, _ = run(tmp_path / "a.png", "--with", "normal")
     assert result.exit_code == 3
-    assert "a picture file has no normal; omit --with" in result.stderr
+    assert "an image file has no normal; omit --with" in result.stderr
 
 
 def test_an_interrupted_run_is_continued(run, views, tmp_path, monkeypatch):
@@ -118,7 +118,7 @@ def test_an_interrupted_run_is_continued(run, views, tmp_path, monkeypatch):
     assert not zarr.open_group(tmp_path / "features.zarr").attrs["complete"]
     result, _ = run(views, "--pool", "mean")
     assert result.exit_code == 3
-    assert "an unfinished run with pool auto, now mean" in result.stderr
+    assert "differs from this one (pool: auto then, mean now)" in result.stderr
     sizes.clear()
     monkeypatch.setattr(Encoder, "encode", lambda self, x: sizes.append(len(x)) or encode(self, x))
     result, store = run(views, "--batch", 1)
@@ -158,7 +158,9 @@ def test_pictures_are_shapes(run, tmp_path):
     result, store = run(tmp_path / "objects", "--overwrite")
     assert store["uid"][:].tolist() == ["sofa"]
     assert store["feature"].shape == (1, 2, 16)
-    assert result.stderr.count("sofa: its background is neither transparent nor plain; the whole") == 2
+    assert (
+        result.stderr.count("sofa: the image's background is neither transparent nor plain; the whole") == 2
+    )
 
 
 def test_a_saved_render_has_the_feature_of_the_store(run, views, tmp_path):
@@ -229,7 +231,10 @@ def test_a_mesh_must_be_drawn_first(run, sphere, tmp_path):
         trimesh.creation.icosphere().export(path)
         result, store = run(path)
         assert (result.exit_code, store) == (3, None)
-        assert f"is a mesh, but pictures are needed; render it first: sdfkit render {path}\n" in result.stderr
+        assert (
+            f"is a mesh, but images are needed; render the mesh first: sdfkit render {path}\n"
+            in result.stderr
+        )
 
 
 def test_captions(sdfkit, tmp_path):
@@ -252,15 +257,15 @@ def test_captions(sdfkit, tmp_path):
 def test_captions_stand_alone(sdfkit, tmp_path, words):
     result = sdfkit("embed", "--text", tmp_path / "c.csv", *words, "-o", tmp_path / "f.zarr")
     assert result.exit_code == 2
-    assert "--text takes captions alone" in result.stderr
+    assert "--text encodes only captions" in result.stderr
 
 
 def test_a_crop_that_cuts_is_told(run, sdfkit, sphere, tmp_path):
     words = ("render", sphere, "--views", 1, "--size", 32, "-o", tmp_path / "views.zarr", "--overwrite")
     sdfkit(*words, "--yfov", 60)
-    assert "crop removes" not in run(tmp_path / "views.zarr")[0].stderr
+    assert "crop cuts off" not in run(tmp_path / "views.zarr")[0].stderr
     sdfkit(*words, "--yfov", 50)  # the encoder's crop keeps 28 of 32 pixels
-    assert "crop removes" in run(tmp_path / "views.zarr", "--overwrite")[0].stderr
+    assert "crop cuts off" in run(tmp_path / "views.zarr", "--overwrite")[0].stderr
 
 
 def test_photos_are_framed_as_render_draws():

@@ -31,7 +31,7 @@ def fit(sdfkit, folder, *options):
 def test_each_shape_gets_a_code_and_its_error(sdfkit, trained):
     done = fit(sdfkit, trained, "-o", trained / "codes.zarr")
     assert done.exit_code == 0, done.stderr
-    assert "SDF L1 up to 0.1: mean" in done.stderr and "wrote codes of 3 shapes" in done.stderr
+    assert "SDF L1 clamped at 0.1: mean" in done.stderr and "wrote codes of 3 shapes" in done.stderr
     codes = zarr.open_group(trained / "codes.zarr", mode="r")
     assert codes.attrs["kind"] == "codes" and codes["code"].shape == (3, 64)
     assert (codes["sdf_l1"][:] > 0).all() and (codes["sdf_l1"][:] < 0.1).all()
@@ -66,7 +66,7 @@ def test_a_shape_without_known_samples_is_marked_and_the_others_go_on(sdfkit, tr
     point[1, :, 0] = -np.abs(point[1, :, 0])
     store["point"][:] = point
     done = fit(sdfkit, trained, "--half-space", "+x", "-o", trained / "codes.zarr")
-    assert done.exit_code == 4 and "none of them lies in the half-space" in done.stderr
+    assert done.exit_code == 4 and "none lies in the half-space" in done.stderr
     codes = zarr.open_group(trained / "codes.zarr", mode="r")
     assert codes["valid"][:].tolist() == [True, False, True]
 
@@ -105,6 +105,6 @@ def test_training_names_the_worst_shapes_and_draws_its_curve(sdfkit, trained, tm
 
 def test_other_stores_are_refused(sdfkit, trained):
     refused = sdfkit("fit-code", trained / "deepsdf.zarr", "--decoder", trained / "deepsdf.zarr")
-    assert refused.exit_code == 3 and "holds deepsdf, but samples are needed" in refused.stderr
+    assert refused.exit_code == 3 and "holds deepsdf, but a store of kind samples is needed" in refused.stderr
     refused = sdfkit("fit-code", trained / "samples.zarr", "--decoder", trained / "samples.zarr")
-    assert refused.exit_code == 3 and "holds samples, but deepsdf are needed" in refused.stderr
+    assert refused.exit_code == 3 and "holds samples, but a store of kind deepsdf is needed" in refused.stderr

@@ -112,7 +112,7 @@ def test_an_interrupted_run_goes_on_from_its_own_anchor(fit, tmp_path, monkeypat
     monkeypatch.setattr(mlp, "fit_mlps", interrupted)
     assert fit("part.zarr", "--batch", 1).exit_code == 1
     refused = fit("part.zarr", "--batch", 1, "--lr", 0.5)
-    assert refused.exit_code == 3 and "holds an unfinished run with lr 0.004, now 0.5" in refused.stderr
+    assert refused.exit_code == 3 and "differs from this one (lr: 0.004 then, 0.5 now)" in refused.stderr
     done = fit("part.zarr", "--batch", 1)
     assert done.exit_code == 0, done.stderr
     assert len(calls) == 5, "the anchor and two shapes were kept"
@@ -124,8 +124,8 @@ def test_an_interrupted_run_goes_on_from_its_own_anchor(fit, tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("array", "value", "message"),
     [
-        ("distance", np.nan, "box_1: a sample is not a finite number; sample it again"),
-        ("near", False, "box_1: no samples near its surface"),
+        ("distance", np.nan, "box_1: a sample has numbers that are not finite; sample the shape again"),
+        ("near", False, "box_1: has no samples near its surface"),
         ("near", True, "box_1: all samples are near its surface"),
     ],
 )
@@ -145,11 +145,13 @@ def test_a_shape_that_cannot_be_fitted_is_marked_and_the_others_go_on(
 def test_a_fit_that_runs_away_is_marked(fit, tmp_path):
     assert fit("first.zarr").exit_code == 0
     done = fit("weights.zarr", "--anchor", tmp_path / "first.zarr", "--lr", 1e38)
-    assert done.exit_code == 4 and "box_0: its loss is not a finite number; lower --lr" in done.stderr
+    assert (
+        done.exit_code == 4 and "box_0: the loss of its fit is not a finite number; lower --lr" in done.stderr
+    )
     refused = fit("other.zarr", "--lr", 1e38)
     assert (
         refused.exit_code == 4
-        and "box_0: cannot be the anchor: its loss is not a finite number" in refused.stderr
+        and "box_0: cannot be the anchor: the loss of its fit is not a finite number" in refused.stderr
     )
 
 
@@ -170,17 +172,17 @@ def test_the_papers_recipe_is_its_200_epochs():
 
 def test_other_stores_and_anchors_are_refused(sdfkit, samples, fit, tmp_path):
     refused = fit("x.zarr", "--anchor", "box_9")
-    assert refused.exit_code == 3 and "--anchor box_9: no shape of that name" in refused.stderr
+    assert refused.exit_code == 3 and "--anchor box_9: is neither a shape" in refused.stderr
     refused = fit("x.zarr", "--anchor", samples)
-    assert refused.exit_code == 3 and "holds samples, but weights are needed" in refused.stderr
+    assert refused.exit_code == 3 and "holds samples, but a store of kind weights is needed" in refused.stderr
     assert fit("none.zarr", "--anchor", "none").exit_code == 0
     refused = fit("x.zarr", "--anchor", tmp_path / "none.zarr")
     assert refused.exit_code == 3 and "has no anchor" in refused.stderr
     assert fit("siren.zarr", "--network", "siren").exit_code == 0
     refused = fit("x.zarr", "--anchor", tmp_path / "siren.zarr")
-    assert refused.exit_code == 3 and "an anchor of another network (siren)" in refused.stderr
+    assert refused.exit_code == 3 and "its anchor has another architecture (siren)" in refused.stderr
     refused = sdfkit("fit-mlp", "--anchor", "box_1", "-o", tmp_path / "x.zarr")
     assert refused.exit_code == 2 and "only the first shape can be the anchor" in refused.stderr
     refused = sdfkit("fit-mlp", tmp_path / "none.zarr", "-o", tmp_path / "x.zarr")
-    assert refused.exit_code == 3 and "holds weights, but samples are needed" in refused.stderr
+    assert refused.exit_code == 3 and "holds weights, but a store of kind samples is needed" in refused.stderr
     assert not (tmp_path / "x.zarr").exists()

@@ -92,7 +92,10 @@ def test_a_zip_that_is_cut_says_so(sdfkit, tmp_path):
     path.write_bytes(path.read_bytes()[:-30])
     result = sdfkit("info", path)
     assert (result.exit_code, result.stdout) == (3, "")
-    assert result.stderr == f"sdfkit: {path}: File is not a zip file; the file is truncated or damaged\n"
+    assert (
+        result.stderr
+        == f"sdfkit: {path}: cannot be read as a zip file (File is not a zip file); it is truncated or damaged\n"
+    )
 
 
 def test_a_store_of_others_is_described_too(sdfkit, tmp_path):
@@ -173,13 +176,16 @@ def test_one_unreadable_mesh_does_not_hide_the_others(sdfkit, tmp_path):
     (tmp_path / "a.ply").write_bytes((tmp_path / "b.ply").read_bytes()[:-5])
     result = sdfkit("info", tmp_path, "--json")
     bad, good = (json.loads(line) for line in result.stdout.splitlines())
-    assert bad["error"] == f"{tmp_path / 'a.ply'}: a PLY ends early"
+    assert bad["error"].startswith(f"{tmp_path / 'a.ply'}: a PLY ends early; ")
     assert good["watertight"]
     assert result.exit_code == 3
-    assert result.stderr == "sdfkit: 1 of the meshes cannot be read, for the reasons above; make them again\n"
+    assert (
+        result.stderr
+        == "sdfkit: 1 of the mesh files cannot be read, for the reasons above; make them again\n"
+    )
     alone = sdfkit("info", tmp_path / "a.ply")
     assert (alone.exit_code, alone.stdout) == (3, "")
-    assert alone.stderr == f"sdfkit: {tmp_path / 'a.ply'}: a PLY ends early\n"
+    assert alone.stderr.startswith(f"sdfkit: {tmp_path / 'a.ply'}: a PLY ends early; ")
 
 
 def test_what_is_wrong_with_a_mesh_is_told_not_refused(sdfkit, tmp_path):
@@ -194,11 +200,11 @@ def test_what_is_wrong_with_a_mesh_is_told_not_refused(sdfkit, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "status", "message"),
     [
-        ("notes.txt", b"hello", 3, "holds data in an unknown format; name a store, a mesh or a .npy"),
-        ("empty.npy", b"", 3, "empty; did the command that writes it fail?"),
-        ("cut.npy", b"\x93NUMPY\x01\x00v\x00{'descr'", 3, "not a plain array"),
+        ("notes.txt", b"hello", 3, "holds data in an unknown format; give a Zarr store, a mesh or a .npy"),
+        ("empty.npy", b"", 3, "is empty; did the command that wrote it fail?"),
+        ("cut.npy", b"\x93NUMPY\x01\x00v\x00{'descr'", 3, "is not a NumPy array of numbers"),
         ("absent.ply", None, 1, "No such file or directory"),
-        ("empty.zarr/", None, 3, "not a Zarr group, but a store is needed"),
+        ("empty.zarr/", None, 3, "is not a Zarr store; a store is needed"),
         ("folder/", None, 3, "is a folder without meshes"),
     ],
 )

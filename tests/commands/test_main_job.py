@@ -198,18 +198,24 @@ def test_a_code_without_surface_tells_its_range(sdfkit, job, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["train-deepsdf", "views.zarr"], "holds views, but samples are needed"),
-        (["train-dit", "samples.zarr", "--codes", "deepsdf.zarr"], "holds samples, but features are needed"),
+        (["train-deepsdf", "views.zarr"], "holds views, but a store of kind samples is needed"),
+        (
+            ["train-dit", "samples.zarr", "--codes", "deepsdf.zarr"],
+            "samples, but a store of kind features is needed",
+        ),
         (
             ["train-dit", "features.zarr", "--codes", "views.zarr"],
-            "holds views, but deepsdf or codes or weights or autoencoder are needed",
+            "holds views, but a store of kind deepsdf or codes or weights or autoencoder is needed",
         ),
-        (["predict", "deepsdf.zarr", "features.zarr"], "holds deepsdf, but denoiser or flow are needed"),
+        (
+            ["predict", "deepsdf.zarr", "features.zarr"],
+            "holds deepsdf, but a store of kind denoiser or flow is needed",
+        ),
         (
             ["mesh", "dit.zarr"],
-            "holds denoiser, but codes or deepsdf or weights or autoencoder or flow are needed",
+            "holds denoiser, but a store of kind codes or deepsdf or weights or autoencoder or flow is needed",
         ),
-        (["embed", "features.zarr"], "holds features, but views are needed"),
+        (["embed", "features.zarr"], "holds features, but a store of kind views is needed"),
     ],
 )
 def test_the_wrong_kind_is_told(sdfkit, job, tmp_path, words, message):
@@ -229,7 +235,7 @@ def test_shapes_in_common_are_needed(sdfkit, job, tmp_path):
         "train-dit", tmp_path / "other.zarr", "--codes", job / "deepsdf.zarr", "-o", tmp_path / "out.zarr"
     )
     assert result.exit_code == 3
-    assert "their uids must be the same" in result.stderr
+    assert "the uids must be the same" in result.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -251,7 +257,7 @@ def test_training_goes_on_bit_for_bit(sdfkit, job, tmp_path, monkeypatch, number
     assert "not complete" in sdfkit("mesh", output, "-o", f"{tmp_path}/meshes/").stderr
     monkeypatch.undo()
     other = sdfkit(*line[:-3], 61, *line[-2:])
-    assert "holds an unfinished run with steps 60, now 61" in other.stderr
+    assert "holds an unfinished run that differs from this one (steps: 60 then, 61 now)" in other.stderr
     assert sdfkit(*line).exit_code == 0
     store, whole = zarr.open_group(output, mode="r"), zarr.open_group(job / "deepsdf.zarr", mode="r")
     assert np.array_equal(store["loss"][:], whole["loss"][:])

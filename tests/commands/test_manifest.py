@@ -94,7 +94,7 @@ def test_rows_without_a_mesh_are_counted(sdfkit, raw, tmp_path):
     csv = table(tmp_path, "uid,category", "a,seat", "x,seat", "y,seat")
     result = sdfkit("manifest", raw, "--csv", csv, "-o", tmp_path / "m.json")
     assert result.exit_code == 0
-    assert f"{csv}: 2 of 3 rows match no mesh; the uid of the first mesh is a" in result.stderr
+    assert f"{csv}: 2 of 3 rows match no mesh; write each uid as that of the first mesh, a" in result.stderr
     assert "wrote a manifest of 3 shapes" in result.stderr
     assert "0 without category, 3 without licence, 3 without source" in result.stderr
 
@@ -133,17 +133,20 @@ def test_existing_manifest_is_kept(sdfkit, raw, tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["uid,category", "z,chair"], "none of its 1 rows matches a mesh; the uid of the first mesh is a"),
+        (
+            ["uid,category", "z,chair"],
+            "none of its 1 rows matches a mesh; write each uid as that of the first mesh, a",
+        ),
         (
             ["file,category", "a.obj,chair"],
-            "none of its 1 rows matches a mesh; the file of the first mesh is chair/a.obj",
+            "none of its 1 rows matches a mesh; write each file as that of the first mesh, chair/a.obj",
         ),
-        (["uid,category"], "none of its 0 rows matches a mesh; the uid of the first mesh is a"),
-        (["uid;category", "a;chair"], "no column uid or file, only ['uid;category']; add one"),
-        (["uid,kind", "a,chair"], "no column category, licence or source, only ['uid', 'kind']; add one"),
-        (["uid,category", "a,chair", "a,lamp"], "a: has two rows; keep one"),
+        (["uid,category"], "none of its 0 rows matches a mesh; write each uid as that of the first mesh, a"),
+        (["uid;category", "a;chair"], "has no column uid or file, only ['uid;category']; add one"),
+        (["uid,kind", "a,chair"], "has no column category, licence or source, only ['uid', 'kind']; add one"),
+        (["uid,category", "a,chair", "a,lamp"], "has several rows for a; keep one"),
         (["uid,category", 'a,"' + 200_000 * "x"], "cannot be read as CSV"),
-        ([""], "no column uid or file, only []; add one"),
+        ([""], "has no column uid or file, only []; add one"),
     ],
 )
 def test_bad_tables_are_refused(sdfkit, raw, tmp_path, lines, message):
@@ -161,17 +164,18 @@ def test_table_in_another_encoding_is_refused(sdfkit, raw, tmp_path):
     result = sdfkit("manifest", raw, "--csv", csv)
     assert result.exit_code == 3
     assert "cannot be read as CSV" in result.stderr
-    assert "save it as UTF-8" in result.stderr
+    assert "save it as CSV in UTF-8" in result.stderr
 
 
 def test_other_files_and_streams_are_refused(sdfkit, raw):
     result = sdfkit("manifest", raw / "chair/a.obj", raw / "chair/a.mtl")
     assert (result.exit_code, result.stdout) == (3, "")
-    assert result.stderr.startswith("sdfkit: a.mtl: not a mesh file (.3mf")
+    assert result.stderr.startswith("sdfkit: a.mtl: is not a mesh file (.3mf")
     result = sdfkit("manifest", "-")
     assert result.exit_code == 3
     assert (
-        result.stderr == "sdfkit: standard input: a manifest lists files; give mesh files or their folder\n"
+        result.stderr
+        == "sdfkit: standard input: a manifest can list files only; give mesh files or their folder\n"
     )
 
 
@@ -179,7 +183,10 @@ def test_missing_package_is_reported(sdfkit, raw, monkeypatch):
     monkeypatch.setitem(sys.modules, "objaverse", None)
     result = sdfkit("manifest", raw, "--lvis")
     assert result.exit_code == 5
-    assert result.stderr == "sdfkit: --lvis: objaverse is not installed; pip install 'sdfkit[lvis]'\n"
+    assert (
+        result.stderr
+        == "sdfkit: --lvis: the package objaverse is not installed; pip install 'sdfkit[lvis]'\n"
+    )
 
 
 def test_missing_network_is_reported(sdfkit, raw, objaverse):

@@ -113,7 +113,7 @@ def test_each_row_of_a_weights_store_is_meshed(sdfkit, weights, tmp_path):
         assert np.allclose(mesh.bounds, [-np.array(axes), axes], atol=2e-3)
         assert mesh.volume == pytest.approx(4 / 3 * np.pi * np.prod(axes), rel=0.03)
     share, fewer = re.search(
-        r"evaluated the network at (.*) % of the grid's points: (.*) times fewer", result.stderr
+        r"evaluated the network at (.*) % of the grid's points, (.*) times fewer", result.stderr
     ).groups()
     assert 1 < float(fewer) == pytest.approx(100 / float(share), rel=0.1)
     assert f"wrote meshes of 2 shapes to {tmp_path}/meshes/" in result.stderr
@@ -198,7 +198,7 @@ def test_two_hidden_layers_of_relu_are_meshed_too(sdfkit, tmp_path):
 @pytest.mark.parametrize(
     ("codes", "message"),
     [
-        (np.zeros((2, 3)), "{path}: codes of 3 numbers, but {decoder} reads 4"),
+        (np.zeros((2, 3)), "{path}: its codes have 3 numbers each, but the decoder of {decoder} needs 4"),
         (
             np.full((1, 4), np.nan),
             "{path}: row 0 holds numbers that are not finite; a matrix of finite numbers is needed, one row per shape",
@@ -206,7 +206,7 @@ def test_two_hidden_layers_of_relu_are_meshed_too(sdfkit, tmp_path):
         (np.zeros((0, 4)), "{path}: holds no shapes"),
         (
             np.zeros((1, 1, 4)),
-            "{path}: float64 of shape (1, 1, 4); a matrix of finite numbers is needed, one row per shape",
+            "{path}: holds a float64 array of shape (1, 1, 4); a matrix of finite numbers is needed, one row per shape",
         ),
     ],
 )
@@ -253,8 +253,8 @@ def test_codes_of_another_decoder_are_refused(sdfkit, decoder, tmp_path):
     fails(
         sdfkit("mesh", tmp_path / "other.zarr", *out, "--overwrite"),
         3,
-        f"{tmp_path}/other.zarr: codes of another decoder (abababab) than that of {decoder} "
-        f"({own.hexdigest()[:8]}); name stores that belong together",
+        f"{tmp_path}/other.zarr: its latent codes belong to another decoder (abababab) than that of {decoder} "
+        f"({own.hexdigest()[:8]}); give stores that were made with the same decoder",
     )
 
 
@@ -292,22 +292,22 @@ def test_the_decoder_must_be_one_and_weights_need_none(sdfkit, weights, decoder,
     fails(
         sdfkit("mesh", tmp_path / "codes.npy", "--decoder", weights, *out),
         3,
-        f"{weights}: holds weights, but deepsdf or autoencoder or flow are needed",
+        f"{weights}: holds weights, but a store of kind deepsdf or autoencoder or flow is needed",
     )
     fails(
         sdfkit("mesh", tmp_path / "codes.npy", "--decoder", tmp_path / "codes.npy", *out),
         3,
-        f"{tmp_path}/codes.npy: holds no decoder; name a store that train-deepsdf made",
+        f"{tmp_path}/codes.npy: holds no decoder; give a store that train-deepsdf wrote",
     )
     fails(
         sdfkit("mesh", tmp_path / "codes.npy", *out),
         2,
-        f"{tmp_path}/codes.npy: codes without their decoder; add --decoder STORE",
+        f"{tmp_path}/codes.npy: holds latent codes without their decoder; add --decoder STORE",
     )
     fails(
         sdfkit("mesh", weights, "--decoder", decoder, *out),
         2,
-        f"{weights}: weights are whole networks; leave out --decoder",
+        f"{weights}: holds weights of whole networks, which need no decoder; leave out --decoder",
     )
 
 
@@ -315,11 +315,15 @@ def test_weights_must_be_those_of_the_network_they_name(sdfkit, tmp_path):
     out = ("-o", tmp_path / "one.ply")
     network = {"network": dataclasses.asdict(RELU)}
     other = write(tmp_path / "other.zarr", "weights", "weights", ELLIPSOIDS[:1], attributes=network)
-    fails(sdfkit("mesh", other, *out), 3, f"{other}: weights of 81 numbers, but their network has 449")
+    fails(
+        sdfkit("mesh", other, *out),
+        3,
+        f"{other}: its weights have 81 numbers each, but their network has 449",
+    )
     nameless = write(tmp_path / "nameless.zarr", "weights", "weights", ELLIPSOIDS[:1])
     result = sdfkit("mesh", nameless, *out)
     assert result.exit_code == 3
-    assert f"{nameless}: has no configuration of its networks" in result.stderr
+    assert f"{nameless}: has no configuration of its per-shape networks" in result.stderr
     assert "was it made by sdfkit?" in result.stderr
 
 
@@ -328,8 +332,8 @@ def test_a_decoder_that_lacks_a_layer_is_refused(sdfkit, decoder, tmp_path):
     result = sdfkit("mesh", decoder, "-o", f"{tmp_path}/out/")
     assert result.exit_code == 3
     assert result.stderr.count("\n") == 1
-    assert f"{decoder}: its decoder cannot be rebuilt (Error(s) in loading" in result.stderr
-    assert 'Missing key(s) in state_dict: "hidden.0.weight".); was it made by sdfkit?' in result.stderr
+    assert f"{decoder}: its decoder cannot be loaded (Error(s) in loading" in result.stderr
+    assert 'Missing key(s) in state_dict: "hidden.0.weight".); was the store made by sdfkit?' in result.stderr
 
 
 def test_a_decoder_that_is_broken_is_refused(sdfkit, decoder, tmp_path):
@@ -337,7 +341,7 @@ def test_a_decoder_that_is_broken_is_refused(sdfkit, decoder, tmp_path):
     fails(
         sdfkit("mesh", decoder, "-o", f"{tmp_path}/out/"),
         3,
-        f"{decoder}: its decoder holds numbers that are not finite (out.bias); train it again",
+        f"{decoder}: the parameter out.bias of its decoder is not finite; train the decoder again",
     )
 
 

@@ -108,8 +108,8 @@ def test_one_photo_that_cannot_be_read_does_not_stop_the_others(sdfkit, job, tmp
     result = sdfkit(*line, "-o", tmp_path / "codes.zarr")
     assert result.exit_code == 4
     assert result.stderr.splitlines() == [
-        f"sdfkit: text: {tmp_path}/text.png: not a supported picture; PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP, PPM "
-        "and JPEG 2000 are",
+        f"sdfkit: text: {tmp_path}/text.png: is not an image in a supported format; convert it to PNG, JPEG, WebP, "
+        "AVIF, TIFF, GIF, BMP, PPM or JPEG 2000",
         f"sdfkit: 1 of 2 shapes failed, for the reasons above; the other 1 are in {tmp_path}/codes.zarr",
     ]
     store = zarr.open_group(tmp_path / "codes.zarr", mode="r")
@@ -136,12 +136,16 @@ def changed(job, tmp_path, **encoder):
         (
             {"model": "nobody/nothing"},
             5,
-            ("its encoder cannot be loaded here: nobody/nothing: not on", "give the features"),
+            ("its encoder cannot be loaded: nobody/nothing: ", "give the features"),
         ),
-        ({"revision": "abc"}, 3, ("has changed since training; embed on a machine", "give the features")),
-        ({"preprocessing": {"output": "cls"}}, 3, ("has changed since training",)),
-        ({"preprocessing": {}}, 3, ("does not name the encoder of its features; give features",)),
-        ({"views": ["caption"]}, 3, ("was trained on captions, not pictures", "sdfkit embed --text")),
+        (
+            {"revision": "abc"},
+            3,
+            ("changed since the model was trained; embed the images on a machine", "give the features"),
+        ),
+        ({"preprocessing": {"output": "cls"}}, 3, ("has changed since the model was trained",)),
+        ({"preprocessing": {}}, 3, ("does not name the encoder of its training features; give features",)),
+        ({"views": ["caption"]}, 3, ("was trained on captions, not images", "sdfkit embed --text")),
         ({"views": ["rgb", "depth"]}, 3, ("was trained on rgb, depth, but", "render a mesh with --depth")),
     ],
 )
@@ -154,10 +158,14 @@ def test_an_encoder_that_is_not_here_or_not_what_it_was(sdfkit, job, tmp_path, e
 @pytest.mark.parametrize(
     ("inputs", "status", "words"),
     [
-        (["samples.zarr"], 3, "holds samples, but features or views are needed"),
-        (["closed/low.ply"], 3, "is a mesh, but pictures are needed; render it first: sdfkit render"),
-        (["red.png", "features.zarr"], 2, "is a store beside other inputs; name one store, or picture files"),
-        (["empty"], 3, "a folder without pictures"),
+        (["samples.zarr"], 3, "holds samples, but a store of kind features or views is needed"),
+        (["closed/low.ply"], 3, "is a mesh, but images are needed; render the mesh first: sdfkit render"),
+        (
+            ["red.png", "features.zarr"],
+            2,
+            "is a store among other inputs; give one store, or only image files",
+        ),
+        (["empty"], 3, "a folder without images"),
         (["nothing.zarr"], 1, "No such file or directory"),
     ],
 )
@@ -171,10 +179,10 @@ def test_a_denoiser_without_a_network_is_refused(sdfkit, job, tmp_path):
     np.save(tmp_path / "codes.npy", np.zeros((2, 4)))
     line = (job / "features.zarr", "-o", tmp_path / "codes.zarr")
     refused = sdfkit("predict", tmp_path / "codes.npy", *line)
-    fails(refused, 3, "codes.npy: holds no denoiser; name a store that train-dit made")
+    fails(refused, 3, "codes.npy: holds no denoiser; give a store that train-dit wrote")
     for lost, words in (
-        ("denoiser/tokens_in.weight", "cannot be rebuilt"),
-        ("standard/std", "denoiser without standard/std; was it made by sdfkit?"),
+        ("denoiser/tokens_in.weight", "cannot be loaded"),
+        ("standard/std", "denoiser without the array standard/std; was it made by sdfkit?"),
     ):
         model = tmp_path / f"{lost[:3]}.zarr"
         shutil.copytree(job / "dit.zarr", model)
@@ -197,7 +205,7 @@ def test_features_that_are_not_finite_fail_their_shape(sdfkit, job, tmp_path):
     result = sdfkit(*line, "-o", tmp_path / "codes.zarr")
     assert result.exit_code == 4
     assert result.stderr.startswith(
-        "sdfkit: low: its feature holds numbers that are not finite; embed it again"
+        "sdfkit: low: its array feature holds numbers that are not finite; embed the shape again"
     )
     assert np.isfinite(codes(tmp_path / "codes.zarr")).all()
 
@@ -214,9 +222,9 @@ def test_features_of_other_widths_are_refused(sdfkit, job, tmp_path):
 
     axes = ("shape", "view", "token", "dim")
     for model, name, values, words in (
-        ("dit", "feature", np.zeros((2, 2, 7), np.float32), "features of 7 numbers, but"),
-        ("dit", "feature", None, "has no feature, which"),
-        ("patches", "token", np.zeros((2, 2, 4, 16), np.float32), "4 vectors a view, but"),
+        ("dit", "feature", np.zeros((2, 2, 7), np.float32), "its features have 7 numbers, but"),
+        ("dit", "feature", None, "has no array feature, which"),
+        ("patches", "token", np.zeros((2, 2, 4, 16), np.float32), "has 4 patches per view, but"),
     ):
         path = replaced(name, values, axes[: 2 if values is None else values.ndim - 1] + axes[-1:])
         fails(sdfkit("predict", job / f"{model}.zarr", path, "-o", tmp_path / "codes.zarr"), 3, words)

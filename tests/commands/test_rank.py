@@ -106,7 +106,10 @@ def test_the_table_holds_neighbours_truths_and_the_baseline(sdfkit, predicted, k
     truths = lines.index(next(line for line in lines if line.startswith("truth of")))
     assert "mean's cosine" in lines[truths]
     assert lines[truths + 1].split()[:3] == ["obj_0003", "1", "1.0000"]
-    first = "the truth ranks first for 2 of 3 predictions; 2 are more similar to it than the training mean is"
+    first = (
+        "the true vector ranks first for 2 of 3 predictions; 2 predictions are more similar to the true vector than "
+        "the training mean is"
+    )
     assert first in lines
     assert lines[-1].startswith(
         "verdict: unclear: of the 3 predictions, 2 are recalled and 1 is copied from the training set. "
@@ -129,7 +132,7 @@ def test_one_prediction_can_be_ranked_but_not_compared(sdfkit, tmp_path, known):
     fails(
         sdfkit("rank", tmp_path / "one.npy"),
         3,
-        f"{tmp_path / 'one.npy'}: one row, and nothing to compare it with; add --known STORE",
+        f"{tmp_path / 'one.npy'}: has one row, and there is nothing to compare it with; add --known STORE",
     )
 
 
@@ -188,42 +191,45 @@ def saved(array):
 BAD = {
     "nan": (
         lambda path: np.save(path, np.array([[1, 2], [np.nan, 1]])),
-        "row_1: numbers that are not finite; drop it or make it again",
+        "row_1: the vector holds numbers that are not finite; drop it or make it again",
     ),
     "too large": (
         lambda path: np.save(path, np.array([[1, 2], [1e300, 1]])),
-        "row_1: numbers that are not finite; drop it or make it again",
+        "row_1: the vector holds numbers that are not finite; drop it or make it again",
     ),
     "zero": (
         lambda path: np.save(path, np.array([[1, 2], [0, 0]])),
-        "row_1: all zeros, so it has no direction",
+        "row_1: the vector is all zeros, so it has no direction",
     ),
-    "no rows": (lambda path: np.save(path, np.zeros((0, 4))), "has no usable row"),
+    "no rows": (lambda path: np.save(path, np.zeros((0, 4))), "has no row that can be used"),
     "a vector": (
         lambda path: np.save(path, np.zeros(4)),
-        "float64 of shape (4,); a matrix of finite numbers",
+        "holds a float64 array of shape (4,); a matrix of finite numbers",
     ),
     "text": (
         lambda path: np.save(path, np.array([["a", "b"]])),
-        "<U1 of shape (1, 2); a matrix of finite numbers",
+        "holds a <U1 array of shape (1, 2); a matrix of finite numbers",
     ),
     "objects": (
         lambda path: np.save(path, np.array([[{}, {}]])),
-        "not a plain array (it holds objects, which need pickle; pickles are not read)",
+        "is not a NumPy array of numbers (it holds objects, which need pickle; pickles are not read)",
     ),
-    "no numbers": (lambda path: np.save(path, np.zeros((4, 0))), "rows have no columns"),
+    "no numbers": (lambda path: np.save(path, np.zeros((4, 0))), "its rows have no columns"),
     "cut rows": (
         lambda path: path.write_bytes(saved(np.ones((4, 4)))[:-8]),
-        "ends after 120 of 128 bytes; it is truncated, make it again",
+        "is truncated after 120 of 128 bytes; make it again",
     ),
     "text file": (lambda path: path.write_text("1 2 3\n"), "holds data in an unknown format"),
     "pickle": (save_pickle, "holds data in an unknown format"),
     "mesh": (
         lambda path: path.write_bytes(b"ply\n"),
-        "holds meshes, but codes or deepsdf or denoiser or weights or autoencoder or flow are needed",
+        "holds meshes, but a store of kind codes or deepsdf or denoiser or weights or autoencoder or flow is needed",
     ),
-    "empty": (lambda path: path.write_bytes(b""), "empty; did the command that writes it fail?"),
-    "cut": (lambda path: path.write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr'"), "not a plain array"),
+    "empty": (lambda path: path.write_bytes(b""), "is empty; did the command that wrote it fail?"),
+    "cut": (
+        lambda path: path.write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr'"),
+        "is not a NumPy array of numbers",
+    ),
 }
 
 
@@ -244,7 +250,8 @@ def test_a_store_with_numbers_that_are_not_finite_is_refused(sdfkit, tmp_path):
     vectors = KNOWN.copy()
     vectors[4, 2] = np.nan
     path = write(tmp_path / "known.zarr", "codes", "code", vectors, [f"obj_{i}" for i in range(12)])
-    fails(sdfkit("rank", path), 3, f"{path}: obj_4: numbers that are not finite; drop it or make it again")
+    message = f"{path}: obj_4: the vector holds numbers that are not finite; drop it or make it again"
+    fails(sdfkit("rank", path), 3, message)
 
 
 def test_another_kind_is_refused(sdfkit, tmp_path):
@@ -252,21 +259,26 @@ def test_another_kind_is_refused(sdfkit, tmp_path):
     fails(
         sdfkit("rank", path),
         3,
-        f"{path}: holds features, but codes or deepsdf or denoiser or weights or autoencoder or flow are needed",
+        f"{path}: holds features, but a store of kind codes or deepsdf or denoiser or weights or autoencoder or flow "
+        "is needed",
     )
 
 
 def test_other_lengths_are_refused(sdfkit, plain, tmp_path):
     np.save(tmp_path / "short.npy", KNOWN[:, :9])
     message = (
-        f"{plain}: vectors of 16 numbers, but {tmp_path / 'short.npy'} has 9; give vectors of the same kind"
+        f"{plain}: each vector has 16 numbers, but those of {tmp_path / 'short.npy'} have 9; "
+        "give vectors of the same kind"
     )
     fails(sdfkit("rank", plain, "--known", tmp_path / "short.npy"), 3, message)
 
 
 def test_one_known_shape_is_refused(sdfkit, plain, tmp_path):
     np.save(tmp_path / "one.npy", KNOWN[:1])
-    message = f"{tmp_path / 'one.npy'}: one row, but ranking needs two or more; give the vectors of all training shapes"
+    message = (
+        f"{tmp_path / 'one.npy'}: holds one vector, but a ranking needs two or more; "
+        "give the vectors of all training shapes"
+    )
     fails(sdfkit("rank", plain, "--known", tmp_path / "one.npy"), 3, message)
 
 
@@ -281,7 +293,7 @@ def test_what_does_not_go_together_is_wrong_usage(sdfkit, plain, tmp_path):
         2,
         "-o and --truth need training vectors; add --known STORE",
     )
-    message = "standard input can be read only once; give files to --known and --truth"
+    message = "standard input can be read only once; name files for --known and --truth"
     fails(sdfkit("rank", "--known", "-"), 2, message)
     fails(sdfkit("rank", plain, "--known", "-", "--truth", "-"), 2, message)
 
@@ -289,9 +301,9 @@ def test_what_does_not_go_together_is_wrong_usage(sdfkit, plain, tmp_path):
 def test_a_folder_and_vectors_that_do_not_differ_are_refused(sdfkit, plain, tmp_path):
     result = sdfkit("rank", plain, "--known", tmp_path)
     assert (result.exit_code, result.stderr.count("\n")) == (3, 1)
-    assert result.stderr.startswith(f"sdfkit: {tmp_path}: not a Zarr group")
+    assert result.stderr.startswith(f"sdfkit: {tmp_path}: is not a Zarr store")
     np.save(tmp_path / "same.npy", np.tile(KNOWN[0], (5, 1)))
-    message = f"{tmp_path / 'same.npy'}: all rows are equal; give the vectors of different shapes"
+    message = f"{tmp_path / 'same.npy'}: all training vectors are equal; name the vectors of different shapes"
     fails(sdfkit("rank", plain, "--known", tmp_path / "same.npy"), 3, message)
 
 
@@ -317,18 +329,21 @@ def test_truths_of_shapes_that_were_not_trained_on_are_found_by_uid_or_by_row(sd
     assert facts[0]["predictions"][0]["nearest"]["uid"] == f"obj_{distance.argmin():04d}"
     alone = json.loads(sdfkit("rank", predicted, "--known", known, "--json").stdout)["verdict"]
     assert (alone["name"], alone["fvu"]) == ("unclear", None)
-    assert "give --truth to judge them" in alone["evidence"]
+    assert "give --truth to compare them with the true vectors" in alone["evidence"]
 
 
 def test_truths_that_match_nothing_are_refused(sdfkit, predicted, known, plain, tmp_path):
     np.save(tmp_path / "three.npy", KNOWN[:3])
     message = (
-        f"{tmp_path / 'three.npy'}: 3 rows for 4 predictions, and no uids to match them by; "
-        "give one truth for each prediction"
+        f"{tmp_path / 'three.npy'}: holds 3 true vectors for 4 predictions, and there are no uids to match them by; "
+        "give one true vector for each prediction"
     )
     fails(sdfkit("rank", plain, "--known", known, "--truth", tmp_path / "three.npy"), 3, message)
     other = write(tmp_path / "other.zarr", "codes", "code", KNOWN[:1], ["else"])
-    message = f"{other}: no uid in common with {predicted} (else, obj_0003); use the same uids in both"
+    message = (
+        f"{other}: has no uid in common with {predicted} (the first uids are else and obj_0003); "
+        "use the same uids in both"
+    )
     fails(sdfkit("rank", predicted, "--known", known, "--truth", other), 3, message)
 
 

@@ -40,7 +40,7 @@ def test_gray_blue(sdfkit, tmp_path, sphere):
 def test_a_camera_inside_the_shape_is_refused(sdfkit, tmp_path, sphere):
     result = sdfkit("render", sphere, "--distance", 0.9, "-o", tmp_path / "views.zarr")
     assert result.exit_code == 4
-    assert "a camera at distance 0.9 is inside the shape's bounding sphere" in result.stderr
+    assert "the camera at distance 0.9 from the origin is inside the shape's bounding sphere" in result.stderr
     assert not (tmp_path / "views.zarr").exists()
 
 
@@ -88,7 +88,7 @@ def test_a_missing_texture_is_named_and_the_material_stands_in(sdfkit, tmp_path)
     line = ("render", tmp_path / "leaf.obj", "--colour", "--views", 4, "--size", 32)
     told = sdfkit(*line, "-o", tmp_path / "plain.zarr").stderr
     assert (
-        "sdfkit: leaf: these textures cannot be read, so plain colours replace them: C:\\art\\leaf.png\n"
+        "sdfkit: leaf: these textures cannot be read, and plain colours are used instead: C:\\art\\leaf.png\n"
         in told
     )
     seen = zarr.open_group(tmp_path / "plain.zarr")["rgb"][0]
@@ -106,7 +106,7 @@ def test_a_shape_that_no_picture_shows_has_failed(sdfkit, tmp_path):
         "render", tmp_path / "line.ply", "--views", 3, "--size", 32, "-o", tmp_path / "views.zarr"
     )
     assert result.exit_code == 4
-    assert "line: no view shows any of its faces; check that they have an area" in result.stderr
+    assert "line: no view shows any face of the mesh; check that its faces have an area" in result.stderr
 
 
 def test_gl_that_is_not_there_ends_the_command_at_once(sdfkit, tmp_path, sphere, monkeypatch):
@@ -138,7 +138,7 @@ def test_other_jobs_and_a_run_that_was_cut_give_the_same_bytes(sdfkit, tmp_path,
     kept = (cut / "rgb/c/0/0/0/0/0").stat().st_mtime_ns
     result = sdfkit("render", *paths, *options, cut, "--jobs", 1, "--crease", 10)
     assert result.exit_code == 3
-    assert "crease 40.0, now 10.0" in result.stderr
+    assert "crease: 40.0 then, 10.0 now" in result.stderr
     assert sdfkit("render", *paths, *options, cut, "--jobs", 1).exit_code == 0
     assert (cut / "rgb/c/0/0/0/0/0").stat().st_mtime_ns == kept
     files = [path.relative_to(cut) for path in cut.rglob("*") if path.is_file() and path.name != "zarr.json"]

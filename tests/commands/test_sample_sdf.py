@@ -82,9 +82,9 @@ def test_odd_meshes_that_enclose_volume_have_the_right_signs(sample, tmp_path, k
 @pytest.mark.parametrize(
     ("kind", "sign", "message"),
     [
-        ("sheet", "winding", "no inside: all 1000 points are outside, so the surface is a sheet or inside out"),
-        ("sheet", "scan", "no inside: all 1000 points are outside"),
-        ("inside out", "winding", "no inside: all 1000 points are outside"),
+        ("sheet", "winding", "has no inside: all 1000 query points are outside, so the surface is a sheet"),
+        ("sheet", "scan", "has no inside: all 1000 query points are outside"),
+        ("inside out", "winding", "has no inside: all 1000 query points are outside"),
         (
             "inside out", "normal",
             r"the nearest normal and the winding number agree on inside and outside for \d+\.\d% of the points only; "
@@ -92,7 +92,7 @@ def test_odd_meshes_that_enclose_volume_have_the_right_signs(sample, tmp_path, k
         ),
         (
             "half of the faces flipped", "scan",
-            r"what is seen from outside and the winding number agree on inside and outside for \d+\.\d% of",
+            r"rays to the outside and the winding number agree on inside and outside for \d+\.\d% of",
         ),
     ],
 )  # fmt: skip
@@ -124,7 +124,7 @@ def test_mesh_to_sdf_has_no_winding_number(sample, sphere):
     result, store = sample(sphere, "--method", "scan", "--sign", "winding")
     assert (result.exit_code, store) == (2, None)
     assert result.stderr == (
-        "sdfkit: --method scan tells the inside by --sign normal or --sign scan, not by winding\n"
+        "sdfkit: --method scan determines signs by --sign normal or --sign scan, not by winding\n"
     )
 
 

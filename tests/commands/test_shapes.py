@@ -51,10 +51,7 @@ def test_messy_says_how(sdfkit, tmp_path):
 def test_an_unknown_category_offers_close_ones(sdfkit):
     result = sdfkit("shapes", "--category", "chiar", "--count", 1)
     assert result.exit_code == 3
-    assert (
-        result.stderr
-        == "sdfkit: category 'chiar': there is none of that name; did you mean chair or car or chain?\n"
-    )
+    assert result.stderr == "sdfkit: category 'chiar': does not exist; did you mean chair or car or chain?\n"
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def test_codes_of_weights_become_the_shapes_again_through_every_door(sdfkit, wei
     model = tmp_path / "ae.zarr"
     done = sdfkit("train-ae", weights, *FEW, "--epochs", 300, "--samples", samples, "-o", model)
     assert done.exit_code == 0, done.stderr
-    assert "0 of 4 lost their surface: no zero crossing (of the original networks 0)" in done.stderr
+    assert "0 of 4 networks have no surface after reconstruction, before it 0" in done.stderr
     assert "raw cosine" in done.stderr and "both mislead" in done.stderr
     group = zarr.open_group(model, mode="r")
     assert group["code"].shape == (SHAPES, 2)
@@ -87,7 +87,7 @@ def test_codes_of_weights_become_the_shapes_again_through_every_door(sdfkit, wei
     other = tmp_path / "other.zarr"
     assert sdfkit("train-ae", weights, *FEW, "--epochs", 1, "-o", other).exit_code == 0
     refused = sdfkit("mesh", predicted, "--decoder", other, "-o", tmp_path / "wrong")
-    assert refused.exit_code == 3 and "codes of another decoder" in refused.stderr
+    assert refused.exit_code == 3 and "its latent codes belong to another decoder" in refused.stderr
 
 
 def test_it_learns_fields_and_tells_which_shapes_have_none(sdfkit, weights, samples, tmp_path):
@@ -99,7 +99,7 @@ def test_it_learns_fields_and_tells_which_shapes_have_none(sdfkit, weights, samp
     options = ("--loss", "field", "--samples", samples, "--points", 50, "--epochs", 2)
     done = sdfkit("train-ae", weights, *FEW, *options, "-o", model)
     assert done.exit_code == 0, done.stderr
-    assert "(of the original networks 1)" in done.stderr
+    assert "before it 1" in done.stderr
     group = zarr.open_group(model, mode="r")
     assert group.attrs["report"]["lost_before"] == ["shape_1"]
     assert group.attrs["settings"]["loss"] == "field"
@@ -127,8 +127,10 @@ def test_an_interrupted_run_goes_on_to_the_same_end(sdfkit, weights, tmp_path, m
         patch.setattr(AutoencoderTraining, "step", stop)
         assert sdfkit("train-ae", weights, *options, halved).exit_code == 130
     refused = sdfkit("train-ae", weights, *FEW, "--epochs", 7, "-o", halved)
-    assert refused.exit_code == 3 and "an unfinished run with epochs 6, now 7" in refused.stderr
-    assert "continues after step 3" in sdfkit("train-ae", weights, *options, halved).stderr
+    assert refused.exit_code == 3 and "differs from this one (epochs: 6 then, 7 now)" in refused.stderr
+    assert (
+        "continuing the interrupted run after step 3" in sdfkit("train-ae", weights, *options, halved).stderr
+    )
     assert np.array_equal(*(zarr.open_group(path, mode="r")["loss"][:] for path in (whole, halved)))
     assert np.array_equal(*(zarr.open_group(path, mode="r")["code"][:] for path in (whole, halved)))
 
@@ -136,7 +138,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(sdfkit, weights, tmp_path, m
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [
-        (("--loss", "field"), 2, "--loss field compares distances: add --samples STORE"),
+        (("--loss", "field"), 2, "--loss field compares distances at samples; add --samples STORE"),
         (("--samples", "-"), 2, "standard input can be read once"),
         (("--curve", "loss.jpg"), 2, "loss.jpg: plots are written as PNG; choose a name that ends in .png"),
     ],
@@ -157,12 +159,12 @@ def test_weights_that_nothing_can_be_learned_from_are_refused(sdfkit, samples, t
     stranger = [*ROWS[:3], Row(3, "stranger")]
     cases = [
         (write(tmp_path / "one.zarr", "weights", ROWS[:1], weights=vectors[:1]), "one shape (shape_0), but training"),
-        (write(tmp_path / "nan.zarr", "weights", weights=broken), "shape_2: its weights or samples are not finite"),
-        (write(tmp_path / "short.zarr", "weights", weights=vectors[:, :-1]), "30 numbers, but their network has 31"),
+        (write(tmp_path / "nan.zarr", "weights", weights=broken), "shape_2: its weights or samples hold"),
+        (write(tmp_path / "short.zarr", "weights", weights=vectors[:, :-1]), "30 weights per shape, but their network"),
         (write(tmp_path / "other.zarr", "weights", stranger, weights=vectors), "has no samples of stranger"),
-        (write(tmp_path / "codes.zarr", "codes", code=vectors), "holds codes, but weights are needed"),
-        (tmp_path / "plain.npy", "has no configuration of its networks"),
-        (tmp_path / "ragged.npy", "not a plain array"),
+        (write(tmp_path / "codes.zarr", "codes", code=vectors), "holds codes, but a store of kind weights is needed"),
+        (tmp_path / "plain.npy", "has no configuration of its per-shape networks"),
+        (tmp_path / "ragged.npy", "is not a NumPy array of numbers"),
     ]  # fmt: skip
     for path, words in cases:
         refused = sdfkit("train-ae", path, "--samples", samples, "-o", tmp_path / "ae.zarr")

@@ -52,7 +52,7 @@ def test_memory_and_form_of_a_store_change_nothing(sdfkit, samples, tmp_path, mo
         other = write_samples(tmp_path / "samples.zarr.zip", 3, 20_000)
     done = sdfkit(*line, other, "-o", tmp_path / "other.zarr")
     assert done.exit_code == 0, done.stderr
-    assert ("samples are read when they are needed" in done.stderr) == (where == "folder")
+    assert ("they are read when they are needed" in done.stderr) == (where == "folder")
     names = ("loss", "code", "decoder/out.weight")
     both = zip(arrays(tmp_path / "held.zarr", *names), arrays(tmp_path / "other.zarr", *names), strict=True)
     assert all(np.array_equal(held, streamed) for held, streamed in both)
@@ -118,11 +118,13 @@ def test_a_run_that_breaks_keeps_its_last_good_state(sdfkit, samples, tmp_path, 
     done = sdfkit(*line)
     assert done.exit_code == 1
     told = {
-        "loss": "sdfkit: ball_1: the loss at step 3 is nan: lower the learning rate",
-        "gradient": "sdfkit: parameters/code is not finite after step 4: lower the learning rate",
+        "loss": "sdfkit: ball_1: the loss at step 3 is nan; lower the learning rate",
+        "gradient": "sdfkit: parameters/code has numbers that are not finite after step 4; lower the learning rate",
     }[fault]
     assert told in done.stderr.splitlines()
-    assert f"{output}: still holds step 3; the same command continues from there" in done.stderr
+    assert (
+        f"{output}: still holds the state after step 3; the same command continues from there" in done.stderr
+    )
     store = zarr.open_group(output, mode="r")
     assert not store.attrs["complete"] and store["loss"].shape == (3,)
     assert all(np.isfinite(array[:]).all() for _, array in store["state/parameters"].arrays())
@@ -154,7 +156,8 @@ def test_one_shape_is_learned_with_a_warning_and_fits_no_others(sdfkit, tmp_path
     samples, model = write_samples(tmp_path / "samples.zarr", 1, 3000), tmp_path / "deepsdf.zarr"
     done = sdfkit("train-deepsdf", samples, *TRAIN, "--steps", 3, "-o", model)
     assert (
-        done.exit_code == 0 and "has one shape only; its code says nothing about other shapes" in done.stderr
+        done.exit_code == 0
+        and "has only one shape; the decoder will not be able to represent other shapes" in done.stderr
     )
     assert "steps a second" in done.stderr
     refused = sdfkit("fit-code", samples, "--decoder", model, "-o", tmp_path / "codes.zarr")

@@ -91,7 +91,7 @@ def test_more_views_than_there_are_is_an_error(sdfkit, stores, tmp_path):
     features, _, codes = stores
     refused = sdfkit("train-dit", features, "--codes", codes, "--views", 4, "-o", tmp_path / "dit.zarr")
     assert refused.exit_code == 3
-    assert f"{VIEWS} views of a shape, but --views 4 are asked for" in refused.stderr
+    assert f"{VIEWS} views per shape, but --views is 4" in refused.stderr
 
 
 def test_one_shape_with_a_code_is_refused(sdfkit, stores, tmp_path):
@@ -135,14 +135,14 @@ def test_losses_by_timestep_are_told_beside_the_samples(sdfkit, stores, denoiser
     # Two steps from zero weights: the model still predicts the mean, as near as makes no difference.
     assert facts["mean_predictor"] == pytest.approx(1, abs=1e-3)
     assert facts["one_step"]["fvu"] == pytest.approx(1, abs=0.1)
-    assert facts["verdict"].startswith("the model ignores the pictures")
+    assert facts["verdict"].startswith("the model ignores the images")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [
-        (("--views", 9), 3, "3 views of a shape, but --views 9"),
+        (("--views", 9), 3, "3 views per shape, but --views is 9"),
         (
             ("--views", 2, "-o", "loss.jpg"),
             2,

@@ -131,7 +131,7 @@ def test_all_stages_in_one_run_make_a_flow_that_predicts_meshes(job, tmp_path):
             str(tmp_path / "x"),
         ],
     )
-    fails(other, 3, "codes of another decoder")
+    fails(other, 3, "its latent codes belong to another decoder")
     run("rank", tmp_path / "codes.zarr")
     run("weight-stats", tmp_path / "flow.zarr")
     run("info", tmp_path / "flow.zarr")
@@ -198,7 +198,7 @@ def test_features_and_captions_take_the_place_of_pictures(job, tmp_path, velocit
     assert "--guidance" not in run(*words, "-o", tmp_path / "codes.zarr").stderr
     assert zarr.open_group(tmp_path / "codes.zarr", mode="r")["code"].shape == (2, 8)
     words = ("predict", job / "joint.zarr", job / "views.zarr", "--guidance", 2, "-o", tmp_path / "led.zarr")
-    assert "was trained without dropping its condition, which --guidance needs" in run(*words).stderr
+    assert "was trained without randomly dropped conditions, which --guidance needs" in run(*words).stderr
 
 
 @pytest.mark.slow
@@ -220,7 +220,7 @@ def test_a_run_that_was_stopped_goes_on(job, tmp_path, monkeypatch):
     monkeypatch.setattr(FlowTraining, "step", step)
     CliRunner().invoke(app, [str(word) for word in (*words, "-o", tmp_path / "parts.zarr")])
     told = run(*words, "-o", tmp_path / "parts.zarr").stderr
-    assert "continues after step 2" in told
+    assert "continuing the interrupted run after step 2" in told
     whole, parts = (zarr.open_group(tmp_path / f"{name}.zarr", mode="r") for name in ("whole", "parts"))
     assert np.array_equal(whole["loss"][:], parts["loss"][:])
     assert np.array_equal(whole["code"][:], parts["code"][:])
@@ -229,9 +229,9 @@ def test_a_run_that_was_stopped_goes_on(job, tmp_path, monkeypatch):
 def test_views_that_cannot_teach_are_refused(sdfkit, job, tmp_path):
     output = tmp_path / "flow.zarr"
     for name, array, value, words in (
-        ("empty", "mask", 0, ("0 shapes to train on", "cube: view 0: the mask is empty")),
-        ("full", "mask", 255, ("0 shapes to train on", "view 0: the mask is full")),
-        ("inside", "camera_to_world", np.eye(4), ("a camera at distance 0 is inside",)),
+        ("empty", "mask", 0, ("has 0 usable shapes", "cube: view 0: the mask is empty")),
+        ("full", "mask", 255, ("has 0 usable shapes", "view 0: the mask is full")),
+        ("inside", "camera_to_world", np.eye(4), ("the camera at distance 0 from the origin is inside",)),
     ):
         views = change(job / "views.zarr", tmp_path / f"{name}.zarr", **{array: value})
         refused = sdfkit("train-flow", views, *FEW, "-o", output)
@@ -245,7 +245,7 @@ def test_views_that_cannot_teach_are_refused(sdfkit, job, tmp_path):
     store = zarr.open_group(mixed)
     del store["mask"]
     store.create_array("mask", shape=(3, 3, 48, 48), dtype="u1")
-    fails(sdfkit("train-flow", mixed, *FEW, "-o", output), 3, "pictures of 96×96 and masks of 48×48")
+    fails(sdfkit("train-flow", mixed, *FEW, "-o", output), 3, "images of 96×96 and masks of 48×48")
     fails(
         sdfkit("train-flow", job / "views.zarr", "--views-per-shape", 4, "-o", output),
         3,
@@ -257,7 +257,7 @@ def test_views_that_cannot_teach_are_refused(sdfkit, job, tmp_path):
 def test_one_view_a_shape_is_warned_of(job, tmp_path):
     words = ("--views-per-shape", 1, "--stage", "encoder", *FEW)
     told = run("train-flow", job / "views.zarr", *words, "-o", tmp_path / "flow.zarr").stderr
-    assert "one view per shape: depth is unconstrained" in told
+    assert "each shape has one view only: depth is unconstrained" in told
 
 
 def test_few_views_are_from_elsewhere_for_each_shape(job):
@@ -276,12 +276,12 @@ def test_stages_that_do_not_follow_are_refused(sdfkit, job, tmp_path):
     fails(
         sdfkit(*words, "--stage", "joint"),
         2,
-        "--stage joint continues from --stage distil; name its store with --start",
+        "--stage joint continues from --stage distil; give the store of that stage with --start",
     )
     fails(
         sdfkit(*words, "--start", job / "joint.zarr"),
         2,
-        "--start: --stage all does not continue from another stage",
+        "--start: --stage all starts from untrained networks; leave --start out",
     )
     refused = sdfkit(*words, "--held-out", job / "views.zarr", "--features", tmp_path / "features.zarr")
     fails(refused, 2, "--held-out: cannot be combined with --features")
@@ -307,15 +307,15 @@ def test_a_model_is_read_from_a_pipe(sdfkit, job, tmp_path):
 def test_predict_refuses_what_a_flow_cannot_do(sdfkit, job, tmp_path):
     output = tmp_path / "codes.zarr"
     words = ("predict", job / "joint.zarr", job / "views.zarr", "-o", output)
-    fails(sdfkit(*words, "--eta", 0.5), 2, "a flow renews no noise")
+    fails(sdfkit(*words, "--eta", 0.5), 2, "is a flow, which adds no noise")
     refused = sdfkit("predict", job / "encoder.zarr", job / "views.zarr", "--trajectory", "-o", output)
-    fails(refused, 2, "has no steps from noise to a code")
+    fails(refused, 2, "is not a flow, whose steps --trajectory stores")
     for options, told in (
         (("--steps", 5), "--steps"), (("--guidance", 2), "--guidance"), (("--samples", 2), "--samples"),
         (("--guidance", 0, "--samples", 3, "--steps", 8), "--samples, --steps, --guidance"),
     ):  # fmt: skip
         refused = sdfkit("predict", job / "encoder.zarr", job / "views.zarr", *options, "-o", output)
-        fails(refused, 2, f"encoder.zarr: an encoder alone, which samples nothing; leave {told} out\n")
+        fails(refused, 2, f"encoder.zarr: is an encoder alone, which does not sample; leave {told} out\n")
     broken = change(job / "joint.zarr", tmp_path / "broken.zarr")
     del zarr.open_group(broken)["flow"]
     fails(sdfkit("predict", broken, job / "views.zarr", "-o", output), 3, "holds no flow", "train-flow")

@@ -108,7 +108,7 @@ def frames_of(film):
 def test_a_folder_of_meshes_becomes_a_sheet(sdfkit, folder, tmp_path):
     result = sdfkit("view", folder, "-o", tmp_path / "x.png", "--size", 64, "--columns", 2, "--jobs", 1)
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.endswith(f"sdfkit: wrote a picture of 3 shapes to {tmp_path / 'x.png'}\n")
+    assert result.stderr.endswith(f"sdfkit: wrote an image of 3 shapes to {tmp_path / 'x.png'}\n")
     picture = picture_of(tmp_path / "x.png")
     assert picture.shape[0] == 12 + 17 + 2 * (64 + 2 * 17 + 12)
     dark = (picture < 200).all(axis=-1)
@@ -230,7 +230,7 @@ def test_a_map_tells_how_many_shapes_it_lacks(sdfkit, tmp_path):
     path = write_store(tmp_path / "x.zarr", "codes", FAILED, {"code": (("shape", "dim"), VECTORS)})
     result = sdfkit("view", path, "-o", tmp_path / "x.html")
     assert (result.exit_code, result.stderr.splitlines()) == (0, [
-        f"sdfkit: {path}: 1 of 3 shapes failed before and are left out",
+        f"sdfkit: {path}: 1 of 3 shapes failed in an earlier step and are left out",
         f"sdfkit: wrote a page of 2 shapes to {tmp_path / 'x.html'}",
     ])  # fmt: skip
     (plot,) = content_of(tmp_path / "x.html")["plots"]
@@ -323,10 +323,19 @@ FLAT = (("shape", "step", "row", "column"), np.zeros((3, STEPS + 1, SIZE, SIZE),
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (with_nan(), f"{EVIL}, step 2: numbers that are not finite; drop it or make it again"),
-        ({"silhouette": of(3)}, "silhouette has 3 steps, but trajectory has 5; make the store again"),
-        ({"truth": TRUTH}, "truth has 8 rows, but silhouette has 16; make the store again"),
-        ({"silhouette": FLAT}, "silhouette has axes ('shape', 'step', 'row', 'column') of float32, but "),
+        (
+            with_nan(),
+            f"{EVIL}, step 2: the vector holds numbers that are not finite; drop it or make it again",
+        ),
+        (
+            {"silhouette": of(3)},
+            "the array silhouette has 3 steps, but trajectory has 5; make the store again",
+        ),
+        ({"truth": TRUTH}, "the array truth has 8 rows, but silhouette has 16; make the store again"),
+        (
+            {"silhouette": FLAT},
+            "the array silhouette has the axes ('shape', 'step', 'row', 'column') and the type float32; ",
+        ),
         ({"rows": [Row(n, f"{n}", error="no surface") for n in range(3)]}, "all of its 3 shapes failed"),
     ],
 )
@@ -345,13 +354,13 @@ def test_what_does_not_stand_side_by_side_is_refused(sdfkit, folder, tmp_path):
     for path, message in (
         (
             other,
-            f"has other shapes than {one} (2 and 3, row 0 is obj_0000); predict both from the same inputs",
+            f"has other shapes than {one} (2 and 3 rows; row 0 is obj_0000); predict both from the same inputs",
         ),
         (
             codes,
-            "holds codes without trajectories; give such a store alone, or only stores with trajectories",
+            "holds codes without trajectories; give this store alone, or only stores with trajectories",
         ),
-        (folder, "not a store; give either meshes only or stores of trajectories only"),
+        (folder, "is not a store; give either only meshes or only stores of trajectories"),
     ):
         result = sdfkit("view", one, path, "-o", tmp_path / "x.html")
         assert (result.exit_code, result.stderr) == (3, f"sdfkit: {path}: {message}\n")
@@ -367,12 +376,12 @@ def test_bad_input_is_told_in_one_line(sdfkit, tmp_path):
     write_store(tmp_path / "ranks.zarr", "ranks", ROWS, {})
     write_store(tmp_path / "half.zarr", "codes", ROWS, {"code": (("shape", "dim"), VECTORS)}, complete=False)
     for name, message in (
-        ("empty.ply", "empty"),
-        ("notes.txt", "holds data in an unknown format; name a store, a mesh or a .npy"),
+        ("empty.ply", "is empty"),
+        ("notes.txt", "holds data in an unknown format; give a Zarr store, a mesh or a .npy"),
         ("folder", "is a folder without meshes"),
-        ("nan.zarr", "obj_0000: numbers that are not finite; drop it or make it again"),
-        ("ranks.zarr", "holds ranks, which cannot be drawn; use sdfkit info instead"),
-        ("half.zarr", "not complete; finish it with the command that began it"),
+        ("nan.zarr", "obj_0000: the vector holds numbers that are not finite; drop it or make it again"),
+        ("ranks.zarr", "holds ranks, which cannot be drawn; list its content with sdfkit info"),
+        ("half.zarr", "is not complete; run the command that began it again to finish it"),
     ):
         result = sdfkit("view", tmp_path / name, "-o", tmp_path / "x.png")
         assert (result.exit_code, result.stderr.count("\n")) == (3, 1), name
@@ -382,8 +391,11 @@ def test_bad_input_is_told_in_one_line(sdfkit, tmp_path):
 
 def test_the_ending_says_what_is_written(sdfkit, sphere, tmp_path):
     for words, message in (
-        (["-o", "x.txt"], "x.txt: the ending is neither .png nor .html; rename it or add --format"),
-        (["-o", "x.png", "--format", "html"], "x.png: the ending contradicts --format html"),
+        (
+            ["-o", "x.txt"],
+            "x.txt: the file name ends in neither .png nor .html; rename the output or add --format",
+        ),
+        (["-o", "x.png", "--format", "html"], "x.png: the ending of the file name contradicts --format html"),
     ):
         result = sdfkit("view", sphere, *words)
         assert result.exit_code == 2

@@ -101,14 +101,17 @@ def test_codes_have_no_layers(sdfkit, features, tmp_path):
     refused = sdfkit(
         "train-dit", features, "--codes", codes, "--tokens", "layers", "-o", tmp_path / "dit.zarr"
     )
-    assert refused.exit_code == 3 and "codes have no layers; give --tokens a number" in refused.stderr
+    assert (
+        refused.exit_code == 3
+        and "holds codes, which have no layers; give --tokens a number" in refused.stderr
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"hidden": 7}, "weights of 31 numbers, but their network has 36"),
-        ({"kind": None}, "has no configuration of its networks"),
+        ({"hidden": 7}, "has 31 weights per shape, but their network has 36"),
+        ({"kind": None}, "has no configuration of its per-shape networks"),
     ],
 )
 def test_weights_of_another_network_are_refused(sdfkit, features, tmp_path, change, words):
@@ -123,4 +126,4 @@ def test_weights_of_another_network_are_refused(sdfkit, features, tmp_path, chan
 def test_weights_that_are_not_finite_are_refused(sdfkit, features, weights, tmp_path):
     zarr.open_group(weights)["weights"][2, 5] = np.nan
     refused = sdfkit("train-dit", features, "--codes", weights, "-o", tmp_path / "dit.zarr")
-    assert refused.exit_code == 3 and "shape_2: its code or a feature is not finite" in refused.stderr
+    assert refused.exit_code == 3 and "shape_2: its latent code or a feature holds numbers" in refused.stderr

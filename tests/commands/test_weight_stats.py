@@ -105,30 +105,33 @@ def test_pairs_that_were_sampled_are_said_to_be(sdfkit, tmp_path, monkeypatch):
     monkeypatch.setattr("sdfkit.analysis.vectors.PAIRED_ROWS", 7)
     np.save(tmp_path / "x.npy", draw(3))
     text = sdfkit("weight-stats", tmp_path / "x.npy").stdout
-    assert "the range of pairwise cosines is that of 7 evenly spaced rows" in text
+    assert "the range of pairwise cosines was measured on 7 evenly spaced rows" in text
 
 
 BAD = {
     "nan": (
         lambda path: np.save(path, np.array([[1, 2], [np.nan, 1]])),
-        "row_1: numbers that are not finite",
+        "row_1: the vector holds numbers that are not finite",
     ),
     "zero": (
         lambda path: np.save(path, np.array([[1, 2], [0, 0]])),
-        "row_1: all zeros, so it has no direction",
+        "row_1: the vector is all zeros, so it has no direction",
     ),
     "one row": (
         lambda path: np.save(path, np.ones((1, 4))),
-        "one row, but statistics need two or more; give a set of vectors",
+        "has one vector, but statistics need two or more; give a set of vectors",
     ),
-    "no rows": (lambda path: np.save(path, np.zeros((0, 4))), "has no usable row"),
-    "no numbers": (lambda path: np.save(path, np.zeros((4, 0))), "rows have no columns"),
-    "a vector": (lambda path: np.save(path, np.zeros(4)), "float64 of shape (4,)"),
-    "objects": (lambda path: np.save(path, np.array([[{}, {}]])), "not a plain array (it holds objects"),
+    "no rows": (lambda path: np.save(path, np.zeros((0, 4))), "has no row that can be used"),
+    "no numbers": (lambda path: np.save(path, np.zeros((4, 0))), "its rows have no columns"),
+    "a vector": (lambda path: np.save(path, np.zeros(4)), "holds a float64 array of shape (4,)"),
+    "objects": (
+        lambda path: np.save(path, np.array([[{}, {}]])),
+        "is not a NumPy array of numbers (it holds objects",
+    ),
     "pickle": (lambda path: path.write_bytes(pickle.dumps([1])), "holds data in an unknown format"),
     "text": (lambda path: path.write_text("1 2 3\n"), "holds data in an unknown format"),
-    "empty": (lambda path: path.write_bytes(b""), "empty; did the command that writes it fail?"),
-    "folder": (lambda path: path.mkdir(), "not a Zarr group"),
+    "empty": (lambda path: path.write_bytes(b""), "is empty; did the command that wrote it fail?"),
+    "folder": (lambda path: path.mkdir(), "is not a Zarr store"),
 }
 
 
@@ -152,21 +155,21 @@ def test_sets_that_do_not_go_together_are_refused(sdfkit, tmp_path):
     fails(
         sdfkit("weight-stats", path, "--compare", other),
         3,
-        f"{other}: weights of another architecture than {path} ({siren}, {NETWORK}); "
+        f"{other}: has weights of another architecture than {path} ({siren}, {NETWORK}); "
         "compare weights of one architecture",
     )
     short = write(tmp_path / "c.zarr", draw(1, dim=9))
     fails(
         sdfkit("weight-stats", path, "--compare", short),
         3,
-        f"{short}: vectors of 9 numbers, but {path} has {DIM}; compare weights of one architecture, or codes of one "
-        "length",
+        f"{short}: its vectors have 9 numbers, but those of {path} have {DIM}; compare weights of one architecture, "
+        "or codes of one length",
     )
     wrong = write(tmp_path / "d.zarr", draw(1, dim=9), NETWORK)
     fails(
         sdfkit("weight-stats", wrong),
         3,
-        f"{wrong}: vectors of 9 numbers, but its network has {DIM}; make the store again",
+        f"{wrong}: its vectors have 9 numbers, but its network has {DIM}; make the store again",
     )
 
 
@@ -177,12 +180,12 @@ def test_what_does_not_go_together_is_wrong_usage(sdfkit, tmp_path):
             "weight-stats", tmp_path / "x.npy", "--compare", tmp_path / "x.npy", "-o", tmp_path / "s.zarr"
         ),
         2,
-        "a store holds the arrays of one set; leave out --compare, or plot both sets as .png",
+        "an output store holds the statistics of one set only; leave out --compare, or plot both sets as .png",
     )
     fails(
         sdfkit("weight-stats", "--compare", "-"),
         2,
-        "standard input can be read only once; give a file to --compare",
+        "standard input can be read only once; name a file for --compare",
     )
     fails(
         sdfkit("weight-stats", tmp_path / "x.npy", "-o", tmp_path / "x.jpg"),

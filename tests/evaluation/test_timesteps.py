@@ -124,10 +124,10 @@ def sampled(fvu):
 @pytest.mark.parametrize(
     ("last", "one_step", "walk", "words"),
     [
-        (0.05, 0.06, 0.05, "model and sampler agree: the network leaves 5 % of the variance"),
-        (0.05, 0.06, 0.90, "the sampler adds errors: one step from noise leaves 6 % of the variance"),
+        (0.05, 0.06, 0.05, "model and sampler agree: at t = 450 the network leaves 5 % of the variance"),
+        (0.05, 0.06, 0.90, "the sampler adds errors: codes sampled in one step leave 6 % of the variance"),
         (0.19, 1.50, 1.50, "training and sampling differ: at t = 450 the network leaves 19 % of"),
-        (0.98, 1.00, 1.00, "the model ignores the pictures: it leaves 98 %"),
+        (0.98, 1.00, 1.00, "the model ignores the images: at the noisiest timestep it leaves 98 %"),
     ],
 )  # fmt: skip
 def test_the_verdict_tells_a_fault_of_the_model_from_one_of_the_sampler(last, one_step, walk, words):
@@ -138,8 +138,8 @@ def test_a_model_that_looks_at_shapes_it_does_not_know_is_not_blind():
     losses = dataclasses.replace(losses_of(0.01, 0.02, 0.95), wrong=np.array([1.9, 1.9, 1.9]))
     verdict = explain(losses, 1.0, sampled(0.96), sampled(0.96))
     assert verdict.startswith(
-        "the model uses the pictures but does not generalise to these shapes: at the noisiest timestep it leaves 95 %"
+        "the model uses the images but does not generalise to these shapes: at the noisiest timestep it leaves 95 %"
     )
-    assert "190 % with another shape's pictures" in verdict
+    assert "190 % with another shape's images" in verdict
     tiny = explain(losses_of(0.01, 0.02, 4.2e-5), 1.0, sampled(1e-5), sampled(1e-5))
-    assert "leaves 0.0042 % of the variance" in tiny and "the samples 0.001 %" in tiny
+    assert "leaves 0.0042 % of the variance" in tiny and "the sampled codes leave 0.001 %" in tiny

@@ -89,7 +89,7 @@ def test_piped_stores(wounds):
     except InputError as error:
         assert one_line(error)
     except (zarr.errors.BaseZarrError, FileNotFoundError):
-        pass  # open_store turns these into "not a Zarr group"
+        pass  # open_store turns these into "is not a Zarr store"
     else:
         assert np.array_equal(codes, [[0] * 4, [1] * 4])
 

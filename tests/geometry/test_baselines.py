@@ -55,14 +55,14 @@ def test_grid_nodes_fill_the_ball():
 
 def test_sheets_have_no_mean_shape():
     sheet = trimesh.Trimesh(np.eye(3), [[0, 1, 2]], process=False)
-    with pytest.raises(
-        GeometryError, match="none of the training shapes has an inside; make them watertight"
-    ):
+    with pytest.raises(GeometryError, match="no training shape has an inside; run sdfkit watertight first"):
         mean_of(sheet)
 
 
 def test_a_training_shape_outside_the_unit_frame_is_refused():
-    with pytest.raises(GeometryError, match="not in the unit frame: a vertex lies at 3: make it watertight"):
+    with pytest.raises(
+        GeometryError, match="is not in the unit frame: a vertex is at distance 3 from the origin"
+    ):
         measure_grid(icosphere(2, 3))
 
 

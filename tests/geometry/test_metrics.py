@@ -213,7 +213,7 @@ def test_two_sheets_share_no_volume():
 
 @pytest.mark.parametrize("truth", [trimesh.Trimesh(), FLAT])
 def test_no_truth_is_refused(truth):
-    with pytest.raises(GeometryError, match="no area: there is no surface to compare with"):
+    with pytest.raises(GeometryError, match="has no area, so there is no surface to compare with"):
         compare(trimesh.creation.box(), truth)
 
 
@@ -221,7 +221,7 @@ def test_no_truth_is_refused(truth):
 def test_a_broken_vertex_is_refused_not_scored(bad):
     broken = trimesh.Trimesh(np.diag([1, 1, bad]), [[0, 1, 2]], process=False)
     for pair in ((broken, trimesh.creation.box()), (trimesh.creation.box(), broken)):
-        with pytest.raises(GeometryError, match="vertices are NaN or infinite: there is no distance"):
+        with pytest.raises(GeometryError, match="vertices are NaN or infinite, so there is no distance"):
             compare(*pair)
 
 
@@ -251,5 +251,5 @@ def test_a_summary_names_the_worst_of_each_kind():
 
 
 def test_no_values_have_no_interval():
-    with pytest.raises(ValueError, match="no values: an interval needs at least one"):
+    with pytest.raises(ValueError, match="there are no values, but an interval needs at least one"):
         bootstrap_interval(np.zeros(0), np.random.default_rng(0))

@@ -33,7 +33,7 @@ def test_every_distance_is_the_box_s_own(points, near_share, sign, seed):
     try:
         samples = draw(BOX, seed, points=points + 50, near_share=near_share, sign=sign)
     except GeometryError as error:  # 50 points may all miss a box that fills 3 % of the cube
-        assert "no inside" in str(error) and points < 400
+        assert "has no inside" in str(error) and points < 400
         return
     assert samples.near.sum() == round((points + 50) * near_share)
     assert np.abs(samples.point).max() <= 1
@@ -114,11 +114,17 @@ def test_faces_without_area_are_never_drawn_and_have_no_normal():
 @pytest.mark.parametrize(
     ("mesh", "message"),
     [
-        (trimesh.creation.box((3, 1, 1)), r"not in the unit frame: a vertex lies at 1\.5: normalise"),
-        (trimesh.Trimesh(), "no area: the shape has no faces, or all of them are flat lines"),
-        (trimesh.Trimesh(np.eye(3), [[0, 1, 1]], process=False), "no area: the shape has no faces"),
-        (trimesh.Trimesh(np.eye(3), [[0, 1, 2]], process=False), "no inside: all 20000 points are outside"),
-        (trimesh.Trimesh(BOX.vertices, BOX.faces[:, ::-1], process=False), "a sheet or inside out: make it"),
+        (
+            trimesh.creation.box((3, 1, 1)),
+            r"is not in the unit frame: a vertex has the coordinate 1\.5, beyond 1; run",
+        ),
+        (trimesh.Trimesh(), "has no area: there are no faces, or the corners of each lie on a line"),
+        (trimesh.Trimesh(np.eye(3), [[0, 1, 1]], process=False), "has no area: there are no faces"),
+        (
+            trimesh.Trimesh(np.eye(3), [[0, 1, 2]], process=False),
+            "has no inside: all 20000 query points are outside",
+        ),
+        (trimesh.Trimesh(BOX.vertices, BOX.faces[:, ::-1], process=False), "a sheet or inside out; run"),
     ],
 )
 def test_what_cannot_be_sampled_is_refused(mesh, message):

@@ -142,10 +142,10 @@ def test_what_cannot_be_is_told():
     noise = np.random.default_rng(0).integers(0, 256, (90, 120, 4), dtype=np.uint8)
     noise[..., 3] = 255
     for photo, matte, told in (
-        (plain, "alpha", "no pixel is transparent; use --matte plain"),
-        (noise, "plain", r"the background is not plain; cut the object out \(--matte alpha\)"),
-        (plain, "plain", "nothing stands out from the background"),
-        (plain, "auto", "nothing stands out from the background"),
+        (plain, "alpha", "less than 1 % of the image is transparent; use --matte plain"),
+        (noise, "plain", r"the background is not of one colour; cut the object out \(--matte alpha\)"),
+        (plain, "plain", "no object differs from the background"),
+        (plain, "auto", "no object differs from the background"),
         (plain * np.uint8(0), "alpha", "all pixels are transparent"),
     ):
         with pytest.raises(InputError, match=told):

@@ -44,8 +44,8 @@ def test_few_samples_fill_the_picture_too():
 
 def test_what_cannot_be_drawn_is_told():
     point, distance = ball(10)
-    with pytest.raises(GeometryError, match="^no samples in the cube from -1 to 1"):
+    with pytest.raises(GeometryError, match="^no sample lies in the cube from -1 to 1"):
         draw_slices(point + 3, distance, slices=1)
     distance[3] = np.nan
-    with pytest.raises(GeometryError, match="^samples that are not finite; sample the shape again"):
+    with pytest.raises(GeometryError, match="^some samples are not finite numbers; sample the shape again"):
         draw_slices(point, distance, slices=1)

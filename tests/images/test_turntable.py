@@ -40,5 +40,7 @@ def test_colours_are_undone_exactly():
 
 def test_a_mesh_without_area_is_told():
     needle = trimesh.Trimesh([[0, -1, 0], [0, 1, 0], [0, 0, 0]], [[0, 1, 2]], process=False)
-    with pytest.raises(GeometryError, match="^no view shows any of its faces; check that they have an area"):
+    with pytest.raises(
+        GeometryError, match="^no view shows any face of the mesh; check that its faces have an area"
+    ):
         draw_turntable(needle, views=1, size=16)

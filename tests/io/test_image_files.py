@@ -125,25 +125,33 @@ def bad_files(tmp_path):
     for name in ("cut.png", "cut.jpg", "cut.webp", "cut.tif", "cut.bmp"):
         whole = save(tmp_path, noise, name).read_bytes()
         (tmp_path / name).write_bytes(whole[: len(whole) // 2])
-        yield name, r"cannot be decoded \(|not a supported picture"
+        yield name, r"cannot be decoded \(|is not an image in a supported format"
     save(tmp_path, image, "moves.gif", **frames)
-    yield "moves.gif", r"holds 2 pictures \(an animation or pages\); save the one to use"
+    yield "moves.gif", r"holds 2 images \(an animation or pages\); save the one to use"
     save(tmp_path, image, "moves.png", **frames)
-    yield "moves.png", "holds 2 pictures"
+    yield "moves.png", "holds 2 images"
     save(tmp_path, image, "pages.tif", **frames)
-    yield "pages.tif", "holds 2 pictures"
+    yield "pages.tif", "holds 2 images"
     for name, content, told in (
-        ("empty.png", b"", "is empty; was it copied completely"),
-        ("text.png", b"not a picture at all\n", "not a supported picture; PNG, JPEG, .* are"),
-        ("drawing.svg", b'<?xml version="1.0"?><svg/>', "SVG files are not supported; .* convert it"),
-        ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC files are not supported; .* convert it"),
+        ("empty.png", b"", "is an empty file; was it copied completely"),
+        (
+            "text.png",
+            b"not a picture at all\n",
+            "is not an image in a supported format; convert it to PNG, JPEG, ",
+        ),
+        ("drawing.svg", b'<?xml version="1.0"?><svg/>', "SVG files are not supported; convert it"),
+        ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC files are not supported; convert it"),
         ("paper.pdf", b"%PDF-1.7\n", "PDF files are not supported"),
-        ("program.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a supported picture"),
+        (
+            "program.eps",
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+            "is not an image in a supported format",
+        ),
     ):
         (tmp_path / name).write_bytes(content)
         yield name, told
     save(tmp_path, Image.fromarray(np.ones((4, 4), np.float32)), "float.tif")
-    yield "float.tif", "holds 32-bit numbers without a defined white"
+    yield "float.tif", "has 32-bit pixel values, whose white level is unknown"
     # 20,000 x 20,000 pixels in a few bytes.
     png(tmp_path / "bomb.png", struct.pack(">2I5B", 20_000, 20_000, 8, 2, 0, 0, 0), bytes(100))
     yield "bomb.png", "has more than 89 million pixels; scale it down"
@@ -175,7 +183,7 @@ def test_shapes_of_files_and_folders(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
     folder = tmp_path / "folder"
-    with pytest.raises(InputError, match="a has 2 pictures and b 1; every shape needs the same number"):
+    with pytest.raises(InputError, match="a has 2 images, but b has 1; every shape needs the same number"):
         find_images([str(folder)], manifest=None)
     (folder / "b.png").unlink()
     rows = find_images([str(folder)], manifest=None)
@@ -187,7 +195,7 @@ def test_shapes_of_files_and_folders(tmp_path):
     assert [row.uid for row in rows] == ["1", "x", "y", "1_2"]
     assert all(len(row.paths) == 1 for row in rows)
     (tmp_path / "none").mkdir()
-    with pytest.raises(InputError, match=r"none: is a folder without pictures \(\.avif"):
+    with pytest.raises(InputError, match=r"none: is a folder without images \(\.avif"):
         find_images([str(tmp_path / "none")], manifest=None)
     with pytest.raises(FileNotFoundError):
         find_images([str(tmp_path / "missing.png")], manifest=None)
@@ -200,7 +208,9 @@ def test_first_bytes_tell_pictures_from_stores_and_meshes(tmp_path):
     archive.write_bytes(b"PK\x03\x04" + bytes(60))
     assert not holds_images([str(archive)])
     assert not holds_images(["s3://bucket/views.zarr"])
-    with pytest.raises(UsageError, match=r"is a store beside other inputs; name one store, or picture files"):
+    with pytest.raises(
+        UsageError, match=r"is a store among other inputs; give one store, or only image files"
+    ):
         holds_images([str(picture), str(archive)])
     for name, content in (
         ("chair.glb", b"glTF" + bytes(20)),
@@ -209,7 +219,7 @@ def test_first_bytes_tell_pictures_from_stores_and_meshes(tmp_path):
     ):
         mesh = tmp_path / name
         mesh.write_bytes(content)
-        with pytest.raises(InputError, match=f"render it first: sdfkit render .*{name}"):
+        with pytest.raises(InputError, match=f"render the mesh first: sdfkit render .*{name}"):
             holds_images([str(mesh)])
 
 

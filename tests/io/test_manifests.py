@@ -128,10 +128,13 @@ SHAPE = {"obj_idx": 0, "uid": "a", "path": "a.ply", "category": "", "licence": "
         ("[]", "not a manifest"),
         ("\xff", "not a manifest"),
         ('{"format": 1}', "not a manifest ('shapes'); make one with sdfkit manifest"),
-        ({"format": 2, "shapes": []}, "manifest format 2, but this sdfkit reads 1; update sdfkit"),
+        ({"format": 2, "shapes": []}, "manifest format 2, but this sdfkit reads up to 1; update sdfkit"),
         ({"format": 1, "shapes": [{"uid": "a"}]}, "not a manifest"),
         ({"format": 1, "shapes": [SHAPE | {"category": None}]}, "not a manifest (a label is not a string)"),
-        ({"format": 1, "shapes": [SHAPE, SHAPE]}, "a: listed twice; every shape needs its own uid"),
+        (
+            {"format": 1, "shapes": [SHAPE, SHAPE]},
+            "lists several shapes with the uid a; give every shape its own uid",
+        ),
     ],
 )
 def test_bad_manifests_are_refused(tmp_path, content, message):

@@ -101,7 +101,7 @@ def test_cut_meshes_give_status_3_and_no_output(bash, tmp_path):
 def test_the_wrong_kind_of_stream_is_told(bash):
     result = bash("sdfkit shapes --count 1 --category bowl --resolution 32 | sdfkit embed")
     assert result.returncode == 3
-    assert "standard input: is a mesh, but pictures are needed" in result.stderr
+    assert "standard input: is a mesh, but images are needed" in result.stderr
     result = bash(f"{SPHERES} | sdfkit render --views 1 --size 16 | sdfkit watertight")
     assert "standard input: holds a Zarr store, but meshes are needed" in result.stderr
 
@@ -136,10 +136,13 @@ def test_an_interrupted_store_is_continued(bash, tmp_path):
     (tmp_path / "views.zarr/rgb/c/1/0/0/0/0").unlink()
     (tmp_path / "views.zarr/valid/c/1").unlink()
     kept = (tmp_path / "views.zarr/rgb/c/0/0/0/0/0").stat().st_mtime_ns
-    assert "not complete; finish it with the command that began it" in bash("sdfkit embed views.zarr").stderr
+    assert (
+        "is not complete; run the command that began it again to finish it"
+        in bash("sdfkit embed views.zarr").stderr
+    )
     other = bash(line.replace("--size 32", "--size 16"))
     assert other.returncode == 3
-    assert "holds an unfinished run with size 32, now 16" in other.stderr
+    assert "holds an unfinished run that differs from this one (size: 32 then, 16 now)" in other.stderr
     assert bash(line).returncode == 0
     assert (tmp_path / "views.zarr/rgb/c/1/0/0/0/0").read_bytes() == whole
     assert (tmp_path / "views.zarr/rgb/c/0/0/0/0/0").stat().st_mtime_ns == kept

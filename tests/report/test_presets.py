@@ -17,13 +17,16 @@ def test_the_stored_tables_are_those_of_the_code():
 @pytest.mark.parametrize(
     ("command", "row"),
     [
-        ("train-deepsdf", ["parameters", "250,625", "250,625", "1,945,089"]),
+        ("train-deepsdf", ["parameters", "of", "the", "decoder", "250,625", "250,625", "1,945,089"]),
         (
             "train-dit",
-            ["parameters,", "features", "of", "768", "733,888", "10,372,288", "6,755,009", "131,242,689"],
+            ["parameters,", "768-d", "features", "733,888", "10,372,288", "6,755,009", "131,242,689"],
         ),
-        ("train-ae", ["parameters,", "weights", "of", "54,785", "28,302,465", "116,717,185"]),
-        ("train-flow", ["steps", "of", "rgb", "(--steps)", "120", "5,000"]),
+        (
+            "train-ae",
+            ["parameters,", "for", "networks", "of", "54,785", "weights", "28,302,465", "116,717,185"],
+        ),
+        ("train-flow", ["steps", "of", "stage", "rgb", "(--steps)", "120", "5,000"]),
         ("fit-mlp", ["steps", "(--steps,", "--epochs)", "2,000", "2,000", "200", "epochs", "200", "epochs"]),
     ],
 )

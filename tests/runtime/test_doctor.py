@@ -141,7 +141,11 @@ def test_little_space_and_a_missing_folder_are_reported(monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=3.2e9))
     here, temp = _space()
     assert (here.ok, here.summary) == (False, "no folder: No such file or directory")
-    assert (temp.ok, temp.summary, temp.remedy) == (False, "3.2 GB free in /tmp", "1,000 shapes need 8 GB")
+    assert (temp.ok, temp.summary, temp.remedy) == (
+        False,
+        "3.2 GB free in /tmp",
+        "free some space: 1,000 shapes need 8 GB",
+    )
 
 
 @pytest.mark.parametrize(
@@ -222,10 +226,10 @@ def test_drivers():
     [
         (HUB, True, "https://huggingface.co answers"),
         (HUB | {"proxy": True}, True, "https://huggingface.co, through a proxy; not tried"),
-        (HUB | {"offline": True}, False, "HF_HUB_OFFLINE is set: unset it, to download"),
+        (HUB | {"offline": True}, False, "HF_HUB_OFFLINE is set: unset it to download models"),
         (HUB | {"silent": "huggingface.co does not answer (timed out)"}, False,
-         "huggingface.co does not answer: embed takes --model FOLDER"),
-        ({"fault": "no answer in 15 s"}, False, "no answer in 15 s: embed takes --model FOLDER"),
+         "huggingface.co does not answer: give embed a downloaded model: --model FOLDER"),
+        ({"fault": "no answer in 15 s"}, False, "no answer in 15 s: give embed a downloaded model: --model FOLDER"),
     ],
 )  # fmt: skip
 def test_hub(found, ok, summary):
@@ -241,9 +245,9 @@ def test_hub(found, ok, summary):
         ([], "0.1.0", HUB, True, "efficientnet-lite0"),
         ([], "0.1.0", FAULT, True, "efficientnet-lite0 (use embed --model)"),
         ([], None, HUB, True, "none yet; the first embed downloads one"),
-        ([], None, HUB | {"offline": True}, False, "none installed, and no hub"),
-        ([], None, HUB | {"silent": "no"}, False, "none installed, and no hub"),
-        ([], None, FAULT, False, "none installed, and no hub"),
+        ([], None, HUB | {"offline": True}, False, "none installed, and the hub cannot be reached"),
+        ([], None, HUB | {"silent": "no"}, False, "none installed, and the hub cannot be reached"),
+        ([], None, FAULT, False, "none installed, and the hub cannot be reached"),
     ],
 )
 def test_an_encoder_is_needed_and_a_way_to_one_is_enough(monkeypatch, downloaded, lite0, hub, ok, summary):

@@ -127,7 +127,7 @@ def test_slow_ones_are_named_while_they_are_waited_for(monkeypatch, caplog):
     caplog.handler.addFilter(lambda record: named.set() or True)
     with caplog.at_level(logging.INFO, "sdfkit.runtime.probe"):
         assert probe.try_all() == {name: {} for name in probe.TIMEOUTS}
-    assert caplog.messages == ["waiting for hub ..."]
+    assert caplog.messages == ["still waiting for the tests of hub ..."]
 
 
 @pytest.mark.slow

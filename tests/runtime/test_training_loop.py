@@ -16,6 +16,6 @@ def test_several_processes_need_stores(monkeypatch):
     monkeypatch.setattr(DeviceContext, "processes", 2)
     assert open_training_context("cpu", "fp32", ("samples.zarr", "model.zarr")).processes == 2
     with pytest.raises(
-        UsageError, match="^several processes cannot share a pipe; name stores for input and output$"
+        UsageError, match="^several processes cannot share a pipe; give paths of stores for input and output$"
     ):
         open_training_context("cpu", "fp32", ("samples.zarr", "-"))

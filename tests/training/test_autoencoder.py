@@ -76,23 +76,23 @@ def test_it_goes_on_as_if_nothing_had_happened():
 
 def test_a_state_of_another_network_is_refused():
     state = start().state()
-    with pytest.raises(InputError, match="state: has no parameters/encoder.0.bias"):
+    with pytest.raises(InputError, match="state: has no array parameters/encoder.0.bias"):
         start().load_state({name: part for name, part in state.items() if "encoder.0.bias" not in name})
 
 
 def test_numbers_that_are_not_finite_are_refused_by_name():
     broken = VECTORS.copy()
     broken[3, 4] = np.nan
-    with pytest.raises(InputError, match="shape_3: its weights or samples are not finite"):
+    with pytest.raises(InputError, match="shape_3: its weights or samples hold numbers that are not finite"):
         start(vectors=broken)
     truth = SAMPLES.distances.clone()
     truth[2, 7] = torch.inf
-    with pytest.raises(InputError, match="shape_2: its weights or samples are not finite"):
+    with pytest.raises(InputError, match="shape_2: its weights or samples hold numbers that are not finite"):
         start(samples=SAMPLES._replace(distances=truth))
 
 
 def test_one_and_the_same_network_is_nothing_to_encode():
-    with pytest.raises(InputError, match="shape_0: all shapes have these same weights"):
+    with pytest.raises(InputError, match="shape_0: all other shapes have the same weights"):
         start(vectors=np.repeat(VECTORS[:1], SHAPES, axis=0))
 
 

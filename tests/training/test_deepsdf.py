@@ -203,7 +203,7 @@ def test_a_state_can_be_taken_before_the_first_step():
 def test_a_state_of_other_shapes_is_refused():
     three = tuple(np.concatenate([part, part[:1]]) for part in TWO)
     with pytest.raises(
-        InputError, match=r"^state: parameters/code has shape \(2, 8\), but .* \(3, 8\): resume"
+        InputError, match=r"^state: parameters/code has shape \(2, 8\), but .* \(3, 8\); resume"
     ):
         start(arrays=three).load_state(start().state())
 
@@ -301,7 +301,7 @@ def test_a_loss_that_is_not_finite_names_step_and_shape():
     training.step()
     with torch.no_grad():
         training.codes[1] = np.nan
-    with pytest.raises(SdfkitError, match=r"^shape_1: the loss at step 1 is nan: lower the learning rate$"):
+    with pytest.raises(SdfkitError, match=r"^shape_1: the loss at step 1 is nan; lower the learning rate$"):
         training.step()
 
 

@@ -243,7 +243,7 @@ def test_a_loss_that_is_not_finite_names_step_and_shape():
     training = start()
     training.step()
     training.codes[4] = np.nan
-    with pytest.raises(SdfkitError, match=r"^shape_4: the loss at step 1 is nan: lower the learning rate$"):
+    with pytest.raises(SdfkitError, match=r"^shape_4: the loss at step 1 is nan; lower the learning rate$"):
         training.step()
 
 
@@ -251,7 +251,9 @@ def test_a_loss_that_is_not_finite_names_step_and_shape():
 def test_numbers_that_are_not_finite_are_refused(kind):
     broken = {"codes": CODES, "features": FEATURES}[kind].copy()
     broken[2] = np.nan
-    with pytest.raises(InputError, match=r"^shape_2: its code or a feature is not finite: make them again$"):
+    with pytest.raises(
+        InputError, match=r"^shape_2: its latent code or a feature holds numbers that are not"
+    ):
         start(**{kind: broken})
 
 

@@ -89,12 +89,14 @@ def test_tensors_and_clock_survive_a_state():
 
 
 def test_a_state_of_another_kind_is_refused():
-    with pytest.raises(InputError, match=r"^state: has no part/a: it was saved by a run of another kind$"):
+    with pytest.raises(
+        InputError, match=r"^state: has no array part/a; it was saved by a run of another kind$"
+    ):
         unpack("part", {"a": torch.zeros(2)}, {})
 
 
 def test_a_state_of_another_size_is_refused():
-    with pytest.raises(InputError, match=r"^state: part/a has shape \(3,\), but .* \(2,\): resume"):
+    with pytest.raises(InputError, match=r"^state: part/a has shape \(3,\), but .* \(2,\); resume"):
         unpack("part", {"a": torch.zeros(2)}, {"part/a": np.zeros(3, dtype=np.float32)})
 
 

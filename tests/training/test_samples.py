@@ -72,7 +72,7 @@ def test_numbers_that_are_not_finite_are_refused():
         arrays = [array.copy() for array in shapes(300)]
         arrays[which][1, 250] = value
         with pytest.raises(
-            InputError, match=r"^shape_1: a point or distance is not a finite number: sample it again$"
+            InputError, match=r"^shape_1: a point or distance is not a finite number; sample the shape again$"
         ):
             hold(arrays)
 
@@ -80,8 +80,8 @@ def test_numbers_that_are_not_finite_are_refused():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (False, "include none near its surface, but a step draws 3"),
-        (True, "include none away from its surface, but"),
+        (False, "include no point near the surface, but a training step draws 3"),
+        (True, "include no point away from the surface, but"),
     ],
 )
 def test_points_of_one_kind_only_are_refused(value, message):

@@ -3,7 +3,8 @@
 `corners` has one triangle in each row: x, y, z of its first, its second and its third corner.
 """
 # mypy: disable-error-code="no-untyped-def"
-# numba's signatures state the types.
+# numba's signatures state the types. numba does not notice changes here in kernels of other modules that it has cached:
+# after a change, touch the modules that import this one.
 
 from numba import njit
 
@@ -20,12 +21,12 @@ SLIVER = 1e-20
 def nearest_weights(x, y, z, corners, f):
     """Find the point of triangle `f` that is nearest to (x, y, z), in barycentric weights.
 
-    The caller divides, because a search and a grid of distances need different arithmetic of the rest.
+    The weights are not divided yet, because the callers round differently, and their results must not change.
 
     Returns:
-        The weights of the second and the third corner, and the number that both are to be divided by, which is 1
-        unless the point lies inside the triangle; and the feature that the point lies on: 0 the inside; 1, 2, 3 the
-        corners a, b, c; 4, 5, 6 the edges ab, bc, ca.
+        The weights of the second and the third corner; the divisor of both, which is 1 unless the point lies inside
+        the triangle; and the feature that the point lies on: 0 the inside; 1, 2, 3 the corners a, b, c; 4, 5, 6 the
+        edges ab, bc, ca.
 
     Reference: Ericson, Real-Time Collision Detection (2005), section 5.1.5. Departure: a triangle without area is
         measured as its longest edge, which covers it, where the original divides 0 by 0.
@@ -94,9 +95,9 @@ def point_at(corners, f, v, w):
 def ray_distance(x, y, z, dx, dy, dz, corners, f):
     """Intersect the ray from (x, y, z) in direction (dx, dy, dz) with triangle `f`.
 
-    The ray hits where three volumes have one sign: those of the tetrahedra that the direction spans with each edge,
-    seen from the ray's origin. For two triangles that share an edge, its volume differs only in sign, so no ray
-    passes between them.
+    The ray hits if three volumes have the same sign: those of the parallelepipeds spanned by the direction and the
+    vectors from the origin of the ray to the ends of each edge. The volume of an edge that two triangles share is equal
+    for both except for its sign, so no ray passes between them.
 
     Returns:
         The distance in lengths of the direction, 0 or more; edges belong to the triangle. -1 if the ray misses it.

@@ -1,7 +1,7 @@
 """Extraction of the zero level set of a distance function as a closed mesh.
 
-The function may be a network, whose evaluations dominate the cost. A coarse grid is refined only where the surface may
-be; the result equals that of marching cubes on the whole fine grid.
+The function may be a network, whose evaluation takes most of the time. A coarse grid is refined only where the surface
+may be. With one exception (see `extract_surface`), the result equals that of marching cubes on the whole fine grid.
 """
 
 import math
@@ -23,14 +23,15 @@ DistanceFunction: TypeAlias = Callable[[Float[np.ndarray, "point 3"]], Float[np.
 # Least number of cells along a side of the coarsest grid, so that interpolation errors measured on it are meaningful.
 COARSEST = 24
 CORNERS = np.indices((2, 2, 2), dtype=np.int32).reshape(3, 8).T
-# Nodes of a halved cell, the interpolation weights of its corners at each of them, and which of them are new.
+# The 27 nodes of a halved cell, the interpolation weights of the cell's corners at each node, and which nodes are new.
 HALVED = np.indices((3, 3, 3), dtype=np.int32).reshape(3, 27).T
 WEIGHTS = np.where(CORNERS[:, None] == 1, 0.5 * HALVED, 1 - 0.5 * HALVED).prod(axis=2).astype(np.float32)
 NEW = (HALVED % 2 == 1).any(axis=1)
 # The error bound of a corner that was not evaluated widens the band of nodes to evaluate. If the bound exceeds this
 # share of the range of the cell's values, evaluating the corner is cheaper.
 UNCERTAIN = 0.1
-# Cells processed at once, and planes of nodes passed to marching cubes at once, which needs twice that memory.
+# Number of cells processed at once, and number of planes of nodes passed to marching cubes at once. Marching cubes
+# needs twice the memory of these planes.
 CELLS = 1 << 15
 SLAB = 32
 
@@ -40,7 +41,7 @@ class _Evaluator:
 
     Attributes:
         count: Number of evaluations.
-        lowest, highest: Range of the values.
+        lowest, highest: Smallest and largest value found.
     """
 
     def __init__(self, distance: DistanceFunction, resolution: int, cells: int, batch: int) -> None:
@@ -48,7 +49,7 @@ class _Evaluator:
         inside = np.linspace(-1.0, 1.0, resolution + 1, dtype=np.float32)
         self.axis = np.concatenate([inside, np.ones(cells - resolution, dtype=np.float32)])
         self.cells, self.distance, self.batch = cells, distance, batch
-        # Smallest absolute value. A distance of 0 at a node would place several vertices at that node.
+        # Least absolute value of a node. A distance of 0 at a node would place several vertices at this node.
         self.smallest = np.float32(1e-3 * 2.0 / resolution)
         self.count, self.lowest, self.highest = 0, math.inf, -math.inf
 
@@ -73,28 +74,30 @@ class _Evaluator:
 def extract_surface(
     distance: DistanceFunction, *, resolution: int, margin: float, batch: int
 ) -> tuple[trimesh.Trimesh, int]:
-    """Extract the zero level set of a distance function in the cube from -1 to 1 by marching cubes, coarse to fine.
+    """Extract the zero level set of a distance function in the query cube by marching cubes, from coarse to fine.
 
-    Values of a finer grid are interpolated from the coarser one. The interpolation error measured on the coarser grid
-    at the same position, times `margin`, is the error bound on the finer grid: halving the cells divides the error by 4
-    where the function is smooth, and by 2 at a kink. Only the ends of edges that may cross the surface within the error
-    bounds are evaluated. Where the measured error exceeds its bound, the bound is raised and the neighbourhood is
-    processed again. Where the surface leaves the evaluated nodes, it is followed. The method depends neither on the
-    slope of the function nor on its being a distance.
+    Values of a finer grid are interpolated from the coarser grid. The error bound of these values is the interpolation
+    error that was measured on the coarser grid at the same position, times `margin`: halving the cells divides the
+    error by 4 where the function is smooth, and by 2 at a kink. Of the edges of the finer grid, some may cross the
+    surface within the error bounds; only the ends of these are evaluated. Where the measured error exceeds its bound,
+    the bound is raised and the neighbourhood is processed again. Where the surface continues beyond the evaluated
+    nodes, the neighbouring nodes are evaluated too. The method does not depend on the
+    slope of the function, which need not be a distance.
 
-    The triangles are those of the dense grid, with one exception: a piece smaller than the cells of the coarsest grid,
-    which has 24 to 48 along a side, is missed if the function bends towards it only between the nodes of this grid.
+    The triangles are those of marching cubes on the whole fine grid, with one exception: a piece that is smaller than
+    the cells of the coarsest grid (24 to 48 cells along a side) is missed if no value at a node of this grid shows it.
 
     Args:
-        distance: Maps points in the cube to signed distances, negative inside.
-        resolution: Cells along a side of the cube.
-        margin: Safety factor on the interpolation error of the coarser grid. At 1 and at 3/4 the triangles were those
-            of the dense grid for all of 26 networks and fields tried; at 1/2 two of them lost a piece.
+        distance: Function from points in the query cube (from -1 to 1 along each axis) to signed distances, negative
+            inside.
+        resolution: Number of cells along a side of the cube.
+        margin: Safety factor on the interpolation error of the coarser grid. With 1 and with 3/4, the triangles were
+            those of the whole fine grid for all of 26 networks and fields tried; with 1/2, two of them lost a piece.
         batch: Largest number of points passed to `distance` at once.
 
     Returns:
-        The closed surface with outward faces, and the number of points evaluated. A shape that extends beyond the cube
-        is closed by the sides of the cube.
+        The closed surface with outward faces, and the number of points at which `distance` was evaluated. A shape that
+        extends beyond the cube is closed by the sides of the cube.
 
     Raises:
         GeometryError: The distances never cross 0, or are not finite.
@@ -109,8 +112,8 @@ def extract_surface(
     if halvings:
         cells = np.indices((coarsest,) * 3, dtype=np.int32).reshape(3, -1).T
         errors = np.abs(_interpolate(values[::2, ::2, ::2]) - values).ravel()
-        # Cells are as large as parts of the shape here, so the errors of neighbouring cells count as well: a piece may
-        # lie in between.
+        # Cells of the coarsest grid are as large as parts of the shape. A part may lie between two cells, so the bound
+        # of a cell is the maximum over its neighbours.
         cell_bounds = margin * maximum_filter(_largest(nodes, errors, coarsest // 2), 3)
         for _ in range(halvings):
             if not len(cells):
@@ -136,7 +139,7 @@ def _interpolate(values: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "u v w
 def _largest(
     nodes: Int[np.ndarray, "node 3"], errors: Float[np.ndarray, " node"], count: int
 ) -> Float[np.ndarray, "count count count"]:
-    """Return the largest error of the nodes in each of `count`³ cells, twice as large as the spacing of the nodes."""
+    """Return the largest error of the nodes in each of `count`³ cells, whose side is twice the spacing of the nodes."""
     largest = np.zeros((count,) * 3, dtype=np.float32)
     for corner in CORNERS:
         cells = (nodes - corner) >> 1
@@ -152,18 +155,19 @@ def _halve(
     margin: float,
     evaluator: _Evaluator,
 ) -> tuple[Grid, Int[np.ndarray, "child 3"], Float[np.ndarray, "x y z"]]:
-    """Halve the cells of the grid, evaluating only nodes at edges that may cross the surface.
+    """Halve the cells of a grid, and evaluate only the nodes at edges that may cross the surface.
 
     Args:
         grid: The coarse grid.
-        cells: Its cells that may contain the surface.
-        cell_bounds: Bounds of the error of interpolation between its nodes, one for each block of 2 x 2 x 2 cells.
-        margin: Safety factor on the errors measured here, for the bounds of the next grid.
+        cells: Cells of the coarse grid that may contain the surface.
+        cell_bounds: Bounds of the error of interpolation between nodes of the coarse grid, one for each block of 2 x 2
+            x 2 cells.
+        margin: Safety factor on the measured errors, which become the bounds of the next grid.
         evaluator: Evaluates nodes.
 
     Returns:
-        The finer grid, its cells that may contain the surface, and bounds of the error of interpolation between its
-        nodes.
+        The finer grid, the cells of it that may contain the surface, and bounds of the error of interpolation between
+        its nodes.
     """
     finer = Grid(2 * grid.count - 1, grid)
     evaluated, errors, children = [], [], []
@@ -187,7 +191,7 @@ def _halve(
         remaining = remaining[(raised > cell_bounds)[tuple((remaining >> 1).T)]]
         cell_bounds = raised
     found = _largest(np.concatenate(evaluated), np.concatenate(errors), grid.count - 1)
-    # Without evaluated nodes, use the former bound, reduced for half the cell size.
+    # For cells without evaluated nodes, use the bound of the coarse grid, reduced for half the cell size.
     inherited = 0.25 * cell_bounds.repeat(2, 0).repeat(2, 1).repeat(2, 2)
     return finer, finer.unique(np.concatenate(children)), np.maximum(margin * found, inherited)
 
@@ -212,12 +216,12 @@ def _near(
 def _crossing(
     grid: Grid, finer: Grid, cells: Int[np.ndarray, "cell 3"], cell_bounds: Float[np.ndarray, "u v w"]
 ) -> tuple[Int[np.ndarray, "node 3"], Float[np.ndarray, " node"], Float[np.ndarray, " node"]]:
-    """Interpolate the finer grid in these cells, and find nodes to evaluate: those at edges that may cross the surface.
+    """Interpolate values of the finer grid in some cells, and find the nodes at edges that may cross the surface.
 
     Returns:
-        The nodes, their interpolated values, and the error bounds of these.
+        The nodes to evaluate, their interpolated values, and the error bounds of these values.
     """
-    # All at once, because every call copies the blocks that exist already.
+    # Open all blocks in one call, because every call copies the existing blocks.
     finer.open(2 * (cells[:, None] + CORNERS))
     found = [cells[:0]]
     for start in range(0, len(cells), CELLS):
@@ -271,10 +275,10 @@ def _cells_around(nodes: Int[np.ndarray, "node 3"], count: int) -> Int[np.ndarra
 
 @cache
 def _ambiguous() -> Bool[np.ndarray, "256"]:
-    """Tabulate for which signs of a cell's corners, as bits, marching cubes depends on more than the crossed edges.
+    """Tabulate for which signs of a cell's corners, as bits, the triangles depend on values away from crossed edges.
 
-    It does unless the corners of each sign are connected along edges (Lewiner et al. 2003: cases 3, 4, 6, 7, 10, 12 and
-    13).
+    In such a cell, the corners of one sign are not all connected along edges (Lewiner et al., 2003: cases 3, 4, 6, 7,
+    10, 12 and 13), and marching cubes uses the values of all corners.
     """
     table = np.zeros(256, dtype=bool)
     for code in range(256):
@@ -287,7 +291,7 @@ def _ambiguous() -> Bool[np.ndarray, "256"]:
 
 
 def _complete_ambiguous(grid: Grid, cells: Int[np.ndarray, "cell 3"], evaluator: _Evaluator) -> None:
-    """Evaluate all corners of cells whose triangles depend on all of them."""
+    """Evaluate all corners of the cells whose triangles depend on the values of all corners."""
     while len(cells):
         unknown = [cells[:0]]
         for start in range(0, len(cells), CELLS):
@@ -322,7 +326,7 @@ def _march(grid: Grid, resolution: int) -> trimesh.Trimesh:
             continue
         found, triangles, _, _ = marching_cubes(values, 0.0, gradient_direction="descent")  # type: ignore[no-untyped-call]
         heights = _heights(values, found)
-        # Vertices in the plane shared with the previous slab exist already, possibly in another order.
+        # Vertices in the plane that two slabs share were made with the previous slab, possibly in another order.
         numbers = np.full(len(found), -1, dtype=np.int64)
         at_start = np.flatnonzero(heights == 0) if first else np.empty(0, dtype=np.int64)
         order, other = np.lexsort(found[at_start, 1:].T), np.lexsort(seam[1].T)
@@ -343,15 +347,16 @@ def _march(grid: Grid, resolution: int) -> trimesh.Trimesh:
 def _heights(
     values: Float[np.ndarray, "x y z"], vertices: Float[np.ndarray, "vertex 3"]
 ) -> Float[np.ndarray, " vertex"]:
-    """Recompute the first coordinates of marching cubes' vertices in float64.
+    """Recompute the first coordinates of the vertices of marching cubes in float64.
 
-    Coordinates rounded to float32 within a slab, and again in the whole grid, would differ in the last bit.
+    Marching cubes rounds coordinates to float32. Coordinates rounded within a slab would differ in the last bit from
+    coordinates rounded within the whole grid.
     """
     low = np.floor(vertices).astype(np.int64)
     heights = vertices[:, 0].astype(np.float64)
     between = vertices > low
-    # A vertex on an edge is the weighted mean of its ends; one inside an ambiguous cell that of all corners, summed in
-    # this order.
+    # A vertex on an edge is the weighted mean of the ends of the edge. A vertex inside an ambiguous cell is the
+    # weighted mean of all corners, summed in this order.
     square = [(0, 0), (0, 1), (1, 1), (1, 0)]
     for moved, around in (
         (between[:, 0] & ~between[:, 1:].any(axis=1), square[:1]),

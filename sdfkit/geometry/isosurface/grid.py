@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-# Absolute value of nodes of which only the sign is known. Evaluated values are clipped to FARTHEST.
+# Absolute value of nodes whose sign alone is known. Evaluated values are clipped to ±FARTHEST.
 UNKNOWN = np.float32(1e4)
 FARTHEST = np.float32(1e3)
 # Nodes along a side of a block, as a power of two.
@@ -13,17 +13,19 @@ HALF_BLOCK = np.indices((BLOCK // 2,) * 3, dtype=np.int32).reshape(3, -1).T
 
 
 class Grid:
-    """A cube of nodes in blocks of 8 x 8 x 8, in which two blocks represent all that lie wholly outside or inside.
+    """A cube of nodes, stored in blocks of 8 x 8 x 8 nodes.
 
-    A node has a value and a bound of the error of this value, which is 0 for evaluated nodes.
+    Blocks that lie wholly outside the shape share one stored block, and so do blocks that lie wholly inside. A node has
+    a value and a bound of the error of this value; the bound is 0 for evaluated nodes.
     """
 
     def __init__(self, count: int, coarser: "Grid | None") -> None:
         """Make a grid of unknown values.
 
         Args:
-            count: Nodes along a side.
-            coarser: A grid with every second node of this one, from which signs are copied; None sets all positive.
+            count: Number of nodes along a side.
+            coarser: A grid of every second node of this grid, from which signs are copied; None makes all signs
+                positive.
         """
         self.count = count
         self.coarser = coarser
@@ -73,8 +75,8 @@ class Grid:
             return
         fresh = np.full((len(blocks), BLOCK**3), UNKNOWN)
         if self.coarser is not None:
-            # Every coarse cell around a node has the preceding coarse node as a corner, so a cell without a surface has
-            # the sign of this node.
+            # The preceding coarse node is a corner of every coarse cell around a node. If the surface does not cross
+            # such a cell, the node has the sign of this corner.
             origins = np.stack(np.unravel_index(blocks, self.table.shape), axis=1, dtype=np.int32) * (
                 BLOCK // 2
             )
@@ -100,6 +102,6 @@ class Grid:
         return planes[: last - first, :count, :count]
 
     def has_surface(self, first: int, last: int) -> bool:
-        """Return whether blocks between two planes contain values of both signs."""
+        """Return whether the blocks between two planes contain values of both signs."""
         blocks = self.table[first >> BITS : (last - 1 >> BITS) + 1]
         return bool(blocks.max() > 1 or blocks.min() != blocks.max())

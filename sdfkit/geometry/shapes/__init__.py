@@ -1,4 +1,4 @@
-"""The built-in shape generator: parametric objects with exact or tightly bounded signed distance."""
+"""The built-in shape generator: parametric objects with exact or tightly bounded signed distances."""
 
 from sdfkit.geometry.shapes.breaking import DEFECTS, break_mesh
 from sdfkit.geometry.shapes.catalogue import CATEGORIES, Category, choose_categories, generate

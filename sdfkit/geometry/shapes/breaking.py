@@ -1,6 +1,6 @@
-"""Damage a clean mesh as meshes from the wild are damaged, without changing the shape that it shows.
+"""Defects of real-world meshes, added to clean meshes without changing the shape that is visible.
 
-The true surface stays that of the solid: what is added lies inside it or on it, and holes are small.
+The true surface remains that of the solid: added faces lie inside or on it, and holes are small.
 """
 
 from collections.abc import Callable
@@ -14,26 +14,25 @@ Vertices = Float[np.ndarray, "vertex 3"]
 Faces = Int[np.ndarray, "face 3"]
 Damage = Callable[[Vertices, Faces, trimesh.Trimesh, np.random.Generator], tuple[Vertices, Faces]]
 
-HOLE_RADIUS = 0.02  # in the unit frame; a hole is ragged, so a face wider
-OVERLAP = 0.008  # how far a pushed copy is from its place, in the unit frame
-PATCH_SHARE = 0.15  # of the faces, in a patch that is flipped or torn apart
+HOLE_RADIUS = 0.02  # in the unit frame; whole faces are removed, so holes are up to a face wider
+OVERLAP = 0.008  # largest offset of a copied patch, in the unit frame
+PATCH_SHARE = 0.15  # share of the faces in a patch that is flipped or unmerged
 
 
 def break_mesh(mesh: trimesh.Trimesh, rng: np.random.Generator) -> tuple[trimesh.Trimesh, tuple[str, ...]]:
-    """Apply two defects or more, drawn at random.
+    """Add two or more random defects to a mesh.
 
     Args:
         mesh: A closed mesh.
-        rng: Draws which defects, and where.
+        rng: Generator for the defects and their positions.
 
     Returns:
-        The damaged mesh, its vertices and faces left as they are (not merged), and the names of the defects
-        in the
-        order in which they were applied; see `DEFECTS`.
+        The damaged mesh, unprocessed (its vertices are not merged), and the names of the defects in the order in which
+        they were applied; see `DEFECTS`.
     """
     names = list(DEFECTS)
     count = int(rng.integers(2, len(names) + 1))
-    # In the order of the table: what needs connected faces comes before what tears them apart.
+    # In the order of the table: defects that need connected faces come before those that disconnect them.
     chosen = sorted(rng.choice(len(names), size=count, replace=False).tolist())
     vertices, faces = np.array(mesh.vertices), np.array(mesh.faces)
     for index in chosen:
@@ -44,12 +43,12 @@ def break_mesh(mesh: trimesh.Trimesh, rng: np.random.Generator) -> tuple[trimesh
 def add_internal(
     vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
 ) -> tuple[Vertices, Faces]:
-    """Closed shells wholly inside: balls and boxes at the thickest places found."""
+    """Add closed shells inside: balls and boxes at the thickest places found."""
     seeds = mesh.vertices[rng.choice(len(mesh.vertices), size=min(256, len(mesh.vertices)), replace=False)]
-    room, middles = _inner_balls(mesh, seeds)
-    best = np.argsort(-room, kind="stable")[: int(rng.integers(1, 4))]
+    radii, middles = _inner_balls(mesh, seeds)
+    best = np.argsort(-radii, kind="stable")[: int(rng.integers(1, 4))]
     for index in best:
-        radius = 0.6 * float(room[index])
+        radius = 0.6 * float(radii[index])
         if rng.random() < 0.5:
             part = trimesh.creation.icosphere(subdivisions=2, radius=radius)
         else:
@@ -61,7 +60,7 @@ def add_internal(
 def add_overlap(
     vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
 ) -> tuple[Vertices, Faces]:
-    """A copy of part of the surface, pushed by less than a hundredth so that it cuts through the original."""
+    """Add a copy of a part of the surface, translated by less than 0.01 so that it intersects the original."""
     part = mesh.faces[_patch(mesh.vertices, mesh.faces, int(rng.uniform(0.2, 0.6) * len(mesh.faces)), rng)]
     used, renumbered = np.unique(part, return_inverse=True)
     direction = rng.normal(size=3)
@@ -72,12 +71,12 @@ def add_overlap(
 def cut_holes(
     vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
 ) -> tuple[Vertices, Faces]:
-    """Remove patches of faces, each narrower than the part it opens: who sees such a hole knows what was there."""
+    """Remove patches of faces, each narrower than the part that it opens, so that the surface is still evident."""
     seeds = rng.choice(len(faces), size=int(rng.integers(3, 25)), replace=False)
     middles = vertices[faces].mean(axis=1)
-    room, _ = _inner_balls(mesh, middles[seeds])
+    radii, _ = _inner_balls(mesh, middles[seeds])
     gone = np.zeros(len(faces), dtype=bool)
-    for seed, radius in zip(seeds, room, strict=True):
+    for seed, radius in zip(seeds, radii, strict=True):
         away = np.linalg.norm(middles - middles[seed], axis=1)
         gone |= away <= min(HOLE_RADIUS * rng.uniform(0.5, 1.0), 0.4 * radius)
         gone[seed] = True
@@ -87,7 +86,7 @@ def cut_holes(
 def flip_faces(
     vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
 ) -> tuple[Vertices, Faces]:
-    """Turn the winding of a patch, of scattered faces, or of everything."""
+    """Reverse the winding of a patch, of scattered faces, or of all faces."""
     kind = rng.choice(["patch", "scattered", "all"], p=[0.5, 0.35, 0.15])
     if kind == "patch":
         turned = _patch(vertices, faces, max(1, int(PATCH_SHARE * len(faces))), rng)
@@ -102,7 +101,7 @@ def flip_faces(
 def unmerge_vertices(
     vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
 ) -> tuple[Vertices, Faces]:
-    """Give each face of a patch, or of the whole, vertices of its own: a triangle soup."""
+    """Give each face of a patch, or of the whole mesh, its own vertices, as in a triangle soup."""
     if rng.random() < 0.3:
         torn = np.ones(len(faces), dtype=bool)
     else:
@@ -116,7 +115,7 @@ def unmerge_vertices(
 def duplicate_faces(
     vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
 ) -> tuple[Vertices, Faces]:
-    """Repeat some faces, half of them on the same vertices and half on copies; leave some vertices unused."""
+    """Duplicate some faces, half of them with the same vertices and half with copies; add unused vertices."""
     picked = rng.choice(len(faces), size=max(2, len(faces) // 50), replace=False)
     same, copied = picked[::2], picked[1::2]
     own = vertices[faces[copied]].reshape(-1, 3)
@@ -128,7 +127,7 @@ def duplicate_faces(
 def split_parts(
     vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
 ) -> tuple[Vertices, Faces]:
-    """Cut the surface along a plane into two parts that only touch."""
+    """Split the surface along a plane into two parts that touch but share no vertices."""
     normal = rng.normal(size=3)
     side = vertices[faces].mean(axis=1) @ normal
     far = side > np.quantile(side, rng.uniform(0.3, 0.7))
@@ -150,13 +149,14 @@ DEFECTS: dict[str, Damage] = {
 
 
 def _append(vertices: Vertices, faces: Faces, more: Vertices, more_faces: Faces) -> tuple[Vertices, Faces]:
+    """Join two meshes into one."""
     return np.concatenate([vertices, more]), np.concatenate([faces, more_faces + len(vertices)])
 
 
 def _patch(
     vertices: Vertices, faces: Faces, size: int, rng: np.random.Generator
 ) -> Bool[np.ndarray, " face"]:
-    """The `size` faces whose middles are nearest to that of a random one."""
+    """Return the `size` faces whose centroids are nearest to that of a random face."""
     middles = vertices[faces].mean(axis=1)
     away = np.linalg.norm(middles - middles[int(rng.integers(len(faces)))], axis=1)
     chosen = np.zeros(len(faces), dtype=bool)
@@ -167,7 +167,17 @@ def _patch(
 def _inner_balls(
     mesh: trimesh.Trimesh, seeds: Float[np.ndarray, "seed 3"]
 ) -> tuple[Float[np.ndarray, " seed"], Float[np.ndarray, "seed 3"]]:
-    """Balls that touch the surface from inside and hold no vertex (shrinking balls, Ma et al. 2012)."""
+    """Find balls that touch the surface from inside and contain no vertex.
+
+    Args:
+        mesh: A closed mesh.
+        seeds: Points near the surface, one for each ball.
+
+    Returns:
+        The radius and the centre of each ball.
+
+    Reference: Ma et al., 3D medial point approximation using shrinking balls (2012).
+    """
     tree = cKDTree(mesh.vertices)
     _, index = tree.query(seeds)
     normals = mesh.vertex_normals[index]
@@ -179,6 +189,6 @@ def _inner_balls(
         across = -(chord * normals).sum(axis=1)
         smaller = (chord * chord).sum(axis=1) / np.maximum(2 * across, 1e-9)
         radius = np.where(away < radius - 1e-6, np.minimum(radius, smaller), radius)
-    # Where it has not settled, the ball that is known to be empty is smaller.
-    room = np.minimum(radius, tree.query(seeds - radius[:, None] * normals)[0])
-    return room, seeds - radius[:, None] * normals
+    # Where the iteration has not converged, the largest ball that is known to be empty is smaller.
+    radii = np.minimum(radius, tree.query(seeds - radius[:, None] * normals)[0])
+    return radii, seeds - radius[:, None] * normals

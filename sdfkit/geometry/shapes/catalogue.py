@@ -1,4 +1,4 @@
-"""The list of categories, and how objects are drawn from it."""
+"""The categories of shapes, and random objects of them."""
 
 import difflib
 from collections.abc import Callable, Mapping
@@ -30,14 +30,14 @@ Builder = Callable[[np.random.Generator], Field]
 
 @dataclass(frozen=True)
 class Category:
-    """A kind of object.
+    """A category of shapes.
 
     Attributes:
-        name: As in `--category`.
-        group: The heading that it is listed under.
-        build: Draws one object, of any size and place.
-        pieces: How many connected pieces the surface of every object has; 0 where it varies.
-        euler: The Euler number of every object's surface; None where it varies.
+        name: Name in `--category`.
+        group: Heading under which it is listed.
+        build: Makes one random object, of any size and position.
+        pieces: Number of connected pieces of the surface of every object; 0 if it varies.
+        euler: Euler number of the surface of every object; None if it varies.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Category:
 
     @property
     def summary(self) -> str:
-        """One line on what it is: the first line of its builder's documentation."""
+        """One line of description: the first line of its builder's docstring."""
         return (self.build.__doc__ or "").splitlines()[0]
 
 
@@ -63,7 +63,7 @@ GROUPS: dict[str, Mapping[str, Builder]] = {
     "vehicles": {**FLIGHT, **VEHICLES},
     "vessels": VESSELS,
 }
-# Where not one piece: 0 means that it varies.
+# Categories whose objects are not one piece; 0 means that the number varies.
 SEVERAL_PIECES = {"chain": 0}
 EULER_NUMBERS = {"torus_knot": 0, "tunnel": 0, "wagon_wheel": -24}
 
@@ -75,24 +75,24 @@ CATEGORIES: dict[str, Category] = {
 
 
 def find_category(name: str) -> Category:
-    """The category of that name.
+    """Look up a category by name.
 
     Raises:
-        InputError: There is none; close names are offered.
+        InputError: There is no such category; the message suggests similar names.
     """
     if name not in CATEGORIES:
         close = difflib.get_close_matches(name, CATEGORIES, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else "--list shows them all"
-        raise InputError(f"category {name!r}: there is none of that name; {hint}")
+        hint = f"did you mean {' or '.join(close)}?" if close else "--list prints all names"
+        raise InputError(f"category {name!r}: does not exist; {hint}")
     return CATEGORIES[name]
 
 
 def generate(category: str, rng: np.random.Generator) -> Solid:
-    """Draw one object of a category.
+    """Make one random object of a category.
 
     Args:
         category: A key of `CATEGORIES`.
-        rng: The source of all its variety; equal states give equal objects.
+        rng: Generator for its parameters; equal states give equal objects.
 
     Returns:
         The object, in the unit frame.
@@ -104,7 +104,7 @@ def generate(category: str, rng: np.random.Generator) -> Solid:
 
 
 def choose_categories(count: int, rng: np.random.Generator) -> list[str]:
-    """Draw categories, one shuffle of the list after another: none comes again before all have come once."""
+    """Draw random categories: a category is repeated only after all categories have been drawn equally often."""
     chosen: list[str] = []
     while len(chosen) < count:
         chosen += rng.permutation(list(CATEGORIES)).tolist()

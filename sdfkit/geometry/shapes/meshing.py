@@ -1,4 +1,4 @@
-"""A solid's surface as triangles: closed, oriented outwards."""
+"""Triangulation of the surface of a solid as a closed mesh with outward faces."""
 
 import numpy as np
 import trimesh
@@ -7,36 +7,33 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from skimage.measure import marching_cubes
 
+from sdfkit.geometry.defaults import SHAPE_RESOLUTION
 from sdfkit.geometry.shapes.fields.solid import Solid
 
-BLOCK = 4  # cells along one side of the blocks that are kept or skipped as one
-# Where the grid begins, in cells: odd fractions, so that planes of symmetry and flat faces, which lie at
-# round
-# coordinates, do not pass through grid points.
+BLOCK = 4  # nodes along one side of the blocks that are evaluated or skipped as a whole
+# Position of the first node, in cells: odd fractions, so that planes of symmetry and flat faces, which lie at round
+# coordinates, do not contain nodes.
 OFFSET = np.array([0.3719, 0.4273, 0.3137])
-SPECK = 0.08  # pieces of the surface that are smaller are left out
+SPECK = 0.08  # smaller pieces of the surface are removed
 ROOT_STEPS = 40
 ROOT_TOLERANCE = 1e-6
 
 
-def solid_mesh(solid: Solid, resolution: int) -> trimesh.Trimesh:
+def solid_mesh(solid: Solid, resolution: int = SHAPE_RESOLUTION) -> trimesh.Trimesh:
     """Triangulate the surface of a solid.
 
-    Marching cubes on the blocks that can hold the surface (the distance is 1-Lipschitz, so a block whose
-    centre is
-    farther from it than its corners is empty). Every vertex then moves along its own grid edge to the
-    field's zero,
-    so it lies on the surface and nothing folds. Sharp edges are bevelled within one cell. Specks are left
-    out: pockets that parts happen to enclose where they meet, and beads that a smooth union makes between
-    parts that
-    nearly touch. There are few, no eye misses them, and with them the object would not be one piece.
+    Marching cubes run on the blocks of the grid that may contain the surface: the distance is 1-Lipschitz, so a block
+    whose centre is farther from the surface than its corners is empty. Every vertex is then moved along its grid edge
+    to the zero of the field, so that it lies on the surface and no face folds. Sharp edges are bevelled within a cell.
+    Specks are removed: cavities that parts happen to enclose where they meet, and beads of a smooth union between parts
+    that nearly touch. They are few, their absence is not noticeable, and with them the object would not be one piece.
 
     Args:
         solid: What to triangulate.
         resolution: Cells along a side of the cube [-1, 1]³.
 
     Returns:
-        A closed mesh, normals outwards, vertices within 1e-5 of the surface.
+        A closed mesh with outward faces and vertices within 1e-5 of the surface.
     """
     cell = 2 / resolution
     origin, values = _sample(solid, cell)
@@ -48,13 +45,17 @@ def solid_mesh(solid: Solid, resolution: int) -> trimesh.Trimesh:
 
 
 def _sample(solid: Solid, cell: float) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "x y z"]]:
-    """The field on a grid around the solid; where no surface can be near, only its sign is right."""
+    """Evaluate the field on a grid around the solid; far from the surface only the sign of the values is correct.
+
+    Returns:
+        The position of the first node, and the values.
+    """
     origin = -solid.half_extents - cell * (1 + OFFSET)
     blocks = np.ceil((solid.half_extents - origin + 2 * cell) / (cell * BLOCK)).astype(int)
     index = np.stack([axis.ravel() for axis in np.meshgrid(*map(np.arange, blocks), indexing="ij")], axis=1)
     middle = origin + cell * (index * BLOCK + (BLOCK - 1) / 2)
     at_middle = solid.distance(middle)
-    # A block's grid points, and one grid edge beyond them along one axis.
+    # The nodes of a block, and one grid edge beyond them along one axis.
     half = (BLOCK - 1) / 2
     near = np.abs(at_middle) <= cell * np.sqrt((half + 1) ** 2 + 2 * half**2)
     inner = np.stack(np.meshgrid(*[np.arange(BLOCK)] * 3, indexing="ij"), axis=-1)
@@ -62,7 +63,7 @@ def _sample(solid: Solid, cell: float) -> tuple[Float[np.ndarray, "3"], Float[np
     points = (index[near][:, None] * BLOCK + inner.reshape(1, -1, 3)) * cell + origin
     values[near] = solid.distance(points.reshape(-1, 3)).reshape(-1, BLOCK**3)
     grid = values.reshape(*blocks, BLOCK, BLOCK, BLOCK).transpose(0, 3, 1, 4, 2, 5).reshape(*(blocks * BLOCK))
-    # Never quite zero, so that no vertex falls on a grid point and merges with its neighbours.
+    # Never exactly 0, so that no vertex lies at a node, where it would coincide with its neighbours.
     smallest = 1e-3 * cell
     return origin, np.where(np.abs(grid) < smallest, np.where(grid < 0, -smallest, smallest), grid)
 
@@ -70,7 +71,7 @@ def _sample(solid: Solid, cell: float) -> tuple[Float[np.ndarray, "3"], Float[np
 def _in_specks(
     vertices: Float[np.ndarray, "vertex 3"], faces: Int[np.ndarray, "face 3"]
 ) -> Bool[np.ndarray, " face"]:
-    """Which faces belong to a piece of the surface nowhere wider than `SPECK`, unless it is the widest."""
+    """Return which faces belong to pieces with all extents below `SPECK`, except the widest piece."""
     links = coo_matrix(
         (np.ones(2 * len(faces), dtype=bool), (faces[:, [0, 1]].ravel(), faces[:, [1, 2]].ravel())),
         shape=(len(vertices), len(vertices)),
@@ -90,14 +91,14 @@ def _to_zero(
     origin: Float[np.ndarray, "3"],
     cell: float,
 ) -> Float[np.ndarray, "vertex 3"]:
-    """Move vertices, given in grid coordinates, along grid edges to the zero of the field (regula falsi)."""
+    """Move vertices, given in grid coordinates, along grid edges to the zero of the field, by regula falsi."""
     low, high = np.floor(vertices).astype(int), np.ceil(vertices).astype(int)
     first, last = values[tuple(low.T)], values[tuple(high.T)]
     a, b = low * cell + origin, high * cell + origin
     placed = vertices * cell + origin
     on_edge = (high - low).sum(axis=1) == 1
-    # Where a cell is ambiguous, marching cubes sets a vertex within it: that one falls along the gradient.
-    placed[~on_edge] = solid.fall(placed[~on_edge])
+    # In ambiguous cells marching cubes places a vertex inside the cell, which is moved along the gradient instead.
+    placed[~on_edge] = solid.project(placed[~on_edge])
     rows = np.flatnonzero(on_edge)
     share_a, share_b = np.zeros(len(rows)), np.ones(len(rows))
     first, last, a, b = first[rows], last[rows], a[rows], b[rows]
@@ -109,7 +110,7 @@ def _to_zero(
         going = np.abs(value) > ROOT_TOLERANCE
         if not going.any():
             break
-        # Illinois: an end that stays is halved, so that both ends close in.
+        # Illinois method: halve the value at an end that is kept, so that both ends converge.
         same = (value < 0) == (first < 0)
         first, last = np.where(same, value, first / 2), np.where(same, last / 2, value)
         share_a, share_b = np.where(same, share, share_a), np.where(same, share_b, share)

@@ -1,4 +1,4 @@
-"""Feature vectors of images, from any image encoder that transformers can load."""
+"""Feature vectors of images, by any image encoder that the transformers library can load."""
 
 import socket
 from collections.abc import Callable, Sequence
@@ -24,8 +24,8 @@ Output = Literal["cls", "normed cls", "pooled", "mean", "max"]
 Tokens = Literal["none", "patch", "all"]
 Precision = Literal["fp32", "bf16", "int8"]
 
-# Batch size in int8. Rounding is limited by memory: with DINOv2-base an image takes 173 ms in batches of 2, 169 ms in
-# batches of 4, and 187 ms in batches of 8, whose activations do not fit into the cache.
+# Batch size in int8, for which the time to round activations depends on the cache: with DINOv2-base an image takes 173
+# ms in batches of 2, 169 ms in batches of 4, and 187 ms in batches of 8, whose activations do not fit into the cache.
 INT8_IMAGES = 4
 
 # Lowest accepted cosine between a feature in int8 and the same feature in fp32.
@@ -39,12 +39,12 @@ class Encoder:
     network: "torch.nn.Module"
     name: str
     revision: str
-    """Commit of the repository on the hub, or version of the package; empty for a local folder."""
+    """Commit of the repository on the Hugging Face hub, or version of the Python package; empty for a local folder."""
     preprocessing: Preprocessing
     output: Output
-    """The output of the network that is the feature, see `_choose_output`."""
+    """Which output of the network is the feature; see `_choose_output`."""
     tokens: Tokens
-    """The tokens to return as well: none, those of patches, or all."""
+    """Which tokens to return beside the feature: none, those of patches, or all."""
     skipped: int
     """Number of tokens before those of the patches: the class token and registers."""
     device: str
@@ -126,12 +126,13 @@ def load_encoder(
     """Load an image encoder.
 
     Args:
-        model: A name on the hub, a local folder, or `efficientnet-lite0`, whose weights come from a Python package.
+        model: A name on the Hugging Face hub, a local folder, or `efficientnet-lite0`, whose weights come from a Python
+            package.
         revision: Commit, tag or branch on the hub; None for the main branch. A revision in the cache is used without
             a request to the hub.
-        pool: The feature: the class token, or the mean or maximum over the tokens of patches. `auto` is the class
-            token, or the pooled output of a network without one.
-        tokens: The tokens to return as well.
+        pool: What the feature is. `cls`: the class token; `mean` and `max`: the mean or maximum over the tokens of
+            patches; `auto`: the class token, or the pooled output of a network without class token.
+        tokens: Which tokens to return beside the feature.
         device: The torch device to run on.
         precision: Precision of matrix products. int8 is tested on an image of a sphere first.
 
@@ -155,7 +156,7 @@ def load_encoder(
         lite0.NAME,
     )
 
-    # Of models of images and texts only the image encoder is kept.
+    # Of a model with an image encoder and a text encoder, only the image encoder is kept.
     body = getattr(network, "vision_model", network)
     output, skipped = _choose_output(body, pool, model)
     check_weights(report, model, uses_pooler=output in ("normed cls", "pooled"))
@@ -179,7 +180,7 @@ def _in_int8(encoder: Encoder) -> Encoder:
 
     if encoder.device != "cpu" or not has_int8_units():
         raise MissingError(
-            "--precision int8: needs a processor with VNNI, and --device cpu; use another precision"
+            "--precision int8: needs --device cpu and a processor with VNNI instructions; use another precision"
         )
     image = _sphere()
     exact = encoder.embed(image)[0]
@@ -189,8 +190,8 @@ def _in_int8(encoder: Encoder) -> Encoder:
         )
     quantised = encoder.embed(image)[0]
     cosine = float(exact @ quantised / np.linalg.norm(exact) / np.linalg.norm(quantised))
-    # The cosine is 0.9994 for DINOv2-base with random weights. In a trained network a few activations much larger than
-    # the rest may leave too few of the 8 bits to the others: the text encoder MiniLM, at 0.991, would be refused.
+    # The cosine is 0.9994 for DINOv2-base with random weights. In a trained network, a few activations may be so
+    # large that 8 bits resolve the others too coarsely: the text encoder MiniLM, with 0.991, would be refused.
     if cosine < LEAST_COSINE:
         raise InputError(
             f"{encoder.name}: int8 changes its features too much (cosine {cosine:.4f}); leave --precision out"
@@ -208,7 +209,7 @@ def _sphere() -> UInt8[np.ndarray, "1 row column 3"]:
 def check_weights(report: dict[str, Any], model: str, *, uses_pooler: bool) -> None:
     """Check that a checkpoint has all weights that the feature depends on.
 
-    transformers initialises missing weights at random.
+    The transformers library initialises missing weights at random.
 
     Raises:
         InputError: Weights are missing.
@@ -231,7 +232,7 @@ def read_pretrained(
     """Load a network and its processor from a folder, the cache or the hub.
 
     Args:
-        source: A folder, or a name on the hub.
+        source: A folder, or a name on the Hugging Face hub.
         model: Name of the model, for messages.
         revision: Commit, tag or branch on the hub; None for the main branch.
         read_processor: Function that loads the image processor or tokenizer, such as `AutoTokenizer.from_pretrained`.
@@ -239,7 +240,7 @@ def read_pretrained(
         bundled: Name of the model that needs no hub, for messages.
 
     Returns:
-        The network, the loading report of transformers, and the processor.
+        The network, the loading report of the transformers library, and the processor.
 
     Raises:
         MissingError: The model is not on this machine and cannot be downloaded.
@@ -252,11 +253,11 @@ def read_pretrained(
     except (OSError, ValueError, SafetensorError) as error:
         if Path(source).is_dir():
             raise InputError(
-                f"{model}: holds no {content} encoder that transformers can load: {first_line(error)}"
+                f"{model}: holds no {content} encoder that the transformers library can load: {first_line(error)}"
             ) from error
         raise MissingError(
-            f"{model}: not on this machine, and the download failed: {first_line(error)} "
-            f"(a downloaded folder works offline: --model PATH; so does --model {bundled})"
+            f"{model}: is not on this machine, and the download failed ({first_line(error)}); "
+            f"offline, give a downloaded folder (--model PATH), or use --model {bundled}"
         ) from error
 
 
@@ -285,7 +286,7 @@ def _read(source: str, revision: str | None, read_processor: Callable[..., Any])
 
 
 def cached_commit(source: str, revision: str | None) -> str:
-    """Return the commit of a repository of the hub in the local cache; empty for a local folder.
+    """Return the commit of a repository of the Hugging Face hub in the local cache; empty for a local folder.
 
     Args:
         source: A folder, or a name on the hub.
@@ -303,9 +304,9 @@ def cached_commit(source: str, revision: str | None) -> str:
 def _choose_output(body: Any, pool: Pool, model: str) -> tuple[Output, int]:
     """Return which output is the feature, and how many tokens precede those of the patches.
 
-    Networks with a class token normalise all tokens at the end (DINOv2, ViT: "cls"), or only the class token, and
-    return that as the pooled output (CLIP: "normed cls"). Of the others, some return a pooled output (EfficientNet,
-    SigLIP: "pooled"); for the rest the feature is the mean over patches ("mean").
+    Some networks with a class token normalise all tokens at the end (DINOv2, ViT: "cls"). Others normalise only the
+    class token, and return it as the pooled output (CLIP: "normed cls"). Of the networks without a class token, some
+    return a pooled output (EfficientNet, SigLIP: "pooled"); for the rest the feature is the mean over patches ("mean").
     """
     names = [name.rpartition(".")[2] for name, _ in body.named_parameters()]
     has_class = "cls_token" in names or "class_embedding" in names
@@ -321,10 +322,10 @@ def _choose_output(body: Any, pool: Pool, model: str) -> tuple[Output, int]:
 
 
 def reach_hub() -> None:
-    """Try to connect to the hub, for at most 5 seconds.
+    """Try to connect to the Hugging Face hub, for at most 5 seconds.
 
-    huggingface_hub would retry for half a minute, with a warning each time. Nothing is tried in offline mode or
-    behind a proxy.
+    Without this check, the huggingface_hub library would retry for half a minute, with a warning each time. In offline
+    mode and behind a proxy, no connection is tried.
 
     Raises:
         OSError: The hub does not answer.

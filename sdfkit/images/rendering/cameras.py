@@ -31,7 +31,7 @@ def look_at(
     back = eye - target
     length = np.linalg.norm(back)
     if length == 0:
-        raise GeometryError("the camera's position equals its target: move one of them")
+        raise GeometryError("the camera's position equals the point that it looks at; move one of them")
     back = back / length
     right = np.cross(up, back)
     if np.linalg.norm(right) < 1e-6 * np.linalg.norm(up):
@@ -111,6 +111,6 @@ def check_outside(camera_to_world: Float[np.ndarray, "view 4 4"]) -> None:
     view = int(np.argmin(distances))
     if distances[view] < 1 + NEAR:
         raise GeometryError(
-            f"view {view}: a camera at distance {distances[view]:.3g} is inside the shape's bounding "
-            f"sphere (radius 1): use a distance of {1 + NEAR} or more"
+            f"view {view}: the camera at distance {distances[view]:.3g} from the origin is inside the shape's bounding "
+            f"sphere (radius 1) or too near to it; use a distance of {1 + NEAR} or more"
         )

@@ -1,4 +1,4 @@
-"""The default camera of `render`, whose frame photos are also fitted to. Imports nothing heavy."""
+"""The default camera of the command `render`. Photos are scaled to the same frame. Imports only `math`."""
 
 import math
 

@@ -41,14 +41,14 @@ def decode_srgb(colors: UInt8[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
 def join_painted(parts: Sequence[trimesh.Trimesh]) -> tuple[trimesh.Trimesh, Paint, list[str]]:
     """Concatenate the parts of a mesh and keep their colours.
 
-    Opacity, roughness, normal maps and emission are ignored: every surface is of the same plastic.
+    Opacity, roughness, normal maps and emission are ignored: all surfaces are rendered as the same plastic.
 
     Args:
         parts: Meshes as trimesh reads them.
 
     Returns:
-        mesh: All parts, without the vertices that no face uses.
-        paint: Its colours.
+        mesh: All parts as one mesh, without the vertices that no face uses.
+        paint: Colours of this mesh.
         missing: Names of the materials whose texture is missing or cannot be read. They keep their base colour, or
             are grey-blue if they have none.
     """
@@ -148,9 +148,9 @@ def fit_textures(
 
     Args:
         paint: Colours of a mesh.
-        points: Its vertices.
-        faces: Its faces.
-        scale: Pixels per unit of length on a surface that faces the camera.
+        points: Vertices of the mesh.
+        faces: Faces of the mesh.
+        scale: Number of pixels per unit of length on a surface that faces the camera.
     """
     sides = (points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]])
     pixels = scale**2 / 2 * np.linalg.norm(np.cross(*sides), axis=-1)

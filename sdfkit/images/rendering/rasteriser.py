@@ -32,7 +32,7 @@ GAMMA = 2.2
 LIGHT_DIRECTIONS = ((0.0, 0.0, 1.0), (0.5, 0.7, -0.45))
 LIGHT_INTENSITIES = (3.5, 6.0)
 
-NOT_VISIBLE = "no view shows any of its faces; check that they have an area"
+NOT_VISIBLE = "no view shows any face of the mesh; check that its faces have an area"
 
 
 class RenderedViews(NamedTuple):
@@ -68,7 +68,7 @@ def render_views(
         yfov: Vertical field of view.
         size: Width and height of the images in pixels.
         crease: Angle between faces above which their edge is shaded sharp, see `surface.shading_geometry`.
-        cull: Leave out back faces. Those of a closed mesh are never visible; those of an open mesh appear dark.
+        cull: Leave out back faces. Back faces of a closed mesh are never visible; those of an open mesh appear dark.
         depth: Also return depth.
         normal: Also return normals.
         paint: The colours of the mesh; None renders all of it grey-blue.
@@ -113,7 +113,7 @@ def render_views(
 
 
 def describe_shading() -> dict[str, Any]:
-    """Return the material and the lights, for the record of a store."""
+    """Return the material and the lights, which stores record."""
     lights = [
         {"towards": list(direction), "intensity": intensity}
         for direction, intensity in zip(LIGHT_DIRECTIONS, LIGHT_INTENSITIES, strict=True)
@@ -149,8 +149,9 @@ def _shading_tables() -> tuple[object, ...]:
     directions = np.array(LIGHT_DIRECTIONS)
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
     lights = np.column_stack([directions, LIGHT_INTENSITIES])
-    # A byte stands for a range of light, whose bounds follow from the plain gamma of pyrender. Looking up a first guess
-    # in a table and stepping up from there gives the same byte as a power function, in a third of the time.
+    # Each byte represents a range of light, whose bounds follow from the plain gamma of pyrender. To encode light,
+    # `shade` looks up a first guess of the byte in a table and steps up from there, which gives the same byte as a
+    # power function in a third of the time.
     steps = (np.maximum(np.arange(256) - 0.5, 0) / 255) ** GAMMA
     guesses = (np.searchsorted(steps, np.arange(16384) / 16384, side="right") - 1).astype(np.uint8)
     return np.array(BASE_COLOR), DIELECTRIC, METALLIC, ROUGHNESS, lights, steps, guesses

@@ -27,22 +27,22 @@ class ShadingGeometry(NamedTuple):
 
 
 def shading_geometry(mesh: trimesh.Trimesh, *, crease: float) -> ShadingGeometry:
-    """Compute the shading normals of a mesh, smooth but for creases.
+    """Compute the shading normals of a mesh, which is smooth except at creases.
 
-    The normal at a corner of a face is the mean, weighted by angle, of the normals of the faces at this position that
-    differ from the face's own normal by no more than the crease angle. Faces meet where their corners have equal
-    coordinates, whether or not they share a vertex.
+    The normal at a corner of a face is a mean of the normals of those faces at this position whose normals differ from
+    that of the face by no more than the crease angle. Each face is weighted by its angle at the corner. Faces meet
+    where their corners have equal coordinates, whether or not they share a vertex.
 
     Args:
         mesh: Any mesh.
-        crease: Crease angle. 0 shades all faces flat. At π or more, the normals of all faces that share a vertex are
-            averaged, as in pyrender.
+        crease: Crease angle in radians. 0 shades all faces flat. At π or more, the normals of all faces that share a
+            vertex are averaged, as in pyrender.
 
     Raises:
         GeometryError: The mesh has no faces.
     """
     if len(mesh.faces) == 0:
-        raise GeometryError("a mesh without faces cannot be drawn: leave it out")
+        raise GeometryError("a mesh without faces cannot be drawn; leave it out")
     points = np.ascontiguousarray(mesh.vertices, dtype=np.float32)
     faces = np.ascontiguousarray(mesh.faces, dtype=np.int32)
     if crease <= 0:

@@ -26,15 +26,15 @@ def read_glb(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], byte
     """Read exactly one GLB from a stream.
 
     Returns:
-        What sdfkit wrote about the mesh (empty for other GLB files), and the bytes of the GLB.
+        The metadata that sdfkit wrote into the GLB (empty for GLB files of other programs), and the bytes of the GLB.
 
     Raises:
-        InputError: The GLB is truncated, damaged, or shorter than its header says.
-        MissingError: Its compression needs a package that is not installed.
+        InputError: The GLB is damaged or shorter than its header says.
+        MissingError: The GLB is compressed, and the package that decompresses it is not installed.
     """
     head = stream.read(12)
     if not head.startswith(b"glTF") or len(head) < 12:
-        raise InputError(f"{name}: not a GLB; it does not begin with glTF")
+        raise InputError(f"{name}: is not a GLB; a GLB begins with the letters glTF")
     size = int.from_bytes(head[8:12], "little")
     parts = [head]
     left = size - len(head)
@@ -42,7 +42,7 @@ def read_glb(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], byte
         part = stream.read(min(left, PART))
         if not part:
             raise InputError(
-                f"{name}: a GLB ends early: its header declares {size} bytes, but {size - left} exist"
+                f"{name}: a GLB ends early; its header declares {size} bytes, but there are only {size - left}"
             )
         parts.append(part)
         left -= len(part)
@@ -52,7 +52,9 @@ def read_glb(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], byte
     while at < size:
         length = int.from_bytes(content[at : at + 4], "little")
         if at + 8 + length > size:
-            raise InputError(f"{name}: a chunk of the GLB exceeds its end; is it truncated or damaged?")
+            raise InputError(
+                f"{name}: a chunk extends beyond the end of the GLB; is it truncated or damaged?"
+            )
         chunks.append(content[at + 8 : at + 8 + length])
         at += 8 + length
     tree = check_gltf(chunks[0] if chunks else b"", name, sum(map(len, chunks[1:])))
@@ -60,7 +62,7 @@ def read_glb(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], byte
 
 
 def info_of(tree: Any) -> dict[str, Any]:
-    """Return what sdfkit wrote into the JSON of a glTF; empty for other files."""
+    """Return the metadata that sdfkit wrote into the JSON of a glTF; empty for files of other programs."""
     try:
         info = tree["asset"]["extras"]["sdfkit"]
     except (LookupError, TypeError):
@@ -85,7 +87,7 @@ def check_gltf(text: bytes, name: str, binary_size: int = 0) -> dict[str, Any]:
         held = sum(view["byteLength"] for view in tree.get("bufferViews", []))
         if MESHOPT in tree.get("extensionsRequired", []):
             raise InputError(
-                f"{name}: is compressed with {MESHOPT}, which is not supported; export it without"
+                f"{name}: is compressed with {MESHOPT}, which is not supported; export it uncompressed"
             )
         if any(
             "uri" not in buffer and buffer["byteLength"] > binary_size for buffer in tree.get("buffers", [])
@@ -95,7 +97,7 @@ def check_gltf(text: bytes, name: str, binary_size: int = 0) -> dict[str, Any]:
         for accessor in accessors:
             if "bufferView" not in accessor and accessor["count"] > DENSEST * held:
                 raise InputError(
-                    f"{name}: declares {accessor['count']} values, but does not hold them; is it damaged?"
+                    f"{name}: declares {accessor['count']} values, but has no data for them; is it damaged?"
                 )
         primitives = [primitive for mesh in tree.get("meshes", []) for primitive in mesh["primitives"]]
         for primitive in primitives:
@@ -107,7 +109,9 @@ def check_gltf(text: bytes, name: str, binary_size: int = 0) -> dict[str, Any]:
                 )
             is_packed = DRACO in primitive.get("extensions", {})
             if is_packed and importlib.util.find_spec("DracoPy") is None:
-                raise MissingError(f"{name}: is compressed with Draco; pip install DracoPy")
+                raise MissingError(
+                    f"{name}: is compressed with Draco, which needs DracoPy; pip install DracoPy"
+                )
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(f"{name}: cannot be read as glTF ({reason}); is it truncated or damaged?") from error
@@ -121,11 +125,11 @@ def check_stl(content: bytes, name: str) -> None:
         return
     if content[:80].lstrip()[:5].lower() == b"solid":
         if b"endsolid" not in content[-4096:].lower():
-            raise InputError(f"{name}: an STL ends early, without endsolid")
+            raise InputError(f"{name}: an STL ends early; its last line is not endsolid")
     else:
         present = max(0, len(content) - 84) // 50
         raise InputError(
-            f"{name}: not a complete STL: its header declares {count} faces, but {present} exist"
+            f"{name}: is not a complete STL; its header declares {count} triangles, but it holds {present}"
         )
 
 
@@ -134,18 +138,24 @@ def check_off(content: bytes, name: str) -> None:
     lines = [line for row in content.splitlines() if (line := row.split(b"#")[0].strip())]
     counts = re.fullmatch(rb"\w*OFF\s+(\d+)\s+(\d+).*", b" ".join(lines[:2]), re.DOTALL)
     if counts is None:
-        raise InputError(f"{name}: not an OFF; it does not begin with OFF and two counts")
+        raise InputError(
+            f"{name}: is not an OFF; it must begin with OFF and the numbers of vertices and faces"
+        )
     # The counts follow the word OFF on its line, or on the next line.
     rows = len(lines) - (1 if lines[0][-3:] != b"OFF" else 2)
     declared = int(counts[1]) + int(counts[2])
     if rows < declared:
-        raise InputError(f"{name}: an OFF ends early: its header declares {declared} lines, but {rows} exist")
+        raise InputError(
+            f"{name}: an OFF ends early; it declares {declared} vertices and faces, but has {rows} lines"
+        )
 
 
 def check_obj(content: bytes, name: str) -> None:
     """Raise InputError for an OBJ with a vertex index of 0."""
     if ZERO_INDEX.search(content):
-        raise InputError(f"{name}: a face refers to vertex 0, but an OBJ counts from 1; is it damaged?")
+        raise InputError(
+            f"{name}: a face refers to vertex 0, but an OBJ numbers vertices from 1; is it damaged?"
+        )
 
 
 def check_zip(content: bytes, name: str) -> None:
@@ -154,8 +164,10 @@ def check_zip(content: bytes, name: str) -> None:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
-        raise InputError(f"{name}: not a complete zip file ({error}); is it truncated or damaged?") from error
+        raise InputError(
+            f"{name}: is not a complete zip file ({error}); is it truncated or damaged?"
+        ) from error
     if unpacked > LARGEST_RATIO * len(content):
         raise InputError(
-            f"{name}: its {len(content)} bytes would unpack to {unpacked}, as in a zip bomb; it is not read"
+            f"{name}: its {len(content)} bytes would unpack to {unpacked} bytes, as in a zip bomb; it is not read"
         )

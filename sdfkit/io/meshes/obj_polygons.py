@@ -1,4 +1,7 @@
-"""Cuts the concave faces of an OBJ into triangles before trimesh reads it, which makes a fan of every polygon."""
+"""Cuts the concave faces of an OBJ into triangles before trimesh reads it.
+
+trimesh itself cuts every polygon into a fan of triangles around its first corner, which is wrong for concave faces.
+"""
 
 import re
 
@@ -13,14 +16,14 @@ POLYGON = re.compile(rb"^[ \t]*f((?:[ \t]+[^\s]+){4,})[ \t]*\r?$", re.MULTILINE)
 def cut_polygons(text: bytes) -> bytes:
     """Replace the concave faces of an OBJ by triangles with the same corners.
 
-    Faces for which `triangulate` returns a fan stay as they are, and so do faces that refer to a vertex that does not
-    exist, which the reader reports.
+    Faces for which `triangulate` returns a fan are not changed. Neither are faces that refer to a vertex that does not
+    exist; the reader reports these.
 
     Args:
-        text: Content of the file.
+        text: Content of the OBJ file.
 
     Returns:
-        The content with the triangles on lines of their own, in place of the faces.
+        The content in which each concave face is replaced by lines with one triangle each.
     """
     text = text.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ")
     faces = list(POLYGON.finditer(text))
@@ -34,7 +37,7 @@ def cut_polygons(text: bytes) -> bytes:
     except ValueError:
         return text
     if (named < 0).any():
-        # A negative index counts back from the vertices before the face's own line.
+        # A negative index counts back from the last vertex that precedes the line of the face.
         lines = [vertex.start() for vertex in VERTEX.finditer(text)]
         before = np.repeat(np.searchsorted(lines, [face.start() for face in faces]), sizes)
         named = np.where(named < 0, named + before + 1, named)
@@ -48,7 +51,7 @@ def cut_polygons(text: bytes) -> bytes:
         to_cut = ~fan_covers(polygons)
         for at, polygon in zip(which[to_cut], polygons[to_cut], strict=True):
             triangles = triangulate(polygon)
-            if np.array_equal(triangles, make_fan(size)):  # as trimesh makes it
+            if np.array_equal(triangles, make_fan(len(polygon))):  # as trimesh makes it
                 continue
             corners = bodies[at].split()
             lines_of_face = (

@@ -30,9 +30,9 @@ class Pair(Row):
 
 @contextmanager
 def open_predictions(path: str, *, manifest: Path | None) -> Iterator[Meshes]:
-    """Open predicted meshes as `open_meshes` does, but accept a folder without meshes as no predictions.
+    """Open predicted meshes as `open_meshes` does, but accept a folder without meshes, which has no predictions.
 
-    `mesh` leaves such a folder if no shape has a surface.
+    The command `mesh` writes such a folder if no shape has a surface.
     """
     if is_empty(path):
         log.warning("%s: is a folder without meshes; every true shape counts as not predicted", path)
@@ -43,19 +43,21 @@ def open_predictions(path: str, *, manifest: Path | None) -> Iterator[Meshes]:
 
 
 class MeshPairs:
-    """Iterates over true shapes with their predictions, in the order of the input that is a stream, else of the truths.
+    """Iterates over true shapes with their predictions.
 
-    A prediction belongs to the true shape with its `sample_of` or, if that is empty, with its uid. Without a true shape
-    of that uid, a prediction called uid_s0, uid_s1, ... is taken for a sample of uid.
+    The order is that of the predictions if they are a stream, otherwise that of the true shapes. A prediction belongs
+    to the true shape whose uid equals the prediction's `sample_of` or, if `sample_of` is empty, the prediction's uid.
+    If no true shape has the uid, a prediction named chair_s0, chair_s1, ... is taken for a sample of the shape chair.
 
     Args:
         predicted: Predicted meshes; may be a stream.
         truths: True meshes; may be a stream if `predicted` is not.
-        how: "uid" or "order"; "auto" pairs a single prediction with a single truth whatever their uids, and pairs by
-            order if no uid is common and the numbers are equal. The uids of a stream are not known in advance, so
-            streams are not paired by order unless "order" is given.
+        how: "uid" pairs by uid, "order" by position. "auto" pairs by uid, with two exceptions: a single prediction is
+            paired with a single true mesh whatever their uids, and meshes are paired by order if no uid occurs on both
+            sides and both have as many meshes. The second exception does not apply to streams, whose uids are not known
+            in advance.
         all_due: Also yield true shapes without a prediction if there is at most one prediction. With more
-            predictions they are always yielded.
+            predictions such shapes are always yielded.
 
     Attributes:
         by: Whether meshes are paired by "uid" or by "order".
@@ -71,7 +73,8 @@ class MeshPairs:
         equal = len(predicted) == len(truths)
         if how == "order" and not equal:
             raise InputError(
-                f"{len(predicted)} predicted and {len(truths)} true meshes cannot be paired by order; give as many"
+                f"{len(predicted)} predicted and {len(truths)} true meshes cannot be paired by order; give as many "
+                "of each"
             )
         lone = equal and len(truths) == 1
         self.by: Literal["uid", "order"] = "order" if how == "order" or (how == "auto" and lone) else "uid"
@@ -79,7 +82,8 @@ class MeshPairs:
             names = {row.uid for row in truths.rows}
             if equal and not any(_find(row, names) for row in predicted.rows):
                 log.warning(
-                    "no uid in common: the %d predicted and true meshes are paired by order", len(truths)
+                    "predicted and true meshes have no uid in common; the %d of each are paired by order",
+                    len(truths),
                 )
                 self.by = "order"
         self.count = len(truths)
@@ -132,8 +136,8 @@ class MeshPairs:
             return
         if len(unmatched) == len(self._predicted):
             raise InputError(
-                f"no uid in common: predicted {unmatched[0]} …, true {truths[0]} …; give the files equal names, or add "
-                "--pair order"
+                f"predicted meshes ({unmatched[0]} …) and true meshes ({truths[0]} …) have no uid in common; give the "
+                "files equal names, or add --pair order"
             )
         log.warning(
             "%d of %d predicted meshes have no true mesh (%s …) and are left out",
@@ -144,8 +148,8 @@ class MeshPairs:
 def _candidates(row: Row) -> list[str]:
     """List the uids of the shapes that a prediction may belong to, the most likely first.
 
-    sdfkit writes the uid of the shape into a sample's mesh. After another tool has rewritten the mesh, only its name is
-    left.
+    sdfkit writes the uid of the shape into the mesh of a sample. If another program has rewritten the mesh, that uid is
+    lost, and only the name of the file remains.
     """
     if row.sample_of:
         return [row.sample_of]

@@ -32,7 +32,7 @@ def write_comment(ply: bytes, info: Mapping[str, Any]) -> bytes:
 
 
 def write_double(vertices: np.ndarray, faces: np.ndarray) -> bytes:
-    """Encode a PLY with float64 coordinates, for meshes with vertices that are equal in float32."""
+    """Encode a PLY with float64 coordinates, for meshes some of whose vertices would become equal in float32."""
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n"
     header += "".join(f"property double {axis}\n" for axis in "xyz")
     header += f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
@@ -42,13 +42,13 @@ def write_double(vertices: np.ndarray, faces: np.ndarray) -> bytes:
 
 
 def read_ply(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], bytes]:
-    """Read exactly one PLY from a stream. No memory is allocated for data before it has been read.
+    """Read exactly one PLY from a stream. Memory grows with the data that was read, not with the size in the header.
 
     Returns:
-        What sdfkit wrote about the mesh (empty for other PLY files), and the bytes of the PLY.
+        The metadata that sdfkit wrote into the PLY (empty for PLY files of other programs), and the bytes of the PLY.
 
     Raises:
-        InputError: The PLY is truncated, damaged, or shorter than its header says.
+        InputError: The PLY is damaged or shorter than its header says.
     """
     header: list[bytes] = []
     info: dict[str, Any] = {}
@@ -57,9 +57,9 @@ def read_ply(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], byte
     while not header or header[-1].strip() != b"end_header":
         line = stream.readline(LONGEST_HEADER)
         if not header and line.strip() != b"ply":
-            raise InputError(f"{name}: not a PLY; its first line is not ply")
+            raise InputError(f"{name}: is not a PLY; its first line is not ply")
         if not line.endswith(b"\n") or sum(map(len, header)) > LONGEST_HEADER:
-            raise InputError(f"{name}: ends within the header of a PLY")
+            raise InputError(f"{name}: ends within the header of a PLY; is it truncated?")
         header.append(line)
         words = line.split()
         try:
@@ -76,9 +76,9 @@ def read_ply(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], byte
             elif words[:1] == [b"property"]:
                 elements[-1][1].append((0, SIZES[words[1].decode()]))
         except (IndexError, KeyError, ValueError) as error:
-            raise InputError(f"{name}: a PLY header has an invalid line: {line[:60]!r}") from error
+            raise InputError(f"{name}: the header of a PLY has an invalid line: {line[:60]!r}") from error
     if encoding not in (b"ascii", b"binary_little_endian", b"binary_big_endian"):
-        raise InputError(f"{name}: a PLY header has an unknown format; use ascii or binary")
+        raise InputError(f"{name}: the header of a PLY names an unknown format; use ascii or binary")
     body = io.BytesIO()
     for count, properties in elements:
         if encoding == b"ascii":
@@ -92,7 +92,7 @@ def read_ply(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], byte
 def _whole_line(stream: io.BufferedReader, name: str) -> bytes:
     line = stream.readline(LONGEST_HEADER)
     if not line.strip():
-        raise InputError(f"{name}: a PLY ends early")
+        raise InputError(f"{name}: a PLY ends early; it has fewer lines than its header declares")
     return line
 
 
@@ -142,7 +142,7 @@ def _copy(stream: io.BufferedReader, body: io.BytesIO, size: int, name: str) -> 
     while size:
         part = stream.read(min(size, 1 << 24))
         if not part:
-            raise InputError(f"{name}: a PLY ends early")
+            raise InputError(f"{name}: a PLY ends early; it has fewer bytes than its header declares")
         body.write(part)
         size -= len(part)
     return part

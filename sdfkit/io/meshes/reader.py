@@ -50,7 +50,10 @@ PARSER_ERRORS = (
 
 @dataclass(frozen=True)
 class MeshRow(Row):
-    """One mesh of an input: its labels, and its path or bytes, from which it is loaded here or in a worker process."""
+    """One mesh of an input: its labels, and its path or its bytes.
+
+    The mesh itself is loaded only by `load`, which may run in a worker process.
+    """
 
     info: Mapping[str, Any] = field(default_factory=dict)
     path: str = ""
@@ -65,7 +68,7 @@ class MeshRow(Row):
         return hashlib.sha256(self.content or Path(self.path).read_bytes()).hexdigest()[:16]
 
     def load(self) -> "trimesh.Trimesh":
-        """Load the mesh, with all its parts joined and its vertices as in the file.
+        """Load the mesh, with all its parts in one object and its vertices unchanged (equal vertices are not merged).
 
         Raises:
             InputError: The file cannot be read.
@@ -77,7 +80,10 @@ class MeshRow(Row):
         return trimesh.util.concatenate(parts)  # type: ignore[return-value]
 
     def load_parts(self) -> "tuple[list[trimesh.Trimesh], list[str]]":
-        """Load the parts of the mesh, each with its own colours, and the names of referenced files that are missing.
+        """Load the parts of the mesh, each with its own colours.
+
+        Returns:
+            The parts, and the names of files (materials, textures) to which the mesh refers but which are missing.
 
         Raises:
             InputError: The file cannot be read.
@@ -107,7 +113,7 @@ def _kind(content: bytes) -> str:
 
 
 def _read_whole(stream: io.BufferedReader, kind: str, name: str) -> bytes:
-    """Read a mesh file, check that it is as long as its header says, and return bytes that trimesh can read."""
+    """Read a mesh file, check that the file is as long as its header says, and return bytes that trimesh can read."""
     if kind == "ply":
         return read_ply(stream, name)[1]
     if kind == "glb":
@@ -121,7 +127,15 @@ def _read_whole(stream: io.BufferedReader, kind: str, name: str) -> bytes:
 def _parse(
     source: io.BytesIO, kind: str, name: str, missing: list[str], beside: str
 ) -> "list[trimesh.Trimesh]":
-    """Load the parts of a mesh; materials and textures are searched `beside` that file, else added to `missing`."""
+    """Load the parts of a mesh.
+
+    Args:
+        source: The bytes of the mesh.
+        kind: Suffix of the format.
+        name: Name of the mesh in messages.
+        missing: List to which the names of missing materials and textures are added.
+        beside: Path of the mesh file; materials and textures are searched in its folder. Empty if there is no file.
+    """
     import trimesh
 
     class Resolver(trimesh.resolvers.FilePathResolver):
@@ -141,10 +155,12 @@ def _parse(
         return [part for part in scene.dump() if isinstance(part, trimesh.Trimesh)]
     except ImportError as error:
         needed = error.name or PACKAGES[kind]
-        raise MissingError(f"{name}: reading {kind} needs {needed}; pip install {needed}") from error
+        raise MissingError(
+            f"{name}: reading {kind} files needs the package {needed}; pip install {needed}"
+        ) from error
     except OSError as error:
         raise InputError(
-            f"{name}: needs {missing[-1] if missing else error}, which does not exist"
+            f"{name}: refers to {missing[-1] if missing else error}, which does not exist; copy it beside the mesh"
         ) from error
     except PARSER_ERRORS as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
@@ -154,7 +170,10 @@ def _parse(
 
 
 def read_info(path: Path) -> dict[str, Any]:
-    """Read what sdfkit wrote about a mesh into its file, without loading the mesh; empty for other files."""
+    """Read the metadata that sdfkit wrote into a mesh file, without loading the mesh.
+
+    The result is empty for files of other programs.
+    """
     with path.open("rb") as file:
         start = file.read(20)
         if start[:4] == b"glTF":
@@ -179,10 +198,10 @@ class Meshes:
     """The meshes of an input, in order.
 
     Args:
-        rows: The meshes, if they are known in advance.
+        rows: The meshes if they are known in advance; None for a stream.
         stream: The meshes of a stream, used if `rows` is None.
         count: Number of meshes.
-        history: History of the first mesh, which all meshes of one input share.
+        history: The commands that made the first mesh, oldest first. It stands for all meshes of the input.
     """
 
     def __init__(
@@ -205,9 +224,9 @@ class Meshes:
 
 
 def find_meshes(inputs: Sequence[str]) -> list[Path]:
-    """List mesh files; folders are searched recursively, and the files of each are sorted by path.
+    """List mesh files. Folders are searched recursively, and the files of each folder are sorted by path.
 
-    Hidden folders and stores are skipped, and links to folders are not followed.
+    Hidden folders and stores are skipped, and symbolic links to folders are not followed.
 
     Raises:
         InputError: A folder has no meshes, or is a store.
@@ -225,14 +244,14 @@ def find_meshes(inputs: Sequence[str]) -> list[Path]:
         found = sorted(_walk(path))
         if not found:
             raise InputError(
-                f"{path}: is a folder without meshes ({', '.join(MESH_SUFFIXES)}); name the files"
+                f"{path}: is a folder without meshes ({', '.join(MESH_SUFFIXES)}); give mesh files"
             )
         paths += found
     return paths
 
 
 def is_empty(path: str) -> bool:
-    """Return whether a path is a folder, not a store, that contains no mesh at any depth."""
+    """Return whether a path is a folder, but not a store, without a mesh in it or in its subfolders."""
     folder = Path(path)
     return folder.is_dir() and not (folder / "zarr.json").exists() and not any(_walk(folder))
 
@@ -248,8 +267,8 @@ def open_meshes(inputs: Sequence[str], *, manifest: Path | None) -> Iterator[Mes
     """Open meshes for reading: files, folders of files, or `-` for a stream of PLY (or GLB) on standard input.
 
     Raises:
-        InputError: The stream holds no meshes, or a folder has no meshes.
-        FileNotFoundError: A file does not exist. All files are checked before any is read.
+        InputError: The stream or a folder has no meshes.
+        FileNotFoundError: A file does not exist. The existence of all files is checked before the first mesh is read.
     """
     labels = read_manifest(manifest) if manifest else {}
     if list(inputs) == [STANDARD]:
@@ -318,18 +337,18 @@ def _stream_rows(
         info, content = mesh
         if info.get("row", index) != index:
             raise InputError(
-                f"{name}: has mesh {info.get('row')} in place of mesh {index}; were streams mixed?"
+                f"{name}: has mesh {info.get('row')} in place of mesh {index}; were two streams mixed?"
             )
         yield _row(index, str(info.get("uid", f"mesh_{index:04d}")), info, labels, content=content)
         mesh = _next_mesh(stream, name) if index + 1 < count else None
     if stream.peek(1):
         raise InputError(
-            f"{name}: has more than the {count} meshes that its first header declares; were streams joined?"
+            f"{name}: has more than the {count} meshes that its first header declares; were two streams joined?"
         )
 
 
 def _next_mesh(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], bytes] | None:
-    """Read the next mesh of a stream: what sdfkit wrote about it, and its bytes; None at the end."""
+    """Read the next mesh of a stream: the metadata that sdfkit wrote, and the bytes. None at the end of the stream."""
     start = stream.peek(12)
     if not start:
         return None

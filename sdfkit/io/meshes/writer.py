@@ -23,7 +23,13 @@ WRITTEN = ("ply", "glb", "obj", "stl")
 
 
 def encode(mesh: "trimesh.Trimesh | None", kind: str, info: Mapping[str, Any]) -> bytes:
-    """Encode a mesh and its `info` as the bytes of a file; None, for a failed shape, as a PLY without vertices."""
+    """Encode a mesh and its metadata as the bytes of a file.
+
+    Args:
+        mesh: The mesh; None for a failed shape, which becomes a PLY without vertices.
+        kind: Format: ply, glb, obj or stl.
+        info: Metadata. An STL has room for uid, category and licence only.
+    """
     import trimesh
 
     if mesh is None:
@@ -57,7 +63,7 @@ def encode(mesh: "trimesh.Trimesh | None", kind: str, info: Mapping[str, Any]) -
         return b"# " + MARK + json.dumps(info).encode() + b"\n" + str(file).encode()
     if not is_single:
         raise GeometryError(
-            "too far from the origin for the float32 of an STL; write a PLY, or use --frame unit"
+            "the mesh is too far from the origin for the float32 of an STL; write a PLY, or use --frame unit"
         )
     file = mesh.export(file_type=kind)
     # The 80-byte header is the only place for text in an STL.
@@ -73,7 +79,7 @@ def _fits_single(mesh: "trimesh.Trimesh") -> bool:
 
 
 class MeshWriter:
-    """Meshes that are being written; to a stream, in the order of their rows."""
+    """Writes meshes to a folder, a file or a stream. To a stream, they must be written in the order of their rows."""
 
     def __init__(
         self,
@@ -101,12 +107,12 @@ class MeshWriter:
         safe = "".join(c if c.isalnum() or c in "-_.+ " else "_" for c in uid).lstrip(".") or "_"
         if self._names.setdefault(safe, uid) != uid:
             raise InputError(
-                f"{uid}: has the same file name, {safe}.{self._kind}, as {self._names[safe]}; rename one"
+                f"{uid} and {self._names[safe]} would share the file name {safe}.{self._kind}; rename one shape"
             )
         return Path(self.output, f"{safe}.{self._kind}")
 
     def has(self, row: Row) -> bool:
-        """Return whether this row's file exists, made from the same input with the same settings.
+        """Return whether the file of this row exists and was made from the same input with the same settings.
 
         Raises:
             InputError: The file exists but was made from another input or with other settings.
@@ -116,10 +122,10 @@ class MeshWriter:
         info = read_info(path)
         if info.get("settings") == self._settings and info.get("input") == row.identity:
             return True
-        raise InputError(f"{path}: exists, made from another input or with other settings; add --overwrite")
+        raise InputError(f"{path}: was made from another input or with other settings; add --overwrite")
 
     def write(self, row: Row, *, mesh: "trimesh.Trimesh | None" = None, **more: Any) -> None:
-        """Write one mesh with its labels and history, and with `more` as further information."""
+        """Write one mesh with its labels and history; `more` is added to the metadata of the file."""
         info: dict[str, Any] = {"uid": row.uid, **{name: getattr(row, name) for name in LABELS}}
         info |= {
             "history": [*row.history, self._step],
@@ -155,14 +161,14 @@ def create_meshes(
     Args:
         output: `-` for a stream of PLY, a folder (one file per uid), or a file with the suffix of its format.
         count: Number of shapes.
-        settings: Settings that must be equal to keep an existing file of a folder.
+        settings: Settings of the command. An existing file in a folder is kept only if it was made with equal settings.
         seed: Seed to record in the history.
         kind: Format of the files in a folder: ply, glb, obj or stl.
         overwrite: Replace existing files.
 
     Raises:
-        UsageError: Several meshes are written to one file, or to a format that is not supported.
-        InputError: The file exists.
+        UsageError: Several meshes are to be written to one file, or the format of the file is not supported.
+        InputError: The file exists and `overwrite` is false.
     """
     path = Path(output)
     if output == STANDARD:
@@ -177,9 +183,9 @@ def create_meshes(
         ending = path.suffix[1:].lower() if path.is_file() or not path.exists() else "ply"
         if ending not in WRITTEN:
             raise UsageError(
-                f"{output}: meshes are written as {', '.join(WRITTEN)}, or into a folder (name/)"
+                f"{output}: is not in a supported mesh format; use {', '.join(WRITTEN)}, or a folder (name/)"
             )
         if count != 1:
-            raise UsageError(f"{output}: one file cannot hold {count} meshes; name a folder (name/)")
+            raise UsageError(f"{output}: one file cannot hold {count} meshes; give a folder (name/)")
         with open_output(output, overwrite=overwrite) as stream:
             yield MeshWriter(output, count, settings, seed, stream, ending, overwrite)

@@ -1,4 +1,4 @@
-"""Reads .npy and .npz files, never with pickle, and wraps one array as a store in memory."""
+"""Reads .npy and .npz files without unpickling, and wraps an array as a store in memory."""
 
 import io
 import struct
@@ -41,7 +41,9 @@ def load_matrix(stream: io.BufferedReader, name: str) -> np.ndarray:
     """
     arrays = load_arrays(stream, name)
     if len(arrays) != 1:
-        raise InputError(f"{name}: holds {', '.join(arrays) or 'no array'}; save one array alone")
+        raise InputError(
+            f"{name}: must hold one array, but holds {', '.join(arrays) or 'none'}; save one array alone"
+        )
     (content,) = arrays.values()
     require_matrix(content.shape, content.dtype, name)
     with np.errstate(over="ignore"):
@@ -51,7 +53,7 @@ def load_matrix(stream: io.BufferedReader, name: str) -> np.ndarray:
 def require_matrix(shape: Sequence[int], dtype: np.dtype[Any], name: str) -> None:
     """Raise InputError unless shape and type are those of a matrix of numbers."""
     if len(shape) != 2 or min(shape) < 0 or dtype.kind not in "fiu":
-        raise InputError(f"{name}: {dtype} of shape {tuple(shape)}; {NEEDED}")
+        raise InputError(f"{name}: holds a {dtype} array of shape {tuple(shape)}; {NEEDED}")
 
 
 def load_arrays(stream: io.BufferedReader, name: str) -> dict[str, np.ndarray]:
@@ -65,7 +67,9 @@ def load_arrays(stream: io.BufferedReader, name: str) -> dict[str, np.ndarray]:
         if isinstance(content, np.lib.npyio.NpzFile):
             return {member: content[member] for member in content.files}
     except NUMPY_ERRORS as error:
-        raise InputError(f"{name}: not a plain array ({' '.join(str(error).split())[:120]})") from error
+        raise InputError(
+            f"{name}: is not a NumPy array of numbers ({' '.join(str(error).split())[:120]})"
+        ) from error
     return {"": content}
 
 
@@ -73,14 +77,14 @@ def plain_store(stream: io.BufferedReader, name: str, kinds: Sequence[str]) -> A
     """Wrap a plain array as a store in memory, of the first of `kinds` that a plain array can represent.
 
     Raises:
-        InputError: A plain array can represent none of them, or the array is not a matrix of finite numbers.
+        InputError: A plain array can represent none of `kinds`, or the array is not a matrix of finite numbers.
     """
     import zarr
     from zarr.storage import MemoryStore
 
     kind = next((kind for kind in kinds if kind in PLAIN), None)
     if kind is None:
-        raise InputError(f"{name}: is a plain array, but {describe_kinds(kinds)} needed")
+        raise InputError(f"{name}: is a plain NumPy array; {describe_kinds(kinds)} needed")
     vectors = load_matrix(stream, name)
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if broken.size:

@@ -1,6 +1,6 @@
-"""Constants of the store format: its version, its columns, and the array that a plain file holds for each kind.
+"""Constants of the store format: its version, its columns, and the main array of each kind of store.
 
-sdfkit-store(5) describes the format.
+The manual page sdfkit-store(5) describes the format.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ FORMAT = 1
 COLUMNS = ("uid", *LABELS)
 # Columns that only some stores have. In rows of other stores they are empty.
 OPTIONAL = ("sample_of",)
-# The array that a plain .npy file is read as, by the kind of store that the command expects.
+# Name of the array as which a plain .npy file is read, by the kind of store that the command expects.
 PLAIN = {
     "codes": "code",
     "deepsdf": "code",
@@ -27,15 +27,15 @@ SAMPLES_PER_CHUNK = 8192
 
 
 def describe_kinds(kinds: Sequence[str]) -> str:
-    """Join kinds of store for a message that ends in "needed": "codes or weights are"."""
-    return f"{' or '.join(kinds) or 'a store'} {'is' if not kinds else 'are'}"
+    """Name kinds of store for a message that ends in "needed": "a store of kind codes or weights is"."""
+    return f"a store{' of kind ' * bool(kinds)}{' or '.join(kinds)} is"
 
 
 def open_remote(path: str) -> Any:
     """Return the Zarr store at a URL.
 
     Raises:
-        MissingError: The package that reads this kind of URL is not installed.
+        MissingError: The package that reads URLs of this protocol is not installed.
     """
     from zarr.storage import FsspecStore
 

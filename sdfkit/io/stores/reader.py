@@ -1,7 +1,7 @@
 """Reads Zarr stores from a folder, a zip file, a URL or a pipe.
 
-A store is a table whose rows are shapes, in ordinary Zarr v3. `open_store` opens one and `writer.create_store` creates
-one. sdfkit-store(5) describes the format.
+A store is a table in ordinary Zarr v3; each row is a shape. `open_store` opens a store, `writer.create_store` creates
+one. The manual page sdfkit-store(5) describes the format.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ArrayRow(Row):
-    """One row of a store with its part of some arrays; a shape that failed has no arrays."""
+    """One row of a store, with the entries of some arrays for this row; a shape that failed has no arrays."""
 
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     steps: Sequence[Mapping[str, Any]] = ()
@@ -48,7 +48,7 @@ class ArrayRow(Row):
 
 
 class StoreReader:
-    """An open store. `name` is its name in messages."""
+    """An open store. `name` is the name of the store in messages."""
 
     def __init__(self, group: "zarr.Group", name: str, manifest: Mapping[str, Entry]) -> None:
         self.group = group
@@ -68,7 +68,7 @@ class StoreReader:
         return int(self.array("uid").shape[0])
 
     def array(self, name: str) -> "zarr.Array[Any]":
-        """Return a Zarr array without reading its chunks; on a pipe its shape is known before they arrive."""
+        """Return a Zarr array without reading its chunks. On a pipe, the shape is known before the chunks arrive."""
         import zarr
 
         # Opened arrays are kept: parsing the metadata takes longer than reading a row.
@@ -78,19 +78,19 @@ class StoreReader:
             array = self.group[name]
         except KeyError as error:
             raise InputError(
-                f"{self.name}: has {self.kind} without {name}; was it made by sdfkit?"
+                f"{self.name}: has {self.kind} without the array {name}; was it made by sdfkit?"
             ) from error
         if not isinstance(array, zarr.Array):
-            raise InputError(f"{self.name}: {name} is a group, but an array is needed")
+            raise InputError(f"{self.name}: {name} is a Zarr group, but an array is needed")
         self._arrays[name] = array
         return array
 
     def read(self, name: str, *axes: str) -> np.ndarray:
-        """Read a whole array. If `axes` are given, the stored axes must equal them."""
+        """Read a whole array. If `axes` are given, the array must have these names of axes."""
         array = self.array(name)
         stored = array.metadata.dimension_names  # type: ignore[union-attr]
         if axes and tuple(stored or ()) != axes:
-            raise InputError(f"{self.name}: {name} has axes {stored}, but {axes} are needed")
+            raise InputError(f"{self.name}: the array {name} has the axes {stored}, but needs {axes}")
         return self._get(array, name, ...)
 
     def read_part(self, name: str, selection: Any) -> np.ndarray:
@@ -136,7 +136,7 @@ class StoreReader:
         except (ValueError, RuntimeError, OSError, BadZipFile) as error:
             # These are what the codecs raise for a chunk that cannot be decoded.
             raise InputError(
-                f"{self.name}: {name}: a chunk is damaged ({error}); make the store again"
+                f"{self.name}: a chunk of the array {name} is damaged ({error}); make the store again"
             ) from error
 
     @cached_property
@@ -144,7 +144,7 @@ class StoreReader:
         return (*COLUMNS, *(name for name in OPTIONAL if name in self), "error")
 
     def row(self, index: int) -> Row:
-        """Read the columns of one row."""
+        """Read the columns (uid, labels, error) of one row."""
         text = {name: self._text(name, index) for name in self._columns_here}
         return label(Row(index=index, **text), self._manifest)
 
@@ -158,20 +158,20 @@ class StoreReader:
         return self._columns[name][index]
 
     def all_rows(self) -> list[Row]:
-        """Read the columns of every row; on a pipe this waits for the last row."""
+        """Read the columns (uid, labels, error) of every row. On a pipe this waits for the last row."""
         columns = {name: self.read(name).tolist() for name in self._columns_here}
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         return [label(Row(index=index, **row), self._manifest) for index, row in enumerate(rows)]
 
     def read_rows(self, *names: str, own: slice = slice(None)) -> tuple[list[Row], dict[str, np.ndarray]]:
-        """Read the rows of shapes that did not fail, and their part of the named arrays.
+        """Read the rows of shapes that did not fail, and the entries of the named arrays for these rows.
 
         Args:
-            names: Arrays to read.
-            own: Read the arrays only for this slice of the rows.
+            names: Names of the arrays to read.
+            own: Read the arrays only for this slice of the rows that did not fail.
 
         Returns:
-            All rows that did not fail, numbered anew, and the arrays by name.
+            All rows that did not fail, numbered from 0, and the arrays by name.
 
         Raises:
             InputError: All shapes failed.
@@ -179,7 +179,7 @@ class StoreReader:
         rows = self.all_rows()
         good = [row for row in rows if not row.error]
         if not good:
-            raise InputError(f"{self.name}: all of its {len(rows)} shapes failed")
+            raise InputError(f"{self.name}: all of its {len(rows)} shapes failed in an earlier step")
         keep = [row.index for row in good]
         if own == slice(None):
             arrays = {name: self.read(name) for name in names}
@@ -193,7 +193,10 @@ class StoreReader:
         return [replace(row, index=index) for index, row in enumerate(good)], arrays
 
     def rows(self, *names: str) -> Iterator[ArrayRow]:
-        """Yield each row with its part of the named arrays, in order; memory does not grow with the number of rows."""
+        """Yield the rows in order, each with the entries of the named arrays for this row.
+
+        Memory does not grow with the number of rows.
+        """
         arrays = {name: self.array(name) for name in names}
         forget = getattr(self.group.store, "forget", None)
         # Where an array is sharded, a stored object is a shard.
@@ -204,12 +207,12 @@ class StoreReader:
             parts = {name: self._get(array, name, index) for name, array in wanted.items()}
             yield ArrayRow(**vars(row), arrays=parts, steps=self.history)
             if forget is not None:
-                # Also for the previous row: its arrays that were not read arrived with this row.
+                # Also for the previous row: those of its arrays that were not read arrived after it was yielded.
                 for name in by_row:
                     forget(f"{name}/c/{index - 1}")
                     forget(f"{name}/c/{index}")
         if forget is not None:
-            # Check that the stream is complete before the caller finishes its output: it can be cut after its last row.
+            # A stream can be cut after its last row. Check this before the caller finishes its own output.
             self.group.store.finish()  # type: ignore[attr-defined]
 
 
@@ -219,12 +222,12 @@ def open_store(path: str, *kinds: str, manifest: Path | None, partial: bool = Fa
 
     Args:
         path: A folder, a zip file, a URL, a .npy or .npz file with one array, or `-` for standard input.
-        kinds: Accepted kinds; any kind if none is given.
+        kinds: Accepted kinds of store, such as "codes"; any kind if none is given.
         manifest: Manifest whose labels replace the stored ones.
-        partial: Accept the store of an interrupted command.
+        partial: Also accept the incomplete store of an interrupted command.
 
     Raises:
-        InputError: The input is not a store, of another kind, incomplete, truncated or damaged.
+        InputError: The input is not a store or of another kind, or it is incomplete, truncated or damaged.
     """
     labels = read_manifest(manifest) if manifest else {}
     name = name_of(path)
@@ -242,7 +245,9 @@ def open_store(path: str, *kinds: str, manifest: Path | None, partial: bool = Fa
         if path == STANDARD and hasattr(store, "finish"):
             store.finish()
     except BadZipFile as error:
-        raise InputError(f"{name}: {error}; the file is truncated or damaged") from error
+        raise InputError(
+            f"{name}: cannot be read as a zip file ({error}); it is truncated or damaged"
+        ) from error
     finally:
         # Zarr 3.1 cannot close a zip file that it could not open, such as a truncated one.
         with suppress(AttributeError):
@@ -275,14 +280,15 @@ def _check(
     try:
         group = zarr.open_group(store, mode="r")
     except (FileNotFoundError, json.JSONDecodeError, ValueError, KeyError) as error:
-        raise InputError(f"{name}: not a Zarr group, but {describe_kinds(kinds)} needed") from error
+        raise InputError(f"{name}: is not a Zarr store; {describe_kinds(kinds)} needed") from error
     reader = StoreReader(group, name, labels)
     if reader.attributes.get("format", 0) > FORMAT:
         raise InputError(
-            f"{name}: store format {reader.attributes['format']}, but this sdfkit reads {FORMAT}; update sdfkit"
+            f"{name}: has store format {reader.attributes['format']}, but this sdfkit reads up to {FORMAT}; "
+            "update sdfkit"
         )
     if kinds and reader.kind not in kinds:
         raise InputError(f"{name}: holds {reader.kind}, but {describe_kinds(kinds)} needed")
     if not partial and not reader.attributes.get("complete", False):
-        raise InputError(f"{name}: not complete; finish it with the command that began it, or add --partial")
+        raise InputError(f"{name}: is not complete; run the command that began it again to finish it")
     return reader

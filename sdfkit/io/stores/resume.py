@@ -17,12 +17,12 @@ def find_unfinished(
     Args:
         path: The output folder, which need not exist.
         kind: Kind of the store that the command writes.
-        settings: Settings that must be equal to continue.
-        uids: Uids of the shapes, which must be equal to continue; None to accept any.
-        overwrite: Accept any store that is there; it will be replaced.
+        settings: Settings of the command. A run is continued only if its settings are equal to these.
+        uids: Uids of the shapes. A run is continued only if its uids are equal to these; None to accept any.
+        overwrite: Return False for any existing store, because the caller will replace it.
 
     Raises:
-        InputError: The folder holds something else, which must not be overwritten.
+        InputError: The folder holds a complete store, another run, or no store at all, and must not be overwritten.
     """
     if not path.exists():
         if not path.parent.is_dir():
@@ -37,7 +37,8 @@ def find_unfinished(
         difference = _difference(store, kind, settings, uids)
     if difference:
         raise InputError(
-            f"{path}: holds an unfinished run with {difference}; finish that run, or add --overwrite"
+            f"{path}: holds an unfinished run that differs from this one ({difference}); finish that run with its own "
+            "settings, or add --overwrite"
         )
     return True
 
@@ -54,13 +55,13 @@ def _difference(
     store: StoreReader, kind: str, settings: Mapping[str, Any], uids: Sequence[str] | None
 ) -> str:
     if store.kind != kind:
-        return f"{store.kind}, not {kind}"
+        return f"it writes {store.kind}, this one {kind}"
     stored = store.attributes.get("settings", {})
-    # Converted to JSON and back, as the stored ones were: tuples become lists.
+    # Converted to JSON and back like the stored settings, which turns tuples into lists.
     wanted = json.loads(json.dumps(dict(settings)))
     for name in sorted({*stored, *wanted}):
         if stored.get(name) != wanted.get(name):
-            return f"{name} {stored.get(name)}, now {wanted.get(name)}"
+            return f"{name}: {stored.get(name)} then, {wanted.get(name)} now"
     if uids is not None and list(uids) != store.read("uid").tolist():
         return "other shapes"
     return ""

@@ -1,4 +1,7 @@
-"""Samples for training from a store: kept in memory if they fit, otherwise read when they are needed."""
+"""Samples (points with signed distances) for training, from a store.
+
+They are kept in memory if they fit, and otherwise read when they are needed.
+"""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,14 +24,20 @@ if TYPE_CHECKING:
     from sdfkit.training.samples import ReadChunk, SampleChunk, SampleReader
 
 ARRAYS = ("point", "distance", "near")
-# Samples per shape for the training and the evaluation of autoencoders: few enough for the memory.
+# Samples per shape for the training and the evaluation of autoencoders, so few that those of all shapes fit in memory.
 FIRST_SAMPLES = 1 << 15
 # Share of the free memory for samples. The rest is for the network, its optimizer and the system's file cache.
 SHARE_OF_MEMORY = 0.5
 
 
 class TrainingSet(NamedTuple):
-    """The shapes of a samples store that did not fail, its history, and the samples of this process's shapes."""
+    """Samples for training.
+
+    Attributes:
+        rows: The shapes of the samples store that did not fail.
+        history: The commands that made the store, oldest first.
+        samples: The samples of those shapes that this process trains on.
+    """
 
     rows: "list[Row]"
     history: list[dict[str, Any]]
@@ -41,18 +50,19 @@ def open_samples(
 ) -> Iterator[TrainingSet]:
     """Open the samples of shapes for training.
 
-    Samples that fit into half of the free memory (shared by all processes) are kept there; otherwise they are read when
-    they are needed, until the block ends. Samples from a pipe or a zip file cannot be read again and are always kept in
-    memory.
+    Samples are kept in memory if they fit in half of the free memory, which all processes share. Otherwise they are
+    read when they are needed, so the store stays open until the block ends. Samples from a pipe or a zip file can be
+    read only once and are always kept in memory.
 
     Args:
         path: A samples store.
-        settings: Number of points per step and the share of points near the surface.
-        context: Number of processes and the slice of shapes that this process trains on.
+        settings: The number of points of a shape per training step, and the share of these near the surface.
+        context: The number of processes, and the slice of shapes that this process trains on.
         manifest: Manifest whose labels replace the stored ones.
 
     Raises:
-        InputError: The store holds no samples, all of its shapes failed, or it has too few samples for a step.
+        InputError: The store holds no samples, all of its shapes failed, or a shape has fewer samples than one training
+            step needs.
     """
     from sdfkit.runtime.doctor import free_memory
     from sdfkit.training.samples import SampleReader
@@ -61,7 +71,7 @@ def open_samples(
     with open_store(path, "samples", manifest=manifest) as store:
         rows = [row for row in store.all_rows() if not row.error]
         if not rows:
-            raise InputError(f"{store.name}: all of its {len(store)} shapes failed")
+            raise InputError(f"{store.name}: all of its {len(store)} shapes failed in an earlier step")
         own = rows[context.own]
         read: ReadChunk
         if path == STANDARD or Path(path).is_file():
@@ -96,17 +106,17 @@ def _in_order(store: StoreReader, wanted: set[int]) -> "Iterator[SampleChunk]":
 
 
 def read_shape_samples(path: str, rows: "Sequence[Row]") -> "tuple[ShapeSamples, list[dict[str, Any]]]":
-    """Read the first samples of each shape, which are an unbiased draw because samples are in random order.
+    """Read the first samples of each shape. They are a fair draw, because samples are stored in random order.
 
     Args:
         path: A samples store.
         rows: The shapes.
 
     Returns:
-        Up to `FIRST_SAMPLES` samples of each shape, and the store's history.
+        Up to `FIRST_SAMPLES` samples of each shape, and the history of the store.
 
     Raises:
-        InputError: A shape has no samples.
+        InputError: A shape has no samples in the store.
     """
     import numpy as np
     import torch
@@ -118,7 +128,7 @@ def read_shape_samples(path: str, rows: "Sequence[Row]") -> "tuple[ShapeSamples,
         for row in rows:
             if row.uid not in places:
                 raise InputError(
-                    f"{store.name}: has no samples of {row.uid}; name those that its weights were fitted to"
+                    f"{store.name}: has no samples of {row.uid}; give the samples that the weights were fitted to"
                 )
         parts = [
             np.stack([store.read_part(name, (places[row.uid], slice(0, FIRST_SAMPLES))) for row in rows])

@@ -1,4 +1,4 @@
-"""Reads views for training a flow: pictures at its input size, with masks, distances to outlines and cameras."""
+"""Reads views for training a flow: images scaled to its input size, masks, distances to outlines, and cameras."""
 
 import logging
 from dataclasses import replace
@@ -21,17 +21,17 @@ JUDGED = 32
 
 
 class TrainingViews(NamedTuple):
-    """Views of shapes for training, and the features that condition the flow, if any."""
+    """Views of shapes for training, and the features on which the flow is conditioned, if there are any."""
 
     rows: "list[Row]"
     pictures: "Pictures"
     history: list[dict[str, Any]]
     condition: str
-    """Input of the conditioner: picture, feature or token."""
+    """Input of the conditioner: "picture" (images), "feature" (one vector per view) or "token" (vectors of patches)."""
     encoder: dict[str, Any]
-    """Description of the encoder that computed the features; empty for pictures."""
+    """Description of the encoder that computed the features; empty if the flow is conditioned on images."""
     ideal_loss: float
-    """Silhouette loss of an exact distance field, measured on masks of full size."""
+    """Silhouette loss that exact distance fields of the shapes would have, measured on masks of full size."""
 
 
 def read_pictures(
@@ -44,13 +44,14 @@ def read_pictures(
     temperature: float,
     manifest: Path | None,
 ) -> TrainingViews:
-    """Read views for training, and scale down those of each shape as soon as they are read.
+    """Read views for training, and scale down the views of each shape as soon as they are read.
 
     Args:
         views: A views store.
-        features: A features store of the same shapes, to condition the flow on instead of the pictures.
-        most: Number of views to use of each shape; which ones differs from shape to shape. None to use all.
-        parts: Use the features of patches if there are any, instead of one feature per picture.
+        features: A features store of the same shapes, on which to condition the flow instead of on the images.
+        most: Number of views to use of each shape, evenly spaced, from a different first view for each shape. None to
+            use all.
+        parts: Use the features of patches if the store has them, instead of one feature per image.
         size: Pixels per side of the masks and shades that the flow is trained on.
         temperature: Temperature of the soft silhouette for the ideal loss.
         manifest: Manifest whose labels replace the stored ones.
@@ -72,7 +73,7 @@ def read_pictures(
                 if len(ideal) < JUDGED:
                     ideal.append(_measure_ideal_loss(row, temperature))
             except GeometryError as error:
-                log.warning("%s: left out: %s", row.uid, error)
+                log.warning("%s: is left out: %s", row.uid, error)
                 first = first or f"{row.uid}: {error}"
                 continue
             rows.append(row)
@@ -85,18 +86,22 @@ def read_pictures(
         history = [*history, *steps]
         both = [index for index, row in enumerate(rows) if row.uid in known]
         if not both:
-            raise InputError(f"{features}: has none of the shapes of {name}; the uids of both must be equal")
+            raise InputError(
+                f"{features}: has none of the shapes of {name}; the same uids are needed in both"
+            )
         if len(both) < len(rows):
             log.warning("%d of %d shapes have no features and are left out", len(rows) - len(both), len(rows))
         rows, shapes = [rows[index] for index in both], [shapes[index] for index in both]
     if len(rows) < 2:
         reason = f" ({first})" if first else ""
-        raise InputError(f"{name}: {len(rows)} shapes to train on, but two or more are needed{reason}")
+        raise InputError(f"{name}: has {len(rows)} usable shapes, but training needs two or more{reason}")
     rgb, grey, mask, distances, cameras, yfov = (
         torch.from_numpy(np.stack(part)) for part in zip(*shapes, strict=True)
     )
     if rgb.shape[1] == 1:
-        log.warning("one view per shape: depth is unconstrained, and wrong shapes match the silhouettes")
+        log.warning(
+            "each shape has one view only: depth is unconstrained, and wrong shapes match the silhouettes"
+        )
     own = None if known is None else torch.from_numpy(np.stack([known[row.uid] for row in rows]))
     return TrainingViews(
         [replace(row, index=index) for index, row in enumerate(_plain(rows))],
@@ -114,11 +119,13 @@ def _plain(rows: "list[ArrayRow]") -> "list[Row]":
 def _check_sizes(store: "StoreReader", most: int | None) -> None:
     """Raise InputError for views without masks, not square, or too few, before any of them is read."""
     if "mask" not in store:
-        raise InputError(f"{store.name}: has views without masks, which a flow is trained on; render again")
+        raise InputError(
+            f"{store.name}: has views without masks, which training needs; render the meshes again"
+        )
     _, views, height, width, _ = store.array("rgb").shape
     if height != width or store.array("mask").shape[2:] != (height, width):
         sizes = f"{height}×{width} and masks of {'×'.join(map(str, store.array('mask').shape[2:]))}"
-        raise InputError(f"{store.name}: has pictures of {sizes}; both must be square and of the same size")
+        raise InputError(f"{store.name}: has images of {sizes}; both must be square and of the same size")
     if most is not None and most > views:
         raise InputError(f"{store.name}: has {views} views per shape, but --views-per-shape is {most}")
 
@@ -132,7 +139,8 @@ def _shrink(row: "ArrayRow", most: int | None, size: int) -> tuple[np.ndarray, .
         raise GeometryError(row.error)
     rgb, mask, cameras, yfov = (row.arrays[name] for name in ("rgb", "mask", "camera_to_world", "yfov"))
     if most is not None:
-        # Evenly spaced views that start elsewhere for each shape: similar shapes then show what these views hide.
+        # The evenly spaced views start at a different view for each shape, so that views of similar shapes together
+        # show all sides.
         chosen = (row.index + np.arange(most) * len(rgb) // most) % len(rgb)
         rgb, mask, cameras, yfov = (part[chosen] for part in (rgb, mask, cameras, yfov))
     check_outside(cameras)

@@ -1,4 +1,7 @@
-"""Reads sets of vectors: codes, weights, features or one plain array, in memory or, if large, in blocks of rows."""
+"""Reads sets of vectors: latent codes, network weights, features or a plain array.
+
+A small set is kept in memory; a large set is read in blocks of rows.
+"""
 
 import hashlib
 import io
@@ -26,12 +29,13 @@ if TYPE_CHECKING:
     from sdfkit.io.stores.reader import StoreReader
 
 log = logging.getLogger(__name__)
-# Largest size in bytes of a set that is kept in memory: the 976 weight vectors of the paper are 214 MB.
+# Largest size in bytes of a set that is kept in memory. For scale: the 976 weight vectors of the paper "image to 3-D
+# from small data" take 214 MB.
 LARGEST_IN_MEMORY = 1 << 28
 
 
 class RowBlocks:
-    """A float32 matrix (shape, dim) that stays on disk; indexing with a slice or an array of rows reads those rows."""
+    """A float32 matrix (shape, dim) that stays on disk. Indexing with a slice or an array of rows reads these rows."""
 
     def __init__(self, shape: tuple[int, int], read: Callable[[int, int], np.ndarray]) -> None:
         self.shape = shape
@@ -52,8 +56,9 @@ class RowBlocks:
 class Vectors:
     """A set of vectors, one per row.
 
-    `rows` gives the shape of each vector; its `index` is the row of the store. The rows of a plain array have a number
-    instead of a uid: row_3 of one array is not row_3 of another. `has_uids` is false for them.
+    `rows` has the uid and labels of each vector; `index` of such a row is its position in the store. The rows of a
+    plain array have no uids and are named row_0, row_1, ...; `has_uids` is then false, because row_3 of one array need
+    not be the same shape as row_3 of another.
     """
 
     name: str
@@ -79,10 +84,11 @@ class Vectors:
 
 @contextmanager
 def open_vectors(path: str, *kinds: str, manifest: Path | None) -> Iterator[Vectors]:
-    """Open the vectors of codes, weights, features or a plain array. Zarr is not imported for a .npy file.
+    """Open the vectors of a store of codes, weights or features, or of a plain array.
 
-    Features of several views are averaged. Rows of shapes that failed are left out, and their number is logged.
-    Values that are not finite are not detected here, but by the functions that use them.
+    The features of a shape are averaged over its views. Rows of shapes that failed are left out, and their number is
+    logged. Values that are not finite are not detected here, but by the functions that use them. Zarr is not imported
+    for a .npy file, so that it opens fast.
 
     Raises:
         InputError: The input is not a set of vectors, or it has no rows or no columns.
@@ -106,9 +112,9 @@ def open_vectors(path: str, *kinds: str, manifest: Path | None) -> Iterator[Vect
 
 def _check(vectors: Vectors) -> Vectors:
     if not vectors.rows:
-        raise InputError(f"{vectors.name}: has no usable row, but at least one is needed")
+        raise InputError(f"{vectors.name}: has no row that can be used; at least one is needed")
     if not vectors.dim:
-        raise InputError(f"{vectors.name}: rows have no columns; {NEEDED}")
+        raise InputError(f"{vectors.name}: its rows have no columns; {NEEDED}")
     return vectors
 
 
@@ -127,7 +133,9 @@ def _read_plain(
         if dtype.hasobject:
             raise ValueError("it holds objects, which need pickle; pickles are not read")
     except NUMPY_ERRORS as error:
-        raise InputError(f"{name}: not a plain array ({' '.join(str(error).split())[:120]})") from error
+        raise InputError(
+            f"{name}: is not a NumPy array of numbers ({' '.join(str(error).split())[:120]})"
+        ) from error
     require_matrix(shape, dtype, name)
     size = math.prod(shape) * dtype.itemsize
     if size <= LARGEST_IN_MEMORY:
@@ -148,12 +156,12 @@ def _read_plain(
 def _read_exactly(stream: BinaryIO, size: int, name: str) -> bytes:
     content = stream.read(size)
     if len(content) < size:
-        raise InputError(f"{name}: ends after {len(content)} of {size} bytes; it is truncated, make it again")
+        raise InputError(f"{name}: is truncated after {len(content)} of {size} bytes; make it again")
     return content
 
 
 def _truncated(name: str, shape: tuple[int, ...]) -> InputError:
-    return InputError(f"{name}: ends before the last of its {shape[0]} rows; it is truncated, make it again")
+    return InputError(f"{name}: is truncated before the last of its {shape[0]} rows; make it again")
 
 
 def _blocks_of_file(
@@ -175,7 +183,7 @@ def vectors_of(store: "StoreReader", *, is_pipe: bool, open_files: ExitStack) ->
     array = store.array(PLAIN[store.kind])
     shape = tuple(int(size) for size in array.shape)
     if len(shape) not in (2, 3):
-        raise InputError(f"{store.name}: {array.path} of shape {shape}; {NEEDED}")
+        raise InputError(f"{store.name}: the array {array.path} has the shape {shape}; {NEEDED}")
     is_small = math.prod(shape) * array.dtype.itemsize <= LARGEST_IN_MEMORY
     vectors: np.ndarray | RowBlocks
     if is_pipe and not is_small:
@@ -191,7 +199,10 @@ def vectors_of(store: "StoreReader", *, is_pipe: bool, open_files: ExitStack) ->
     found = _check(Vectors(store.name, rows, vectors, store.history, True, store.attributes))
     if len(rows) < shape[0]:
         log.warning(
-            "%s: %d of %d shapes failed before and are left out", store.name, shape[0] - len(rows), shape[0]
+            "%s: %d of %d shapes failed in an earlier step and are left out",
+            store.name,
+            shape[0] - len(rows),
+            shape[0],
         )
     return found
 
@@ -203,7 +214,7 @@ def _flat(vectors: np.ndarray) -> np.ndarray:
 def _spool(
     store: "StoreReader", shape: tuple[int, ...], open_files: ExitStack
 ) -> tuple[list[Row], RowBlocks]:
-    """Copy a large stream to a temporary file: a pipe can be read once, but its vectors are used several times."""
+    """Copy a large stream to a temporary file: a pipe can be read only once, but the vectors are read several times."""
     array = PLAIN[store.kind]
     file = open_files.enter_context(TemporaryFile())  # noqa: SIM115  open_files closes it
     rows = []

@@ -1,4 +1,4 @@
-"""Writes Zarr stores: complete or not at all, or continued after an interruption."""
+"""Writes Zarr stores. A store appears when it is complete, or is written in place so that it can be continued."""
 
 import os
 import shutil
@@ -22,12 +22,13 @@ class StoreWriter:
 
     Args:
         store: Zarr store or folder.
-        attributes: Attributes of the root; empty to continue a folder that has them.
+        attributes: Attributes of the root; empty to continue an existing folder, which has attributes.
         rows: The rows, if they are known in advance.
-        count: Number of rows; None if the store has no columns.
-        in_order: Rows are written in their order, each with its columns before its arrays, as a pipe needs. Otherwise
-            rows may be written in any order, and `valid` is written last, so that a row with `valid` is complete.
-        overwrite: Delete the store's content first.
+        count: Number of rows; None for a store that has no rows.
+        in_order: True for a pipe: rows must be written in order, and the columns of a row are written before its
+            arrays. Otherwise rows may be written in any order, and the column `valid` of a row is written last, so that
+            it marks the row as complete.
+        overwrite: Delete the existing content of the store first.
 
     Attributes:
         done: Indices of the rows that are written.
@@ -46,7 +47,8 @@ class StoreWriter:
     ) -> None:
         import zarr
 
-        # Chunks of zeros are written too: the reader of a pipe cannot distinguish a missing chunk from a late one.
+        # Chunks of zeros are written too: to the reader of a pipe, an omitted chunk looks like one that is still to
+        # come.
         zarr.config.set({"array.write_empty_chunks": True})
         self._in_order = in_order
         self._by_row: dict[str, Any] = {}
@@ -91,8 +93,8 @@ class StoreWriter:
     ) -> None:
         """Create an array, either complete from `data`, or with `shape` and `dtype` to be written row by row.
 
-        An axis named "sample" is divided into chunks of 8,192 points, with one shard per shape: a chunk is a fair
-        random batch, and each shape is one file.
+        An axis named "sample" is divided into chunks of 8,192 points, with one shard per shape: each chunk can serve as
+        a random batch, and each shape is one file.
         """
         options: dict[str, Any] = {"dimension_names": axes}
         if not compress:
@@ -129,7 +131,7 @@ class StoreWriter:
             array[...] = data
 
     def flush(self) -> None:
-        """Write the data of complete arrays that was held back until all arrays are created."""
+        """Write the data of complete arrays, which is held back until the metadata of all arrays are written."""
         for array, data in self._pending:
             array[...] = data
         self._pending.clear()
@@ -139,7 +141,7 @@ class StoreWriter:
         return row.index in self.done
 
     def write(self, row: Row, **arrays: np.ndarray) -> None:
-        """Write one row and its part of the arrays; a row with an error has no arrays."""
+        """Write one row and its entries of the named arrays; a row with an error has no entries."""
         self.flush()
         known = {name: getattr(row, name) for name in (*COLUMNS, *OPTIONAL) if name in self._by_row}
         status = {"error": row.error, "valid": not row.error}
@@ -170,21 +172,21 @@ def create_store(
 ) -> Iterator[StoreWriter]:
     """Create a store that appears complete when the block ends without an error, or not at all.
 
-    A `resumable` folder with known `rows` is written in place, so that the same command can continue it. Its attribute
-    `complete` is false until the block ends.
+    A `resumable` folder with known `rows` is different: it is written in place, so that the same command can continue
+    it after an interruption. Its attribute `complete` is false until the block ends.
 
     Args:
         output: A folder `*.zarr`, a file `*.zip`, a URL, or `-` for standard output.
-        kind: Kind of the store, as sdfkit-store(5) lists them.
+        kind: Kind of the store, such as "codes"; the manual page sdfkit-store(5) lists all kinds.
         rows: The rows, if they are known in advance.
         count: Number of rows, if only their number is known in advance.
-        history: History of the inputs; the running command is appended.
-        settings: Settings that must be equal for a later run to continue this one.
+        history: The commands that made the inputs, oldest first; the running command is appended.
+        settings: Settings of the command. A later run continues this one only if its settings are equal.
         attributes: Further attributes of the root.
         seed: Seed to record in the history.
         overwrite: Replace an existing store.
-        resumable: Keep the rows of an interrupted run.
-        complete: False for a checkpoint, which readers refuse and which the same command continues.
+        resumable: Keep the rows that are written if the command is interrupted.
+        complete: False for a checkpoint: other commands refuse it, and the command that wrote it continues it.
 
     Raises:
         InputError: The output exists, or is an unfinished run with other settings.
@@ -219,7 +221,9 @@ def create_store(
         writer.group.attrs["complete"] = complete
         return
     if path.suffix != ".zarr":
-        raise UsageError(f"{output}: not the name of a store; use *.zarr (a folder) or *.zarr.zip (one file)")
+        raise UsageError(
+            f"{output}: is not a name for a store; use *.zarr (a folder) or *.zarr.zip (one file)"
+        )
     if rows is not None and resumable:
         yield from _write_in_place(path, root, rows, overwrite)
     else:
@@ -229,7 +233,7 @@ def create_store(
 def _write_in_place(
     path: Path, root: Mapping[str, Any], rows: Sequence[Row], overwrite: bool
 ) -> Iterator[StoreWriter]:
-    """Write a folder in place, and keep it after an error if it has a row."""
+    """Write a folder in place. After an error, the folder is kept if at least one row is complete."""
     unfinished = find_unfinished(
         path, root["kind"], root["settings"], [row.uid for row in rows], overwrite=overwrite
     )

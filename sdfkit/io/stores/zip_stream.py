@@ -1,7 +1,8 @@
 """Zarr stores on a zip stream, so that a store can pass through a pipe.
 
-`ZipWriter` appends each key as one uncompressed member, with its size and CRC in the local header. `ZipReader` reads
-the members in the order of the stream and keeps each until `forget` drops it. The stream is an ordinary zip archive.
+`ZipWriter` appends each key of the store as one uncompressed zip member, with size and CRC in the member's local
+header. `ZipReader` reads the members in the order of the stream and keeps each in memory until `forget` drops it. The
+stream is an ordinary zip archive.
 """
 
 import struct
@@ -32,8 +33,8 @@ LARGEST_MEMBER = 1 << 40
 class _MemberBuffer:
     """A seekable file object that buffers the current zip member and passes it on with `send`.
 
-    zipfile writes size and CRC into the local header only if its file can seek. Otherwise it writes them after the
-    data, where a reader that cannot seek has no use for them.
+    zipfile writes size and CRC into the local header, before the data, only if its file object can seek. Otherwise it
+    writes them after the data, which is too late for a reader that cannot seek.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -55,10 +56,10 @@ class _MemberBuffer:
         return offset
 
     def flush(self) -> None:
-        """Do nothing: zipfile flushes before the local header is final, so the writer calls `send`."""
+        """Do nothing. zipfile calls this before the local header is final, so `ZipWriter` calls `send` instead."""
 
     def send(self) -> None:
-        # A copy: a stream may keep a reference to bytes it has not written, and then the bytearray cannot be cleared.
+        # A copy, because a bytearray cannot be cleared while a stream holds a reference to it for a later write.
         self._stream.write(bytes(self._held))
         self._stream.flush()
         self._sent += len(self._held)
@@ -84,7 +85,7 @@ def find_range(size: int, request: ByteRequest | None) -> slice:
 
 
 class _StreamStore(Store):
-    """Base of both stores: nothing can be deleted, and keys are listed in the order of the stream."""
+    """Base of `ZipWriter` and `ZipReader`: keys cannot be deleted, and are listed in the order of the stream."""
 
     supports_deletes = False
     supports_listing = True
@@ -139,7 +140,7 @@ class _StreamStore(Store):
 
 
 class ZipWriter(_StreamStore):
-    """A write-only store, to which each key is written once, in the order in which the reader needs the keys."""
+    """A write-only Zarr store. Each key is written once, in the order in which the reader needs the keys."""
 
     supports_writes = True
 
@@ -161,19 +162,20 @@ class ZipWriter(_StreamStore):
             self._members[key] = content
 
     def finish(self) -> None:
-        """Write the central directory; without it, a reader considers the stream truncated."""
+        """Write the central directory of the zip archive; a reader takes a stream without it for truncated."""
         self._archive.close()
         self._buffer.send()
 
 
 class ZipReader(_StreamStore):
-    """A read-only store on a stream, which is read once from start to end.
+    """A read-only Zarr store on a stream, which is read once from start to end.
 
-    To get a key, the stream is read up to the member of that name. All metadata precedes the first chunk, so metadata
-    that has not been read by then does not exist.
+    To get a key, the stream is read up to the zip member of that name. All metadata precede the first chunk, so
+    metadata that have not arrived before the first chunk do not exist.
 
     Raises:
-        InputError: The stream ends early, a CRC is wrong, or a member's name points outside the store or is repeated.
+        InputError: The stream ends early, a CRC is wrong, the path of a member leads outside the store, or a member
+            occurs twice.
     """
 
     supports_writes = False
@@ -182,7 +184,7 @@ class ZipReader(_StreamStore):
         super().__init__(read_only=True)
         self._stream = stream
         self._name = name
-        # Hashes of the names: 10,000 shapes have about a hundred thousand members.
+        # Hashes of the members' names take less memory than the names: 10,000 shapes have about 100,000 members.
         self._seen: set[int] = set()
         self._chunks_have_begun = False
         self.has_ended = False
@@ -198,7 +200,7 @@ class ZipReader(_StreamStore):
             yield name
 
     def forget(self, prefix: str) -> None:
-        """Drop a key, or all keys below a prefix, to free their memory."""
+        """Drop the data of a key, or of all keys below a prefix, to free their memory."""
         for key in [key for key in self._members if key == prefix or key.startswith(f"{prefix}/")]:
             del self._members[key]
 
@@ -223,7 +225,7 @@ class ZipReader(_StreamStore):
 
     def _read_exactly(self, size: int) -> bytes:
         if size > LARGEST_MEMBER:
-            raise self._fault(f"is damaged; a zip member declares {size} bytes")
+            raise self._fault(f"is damaged; a zip member declares an impossible size of {size} bytes")
         parts = []
         while size:
             # In pieces, so that a damaged size does not allocate memory for bytes that never arrive.
@@ -240,17 +242,18 @@ class ZipReader(_StreamStore):
             self._finish_archive(signature)
             return
         if signature != b"PK\x03\x04":
-            raise self._fault("is damaged; a zip member was expected")
+            raise self._fault("is damaged; the data after a zip member are not another member")
         header = signature + self._read_exactly(LOCAL_HEADER.size - 4)
         _, _, flags, method, _, _, crc, stored, size, name_length, extra_length = LOCAL_HEADER.unpack(header)
         name_bytes, extra = self._read_exactly(name_length), self._read_exactly(extra_length)
         try:
             name = name_bytes.decode()
         except UnicodeDecodeError as error:
-            raise self._fault("is damaged; a member has no readable name") from error
+            raise self._fault("is damaged; the name of a zip member is not UTF-8") from error
         if flags & 0x08 or method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise self._fault(
-                f"{name}: is compressed in a way that cannot be read from a pipe; save it to a file and name that file"
+                f"the zip member {name} is compressed in a way that cannot be read from a pipe; save the stream to a "
+                "file and give that file"
             )
         self._check_name(name)
         if 0xFFFFFFFF in (stored, size):
@@ -260,9 +263,11 @@ class ZipReader(_StreamStore):
             try:
                 content = zlib.decompressobj(-15).decompress(content, size + 1)
             except zlib.error as error:
-                raise self._fault(f"{name}: is damaged; {error}") from error
+                raise self._fault(
+                    f"is damaged; the zip member {name} cannot be unpacked ({error})"
+                ) from error
         if len(content) != size or zlib.crc32(content) != crc:
-            raise self._fault(f"{name}: the checksum is wrong; the stream was damaged")
+            raise self._fault(f"is damaged; the zip member {name} has a wrong checksum")
         if name.endswith("/"):
             return
         self._chunks_have_begun |= not name.endswith("zarr.json")
@@ -276,9 +281,9 @@ class ZipReader(_StreamStore):
             or ":" in parts[0]
             or any(part in ("", ".", "..") for part in parts)
         ):
-            raise self._fault(f"{name!r}: a member's name points outside the store; refused")
+            raise self._fault(f"the path of the zip member {name!r} leads outside the store; it is not read")
         if hash(name) in self._seen:
-            raise self._fault(f"{name}: occurs twice; refused")
+            raise self._fault(f"has two zip members named {name}; such a stream is not read")
         self._seen.add(hash(name))
 
     def _large_sizes(self, extra: bytes) -> tuple[int, int]:
@@ -289,7 +294,7 @@ class ZipReader(_StreamStore):
                 size, stored = struct.unpack_from("<2Q", extra, at + 4)
                 return int(stored), int(size)
             at += 4 + length
-        raise self._fault("is damaged; a large member has no size")
+        raise self._fault("is damaged; a zip member larger than 4 GB does not declare its size")
 
     def _finish_archive(self, signature: bytes) -> None:
         """Read the central directory and check its end record."""
@@ -304,6 +309,6 @@ class ZipReader(_StreamStore):
             raise self._fault("is damaged; bytes follow the end of the archive")
         if count != min(len(self._seen), 0xFFFF):
             raise self._fault(
-                f"is damaged; it has {len(self._seen)} members, but its end record says {count}"
+                f"is damaged; it has {len(self._seen)} zip members, but its end record declares {count}"
             )
         self.has_ended = True

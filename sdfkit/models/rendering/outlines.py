@@ -1,4 +1,4 @@
-"""Bounds on distances from the outlines of masks, and the silhouette loss of an exact distance field."""
+"""Bounds on distances in space from the outlines of masks, and the silhouette loss of an exact distance field."""
 
 import math
 
@@ -24,10 +24,11 @@ def ideal_loss(
     """Compute the silhouette loss of an exact field, the smallest loss to expect at a temperature.
 
     A pixel whose centre is on the correct side of the outline, at distance d, contributes softplus(-d / temperature). A
-    mask determines d only within half a pixel, so the loss is averaged over the width of a pixel; without that it is a
-    quarter of the true loss if the temperature is a seventh of a pixel. Inside, a shape is assumed to be as thick as
-    its silhouette is wide; the true loss of a thinner shape is higher. For spheres the result is within 5 % if pixels
-    are up to two temperatures wide, and 11 % too low if they are seven: use the largest masks available.
+    mask determines d only up to half a pixel, so the loss is averaged over the width of a pixel. Without this average,
+    the result would be a quarter of the true loss if the temperature is a seventh of a pixel. For pixels inside the
+    outline, the shape is assumed to be as thick as its silhouette is wide; the true loss of a thinner shape is higher.
+    For spheres, the result has an error of at most 5 % if pixels are up to two temperatures wide, and is 11 % too low
+    if pixels are seven temperatures wide: use the largest masks available.
 
     Args:
         distances: Signed distances of pixels from the outline, in pixels, see `images.silhouettes.mask_distances`.
@@ -70,8 +71,8 @@ def empty_sines(
             `images.silhouettes.mask_distances`.
         yfov, height, width, pixels: As for `silhouette.cast_rays`.
 
-    Reference: Lin et al., SDF-SRN (2020), section 3.1: distances in the image bound those in space. Here they do by an
-    angle, which is valid at every depth, and also near the corners of the image.
+    Reference: Lin et al., SDF-SRN (2020), section 3.1: distances in the image bound distances in space. Here the
+    bound is an angle, which is valid at every depth, and also near the corners of the image.
     """
     from_centre = torch.hypot(*pixel_slopes(yfov, height, width, pixels))
     free = (distances - OUTLINE_ERROR).clamp(min=0) * (2 / height * torch.tan(yfov / 2))[:, None]

@@ -1,9 +1,9 @@
 """Differentiable Lambertian shading of the surfaces of distance functions.
 
 Silhouettes constrain the extent of a shape, shading constrains the orientation of its surface. Shading depends on
-normals, which are the gradient of the field, so training on it needs second derivatives of the field. A decoder with
-ReLU has none with respect to its code and its biases, and learns next to nothing from shading: use a smooth activation
-such as SiLU.
+normals, which are the gradient of the field, so training on it needs second derivatives of the field. For a
+decoder with ReLU, those with respect to the code and the biases are zero, so that it learns almost nothing from
+shading. Use a smooth activation such as SiLU.
 
 Reference: Flow-SDF, stage 3 (Lambertian shading beside silhouettes).
 """
@@ -78,7 +78,7 @@ def normals(
         field, codes: As for `march`.
         points: Points on the surface.
         selected: The points to evaluate; the normals of others are zero.
-        create_graph: Whether the normals shall be differentiable.
+        create_graph: Whether to make the normals differentiable.
     """
     if not points.requires_grad:
         points = points.detach().requires_grad_()
@@ -117,7 +117,7 @@ def _first_crossings(
     nearest: Nearest,
     secants: int,
 ) -> tuple[Float[Tensor, "shape ray 3"], Bool[Tensor, "shape ray"]]:
-    """Return the points, without gradient, and which rays have one."""
+    """Return the points where rays first enter their shapes, without gradient, and which rays have such a point."""
     order = nearest.sample_depths.argsort(-1)
     depths, distances = (values.gather(-1, order) for values in nearest[-2:])  # (shape, ray, sample)
     within = distances < 0

@@ -8,7 +8,7 @@ recording every sample.
 Rays have unit directions; depths are lengths along rays, from the camera. Shapes lie in the unit ball around the
 origin, so rays that miss it are not marched. Distances are negative inside.
 
-Reference: Flow-SDF's renderer (64 × 64 rays × 48 samples, soft silhouette of the smallest distance).
+Reference: the renderer of Flow-SDF (64 × 64 rays with 48 samples each, soft silhouette of the smallest distance).
 """
 
 from collections.abc import Callable
@@ -29,9 +29,9 @@ RADIUS = 1.0
 # Number of points per evaluation on a CPU, small enough for the activations to stay in the cache.
 CPU_BATCH = 2048
 
-# The logit of a ray that misses the ball: outside the silhouette, and finite, so that its cross-entropy is finite. The
-# centre of a pixel that a shape covers by at least half lies in the disc of the ball, which is convex. So the target of
-# such a ray is never inside.
+# The logit of a ray that misses the ball: outside the silhouette, and finite, so that its cross-entropy is finite. A
+# pixel is inside the true silhouette if the shape covers at least half of it. The centre of such a pixel lies in the
+# disc of the ball, which is convex, so a ray that misses the ball is never inside the true silhouette.
 MISSED = -100.0
 
 
@@ -40,18 +40,18 @@ LARGEST_OFFSET = 0.8
 
 
 class Nearest(NamedTuple):
-    """The nearest points of rays to a surface, found without gradient."""
+    """The point of each ray that is nearest to the surface, found without gradient."""
 
     hits: Bool[Tensor, "shape ray"]
     """Whether the ray intersects the ball. The other values are undefined where it does not."""
     points: Float[Tensor, "shape ray 3"]
-    """The nearest sample of each ray to the surface."""
+    """The sample of each ray that is nearest to the surface."""
     distances: Float[Tensor, "shape ray"]
-    """Its distance; infinite for rays that miss the ball."""
+    """The signed distance of this sample; infinite for rays that miss the ball."""
     sample_depths: Float[Tensor, "shape ray sample"]
     """Depths of the samples, in no particular order."""
     sample_distances: Float[Tensor, "shape ray sample"]
-    """Distances of the samples, infinite for rays that miss the ball."""
+    """Signed distances of the samples; infinite for rays that miss the ball."""
 
 
 def cast_rays(
@@ -170,7 +170,7 @@ def march_bounded(
     rounds: int,
     refine: int,
 ) -> Nearest:
-    """Search for the smallest distance along each ray, at few depths that are refined where it can be smaller.
+    """Search for the smallest distance along each ray, at few depths, with more where the distance can be smaller.
 
     Between two samples at depths a and b with distances f and g, a field of slope 1 is at least (f + g - (b - a)) / 2.
     Each round adds a sample to the `refine` intervals with the lowest bound, at the depth that would attain it. After
@@ -256,9 +256,10 @@ def bound_loss(
 ) -> Float[Tensor, " shape"]:
     """Compute by how much distances violate the bounds from masks, averaged over the rays of each shape.
 
-    Outside the mask, the distance of each sample must be at least the radius of the empty cone around its ray there;
-    the deficit is averaged over the samples of the ray. Inside, the smallest distance must not be positive. Only
-    samples that violate a bound are evaluated with gradient, as the others have none.
+    For rays outside the mask, the distance of each sample must be at least the radius of the empty cone around the ray
+    at this depth; the deficit is averaged over the samples of the ray. For rays inside the mask, the smallest distance
+    must not be positive. Only samples that violate a bound are evaluated with gradient; the gradient of the others is
+    zero.
 
     Args:
         field, codes, origins, directions: As for `march`.
@@ -266,8 +267,8 @@ def bound_loss(
         mask: Rays inside the silhouette.
         sines: Sines of the half angles of empty cones, see `outlines.empty_sines`.
 
-    Reference: Lin et al., SDF-SRN (2020), section 3.1. It needs an initialisation to spheres and a slope of 1;
-    otherwise distances violate the bounds by their scale alone.
+    Reference: Lin et al., SDF-SRN (2020), section 3.1. This loss needs an initialisation to spheres, and a field
+    of slope 1; otherwise distances violate the bounds by their scale alone.
     """
     bounds = nearest.sample_depths * sines[..., None]  # (shape, ray, sample)
     short = ~mask[..., None] & (nearest.sample_distances < bounds)

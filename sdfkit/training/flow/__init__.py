@@ -1,1 +1,1 @@
-"""Training of Flow-SDF: pictures, recipes, rendering and stages."""
+"""Training of Flow-SDF: images, recipes, rendering and stages."""

@@ -1,4 +1,4 @@
-"""Pictures with silhouettes and cameras, and the rays through their pixels that a step of Flow-SDF uses."""
+"""Images with silhouettes and cameras, and the rays through their pixels that a step of Flow-SDF uses."""
 
 from typing import NamedTuple
 
@@ -9,15 +9,15 @@ from torch import Tensor
 from sdfkit.models.rendering.outlines import empty_sines
 from sdfkit.models.rendering.silhouette import RADIUS, cast_rays, meet_ball
 
-# Pixels within this distance of a silhouette's edge, in pixels, count as near it.
+# Pixels at most this far from the edge of a silhouette, in pixels, count as near the edge.
 BAND = 2.0
 
 
 class Pictures(NamedTuple):
-    """Views of shapes, which are all that Flow-SDF is trained on."""
+    """Views of shapes: the whole training data of Flow-SDF."""
 
     rgb: UInt8[Tensor, "shape view side side 3"]
-    """Pictures at the input size of the conditioner. `grey`, `mask` and `distances` may be larger."""
+    """Images at the input size of the conditioner. `grey`, `mask` and `distances` may be larger."""
     grey: UInt8[Tensor, "shape view row column"]
     mask: Bool[Tensor, "shape view row column"]
     distances: Float[Tensor, "shape view row column"]
@@ -25,7 +25,7 @@ class Pictures(NamedTuple):
     cameras: Float[Tensor, "shape view 4 4"]
     yfov: Float[Tensor, "shape view"]
     features: Float[Tensor, "shape condition patch feature"] | None
-    """Features of pictures or captions, if the conditioner takes those in place of pictures."""
+    """Features of images or captions, if the conditioner takes features in place of images; else None."""
 
     def to(self, device: torch.device) -> "Pictures":
         """Copy all arrays to a device."""
@@ -38,32 +38,32 @@ class Pictures(NamedTuple):
 
     @property
     def conditions(self) -> int:
-        """Number of conditions per shape: of its pictures, or of its features, which may be more or fewer."""
+        """Number of conditions per shape: its features if there are any, otherwise its images."""
         return (self.rgb if self.features is None else self.features).shape[1]
 
 
 class Rays(NamedTuple):
-    """Rays of some shapes; the rays of a shape are those of its views, one view after the other."""
+    """Rays of some shapes. The rays of a shape are those of its views, one view after the other."""
 
     origins: Float[Tensor, "shape ray 3"]
     directions: Float[Tensor, "shape ray 3"]
     mask: Bool[Tensor, "shape ray"]
     """Whether the ray's pixel belongs to the shape."""
     sines: Float[Tensor, "shape ray"]
-    """Sine of the half angle of the widest cone about the ray without the shape in it; see `outlines.empty_sines`."""
+    """Sine of the half angle of the widest cone about the ray that the shape does not enter; see `empty_sines`."""
     grey: Float[Tensor, "shape ray"]
     """Grey value of the ray's pixel, from 0 to 1."""
 
 
 def select_conditions(pictures: Pictures, rows: Int[Tensor, " row"], views: Int[Tensor, " row"]) -> Tensor:
-    """Return the conditioner's input for one view of each of some shapes: pictures from -1 to 1, or features."""
+    """Return the conditioner's input for one view of each of some shapes: images from -1 to 1, or features."""
     if pictures.features is not None:
         return pictures.features[rows, views][:, None]  # (row, 1, patch, feature)
     return normalise_pictures(pictures.rgb[rows, views])[:, None]  # (row, 1, 3, row, column)
 
 
 def normalise_pictures(rgb: UInt8[Tensor, "*batch row column 3"]) -> Float[Tensor, "*batch 3 row column"]:
-    """Convert pictures to the conditioner's input: channels first, values from -1 to 1."""
+    """Convert images to the conditioner's input: channels first, values from -1 to 1."""
     return rgb.movedim(-1, -3).float() / 127.5 - 1
 
 
@@ -77,14 +77,15 @@ def choose_rays(
 ) -> Rays:
     """Draw rays through pixels of views, preferably near the silhouettes' edges; all of them intersect the unit ball.
 
-    The pixels of a view, row after row, are intervals of a line. Each has the length 1, or `edge` near the silhouette's
-    edge, or 0 if its ray misses the ball. The line is divided into equal parts, and each part gives one ray. If a view
-    has no more pixels than rays are drawn, all pixels are taken.
+    The draw is stratified: the pixels of a view, row after row, are laid out as intervals of a line. The interval of a
+    pixel has the length 1, or `edge` near the silhouette's edge, or 0 if the ray misses the ball. The line is divided
+    into as many equal parts as rays are drawn, and one point in each part selects a pixel. If a view has no more pixels
+    than rays are drawn, all pixels are taken.
 
     Args:
-        pictures: All views.
-        rows: The shapes.
-        views: Some views of each.
+        pictures: All views of all shapes.
+        rows: The shapes to draw rays for.
+        views: Some views of each of these shapes.
         chances: Position within its part of the line at which each ray is taken, from 0 to 1.
         edge: How many times as likely a pixel near the edge is as another.
     """
@@ -102,7 +103,7 @@ def choose_rays(
 
 
 def grid_pixels(pictures: Pictures, spacing: int) -> Int[Tensor, " pixel"]:
-    """Return the indices of a view's pixels, row after row: all, or one of each `spacing` × `spacing` square."""
+    """Return the indices of a view's pixels, row after row: one of each square of `spacing` × `spacing` pixels."""
     numbers = torch.arange(pictures.mask[0, 0].numel(), device=pictures.mask.device)
     middle = slice(spacing // 2, None, spacing)
     return numbers.view(pictures.mask.shape[2:])[middle, middle].flatten()

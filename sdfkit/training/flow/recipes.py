@@ -11,8 +11,9 @@ from sdfkit.errors import UsageError
 from sdfkit.models.deepsdf import DeepSDFConfig
 from sdfkit.models.flow import FlowConfig
 
-# The stages in their order: an encoder and the decoder, by silhouettes; a flow to the encoder's codes; conditioner,
-# flow and decoder together, by silhouettes; the same by silhouettes and shading.
+# The stages of training in order. encoder: encoder and decoder, on silhouettes. distil: a flow from noise to the codes
+# of the encoder. joint: conditioner, flow and decoder together, on silhouettes. rgb: the same on silhouettes and
+# shading.
 STAGES = ("encoder", "distil", "joint", "rgb")
 
 
@@ -22,32 +23,34 @@ class FlowSettings:
 
     Attributes:
         steps: Number of steps of each stage. Learning rates follow a cosine schedule to 0 in each.
-        sphere: Number of the encoder's first steps that fit the decoder to a ball, without pictures.
-        shapes: Shapes per step, or all shapes if there are fewer.
-        size: Side in pixels of the masks that supervise, which may be larger than the conditioner's input: rays cost
-            the same, and details thinner than a pixel are lost.
-        views: Views per shape whose silhouettes are compared.
-        rays: Rays through each of those.
-        edge: How many times as likely a ray near the silhouette's edge is drawn as another.
-        batch: Pictures per step of distillation.
-        draws: Noise vectors, each at its own time, for each of those pictures.
-        first_temperature: Temperature of the soft silhouette at the encoder's first step …
-        temperature: … and after nine tenths of its steps.
-        silhouette: Cross-entropy of the soft silhouette (the paper's), or the bound by distance transforms of SDF-SRN.
-        exhaustive: Evaluate 48 samples on every ray, as in the paper's ray march, and not only where error bounds allow
-            the smallest distance.
+        sphere: Number of first steps of the stage encoder, which fit the decoder to a ball, without images.
+        shapes: Number of shapes per step, or all shapes if there are fewer.
+        size: Side in pixels of the masks that supervise, which may be larger than the input of the conditioner. Larger
+            masks do not make steps slower, and show details that are thinner than a pixel of smaller masks.
+        views: Number of views per shape whose silhouettes are compared in a step.
+        rays: Number of rays through each of these views.
+        edge: How many times as likely a ray near the silhouette's edge is drawn as another ray.
+        batch: Number of images per step of the stage distil.
+        draws: Number of noise vectors, each at its own time, for each of these images.
+        first_temperature: Temperature of the soft silhouette at the first step of the stage encoder.
+        temperature: Temperature from nine tenths of the steps of this stage on, and in the other stages.
+        silhouette: `bce`: cross-entropy of the soft silhouette, as in Flow-SDF; `dt-bound`: bounds from distance
+            transforms of the masks, as in SDF-SRN.
+        exhaustive: Evaluate 48 samples on every ray, as in Flow-SDF. If false, only those samples are evaluated that
+            can be nearest to the surface, by bounds.
         eikonal: Weight of the squared difference between the length of the field's gradient and 1.
         decoder_lr: Learning rate of the decoder.
-        matrix_lr: Learning rate of Muon for its hidden matrices; None trains them with Adam too.
+        matrix_lr: Learning rate of Muon for the decoder's hidden matrices; None trains them with Adam too.
         conditioner_lr: Learning rate of encoder and conditioner.
         flow_lr: Learning rate of the velocity network.
         lr_scale: Factor of the learning rates in the stages that continue from trained networks (joint and rgb).
-        code_penalty: Weight of the mean square of codes.
-        sampling: Weight, in distillation, of the error after all Euler steps beside that of the velocity.
+        code_penalty: Weight of the mean squared length of codes.
+        sampling: Weight of the error of the sampled codes after all Euler steps in the stage distil; the error of the
+            velocity has the weight 1.
         euler: Number of Euler steps.
         code_scale: Start the flow from noise with the mean and the standard deviation of the codes. Without it, the
             codes are too small to be distinguished from the noise.
-        dropout: Share of pictures that the flow is not given, which classifier-free guidance needs.
+        dropout: Share of images that are withheld from the flow, so that classifier-free guidance is possible.
         shading: Weight of the error of shading in the last stage.
     """
 
@@ -78,12 +81,12 @@ class FlowSettings:
     shading: float
 
     def temperature_at(self, step: int) -> float:
-        """Return the temperature of a step of the encoder's stage; the other stages use the last one."""
+        """Return the temperature at a step of the stage encoder; the other stages use `temperature`."""
         fallen = min(step / (0.9 * self.steps["encoder"]), 1)
         return float(self.first_temperature * (self.temperature / self.first_temperature) ** fallen)
 
 
-# Conditioner and flow of the paper, with the paper's decoder or one for two CPU cores.
+# Conditioner and flow of the paper "Flow-SDF", with its decoder ("paper"), or with one for two CPU cores ("small").
 PAPER = FlowConfig(
     code=256, channels=(32, 64, 128, 256), hidden=512, feature=None, patches=1, velocity="mlp", width=384, blocks=6
 )  # fmt: skip
@@ -92,7 +95,7 @@ NETWORKS = {
     "small": (PAPER, DeepSDFConfig(code=256, bands=4, hidden=128, layers=4, skip=2, activation="silu")),
 }
 RECIPES = {
-    # The paper's 200 epochs over 50 pictures: one picture per step, and all of its pixels.
+    # As in Flow-SDF: 200 epochs over 50 images, with one image per step, and all of its pixels.
     "paper": FlowSettings(
         steps={"encoder": 10_000, "distil": 3_000, "joint": 10_000, "rgb": 5_000},
         sphere=500, shapes=1, size=64, views=1, rays=4_096, edge=1.0, batch=50, draws=1, first_temperature=0.08,
@@ -111,23 +114,25 @@ RECIPES = {
 
 
 def choose_stages(stage: str, supervision: str, start: str | None) -> tuple[list[str], str]:
-    """Return the stages to train, and the stage before them, whose store training starts from.
+    """Return the stages to train, and the stage before them, from whose store training continues.
 
     Args:
         stage: A stage, or `all`.
         supervision: `mask`, without the rgb stage, or `mask+rgb`.
-        start: The store of the stage before, or None.
+        start: Path of the store of the stage before, or None.
 
     Raises:
         UsageError: The stage needs a store to start from and none is given, or the other way round.
     """
     if stage in ("encoder", "all"):
         if start is not None:
-            raise UsageError(f"--start: --stage {stage} does not continue from another stage")
+            raise UsageError(f"--start: --stage {stage} starts from untrained networks; leave --start out")
         return [stage] if stage != "all" else list(STAGES[: 4 if supervision == "mask+rgb" else 3]), ""
     before = STAGES[STAGES.index(stage) - 1]
     if start is None:
-        raise UsageError(f"--stage {stage} continues from --stage {before}; name its store with --start")
+        raise UsageError(
+            f"--stage {stage} continues from --stage {before}; give the store of that stage with --start"
+        )
     return [stage], before
 
 

@@ -10,9 +10,10 @@ from sdfkit.models.rendering.shading import normals, surface_points
 from sdfkit.models.rendering.silhouette import Nearest, march, march_bounded
 from sdfkit.training.flow.pictures import Rays
 
-# Samples along a ray of the paper's ray march; and first samples, rounds and samples per round of the march by bounds.
+# Number of samples on a ray in the ray march of Flow-SDF; and number of first samples, of rounds, and of samples per
+# round in the march by bounds (`march_bounded`).
 SAMPLES, FIRST, ROUNDS, REFINE = 48, 10, 4, 2
-# Secant steps that locate the surface between two samples.
+# Number of secant steps that locate the surface between two samples.
 SECANTS = 2
 
 
@@ -25,7 +26,7 @@ def find_nearest(
         decoder: A decoder.
         codes: The code of each shape.
         rays: Rays of each shape.
-        exhaustive: Use the paper's ray march, not the march by error bounds.
+        exhaustive: Use the ray march of Flow-SDF, with evenly spaced samples, instead of the march by bounds.
     """
     arguments = (decoder, codes.detach(), rays.origins, rays.directions)
     if exhaustive:

@@ -1,4 +1,4 @@
-"""Trains Flow-SDF in stages, supervised by silhouettes and shading of views; no 3-D shape is used."""
+"""Trains Flow-SDF in stages, supervised by silhouettes and shading of images; no 3-D shape is used."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -39,11 +39,11 @@ from sdfkit.training.threads import GradientThreads
 # The shapes of a step, and a function that computes the losses of some of them.
 Batch: TypeAlias = tuple[Int[Tensor, " row"], Callable[[Int[Tensor, " own"]], Float[Tensor, " own"]]]
 
-# Points per shape at which the eikonal loss is computed.
+# Number of points per shape at which the eikonal loss is computed.
 EIKONAL_POINTS = 16
-# Views per shape whose codes are averaged for the result.
+# Number of views per shape whose codes are averaged for the result.
 RESULT_VIEWS = 8
-# Steps of the linear warm-up of the learning rates in each stage, or a twentieth of the stage if that is less.
+# Number of steps over which learning rates grow from 0 in each stage, or a twentieth of the steps if that is less.
 WARM_UP = 50
 # Radius of the ball that the decoder is first fitted to.
 BALL_RADIUS = 0.5
@@ -52,14 +52,14 @@ BALL_RADIUS = 0.5
 class FlowTraining:
     """Training of a conditioner, a flow and a decoder, stage after stage.
 
-    All processes draw the same numbers, and each computes its part of the shapes of a step.
+    All processes draw the same random numbers, and each computes its part of the shapes of a step.
 
     Args:
         config: Conditioner and flow.
         decoder: The decoder.
         settings: Training settings.
         stages: The stages to train.
-        lights: Directions towards the lights of the pictures, in camera space: the lights move with the camera.
+        lights: Directions towards the lights of the images, in camera space, because the lights move with the camera.
         uids: Names of the shapes for messages.
         pictures: Views of the shapes.
         context: Device, precision and processes.
@@ -92,7 +92,7 @@ class FlowTraining:
         self.steps_taken = 0
         self.current_stage: str | None = None
         self.optimizers: list[torch.optim.Optimizer] = []
-        # The codes that the flow is trained on, from the beginning of its stage.
+        # The codes that the flow is trained on, computed at the beginning of the stage distil.
         self.encoder_codes: Float[Tensor, "shape view code"] = torch.empty(0)
 
     @property
@@ -102,11 +102,11 @@ class FlowTraining:
 
     @property
     def reuses_encoder(self) -> bool:
-        """Whether the conditioner is the encoder, scaled to standardised codes. Distillation then does not train it."""
+        """Whether the conditioner is the encoder, scaled to standardised codes; the stage distil does not train it."""
         return self.config.velocity == "mlp"
 
     def locate(self) -> tuple[str, int]:
-        """Return the stage of the next step, and the number of its steps that were taken."""
+        """Return the stage of the next step, and the number of steps taken in this stage."""
         step = self.steps_taken
         for stage in self.stages:
             if step < self.settings.steps[stage]:
@@ -119,12 +119,12 @@ class FlowTraining:
         unpack("networks", self.tensors, {f"networks/{name}": value for name, value in parameters.items()})
 
     def begin_stage(self, stage: str) -> None:
-        """Begin a stage with the parameters of the one before and a new optimizer."""
+        """Begin a stage with the parameters of the stage before and new optimizers."""
         networks = self.networks
         self.configure_stage(stage)
         if stage == "distil":
-            # The encoder's layers are nearly those that the flow needs as its conditioner. A conditioner trained from
-            # random parameters remained far worse.
+            # The conditioner starts as a copy of the encoder, whose layers do nearly what the flow needs. A conditioner
+            # that was trained from random parameters remained far worse.
             known = networks.conditioner.state_dict()
             fitting = {
                 name: value
@@ -184,8 +184,8 @@ class FlowTraining:
         stage, step = self.locate()
         if self.current_stage != stage:
             self.begin_stage(stage)
-        # Adam's first steps are as long as later ones, whatever the gradient. Without the warm-up they destroy what
-        # earlier stages learned.
+        # The first steps of Adam are as long as later ones, whatever the gradient. Without the warm-up they destroy
+        # what earlier stages learned.
         steps = self.settings.steps[stage]
         warm = min((step + 1) / min(WARM_UP, steps / 20), 1)
         set_rate(self.optimizers, warm * cosine(step, steps))
@@ -208,7 +208,7 @@ class FlowTraining:
         return loss
 
     def draw_rows(self, count: int) -> Int[Tensor, " row"]:
-        """Draw shapes without replacement; all are repeated in order if there are fewer than `count`."""
+        """Draw `count` shapes without replacement; if there are fewer, all are repeated in a random order."""
         order = torch.randperm(len(self.uids), generator=self.generator)
         return order[:count] if count <= len(order) else order.repeat(-(-count // len(order)))[:count]
 
@@ -217,9 +217,9 @@ class FlowTraining:
         return torch.randint(self.pictures.conditions, (len(rows),), generator=self.generator)
 
     def fit_ball(self) -> Batch:
-        """Compare the decoder with the distance field of a ball, for any code.
+        """Fit the decoder to the distance field of a ball, for all codes.
 
-        A field without a surface has no silhouette and hence no gradient towards one.
+        A field without a surface has no silhouette, and hence no gradient that would create one.
 
         Reference: SDF-SRN, section 3.3, pretrains on a sphere in the same way.
         """
@@ -237,7 +237,7 @@ class FlowTraining:
         return rows, compute
 
     def distil(self) -> Batch:
-        """Compare the flow with the encoder's codes: its velocity at random times, and the end of its Euler steps.
+        """Fit the flow to the encoder's codes: its velocity at random times, and the codes after all Euler steps.
 
         Reference: Flow-SDF, phase 1.
         """
@@ -273,7 +273,7 @@ class FlowTraining:
         return rows, compute
 
     def render(self, stage: str, step: int) -> Batch:
-        """Compare silhouettes of decoded shapes with the true ones, and in the last stage shading too."""
+        """Compare the silhouettes of decoded shapes with the true ones, and in the last stage also their shading."""
         settings, device = self.settings, self.context.device
         rows = self.draw_rows(min(settings.shapes, len(self.uids)))
         chosen = self.draw_conditions(rows)
@@ -299,7 +299,7 @@ class FlowTraining:
                 arguments = (decoder, codes, rays.origins, rays.directions)
                 errors = bound_loss(*arguments, nearest, rays.mask, rays.sines)
             if settings.eikonal:
-                # Half near the rays' nearest points, where the surface is supervised, and half anywhere in the ball.
+                # Half of the points are near the rays' nearest points, which are supervised, half anywhere in the ball.
                 middle = EIKONAL_POINTS // 2
                 near = nearest.points[:, :middle] + 0.05 * elsewhere[at, :middle].to(device)
                 far = F.normalize(elsewhere[at, middle:].to(device), dim=2)

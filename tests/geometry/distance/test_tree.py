@@ -392,7 +392,7 @@ def test_no_points_give_no_distances():
 @pytest.mark.parametrize(
     ("vertices", "faces", "message"),
     [
-        (np.eye(3), np.zeros((0, 3), dtype=int), "no faces: there is nothing to measure"),
+        (np.eye(3), np.zeros((0, 3), dtype=int), "has no faces, so there is no surface to measure"),
         (np.diag([1, 1, np.nan]), np.arange(3)[None], "vertices are NaN or infinite"),
     ],
 )

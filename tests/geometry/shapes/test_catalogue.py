@@ -92,7 +92,7 @@ def test_the_value_is_near_the_true_distance(category: str) -> None:
     rng = np.random.default_rng(2)
     points = mesh.vertices[rng.integers(len(mesh.vertices), size=500)] + rng.normal(size=(500, 3)) * 0.03
     values = solid.distance(points)
-    walked = solid.fall(points)
+    walked = solid.project(points)
     landed = np.abs(solid.distance(walked)) < 1e-5
     assert landed.mean() > 0.95
     ratio = np.abs(values) / np.maximum(np.linalg.norm(walked - points, axis=1), 1e-12)
@@ -198,11 +198,7 @@ def test_seeds_shuffle_the_categories() -> None:
 
 
 def test_an_unknown_category_names_close_ones() -> None:
-    with pytest.raises(
-        InputError, match=r"category 'chiar': there is none of that name; did you mean .*chair"
-    ):
+    with pytest.raises(InputError, match=r"category 'chiar': does not exist; did you mean .*chair"):
         generate("chiar", np.random.default_rng(0))
-    with pytest.raises(
-        InputError, match=r"category 'qqqq': there is none of that name; --list shows them all"
-    ):
+    with pytest.raises(InputError, match=r"category 'qqqq': does not exist; --list prints all names"):
         generate("qqqq", np.random.default_rng(0))

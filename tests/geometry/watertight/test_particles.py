@@ -38,5 +38,7 @@ def test_a_sheet_becomes_a_plate():
 
 def test_no_area():
     line = trimesh.Trimesh([[0, 0, 0], [0.5, 0, 0], [1, 0, 0]], [[0, 1, 2]], process=False)
-    with pytest.raises(GeometryError, match="no area: the shape has no faces, or all of them are flat lines"):
+    with pytest.raises(
+        GeometryError, match="has no area: there are no faces, or the corners of each lie on a line"
+    ):
         wrap(line)

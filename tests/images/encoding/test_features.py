@@ -182,7 +182,7 @@ def test_a_hub_that_does_not_answer_is_told_in_seconds(monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "https://hub.invalid")
     monkeypatch.setattr(features, "getproxies", dict)
     with pytest.raises(
-        MissingError, match="no/model: not on this machine.* hub.invalid does not answer .*--model PATH"
+        MissingError, match="no/model: is not on this machine.* hub.invalid does not answer .*--model PATH"
     ):
         load("no/model")
 
@@ -270,18 +270,18 @@ def test_int8_is_refused_where_it_does_not_pay(folder, monkeypatch):
 
 def test_int8_needs_the_units(folder, monkeypatch):
     monkeypatch.setattr("sdfkit.models.quantised.has_int8_units", lambda: False)
-    with pytest.raises(MissingError, match="--precision int8: needs a processor with VNNI"):
+    with pytest.raises(MissingError, match="--precision int8: needs --device cpu and a processor with VNNI"):
         load(folder("dinov2"), precision="int8")
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path, folder):
     with pytest.raises(
-        InputError, match=f"{tmp_path}: holds no image encoder that transformers can load: "
+        InputError, match=f"{tmp_path}: holds no image encoder that the transformers library can load: "
     ) as error:
         load(str(tmp_path))
     assert "\n" not in str(error.value)
     (tmp_path / "config.json").write_text('{"model_type": "unheard-of"}')
-    with pytest.raises(InputError, match="holds no image encoder that transformers can load: "):
+    with pytest.raises(InputError, match="holds no image encoder that the transformers library can load: "):
         load(str(tmp_path))
 
 
@@ -289,7 +289,7 @@ def test_a_folder_whose_weights_are_cut_short_is_refused(tmp_path, folder):
     shutil.copytree(folder("dinov2"), tmp_path, dirs_exist_ok=True)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(InputError, match="holds no image encoder that transformers can load: "):
+    with pytest.raises(InputError, match="holds no image encoder that the transformers library can load: "):
         load(str(tmp_path))
 
 
@@ -306,7 +306,7 @@ def test_a_model_that_lacks_weights_is_refused(tmp_path):
 
 def test_a_model_that_cannot_be_had_names_both_ways_out(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(MissingError, match="facebook/dinov2-base: not on this machine") as error:
+    with pytest.raises(MissingError, match="facebook/dinov2-base: is not on this machine") as error:
         load("facebook/dinov2-base")
     assert "--model PATH" in str(error.value)
     assert "--model efficientnet-lite0" in str(error.value)

@@ -70,11 +70,15 @@ def test_what_the_crop_keeps_and_the_unit_sphere_in_it():
 def test_a_processor_that_does_more_is_refused():
     with pytest.raises(InputError, match="efficientnet: its image processor does more than resize, crop"):
         read_preprocessing(EfficientNetImageProcessorPil(include_top=True), "efficientnet")
-    with pytest.raises(InputError, match=r"box: its image processor resizes in an unknown way: .* filter 4"):
+    with pytest.raises(
+        InputError, match=r"box: its image processor resizes in a way that is not .* filter 4"
+    ):
         read_preprocessing(ViTImageProcessorPil(resample=4), "box")
 
 
 def test_pictures_smaller_than_the_crop_are_refused():
     raw = CLIPImageProcessorPil(do_resize=False)
-    with pytest.raises(InputError, match=r"images of 100 x 90 become 100 x 90, too small for .* 224 x 224"):
+    with pytest.raises(
+        InputError, match=r"images of 100 x 90 pixels become 100 x 90, .* too small for .* 224 x 224"
+    ):
         preprocess(np.zeros((1, 90, 100, 3), np.uint8), read_preprocessing(raw, "raw"), "cpu")

@@ -94,18 +94,22 @@ def test_of_an_image_text_model_the_text_side_is_kept(folder):
 
 
 def test_captions_that_are_too_long_are_refused(folder):
-    with pytest.raises(InputError, match=r"'a chair a chair .*\.\.\.': 10 tokens, but .* accepts 8; shorten"):
+    with pytest.raises(
+        InputError, match=r"'a chair a chair .*\.\.\.': .* has 10 tokens, but .* at most 8; shorten"
+    ):
         load(folder("bert")).embed(["truck", "a chair " * 5])
 
 
 def test_what_is_no_text_encoder_is_refused(folder, tmp_path):
-    with pytest.raises(InputError, match=f"{tmp_path}: holds no text encoder that transformers can load: "):
+    with pytest.raises(
+        InputError, match=f"{tmp_path}: holds no text encoder that the transformers library can load: "
+    ):
         load(str(tmp_path))
     with pytest.raises(
         InputError, match="the text encoder of SigLIP is not supported; use CLIP or a sentence encoder"
     ):
         load(folder("siglip"))
-    with pytest.raises(MissingError, match=r"no/model: not on this machine.*--model all-minilm-l6-v2\)"):
+    with pytest.raises(MissingError, match=r"no/model: is not on this machine.*--model all-minilm-l6-v2$"):
         load("no/model")
 
 

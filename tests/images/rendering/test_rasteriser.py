@@ -300,7 +300,7 @@ def test_faces_without_area_and_points_without_faces_do_no_harm():
 
 
 def test_nothing_to_draw_is_refused():
-    with pytest.raises(GeometryError, match="without faces cannot be drawn: leave it out"):
+    with pytest.raises(GeometryError, match="without faces cannot be drawn; leave it out"):
         draw(trimesh.Trimesh(np.zeros((3, 3)), np.zeros((0, 3), dtype=int), process=False))
 
 

@@ -118,7 +118,7 @@ def test_faces_without_area_have_no_say():
 
 
 def test_a_mesh_without_faces_is_refused():
-    with pytest.raises(GeometryError, match="without faces cannot be drawn: leave it out"):
+    with pytest.raises(GeometryError, match="without faces cannot be drawn; leave it out"):
         shading_geometry(
             trimesh.Trimesh(np.zeros((3, 3)), np.zeros((0, 3), dtype=int), process=False), crease=1.0
         )

@@ -89,7 +89,8 @@ def test_one_with_one_whatever_their_names_and_one_of_many_alone():
     assert matched(pair_up(known("p"), known("o", "p"), "auto")) == [("p", ["p"])]
     assert matched(pair_up(stream("p"), known("o", "p"), "auto")) == [("p", ["p"])]
     with pytest.raises(
-        InputError, match="no uid in common: predicted p …, true q …; give the files equal names, or"
+        InputError,
+        match="predicted meshes \\(p …\\) and true meshes \\(q …\\) have no uid in common; give the files",
     ):
         matched(pair_up(known("p"), known("q"), "uid"))
 
@@ -105,7 +106,7 @@ def test_where_all_are_due_one_or_none_leaves_the_others_unpredicted(guesses, tr
     ("guesses", "truths"), [(stream("p", "q"), known("a", "b")), (known("p", "q"), stream("a", "b"))]
 )
 def test_a_stream_that_shares_no_uid_is_refused_at_its_end(guesses, truths):
-    with pytest.raises(InputError, match="no uid in common: predicted p …, true a …; .* add --pair order"):
+    with pytest.raises(InputError, match="true meshes \\(a …\\) have no uid in common; .* add --pair order"):
         matched(pair_up(guesses, truths, "auto"))
 
 

@@ -31,7 +31,7 @@ def test_a_uid_never_leads_out_of_the_folder(tmp_path):
 def test_two_uids_do_not_share_a_file(tmp_path):
     with writer(tmp_path / "out") as meshes:
         meshes.write(Row(0, "a/b"), mesh=BOX)
-        with pytest.raises(InputError, match=r"a_b: has the same file name, a_b\.ply, as a/b; rename one"):
+        with pytest.raises(InputError, match=r"a_b and a/b would share the file name a_b\.ply; rename one"):
             meshes.write(Row(1, "a_b"), mesh=BOX)
 
 

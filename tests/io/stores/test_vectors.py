@@ -104,9 +104,11 @@ def test_a_cut_array_is_refused_before_it_is_read(tmp_path, whole):
     path = tmp_path / "x.npy"
     np.save(path, VECTORS)
     path.write_bytes(path.read_bytes()[:-1])
-    message = "ends after 263 of 264 bytes" if whole else "ends before the last of its 11 rows"
+    message = (
+        "is truncated after 263 of 264 bytes" if whole else "is truncated before the last of its 11 rows"
+    )
     with (
-        pytest.raises(InputError, match=f"{message}; it is truncated, make it again$"),
+        pytest.raises(InputError, match=f"{message}; make it again$"),
         open_vectors(str(path), "codes", manifest=None),
     ):
         pass

@@ -145,7 +145,7 @@ def test_every_flipped_byte_of_a_chunk_is_noticed(archive):
     damaged = bytearray(archive)
     damaged[start] ^= 1
     _, reader = open_archive(bytes(damaged))
-    with pytest.raises(InputError, match="checksum is wrong"):
+    with pytest.raises(InputError, match="wrong checksum"):
         list(reader.rows("rgb"))
 
 
@@ -156,7 +156,7 @@ def test_names_do_not_leave_the_store(name):
         archive.writestr(zipfile.ZipInfo(name), b"x")
     stream.seek(0)
     store = ZipReader(io.BufferedReader(stream), "standard input")
-    with pytest.raises(InputError, match="points outside the store; refused"):
+    with pytest.raises(InputError, match="leads outside the store"):
         store.finish()
 
 
@@ -166,7 +166,7 @@ def test_duplicates_are_refused():
         archive.writestr("a", b"x")
         archive.writestr("a", b"y")
     store = ZipReader(io.BufferedReader(io.BytesIO(stream.getvalue())), "standard input")
-    with pytest.raises(InputError, match="a: occurs twice; refused"):
+    with pytest.raises(InputError, match="has two zip members named a"):
         store.finish()
 
 
@@ -196,7 +196,7 @@ def test_sizes_behind_the_data_are_explained():
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("zarr.json", b"{}")
     store = ZipReader(io.BufferedReader(io.BytesIO(stream.getvalue())), "standard input")
-    with pytest.raises(InputError, match="save it to a file"):
+    with pytest.raises(InputError, match="save the stream to a file"):
         store.finish()
 
 

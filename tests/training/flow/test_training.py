@@ -230,7 +230,7 @@ def test_a_loss_that_is_not_finite_names_step_and_shape():
     training = start(
         dataclasses.replace(SETTINGS, sphere=0), pictures=BALLS._replace(cameras=cameras), stages=["encoder"]
     )
-    with pytest.raises(SdfkitError, match=r"ball_0.6: the loss at step 0 is nan: lower the learning rate"):
+    with pytest.raises(SdfkitError, match=r"ball_0.6: the loss at step 0 is nan; lower the learning rate"):
         training.step()
 
 

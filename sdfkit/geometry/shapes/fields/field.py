@@ -1,12 +1,12 @@
-"""Distance fields on points, and the operators that join them.
+"""Distance fields on points, and the operators that combine them.
 
-A field is negative inside, zero exactly on its surface, and changes no faster than its point moves. Those
-three facts make it a lower bound: no point is nearer to the surface than its value says. Where `exact` is
-true the value *is* the distance, outside the solid; inside, a union only bounds it (the nearest surface of
-one part may lie hidden within another).
+A field is negative inside, zero exactly on its surface, and 1-Lipschitz: it changes at most as fast as the point moves.
+Its absolute value is therefore a lower bound of the distance to the surface. If `exact` is true the value is the
+distance at points outside the solid. Inside, a union is only a bound, because the nearest surface of one part may lie
+hidden within another.
 
-Inside this package points are stored axis first, `(3, point)`, against the rule of the other rooms: each
-coordinate is then contiguous, which halves the time of the arithmetic.
+In this package points are stored with the axis first, `(3, point)`, unlike in the other packages: each coordinate is
+then contiguous, which halves the time of the arithmetic.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,13 +25,13 @@ AXES = {"x": 0, "y": 1, "z": 2}
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """A distance function with a box around its surface.
+    """A signed distance function with a bounding box.
 
     Attributes:
-        distance: Points to signed distances, negative inside.
-        low: Least corner of a box that holds the solid; the box need not be tight.
-        high: Greatest corner of that box.
-        exact: Whether outside the solid the value is the distance rather than a lower bound.
+        distance: Maps points to signed distances, negative inside.
+        low: Low corner of a box that contains the solid; the box need not be tight.
+        high: High corner of this box.
+        exact: Whether the value is the distance outside the solid, rather than a lower bound of it.
     """
 
     distance: Callable[[Columns], Distances]
@@ -40,7 +40,7 @@ class Field:
     exact: bool
 
     def at(self, x: float, y: float, z: float) -> Self:
-        """Move by a vector. Keeps exactness."""
+        """Translate by a vector. Preserves exactness."""
         shift = np.array([x, y, z], dtype=float)
         inner = self.distance
 
@@ -50,7 +50,7 @@ class Field:
         return type(self)(moved, self.low + shift, self.high + shift, self.exact)
 
     def turned(self, axis: str, angle: float) -> Self:
-        """Rotate about the x, y or z axis through the origin, by radians, anticlockwise. Keeps exactness."""
+        """Rotate counter-clockwise about the x, y or z axis by an angle in radians. Preserves exactness."""
         turn = rotation(axis, angle)
         inner = self.distance
 
@@ -62,7 +62,7 @@ class Field:
         return type(self)(rotated, centre - reach, centre + reach, self.exact)
 
     def scaled(self, factor: float) -> Self:
-        """Scale about the origin by a positive factor. Keeps exactness."""
+        """Scale about the origin by a positive factor. Preserves exactness."""
         inner = self.distance
 
         def sized(points: Columns) -> Distances:
@@ -71,7 +71,7 @@ class Field:
         return type(self)(sized, self.low * factor, self.high * factor, self.exact)
 
     def reflected(self, axis: str) -> Self:
-        """The mirror image across the plane through the origin normal to an axis. Keeps exactness."""
+        """Reflect across the plane through the origin normal to an axis. Preserves exactness."""
         row = AXES[axis]
         inner = self.distance
 
@@ -85,9 +85,9 @@ class Field:
         return type(self)(swapped, low, high, self.exact)
 
     def mirrored(self, axis: str) -> Self:
-        """Replace the half-space below zero by the image of the half above.
+        """Replace the half below 0 along an axis by the mirror image of the half above.
 
-        Exact for an exact part that stays on the upper side or is symmetric; what lies below is dropped.
+        The part below 0 is lost. Exact for an exact field that lies above 0 or is symmetric.
         """
         row = AXES[axis]
         inner = self.distance
@@ -104,9 +104,8 @@ class Field:
     def spun(self, count: int) -> Self:
         """Repeat `count` times about the y axis.
 
-        The part lies along +x, within half a sector, and is symmetric in z (its half at z > 0 is what
-        counts).
-        The fold is then a reflection group, and the nearest copy is always the folded one: exactness is kept.
+        The part must lie along +x, within half a sector, and be symmetric in z; only its half at z > 0 is used. The
+        fold is then a reflection group and the nearest copy is always the folded one, so exactness is preserved.
         """
         inner = self.distance
         sector = 2 * np.pi / count
@@ -124,7 +123,7 @@ class Field:
         return type(self)(folded, low, high, self.exact)
 
     def grown(self, radius: float) -> Self:
-        """Offset the surface outwards, which rounds edges. Exact outside if the field is; inside, a bound."""
+        """Offset the surface outwards, which rounds edges. Exact outside if the field is; a bound inside."""
         inner = self.distance
 
         def offset(points: Columns) -> Distances:
@@ -143,7 +142,7 @@ class Field:
 
 
 def rotation(axis: str, angle: float) -> Float[np.ndarray, "3 3"]:
-    """The matrix that turns column vectors about a coordinate axis, by radians, anticlockwise."""
+    """Return the matrix that rotates column vectors counter-clockwise about a coordinate axis, by radians."""
     first, second = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
     turn = np.eye(3)
     turn[first, first] = turn[second, second] = np.cos(angle)
@@ -153,7 +152,7 @@ def rotation(axis: str, angle: float) -> Float[np.ndarray, "3 3"]:
 
 
 def box_floor(points: Columns, low: Corner, high: Corner) -> Distances:
-    """Signed distance to an axis-aligned box: the least value at a point that a solid within it can have."""
+    """Return the signed distance to an axis-aligned box, a lower bound of the field of any solid inside it."""
     middle, half = (low + high) / 2, (high - low) / 2
     squared = np.zeros(points.shape[1])
     deepest = np.full(points.shape[1], -np.inf)
@@ -166,18 +165,16 @@ def box_floor(points: Columns, low: Corner, high: Corner) -> Distances:
 
 
 def union(*parts: Field) -> Field:
-    """Everything in any part. Exact outside if all parts are; inside, a bound."""
+    """Union of the parts. Exact outside if all parts are; a bound inside."""
     return _join(parts, 0.0)
 
 
 def smooth_union(blend: float, *parts: Field) -> Field:
-    """Union whose creases are filled by a fillet about `blend` wide. A bound; still 1-Lipschitz.
+    """Union with creases filled by a fillet of a width of about `blend`. A bound; still 1-Lipschitz.
 
-    The quadratic polynomial minimum: where two values differ by less than `blend`, the result is a weighted
-    mean
-    of both lowered by at most `blend / 4`, so its gradient is a convex combination of theirs. Its value
-    depends
-    on the order of three parts or more.
+    This is the quadratic polynomial minimum. Where two values differ by less than `blend`, the result is a weighted
+    mean of both minus at most `blend / 4`, and its gradient is a convex combination of theirs. With three parts or more
+    the value depends on their order.
     """
     return _join(parts, blend)
 
@@ -185,15 +182,15 @@ def smooth_union(blend: float, *parts: Field) -> Field:
 def _join(parts: Sequence[Field], blend: float) -> Field:
     lows = np.stack([part.low for part in parts])
     highs = np.stack([part.high for part in parts])
-    # A hard minimum may visit its parts nearest first; a smooth one must keep their order to keep its value.
+    # A minimum may visit its parts nearest first; a smooth minimum depends on their order.
     reorder = blend == 0
 
     def joined(points: Columns) -> Distances:
-        # Parts whose box is farther than the best value so far cannot change it: first for the whole batch
-        # (cheap, and telling when the batch is compact), then point by point.
+        # Parts whose box is farther than the best value so far cannot change it. This is tested first for the whole
+        # batch, which is cheap and effective if the batch is compact, and then for each point.
         least, greatest = points.min(axis=1, initial=np.inf), points.max(axis=1, initial=-np.inf)
         gaps = np.linalg.norm(np.maximum(np.maximum(lows - greatest, least - highs), 0), axis=1)
-        gaps[gaps == 0] = -np.inf  # a batch within the box may lie deep inside the part
+        gaps[gaps == 0] = -np.inf  # a batch inside the box may lie deep inside the part
         best = np.full(points.shape[1], np.inf)
         worst = np.inf
         for part in np.argsort(gaps, kind="stable") if reorder else range(len(parts)):
@@ -205,7 +202,7 @@ def _join(parts: Sequence[Field], blend: float) -> Field:
                 continue
             chosen = near if near.size < 0.7 * best.size else slice(None)
             value = parts[part].distance(points[:, chosen])
-            # Never less than the distance to the part's box: makes the value independent of what was skipped.
+            # At least the distance to the part's box, so that the value does not depend on which parts are skipped.
             value = np.maximum(value, floor[chosen])
             after = np.minimum(best[chosen], value)
             if blend > 0:
@@ -220,7 +217,7 @@ def _join(parts: Sequence[Field], blend: float) -> Field:
 
 
 def difference(solid: Field, *removed: Field) -> Field:
-    """What is in the solid and in none of the others. A bound near the cut edges, 1-Lipschitz."""
+    """The solid without the other parts. A bound near the cut edges; 1-Lipschitz."""
 
     def cut(points: Columns) -> Distances:
         value = solid.distance(points)
@@ -232,7 +229,7 @@ def difference(solid: Field, *removed: Field) -> Field:
 
 
 def intersection(*parts: Field) -> Field:
-    """What is in every part. A bound near the edges where parts meet, 1-Lipschitz."""
+    """Intersection of the parts. A bound near the edges where parts meet; 1-Lipschitz."""
 
     def shared(points: Columns) -> Distances:
         return np.asarray(np.max([part.distance(points) for part in parts], axis=0))

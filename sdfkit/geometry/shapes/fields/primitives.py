@@ -1,9 +1,7 @@
-"""Exact solids: balls, boxes, rods, cones, rings and tubes. Every one is exact outside and inside, unless
-it says not.
+"""Exact solids: balls, boxes, rods, cones, rings and tubes. All are exact outside and inside unless stated otherwise.
 
-Formulas are the standard closed forms (Quilez, "Distance functions"), written from the geometry: reduce to
-a half
-plane or an octant by symmetry, then take the nearest of a few points, segments and arcs.
+The formulas are the usual closed forms (Quilez, "Distance functions"), derived from the geometry: symmetry reduces the
+problem to a half plane or an octant, in which the nearest of a few points, segments and arcs is found.
 """
 
 from collections.abc import Sequence
@@ -16,7 +14,7 @@ from sdfkit.geometry.shapes.fields.field import Columns, Corner, Distances, Fiel
 
 Vector = Sequence[float] | Float[np.ndarray, " dim"]
 
-NEWTON_STEPS = 12  # the ellipsoid's root is then at rounding error, also for axes of 1 : 20
+NEWTON_STEPS = 12  # the root of the ellipsoid is then accurate to rounding, even for axes of 1 : 20
 
 
 def sphere(centre: Vector, radius: float) -> Field:
@@ -33,11 +31,9 @@ def sphere(centre: Vector, radius: float) -> Field:
 def ellipsoid(centre: Vector, radii: Vector) -> Field:
     """An ellipsoid with axes along x, y, z.
 
-    Reference: Eberly, "Distance from a point to an ellipse, an ellipsoid, or a hyperellipsoid": the nearest
-    point
-    is r² p / (t + r²) for the greatest root t of a convex decreasing function, found by Newton's method
-    from the
-    left, which cannot overshoot.
+    Reference: Eberly, Distance from a point to an ellipse, an ellipsoid, or a hyperellipsoid. The nearest point is
+        r² p / (t + r²) for the largest root t of a convex decreasing function, which Newton's method finds from the
+        left without overshooting.
     """
     middle, radius = _vector(centre), _vector(radii)[:, None]
     squared = radius * radius
@@ -90,7 +86,7 @@ def round_cone(start: Vector, end: Vector, start_radius: float, end_radius: floa
 
     def distance(points: Columns) -> Distances:
         along, out = _cylindrical(points, a, axis)
-        # Position along the slanted side, where it begins (0) and ends, in the half plane (out, along).
+        # Position along the slanted side, from 0 at its start, in the half plane (out, along).
         foot = along * upright - out * slope
         side = out * upright + along * slope - start_radius
         first = np.hypot(out, along) - start_radius
@@ -179,10 +175,9 @@ def arc(centre: Vector, axis: Vector, middle: Vector, radius: float, angle: floa
 
 
 def smooth_path(knots: Sequence[Vector], steps: int) -> Float[np.ndarray, "knot dim"]:
-    """A cubic spline through knots, parametrised by the distance between them, as a polyline of `steps`
-    points.
+    """A cubic spline through knots, parametrised by the distance between them, as a polyline of `steps` points.
 
-    Knots may carry more than a position: a fourth number a knot gives a radius that changes as smoothly.
+    Knots may have more than three coordinates, for instance a radius as the fourth, which is interpolated likewise.
     """
     given = np.array(knots, dtype=float)
     pace = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(given[:, :3], axis=0), axis=1))])
@@ -195,11 +190,9 @@ def tube(path: Float[np.ndarray, "knot 3"], radius: float) -> Field:
 
 
 def taper(path: Float[np.ndarray, "knot 3"], radii: Float[np.ndarray, " knot"]) -> Field:
-    """Balls of changing radius along a polyline, each hulled with the next.
-
-    A union of round cones: exact outside."""
+    """Convex hulls of consecutive balls of varying radius along a polyline: a union of round cones, exact outside."""
     links = [round_cone(path[i], path[i + 1], radii[i], radii[i + 1]) for i in range(len(path) - 1)]
-    # Groups of eight with one box each: a long curve is then searched as a tree of two levels.
+    # Groups of eight with a bounding box each make a tree of two levels, which speeds up long curves.
     groups = [union(*links[i : i + 8]) for i in range(0, len(links), 8)]
     return union(*groups)
 
@@ -242,7 +235,7 @@ def _unit(values: Vector) -> Corner:
 
 
 def _cylindrical(points: Columns, origin: Corner, axis: Corner) -> tuple[Distances, Distances]:
-    """Position along an axis, and distance from it."""
+    """Return the position along an axis, and the distance from it."""
     offset = points - origin[:, None]
     along = axis @ offset
     out = offset - axis[:, None] * along

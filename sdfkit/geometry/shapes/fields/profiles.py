@@ -1,8 +1,7 @@
-"""Solids made from flat outlines: turned on a lathe, or cut from a plate.
+"""Solids made from flat outlines: solids of revolution and plates.
 
-An outline is a closed polygon or several (even-odd: a polygon inside another is a hole). Its distance in
-the plane is
-exact on both sides, and so is that of the solids made from it.
+An outline is one closed polygon or several (even-odd rule: a polygon inside another is a hole). Its distance in the
+plane is exact on both sides, and so is that of the solids made from it.
 """
 
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ Loop = Float[np.ndarray, "corner 2"]
 def _to_edges(
     u: Distances, v: Distances, starts: Float[np.ndarray, "edge 2"], ends: Float[np.ndarray, "edge 2"]
 ) -> Distances:
-    """Distance in the plane to the nearest of many segments."""
+    """Return the distance in the plane to the nearest of many segments."""
     squared = np.full(u.shape, np.inf)
     for (u0, v0), (du, dv) in zip(starts.tolist(), (ends - starts).tolist(), strict=True):
         pu, pv = u - u0, v - v0
@@ -31,7 +30,7 @@ def _to_edges(
 
 
 def _within(u: Distances, v: Distances, loops: Sequence[Loop]) -> np.ndarray:
-    """Whether points lie inside, by the parity of edges crossed by a ray along +u."""
+    """Return whether points lie inside, by the parity of the edges that a ray along +u crosses."""
     inside = np.zeros(u.shape, dtype=bool)
     for loop in loops:
         for (u0, v0), (u1, v1) in zip(loop.tolist(), np.roll(loop, -1, axis=0).tolist(), strict=True):
@@ -41,11 +40,10 @@ def _within(u: Distances, v: Distances, loops: Sequence[Loop]) -> np.ndarray:
 
 
 def plate(loops: Sequence[Loop], depth: float, rounding: float) -> Field:
-    """A plate in the xy plane, cut along loops, centred on z = 0 with full thickness `depth`.
+    """A plate parallel to the xy plane, with the loops as outline, centred on z = 0 with full thickness `depth`.
 
-    The rounding grows outline and faces alike; `depth` includes it, the loops do not. Exact outside;
-    inside, exact
-    where it is 0, else a bound near corners that point inwards.
+    The rounding grows the outline and the faces alike; `depth` includes it, the loops do not. Exact outside. Inside it
+    is exact without rounding, otherwise a bound near concave corners.
     """
     starts = np.concatenate(loops)
     ends = np.concatenate([np.roll(loop, -1, axis=0) for loop in loops])
@@ -65,11 +63,10 @@ def plate(loops: Sequence[Loop], depth: float, rounding: float) -> Field:
 
 
 def lathe(outline: Loop, rounding: float) -> Field:
-    """A solid of revolution about the y axis; the outline's corners are (radius, height).
+    """A solid of revolution about the y axis; the corners of the outline are (radius, height).
 
-    Edges on the axis are no surface: they close the outline, but have no distance. The rounding grows the
-    outline;
-    exact as a plate is.
+    Edges on the axis close the outline, but are no surface and have no distance. The rounding grows the outline. Exact
+    in the same places as a plate.
     """
     starts, ends = outline, np.roll(outline, -1, axis=0)
     surface = (starts[:, 0] > 0) | (ends[:, 0] > 0)
@@ -87,7 +84,7 @@ def lathe(outline: Loop, rounding: float) -> Field:
 
 
 def shell(path: Loop, thickness: float) -> Field:
-    """A vessel's wall: an open path of (radius, height) turned about y, evenly thick, with round lips."""
+    """The wall of a vessel: an open path of (radius, height) rotated about y, of even thickness, with round lips."""
     half = thickness / 2
 
     def distance(points: Columns) -> Distances:
@@ -100,7 +97,7 @@ def shell(path: Loop, thickness: float) -> Field:
 
 
 def curve(knots: Sequence[tuple[float, float]], steps: int) -> Loop:
-    """A smooth path of (radius, height) through knots of rising height: a monotone cubic, no overshoot."""
+    """A smooth path of (radius, height) through knots of increasing height: a monotone cubic without overshoot."""
     radii, heights = np.array(knots, dtype=float).T
     fine = np.linspace(heights[0], heights[-1], steps)
     return np.asarray(np.stack([PchipInterpolator(heights, radii)(fine), fine], axis=1))
@@ -119,12 +116,12 @@ def rectangle(u: float, v: float, width: float, height: float) -> Loop:
 
 
 def polygon(*corners: tuple[float, float]) -> Loop:
-    """A loop from its corners."""
+    """A loop with the given corners."""
     return np.array(corners, dtype=float)
 
 
 def spline(*knots: tuple[float, float], steps: int) -> Loop:
-    """A smooth closed loop through knots (periodic Catmull-Rom), `steps` corners to a knot."""
+    """A smooth closed loop through knots (periodic Catmull-Rom spline), with `steps` corners for each knot."""
     given = np.array(knots, dtype=float)
     before, after, beyond = (np.roll(given, shift, axis=0) for shift in (1, -1, -2))
     t = np.linspace(0, 1, steps, endpoint=False)[:, None]

@@ -1,4 +1,4 @@
-"""A solid in the unit frame, made from a field of any size and place."""
+"""A solid in the unit frame, made from a field of any size and position."""
 
 import itertools
 from collections.abc import Callable
@@ -9,20 +9,20 @@ from jaxtyping import Float
 
 from sdfkit.geometry.shapes.fields.field import Columns, Corner, Distances, Field
 
-BATCH = 4096  # points at a time: temporaries then stay in cache, and boxes of compact batches prune more
-COARSE_CELLS = 20  # along the longest side of the box in which the surface is first looked for
-CLIMBERS = 12  # points in each octant that climb towards each extreme of the surface
-CLIMBS = 26
+BATCH = 4096  # points at once: temporaries then fit into the cache, and boxes prune compact batches better
+COARSE_CELLS = 20  # along the longest side of the box in which the surface is first searched
+ASCENT_POINTS = 12  # points in each octant that ascend towards each extreme of the surface
+ASCENT_STEPS = 26  # steps of each of them
 
 
 @dataclass(frozen=True, eq=False)
 class Solid:
-    """An object with its signed distance, centred on its bounding box, farthest surface point at distance 1.
+    """An object with its signed distance function in the unit frame.
 
     Attributes:
         field: The distance function in the frame in which the object was built.
         centre: Centre of the object's bounding box in that frame.
-        reach: Distance there from the centre to the farthest point of the surface.
+        reach: Distance from the centre to the farthest point of the surface in that frame.
         half_extents: Half the sides of the bounding box, in the unit frame.
     """
 
@@ -33,14 +33,14 @@ class Solid:
 
     @property
     def exact(self) -> bool:
-        """Whether outside the solid the value is the distance, rather than a lower bound."""
+        """Whether the value is the distance outside the solid, rather than a lower bound of it."""
         return self.field.exact
 
     def distance(self, points: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, " point"]:
-        """Signed distance in float64, negative inside.
+        """Compute signed distances in float64, negative inside.
 
-        1-Lipschitz with its zeros exactly on the surface; so never greater than the true distance in absolute
-        value. It does not depend on which other points are asked for.
+        The function is 1-Lipschitz and 0 exactly on the surface, so its absolute value is at most the true distance.
+        The value at a point does not depend on the other points.
         """
         order = _space_order(points)
         columns = np.ascontiguousarray((points[order].astype(np.float64) * self.reach + self.centre).T)
@@ -50,35 +50,34 @@ class Solid:
             values[order[batch]] = self.field.distance(columns[:, batch])
         return values / self.reach
 
-    def fall(self, points: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, "point 3"]:
-        """Move points near the surface onto it, by Newton's method along the numerical gradient."""
+    def project(self, points: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, "point 3"]:
+        """Project points near the surface onto it by Newton's method along the numerical gradient."""
         columns = np.ascontiguousarray((points * self.reach + self.centre).T)
-        fallen, _ = _fall(self.field, columns, 8)
-        return np.asarray((fallen.T - self.centre) / self.reach)
+        projected, _ = _project(self.field, columns, 8)
+        return np.asarray((projected.T - self.centre) / self.reach)
 
 
 def _space_order(points: Float[np.ndarray, "point 3"]) -> np.ndarray:
-    """An order in which neighbours in the list are neighbours in space: Morton order of an 8³ grid."""
+    """Return an order in which consecutive points are close in space: the Morton order of a grid of 8³ cells."""
     cell = np.clip(((points + 1) * 4).astype(np.int64), 0, 7)
-    spread = (cell & 1) | (cell & 2) << 2 | (cell & 4) << 4
-    key = spread[:, 0] | spread[:, 1] << 1 | spread[:, 2] << 2
+    bits = (cell & 1) | (cell & 2) << 2 | (cell & 4) << 4
+    key = bits[:, 0] | bits[:, 1] << 1 | bits[:, 2] << 2
     return np.argsort(key.astype(np.uint16), kind="stable")
 
 
 def normalise(field: Field) -> Solid:
-    """Find where a field's surface ends, and put it into the unit frame.
+    """Find the extent of a field's surface, and convert it to the unit frame.
 
-    The extremes (six sides, then the farthest point) are found by climbing: points on the surface step
-    outwards
-    and fall back onto it, with ever smaller steps. Good to 1e-4 of the object's size in practice; tests
-    hold 1e-3.
+    The extreme points (of the six sides, then the farthest point) are found by ascent: points on the surface step
+    outwards and are projected back onto it, with decreasing steps. Typically accurate to 1e-4 of the object's size;
+    tests require 1e-3.
     """
     size = float((field.high - field.low).max())
     cells, values = _surface_cells(field, size / COARSE_CELLS)
     sides = np.concatenate([np.eye(3), -np.eye(3)])
     starts = [_highest(cells, side @ cells - values) for side in sides]
     ahead = np.repeat(sides.T, [start.shape[1] for start in starts], axis=1)
-    reached = _climb(
+    reached = _ascend(
         field,
         np.concatenate(starts, axis=1),
         lambda _: ahead,
@@ -97,13 +96,13 @@ def normalise(field: Field) -> Solid:
         return np.asarray((points - centre[:, None]) / np.maximum(from_centre(points), 1e-12))
 
     reach = float(
-        _climb(field, _highest(cells, from_centre(cells) - values), outwards, from_centre, size).max()
+        _ascend(field, _highest(cells, from_centre(cells) - values), outwards, from_centre, size).max()
     )
     return Solid(field, centre, reach, (high - low) / (2 * reach))
 
 
 def _surface_cells(field: Field, size: float) -> tuple[Columns, Distances]:
-    """Middles of the small cells that can hold the surface, half as wide as `size`, and the field there."""
+    """Return the centres of cells half as wide as `size` that may contain the surface, and the field there."""
     counts = np.ceil((field.high - field.low) / size).astype(int)
     grid = [low + size * (np.arange(count) + 0.5) for low, count in zip(field.low, counts, strict=True)]
     cells = np.stack([axis.ravel() for axis in np.meshgrid(*grid, indexing="ij")])
@@ -116,23 +115,29 @@ def _surface_cells(field: Field, size: float) -> tuple[Columns, Distances]:
 
 
 def _highest(cells: Columns, heights: Distances) -> Columns:
-    """In each octant, the cells whose surface may be highest: a cell's own height, less what it lies outside.
+    """Select the cells in each octant whose surface may be highest: by their height minus their distance outside.
 
-    By octant, because the estimate is good to a cell only: feet and a brim may compete within that.
+    The selection is made for each octant, because the estimate is only accurate to a cell, and several extremes of an
+    object, such as its feet, may differ by less.
     """
     middle = (cells.min(axis=1) + cells.max(axis=1)) / 2
     octant = np.array([1, 2, 4]) @ (cells > middle[:, None])
     order = np.argsort(-heights, kind="stable")
-    return np.concatenate([cells[:, order[octant[order] == i][:CLIMBERS]] for i in range(8)], axis=1)
+    return np.concatenate([cells[:, order[octant[order] == i][:ASCENT_POINTS]] for i in range(8)], axis=1)
 
 
 def _in_batches(field: Field, points: Columns) -> Distances:
+    """Evaluate a field in batches."""
     starts = range(0, max(points.shape[1], 1), BATCH)
     return np.concatenate([field.distance(points[:, start : start + BATCH]) for start in starts])
 
 
-def _fall(field: Field, points: Columns, steps: int) -> tuple[Columns, Distances]:
-    """Newton's method along the numerical gradient, onto the surface; and the distance that is left."""
+def _project(field: Field, points: Columns, steps: int) -> tuple[Columns, Distances]:
+    """Project points onto the surface by Newton's method along the numerical gradient.
+
+    Returns:
+        The points, and their remaining distances.
+    """
     width = 1e-5 * float((field.high - field.low).max())
     corners = np.array([[1, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]]).T * width  # a tetrahedron
     count = points.shape[1]
@@ -140,30 +145,28 @@ def _fall(field: Field, points: Columns, steps: int) -> tuple[Columns, Distances
         around = (points[:, None] + corners[:, :, None]).reshape(3, -1)
         values = _in_batches(field, np.concatenate([points, around], axis=1))
         gradient = (corners / (4 * width * width)) @ values[count:].reshape(4, count)
-        squared = np.maximum(
-            (gradient * gradient).sum(axis=0), 0.25
-        )  # a bound may be flat: step, but not far
+        squared = np.maximum((gradient * gradient).sum(axis=0), 0.25)  # limits the step where a bound is flat
         points = points - gradient * (values[:count] / squared)
     return points, _in_batches(field, points)
 
 
-def _climb(
+def _ascend(
     field: Field,
     points: Columns,
     ahead: Callable[[Columns], Columns],
     height: Callable[[Columns], Distances],
     size: float,
 ) -> Distances:
-    """The heights on the surface that points reach by steps ahead and falls back; -inf where none lands."""
-    points, left = _fall(field, points, 4)
+    """Return the heights that points reach by steps ahead and projections onto the surface; -inf if none succeeds."""
+    points, left = _project(field, points, 4)
     best = np.where(np.abs(left) < 1e-5 * size, height(points), -np.inf)
     step = np.full(best.shape, size / COARSE_CELLS / 2)
-    for _ in range(CLIMBS):
-        trial, left = _fall(field, points + step * ahead(points), 3)
+    for _ in range(ASCENT_STEPS):
+        trial, left = _project(field, points + step * ahead(points), 3)
         reached = height(trial)
         better = (reached > best) & (np.abs(left) < 1e-5 * size)
         points = np.where(better, trial, points)
         best = np.where(better, reached, best)
-        # Along a rounded end a step gains little: steps that gain grow, those that fail shrink faster.
+        # Steps gain little along a rounded end, so steps that gain grow, and steps that fail shrink faster.
         step = np.where(better, 1.7 * step, 0.3 * step)
     return best

@@ -22,7 +22,7 @@ Point = Float[np.ndarray, "3"]
 
 
 def _head(rng: np.random.Generator, size: float) -> Field:
-    """A head about the origin, looking to +z: skull, jaw, nose, ears, brows, sometimes hair."""
+    """A head about the origin, facing +z: skull, jaw, nose, ears, brows, sometimes hair."""
     skull = ellipsoid((0, 0.1 * size, -0.06 * size), (0.78 * size, 0.92 * size, 0.92 * size))
     jaw = ellipsoid((0, -0.48 * size, 0.16 * size), (0.54 * size, 0.52 * size, 0.58 * size))
     nose = round_cone(

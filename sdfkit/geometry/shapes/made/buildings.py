@@ -106,7 +106,7 @@ def castle_tower(rng: np.random.Generator) -> Field:
         rod((0, 0.3, radius - 0.2), (0, 0.3, radius + 0.4), 0.12, 0),
     ]
     turreted = rng.random() < 0.4
-    # No slits behind turrets, which would wall them up.
+    # No slits behind turrets, which would close them.
     for y in np.linspace(0.7, tall - 0.25, 0 if turreted else int(rng.integers(1, 4))):
         slit = box((radius, y, 0), (0.3, 0.2, 0.07), 0)
         cuts.append(slit.turned("y", rng.uniform(0, 2 * np.pi)) if not square else slit.mirrored("x"))

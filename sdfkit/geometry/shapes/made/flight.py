@@ -195,7 +195,7 @@ def helicopter(rng: np.random.Generator) -> Field:
 
 
 def bicycle(rng: np.random.Generator) -> Field:
-    """A bicycle: racing, town or cargo-free cruiser frame, spoked wheels, handlebars, saddle, pedals."""
+    """A bicycle: a diamond or step-through frame, spoked wheels, handlebars, saddle, pedals."""
     radius, thin = rng.uniform(0.38, 0.46), 0.034
     base = rng.uniform(1.15, 1.35)
     rear, front = np.array([0.0, radius, -base / 2]), np.array([0.0, radius, base / 2])

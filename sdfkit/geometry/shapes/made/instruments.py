@@ -65,7 +65,7 @@ def guitar(rng: np.random.Generator) -> Field:
             steps=4,
         )
         deep = rng.uniform(0.18, 0.26)
-        # A hollow box with a sound hole: genus 0 for the body, as the hole leads only inside.
+        # A hollow box with a sound hole: the body has genus 0, because the hole only leads into the box.
         body = plate([outline], deep, 0.012)
         wall = 0.04
         inside = plate([outline], deep, 0.012).grown(-wall)

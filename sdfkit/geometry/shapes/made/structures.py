@@ -1,4 +1,4 @@
-"""Wheels, gears, tunnels, knots, lattices, chains, stairs: much topology, some of it promised."""
+"""Wheels, gears, tunnels, knots, lattices, chains and stairs: shapes with holes, some of a known Euler number."""
 
 import numpy as np
 

@@ -64,7 +64,7 @@ def car(rng: np.random.Generator) -> Field:
         hull = difference(hull, box((0, waist + 0.1, -0.62), (width - 0.16, 0.5, 0.6), 0.02))
     shell = smooth_union(0.06, hull, cabin)
     axle = rng.uniform(0.56, 0.66)
-    side = width / 2 - 0.2  # wells end here: the hull between them holds bonnet and boot together
+    side = width / 2 - 0.2  # wells end here: the hull between them connects bonnet and boot
     wells = [rod((side, wheel, z), (1, wheel, z), wheel * 1.16, 0).mirrored("x") for z in (-axle, axle)]
     inner = box((0, floor + 0.1, 0), (width - 0.3, 0.24, 1.7), 0.02)
     shell = union(difference(shell, *wells), inner)
@@ -244,7 +244,7 @@ def train(rng: np.random.Generator) -> Field:
 def boat(rng: np.random.Generator) -> Field:
     """A sailing boat, rowing boat, tug or steamer."""
     long, wide, deep = 1.0, rng.uniform(0.26, 0.38), rng.uniform(0.25, 0.36)
-    # A hull is two balls' common part, stretched by its rounding: pointed bow and stern, a round bottom.
+    # The hull is the intersection of two balls, stretched by its rounding: pointed bow and stern, a round bottom.
     swing = (long * long - wide * wide) / (2 * wide)
     body = intersection(
         *(rod((sign * swing, -1, 0), (sign * swing, 1, 0), swing + wide, 0) for sign in (-1, 1))

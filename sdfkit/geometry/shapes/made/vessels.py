@@ -22,14 +22,14 @@ UP = (0.0, 1.0, 0.0)
 
 
 def _open_wall(path: Loop, thickness: float) -> Field:
-    """A wall with a floor at the path's foot, thick enough to last at any resolution."""
+    """A wall with a floor at the foot of the path, thick enough to be resolved at any resolution."""
     radius, y = path[0]
     floor = rod((0, y - thickness / 2, 0), (0, y + 0.7 * thickness, 0), radius, 0)
     return union(shell(path, thickness), floor)
 
 
 def _solid(path: Loop) -> Loop:
-    """The outline of what a path encloses, up to its lip: for cutting away what would poke through a wall."""
+    """The solid that a path encloses up to its lip, to cut away parts that would pass through the wall."""
     return np.concatenate([[[0, path[0, 1]]], path, [[0, path[-1, 1]]]])
 
 
@@ -175,7 +175,7 @@ def goblet(rng: np.random.Generator) -> Field:
 
 
 def teapot(rng: np.random.Generator) -> Field:
-    """A round pot with spout, handle and lid. The body is solid, as tea would have it."""
+    """A round pot with spout, handle and lid; the body is solid."""
     radius, squash = 0.5, rng.uniform(0.7, 1.05)
     body = curve([(0.3, 0.0), (radius, 0.45 * squash), (0.26, 0.88 * squash)], 28)
     outline = np.concatenate([[[0, 0]], body, [[0, 0.88 * squash]]])
@@ -269,7 +269,7 @@ def cooking_pot(rng: np.random.Generator) -> Field:
         pot = union(
             pot,
             shell(dome, wall),
-            # Full to the lid: a closed hollow would be a second surface that nobody sees.
+            # Solid up to the lid: a closed cavity would be a second, hidden surface.
             lathe(np.concatenate([[[0, 0], [radius, 0], [radius, height]], dome]), 0),
             rod((0, peak - 0.02, 0), (0, peak + 0.09, 0), 0.035, 0),
             sphere((0, peak + 0.11, 0), 0.06),

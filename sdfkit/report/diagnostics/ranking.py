@@ -1,4 +1,4 @@
-"""The report of `rank`: the diagnosis of predictions as facts and as text."""
+"""The report of `rank`, as facts and as text: how similar predicted vectors are to the training vectors."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def describe_predictions(predicted: "Vectors", similarity: Similarity | None) -> Facts:
-    """Collect the facts about predictions alone: their number and length, and their similarity to each other.
+    """Collect the facts about predicted vectors alone: their number and length, and their similarity to each other.
 
     Args:
-        predicted: The predictions.
-        similarity: Their similarity to each other; None for a single prediction.
+        predicted: The predicted vectors.
+        similarity: Similarity of the predictions to each other; None for a single prediction.
     """
     return {
         "name": predicted.name,
@@ -32,7 +32,7 @@ def describe_predictions(predicted: "Vectors", similarity: Similarity | None) ->
 
 
 def describe_similarity(similarity: Similarity) -> Facts:
-    """Collect the facts of a verdict that rests on the similarity of the predictions to each other only."""
+    """Collect the facts of a verdict that uses only the similarity of the predictions to each other."""
     name, evidence = judge_alone(similarity)
     return {"verdict": {"name": name, "evidence": evidence}}
 
@@ -45,7 +45,16 @@ def describe_diagnosis(
     predicted_moments: Moments,
     known_moments: Moments,
 ) -> Facts:
-    """Collect the facts of the whole diagnosis of predictions beside training vectors."""
+    """Collect the facts of the whole diagnosis, which compares predictions with training vectors.
+
+    Args:
+        predicted: The predicted vectors.
+        known: The training vectors.
+        diagnosis: The ranking of the training vectors for each prediction, and the verdict.
+        truths: The true vectors of the predictions; None if they are unknown.
+        predicted_moments: Mean and variance of the predicted vectors.
+        known_moments: Mean and variance of the training vectors.
+    """
     distances = diagnosis.known_leave_one_out
     low, median = np.quantile(distances, (0.05, 0.5), method="lower").tolist()
     verdict = asdict(diagnosis.verdict)
@@ -102,7 +111,10 @@ def _describe_rows(
 
 
 def collect_arrays(known: "Vectors", ranking: Ranking) -> dict[str, np.ndarray]:
-    """Collect the arrays of a store of ranks, of shape (prediction, neighbour); rows are those of the known store."""
+    """Collect the arrays of a ranks store, each of shape (prediction, neighbour).
+
+    `order` lists, for each prediction, the rows of the training vectors in their store, the most similar one first.
+    """
     store_rows = np.array([row.index for row in known.rows])
     uids = np.array([row.uid for row in known.rows], np.dtypes.StringDType())
     return {
@@ -114,7 +126,11 @@ def collect_arrays(known: "Vectors", ranking: Ranking) -> dict[str, np.ndarray]:
 
 
 def format_ranking(facts: Facts) -> str:
-    """Lay out the facts as text: similarity, training vectors, neighbours, distances, truths and verdict."""
+    """Lay out the facts as text.
+
+    The parts are: similarity of the predictions to each other; training vectors; nearest training vectors of each
+    prediction, and their distances; rank of the true vector among the training vectors; verdict.
+    """
     plural = "s" if facts["rows"] > 1 else ""
     parts = [f"{facts['name']}: {facts['rows']} prediction{plural} of {facts['dim']} numbers"]
     if facts["likeness"] is not None:
@@ -128,7 +144,7 @@ def format_ranking(facts: Facts) -> str:
 def _format_similarity(similarity: Facts) -> list[str]:
     labels = {"cosine": "pairwise cosine", "centred": "  about their mean", "to_mean": "cosine to their mean"}
     lines = [(label, *similarity[name].values()) for name, label in labels.items()]
-    share = f"the predictions differ in {similarity['variance_share']:.2%} of their squared length"
+    share = f"deviations from their mean are {similarity['variance_share']:.2%} of the predictions' squared length"
     return [format_table(("", "mean", "min", "max"), lines), share]
 
 
@@ -136,10 +152,10 @@ def _format_known(facts: Facts) -> str:
     known, distances = facts["known"], facts["known"]["leave_one_out"]
     text = f"{known['name']}: {known['rows']} training vectors"
     if facts["spread"] is not None:
-        text += f"; the variance of the predictions is {facts['spread']:.2%} of theirs"
+        text += f"; the variance of the predictions is {facts['spread']:.2%} of that of the training vectors"
     sampled = f" (of {distances['rows']} of them)" if distances["rows"] < known["rows"] else ""
     return (
-        f"{text}\nleave-one-out nearest-neighbour distance{sampled}: median {distances['median']:.4g}, "
+        f"{text}\ndistance of a training vector to the nearest other one{sampled}: median {distances['median']:.4g}, "
         f"5th percentile {distances['low']:.4g}"
     )
 
@@ -167,5 +183,5 @@ def _format_predictions(rows: Sequence[Facts]) -> list[str]:
     table = format_table(truth_header, [(uid, *(truth[name] for name in columns)) for uid, truth in truths])
     first = sum(truth["rank"] == 1 for _, truth in truths)
     better = sum(truth["cosine"] > truth["mean_cosine"] for _, truth in truths)
-    count = f"the truth ranks first for {first} of {len(truths)} predictions; {better} are more similar to it than "
-    return [*parts, table, f"{count}the training mean is"]
+    count = f"the true vector ranks first for {first} of {len(truths)} predictions; {better} predictions are more "
+    return [*parts, table, f"{count}similar to the true vector than the training mean is"]

@@ -1,4 +1,7 @@
-"""The report of `perturb`: a table, its verdicts, and the curves of IoU by strength of noise."""
+"""The report of `perturb`: a table, the sigma at which shapes break, and the curves of IoU over sigma.
+
+Sigma is the relative standard deviation of the noise.
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +15,8 @@ def format_perturbation(facts: Mapping[str, Any]) -> str:
     """Return the report as text.
 
     Args:
-        facts: The report as JSON has it: `noise`, `criterion`, and for each of `stores` its `name` and `parts`.
+        facts: The JSON report: `noise` (the definition of sigma), `criterion` (minimum IoU of a shape that is not
+            broken), and `stores`, each with `name` and `parts`.
     """
     rows: list[tuple[str | float, ...]] = []
     for label, part in _parts(facts):
@@ -26,19 +30,20 @@ def format_perturbation(facts: Mapping[str, Any]) -> str:
     table = format_table(("noise on", "sigma", "iou", "worst", "whole", "same topology", "pieces"), rows)
     limit = facts["criterion"]
     verdicts = [
-        f"{label}: does not break at these strengths"
+        f"{label}: does not fall that low at any sigma tried"
         if part["breaks_at"] is None
-        else f"{label}: breaks at {part['breaks_at']:.3f}"
+        else f"{label}: from sigma {part['breaks_at']:.3f}"
         for label, part in _parts(facts)
     ]
     return (
-        f"noise: {facts['noise']}; whole: iou at least {limit:g}; same topology: pieces and Euler number\n\n"
-        f"{table}\n\nmean iou under {limit:g}:\n" + "\n".join(verdicts)
+        f"noise: {facts['noise']}; whole: share of shapes with iou at least {limit:g}; same topology: share of shapes "
+        f"whose pieces and Euler number do not change\n\n{table}\n\nmean iou below {limit:g}:\n"
+        + "\n".join(verdicts)
     )
 
 
 def draw_perturbation(output: Path, facts: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Write the curves of the mean IoU by strength of noise as a PNG; see `format_perturbation`."""
+    """Write the curves of the mean IoU over sigma as a PNG; see `format_perturbation`."""
     curves = {
         label: Curve(
             [0.0, *(level["sigma"] for level in part["levels"])],
@@ -51,7 +56,7 @@ def draw_perturbation(output: Path, facts: Mapping[str, Any], *, overwrite: bool
 
 
 def _parts(facts: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the results of each store and part with their label."""
+    """Yield the label and the results of each part of the dimensions of each store."""
     for store in facts["stores"]:
         for name, part in store["parts"].items():
             yield store["name"] if name == "all" else f"{store['name']}: {name}", part

@@ -1,4 +1,7 @@
-"""The report of `weight-stats`: the statistics of one or two sets of vectors as facts, as text and as plots."""
+"""The report of `weight-stats` on one or two sets of vectors, as facts, as text and as plots.
+
+A vector holds the weights of one small network per shape, or a latent code or feature.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,26 +24,26 @@ def find_parts(sets: Sequence["Vectors"]) -> list[tuple[str, int]]:
     """Check that one or two sets of vectors can be measured and compared, and find the parts of their vectors.
 
     Returns:
-        Name and length of each layer's weight and bias; empty for vectors that are not the weights of a network.
+        Name and length of each weight matrix and bias in a vector; empty for vectors that are not network weights.
 
     Raises:
-        InputError: A set has one row, or the sets differ in dimensions or architecture.
+        InputError: A set has one vector only, or the sets differ in the length of vectors or in architecture.
     """
     for vectors in sets:
         if len(vectors.rows) < 2:
             raise InputError(
-                f"{vectors.name}: one row, but statistics need two or more; give a set of vectors"
+                f"{vectors.name}: has one vector, but statistics need two or more; give a set of vectors"
             )
     first, last = sets[0], sets[-1]
     networks = [vectors.attributes.get("network") for vectors in sets]
     if first.dim != last.dim:
         raise InputError(
-            f"{last.name}: vectors of {last.dim} numbers, but {first.name} has {first.dim}; "
+            f"{last.name}: its vectors have {last.dim} numbers, but those of {first.name} have {first.dim}; "
             "compare weights of one architecture, or codes of one length"
         )
     if None not in networks and networks[0] != networks[-1]:
         raise InputError(
-            f"{last.name}: weights of another architecture than {first.name} ({networks[-1]}, {networks[0]}); "
+            f"{last.name}: has weights of another architecture than {first.name} ({networks[-1]}, {networks[0]}); "
             "compare weights of one architecture"
         )
     network = next((network for network in networks if network), None)
@@ -50,7 +53,7 @@ def find_parts(sets: Sequence["Vectors"]) -> list[tuple[str, int]]:
     total = sum(length for _, length in parts)
     if total != first.dim:
         raise InputError(
-            f"{first.name}: vectors of {first.dim} numbers, but its network has {total}; make the store again"
+            f"{first.name}: its vectors have {first.dim} numbers, but its network has {total}; make the store again"
         )
     return parts
 
@@ -105,11 +108,11 @@ def describe_statistics(vectors: "Vectors", statistics: Statistics) -> Facts:
 
 
 def format_statistics(sets: Sequence[Facts], floor: float) -> str:
-    """Lay out the facts of one or two sets as text; the first table has a column for each set.
+    """Lay out the facts of one or two sets as text. The first table has a column for each set.
 
     Args:
         sets: The facts of each set; see `describe_statistics`.
-        floor: The standard deviation below which dimensions were counted.
+        floor: The report counts the dimensions whose standard deviation is below this value.
     """
     components = sorted({count for facts in sets for count in facts["variance_in_components"]})
     columns = [_list_figures(facts, floor, components) for facts in sets]
@@ -129,13 +132,13 @@ def format_statistics(sets: Sequence[Facts], floor: float) -> str:
             table = format_table(header, [[*part.values()] for part in facts["parts"]])
             texts.append(f"{title.strip()}\n{table}" if title else table)
         if (paired := facts["cosine"]["rows_paired"]) < facts["rows"]:
-            texts.append(f"{title}the range of pairwise cosines is that of {paired} evenly spaced rows")
+            texts.append(f"{title}the range of pairwise cosines was measured on {paired} evenly spaced rows")
         texts.append(f"{title}{facts['meaning']}")
     return "\n\n".join(texts)
 
 
 def _list_figures(facts: Facts, floor: float, components: Sequence[int]) -> dict[str, str]:
-    """Format the figures of one set, by their labels; `components` are the numbers of components to list."""
+    """Format the figures of one set, by label. The shares of variance are listed for these numbers of `components`."""
     norm, cosine, to_mean, std = (facts[name] for name in ("norm", "cosine", "to_mean", "std"))
     return {
         "vectors": str(facts["rows"]),
@@ -145,7 +148,7 @@ def _list_figures(facts: Facts, floor: float, components: Sequence[int]) -> dict
         "pairwise cosine, range": f"{cosine['min']:.4f} to {cosine['max']:.4f}",
         "cosine to the mean, mean": f"{to_mean['mean']:.4f}",
         "cosine to the mean, range": f"{to_mean['min']:.4f} to {to_mean['max']:.4f}",
-        "squared length in the mean": f"{facts['shared']:.1%}",
+        "share of squared length in the mean": f"{facts['shared']:.1%}",
         "std per dimension, implied": f"{std['implied']:.4g}",
         "std per dimension, rms": f"{std['measured']:.4g}",
         "std per dimension, median": f"{std['median']:.4g}",
@@ -167,11 +170,11 @@ def _format_share(facts: Facts, components: int) -> str:
 
 
 def plot_statistics(names: Sequence[str], sets: Sequence[Statistics]) -> list[Panel]:
-    """Plot the cosines of pairs, the cosines to the mean and the cumulative variance of one or two sets.
+    """Plot one or two sets: cosines of pairs of vectors, cosines of vectors to the mean, and cumulative variance.
 
     Args:
         names: The name of each set.
-        sets: Its statistics.
+        sets: The statistics of each set.
     """
     cosines, to_mean, variances = {}, {}, {}
     for name, statistics in zip(names, sets, strict=True):

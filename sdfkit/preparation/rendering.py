@@ -1,4 +1,4 @@
-"""Views of meshes: the arrays of a views store, and the rendering of its rows."""
+"""Renders the rows of a views store, and creates its arrays."""
 
 import logging
 import math
@@ -25,14 +25,14 @@ class ViewOptions:
 
     Attributes:
         views: Number of cameras.
-        distance: Distance of the cameras from the shape's centre.
+        distance: Distance of the cameras from the centre of the shape, whose farthest vertex is at distance 1.
         yfov: Vertical field of view in degrees.
         size: Width and height of the images in pixels.
-        crease: Angle in degrees between faces above which an edge is shaded sharp.
-        colour: Use the colours and textures of the meshes.
-        depth: Also store depth.
-        normal: Also store normals.
-        renderer: A result of `opengl.choose_renderer`.
+        crease: Angle in degrees between two adjacent faces, above which their common edge is shaded sharp.
+        colour: Use the colours and textures of the meshes; otherwise all meshes are grey.
+        depth: Also store depth images.
+        normal: Also store normal images.
+        renderer: A return value of `runtime.opengl.choose_renderer`.
     """
 
     views: int
@@ -51,17 +51,17 @@ class ViewOptions:
         return fibonacci_cameras(self.views, self.distance)
 
     def describe(self) -> dict[str, Any]:
-        """Return the settings that a store records."""
+        """Return the settings that the views store records."""
         from sdfkit.images.rendering.rasteriser import describe_shading
 
         return {**asdict(self), "look": describe_shading()}
 
 
 def check_cameras(options: ViewOptions) -> None:
-    """Check that the cameras are outside the unit sphere, and warn if the images cut shapes off.
+    """Check that the cameras are outside the unit sphere, and warn if the images cannot contain the whole sphere.
 
     Raises:
-        GeometryError: The cameras are too near.
+        GeometryError: The distance of the cameras is too small.
     """
     check_outside(options.cameras)
     share = silhouette_share(
@@ -115,13 +115,13 @@ def render_row(row: "MeshRow", *, options: ViewOptions) -> dict[str, Any]:
         if missing or unreadable:
             names = ", ".join(sorted({*missing, *unreadable}))
             log.warning(
-                "%s: these textures cannot be read, so plain colours replace them: %s", row.uid, names
+                "%s: these textures cannot be read, and plain colours are used instead: %s", row.uid, names
             )
     else:
         mesh = row.load()
     unit, _ = normalise(mesh)
     yfov = math.radians(options.yfov)
-    # Back faces are drawn: in a mesh with openings they are the inner side of its walls.
+    # Back faces are drawn too: in a mesh with openings they show the inner side of its walls.
     views = render(
         unit, options.cameras, yfov=yfov, size=options.size, crease=math.radians(options.crease), cull=False,
         depth=options.depth, normal=options.normal, paint=paint,

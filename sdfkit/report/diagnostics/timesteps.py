@@ -1,4 +1,4 @@
-"""The report of `timestep-loss`: tables of the losses by timestep and of samples, and their curves."""
+"""The report of `timestep-loss`: tables and curves of a denoiser's loss at each timestep and of its samples."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ def format_timesteps(facts: Mapping[str, Any]) -> str:
     """Return the report as text.
 
     Args:
-        facts: The report as JSON has it.
+        facts: The JSON report; see `inference.timesteps.DenoiserErrors.describe`.
     """
     losses, mean = facts["timesteps"], facts["mean_predictor"]
     wrong = losses["wrong"]
@@ -40,7 +40,7 @@ def format_timesteps(facts: Mapping[str, Any]) -> str:
 
 
 def draw_timesteps(output: Path, facts: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Write the losses by timestep, beside those of samples and of the mean code, as a PNG; see `format_timesteps`."""
+    """Write the loss at each timestep, of samples and of the mean code as a PNG; see `format_timesteps`."""
     losses = facts["timesteps"]
     timesteps, wrong = losses["timestep"].tolist(), losses["wrong"]
     curves = {
