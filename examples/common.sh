@@ -1,16 +1,16 @@
-# shellcheck shell=sh disable=SC2034,SC2154  # what it sets and reads is the scripts'
-# What every example begins with, for it to source; that says first:
-#   work     where to work, unless a FOLDER is named
-#   options  which of --size and --furniture it has
-# Then `root` is the project, `size` is tiny or small, and the work is in its folder, with an sdfkit that is installed
-# there.
+# shellcheck shell=sh disable=SC2034,SC2154  # the variables are shared with the scripts that source this file
+# The common start of the example scripts. A script sets two variables, then sources this file:
+#   work     the default working folder, used if no FOLDER is given
+#   options  which of --size and --furniture the script accepts
+# Afterwards `root` is the project's folder, `size` is tiny or small, and the current folder is the working folder, with
+# sdfkit installed into a virtual environment there.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 size=small furniture=''
 refuse() { echo "${0##*/}: $1" >&2 && exit 2; }
 while [ $# -gt 0 ]; do
     case $1 in
-    -*) case " $options " in *" $1 "*) ;; *) refuse "no option $1" ;; esac ;;
+    -*) case " $options " in *" $1 "*) ;; *) refuse "there is no option $1" ;; esac ;;
     esac
     case $1 in
     --size) size=${2:-nothing} && shift $(($# > 1)) ;;
@@ -21,7 +21,7 @@ while [ $# -gt 0 ]; do
 done
 case $size in
 tiny | small) ;;
-*) refuse "--size is tiny or small, not $size" ;;
+*) refuse "--size must be tiny or small, not $size" ;;
 esac
 mkdir -p "$work"
 cd "$work"
@@ -29,10 +29,11 @@ cd "$work"
 [ -x .venv/bin/sdfkit ] || {
     echo "installing into $PWD/.venv"
     "${PYTHON:-python3}" -m venv --clear .venv
-    # -qq: errors only.
+    # -qq: print errors only.
     .venv/bin/pip install -qq --no-compile --constraint "$root/constraints.txt" "${root}[offline]"
 }
 PATH="$PWD/.venv/bin:$PATH"
 
-# Every step leaves what it made: the same command again goes on where it stopped.
+# whole STORE: succeeds if the store is complete. Complete stores are kept, so the same command run again continues
+# where it stopped.
 whole() { [ -d "$1" ] && sdfkit info "$1" | grep -q ", complete"; }

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Draw meshes beside their predictions, shape by shape, into one PNG.
 
-    python contact_sheet.py closed/ predicted/ -o picture.png
-    python contact_sheet.py closed/ predicted/ retrieved/ -o picture.png
+    python contact_sheet.py closed/ predicted/ -o sheet.png
+    python contact_sheet.py closed/ predicted/ retrieved/ -o sheet.png
 
-The meshes of a shape are the files of one name in all folders. Shapes keep the order of the first folder, and each mesh
-is drawn in its own unit frame, from the same side. A mesh that is missing or fails leaves an empty frame with the
-reason.
+Files with the same name in all folders are meshes of the same shape. The shapes are drawn in the order of the first
+folder. Each mesh is scaled to its own unit frame (centred on the bounding box, farthest vertex at distance 1), and all
+are seen from the same direction. In place of a mesh that is missing or cannot be drawn, the reason is written.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def read_folder(path: str) -> dict[str, MeshRow]:
 
 
 def draw(row: MeshRow | None, size: int) -> np.ndarray | str:
-    """A picture of a mesh, or the reason why there is none."""
+    """An image of the mesh, or the reason why there is none."""
     if row is None:
         return "no mesh"
     try:
@@ -41,17 +41,19 @@ def draw(row: MeshRow | None, size: int) -> np.ndarray | str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "folders", nargs="+", help="folders of meshes: the shapes, then what to draw beside them"
+        "folders", nargs="+", help="folders of meshes: first the shapes, then the meshes to draw beside them"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="PNG to write")
-    parser.add_argument("--columns", type=int, default=4, help="shapes in a row")
-    parser.add_argument("--size", type=int, default=180, help="pixels along a side of a picture")
+    parser.add_argument("--columns", type=int, default=4, help="number of shapes in a row")
+    parser.add_argument(
+        "--size", type=int, default=180, help="width and height of the image of one mesh, in pixels"
+    )
     options = parser.parse_args()
 
     folders = [read_folder(path) for path in options.folders]
     shapes = folders[0]
     if not shapes:
-        parser.error(f"{options.folders[0]}: a folder without meshes")
+        parser.error(f"{options.folders[0]}: the folder has no meshes")
     tiles = [
         Tile(caption(row), "", "", [draw(folder.get(name), options.size) for folder in folders])
         for name, row in shapes.items()

@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
-"""Tell what an encoder's features are worth on real objects, beside chance and raw pixels.
+"""Measure how well an image encoder's features identify real objects, compared with raw pixels and chance.
 
     sdfkit render closed/ --views 24 -o views.zarr
     sdfkit embed views.zarr --model efficientnet-lite0 -o features.zarr
     python encoders.py features.zarr views.zarr
 
-Prints a table in Markdown, in per cent, by nearest neighbour (cosine), for one and more views averaged:
+Prints a table in Markdown: the percentage of objects for which the nearest neighbour, by cosine, is right. The vectors
+of 1, 2, 4 or 8 views of an object are averaged first. There are two tests:
 
-same object: other views of every object are searched for each object; the nearest are its own.
-same type: each object is left out and searched for among all others; the nearest has its type. Only types of some
-objects are asked for; the others stay among those that can be found. Types are the manifest's categories.
+object: the query is some views of an object; the candidates are other views of every object. The nearest candidate
+must be the same object.
+type: the query is one object; the candidates are all other objects. The nearest candidate must have the same type.
+Types are the categories in the manifest. Types with fewer than `--least` objects are candidates, but not queries.
 
-Views are drawn for each object anew, so no two objects need be seen from the same side. "Centred" features have
-the mean feature of all objects taken off. In brackets: the 95 % interval of a bootstrap over objects.
+The views of each object are chosen at random, so two objects need not be seen from the same direction. "Centred" means
+that the mean vector of all objects is subtracted. In brackets: the 95 % interval of a bootstrap over objects.
 """
 
 import argparse
@@ -31,7 +33,7 @@ SIDE = 16
 
 
 def read_vectors(features: str, views: str, manifest: Path | None) -> tuple[list[str], dict[str, np.ndarray]]:
-    """The type of each object, and its vectors (object, view, dim) by name: pixels, and features."""
+    """The type of each object, and arrays (object, view, dim) by name: pixels, then features."""
     with open_store(features, "features", manifest=manifest) as store:
         rows, arrays = store.read_rows("feature")
         name = store.attributes.get("encoder", {}).get("model", "features")
@@ -45,16 +47,18 @@ def read_vectors(features: str, views: str, manifest: Path | None) -> tuple[list
                 missing.remove(row.uid)
                 pixels[place[row.uid]] = shrink(row.arrays["rgb"], feature.shape[1], views)
     if missing:
-        raise InputError(f"{views}: has no views of {len(missing)} of the objects, first {min(missing)}")
+        raise InputError(
+            f"{views}: has no views of {len(missing)} of the objects; the first of these is {min(missing)}"
+        )
     return [row.category for row in rows], {f"{SIDE}×{SIDE} pixels": pixels, name: feature}
 
 
 def shrink(rgb: np.ndarray, count: int, name: str) -> np.ndarray:
-    """Pictures (view, row, column, channel) as means over a grid, one vector each."""
+    """Reduce each image of (view, row, column, channel) to a vector of its means over a grid."""
     if len(rgb) != count or rgb.shape[1] % SIDE or rgb.shape[2] % SIDE:
         raise InputError(
-            f"{name}: {' × '.join(map(str, rgb.shape))}; needed are {count} views, as the features have, "
-            f"of sides that {SIDE} divides"
+            f"{name}: the images of an object have shape {' × '.join(map(str, rgb.shape))}; {count} views are needed, "
+            f"as many as the features have, with width and height divisible by {SIDE}"
         )
     blocks = rgb.reshape(count, SIDE, rgb.shape[1] // SIDE, SIDE, rgb.shape[2] // SIDE, 3)
     means: np.ndarray = blocks.mean(axis=(2, 4), dtype=np.float32).reshape(count, -1)
@@ -62,7 +66,7 @@ def shrink(rgb: np.ndarray, count: int, name: str) -> np.ndarray:
 
 
 def average(vectors: np.ndarray, chosen: np.ndarray, centred: bool) -> np.ndarray:
-    """Each object's mean over its chosen views."""
+    """The mean vector of each object over its chosen views; centred: less the mean of all objects."""
     means: np.ndarray = np.take_along_axis(vectors, chosen[:, :, None], axis=1).mean(axis=1)
     return means - means.mean(axis=0) if centred else means
 
@@ -76,12 +80,12 @@ def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def find_object(queries: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Where the nearest of the other views are the object's own."""
+    """Whether the nearest vector in `others` belongs to the same object, for each query."""
     return np.arange(len(queries)) == cosines(queries, others).argmax(axis=1)
 
 
 def find_type(vectors: np.ndarray, types: np.ndarray) -> np.ndarray:
-    """Where the nearest other object has the object's type."""
+    """Whether the nearest other object has the same type, for each object."""
     likeness = cosines(vectors, vectors)
     np.fill_diagonal(likeness, -np.inf)
     hits: np.ndarray = types[likeness.argmax(axis=1)] == types
@@ -91,10 +95,12 @@ def find_type(vectors: np.ndarray, types: np.ndarray) -> np.ndarray:
 def measure(
     vectors: np.ndarray, types: np.ndarray, asked: np.ndarray, *, centred: bool, draws: int, seed: int
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """For each of `COUNTS` the share of draws in which each object, and each asked object's type, was found."""
+    """For each number of views in `COUNTS`: the share of draws in which each object was found, and the share in which
+    its type was, for the objects in `asked`.
+    """
     objects, kinds = [], []
     for count in COUNTS:
-        rng = np.random.default_rng(seed)  # the same views for everything that is compared
+        rng = np.random.default_rng(seed)  # every kind of vector is compared on the same views
         found = []
         for _ in range(draws):
             views = rng.permuted(np.tile(np.arange(vectors.shape[1]), (len(vectors), 1)), axis=1)
@@ -107,7 +113,7 @@ def measure(
 
 
 def chance(types: np.ndarray, asked: np.ndarray) -> float:
-    """How often a random other object has the type of the one that is asked for."""
+    """The probability that another object, chosen at random, has the same type as the query."""
     share = (types[:, None] == types).sum(axis=1) - 1
     return float(share[asked].mean() / (len(types) - 1))
 
@@ -119,11 +125,15 @@ def cell(shares: np.ndarray, rng: np.random.Generator) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("features", help="store of sdfkit embed")
-    parser.add_argument("views", help="store of sdfkit render that it was made from")
-    parser.add_argument("--manifest", type=Path, help="types to prefer over those in the store")
-    parser.add_argument("--least", type=int, default=5, help="objects of a type that is asked for")
-    parser.add_argument("--draws", type=int, default=5, help="draws of views")
+    parser.add_argument("features", help="store written by sdfkit embed")
+    parser.add_argument("views", help="store written by sdfkit render, from which the features were computed")
+    parser.add_argument("--manifest", type=Path, help="manifest whose categories replace those in the store")
+    parser.add_argument(
+        "--least", type=int, default=5, help="fewest objects of a type for which its objects are queries"
+    )
+    parser.add_argument(
+        "--draws", type=int, default=5, help="number of random choices of views to average over"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     try:
@@ -137,7 +147,8 @@ def main() -> None:
     needed = 2 * max(COUNTS)
     if not asked.any() or view_count < needed:
         sys.exit(
-            f"encoders: {needed} views are needed, there are {view_count}; and a type of {options.least} objects"
+            f"encoders: {needed} views of each object are needed, there are {view_count}; "
+            f"and a type with at least {options.least} objects is needed"
         )
 
     rng = np.random.default_rng(options.seed)

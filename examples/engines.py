@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Draw shapes with both renderers: OpenGL above, the CPU below it, and ten times their difference under both.
+"""Draw shapes with both renderers: OpenGL on top, the CPU below, and ten times their difference at the bottom.
 
     python engines.py -o engines.png [MESH ...]
 
-Six generated shapes, and the meshes that are named, in their own colours. Needs an OpenGL driver.
+Draws six generated shapes, and the meshes given as arguments in their own colours. Needs an OpenGL driver.
 """
 
 import argparse
@@ -23,14 +23,14 @@ from sdfkit.runtime.opengl import render_views_gl
 
 GENERATED = ("wagon_wheel", "chair", "bicycle", "torus_knot", "bust", "lamp")
 EYE = 2.5 * np.array([math.sin(0.6) * math.cos(0.4), math.sin(0.4), math.cos(0.6) * math.cos(0.4)])
-LEAST = 255**2 * 1e-10  # of a mean square error, that equal pictures have a figure too
+LEAST = 255**2 * 1e-10  # smallest mean square error, so that the PSNR of equal images is finite
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("meshes", nargs="*", help="mesh files to draw too")
+    parser.add_argument("meshes", nargs="*", help="mesh files to draw beside the generated shapes")
     parser.add_argument("-o", "--output", type=Path, required=True, help="PNG to write")
-    parser.add_argument("--size", type=int, default=160, help="pixels a picture")
+    parser.add_argument("--size", type=int, default=160, help="width and height of one image, in pixels")
     options = parser.parse_args()
 
     camera = look_at(EYE, np.zeros(3), np.array([0.0, 1.0, 0.0])).astype(np.float32)[None]

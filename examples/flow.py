@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Split shapes into those that Flow-SDF learns from and those held out, and sum up what was told of its stages.
+"""Split shapes into a training set and a held-out set for Flow-SDF, and summarise the results of its stages.
 
 python flow.py split manifest.json shapes/ --each 5 -o split/
 python flow.py table FOLDER split/
@@ -24,18 +24,18 @@ MODELS = {
     "encoder": "encoder (the CNN baseline)",
     "distil": "flow, distilled",
     "brief": "flow, distilled in few steps",
-    "unit": "flow, distilled in few steps, noise not scaled",
+    "unit": "flow, distilled in few steps, noise not scaled to the codes",
     "joint": "flow, whole chain",
     "rgb": "flow, whole chain, with shades",
     "one": "encoder, one view a shape",
     "one_joint": "flow, whole chain, one view a shape",
 }
-# Points in the cube by which visual hulls are judged.
+# Random points in the query cube at which the IoU of a visual hull is measured.
 POINTS = 20_000
 
 
 def write_split(options: argparse.Namespace) -> None:
-    """Folders of links: the first shapes of each kind to learn from, the others held out."""
+    """Link the first shapes of each kind into train/, and the others into held/."""
     kinds: dict[str, list[str]] = {}
     for shape in json.loads(options.manifest.read_text())["shapes"]:
         kinds.setdefault(shape["category"], []).append(shape["uid"])
@@ -54,7 +54,7 @@ def interval(values: np.ndarray) -> str:
 
 
 def hull_overlaps(views: Path, meshes: Path) -> np.ndarray:
-    """IoU of each shape with its visual hull: the points that no view shows outside the shape's mask."""
+    """IoU of each shape with its visual hull, which is the set of points inside the mask of every view."""
     points = np.random.default_rng(0).uniform(-1, 1, (POINTS, 3)).astype(np.float32)
     overlaps = []
     with open_store(str(views), "views", manifest=None) as store:
@@ -75,13 +75,13 @@ def hull_overlaps(views: Path, meshes: Path) -> np.ndarray:
 
 
 def read_log(path: Path) -> dict[str, str]:
-    """What train-flow told at the end, of its own shapes and of those held out, and how long it took."""
+    """The results that train-flow printed at its end, for training and held-out shapes, and its duration."""
     text = path.read_text()
     told = {}
     for name, match in zip(
         ("", "held_"),
         re.finditer(
-            r"temperature (\S+): loss (\S+) \(an exact field: (\S+)\), IoU (\S+); shades (\S+) off", text
+            r"temperature (\S+): loss (\S+) \(ideal loss (\S+)\), IoU (\S+); mean shading error (\S+)", text
         ),
         strict=True,
     ):
@@ -95,11 +95,11 @@ def read_log(path: Path) -> dict[str, str]:
 
 
 def write_table(options: argparse.Namespace) -> None:
-    """One row a model; what retrieval answers, and what visual hulls allow; samples; the scale of the noise."""
+    """Print a row of scores for each model, for the baselines and for visual hulls; then notes on samples and noise."""
     folder = options.folder
     print(
-        "| model | seconds | silhouette loss (IoU), learned | held out | shades off, learned | held out "
-        "| IoU, learned | F 1 % | Chamfer | IoU, held out |"
+        "| model | seconds | silhouette loss (IoU), training | held out | error of shades, training | held out "
+        "| IoU, training | F 1 % | Chamfer | IoU, held out |"
     )
     print("|---" * 10 + "|")
     for model, title in MODELS.items():
@@ -126,12 +126,14 @@ def write_table(options: argparse.Namespace) -> None:
     print(f"| visual hull of the views | | | | | | {interval(hulls[0])} | | | {interval(hulls[1])} |")
     told = read_log(folder / "joint.log")
     print(
-        f"\n* Silhouettes at temperature {told['temperature']}; a field that is right everywhere: {told['exact']}."
+        f"\n* Silhouette loss at temperature {told['temperature']}; an exact distance field has {told['exact']}."
     )
     print(f"* Gradients of the last step of the whole chain: {told['gradients']}.")
     more = np.array([shape["iou"] - shape["baselines"]["retrieval"]["iou"] for shape in found.values()])
     wins = 100 * (more > 0).mean()
-    print(f"* Held out, whole chain: IoU above retrieval's by {interval(more)}, higher for {wins:.0f} %.")
+    print(
+        f"* Held out, whole chain: IoU minus retrieval's {interval(more)}; higher for {wins:.0f} % of shapes."
+    )
     for model in ("distil", "brief", "unit", "joint"):
         stats = json.loads((folder / f"reports/{model}.stats.json").read_text())
         rank = json.loads((folder / f"reports/{model}.rank.json").read_text())
@@ -141,8 +143,8 @@ def write_table(options: argparse.Namespace) -> None:
         within = np.sqrt(((codes - centres[:, None]) ** 2).sum(axis=2).mean())
         between = np.sqrt(((centres - centres.mean(axis=0)) ** 2).sum(axis=1).mean())
         print(
-            f"* {MODELS[model]}: samples of one picture lie {100 * within / between:.1f} % of the spread between "
-            f"pictures apart; pairwise cosine {stats['cosine']['mean']:.3f}; rank: {rank['verdict']['name']}."
+            f"* {MODELS[model]}: codes sampled for one image have {100 * within / between:.1f} % of the standard "
+            f"deviation between images; pairwise cosine {stats['cosine']['mean']:.3f}; rank: {rank['verdict']['name']}."
         )
 
 
@@ -152,12 +154,12 @@ def main() -> None:
     parts = commands.add_parser("split")
     parts.add_argument("manifest", type=Path)
     parts.add_argument("meshes", type=Path, help="folder of meshes named by uid")
-    parts.add_argument("--each", type=int, required=True, help="shapes of a kind to learn from")
+    parts.add_argument("--each", type=int, required=True, help="number of training shapes of each kind")
     parts.add_argument("-o", "--output", type=Path, required=True, help="folder for train/ and held/")
     parts.set_defaults(run=write_split)
     table = commands.add_parser("table")
-    table.add_argument("folder", type=Path, help="where flow.sh worked")
-    table.add_argument("split", type=Path, help="what split wrote")
+    table.add_argument("folder", type=Path, help="working folder of flow.sh")
+    table.add_argument("split", type=Path, help="folder that `split` wrote")
     table.set_defaults(run=write_table)
     options = parser.parse_args()
     options.run(options)

@@ -1,9 +1,11 @@
 #!/bin/sh
-# Flow-SDF on generated shapes: 50 to learn from and 20 of the same kinds held out, taught by silhouettes alone.
-# Each stage is a run of its own, and its meshes are judged; beside them the paper's setting, one view of each shape,
-# flows of few steps with and without noise scaled to the codes, retrieval, and what visual hulls allow.
+# Train Flow-SDF from silhouettes on 50 generated shapes, and evaluate it on these and on 20 held-out shapes of the
+# same kinds. Each training stage writes its own model, whose meshes are evaluated. Compared with: the setting of the
+# Flow-SDF paper (one view of each shape), flows trained for few steps with and without noise scaled to the latent
+# codes, retrieval, and the visual hulls of the views.
 #   sh examples/flow.sh [--size tiny|small] [FOLDER]
-# small: about 48 minutes of two cores. tiny: ten minutes, to see that all of it runs; its figures mean nothing.
+# small: takes about 48 minutes on two cores. tiny: takes ten minutes and tests that the script runs; its models are not
+# trained long enough for its figures to mean anything.
 work=flow options=--size
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
@@ -12,7 +14,7 @@ tiny) count=30 each=2 views=4 points=10000 first="--steps 150" quick="--steps 5"
 small) count=70 each=5 views=24 points=100000 first='' quick='' few=60 ;;
 esac
 
-# Silhouettes show nothing of hollows: mugs, lamps and tables are left to others.
+# Silhouettes do not show hollows, so kinds with hollows (mugs, lamps, tables) are left out.
 chosen=
 for kind in airplane axe bottle car chair chess_piece elephant guitar horse rocket; do
     chosen="$chosen --category $kind"
@@ -26,7 +28,7 @@ for set in train held; do
     whole "$set.features.zarr" || sdfkit embed "$set.zarr" --model efficientnet-lite0 -o "$set.features.zarr"
 done
 
-# stage NAME OPTION...: a model, and what was told while it was trained.
+# stage NAME OPTION...: trains a model, and keeps the output of the training in NAME.log.
 stage() {
     name=$1 && shift && options="$*"
     whole "$name.zarr" && [ -e "$name.log" ] && return
@@ -55,13 +57,14 @@ mkdir -p reports
 for model in encoder distil brief unit joint rgb one one_joint; do
     for set in train held; do
         [ -e "reports/$model.$set.json" ] && continue
-        # From the first picture of each; of what one view a shape has taught, from that one.
+        # Codes are predicted from the first image of each shape. Models trained on one view of each shape have the
+        # codes of their training shapes in their own store.
         codes=$model.$set.codes.zarr
         case $model.$set in
         one*.train) codes=$model.zarr ;;
         *) whole "$codes" || sdfkit predict "$model.zarr" "$set.zarr" -o "$codes" ;;
         esac
-        # An object that did not come to have a surface scores 0.
+        # mesh ends with status 4 if a shape has no surface; compare gives this shape a score of 0.
         sdfkit mesh "$codes" --decoder "$model.zarr" -o "$model.$set.meshes/" || [ $? -eq 4 ]
         baselines=
         [ "$model.$set" != joint.held ] || baselines="--training split/train/ --features held.features.zarr
@@ -71,7 +74,7 @@ for model in encoder distil brief unit joint rgb one one_joint; do
         mv report.part "reports/$model.$set.json"
     done
 done
-# How far samples of one picture lie apart, and whether noise that is not scaled has drowned the codes.
+# How much codes sampled for one image differ, and whether the codes were hidden by noise that is not scaled to them.
 for model in distil brief unit joint; do
     sdfkit predict "$model.zarr" train.zarr --samples 4 -o "$model.samples.zarr" --overwrite
     sdfkit weight-stats "$model.train.codes.zarr" --json >"reports/$model.stats.json"
@@ -89,5 +92,5 @@ python "$root/examples/contact_sheet.py" split/held/ joint.held.meshes/ one_join
 echo
 echo "Table:   $PWD/table.md"
 echo "Stepper: $PWD/steps.html"
-echo "Learned: $PWD/learned.png (shapes; encoder, joint and rgb by several views; joint by one)"
-echo "Unseen:  $PWD/held.png (shapes; joint by several views and by one)"
+echo "Learned: $PWD/learned.png (training shapes; then the encoder, joint and rgb stages of several views, and the joint stage of one)"
+echo "Unseen:  $PWD/held.png (held-out shapes; then the joint stage of several views, and of one)"

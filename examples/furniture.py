@@ -2,12 +2,13 @@
 """Unpack Debian's sweethome3d-furniture, 820 household objects, into meshes and a CSV of their labels.
 
     apt-get install sweethome3d-furniture
-    python furniture.py --list                        # what there is
-    python furniture.py --pick -o furniture           # 24 chosen objects; --all: every one
+    python furniture.py --list                        # print all objects as a CSV
+    python furniture.py --pick -o furniture           # unpack 24 chosen objects; --all: every object
     sdfkit manifest furniture/raw --csv furniture/furniture.csv -o furniture/manifest.json
 
-Each object goes to raw/UID/UID.obj, its materials, textures and licence beside it. The models are free: CC0,
-or CC BY 3.0 with credit to those whom the column `source` names. This script needs nothing but Python.
+Each object is written to raw/UID/UID.obj, with its materials, textures and licence in the same folder. The licence of
+each model is CC0, or CC BY 3.0, which requires credit to the authors in the column `source`. This script needs only
+Python's standard library.
 """
 
 import argparse
@@ -21,7 +22,8 @@ from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 CATALOGUE = Path("/usr/share/sweethome3d/furniture")
-# uid prefix and licence, as each library's LICENSE.TXT and catalogue state it. Names repeat across libraries.
+# For each library, the prefix of its uids and its licence, from its LICENSE.TXT and catalogue. The prefix makes uids
+# unique, since libraries share names.
 LIBRARIES = {
     "BlendSwap-CC-0": ("cc0", "CC0-1.0"),
     "BlendSwap-CC-BY": ("ccby", "CC-BY-3.0"),
@@ -29,7 +31,7 @@ LIBRARIES = {
     "Reallusion": ("reallusion", "CC-BY-3.0-US"),
     "Scopia": ("scopia", "CC-BY-3.0"),
 }
-# Thin parts, holes, curves and soft forms; nothing so large that one stage takes minutes.
+# Objects with thin parts, holes, curves or soft forms; none is so large that one stage takes minutes.
 PICKED = """
     cc0_oakChair cc0_plasticChair cc0_foldingChair cc0_winchesterArmchair cc0_stool cc0_oakTable
     ccby_wheelchair cc0_sofa2 cc0_bed3 cc0_desklamp cc0_lamp2 scopia_candelabre cc0_spiralStaircase
@@ -37,8 +39,8 @@ PICKED = """
     cc0_horse2 cc0_wheelbarrow cc0_teddyBear cc0_tennisRacket cc0_headphones
 """
 
-# The catalogue's categories are rooms, so what a thing is must be told from its name: by the noun that ends
-# it, or by the wider word that stands first on the noun's line here.
+# The catalogue's categories are rooms, so the kind of an object is derived from its name: the kind is the last noun of
+# the name or, if this noun is listed below, the wider word at the start of its line.
 WIDER = """
     animal: bulldog cat chicken deer dog horse rabbit
     appliance: blender boiler brewer conditioning cooker cooktop device dryer freezer fridge fryer hood kettle
@@ -94,7 +96,7 @@ WIDER = """
 
 @dataclass(frozen=True)
 class Item:
-    """One object of a library, as the CSV tells it."""
+    """The labels of one object, which are the columns of the CSV."""
 
     uid: str
     category: str
@@ -105,9 +107,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Model:
-    """Where an object lies in its library, and the matrix, row after row, that sets it upright.
+    """The archive and member that hold an object's mesh, and the rotation matrix, by rows, that sets the mesh upright.
 
-    The rotated boxes agree with the catalogue's width, height and depth, but for two tables that lie across.
+    After the rotation, bounding boxes agree with the catalogue's width, height and depth, except for two tables whose
+    width and depth are exchanged.
     """
 
     archive: Path
@@ -122,14 +125,14 @@ def wider_words() -> dict[str, str]:
 
 
 def kind(name: str, wider: dict[str, str]) -> str:
-    """What a thing is, from its name: "Small upper cabinet", "Table with tablecloth", "Sofa 2 seats"."""
+    """The kind of an object from its name, such as "Small upper cabinet", "Table with tablecloth", "Sofa 2 seats"."""
     head = re.split(r" (?:with|under|on|for|and) | - |,| \d", name.lower())[0]
     words = re.findall("[a-z0-9]+", head)
     return wider.get("_".join(words[-2:])) or wider.get(words[-1], words[-1])
 
 
 def read_catalogue(folder: Path) -> dict[str, tuple[Item, Model]]:
-    """Every object of every library, by its uid."""
+    """All objects of all libraries, by uid."""
     wider = wider_words()
     found = {}
     for library, (prefix, licence) in LIBRARIES.items():
@@ -150,7 +153,7 @@ def read_catalogue(folder: Path) -> dict[str, tuple[Item, Model]]:
 
 
 def turn(obj: bytes, rotation: tuple[float, ...]) -> bytes:
-    """Rotate the points and normals of an OBJ; all its other lines stay as they are."""
+    """Rotate the vertices and normals of an OBJ file, and keep all its other lines unchanged."""
     rows = rotation[:3], rotation[3:6], rotation[6:]
     lines = obj.splitlines()
     for at, line in enumerate(lines):
@@ -163,15 +166,15 @@ def turn(obj: bytes, rotation: tuple[float, ...]) -> bytes:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The place of a member below `folder`, which no name may leave."""
+    """The path of a member inside `folder`. A name that leads outside the folder is refused."""
     place = (folder / name).resolve()
     if "\\" in name or not place.is_relative_to(folder.resolve()):
-        sys.exit(f"furniture: {name}: would leave {folder}; refused")
+        sys.exit(f"furniture: {name}: the file would be written outside {folder}; it is refused")
     return place
 
 
 def unpack(item: Item, model: Model, raw: Path) -> None:
-    """Write the object's folder: its OBJ under its uid, and all that lies beside it."""
+    """Write the folder of an object: its OBJ file, named by uid, and all files in the same folder of the archive."""
     prefix = f"{model.member.parent}/"
     with zipfile.ZipFile(model.archive) as archive:
         for member in archive.infolist():
@@ -190,17 +193,19 @@ def unpack(item: Item, model: Model, raw: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--list", action="store_true", help="print what there is, as a CSV")
+    what.add_argument("--list", action="store_true", help="print all objects as a CSV")
     what.add_argument("--pick", action="store_true", help="unpack the 24 chosen objects")
-    what.add_argument("--all", action="store_true", help="unpack all 820 (0.4 GB)")
+    what.add_argument("--all", action="store_true", help="unpack all 820 objects (0.4 GB)")
     parser.add_argument("-o", "--output", type=Path, default=Path("furniture"), help="folder to unpack into")
-    parser.add_argument("--catalogue", type=Path, default=CATALOGUE, help="folder of the .sh3f files")
+    parser.add_argument(
+        "--catalogue", type=Path, default=CATALOGUE, help="folder with the .sh3f files of the package"
+    )
     options = parser.parse_args()
 
     try:
         found = read_catalogue(options.catalogue)
     except FileNotFoundError as error:
-        sys.exit(f"furniture: {error.filename}: not there; apt-get install sweethome3d-furniture")
+        sys.exit(f"furniture: {error.filename}: does not exist; run apt-get install sweethome3d-furniture")
     chosen = [found[uid] for uid in (PICKED.split() if options.pick else found)]
     if options.list:
         write_table(sys.stdout, chosen)
@@ -217,7 +222,9 @@ def main() -> None:
     table = options.output / "furniture.csv"
     with table.open("w", newline="", encoding="utf-8") as file:
         write_table(file, chosen)
-    print(f"{len(chosen)} objects in {options.output / 'raw'}, their labels in {table}", file=sys.stderr)
+    print(
+        f"{len(chosen)} objects written to {options.output / 'raw'}, their labels to {table}", file=sys.stderr
+    )
 
 
 def write_table(file: TextIO, chosen: list[tuple[Item, Model]]) -> None:

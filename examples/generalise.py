@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Split shapes into those to train on and those to judge by, and sum up what sdfkit compare said of these.
+"""Split shapes into training and evaluation sets, and summarise the scores that sdfkit compare wrote for the latter.
 
 python generalise.py split manifest.json meshes/ -o split/
 python generalise.py table split/ all.1.json all.4.json few.1.json ...
@@ -20,10 +20,10 @@ SETS = {"recalled": "training shapes", "instances": "held-out instances", "kinds
 
 
 def split(kinds: Sequence[str], *, few: int, judged: int, rng: np.random.Generator) -> dict[str, list[int]]:
-    """Which shapes are in which set.
+    """Assign shapes to sets, as lists of indices into `kinds`, by the name of the set.
 
-    A tenth of the kinds is held out whole, and a fifth of each other kind with five shapes or more. Of shapes that
-    are judged there are at most `judged` a set, drawn at random.
+    All shapes of a tenth of the kinds are held out, and a fifth of the shapes of each other kind with five shapes or
+    more. Each of the sets to evaluate (recalled, instances, kinds) has at most `judged` shapes, chosen at random.
     """
     groups: dict[str, list[int]] = {}
     for row in rng.permutation(len(kinds)):
@@ -49,10 +49,10 @@ def split(kinds: Sequence[str], *, few: int, judged: int, rng: np.random.Generat
 
 
 def write_split(options: argparse.Namespace) -> None:
-    """Folders of links to meshes, one a set, and `judged`, which has all that are judged."""
+    """Write a folder of links to meshes for each set, and the folder `judged` with all shapes to evaluate."""
     shapes = json.loads(options.manifest.read_text())["shapes"]
     kind_of = {shape["uid"]: shape["category"] for shape in shapes}
-    # Shapes that could not be made into meshes are in no set.
+    # Shapes without a mesh, because their conversion failed, are in no set.
     paths = sorted(path for path in options.meshes.iterdir() if path.stem in kind_of)
     kinds = [kind_of[path.stem] for path in paths]
     sets = split(kinds, few=options.few, judged=options.judged, rng=np.random.default_rng(options.seed))
@@ -73,16 +73,16 @@ def interval(values: np.ndarray) -> str:
 
 
 def collect(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Mapping[str, Any]]]:
-    """By model and number of pictures seen, the facts of each shape."""
+    """The scores of each shape, by model and number of images seen."""
     return {tuple(path.stem.split(".")): json.loads(path.read_text())["shapes"] for path in paths}  # type: ignore[misc]
 
 
 def write_table(options: argparse.Namespace) -> None:
-    """One table a set, and how often the model beats retrieval."""
+    """Print the scores on each set, and the share of shapes for which the model is better than retrieval."""
     runs = collect(options.reports)
     folders = {name: sorted(path.stem for path in (options.folder / name).iterdir()) for name in SETS}
     trained = {model: len(list((options.folder / model).iterdir())) for model, _ in runs}
-    print("| judged on | trained on | pictures | answer |", " | ".join(COLUMNS.values()), "|")
+    print("| evaluated on | trained on | images | answer |", " | ".join(COLUMNS.values()), "|")
     print("|---" * (4 + len(COLUMNS)) + "|")
     for name, title in SETS.items():
         for (model, seen), shapes in sorted(
@@ -95,9 +95,9 @@ def write_table(options: argparse.Namespace) -> None:
             }
             for answer, scores in answers.items():
                 if name == "recalled" and answer != "**model**":
-                    continue  # the training shapes themselves
+                    continue  # baselines would answer with these very training shapes
                 if answer in ("mean shape", "oracle") and seen != min(other for _, other in runs):
-                    continue  # the same whatever is seen
+                    continue  # does not depend on the images, so it is printed once
                 cells = [interval(np.array([score[column] for score in scores])) for column in COLUMNS]
                 pictures = "any" if answer in ("mean shape", "oracle") else seen
                 print(
@@ -115,13 +115,13 @@ def write_table(options: argparse.Namespace) -> None:
             )
             wins = [f"{100 * won.mean():.0f} %" for won in (more > 0, nearer)]
             print(
-                f"* trained on {trained[model]}, pictures: {seen}, {title}: IoU above retrieval's by {interval(more)}, "
-                f"higher for {wins[0]}; nearer by Chamfer distance for {wins[1]}."
+                f"* trained on {trained[model]}, images: {seen}, {title}: IoU minus retrieval's {interval(more)}, "
+                f"higher for {wins[0]} of shapes; Chamfer distance lower for {wins[1]}."
             )
 
 
 def link_retrieved(options: argparse.Namespace) -> None:
-    """A folder in which each held-out shape is the training shape that retrieval answers with."""
+    """Link each evaluated shape's name to the mesh of the training shape that retrieval found for it."""
     options.output.mkdir(exist_ok=True)
     for uid, shape in json.loads(options.report.read_text())["shapes"].items():
         for path in (options.folder / "all").glob(f"{shape['baselines']['retrieval']['shape']}.*"):
@@ -134,18 +134,24 @@ def main() -> None:
     parts = commands.add_parser("split")
     parts.add_argument("manifest", type=Path)
     parts.add_argument("meshes", type=Path, help="folder of meshes named by uid")
-    parts.add_argument("-o", "--output", type=Path, required=True, help="folder for a folder a set")
-    parts.add_argument("--few", type=int, default=20, help="shapes of the smaller training set")
-    parts.add_argument("--judged", type=int, default=40, help="most shapes of a set that are judged")
+    parts.add_argument(
+        "-o", "--output", type=Path, required=True, help="folder to write, with a folder for each set"
+    )
+    parts.add_argument("--few", type=int, default=20, help="number of shapes in the smaller training set")
+    parts.add_argument(
+        "--judged", type=int, default=40, help="greatest number of shapes to evaluate in each set"
+    )
     parts.add_argument("--seed", type=int, default=0)
     parts.set_defaults(run=write_split)
     table = commands.add_parser("table")
-    table.add_argument("folder", type=Path, help="what split wrote")
-    table.add_argument("reports", type=Path, nargs="+", help="MODEL.PICTURES.json, by sdfkit compare --json")
+    table.add_argument("folder", type=Path, help="folder that `split` wrote")
+    table.add_argument(
+        "reports", type=Path, nargs="+", help="reports by sdfkit compare --json, named MODEL.IMAGES.json"
+    )
     table.set_defaults(run=write_table)
     found = commands.add_parser("retrieved")
-    found.add_argument("folder", type=Path, help="what split wrote")
-    found.add_argument("report", type=Path, help="by sdfkit compare --json")
+    found.add_argument("folder", type=Path, help="folder that `split` wrote")
+    found.add_argument("report", type=Path, help="report by sdfkit compare --json")
     found.add_argument("-o", "--output", type=Path, required=True, help="folder of links to meshes")
     found.set_defaults(run=link_retrieved)
     options = parser.parse_args()

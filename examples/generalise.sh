@@ -1,16 +1,19 @@
 #!/bin/sh
-# Does a model beat looking up the nearest training shape, on shapes and kinds of shapes that it never saw?
-# Generated shapes of 40 kinds (or --furniture: all real models of examples/furniture.sh) are split by seed into training
-# shapes, held-out instances of the same kinds, and held-out kinds. Two models see new pictures of each: that of all
-# training shapes 1, 4 and 8, that of only 20 of them 4. Their meshes are judged beside the mean shape, retrieval, and the
-# nearest training shape.
+# Is a model better than a look-up of the nearest training shape, on shapes and kinds of shapes not in its training set?
+# Generated shapes of 40 kinds (with --furniture: all real models of examples/furniture.sh) are split at random into
+# training shapes, held-out instances of the same kinds, and held-out kinds. Two models predict shapes from new images:
+# the model trained on all training shapes from 1, 4 and 8 images, the model trained on only 20 of them from 4. Their
+# meshes are compared with three baselines: the mean shape, retrieval (the training shape whose image features are
+# nearest), and an oracle (the training shape whose mesh is nearest).
 #   sh examples/generalise.sh [--size tiny|small] [--furniture] [FOLDER]
-# small: 45 minutes of one core, 90 by the clock beside other work.
-# tiny: three minutes, to see that all of it runs; its figures mean nothing.
+# small: takes 45 minutes on one core, 90 minutes of wall time on a busy machine.
+# tiny: takes three minutes and tests that the script runs; its models are not trained long enough to evaluate.
 work=generalise options="--size --furniture"
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
-# Shapes, of how many kinds; steps of the two decoders and denoisers; shapes judged of a set; points a mesh is judged by.
+# count, kinds: number of shapes and of kinds; few: training shapes of the smaller model; decoder, few_decoder,
+# denoiser: training steps; judged: shapes evaluated of each set; points: points on each mesh that is evaluated; views:
+# images seen.
 case $size in
 tiny) count=24 kinds=6 few=4 decoder=150 few_decoder=150 denoiser=150 judged=4 points=10000 views="1 4" ;;
 small) count=400 kinds=40 few=20 decoder=8000 few_decoder=3000 denoiser=3000 judged=30 points=100000 views="1 4 8" ;;
@@ -30,7 +33,7 @@ else
     sdfkit shapes $chosen --count "$count" --seed 1 --format ply -o meshes/
     [ -e manifest.json ] || sdfkit manifest meshes/ -o manifest.json
 fi
-# split/all and split/few to train on; split/judged: recalled, instances and kinds.
+# split/all and split/few: training shapes. split/judged: the shapes to evaluate (recalled, instances and kinds).
 python "$root/examples/generalise.py" split manifest.json meshes/ --few "$few" --judged "$judged" -o split/
 
 embed() { sdfkit embed --model efficientnet-lite0 "$@"; }
@@ -47,7 +50,7 @@ for model in few all; do
         name=$model.$seen
         whole "$seen.features.zarr" || sdfkit render split/judged/ --views "$seen" | embed -o "$seen.features.zarr"
         [ -e "reports/$name.json" ] || {
-            # A prediction without a surface scores 0.
+            # mesh ends with status 4 if a prediction has no surface; compare gives this prediction a score of 0.
             sdfkit predict "$(store dit)" "$seen.features.zarr" |
                 sdfkit mesh --decoder "$(store deepsdf)" -o "$name.meshes/" || [ $? -eq 4 ]
             sdfkit compare "$name.meshes/" split/judged/ --training "split/$model/" --features "$seen.features.zarr" \
@@ -63,4 +66,4 @@ python "$root/examples/contact_sheet.py" split/instances/ all.4.meshes/ retrieve
 
 echo
 echo "Table:   $PWD/table.md"
-echo "Picture: $PWD/picture.png (held-out instances: the shape, the model's answer to four pictures, retrieval's)"
+echo "Image:   $PWD/picture.png (held-out instances: the shape, the model's prediction from four images, retrieval's)"

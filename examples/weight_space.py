@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Hold each claim of the paper on weight space against the reports of weight_space.sh.
+"""Compare each claim of the paper on weight space with the reports of weight_space.sh, and print a table.
 
     python weight_space.py reports/ --autoencoders ae_*.zarr --costs costs.txt
 
-The marks are computed. A claim is reproduced where the figures that it rests on are found again, not reproduced where
-they are not, and explained otherwise where its figures are found again but go away with what is not its cause.
+Marks are computed. "reproduced": the figures of the claim are found here too; "not reproduced": they are not;
+"explained otherwise": they are found, but vanish if something other than the claimed cause is changed.
 """
 
 import argparse
@@ -18,11 +18,11 @@ from statistics import fmean
 from typing import Any
 
 YES, NO, OTHER = "reproduced", "not reproduced", "explained otherwise"
-PAPERS_TIMESTEPS = 6  # of the eight that are looked at, those of its table
-RECALLED = 0.8  # of the predictions, whose truth ranks first and nearer than the mean
+PAPERS_TIMESTEPS = 6  # the first of the eight timesteps measured; these are in the paper's table
+RECALLED = 0.8  # least share of predictions whose true shape ranks first, with a greater cosine than the mean
 DITS = {
     "weights": "weight DiT",
-    "drowned": "weight DiT, positions drowned in noise",
+    "drowned": "weight DiT, positions hidden by noise",
     "thin": "weight DiT, thin shell",
     "independent": "weight DiT, independent fits",
     "phase6": "weight DiT, phase 6: one view",
@@ -46,7 +46,7 @@ Reports = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, its figure, ours, and what that makes of it."""
+    """A claim of the paper: its text, the figure in the paper, our figure, and the mark of the claim."""
 
     text: str
     paper: str
@@ -66,7 +66,7 @@ def read_autoencoders(paths: Sequence[Path]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What `rank` says of predictions: means over those whose truth is known."""
+    """Results of `sdfkit rank`, averaged over the predictions whose true shape is known."""
 
     recalled: float
     cosine: float
@@ -74,7 +74,7 @@ class Prediction:
     centred: float
     margin: float
     verdict: str
-    leaders: int  # different shapes that rank first
+    leaders: int  # number of different shapes that rank first for some prediction
 
     @property
     def is_recall(self) -> bool:
@@ -110,7 +110,7 @@ def either(holds: bool) -> str:
 
 
 def judge_geometry(reports: Reports) -> list[Claim]:
-    """Section 4.4: how weights lie."""
+    """Section 4.4 of the paper: norms and cosines of fitted weights."""
     thin, anchored, free = (reports[f"{name}.stats"] for name in ("thin", "anchored", "independent"))
     cosine = {
         name: reports[f"{name}.stats"]["cosine"]["mean"] for name in ("thin", "anchored", "independent")
@@ -152,7 +152,7 @@ def judge_geometry(reports: Reports) -> list[Claim]:
 
 
 def judge_denoisers(reports: Reports) -> list[Claim]:
-    """Sections 4.1 to 4.3: the weight DiT and its ablations."""
+    """Sections 4.1 to 4.3 of the paper: the weight DiT and its ablations."""
     ranks = {name: summarise(reports[f"{name}.rank"]) for name in DITS}
     good, bad = ranks["weights"], ranks["drowned"]
     losses = {name: reports[f"{name}.losses"] for name in ("weights", "drowned")}
@@ -161,27 +161,27 @@ def judge_denoisers(reports: Reports) -> list[Claim]:
     placed = {name: reports[f"{name}.pieces"] for name in losses}
     papers = left["weights"][:PAPERS_TIMESTEPS]
     collapses = bad.cosine < bad.of_mean and not bad.is_recall
-    # What the network leaves at pure noise in training, and what its sampler leaves there in one step.
+    # Unexplained variance at pure noise: of the network as in training, less that of one step of the sampler.
     apart = {name: abs(losses[name]["one_step"]["fvu"] - left[name][-1]) for name in losses}
     claims = [
         Claim(
             "The weight DiT collapses: predictions are worse than the mean",
             "cosine 0.9698 (the mean's 0.980)",
-            f"{good}; with positions that drown in noise: {bad}",
+            f"{good}; with positions hidden by noise: {bad}",
             OTHER if collapses and good.is_recall else either(good.cosine < good.of_mean),
         ),
         Claim(
-            "… because the picture moves them by 3 % only",
+            "… because the image moves them by only 3 %",
             "a directional perturbation",
-            f"drowned: {placed['drowned']['shape']:.0%} of the pieces are of the shape shown, "
-            f"{placed['drowned']['place']:.0%} at their place; else {placed['weights']['shape']:.0%} and "
+            f"hidden positions: {placed['drowned']['shape']:.0%} of the pieces are of the shape shown, "
+            f"{placed['drowned']['place']:.0%} at their place; otherwise {placed['weights']['shape']:.0%} and "
             f"{placed['weights']['place']:.0%}",
             OTHER if placed["drowned"]["shape"] > 0.5 > placed["drowned"]["place"] else either(not good.is_recall),
         ),
         Claim(
-            "Whatever the picture, the same few shapes rank first",
-            "4 shapes for 4 pictures",
-            f"{good.leaders} for {len(reports['weights.rank']['predictions'])}; drowned {bad.leaders}",
+            "The same few shapes rank first for every image",
+            "4 shapes for 4 images",
+            f"{good.leaders} for {len(reports['weights.rank']['predictions'])}; hidden positions {bad.leaders}",
             OTHER
             if bad.leaders <= good.leaders / 2 and good.is_recall
             else either(good.leaders <= len(reports["weights.rank"]["predictions"]) / 2),
@@ -193,28 +193,28 @@ def judge_denoisers(reports: Reports) -> list[Claim]:
             either(max(papers) < 1.5 * min(papers) and papers[0] > 0.1),
         ),
         Claim(
-            "A low loss to t = 450, and yet predictions off: a floor of the data",
+            "Loss is low to t = 450, but predictions are wrong: the data set a limit",
             "0.19 to t = 450",
-            f"drowned: {left['drowned'][4]:.3f} at 300, {left['drowned'][5]:.2f} at 450 ({wrong:.2f} with a "
-            f"wrong picture), {left['drowned'][-1]:.2f} at 499, sampled {losses['drowned']['sampled']['fvu']:.2f}; "
-            f"its own cause removed: {left['weights'][-1]:.2f} and {losses['weights']['sampled']['fvu']:.2f}",
+            f"hidden positions: {left['drowned'][4]:.3f} at 300, {left['drowned'][5]:.2f} at 450 ({wrong:.2f} with "
+            f"a wrong image), {left['drowned'][-1]:.2f} at 499, sampled {losses['drowned']['sampled']['fvu']:.2f}; "
+            f"positions not hidden: {left['weights'][-1]:.2f} and {losses['weights']['sampled']['fvu']:.2f}",
             OTHER
             if left["drowned"][-1] > 0.75 and losses["weights"]["sampled"]["fvu"] < 0.25
             else either(losses["weights"]["sampled"]["fvu"] > 0.75),
         ),
         Claim(
-            "(ours) Averaging, un-standardising or the schedule's end spoil what was learned",
+            "(ours) Weight averaging, un-standardising or the schedule's end spoil the result",
             "suspected",
             "from pure noise in training and in one step of sampling: "
             + ", ".join(f"{left[name][-1]:.3f} and {losses[name]['one_step']['fvu']:.3f}" for name in losses)
-            + f" (drowned); then the walk, {losses['weights']['sampled']['fvu']:.2f} and "
+            + f" (hidden positions); all steps of sampling, {losses['weights']['sampled']['fvu']:.2f} and "
             f"{losses['drowned']['sampled']['fvu']:.2f}",
             either(max(apart.values()) > 0.1),
         ),
         Claim(
             "The shared anchor dooms diffusion",
             "fails at cosine 0.96",
-            "first and nearer than the mean: "
+            "true shape first and nearer than the mean: "
             + ", ".join(
                 f"{name} {ranks[key].recalled:.0%}"
                 for name, key in (("thin shell", "thin"), ("anchored", "weights"), ("independent", "independent"))
@@ -223,7 +223,7 @@ def judge_denoisers(reports: Reports) -> list[Claim]:
         ),
     ]  # fmt: skip
     for name, text in (
-        ("phase6", "Several views in place of one do not help (phase 7)"),
+        ("phase6", "Several views instead of one do not help (phase 7)"),
         ("phase8", "Standardisation was not the cause (phase 8)"),
         ("phase9", "Dropout was not the cause (phase 9)"),
     ):
@@ -232,8 +232,8 @@ def judge_denoisers(reports: Reports) -> list[Claim]:
             Claim(
                 text,
                 "all collapse",
-                f"first and nearer than the mean {ranks[name].recalled:.0%}, else {other.recalled:.0%}; centred "
-                f"{ranks[name].centred:.2f}, else {other.centred:.2f}",
+                f"first and nearer than the mean {ranks[name].recalled:.0%}, otherwise {other.recalled:.0%}; centred "
+                f"{ranks[name].centred:.2f}, otherwise {other.centred:.2f}",
                 either(abs(ranks[name].centred - other.centred) < 0.1),
             )
         )
@@ -250,7 +250,7 @@ def judge_autoencoders(reports: Reports, autoencoders: Reports) -> list[Claim]:
             "The autoencoder's cosine is excellent",
             "0.9965; that leaves 17.7 % of the variance",
             f"{brief['cosine']['mean']:.4f} stopped early ({brief['fvu']:.1%} left), {full['cosine']['mean']:.4f} "
-            f"at the end ({full['fvu']:.1%}); two shapes have {full['original_cosine']:.3f} already",
+            f"at the end ({full['fvu']:.1%}); weights of different shapes have {full['original_cosine']:.3f}",
             OTHER if brief["cosine"]["mean"] > 0.9 and brief["fvu"] > 0.1 else either(full["cosine"]["mean"] > 0.99),
         ),
         Claim(
@@ -258,11 +258,11 @@ def judge_autoencoders(reports: Reports, autoencoders: Reports) -> list[Claim]:
             "the anchor's shape without a surface, others without their thin parts",
             f"IoU {shown['ae_brief']:.2f} stopped early, {shown['ae_weights']:.2f} at the end, of {fits:.2f}; "
             f"without a surface {len(brief['lost'])} and {len(full['lost'])}",
-            # At the paper's error, or where training ends.
+            # Broken at the paper's reconstruction error only, or also at the end of training.
             either(bool(broken)) if shown["ae_weights"] < 0.8 * fits else (OTHER if broken else NO),
         ),
         Claim(
-            "An error of weights says nothing of the mesh",
+            "The error of weights does not predict the error of the mesh",
             "uncorrelated",
             f"loss of fields: {field['fvu']:.0%} of the variance left, IoU {shown['ae_field']:.2f}; stopped early: "
             f"{brief['fvu']:.0%}, IoU {shown['ae_brief']:.2f}",
@@ -285,7 +285,7 @@ def judge_autoencoders(reports: Reports, autoencoders: Reports) -> list[Claim]:
 
 
 def judge_others(reports: Reports) -> list[Claim]:
-    """What noise breaks, and DeepSDF."""
+    """The noise on weights that networks tolerate, and the claims on DeepSDF."""
     parts = [store["parts"]["all"] for store in reports["perturb"]["stores"]]
     relu, siren = (float("inf") if part["breaks_at"] is None else part["breaks_at"] for part in parts)
     strongest = parts[0]["levels"][-1]["sigma"]
@@ -294,19 +294,19 @@ def judge_others(reports: Reports) -> list[Claim]:
     families = {name: iou(reports, name) for name in ("weights", "ae", "deepsdf")}
     return [
         Claim(
-            "ReLU with encoded positions takes more noise than SIREN",
+            "ReLU with encoded positions tolerates more noise on its weights than SIREN",
             "0.34 or more against 0.17 or less",
             f"mean IoU falls under 0.5 at {broken[0]} against {broken[1]}",
             either(relu >= 0.34 and siren <= 0.17),
         ),
         Claim(
-            "DeepSDF's codes point anywhere",
+            "DeepSDF's codes have no common direction",
             "pairwise cosine -0.04",
             f"{stats['cosine']['mean']:.2f}",
             either(abs(stats["cosine"]["mean"]) < 0.2),
         ),
         Claim(
-            "Its DiT recalls them, with a margin",
+            "The DiT of DeepSDF's codes recalls them, with a margin",
             "cosine 1.0000, margin over 0.4",
             f"cosine {codes.cosine:.4f}, least margin {codes.margin:.2f}, first {codes.recalled:.0%}",
             either(codes.cosine > 0.99 and codes.margin > 0.4),
@@ -338,7 +338,7 @@ def tell_rows(title: str, names: Mapping[str, str], reports: Reports, *cells: Ca
 
 
 def tell_costs(path: Path) -> None:
-    """CPU seconds of each stage, the longest of all runs, from what `times` said after it."""
+    """Print CPU seconds of each stage, the greatest of all runs, from the output of `times` after the stage."""
     costs: dict[str, float] = {}
     lines = []
     for line in path.read_text().splitlines():
@@ -349,7 +349,7 @@ def tell_costs(path: Path) -> None:
         if name != "start":
             costs[name] = max(costs.get(name, 0), after - before)
     told = ", ".join(f"{name.replace('_', ' ')} {seconds:.0f}" for name, seconds in costs.items())
-    print(f"\nCPU seconds: {told}; in all {sum(costs.values()):.0f}.")
+    print(f"\nCPU seconds: {told}; total {sum(costs.values()):.0f}.")
 
 
 def write_table(options: argparse.Namespace) -> None:
@@ -363,7 +363,7 @@ def write_table(options: argparse.Namespace) -> None:
     print("| claim | paper | here | mark |\n|---|---|---|---|")
     for claim in claims:
         print(f"| {claim.text} | {claim.paper} | {claim.ours} | **{claim.mark}** |")
-    columns = "| meshes | IoU | worst | Chamfer | no inside |"
+    columns = "| meshes | IoU | worst IoU | Chamfer | IoU 0 |"
     tell_rows(
         columns + " verdict | first | centred | FVU at 499 | one step | sampled |", DITS, reports,
         lambda name: summarise(reports[f"{name}.rank"]).verdict,
@@ -376,7 +376,7 @@ def write_table(options: argparse.Namespace) -> None:
 
 
 def partial_losses(reports: Reports, part: str) -> Callable[[str], str]:
-    """The share of the variance that a denoiser leaves: at the noisiest timestep, or sampled from pure noise."""
+    """A function to format a denoiser's unexplained variance: at the last timestep, or of samples from pure noise."""
 
     def tell(name: str) -> str:
         losses = reports.get(f"{name}.losses")
@@ -390,9 +390,9 @@ def partial_losses(reports: Reports, part: str) -> Callable[[str], str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, help="what sdfkit printed with --json")
-    parser.add_argument("--autoencoders", type=Path, nargs="+", required=True, help="autoencoder stores")
-    parser.add_argument("--costs", type=Path, required=True, help="the shell's `times` after each stage")
+    parser.add_argument("folder", type=Path, help="folder of reports that sdfkit printed with --json")
+    parser.add_argument("--autoencoders", type=Path, nargs="+", required=True, help="stores of train-ae")
+    parser.add_argument("--costs", type=Path, required=True, help="output of `times` after each stage")
     options = parser.parse_args()
     write_table(options)
 

@@ -1,16 +1,19 @@
 #!/bin/sh
-# The paper's first two families, weights and their autoencoder, beside DeepSDF, on generated shapes: which of its claims
-# hold here, which do not, and which have another cause. Writes one table, with a mark that is computed from the reports
-# for each claim, and one picture.
+# Reproduce the claims of the paper on weight space, on generated shapes. The paper compares three families of models:
+# a DiT of weights (those of one small network per shape), a DiT of an autoencoder's codes of these weights, and a DiT
+# of DeepSDF's codes. Writes a table, which marks each claim "reproduced", "not reproduced" or "explained otherwise"
+# from the reports, and an image of meshes.
 #   sh examples/weight_space.sh [--size tiny|small] [FOLDER]
-# small: 28 CPU minutes; what each part took is told at the end.
-# tiny: four CPU minutes, to see that all of it runs; its marks mean nothing.
+# small: takes 28 CPU minutes; the time of each part is printed at the end.
+# tiny: takes four CPU minutes and tests that the script runs; its networks are not trained long enough for its marks.
 work=weight_space options=--size
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
-# Shapes, of which some are judged by their meshes; steps of fits, of weight DiTs, of the decoder and the denoisers of its
-# codes and of the autoencoder's; epochs of autoencoders, one of them stopped early; cells of meshes, and points they are
-# judged by.
+# count: number of shapes; judged: shapes whose predicted meshes are evaluated; fit, noisy, noisy_siren: steps of
+# fitting the small networks, for the DiTs and for the test with noise; denoise: steps of weight DiTs; decoder,
+# denoiser: steps of DeepSDF and of the DiT of its codes; codes: steps of the DiT of the autoencoder's codes; brief,
+# epochs: epochs of the autoencoder stopped early and of the others; cells: mesh resolution; points: points on each
+# mesh that is evaluated.
 case $size in
 tiny)
     count=6 judged=2 fit=60 noisy=60 noisy_siren=40 denoise=6 decoder=40 denoiser=40 codes=40 brief=3 epochs=6
@@ -23,7 +26,7 @@ small)
 esac
 
 spent() { times >times.txt && echo "$1 $(tail -n 1 times.txt)" >>costs.txt; }
-report() { # FILE COMMAND...: keeps what the command prints, once
+report() { # FILE COMMAND...: writes the output of the command to reports/FILE, unless the file exists
     file=reports/$1 && shift
     [ -e "$file" ] || { "$@" >"$file.part" && mv "$file.part" "$file"; }
 }
@@ -36,7 +39,7 @@ spent start
 [ -d closed ] || { sdfkit watertight raw/*.glb --manifest manifest.json -o closing/ && mv closing closed; }
 whole samples.zarr || sdfkit sample-sdf closed/*.ply -o samples.zarr
 whole features.zarr || sdfkit render closed/*.ply --views 24 | sdfkit embed --model efficientnet-lite0 -o features.zarr
-# Every second shape is judged by the mesh that four new pictures of it become.
+# Every second shape, $judged in all, is evaluated: its mesh is predicted from four new images.
 row=0
 for mesh in closed/*.ply; do
     [ $((row % 2)) -eq 1 ] || [ $row -ge $((2 * judged)) ] || ln -sf "$PWD/$mesh" judged/
@@ -45,8 +48,9 @@ done
 whole seen.zarr || sdfkit render judged/ --views 4 | sdfkit embed --model efficientnet-lite0 -o seen.zarr
 spent data
 
-# One small network a shape: from an anchor by our recipe, from it at the paper's rate, which moves them less, each from
-# its own draw, and, for the noise they take, SIREN.
+# Fit one small network per shape. anchored: all start from the same weights, the anchor, at our learning rate. thin:
+# from the same anchor, at the paper's learning rate, which moves the weights less. independent: each from its own
+# random weights. relu and siren: two kinds of network, for the test of how much noise on their weights they tolerate.
 whole anchored.zarr || sdfkit fit-mlp samples.zarr --steps "$fit" -o anchored.zarr
 whole thin.zarr || sdfkit fit-mlp samples.zarr --steps "$fit" --lr 1e-4 -o thin.zarr
 whole independent.zarr || sdfkit fit-mlp samples.zarr --steps "$fit" --anchor none -o independent.zarr
@@ -60,14 +64,15 @@ done
 report perturb.json sdfkit perturb relu.zarr siren.zarr --shapes 10 --resolution 32 --json
 spent perturb
 
-# The weight DiT. As it is; with its fault put back, positions that drown in the noise; of thin and of independent weights;
-# and the paper's phases 6, 8 and 9.
+# Train weight DiTs. weights: sdfkit's. drowned: position embeddings too small to show behind noise, the fault that
+# examples/hidden_positions.py restores. thin, independent: on the other fits. phase6, phase8, phase9: the ablations of
+# these numbers in the paper.
 dit() { # NAME CODES OPTION...
     name=$1 vectors=$2 && shift 2
     whole "$name.dit.zarr" || sdfkit train-dit features.zarr --codes "$vectors" "$@" -o "$name.dit.zarr"
 }
 dit weights anchored.zarr --steps "$denoise"
-whole drowned.dit.zarr || python "$root/examples/drowned.py" train-dit features.zarr \
+whole drowned.dit.zarr || python "$root/examples/hidden_positions.py" train-dit features.zarr \
     --codes anchored.zarr --steps "$denoise" -o drowned.dit.zarr
 dit thin thin.zarr --steps "$denoise"
 dit independent independent.zarr --steps "$denoise"
@@ -76,8 +81,9 @@ dit phase8 anchored.zarr --steps "$denoise" --raw
 dit phase9 anchored.zarr --steps "$denoise" --raw --cfg-dropout 0 --pose-dropout 0
 spent weight_dit
 
-# The autoencoder: stopped early, where it leaves about as much of the variance as the paper's, and run to its end, by
-# weights and by fields.
+# Train autoencoders of weights. ae_brief: stopped early, where about as much of the variance is unexplained as with
+# the paper's autoencoder. ae_weights and ae_field: trained to the end, with a loss on weights and with a loss on the
+# fields.
 whole ae_brief.zarr || sdfkit train-ae anchored.zarr --samples samples.zarr --epochs "$brief" -o ae_brief.zarr
 whole ae_weights.zarr || sdfkit train-ae anchored.zarr --samples samples.zarr --epochs "$epochs" -o ae_weights.zarr
 whole ae_field.zarr || sdfkit train-ae anchored.zarr --samples samples.zarr --epochs "$epochs" --loss field -o ae_field.zarr
@@ -89,8 +95,9 @@ dit deepsdf deepsdf.zarr --preset small --steps "$denoiser"
 report deepsdf.stats.json sdfkit weight-stats deepsdf.zarr --json
 spent deepsdf
 
-# What four new pictures become, ranked beside the training vectors, and as meshes.
-judge() { # NAME: of the meshes of a folder, those that are judged; one without a surface scores 0
+# Predict from four new images of each shape. Rank the training vectors by their similarity to each prediction, and
+# evaluate the meshes.
+judge() { # NAME: evaluates the meshes in NAME.meshes of the shapes in judged/; a missing mesh scores 0
     for mesh in "$1.meshes"/*.ply; do
         [ -e "judged/${mesh#"$1.meshes/"}" ] || rm -f "$mesh"
     done
@@ -110,7 +117,7 @@ for name in weights drowned thin independent phase6 phase8 phase9 ae deepsdf; do
     esac
     whole $name.predicted.zarr || sdfkit predict $name.dit.zarr seen.zarr -o $name.predicted.zarr
     report $name.rank.json sdfkit rank $name.predicted.zarr --json
-    # Where a prediction has no surface, mesh says so and ends with status 4.
+    # mesh ends with status 4 if a prediction has no surface.
     # shellcheck disable=SC2086  # an option and its value, or nothing
     [ -e reports/$name.compare.json ] || sdfkit mesh $name.predicted.zarr $decoder_of --resolution "$cells" \
         --overwrite -o $name.meshes/ || [ $? -eq 4 ]
@@ -118,7 +125,7 @@ for name in weights drowned thin independent phase6 phase8 phase9 ae deepsdf; do
 done
 spent predictions
 for name in weights drowned; do
-    report $name.pieces.json python "$root/examples/drowned.py" pieces $name.predicted.zarr --known anchored.zarr
+    report $name.pieces.json python "$root/examples/hidden_positions.py" pieces $name.predicted.zarr --known anchored.zarr
 done
 for name in anchored thin independent ae_brief ae_weights ae_field deepsdf; do
     case $name in
@@ -138,4 +145,4 @@ python "$root/examples/contact_sheet.py" judged/ anchored.meshes/ drowned.meshes
 
 echo
 echo "Table:   $PWD/table.md"
-echo "Picture: $PWD/picture.png"
+echo "Image:   $PWD/picture.png"

@@ -126,15 +126,16 @@ def rank_by_cosine(
     Args:
         predicted: Predicted vectors, one a row, none of them zero.
         known: Two or more training vectors, one a row, none of them zero; read in blocks.
-        mean: Mean of the training vectors.
+        mean: Mean of the training vectors; it is subtracted for the centred cosines, and does not change the order.
         top: Number of training vectors to keep for each prediction; if there are fewer, all are kept.
 
     Returns:
-        The most similar training vectors. Cosines are float32 in [-1, 1]; ties keep the order of `known`.
+        The most similar training vectors with their plain cosines, centred cosines and distances. Cosines are float32
+        in [-1, 1]; ties keep the order of `known`.
 
     Reference:
-        "Small-data image-to-3-D" ranks by the plain cosine in the diagnosis of its phase 7, and so does this function;
-        the paper has no centred cosines or distances.
+        The order by plain cosine is that of the diagnosis of phase 7 in the paper "image to 3-D from small data".
+        Centred cosines and distances are additions.
     """
     parts = [_rank(predicted[group], known, mean, top) for group in _groups(*predicted.shape)]
     return Ranking(*(np.concatenate(column) for column in zip(*parts, strict=True)))

@@ -73,17 +73,17 @@ def train_dit(
 ) -> None:
     """Train a diffusion transformer from views to codes or weights.
 
-    The denoiser learns to remove noise from the latent code of a shape, given features of views of the shape (sdfkit
-    embed). Each training sample is the standardised code of one shape with 1 to 8 of its views. The loss is reported
-    beside that of always predicting the mean code: a model whose loss is not lower ignores its views. The
-    standardisation is stored with the model. Models that predict noise (--prediction eps) use only those 489 of the 500
-    timesteps at which noise does not hide the code. predict --guidance needs a model trained with --cfg-dropout.
+    The denoiser learns to remove noise from the latent code of a shape, given the features and the cameras of views of
+    the shape (sdfkit embed). Each training sample is the standardised code of one shape with 1 to 8 of its views. The
+    loss is reported beside that of always predicting the mean code: a model whose loss is not lower ignores its views.
+    Diffusion has 500 timesteps; models that predict noise (--prediction eps) skip the 11 noisiest, at which the code
+    cannot be recovered. predict --guidance needs a model trained with --cfg-dropout.
 
     --codes takes a deepsdf, codes, autoencoder or weights store. With a weights store of fit-mlp, the denoiser learns
     the weights of one small network per shape in place of codes, and sdfkit mesh needs no decoder for its predictions.
     --tokens divides each vector into equal tokens. The preset weights-132m is phase 7 of the paper "image to 3-D from
     small data": 8 tokens, 1 to 8 views, 10 % of samples without views and 20 % without cameras (the presets for codes
-    have 0 % of both). Options for the other phases:
+    have 0 % of both). For the other phases, add to --preset weights-132m:
 
     \b
       phase 6  --views 1                               one view per sample

@@ -68,20 +68,21 @@ def train_flow(
     output: Output = STANDARD,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train Flow-SDF: images to shapes, from silhouettes alone.
+    """Train Flow-SDF: images to shapes, without 3-D data.
 
-    Training uses only rendered views (masks, cameras, colours), and no mesh, sample or distance. Each stage continues
-    from the store of the previous stage (--start); --stage all trains these stages in order:
+    Training uses only rendered views (masks, cameras, colours), and no mesh, sample or distance. --stage all trains the
+    four stages in order; a single stage but the first continues from the store of the previous one (--start):
 
     \b
       encoder  an encoder from images to latent codes, and a decoder from codes to signed distances, whose
                silhouettes are compared with the masks
       distil   a rectified flow from noise to the encoder's codes in 8 steps, conditioned on the image
-      joint    conditioner (the encoder of the flow), flow and decoder together, by their silhouettes
+      joint    the flow's own image encoder (the conditioner), the flow and the decoder together, by silhouettes
       rgb      the same networks by silhouettes and shading, which depends on the orientation of surfaces
 
-    The silhouette loss is reported with its temperature and with the ideal loss, which exact signed distances would
-    have at this temperature. The ideal loss is above 0; a lower loss means that decoded distances are too large.
+    Silhouettes are soft: distances are divided by a temperature, which falls during training. The silhouette loss is
+    reported with its temperature and with the ideal loss, which exact signed distances would have at this temperature.
+    The ideal loss is above 0; a loss below it means that decoded distances are larger in magnitude than true ones.
     Compare meshes to judge a model (predict, mesh, compare). From one view per shape, depth is unknown, and wrong
     shapes match the silhouettes.
 

@@ -103,7 +103,7 @@ def compare_fields(
         resolution: Number of grid cells along a side of the query cube; fields are evaluated at the centres of cells.
 
     Returns:
-        The surfaces of the original networks and of the reconstructed ones.
+        Value ranges and interiors of the fields of the original networks, and those of the reconstructed networks.
     """
     centres = (torch.arange(resolution) + 0.5) * (2 / resolution) - 1
     cells = torch.cartesian_prod(centres, centres, centres)  # (cell, 3)

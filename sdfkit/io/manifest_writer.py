@@ -155,7 +155,7 @@ def _labels_from_table(path: Path, uids: Sequence[str], files: Sequence[str]) ->
     unmatched, count = len(set(table) - set(names)), len(table)
     if not found:
         raise InputError(
-            f"{path}: none of its {count} rows matches a mesh; write each {key} as that of the first mesh, {names[0]}"
+            f"{path}: none of its {count} rows matches a mesh; each {key} must be that of a mesh, such as {names[0]}"
         )
     if unmatched:
         log.warning(

@@ -8,6 +8,7 @@ import numpy as np
 if TYPE_CHECKING:
     from sdfkit.evaluation.field_errors import DecoderErrors
     from sdfkit.evaluation.reconstructions import Reconstructions
+    from sdfkit.evaluation.silhouettes import SilhouetteErrors
     from sdfkit.io.stores.training_views import TrainingViews
     from sdfkit.rows import Row
     from sdfkit.training.flow.training import FlowTraining
@@ -95,11 +96,16 @@ def evaluate_silhouettes(
         if views is not None:
             pictures = views.pictures.to(training.context.device)
             errors = measure_silhouettes(training, pictures, min(EVALUATED_VIEWS, pictures.rgb.shape[1]))
-            lines.append(
-                f"{name}silhouettes at temperature {errors.temperature:g}: loss {errors.loss:.4f} (ideal loss "
-                f"{views.ideal_loss:.4f}), IoU {errors.overlap:.3f}; mean shading error {errors.shading:.4f}"
-            )
+            lines.append(name + describe_silhouettes(errors, views.ideal_loss))
     return lines
+
+
+def describe_silhouettes(errors: "SilhouetteErrors", ideal_loss: float) -> str:
+    """Describe the errors of silhouettes; examples/flow.py reads this line."""
+    return (
+        f"silhouettes at temperature {errors.temperature:g}: loss {errors.loss:.4f} (ideal loss {ideal_loss:.4f}), "
+        f"IoU {errors.overlap:.3f}; mean shading error {errors.shading:.4f}"
+    )
 
 
 def describe_gradients(norms: Mapping[str, float]) -> str:

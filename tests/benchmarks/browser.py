@@ -1,8 +1,8 @@
-"""The page of trajectories in a real browser, which needs chromium and so is run by hand.
+"""Test the page of trajectories in a real browser. The test needs Chromium, so it is run by hand.
 
     python -m tests.benchmarks.browser
 
-Chromium is asked for the shape, step and noise that the page's address names, and must show them without a word on its
+The address of the page selects a shape, a step and a kind of noise. Chromium must show them, and log nothing to the
 console.
 """
 

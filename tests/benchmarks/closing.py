@@ -1,9 +1,10 @@
-"""Closed surfaces beside their peers, and what they cost as meshes and grids grow.
+"""Compare watertight closing with other libraries, and measure time and memory for growing meshes and grids.
 
-CPU seconds, Chamfer and Hausdorff distance to the true outer surface (thousandths of the half-extent), Euler
-number, pieces, faces, closed or not; installed peers (point-cloud-utils, pymeshlab's alpha wrap) take turns on the
-same meshes, and the geometric means of their time and Chamfer distance over those of sdfkit end the table. Of
-meshes named as arguments only the way from the result to the input counts, for nobody knows their outer surface.
+Printed for each closed mesh: CPU seconds, Chamfer and Hausdorff distance to the true outer surface (in thousandths of
+the half-extent), Euler number, number of pieces and faces, and whether the mesh is closed. If they are installed,
+point-cloud-utils and the alpha wrap of pymeshlab close the same meshes. The last lines are the geometric means of their
+time and Chamfer distance, divided by those of sdfkit. The true outer surface of meshes given as arguments is not known,
+so for these meshes distances are measured only from the closed surface to the input.
 """
 
 import math
@@ -100,7 +101,7 @@ def closing(named: list[str]) -> None:
     }
     ours = [way for way in ways if way.startswith("sdfkit")]
     ratios = defaultdict(list)
-    by_sdfkit(soup()[0], 0.1)  # compile
+    by_sdfkit(soup()[0], 0.1)  # compile the kernels before timing
     heads = f"{'CPU s':>7}{'Chamfer':>9}{'Hausdorff':>10}{'Euler':>7}{'pieces':>7}{'faces':>8}"
     print(f"{'shape':20}{'by':20}{heads} closed")
     for name, (raw, outer) in shapes.items():
@@ -134,12 +135,12 @@ def closing(named: list[str]) -> None:
 
 
 def growth() -> None:
-    """Time and peak memory of whole processes, by faces and by resolution."""
+    """Print CPU time and peak memory of closing, for growing numbers of faces and growing resolution."""
     print(f"\n{'shape':20}{'faces':>9}{'resolution':>12}{'CPU s':>8}{'peak MB':>9}", flush=True)
     rows = [("torus", faces, 128) for faces in (1_000, 10_000, 100_000, 1_000_000)]
     rows += [(name, 5_000, resolution) for resolution in (64, 128, 256, 512) for name in ("torus", "soup")]
     for name, faces, resolution in rows:
-        # A new process for each, for its peak is of the whole process.
+        # The peak memory is that of a whole process, so each measurement needs a new process.
         code = f"from tests.benchmarks.closing import cost; cost({name!r}, {faces}, {resolution})"
         subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -148,11 +149,11 @@ def cost(name: str, faces: int, resolution: int) -> None:
     around = math.isqrt(faces // 2)
     mesh = normalise(torus(1.0, 0.35, around, around) if name == "torus" else soup()[0])[0]
     options = {"gap": 0.06, "thickness": 0.02, "keep_parts": True}
-    by_sdfkit(soup()[0], 0.1)  # compile
+    by_sdfkit(soup()[0], 0.1)  # compile the kernels before timing
     start = time.process_time()
     make_watertight(mesh, resolution=resolution, **options)
     seconds = time.process_time() - start
-    # Not getrusage: its peak includes that of the process that started this one.
+    # Not getrusage: it includes the peak memory of the parent process.
     peak = next(
         line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")
     )

@@ -1,4 +1,4 @@
-"""Scores beside independent implementations, and what a comparison costs."""
+"""Compare scores of meshes with independent implementations, and measure time and memory of a comparison."""
 
 import resource
 import subprocess
@@ -26,7 +26,7 @@ def by_sdfkit(predicted: trimesh.Trimesh, truth: trimesh.Trimesh) -> Scores:
 
 
 def by_trimesh(predicted: trimesh.Trimesh, truth: trimesh.Trimesh) -> Scores:
-    """Its sampler, SciPy's nearest points, and volumes of exact booleans."""
+    """Scores from trimesh's sampler, SciPy's nearest neighbours, and volumes of exact mesh intersections."""
     (a, in_a), (b, in_b) = (
         trimesh.sample.sample_surface(mesh, POINTS, seed=seed)
         for seed, mesh in enumerate((predicted, truth), 7)
@@ -49,7 +49,7 @@ def by_trimesh(predicted: trimesh.Trimesh, truth: trimesh.Trimesh) -> Scores:
 
 
 def by_point_cloud_utils(predicted: trimesh.Trimesh, truth: trimesh.Trimesh) -> Scores:
-    """Its sampler and its distances. Its Chamfer distance adds both directions."""
+    """Scores from point-cloud-utils' sampler and distances; its Chamfer distance is the sum of both directions."""
     import point_cloud_utils as pcu
 
     clouds = []
@@ -91,7 +91,7 @@ def agreement() -> None:
             scores = judge(predicted, truth)
             spent = time.process_time() - start
             ours = ours or scores
-            # Scores of 0 to 1 in parts of their range, distances in parts of themselves.
+            # Differences of scores from 0 to 1 are absolute; differences of Chamfer distances are relative.
             departures = [
                 100 * abs(value - ours[score]) / (ours[score] if score.startswith("chamfer") else 1)
                 for score, value in scores.items()
@@ -102,7 +102,7 @@ def agreement() -> None:
 
 
 def cost() -> None:
-    """In processes of their own, for their memory; the meshes are turned, so that nothing is at the same place."""
+    """Print time and peak memory of comparing two tori of growing size, each pair in its own process."""
     for rows in (16, 50, 158, 500):
         program = (
             "import resource, time, numpy as np\n"
@@ -122,7 +122,7 @@ def cost() -> None:
 
 
 def oracle() -> None:
-    """The search for the nearest of many training shapes, spheroids here."""
+    """Print time and memory of the search for the nearest of 820 training shapes, which are spheroids here."""
     rng = np.random.default_rng(0)
     directions = rng.normal(size=(CLOUD, 3))
     ball = directions / np.linalg.norm(directions, axis=1, keepdims=True)

@@ -1,9 +1,9 @@
-"""Signed distances beside whichever peers are installed: time, accuracy, signs, and how the cost grows.
+"""Compare signed distances with the other libraries installed: time, accuracy and signs; and time for growing meshes.
 
-Four meshes: a fine torus, a coarse one, a real chair that was closed (or a stand-in), and thirty balls that
-overlap. Every candidate builds its tree and measures the same points; what it imports and compiles does not
-count. Errors are taken against a search through all triangles in float64, on a few of the points; signs against
-the shapes' own equations, for the chair against the exact winding number.
+The four meshes are a fine torus, a coarse torus, a closed mesh of a real chair (given as argument; otherwise a ring),
+and thirty overlapping balls. Each library builds its tree and measures distances of the same points; imports and
+compilation are not timed. The reference for distances is a search through all triangles in float64, for a few of the
+points. The reference for signs is the equation of the shape; for the chair, the exact winding number.
 """
 
 import importlib.util
@@ -21,14 +21,14 @@ from sdfkit.geometry.distance.tree import TriangleTree
 from sdfkit.geometry.sampling import sample_sdf
 
 POINTS = 200_000
-FEW = 1000  # for a peer that would take minutes: its time is scaled up, but for the tree, which it keeps
-CHECKED = 64  # points that are also measured through all triangles
-SLOW = ("trimesh", "mesh-to-sdf")  # not on every mesh
+FEW = 1000  # points for a library that would take minutes; its time is scaled to POINTS, except that of its tree
+CHECKED = 64  # points whose distance is also computed from all triangles
+SLOW = ("trimesh", "mesh-to-sdf")  # not run on every mesh
 Work = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 class Subject(NamedTuple):
-    """A mesh, which points are inside by its own equation, and how near to its surface facets blur that."""
+    """A mesh, a test for points inside the true shape, and the distance within which facets make it unreliable."""
 
     name: str
     mesh: trimesh.Trimesh
@@ -73,7 +73,7 @@ def overlapping() -> Subject:
 
 
 def exact_winding(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Solid angles of all triangles (van Oosterom and Strackee, 1983)."""
+    """Winding numbers, from the solid angles of all triangles (van Oosterom and Strackee, 1983)."""
     total = np.empty(len(points))
     for row, point in enumerate(points):
         a, b, c = np.moveaxis(triangles - point, 1, 0)
@@ -85,7 +85,7 @@ def exact_winding(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def exact_distance(triangles: np.ndarray, point: np.ndarray) -> float:
-    """Through every triangle: to its edges, and to its plane where the foot falls inside."""
+    """Distance to the nearest triangle: to its edges, or to its plane if the point projects into the triangle."""
     best = np.inf
     normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
     length = np.linalg.norm(normal, axis=1)
@@ -213,7 +213,7 @@ def measure_all(subject: Subject) -> None:
     exact = np.array([exact_distance(triangles, point) for point in points[:CHECKED]])
     judged = points[: 500 if subject.inside.__qualname__.startswith("chair") else POINTS]
     inside = subject.inside(judged)
-    # Facets leave the true surface, so points nearer to it than that are not judged.
+    # Facets deviate from the true surface, so signs of points within this deviation are not tested.
     clear = TriangleTree(vertices, faces).closest(judged)[0] > subject.blur
 
     print(f"\n{subject.name}: {POINTS:,} points, tree included")
@@ -229,7 +229,7 @@ def measure_all(subject: Subject) -> None:
         try:
             if name.startswith("mesh-to-sdf"):
                 __import__(module)
-            else:  # imports and compiles
+            else:  # imports and compilation are not timed
                 small = trimesh.creation.box()
                 measure(np.array(small.vertices), np.array(small.faces), points[:10].copy())
             if name == "trimesh":
@@ -253,7 +253,7 @@ def measure_all(subject: Subject) -> None:
 
 
 def whole_pipelines(subject: Subject) -> None:
-    """A sample set as users make it: points, distances and signs."""
+    """Print the time of drawing points and measuring their signed distances, as sample-sdf does."""
     settings = {
         "points": POINTS,
         "near_share": 0.5,
@@ -275,14 +275,14 @@ def whole_pipelines(subject: Subject) -> None:
 
 
 def grow(faces: int) -> tuple[int, float, float, float]:
-    """Faces, CPU seconds to build and to ask, and peak megabytes: in a process of its own."""
+    """Number of faces, CPU seconds to build the tree and to query it, and peak MB of this process."""
     mesh = torus(round(np.sqrt(faces)), round(np.sqrt(faces) / 2), 0, False).mesh
     vertices, triangles = np.array(mesh.vertices), np.array(mesh.faces)
     points = np.random.default_rng(0).uniform(-1, 1, (POINTS, 3))
     TriangleTree(np.eye(3), np.arange(3)[None]).signed(points[:10], "winding")
     build, tree = timed(lambda: TriangleTree(vertices, triangles))
     ask, _ = timed(lambda: tree.sides(points, ("winding", "normal")))
-    # Not by getrusage: there a process inherits the peak of the one that started it.
+    # Not getrusage: it includes the peak memory of the parent process.
     peak = next(
         line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")
     )

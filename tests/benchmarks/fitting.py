@@ -1,12 +1,12 @@
-"""Many small networks fitted at once, beside a plain loop over shapes, at equal loss.
+"""Compare fitting many small networks at once with a plain loop over shapes, by the time to an equal loss.
 
     python -m tests.benchmarks.fitting [SAMPLES.zarr]
 
-CPU seconds a shape, one thread. The loop is the one that anybody would write: nn.Sequential, autograd,
-torch.optim.Adam, clamped L1, random points, a cosine of the rate, each shape from the same anchor; at 1,024 points a
-step, and at 256, at the best of three rates. Both are run at growing numbers of steps on the same shapes, and what each
-needs for a median loss is read off its curve, straight between logarithms. Without a store, samples of generated
-shapes are made.
+Prints CPU seconds per shape, with one thread. The plain loop uses nn.Sequential, autograd, torch.optim.Adam, a clamped
+L1 loss, random points and a cosine schedule of the learning rate. Each shape starts from the same anchor. The loop
+takes 1,024 or 256 points per step, at the best of three learning rates. Both methods fit the same shapes with growing
+numbers of steps. The time that a method needs to reach a median loss is interpolated between its runs, linearly in the
+logarithms of time and loss. If no store is given, samples of generated shapes are made.
 """
 
 import os
@@ -32,7 +32,7 @@ from sdfkit.training.mlp_recipes import FAST, MLPFitSettings
 
 CONFIG = PRESETS["relu-pe"]
 SHAPES, HELD = 8, 10_000
-LOSS = 0.00185  # the paper's median
+LOSS = 0.00185  # the median loss in the paper on weight space
 OURS = (250, 500, 1_000, 2_000)
 LOOP = {1_024: (250, 500, 1_000), 256: (500, 1_000, 2_000)}
 RATES = (5e-4, 1e-3, 2e-3)
@@ -105,7 +105,7 @@ def measure(name: str, samples: Samples, fit: "object") -> tuple[float, float]:
 
 
 def seconds_for(loss: float, curve: list[tuple[float, float]]) -> float | None:
-    """CPU seconds at which a curve of (seconds, loss) reaches a loss; None where it was not run that long."""
+    """CPU seconds at which a curve of (seconds, loss) reaches a loss; None if no two runs enclose the loss."""
     curve = sorted(curve)
     for (early, high), (late, low) in itertools.pairwise(curve):
         if high >= loss >= low:
@@ -134,7 +134,7 @@ def main(arguments: list[str]) -> None:
     ]  # fmt: skip
     loops: dict[int, list[tuple[float, float]]] = {}
     for batch, counts in LOOP.items():
-        # The rate is chosen at the shortest run, which costs least; longer ones keep it.
+        # The learning rate is chosen by the shortest runs, which are cheapest; longer runs use the same rate.
         runs = {}
         for lr in RATES:
             runs[lr] = loop(

@@ -1,9 +1,9 @@
-"""Every figure of the geometry room, beside the installed peers, in one run.
+"""Run all benchmarks of sdfkit.geometry, compared with the other libraries that are installed.
 
     python -m tests.benchmarks.geometry [closing] [distances] [meshing] [comparing] [MESH ...]
 
-CPU seconds of this process, one thread. Meshes named as arguments are added to the closing, and distances are
-measured to the first of them. A peer that is not installed is left out; so is a part that is not named, where any is.
+Times are CPU seconds of this process, with one thread. Mesh files given as arguments are also closed, and distances are
+also measured to the first of them. A library that is not installed is left out. If parts are named, only these run.
 """
 
 import os

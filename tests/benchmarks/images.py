@@ -1,7 +1,7 @@
-"""What pictures and features cost: python tests/benchmarks/images.py [render] [embed].
+"""Measure the time of rendering and embedding images: python tests/benchmarks/images.py [render] [embed].
 
-CPU time, of this process, in milliseconds a view. Every figure is the least of three rounds in which the
-candidates take turns, so that a busy machine slows all of them alike. Threads: set OMP_NUM_THREADS=1.
+Times are CPU milliseconds of this process per view. Each time is the least of three rounds; in each round all
+candidates run once, so that a busy machine slows all of them alike. Set OMP_NUM_THREADS=1 to measure with one thread.
 """
 
 import copy
@@ -40,7 +40,7 @@ SETTINGS = {
 
 
 def knot(faces: int) -> trimesh.Trimesh:
-    """A torus knot: overlaps itself in every view, with no symmetry that would flatter a renderer."""
+    """A torus knot, which occludes itself in every view and has no symmetry that makes rendering easier."""
     along, around = round(math.sqrt(faces * 4)), round(math.sqrt(faces / 16))
     t, s = np.meshgrid(
         np.linspace(0, 2 * np.pi, along, endpoint=False),
@@ -63,7 +63,7 @@ def knot(faces: int) -> trimesh.Trimesh:
 
 
 def plain_pyrender(mesh: trimesh.Trimesh, cameras: np.ndarray, reuse: bool) -> None:
-    """The usual loop: a scene, an upload and a context for each view, unless all but the camera is reused."""
+    """Render with pyrender, with a new scene, upload and context for each view; `reuse`: only the camera is new."""
     import pyrender
 
     scene = None
@@ -82,18 +82,18 @@ def plain_pyrender(mesh: trimesh.Trimesh, cameras: np.ndarray, reuse: bool) -> N
 
 
 def measure_memory(faces: int) -> float:
-    """Peak memory in MB of a process that draws a knot of so many faces from 64 sides."""
+    """Peak memory in MB of a process that renders 64 views of a knot with this number of faces."""
     program = (
         "from pathlib import Path; from tests.benchmarks.images import *\n"
         f"render_views(knot({faces}), fibonacci_cameras(64, 2.5), **SETTINGS | {{'crease': 0.7}})\n"
-        # What getrusage tells begins with the memory of the process that started this one.
+        # Not getrusage: it includes the peak memory of the parent process.
         "print(int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]) / 1024)"
     )
     return float(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
 
 
 def paint_knot(mesh: trimesh.Trimesh) -> Paint:
-    """A texture of random texels, wound around the knot."""
+    """A texture with random texels, mapped onto the knot."""
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     uv = (5 * mesh.vertices[:, :2]).astype(np.float32)
     material = np.zeros(len(mesh.faces), np.int32)

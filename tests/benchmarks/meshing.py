@@ -1,8 +1,9 @@
-"""Points that coarse-to-fine meshing evaluates, the time and memory it takes, and whether it equals the dense grid.
+"""Compare coarse-to-fine meshing with a dense grid: points evaluated, time, memory, and whether the meshes are equal.
 
     python -m tests.benchmarks.meshing [FIELD ...] [STORE.zarr]
 
-Fields that are named, all where none is; a deepsdf store gives its first two shapes too.
+Meshes the fields named as arguments, or all fields if none is named. If a store written by train-deepsdf is given, its
+first two shapes are meshed too.
 """
 
 import math
@@ -22,7 +23,7 @@ from sdfkit.models import mlp
 from sdfkit.models.deepsdf import PRESETS, DeepSDF
 
 BATCH = 1 << 15
-# Dense grids of more seconds than this are measured on a few planes.
+# The time of a dense grid that takes more seconds than this is estimated from a few planes.
 PATIENCE = 60.0
 Field = Callable[[np.ndarray], np.ndarray]
 
@@ -62,7 +63,7 @@ def of_module(forward: Callable[[torch.Tensor], torch.Tensor]) -> Field:
 
 
 def around_ball(distance: Field) -> Field:
-    """A random network's shape: a ball, moved by what the network says, by a fiftieth in the mean."""
+    """A ball whose distances are perturbed by a random network, with a standard deviation of 0.02."""
     values = distance(np.random.default_rng(0).uniform(-1, 1, (5000, 3)))
     return lambda points: ball(points, 0.6) + 0.02 * (distance(points) - values.mean()) / values.std()
 
@@ -106,8 +107,8 @@ FIELDS: dict[str, Callable[[], Field]] = {
 
 
 def peak_memory(name: str, resolution: int, field: str) -> float:
-    """MB that meshing adds to a fresh process."""
-    # Not spawn: what that starts has its parent's peak.
+    """MB by which meshing raises the peak memory of a new process."""
+    # Not spawn: the peak memory of a spawned process includes that of its parent.
     context = multiprocessing.get_context("forkserver")
     with context.Pool(1) as pool:
         return float(pool.apply(_measure_memory, (name, resolution, field)))
@@ -122,7 +123,7 @@ def _measure_memory(name: str, resolution: int, path: str) -> float:
 
 
 def dense_values(field: Field, resolution: int) -> tuple[np.ndarray | None, float]:
-    """The whole grid and its CPU seconds; where it takes long, no grid and the seconds of some planes, scaled."""
+    """The values on the whole grid and CPU seconds; if it takes long, None and an estimate from a few planes."""
     axis = np.linspace(-1, 1, resolution + 1, dtype=np.float32)
     planes, values, start = np.arange(len(axis)), [], time.process_time()
     for done, x in enumerate(axis, 1):
@@ -138,7 +139,7 @@ def dense_values(field: Field, resolution: int) -> tuple[np.ndarray | None, floa
 
 
 def crossed(values: np.ndarray) -> int:
-    """Ends of edges that cross the surface: nobody can do with fewer."""
+    """Number of ends of edges that cross the surface: the fewest points that any method must evaluate."""
     needed, inside = np.zeros(values.shape, dtype=bool), values < 0
     for axis in range(3):
         ends = [tuple([slice(None)] * axis + [part]) for part in (slice(0, -1), slice(1, None))]
@@ -149,7 +150,7 @@ def crossed(values: np.ndarray) -> int:
 
 
 def is_dense(values: np.ndarray, resolution: int) -> bool:
-    """Whether the sparse surface of these very values is the dense one, to the last bit."""
+    """Whether coarse-to-fine meshing of these values equals marching cubes on the dense grid, bit for bit."""
 
     def look_up(points: np.ndarray) -> np.ndarray:
         nodes = np.rint((points.astype(np.float64) + 1) * (resolution / 2)).astype(int)

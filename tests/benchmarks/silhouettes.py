@@ -1,12 +1,13 @@
-"""A step of silhouette training, beside the renderer as the paper writes it: seconds, and whether gradients agree.
+"""Compare a step of silhouette training with the renderer of the Flow-SDF paper: time, and agreement of gradients.
 
     python -m tests.benchmarks.silhouettes [trained] [random] [chunks] [codes] [marches --flow FLOW --views VIEWS]
 
-All parts but the last where none is named; that asks what marches find of the shapes that a flow was trained on, and
-by how much the gradient turns for what they miss. The others take one picture of 64 × 64 rays × 48 samples and a
-decoder of 330,497 parameters, which in `trained` has been fitted to a torus for 200 steps and is asked to become a
-wider one, and in `random` is as it was born. Candidates take turns; the least of three seconds of the processor
-counts. The jitter of all is the same, so that the minimum over the same samples can be held to the same gradient.
+If no part is named, all parts except `marches` run. `marches` measures how near ray marching comes to the least
+distance along each ray, on the training shapes of a flow, and how much its errors turn the gradient. The other parts
+use one image of 64 × 64 rays with 48 samples, and a decoder of 330,497 parameters. In `trained` the decoder has been
+fitted to a torus for 200 steps, and the target is a wider torus; in `random` the decoder has random weights. Times are
+the least of three rounds, in CPU seconds; in each round all candidates run once. All candidates use the same jitter, so
+that they take the minimum over the same samples and their gradients can be compared.
 """
 
 import argparse
@@ -45,7 +46,7 @@ Step = Callable[[], Tensor]
 
 
 class Decoder(nn.Module):
-    """Code and point to distance: five linears of 256, the third is given the input again."""
+    """Distance from latent code and point: five linear layers, 256 wide; the third also receives the input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +57,7 @@ class Decoder(nn.Module):
         self.out = nn.Linear(WIDTH, 1)
 
     def forward(self, codes: Tensor, points: Tensor) -> Tensor:
-        """As DeepSDF: the code's part of the input is computed once a shape."""
+        """As sdfkit's DeepSDF: products with the code are computed once per shape, not once per point."""
         x = points
         for index, layer in enumerate(self.hidden):
             if index in (0, 2):
@@ -69,7 +70,7 @@ class Decoder(nn.Module):
         return self.out(x)[..., 0]
 
     def written_out(self, codes: Tensor, points: Tensor) -> Tensor:
-        """The same, with the code beside every point."""
+        """The same distances, computed with the code concatenated to every point."""
         inputs = torch.cat([codes[:, None].expand(*points.shape[:2], CODE), points], dim=-1)
         x = inputs
         for index, layer in enumerate(self.hidden):
@@ -83,7 +84,7 @@ def torus(points: Tensor, ring: float, tube: float) -> Tensor:
 
 
 def fit(decoder: Decoder, codes: Tensor, steps: int) -> None:
-    """Teach the decoder a torus, with a steepness of 1."""
+    """Fit the decoder to a torus, with an eikonal loss (gradients of norm 1)."""
     optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-3)
     for _ in range(steps):
         points = (torch.rand(1, 1024, 3) * 2 - 1).requires_grad_()
@@ -97,7 +98,7 @@ def fit(decoder: Decoder, codes: Tensor, steps: int) -> None:
 
 
 def sample(near: Tensor, far: Tensor) -> Tensor:
-    """The depths of `march`, drawn again."""
+    """Depths along each ray, with the same jitter as in `march`."""
     drawn = torch.rand((*near.shape, SAMPLES), generator=torch.Generator().manual_seed(0))
     return near[..., None] + (far - near)[..., None] * (torch.arange(SAMPLES) + drawn) / SAMPLES
 
@@ -105,7 +106,7 @@ def sample(near: Tensor, far: Tensor) -> Tensor:
 def plain(
     field: ConditionalField, codes: Tensor, origins: Tensor, directions: Tensor, temperature: float
 ) -> Tensor:
-    """All samples with gradient."""
+    """Compute all samples with gradient."""
     near, far = ball_span(origins, directions, RADIUS)
     points = origins[:, :, None] + sample(near, far)[..., None] * directions[:, :, None]
     distances = field(codes, points.flatten(1, 2)).view(*near.shape, SAMPLES)
@@ -115,7 +116,7 @@ def plain(
 def nearest_only(
     field: ConditionalField, codes: Tensor, origins: Tensor, directions: Tensor, temperature: float
 ) -> Tensor:
-    """All samples without gradient, then the nearest of each ray with it; rays are not culled."""
+    """Compute all samples without gradient, then the nearest sample of each ray with gradient. No ray is culled."""
     near, far = ball_span(origins, directions, RADIUS)
     with torch.no_grad():
         points = origins[:, :, None] + sample(near, far)[..., None] * directions[:, :, None]
@@ -199,7 +200,7 @@ def random() -> None:
 
 
 def chunks() -> None:
-    """How many points at once."""
+    """Print the time per point, by the number of points evaluated at once."""
     torch.manual_seed(0)
     decoder, codes, points = Decoder(), torch.randn(1, CODE), torch.rand(1, 65_536, 3)
     everything = torch.ones(1, 65_536, dtype=torch.bool)
@@ -217,7 +218,7 @@ def chunks() -> None:
 
 
 def codes() -> None:
-    """What a code costs: from the encoder at once, or from the flow in eight steps."""
+    """Print the time to compute a latent code: from the encoder directly, or from the flow in eight steps."""
     config, _ = NETWORKS["paper"]
     encoder, flow = build_conditioner(config, pooled=True), Flow(config)
     picture, noise = torch.rand(1, 1, 3, SIZE, SIZE), torch.randn(1, config.code)
@@ -237,7 +238,7 @@ def codes() -> None:
 
 
 def marches(flow: str, views: str) -> None:
-    """Rays as a step of training draws them, beside what 1,024 samples of each find."""
+    """Compare marching of the rays of a training step with 1,024 samples along each ray."""
     settings = RECIPES["small"]
     temperature = settings.temperature
     with open_store(flow, "flow", manifest=None) as store:
@@ -288,8 +289,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("part", nargs="*", choices=[[], *parts, "marches"])
-    parser.add_argument("--flow", help="a flow store")
-    parser.add_argument("--views", help="the views that it was trained on")
+    parser.add_argument("--flow", help="store written by train-flow")
+    parser.add_argument("--views", help="store of the views that the flow was trained on")
     options = parser.parse_args()
     parts["marches"] = functools.partial(marches, options.flow, options.views)
     for name in options.part or list(parts)[:-1]:

@@ -1,11 +1,11 @@
-"""Twenty generated shapes, learned and recalled: what the decoder and the denoiser are held to, and what steps cost.
+"""Train on twenty generated shapes, test decoder and denoiser against required scores, and measure time per step.
 
     python -m tests.benchmarks.training [deepsdf] [dit] [steps] [--in FOLDER]
 
-All parts, in order, where none is named; `dit` needs what `deepsdf` made. The shapes are the first random draw of
-twenty categories that has the wagon wheel (thirteen spokes), the armchair and the bicycle in it, which are the
-hard ones: slits a few thousandths wide, and spokes. What is in the folder is used again, so that a run can be
-continued; seconds are of the processor, all threads together, and by the clock.
+If no part is named, all parts run, in this order. `dit` needs the outputs of `deepsdf`. The seed is the first for which
+the twenty categories include the wagon wheel (thirteen spokes), the armchair and the bicycle, which are hard: they have
+spokes, or slits a few thousandths wide. Outputs already in the folder are used again, so that a run can be continued.
+Times are CPU seconds of all threads together, and seconds of wall time.
 """
 
 import argparse
@@ -37,7 +37,7 @@ ENCODER = ("--model", "efficientnet-lite0")
 
 
 def sdfkit(*words: object) -> str:
-    """Run a command, unless its output is there; tell what it cost."""
+    """Run a command, unless its output exists, and print its CPU time and wall time."""
     texts = [str(word) for word in words]
     output = Path(texts[texts.index("-o") + 1]) if "-o" in texts else None
     if output is not None and output.exists() and not unfinished(output):
@@ -63,7 +63,7 @@ def verdict(name: str, value: float, bar: float, *, least: bool) -> None:
 
 
 def judge(predicted: Path, truth: Path) -> dict[str, dict[str, float]]:
-    """Scores of each shape, with the pieces and Euler numbers of both meshes."""
+    """Scores of each shape, with the number of pieces and the Euler number of both meshes."""
     shapes = json.loads(sdfkit("compare", f"{predicted}/", f"{truth}/", "--json"))["shapes"]
     for uid, scores in shapes.items():
         for name, path in (("learned", predicted / f"{uid}.ply"), ("true", truth / f"{uid}.glb")):
@@ -79,7 +79,7 @@ def deepsdf(folder: Path) -> None:
     sdfkit("shapes", "--count", SHAPES, "--seed", SEED, "-o", f"{true}/")
     sdfkit("sample-sdf", f"{true}/", "-o", samples)
     sdfkit("train-deepsdf", samples, "--preset", "small", "-o", model)
-    # The slits of the armchair are half a cell of 128, which leaves voids in them however well they are learned.
+    # At resolution 128 the armchair's slits are half a cell wide, so voids remain in them however good the decoder is.
     sdfkit("mesh", model, "--resolution", 256, "-o", f"{meshes}/")
     shapes, category = judge(meshes, true), names(model)
     print(f"\n{'shape':<26}{'IoU':>8}{'pieces':>14}{'Euler':>14}   (learned, true)")
@@ -105,7 +105,7 @@ def names(model: Path) -> dict[str, str]:
 
 
 def field_errors(model: Path, samples: Path) -> np.ndarray:
-    """The clamped error of each shape on its first 20,000 samples, by a decoder written out here."""
+    """Mean error of each shape's clamped distances on its first 20,000 samples, by `plain_decoder`."""
     group, store = zarr.open_group(model, mode="r"), zarr.open_group(samples, mode="r")
     decoder = {name: torch.from_numpy(array[:]) for name, array in group["decoder"].arrays()}
     errors = []
@@ -119,7 +119,7 @@ def field_errors(model: Path, samples: Path) -> np.ndarray:
 def plain_decoder(
     weights: dict[str, torch.Tensor], codes: torch.Tensor, points: torch.Tensor
 ) -> torch.Tensor:
-    """The paper's decoder as it is written: code and encoded point side by side, for every point."""
+    """The decoder as in the DeepSDF paper: latent code and encoded point are concatenated for every point."""
     inputs = torch.cat([codes, encode_points(points, 6)], dim=1)
     x = inputs
     for layer in range(4):
@@ -136,7 +136,7 @@ def dit(folder: Path) -> None:
     sdfkit("train-dit", features, "--codes", folder / "deepsdf.zarr", "--preset", "small", "-o", model)
     known = zarr.open_group(folder / "deepsdf.zarr", mode="r")["code"][:]
     for views, bar in ((1, 0.9999), (4, 0.99999)):
-        # Of those that it was trained with: recall. The first of them, or every sixth.
+        # This tests recall, so the views are training views: the first one, or every sixth.
         seen, codes = folder / f"features{views}.zarr", folder / f"codes{views}.zarr"
         meshes = folder / f"predicted{views}"
         keep_views(features, seen, slice(0, 24, 24 // views))
@@ -154,7 +154,7 @@ def dit(folder: Path) -> None:
 
 
 def keep_views(features: Path, output: Path, views: slice) -> None:
-    """Write features of some views only."""
+    """Write a store with the features of only some views."""
     if output.exists():
         return
     with open_store(str(features), "features", manifest=None) as store:
@@ -176,7 +176,7 @@ def cosines(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 
 def steps(folder: Path) -> None:
-    """Steps of training, beside a plain loop: Adam, the whole input of each point concatenated, no parts."""
+    """Compare a training step with a plain loop: Adam, and latent code and point concatenated for every point."""
     rng = np.random.default_rng(0)
     points = rng.uniform(-1, 1, (SHAPES, 16_384, 3)).astype(np.float32)
     distances = (np.linalg.norm(points, axis=-1) - 0.5).astype(np.float32)

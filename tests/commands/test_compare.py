@@ -170,7 +170,9 @@ def test_a_failed_prediction_and_an_odd_truth_are_told(sdfkit, tmp_path):
     result = sdfkit("compare", tmp_path / "predicted", tmp_path / "truth", "--points", 1000)
     assert result.exit_code == 0
     assert "3 shapes, 0 of them not predicted, 1 failed; paired by uid; 1000 points" in result.stdout
-    assert "1 of 3 true shapes have no inside (sheet …); their IoU is meaningless" in result.stdout
+    assert (
+        "1 of 3 true meshes are open and have no inside (sheet …); their IoU is meaningless" in result.stdout
+    )
     assert "1 of 3 true shapes are not in the unit frame (wide has the radius 3, not 1)" in result.stdout
 
 

@@ -94,7 +94,7 @@ def test_rows_without_a_mesh_are_counted(sdfkit, raw, tmp_path):
     csv = table(tmp_path, "uid,category", "a,seat", "x,seat", "y,seat")
     result = sdfkit("manifest", raw, "--csv", csv, "-o", tmp_path / "m.json")
     assert result.exit_code == 0
-    assert f"{csv}: 2 of 3 rows match no mesh; write each uid as that of the first mesh, a" in result.stderr
+    assert f"{csv}: 2 of 3 rows match no mesh; the uid of the first mesh is a" in result.stderr
     assert "wrote a manifest of 3 shapes" in result.stderr
     assert "0 without category, 3 without licence, 3 without source" in result.stderr
 
@@ -135,13 +135,13 @@ def test_existing_manifest_is_kept(sdfkit, raw, tmp_path):
     [
         (
             ["uid,category", "z,chair"],
-            "none of its 1 rows matches a mesh; write each uid as that of the first mesh, a",
+            "none of its 1 rows matches a mesh; each uid must be that of a mesh, such as a",
         ),
         (
             ["file,category", "a.obj,chair"],
-            "none of its 1 rows matches a mesh; write each file as that of the first mesh, chair/a.obj",
+            "none of its 1 rows matches a mesh; each file must be that of a mesh, such as chair/a.obj",
         ),
-        (["uid,category"], "none of its 0 rows matches a mesh; write each uid as that of the first mesh, a"),
+        (["uid,category"], "none of its 0 rows matches a mesh; each uid must be that of a mesh, such as a"),
         (["uid;category", "a;chair"], "has no column uid or file, only ['uid;category']; add one"),
         (["uid,kind", "a,chair"], "has no column category, licence or source, only ['uid', 'kind']; add one"),
         (["uid,category", "a,chair", "a,lamp"], "has several rows for a; keep one"),

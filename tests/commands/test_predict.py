@@ -194,7 +194,7 @@ def test_a_denoiser_without_a_network_is_refused(sdfkit, job, tmp_path):
     broken = "the denoiser is incomplete; train it again"
     fails(sdfkit("predict", tmp_path / "broken.zarr", *line), 3, broken)
     group["denoiser/position"][0, 0] = np.inf
-    broken = "its denoiser holds numbers that are not finite (position); train it again"
+    broken = "the parameter position of its denoiser is not finite; train the denoiser again"
     fails(sdfkit("predict", tmp_path / "broken.zarr", *line), 3, broken)
 
 

@@ -124,7 +124,7 @@ def test_mesh_to_sdf_has_no_winding_number(sample, sphere):
     result, store = sample(sphere, "--method", "scan", "--sign", "winding")
     assert (result.exit_code, store) == (2, None)
     assert result.stderr == (
-        "sdfkit: --method scan determines signs by --sign normal or --sign scan, not by winding\n"
+        "sdfkit: --sign winding: is not available with --method scan; use --sign normal or --sign scan\n"
     )
 
 

@@ -188,7 +188,7 @@ def test_predictions_name_the_codes_that_they_are_ranked_against(sdfkit, stores,
     )
     denoiser.rename(tmp_path / "elsewhere.zarr")
     alone = sdfkit("rank", predicted)
-    assert alone.exit_code == 0 and "is not here; name the training codes with --known" in alone.stderr
+    assert alone.exit_code == 0 and "does not exist; name its training codes with --known" in alone.stderr
     assert "pairwise cosine" in alone.stdout
 
 

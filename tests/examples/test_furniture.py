@@ -87,14 +87,14 @@ def test_rotation_sets_upright_what_lay_down(run):
 
 @pytest.mark.parametrize("name", ["scopia/lamp/../../../../evil.txt", "scopia/lamp/..\\evil.txt"])
 def test_no_name_leaves_the_folder(run, tmp_path, name):
-    with pytest.raises(SystemExit, match="would leave .*; refused"):
+    with pytest.raises(SystemExit, match="would be written outside"):
         run(**{name: "x"})
     assert not list(tmp_path.rglob("*evil*"))
 
 
 def test_missing_catalogue_says_what_to_install(furniture, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["furniture.py", "--list", "--catalogue", str(tmp_path)])
-    with pytest.raises(SystemExit, match="not there; apt-get install sweethome3d-furniture"):
+    with pytest.raises(SystemExit, match="does not exist; run apt-get install sweethome3d-furniture"):
         furniture.main()
 
 

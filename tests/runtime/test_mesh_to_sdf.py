@@ -34,7 +34,7 @@ speck = trimesh.Trimesh([[0, 0, 0], [0, 0, 0], [0, 0, 1]], [[0, 1, 2]], process=
 try:
     mesh_to_sdf.scan_distances(speck, points, sign="normal")
 except GeometryError as error:
-    assert str(error) == "no surface: no image of the scan shows the shape; check the areas of its faces", error
+    assert str(error) == "no surface: the shape is visible in no depth image; check that its faces have an area", error
 else:
     raise AssertionError("a line was seen")
 """

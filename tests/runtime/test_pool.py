@@ -85,7 +85,7 @@ def test_failing_hanging_and_dying_rows_are_marked(capsys):
     assert texts[0] == 0
     assert texts[1] == "no surface"
     assert texts[2] == "took longer than 20 s; raise --timeout or simplify the shape"
-    assert "its process died" in texts[3]
+    assert "its worker process died" in texts[3]
     assert texts[4] == "ZeroDivisionError: a bug"
     assert texts[5] == 25
     assert table.failed == {1, 2, 3, 4}

@@ -68,7 +68,7 @@ def test_first_known_samples_come_in_their_order_and_over_again():
 
 
 def test_nothing_known_is_an_error():
-    with pytest.raises(GeometryError, match="none of them lies in the half-space"):
+    with pytest.raises(GeometryError, match="no sample is known, because none lies in the half-space"):
         keep_known(np.zeros((2, 3), np.float32), np.zeros(2, np.float32), np.zeros(2, bool), 2)
 
 

@@ -182,7 +182,7 @@ def test_a_hub_that_does_not_answer_is_told_in_seconds(monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "https://hub.invalid")
     monkeypatch.setattr(features, "getproxies", dict)
     with pytest.raises(
-        MissingError, match="no/model: is not on this machine.* hub.invalid does not answer .*--model PATH"
+        MissingError, match="no/model: is not on this machine.*hub.invalid does not answer .*--model PATH"
     ):
         load("no/model")
 

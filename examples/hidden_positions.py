@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Train a weight DiT with positions that drown in the noise, and find what each piece that a DiT predicts is.
+"""Train a weight DiT whose positions are hidden by noise, and identify each token that a DiT predicts.
 
-    python drowned.py train-dit features.zarr --codes weights.zarr -o drowned.zarr
-    python drowned.py pieces predicted.zarr --known weights.zarr
+    python hidden_positions.py train-dit features.zarr --codes weights.zarr -o hidden.zarr
+    python hidden_positions.py pieces predicted.zarr --known weights.zarr
 
-A weight DiT cuts a vector into pieces. Positions that begin at 0.02, as DiT's do, are learned too slowly to tell pieces
-apart behind noise; ours begin at 1.
+A weight DiT denoises the weights of one small network per shape, cut into pieces, one token each. A position embedding
+tells the network which piece a token is. The original DiT initialises position embeddings with a standard deviation of
+0.02; behind noise, such small embeddings are learned too slowly to distinguish the pieces. sdfkit initialises them with
+a standard deviation of 1; `train-dit` here multiplies them by 0.02. `pieces` reports which shape and which place in
+the vector each predicted piece resembles most.
 """
 
 import argparse
@@ -14,11 +17,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-FLOOR = 1e-4  # as train-dit standardises
+FLOOR = 1e-4  # least standard deviation, the same as in train-dit
 
 
 def place_pieces(options: argparse.Namespace) -> None:
-    """Of which shape, and of which place in its weights, each eighth of a prediction is, by its centred cosine."""
+    """Find the training piece nearest to each predicted piece by centred cosine, and print the shares that are right.
+
+    `shape`: the nearest piece belongs to the shape shown. `place`: it also stands at the same place in the vector.
+    """
     import numpy as np
     import zarr
 
@@ -27,7 +33,7 @@ def place_pieces(options: argparse.Namespace) -> None:
     centre, spread = training.mean(axis=0), np.maximum(training.std(axis=0), FLOOR)
 
     def cut(vectors: Any) -> Any:
-        """Directions of pieces, padded as the DiT's are: (shape, piece, number)."""
+        """Normalised pieces (shape, piece, number) of standardised vectors, zero-padded as in the DiT."""
         length = -(-vectors.shape[1] // options.pieces)
         standard = (vectors - centre) / spread
         missing = options.pieces * length - vectors.shape[1]
@@ -46,7 +52,7 @@ def place_pieces(options: argparse.Namespace) -> None:
 
 
 def drown(command: list[str]) -> None:
-    """Run sdfkit with a DiT whose pieces begin at positions of 0.02: behind noise they cannot be told apart."""
+    """Run sdfkit with a DiT whose position embeddings start 0.02 times as large, too small to show behind noise."""
     import torch
 
     import sdfkit.training.dit
@@ -69,10 +75,12 @@ def main() -> None:
         drown(sys.argv[1:])
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(required=True)
-    commands.add_parser("train-dit", help="sdfkit train-dit, with all of its options")
+    commands.add_parser("train-dit", help="run sdfkit train-dit, with all its options")
     pieces = commands.add_parser("pieces")
-    pieces.add_argument("predicted", type=Path, help="weights that were predicted")
-    pieces.add_argument("--known", type=Path, required=True, help="weights of the training shapes")
+    pieces.add_argument("predicted", type=Path, help="store of predicted weights")
+    pieces.add_argument(
+        "--known", type=Path, required=True, help="store of the weights of the training shapes"
+    )
     pieces.add_argument("--pieces", type=int, default=8)
     place_pieces(parser.parse_args())
 
