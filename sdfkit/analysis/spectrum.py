@@ -37,6 +37,9 @@ def measure_spectrum(
 ) -> Spectrum:
     """Compute the variances along the principal components of a set.
 
+    The effective rank also needs the sum of the squares of all variances. If the set is too large for an exact result,
+    this sum is estimated by Hutchinson's method from the same matrix products.
+
     Args:
         vectors: Two or more vectors, one a row; read in blocks.
         mean: Their mean.
@@ -44,8 +47,7 @@ def measure_spectrum(
         rng: Draws the directions of the randomised method; unused if the result is exact.
 
     Reference:
-        Halko, Martinsson and Tropp, Finding Structure with Randomness (2011), algorithm 4.4. The sum of squared
-        variances, for the effective rank, is Hutchinson's estimate from the same matrix products.
+        Halko, Martinsson and Tropp, Finding Structure with Randomness (2011), algorithm 4.4.
     """
     count, dim = vectors.shape
     if min(count, dim) > EXACT:

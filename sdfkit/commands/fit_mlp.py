@@ -75,10 +75,10 @@ def fit_mlp(
     """Fit one small network to each shape.
 
     Each network learns the signed distances of its shape from samples (of sdfkit sample-sdf). All parameters of the
-    network, as one vector, are the weights of this shape. By default all fits start from the same initial weights, the
-    anchor, which is the network of the first shape; the weights of different shapes then remain similar to each other.
-    With --anchor none each fit starts from its own random weights. The anchor is stored with the weights, so that
-    --anchor STORE fits further shapes from the same anchor.
+    network, as one vector, are the weights of this shape. By default a network is first fitted to the first shape, and
+    all fits start from its weights, the anchor; the weights of different shapes then remain similar to each other. With
+    --anchor none each fit starts from its own random weights. The anchor is stored with the weights, so that --anchor
+    STORE fits further shapes from the same anchor.
 
     The reported loss is the mean absolute error of clamped distances (--clamp) at held-out samples: the last tenth of
     each shape's samples, at most 10,000. A low loss does not guarantee good shapes: extract the meshes (sdfkit mesh)

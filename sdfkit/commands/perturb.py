@@ -38,8 +38,8 @@ def perturb(
         Literal["tensor", "vector", "number", "spread"],
         typer.Option(
             help="Size that --sigma is multiplied by. tensor: root mean square (RMS) of the weight matrix or bias; "
-            "vector: RMS of the whole vector; number: absolute value of each number; spread: standard deviation of "
-            "each number over the shapes."
+            "vector: RMS of the whole vector; number: absolute value of each entry; spread: standard deviation "
+            "of each entry over the shapes."
         ),
     ] = "tensor",
     per: Annotated[
@@ -77,9 +77,9 @@ def perturb(
 
     --per layer and --per dimension are for weights only. --per layer adds noise to one weight matrix or bias at a time.
     --per dimension adds it to one group of dimensions at a time, most sensitive group first. The sensitivity of a
-    dimension is the change of the signed distances at the surface per change of this dimension, times the standard
-    deviation of its noise at sigma 1. If a few dimensions determine the shape, noise on the first groups alone breaks
-    it, and noise on the last groups hardly changes it.
+    dimension is the derivative of the signed distances at the surface with respect to this dimension, times the
+    standard deviation of its noise at sigma 1. If a few dimensions determine the shape, noise on the first groups alone
+    breaks it, and noise on the last groups hardly changes it.
 
     \b
     Examples:

@@ -63,10 +63,10 @@ def watertight(
     --thickness, so that every result is a closed 2-manifold.
 
     An opening narrower than --gap is closed if it leads into a cavity wider than the opening. A cage whose bars are
-    closer together than --gap therefore becomes solid: lower --gap for it. A wider opening is closed if it looks like a
-    piece that is missing from a hull of sheets: if its area is at most about 4 % of the area around the cavity. Cups
-    and vases stay open. With --gap 0 only openings of less than about two grid cells are closed; sheets still become
-    plates.
+    closer together than --gap therefore becomes solid: lower --gap for it. A wider opening is closed only in a hull of
+    sheets, and only if its area is at most about 4 % of the area of the walls around the cavity: it then counts as a
+    missing piece. Cups and vases stay open. With --gap 0 only openings of less than about two grid cells are closed;
+    sheets still become plates.
 
     Shapes are normalised to the unit frame (centred on the bounding box, farthest vertex at distance 1). The file
     stores the matrix that maps the unit frame to the original coordinates; --frame original applies this matrix.

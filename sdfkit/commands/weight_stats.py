@@ -31,9 +31,7 @@ def weight_stats(
     ] = None,
     floor: Annotated[
         float,
-        typer.Option(
-            min=0, help="Standard deviation below which a dimension is counted as nearly constant (floored)."
-        ),
+        typer.Option(min=0, help="Standard deviation below which a dimension is counted as nearly constant."),
     ] = 1e-4,
     bins: Annotated[
         int, typer.Option(min=1, help="Maximum number of bins in the histogram of cosines.")
@@ -55,9 +53,9 @@ def weight_stats(
     """Measure norms, cosines and variance of a set of vectors.
 
     The vectors are weights of small networks, one per shape, or latent codes, or features. Weights that were fitted
-    from the same initial weights (the anchor of fit-mlp) lie in a thin shell: nearly all of their squared length is
-    that of their mean, and the cosines between them are near 1. The differences between shapes are a small part of the
-    squared length, spread over thousands of dimensions. Codes are distributed around the origin.
+    from the same initial weights (the anchor of fit-mlp) lie close together and far from the origin: nearly all of
+    their squared length is that of their mean, and their cosines are near 1. The differences between shapes are a small
+    part of the squared length, spread over thousands of dimensions. Codes are distributed around the origin.
 
     The mean cosine of all pairs of vectors is exact. If there are more than 20,000 vectors, or more than fit into 256
     MB, range and histogram of the cosines are computed from evenly spaced rows only, and the report says so. Principal

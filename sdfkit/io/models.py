@@ -176,7 +176,10 @@ def load_weights(path: str, *, manifest: Path | None) -> FittedWeights:
 
 
 def describe_flow(training: "FlowTraining", views: "TrainingViews") -> ModelContents:
-    """Return the contents for the store of a flow that is trained on views. Every process must call this."""
+    """Return what is written to the store of a flow trained on views: codes, networks and attributes.
+
+    In distributed training every process must call this.
+    """
     codes = training.result().cpu().numpy()
     networks, settings = training.networks, training.settings
     configs = {"decoder": networks.decoder.config, "light": None}

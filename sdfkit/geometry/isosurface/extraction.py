@@ -64,7 +64,8 @@ class _Evaluator:
             raise GeometryError("no surface: some distances are not finite numbers")
         if len(values):
             self.count += len(values)
-            self.lowest, self.highest = min(self.lowest, values.min()), max(self.highest, values.max())
+            self.lowest = min(self.lowest, float(values.min()))
+            self.highest = max(self.highest, float(values.max()))
         values = np.where(values < 0, np.minimum(values, -self.smallest), np.maximum(values, self.smallest))
         values = np.clip(values, -FARTHEST, FARTHEST)
         grid.write(nodes, values, 0.0)

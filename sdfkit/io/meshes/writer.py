@@ -79,7 +79,7 @@ def _fits_single(mesh: "trimesh.Trimesh") -> bool:
 
 
 class MeshWriter:
-    """Writes meshes to a folder, a file or a stream. To a stream, they must be written in the order of their rows."""
+    """Writes meshes to a folder, a file or a stream, which takes the meshes in the order of their row numbers only."""
 
     def __init__(
         self,

@@ -63,13 +63,13 @@ def fork(rng: np.random.Generator) -> Field:
         )
     )
     rise = rng.uniform(0.0, 0.2)
-    knots = [
+    handle = [
         (0, 0, 0.1, 0.05),
         (0, 0.08, 0.4, 0.036),
         (0, 0.1 + rise / 2, 0.8, 0.042),
         (0, rise, 1.3, rng.uniform(0.045, 0.08)),
     ]
-    path = smooth_path(knots, 12)
+    path = smooth_path(handle, 12)
     return union(*parts, taper(path[:, :3], path[:, 3]))
 
 

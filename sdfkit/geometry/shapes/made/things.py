@@ -183,7 +183,7 @@ def anchor(rng: np.random.Generator) -> Field:
     tall, thick = 1.6, rng.uniform(0.06, 0.085)
     reach = rng.uniform(0.55, 0.75)
     shank = rod((0, 0.02, 0), (0, tall, 0), thick, 0.02)
-    ring = torus((0, tall + 0.14, 0), rng.choice([(0, 0, 1), (1, 0, 0)]).tolist(), 0.15, 0.05)
+    ring = torus((0, tall + 0.14, 0), np.asarray(rng.choice([(0, 0, 1), (1, 0, 0)])), 0.15, 0.05)
     stock_y = tall - rng.uniform(0.12, 0.3)
     stock = round_cone((0, stock_y, 0), (rng.uniform(0.35, 0.5), stock_y, 0), thick, 0.7 * thick).mirrored(
         "x"

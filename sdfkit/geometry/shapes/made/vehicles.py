@@ -216,7 +216,7 @@ def train(rng: np.random.Generator) -> Field:
         panes = [box((0, floor + 0.7 * tall, z), (1, 0.14, 0.14), 0.01) for z in np.linspace(-0.3, 0.4, 4)]
         side = union(*panes) - box((0, 0, 0), (width - 0.08, 4, 4), 0)
         parts += [difference(hull, side), box((0, floor + tall + 0.04, 0), (0.25, 0.12, 0.6), 0.02)]
-    spots = list(np.linspace(-0.3, 0.7, int(rng.integers(3, 5))))
+    spots: list[float] = np.linspace(-0.3, 0.7, int(rng.integers(3, 5))).tolist()
     if rng.random() < 0.6:
         middle = -1.1
         if rng.random() < 0.5:
@@ -269,16 +269,16 @@ def boat(rng: np.random.Generator) -> Field:
         return union(*parts, oar.mirrored("x"), lock.mirrored("x"))
     parts = [hull]
     if kind == "sail":
-        mast, z = rng.uniform(1.2, 1.6), rng.uniform(0.05, 0.2)
-        parts.append(rod((0, -0.1, z), (0, mast, z), 0.034, 0.01))
+        mast, foot = rng.uniform(1.2, 1.6), rng.uniform(0.05, 0.2)
+        parts.append(rod((0, -0.1, foot), (0, mast, foot), 0.034, 0.01))
         boom = rng.uniform(0.6, 0.8)
         sail = polygon((-0.02, 0.12), (-0.02, mast - 0.05), (-boom, 0.12))
-        jib = polygon((0.0, 0.16), (0.0, mast * 0.85), (0.9 - z, 0.02))
+        jib = polygon((0.0, 0.16), (0.0, mast * 0.85), (0.9 - foot, 0.02))
         swingout = rng.uniform(-0.4, 0.4)
         main = union(_side_plate(sail, 0.05, 0.005), capsule((0, 0.12, 0), (0, 0.12, -boom), 0.034))
-        parts.append(main.turned("y", swingout).at(0, 0, z))
+        parts.append(main.turned("y", swingout).at(0, 0, foot))
         if rng.random() < 0.7:
-            parts.append(_side_plate(jib, 0.05, 0.005).at(0, 0, z))
+            parts.append(_side_plate(jib, 0.05, 0.005).at(0, 0, foot))
         parts.append(box((0, 0.03, -0.05), (wide, 0.14, 0.4), 0.04))
         parts.append(box((0, -deep - 0.08, -0.05), (0.06, 0.3, 0.3), 0.02))
         return union(*parts)
@@ -294,7 +294,7 @@ def boat(rng: np.random.Generator) -> Field:
             parts.append(box((0, 0.06 + 0.15 * level, -0.05), size, 0.02))
         count = int(rng.integers(1, 4))
         roof = 0.06 + 0.15 * (levels - 1)
-        for z in np.linspace(-0.2, 0.15, count) if count > 1 else [0.0]:
+        for z in np.linspace(-0.2, 0.15, count) if count > 1 else np.zeros(1):
             parts.append(rod((0, roof, z), (0, roof + 0.38, z - 0.05), 0.065, 0.01))
         parts.append(capsule((0, -0.05, 0.6), (0, 0.6, 0.6), 0.034))
     rail = torus((0, 0, 0), AROUND_X, 0.05, 0.03)
