@@ -107,7 +107,7 @@ class StoreWriter:
             self._create_whole(self.group, name, data, **options)
             return
         assert shape is not None
-        chunks = (1, *shape[1:])
+        chunks = (1, *(max(size, 1) for size in shape[1:]))  # zarr 3.2 refuses chunks of 0
         if "sample" in axes and shape[1] > SAMPLES_PER_CHUNK:
             chunks = (1, SAMPLES_PER_CHUNK, *shape[2:])
             options["shards"] = (1, -(-shape[1] // SAMPLES_PER_CHUNK) * SAMPLES_PER_CHUNK, *shape[2:])
