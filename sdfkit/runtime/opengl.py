@@ -201,10 +201,15 @@ def _import_pyrender() -> Any:
         warnings.simplefilter("ignore")  # from old versions of libraries that pyrender requires
         try:
             import pyrender
+            from OpenGL.arrays.ctypesparameters import CtypesParameterHandler
         except (ImportError, AttributeError, OSError) as error:
             raise MissingError(
                 f"OpenGL: pyrender cannot be imported ({first_line(error)}): {remedy}"
             ) from error
+    # PyOpenGL 3.1.0, which pyrender requires, knows the type of ctypes.byref() by its name, which Python 3.12 changed.
+    # Without this, textures cannot be created.
+    handler = CtypesParameterHandler()
+    handler.register(handler.HANDLED_TYPES)
     return pyrender
 
 
