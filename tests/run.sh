@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes a virtual environment, installs, and runs every check and test. Needs Python 3.11 or later, and nothing else.
 #   sh tests/run.sh [--quick] [PYTEST OPTION ...]
-# --quick leaves out the check of types, and the tests that take more than three seconds: under three minutes in all.
+# --quick leaves out the check of types, and the tests that take more than three seconds.
 set -eu
 cd "$(dirname "$0")/.."
 
