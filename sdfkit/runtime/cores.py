@@ -33,7 +33,7 @@ def memory_limits() -> Iterator[int]:
 def _cgroups(controller: str) -> Iterator[Path]:
     """Yield the folders of the cgroups of this process and of their parents, for versions 1 and 2 of cgroups.
 
-    A folder need not exist: in a container, the path may be that on the host, of which only the root exists.
+    A folder need not exist: inside a container the path may be that of the host, and only the root folder is present.
     """
     for line in read_text(OWN_CGROUP).splitlines():
         _, controllers, path = line.split(":", 2)
