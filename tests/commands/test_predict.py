@@ -75,6 +75,7 @@ def test_views_are_embedded_as_the_features_were_that_the_denoiser_saw(job, tmp_
     assert store["uid"][:].tolist() == ["high", "low"]
 
 
+@pytest.mark.slow
 def test_photos_are_shapes_of_their_own_and_those_of_one_folder_its_views(sdfkit, job, tmp_path):
     run("predict", job / "dit.zarr", job / "red.png", job / "blue.png", "-o", tmp_path / "files.zarr")
     options = ("--model", job / "encoder", "--precision", "fp32", "-o", tmp_path / "features.zarr")
@@ -90,6 +91,7 @@ def test_photos_are_shapes_of_their_own_and_those_of_one_folder_its_views(sdfkit
     assert store["uid"][:].tolist() == ["thing"]
 
 
+@pytest.mark.slow
 def test_samples_name_their_shape(job, tmp_path):
     options = ("--samples", 2, "--device", "cpu")
     told = run("predict", job / "dit.zarr", job / "features.zarr", *options, "-o", tmp_path / "codes.zarr")
@@ -102,6 +104,7 @@ def test_samples_name_their_shape(job, tmp_path):
     assert store.attrs["decoder_sha256"] == decoder
 
 
+@pytest.mark.slow
 def test_one_photo_that_cannot_be_read_does_not_stop_the_others(sdfkit, job, tmp_path):
     (tmp_path / "text.png").write_text("This is no picture.")
     line = ("predict", job / "dit.zarr", job / "red.png", tmp_path / "text.png", "--samples", 2)
@@ -130,6 +133,7 @@ def changed(job, tmp_path, **encoder):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoder", "status", "words"),
     [
@@ -155,6 +159,7 @@ def test_an_encoder_that_is_not_here_or_not_what_it_was(sdfkit, job, tmp_path, e
     assert not (tmp_path / "codes.zarr").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("inputs", "status", "words"),
     [
@@ -175,6 +180,7 @@ def test_inputs_of_other_kinds_are_refused(sdfkit, job, tmp_path, inputs, status
     fails(sdfkit("predict", job / "dit.zarr", *paths, "-o", tmp_path / "codes.zarr"), status, words)
 
 
+@pytest.mark.slow
 def test_a_denoiser_without_a_network_is_refused(sdfkit, job, tmp_path):
     np.save(tmp_path / "codes.npy", np.zeros((2, 4)))
     line = (job / "features.zarr", "-o", tmp_path / "codes.zarr")
@@ -198,6 +204,7 @@ def test_a_denoiser_without_a_network_is_refused(sdfkit, job, tmp_path):
     fails(sdfkit("predict", tmp_path / "broken.zarr", *line), 3, broken)
 
 
+@pytest.mark.slow
 def test_features_that_are_not_finite_fail_their_shape(sdfkit, job, tmp_path):
     shutil.copytree(job / "features.zarr", tmp_path / "features.zarr")
     zarr.open_group(tmp_path / "features.zarr", mode="r+")["feature"][1, 0, 3] = np.nan
@@ -210,6 +217,7 @@ def test_features_that_are_not_finite_fail_their_shape(sdfkit, job, tmp_path):
     assert np.isfinite(codes(tmp_path / "codes.zarr")).all()
 
 
+@pytest.mark.slow
 def test_features_of_other_widths_are_refused(sdfkit, job, tmp_path):
     def replaced(name, values, axes):
         path = tmp_path / "features.zarr"

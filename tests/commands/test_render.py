@@ -121,6 +121,7 @@ def test_gl_that_is_not_there_ends_the_command_at_once(sdfkit, tmp_path, sphere,
     assert choose_renderer("auto") == "cpu", "a GPU without EGL"
 
 
+@pytest.mark.slow
 def test_other_jobs_and_a_run_that_was_cut_give_the_same_bytes(sdfkit, tmp_path, sphere):
     paths = [sphere]
     for index in range(3):

@@ -29,6 +29,7 @@ def test_files_say_what_they_are(sdfkit, tmp_path):
     assert wheel.euler_number == -24, "thirteen spokes"
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_bytes_and_others_do_not(sdfkit, tmp_path):
     files = []
     for seed in (1, 1, 2):

@@ -109,6 +109,7 @@ def test_it_learns_fields_and_tells_which_shapes_have_none(sdfkit, weights, samp
     assert group.attrs["decoder_sha256"] == fingerprint(parameters)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_end(sdfkit, weights, tmp_path, monkeypatch):
     whole, halved = tmp_path / "whole.zarr", tmp_path / "halved.zarr"
     options = (*FEW, "--epochs", 6, "--device", "cpu", "-o")

@@ -135,6 +135,7 @@ def test_a_run_that_breaks_keeps_its_last_good_state(sdfkit, samples, tmp_path, 
     assert all(np.array_equal(resumed, whole) for resumed, whole in both)
 
 
+@pytest.mark.slow
 def test_the_decoder_is_compiled_where_asked(sdfkit, samples, tmp_path, monkeypatch):
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda decoder: compiled.append(decoder) or decoder)

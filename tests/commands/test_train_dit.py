@@ -75,6 +75,7 @@ def test_whose_codes_were_learned_is_kept_where_they_tell_it(sdfkit, stores, tmp
     assert {key: attrs[key] for key in attrs if key == "decoder_sha256"} == attributes
 
 
+@pytest.mark.slow
 def test_patch_vectors_that_are_not_there_are_asked_for(sdfkit, stores, tmp_path):
     features, plain, codes = stores
     model = tmp_path / "dit.zarr"

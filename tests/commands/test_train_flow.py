@@ -95,6 +95,7 @@ def test_nothing_but_views_is_read(job, tmp_path, monkeypatch):
     assert opened == [("views",)]
 
 
+@pytest.mark.slow
 def test_all_stages_in_one_run_make_a_flow_that_predicts_meshes(job, tmp_path):
     options = (*FEW, "--check-gradients", "--held-out", job / "views.zarr", "-o", tmp_path / "flow.zarr")
     told = run("train-flow", job / "views.zarr", *options).stderr
@@ -137,6 +138,7 @@ def test_all_stages_in_one_run_make_a_flow_that_predicts_meshes(job, tmp_path):
     run("info", tmp_path / "flow.zarr")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_predicts(job, tmp_path, stage):
     # An encoder says one thing; a flow draws.
@@ -148,6 +150,7 @@ def test_every_stage_predicts(job, tmp_path, stage):
     assert len(np.unique(codes, axis=0)) == 3 * samples
 
 
+@pytest.mark.slow
 def test_trajectories_keep_every_step_and_its_silhouette(job, tmp_path):
     for steps, words in ((8, ()), (3, ("--steps", 3))):
         path = tmp_path / f"{steps}.zarr"
@@ -165,6 +168,7 @@ def test_trajectories_keep_every_step_and_its_silhouette(job, tmp_path):
     run("view", path, "-o", tmp_path / "steps.html")
 
 
+@pytest.mark.slow
 def test_photos_are_seen_as_views_are(job, tmp_path):
     picture = np.full((60, 80, 3), 255, np.uint8)
     picture[20:40, 30:50] = (200, 0, 0)
@@ -226,6 +230,7 @@ def test_a_run_that_was_stopped_goes_on(job, tmp_path, monkeypatch):
     assert np.array_equal(whole["code"][:], parts["code"][:])
 
 
+@pytest.mark.slow
 def test_views_that_cannot_teach_are_refused(sdfkit, job, tmp_path):
     output = tmp_path / "flow.zarr"
     for name, array, value, words in (
@@ -254,12 +259,14 @@ def test_views_that_cannot_teach_are_refused(sdfkit, job, tmp_path):
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_one_view_a_shape_is_warned_of(job, tmp_path):
     words = ("--views-per-shape", 1, "--stage", "encoder", *FEW)
     told = run("train-flow", job / "views.zarr", *words, "-o", tmp_path / "flow.zarr").stderr
     assert "each shape has one view only: depth is unconstrained" in told
 
 
+@pytest.mark.slow
 def test_few_views_are_from_elsewhere_for_each_shape(job):
     words = {"parts": False, "size": 32, "temperature": 0.01, "manifest": None}
     every, few, one = (
@@ -270,6 +277,7 @@ def test_few_views_are_from_elsewhere_for_each_shape(job):
     assert all(torch.equal(few[shape], every[shape, [shape % 3, (shape + 1) % 3]]) for shape in range(3))
 
 
+@pytest.mark.slow
 def test_stages_that_do_not_follow_are_refused(sdfkit, job, tmp_path):
     output = tmp_path / "flow.zarr"
     words = ("train-flow", job / "views.zarr", *FEW, "-o", output)
@@ -304,6 +312,7 @@ def test_a_model_is_read_from_a_pipe(sdfkit, job, tmp_path):
     fails(sdfkit("predict", "-", "-o", tmp_path / "none.zarr"), 2, "standard input can be read once")
 
 
+@pytest.mark.slow
 def test_predict_refuses_what_a_flow_cannot_do(sdfkit, job, tmp_path):
     output = tmp_path / "codes.zarr"
     words = ("predict", job / "joint.zarr", job / "views.zarr", "-o", output)

@@ -406,6 +406,7 @@ def test_the_ending_says_what_is_written(sdfkit, sphere, tmp_path):
     assert (again.exit_code, "exists; choose another name or add --overwrite" in again.stderr) == (3, True)
 
 
+@pytest.mark.slow
 def test_a_stream_of_meshes_becomes_a_picture_on_standard_output_without_torch(sphere):
     program = "import sys; sys.modules['torch'] = None; from sdfkit.cli import main; main()"
     content = sphere.read_bytes()
@@ -417,6 +418,7 @@ def test_a_stream_of_meshes_becomes_a_picture_on_standard_output_without_torch(s
     assert (cut.returncode, cut.stdout) == (3, b"")
 
 
+@pytest.mark.slow
 def test_a_store_on_a_pipe_gives_the_page_of_the_file(sdfkit, tmp_path):
     path = write_trajectories(tmp_path / "a.zarr.zip", FAILED)
     sdfkit("view", path, "-o", tmp_path / "x.html")

@@ -61,6 +61,7 @@ def test_facts_are_those_of_a_plain_computation(sdfkit, tmp_path):
     assert facts["meaning"].startswith("Thin shell: 9")
 
 
+@pytest.mark.slow
 def test_two_sets_stand_side_by_side(sdfkit, tmp_path):
     anchored = write(tmp_path / "anchored.zarr", draw(0, centre=9), NETWORK)
     np.save(tmp_path / "independent.npy", draw(1, centre=0))

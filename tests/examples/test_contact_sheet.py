@@ -5,12 +5,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import trimesh
 from PIL import Image
 
 PATH = Path(__file__).parents[2] / "examples/contact_sheet.py"
 
 
+@pytest.mark.slow
 def test_shapes_stand_beside_their_predictions(tmp_path):
     for folder, names in {"closed": ("a", "b"), "predicted": ("a",)}.items():
         (tmp_path / folder).mkdir()

@@ -77,6 +77,7 @@ def search(here: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return np.concatenate([p.min(axis=1) for p in parts]), np.concatenate([p.argmin(axis=1) for p in parts])
 
 
+@pytest.mark.slow
 def test_an_independent_implementation_agrees_to_one_percent():
     predicted = trimesh.creation.torus(0.65, 0.25, major_sections=64, minor_sections=32)
     truth = trimesh.creation.icosphere(subdivisions=3, radius=0.7)
@@ -169,6 +170,7 @@ def test_one_surface_may_be_compared_with_many():
     assert compare_surfaces(guess, truth, np.random.default_rng(2)) == first
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8), st.randoms())
 @examples(5)
 def test_methods_are_compared_shape_by_shape(pairs, random):
@@ -189,6 +191,7 @@ def test_methods_are_compared_shape_by_shape(pairs, random):
     assert compare_pairwise([], [], np.random.default_rng(0)) == {}
 
 
+@pytest.mark.slow
 @examples(10)
 @given(st.floats(0.2, 1), st.floats(0.2, 1), st.integers(0, 1000))
 def test_who_is_the_prediction_does_not_matter(a, b, seed):
@@ -229,6 +232,7 @@ def test_every_score_is_defined_in_the_text():
     assert all(f"\n{name} " in DEFINITIONS for name in SCORES)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_mean_as_often_as_it_says():
     rng = np.random.default_rng(0)
     hits = 0

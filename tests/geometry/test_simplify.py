@@ -41,6 +41,7 @@ def test_half_the_faces_of_a_torus_stay_on_it():
     assert simpler.volume == pytest.approx(torus(0.7, 0.25, 64, 40).volume, rel=2e-3)
 
 
+@pytest.mark.slow
 def test_a_wheel_keeps_its_spokes():
     closed = make_watertight(wheel(), resolution=128, gap=0.0, thickness=0.0, keep_parts=True)
     simpler = check(closed, 2000)

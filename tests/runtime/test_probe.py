@@ -118,6 +118,7 @@ def test_kernels_tell_where_compiled_code_is_kept():
     assert list(Path(found["cache"]).glob("distance_kernels.build-*.nbi"))
 
 
+@pytest.mark.slow
 def test_slow_ones_are_named_while_they_are_waited_for(monkeypatch, caplog):
     named = threading.Event()
     monkeypatch.setattr(

@@ -128,11 +128,13 @@ def test_pieces_of_a_vector_are_told_apart_where_all_is_noise():
     assert left < 0.3
 
 
+@pytest.mark.slow
 def test_recalled_codes_are_nearest_their_own_shape(trained):
     distances = np.linalg.norm(predict(trained) - CODES[None], axis=-1)
     assert distances.argmin(axis=1).tolist() == list(range(SHAPES))
 
 
+@pytest.mark.slow
 def test_without_guidance_to_the_views_shapes_look_alike(trained):
     blind = predict(trained, guidance=0.0, seeds=[3] * SHAPES)
     assert np.allclose(blind, blind[:1], atol=1e-5)
@@ -140,11 +142,13 @@ def test_without_guidance_to_the_views_shapes_look_alike(trained):
     assert np.abs(guided - guided[:1]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_guidance_of_one_step_follows_its_formula(trained):
     u, c, g = (predict(trained, steps=1, guidance=weight) for weight in (0.0, 1.0, 2.5))
     assert np.allclose(g, u + 2.5 * (c - u), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_a_shape_does_not_depend_on_those_beside_it(trained, eta):
     order = [4, 1, 3]
@@ -153,6 +157,7 @@ def test_a_shape_does_not_depend_on_those_beside_it(trained, eta):
     assert np.allclose(together[order], some, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_codes_and_others_do_not(trained):
     first, second = predict(trained, eta=1.0), predict(trained, eta=1.0)
     other = predict(trained, eta=1.0, seeds=range(10, 10 + SHAPES))

@@ -53,6 +53,7 @@ def test_half_of_a_ball_is_enough_to_complete_it():
     assert torch.allclose(fit_codes(DECODER, *half, CENTRE, SPREAD, SETTINGS), CODES, atol=5e-3)
 
 
+@pytest.mark.slow
 def test_the_penalty_draws_codes_to_the_centre_in_units_of_the_spread():
     settings = FitSettings(steps=2000, batch=2000, lr=1e-2, clamp=10.0, penalty=1e4, chunk=10_000)
     centre = torch.tensor([0.05, -0.05])

@@ -113,6 +113,7 @@ def test_a_network_wholly_beyond_the_clamp_comes_back():
     assert mlp_errors(config, found, points, distances, 0.1, 1000) < 0.006
 
 
+@pytest.mark.slow
 def test_shapes_that_are_good_enough_leave_and_change_nothing_for_the_others():
     config, start = TINY["relu-pe"], draw(TINY["relu-pe"], 3)
     settings = MLPFitSettings(steps=1000, points=64, near=0.5, lr=1e-2, clamp=0.1, stop=0.008)

@@ -179,12 +179,14 @@ def test_the_sparse_surface_of_a_random_network_is_the_dense_one(name):
     assert evaluated < 49**3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wheel", "steep"])
 def test_few_points_are_evaluated(name):
     _, evaluated = extract(FIELDS[name], 256)
     assert evaluated * 35 < 257**3
 
 
+@pytest.mark.slow
 def test_a_ball_that_fills_the_unit_frame_needs_few_points_too():
     # The ends of crossed edges alone are a fiftieth of the grid.
     _, evaluated = extract(sphere(1.0), 256)
@@ -205,6 +207,7 @@ def test_slabs_join_as_one_run_over_the_whole_grid():
     assert np.array_equal(mesh.vertices, vertices)
 
 
+@pytest.mark.slow
 def test_saddles_need_all_corners_of_their_cells():
     def lattice(points):
         return np.sin(9.3 * points[:, 0]) + np.sin(8.1 * points[:, 1]) * np.sin(7.7 * points[:, 2])
@@ -215,6 +218,7 @@ def test_saddles_need_all_corners_of_their_cells():
     assert np.array_equal(mesh.vertices, vertices)
 
 
+@pytest.mark.slow
 def test_a_finer_grid_needs_points_like_a_surface_not_like_a_solid():
     counts = [extract(torus, resolution)[1] for resolution in (96, 192)]
     assert counts[1] < 4.2 * counts[0]

@@ -118,6 +118,7 @@ def test_a_sphere_without_3_percent_of_its_faces_becomes_one_solid(subdivisions,
     assert closed.volume == pytest.approx(icosphere(subdivisions).volume, rel=0.01)
 
 
+@pytest.mark.slow
 @few
 @given(seeds, st.sampled_from([2, 3, 4]))
 def test_a_sphere_with_a_hole_of_3_percent_becomes_one_solid(seed, subdivisions):
@@ -254,6 +255,7 @@ def test_any_soup_becomes_closed(seed, count, size):
     assert closed.bounds == pytest.approx(mess.bounds, abs=2 / 24)
 
 
+@pytest.mark.slow
 @few
 @given(seeds, st.sampled_from([0.0, 0.06]))
 def test_how_a_shape_is_turned_changes_nothing(seed, gap):

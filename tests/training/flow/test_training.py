@@ -97,6 +97,7 @@ def test_silhouettes_alone_tell_the_sizes_of_balls(encoded):
     assert judged.temperature == SETTINGS.temperature
 
 
+@pytest.mark.slow
 def test_the_flow_learns_the_encoders_codes_at_their_scale(encoded, distilled):
     codes, drawn = encoded.result(), distilled.result()
     flow = distilled.networks.flow
@@ -108,6 +109,7 @@ def test_the_flow_learns_the_encoders_codes_at_their_scale(encoded, distilled):
     assert np.abs(radii(distilled, drawn) - RADII).max() < 0.08
 
 
+@pytest.mark.slow
 def test_noise_of_spread_1_drowns_codes(encoded, distilled):
     unit = start(dataclasses.replace(SETTINGS, code_scale=False), stages=["distil"])
     unit.load_networks(parameters(encoded))
@@ -119,6 +121,7 @@ def test_noise_of_spread_1_drowns_codes(encoded, distilled):
     assert worse > 2 * better
 
 
+@pytest.mark.slow
 def test_every_network_of_the_whole_chain_receives_gradient(distilled):
     training = start(stages=["joint"])
     training.load_networks(parameters(distilled))
@@ -128,6 +131,7 @@ def test_every_network_of_the_whole_chain_receives_gradient(distilled):
     assert min(norms.values()) > 0
 
 
+@pytest.mark.slow
 def test_shades_teach_the_light_and_the_shape(distilled):
     training = start(stages=["rgb"])
     training.load_networks(parameters(distilled))
@@ -191,6 +195,7 @@ def test_features_take_the_place_of_pictures():
     assert training.result().shape == (len(RADII), CONFIG.code)
 
 
+@pytest.mark.slow
 def test_rays_are_drawn_near_the_edge_rather(encoded):
     rows, views = torch.tensor([1]), torch.tensor([[0, 1]])
     chances = torch.rand(1, 2, 200, generator=torch.Generator().manual_seed(0))
