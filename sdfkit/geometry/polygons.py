@@ -52,6 +52,42 @@ def triangulate(points: Float[np.ndarray, "corner 3"]) -> Int[np.ndarray, "trian
     return ears if is_cut and covered < (1 - TOLERANCE) * _area(outline, fan) else fan
 
 
+def triangulate_faces(
+    vertices: Float[np.ndarray, "vertex 3"],
+    sizes: Int[np.ndarray, " face"],
+    corners: Int[np.ndarray, " corner"],
+) -> tuple[Int[np.ndarray, "triangle 3"], Int[np.ndarray, " triangle"]]:
+    """Cut the faces of a mesh into triangles, each as `triangulate` cuts it.
+
+    Args:
+        vertices: Positions.
+        sizes: Number of corners of each face. Faces with fewer than 3 corners have no triangles.
+        corners: The vertices of all faces, one face after another. All of them exist.
+
+    Returns:
+        triangles: For each triangle, three indices into `corners`. (Take `corners[triangles]` for the vertices; texture
+            coordinates and normals of corners can be taken in the same way.)
+        faces: The face of each triangle. Triangles are in the order of their faces.
+    """
+    first = np.concatenate([[0], np.cumsum(sizes)])
+    triangles, faces = [np.zeros((0, 3), dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for size in np.unique(sizes[sizes >= 3]):
+        which = np.flatnonzero(sizes == size)
+        fan = make_fan(int(size))
+        if size > 3:
+            covered = fan_covers(vertices[corners[first[which, None] + np.arange(size)]])
+            for face in which[~covered]:
+                cut = triangulate(vertices[corners[first[face] : first[face + 1]]])
+                triangles.append(first[face] + cut)
+                faces.append(np.full(len(cut), face))
+            which = which[covered]
+        triangles.append((first[which, None, None] + fan).reshape(-1, 3))
+        faces.append(np.repeat(which, len(fan)))
+    face_of_triangle = np.concatenate(faces)
+    order = np.argsort(face_of_triangle, kind="stable")
+    return np.concatenate(triangles)[order], face_of_triangle[order]
+
+
 def make_fan(count: int) -> Int[np.ndarray, "triangle 3"]:
     """Return the triangles of a fan around the first of `count` corners."""
     corner = np.arange(1, count - 1)
