@@ -101,26 +101,28 @@ def render_row(row: "MeshRow", *, options: ViewOptions) -> dict[str, Any]:
         GeometryError: The mesh has no faces, or none with an area.
     """
     from sdfkit.geometry.frame import normalise
-    from sdfkit.images.rendering.paint import join_painted
-    from sdfkit.images.rendering.rasteriser import NOT_VISIBLE
+    from sdfkit.images.rendering.paint import join_parts, load_textures
+    from sdfkit.images.rendering.rasteriser import NOT_VISIBLE, pixels_per_unit
 
     if options.renderer == "cpu":
         from sdfkit.images.rendering.rasteriser import render_views as render
     else:
         from sdfkit.runtime.opengl import render_views_gl as render
+    yfov = math.radians(options.yfov)
     paint = None
     if options.colour:
-        parts, missing = row.load_parts()
-        mesh, paint, unreadable = join_painted(parts)
+        parts, missing = row.load_parts(colour=True)
+        mesh, colors = join_parts(parts)
+        unit, _ = normalise(mesh)
+        scale = pixels_per_unit(options.cameras, yfov, options.size)
+        paint, unreadable = load_textures(colors, np.asarray(unit.vertices), np.asarray(unit.faces), scale)
         if missing or unreadable:
             names = ", ".join(sorted({*missing, *unreadable}))
             log.warning(
                 "%s: these textures cannot be read, and plain colours are used instead: %s", row.uid, names
             )
     else:
-        mesh = row.load()
-    unit, _ = normalise(mesh)
-    yfov = math.radians(options.yfov)
+        unit, _ = normalise(row.load())
     # Back faces are drawn too: in a mesh with openings they show the inner side of its walls.
     views = render(
         unit, options.cameras, yfov=yfov, size=options.size, crease=math.radians(options.crease), cull=False,

@@ -6,7 +6,6 @@ needs both must call `choose_driver`, import mesh_to_sdf, and only then render (
 """
 
 import atexit
-import math
 import os
 import warnings
 from ctypes.util import find_library
@@ -22,7 +21,7 @@ from sdfkit.errors import MissingError, first_line
 from sdfkit.images.rendering import rasteriser
 from sdfkit.images.rendering.cameras import NEAR, look_at
 from sdfkit.images.rendering.normal_kernels import measure_faces
-from sdfkit.images.rendering.paint import BASE_COLOR, Paint, fit_textures
+from sdfkit.images.rendering.paint import BASE_COLOR, Paint
 from sdfkit.images.rendering.raster_kernels import SETBACK, SETBACK_SLOPE
 from sdfkit.images.rendering.rasteriser import RenderedViews
 from sdfkit.images.rendering.surface import ShadingGeometry, shading_geometry
@@ -110,9 +109,6 @@ def render_views_gl(
     renderer = _shared_renderer()
     renderer.viewport_width = renderer.viewport_height = size
     scene = pyrender.Scene(bg_color=[0, 0, 0, 0])
-    if paint is not None:
-        scale = size / 2 / math.tan(yfov / 2) / rasteriser.mean_distance(camera_to_world)
-        paint = fit_textures(paint, geometry.points, geometry.faces, scale)
     scene.add(pyrender.Mesh(_create_primitives(geometry, paint, cull)))
     # The lights are children of the camera's node, so each view moves one node, and the mesh is uploaded only once.
     camera = scene.add(pyrender.PerspectiveCamera(yfov=yfov, znear=NEAR))
@@ -165,13 +161,15 @@ def _create_primitives(geometry: ShadingGeometry, paint: Paint | None, cull: boo
     used, normals = pairs // len(normals), normals[pairs % len(normals)]
     corners = corners.reshape(-1, 3)
     changes = np.zeros(0, int) if paint is None else np.flatnonzero(np.diff(paint.material)) + 1
+    wraps = (GL.GL_REPEAT, GL.GL_MIRRORED_REPEAT, GL.GL_CLAMP_TO_EDGE)  # in the order of paint.WRAPS
     primitives = []
     for run in np.split(np.arange(len(faces)), changes):
         inside, indices = np.unique(corners[run], return_inverse=True)
         vertices: dict[str, Any] = {"positions": points[used[inside]], "normals": normals[inside]}
         color, texture = np.array(BASE_COLOR), None
         if paint is not None:
-            color, picture = paint.base[paint.material[run[0]]], paint.textures[paint.material[run[0]]]
+            row = paint.material[run[0]]
+            color, picture = paint.base[row], paint.textures[row]
             vertices["color_0"] = np.pad(paint.tint[used[inside]], ((0, 0), (0, 1)), constant_values=1)
             if picture is not None:
                 vertices["texcoord_0"] = paint.uv[used[inside]]
@@ -179,7 +177,12 @@ def _create_primitives(geometry: ShadingGeometry, paint: Paint | None, cull: boo
                 texture = pyrender.Texture(
                     source=np.pad(picture, ((0, 0), (0, 0), (0, 1)), constant_values=255),
                     source_channels="RGBA",
-                    sampler=pyrender.Sampler(magFilter=GL.GL_LINEAR, minFilter=GL.GL_LINEAR),
+                    sampler=pyrender.Sampler(
+                        magFilter=GL.GL_LINEAR,
+                        minFilter=GL.GL_LINEAR,
+                        wrapS=wraps[paint.wraps[row, 0]],
+                        wrapT=wraps[paint.wraps[row, 1]],
+                    ),
                 )
         material = pyrender.MetallicRoughnessMaterial(
             baseColorFactor=[*color, 1.0],

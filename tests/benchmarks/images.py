@@ -97,7 +97,8 @@ def paint_knot(mesh: trimesh.Trimesh) -> Paint:
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     uv = (5 * mesh.vertices[:, :2]).astype(np.float32)
     material = np.zeros(len(mesh.faces), np.int32)
-    return Paint(material, np.ones((1, 3)), [picture], uv, np.ones((len(uv), 3), np.float32))
+    wraps = np.zeros((1, 2), np.int32)
+    return Paint(material, np.ones((1, 3)), [picture], wraps, uv, np.ones((len(uv), 3), np.float32))
 
 
 def take_turns(candidates: dict[str, Callable[[], object]], rounds: int, count: int) -> dict[str, float]:

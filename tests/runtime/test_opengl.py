@@ -1,4 +1,5 @@
 import importlib.util
+import io
 import math
 import sys
 from pathlib import Path
@@ -7,12 +8,12 @@ import numpy as np
 import pytest
 import trimesh
 from PIL import Image
-from trimesh.visual import TextureVisuals
-from trimesh.visual.material import PBRMaterial, SimpleMaterial
 
 from sdfkit.errors import GeometryError, MissingError
+from sdfkit.images.rendering import rasteriser
+from sdfkit.images.rendering.appearance import Material, Part, Texture
 from sdfkit.images.rendering.cameras import fibonacci_cameras
-from sdfkit.images.rendering.paint import Paint, join_painted
+from sdfkit.images.rendering.paint import WRAPS, Paint, join_parts, load_textures
 from sdfkit.images.rendering.rasteriser import render_views
 from sdfkit.runtime import opengl
 
@@ -80,25 +81,29 @@ def colours(name: str) -> tuple[trimesh.Trimesh, Paint]:
     """A ball and a box, with colours of each kind."""
     ball, box = trimesh.creation.icosphere(3), trimesh.creation.box([1.6, 0.4, 0.4])
     rng = np.random.default_rng(5)
+    points, faces = np.array(ball.vertices), np.array(ball.faces)
     if name == "vertices":
-        ball.visual.vertex_colors = rng.integers(0, 256, (len(ball.vertices), 4))
+        part = Part(points, faces, tint=rng.random((len(points), 3)))
     elif name == "faces":
-        ball.visual.face_colors = rng.integers(0, 256, (len(ball.faces), 4))
-    elif name == "texture":
-        # Not a multiple of four texels wide, repeated, and with a seam where it is squeezed into one face.
-        picture = Image.fromarray(rng.integers(0, 256, (7, 13, 3), dtype=np.uint8)).resize((61, 33))
-        along = np.arctan2(ball.vertices[:, 0], ball.vertices[:, 2]) / np.pi
-        ball.visual = TextureVisuals(
-            np.stack([2 * along, 1.3 * ball.vertices[:, 1] - 0.2], axis=-1), material=SimpleMaterial(picture)
-        )
-    box.visual = TextureVisuals(material=PBRMaterial(baseColorFactor=[200, 40, 90, 255]))
-    mesh, paint, missing = join_painted([ball, box])
+        part = Part(points, faces, face_tint=rng.random((len(faces), 3)))
+    else:
+        # Not a multiple of four texels wide, continued, and with a seam where it is squeezed into one face.
+        file = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (7, 13, 3), dtype=np.uint8)).resize((61, 33)).save(file, "PNG")
+        along = np.arctan2(points[:, 0], points[:, 2]) / np.pi
+        texture = Texture("picture.png", file.getvalue(), (name, name))
+        uv = np.stack([2 * along, 1.3 * points[:, 1] - 0.2], axis=-1)
+        part = Part(points, faces, Material((1.0, 1.0, 1.0), texture), uv)
+    red = Part(np.array(box.vertices), np.array(box.faces), Material((0.8, 0.2, 0.35)))
+    mesh, colors = join_parts([part, red])
+    scale = rasteriser.pixels_per_unit(fibonacci_cameras(6, 2.5), SETTINGS["yfov"], SETTINGS["size"])
+    paint, missing = load_textures(colors, np.array(mesh.vertices), np.array(mesh.faces), scale)
     assert not missing
     return mesh.apply_scale(0.9), paint
 
 
 @pytest.mark.gl
-@pytest.mark.parametrize("name", ["vertices", "faces", "texture"])
+@pytest.mark.parametrize("name", ["vertices", "faces", *WRAPS])
 def test_both_renderers_draw_the_same_colours(driver, name):
     mesh, paint = colours(name)
     cameras, settings = fibonacci_cameras(6, 2.5), SETTINGS | {"paint": paint, "cull": False}

@@ -31,10 +31,12 @@ class Material:
     Attributes:
         base: Linear light from 0 to 1. None if the file gives no colour.
         texture: The picture on the part, if any.
+        plain: The colour if the texture cannot be read, likewise. None for the grey-blue of meshes without colours.
     """
 
     base: tuple[float, float, float] | None = None
     texture: Texture | None = None
+    plain: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,49 @@
 """Colours of vertices, faces, materials and textures, in one form for both renderers."""
 
+import io
 import math
+import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import trimesh
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
+from sdfkit.images.rendering.appearance import Material, Part, Texture
+
 # A grey-blue plastic. It stays below white where the headlight meets it perpendicularly; only the rim light may clip.
 BASE_COLOR = (0.40, 0.46, 0.56)
+WRAPS = ("repeat", "mirror", "clamp")
 
-# Exceptions that PIL raises for truncated or damaged images.
-PICTURE_ERRORS = (OSError, SyntaxError, ValueError)
+# Exceptions that PIL raises for truncated or damaged images, and for images too large to decode.
+PICTURE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+class Colors(NamedTuple):
+    """The colours of a mesh whose textures are still encoded."""
+
+    material: Int[np.ndarray, " face"]
+    """The material of each face, as an index into `materials`."""
+    materials: list[Material]
+    uv: Float[np.ndarray, "point 2"]
+    """Texture coordinates of vertices, from (0, 0) at the lower left to (1, 1) at the upper right."""
+    tint: Float[np.ndarray, "point 3"] | None
+    """Colours of vertices, linear light from 0 to 1. None if no part has any."""
 
 
 class Paint(NamedTuple):
     """The colours of a mesh: base colour times texture times tint, each linear light from 0 to 1."""
 
     material: Int[np.ndarray, " face"]
-    """The material of each face, as a row in `base` and `textures`."""
+    """The material of each face, as a row in `base`, `textures` and `wraps`."""
     base: Float[np.ndarray, "material 3"]
     """Colours of materials."""
     textures: list[UInt8[np.ndarray, "row column 3"] | None]
-    """Textures of materials: sRGB bytes, row 0 at the top. They repeat. None for a material without texture."""
+    """Textures of materials: sRGB bytes, row 0 at the top. None for a material without texture."""
+    wraps: Int[np.ndarray, "material 2"]
+    """How the texture of a material continues outside of 0 to 1, along u and v, as indices into `WRAPS`."""
     uv: Float[np.ndarray, "point 2"]
     """Texture coordinates of vertices, from (0, 0) at the lower left to (1, 1) at the upper right."""
     tint: Float[np.ndarray, "point 3"]
@@ -38,132 +57,117 @@ def decode_srgb(colors: UInt8[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     return light
 
 
-def join_painted(parts: Sequence[trimesh.Trimesh]) -> tuple[trimesh.Trimesh, Paint, list[str]]:
+def join_parts(parts: Sequence[Part]) -> tuple[trimesh.Trimesh, Colors]:
     """Concatenate the parts of a mesh and keep their colours.
 
     Opacity, roughness, normal maps and emission are ignored: all surfaces are rendered as the same plastic.
 
     Args:
-        parts: Meshes as trimesh reads them.
+        parts: The parts of a mesh file. Parts with equal materials share one material in the result.
 
     Returns:
         mesh: All parts as one mesh, without the vertices that no face uses.
-        paint: Colours of this mesh.
-        missing: Names of the materials whose texture is missing or cannot be read. They keep their base colour, or
-            are grey-blue if they have none.
+        colors: Colours of this mesh.
     """
-    points, faces, materials, uvs, tints = [np.zeros((0, 3))], [], [], [], []
-    table: dict[tuple[Any, ...], int] = {}
-    bases: list[np.ndarray] = []
-    textures: list[np.ndarray | None] = []
-    missing = []
+    has_tint = any(part.tint is not None or part.face_tint is not None for part in parts)
+    points, faces, rows = [np.zeros((0, 3))], [np.zeros((0, 3), int)], [np.zeros(0, int)]
+    uvs, tints = [np.zeros((0, 2))], [np.zeros((0, 3))]
+    table: dict[Material, int] = {}
     count = 0
     for part in parts:
-        visual: Any = part.visual
-        corners = np.asarray(part.faces).reshape(-1)
-        if visual.kind == "face":  # Faces of different colours cannot share vertices.
+        corners = part.faces.reshape(-1)
+        if part.face_tint is not None:  # Faces of different colours cannot share vertices.
             used, index = corners, np.arange(len(corners))
         else:
             used, index = np.unique(corners, return_inverse=True)
-        uv = getattr(visual, "uv", None)
-        is_mapped = uv is not None and len(uv) == len(part.vertices)
-        base, texture, lacks = _read_material(visual, is_mapped)
-        missing += lacks
-        # trimesh gives each part that shares a texture its own copy.
-        key = (
-            (base.tobytes(), texture.shape, hash(texture.tobytes()))
-            if texture is not None
-            else (base.tobytes(),)
-        )
-        if key not in table:
-            table[key] = len(bases)
-            bases.append(base)
-            textures.append(texture)
-        points.append(np.asarray(part.vertices)[used])
+        uv = np.zeros((len(used), 2)) if part.uv is None else part.uv[used]
+        tint = np.ones((len(used), 3)) if part.tint is None else part.tint[used]
+        if part.face_tint is not None:
+            tint = tint * np.repeat(part.face_tint, 3, axis=0)
+        material = part.material
+        if part.uv is None and material.texture is not None:
+            material = Material(material.plain if material.plain is not None else material.base)
+        if (
+            material.base is None
+            and material.texture is None
+            and (part.tint is None and part.face_tint is None)
+        ):
+            material = Material(BASE_COLOR)
+        points.append(part.vertices[used])
         faces.append((index + count).reshape(-1, 3))
-        materials.append(np.full(len(corners) // 3, table[key]))
-        uvs.append(np.nan_to_num(np.asarray(uv, float)[used, :2], posinf=0, neginf=0) if is_mapped
-                   else np.zeros((len(used), 2)))  # fmt: skip
-        tints.append(_read_tints(visual, used))
+        rows.append(np.full(len(part.faces), table.setdefault(material, len(table))))
+        uvs.append(np.nan_to_num(uv, posinf=0, neginf=0))
+        tints.append(np.clip(np.nan_to_num(tint), 0, 1))
         count += len(used)
-    if not faces:
-        faces, materials, uvs, tints = [np.zeros((0, 3), int)], [np.zeros(0, int)], [np.zeros((0, 2))], points
     mesh = trimesh.Trimesh(np.concatenate(points), np.concatenate(faces), process=False)
-    paint = Paint(
-        np.concatenate(materials).astype(np.int32),
-        np.reshape(bases, (-1, 3)),
-        textures,
-        np.concatenate(uvs).astype(np.float32),
-        np.concatenate(tints).astype(np.float32),
+    tint = np.concatenate(tints).astype(np.float32) if has_tint else None
+    colors = Colors(
+        np.concatenate(rows).astype(np.int32), list(table), np.concatenate(uvs).astype(np.float32), tint
     )
-    return mesh, paint, missing
+    return mesh, colors
 
 
-def _read_tints(visual: Any, used: np.ndarray) -> np.ndarray:
-    """Return the colours (point, 3) of the used vertices as light, white where they have none."""
-    if visual.kind == "vertex":
-        return decode_srgb(visual.vertex_colors[used, :3])
-    if visual.kind == "face":
-        return decode_srgb(np.repeat(visual.face_colors[:, :3], 3, axis=0))
-    colors = getattr(visual, "vertex_attributes", {}).get("color")
-    if colors is None or len(colors) <= used.max(initial=-1):
-        return np.ones((len(used), 3))
-    # Vertex colours beside a material occur in glTF only, where they are linear already.
-    whole = np.iinfo(colors.dtype).max if colors.dtype.kind == "u" else 1
-    light: np.ndarray = np.clip(np.nan_to_num(colors[used, :3] / whole), 0, 1)
-    return light
+def load_textures(
+    colors: Colors,
+    points: Float[np.ndarray, "point 3"],
+    faces: Int[np.ndarray, "face 3"],
+    scale: float,
+) -> tuple[Paint, list[str]]:
+    """Decode the textures of a mesh, and shrink those that are finer than the pixels of the images.
 
-
-def _read_material(visual: Any, is_mapped: bool) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
-    """Return the base colour and the texture of a part, and the names of textures that cannot be read."""
-    material = getattr(visual, "material", None)
-    if material is None:
-        return np.array(BASE_COLOR if visual.kind is None else (1.0, 1.0, 1.0)), None, []
-    if isinstance(material, trimesh.visual.material.PBRMaterial):
-        factor, picture = material.baseColorFactor, material.baseColorTexture
-        is_plain = factor is None and "color" not in visual.vertex_attributes
-        base = np.ones(3) if factor is None else factor[:3] / 255
-    else:
-        picture = getattr(material, "image", None)
-        # If a material has no colour, trimesh fills in a grey of its own.
-        is_plain = "kd" not in material.kwargs
-        # The texture of an OBJ material replaces its base colour.
-        base = np.ones(3) if picture is not None else decode_srgb(material.main_color[:3])
-    missing = []
-    if picture is not None and is_mapped:
-        try:
-            return base, np.array(picture.convert("RGB")), []
-        except PICTURE_ERRORS:
-            missing.append(str(picture.info.get("file_path") or material.name))
-    return np.array(BASE_COLOR) if is_plain else base, None, missing
-
-
-def fit_textures(
-    paint: Paint, points: Float[np.ndarray, "point 3"], faces: Int[np.ndarray, "face 3"], scale: float
-) -> Paint:
-    """Shrink textures that are finer than the pixels of the images, by averaging texels.
-
-    The renderers take one texture sample per pixel, so finer textures would flicker from view to view. All views are
-    at the same distance, so one size per texture is enough, and both renderers show the same.
+    The renderers take one texture sample per pixel, so finer textures would flicker from view to view. Texels are
+    averaged. All views are at the same distance, so one size per texture is enough, and both renderers show the same.
+    One picture is decoded at a time, so memory is that of the largest picture and of the shrunken textures.
 
     Args:
-        paint: Colours of a mesh.
+        colors: Colours of a mesh.
         points: Vertices of the mesh.
         faces: Faces of the mesh.
         scale: Number of pixels per unit of length on a surface that faces the camera.
+
+    Returns:
+        paint: The colours for the renderers.
+        missing: Names of the textures that are missing or cannot be read. Their materials have their plain colour, or
+            are grey-blue if they have none.
     """
-    sides = (points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]])
-    pixels = scale**2 / 2 * np.linalg.norm(np.cross(*sides), axis=-1)
+    first, second = points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]]
+    pixels = scale**2 / 2 * np.linalg.norm(np.cross(first, second), axis=-1)
     (a, b), (c, d) = (
-        np.moveaxis(paint.uv[faces[:, corner]] - paint.uv[faces[:, 0]], 1, 0) for corner in (1, 2)
+        np.moveaxis(colors.uv[faces[:, corner]] - colors.uv[faces[:, 0]], 1, 0) for corner in (1, 2)
     )
     shares = np.abs(a * d - b * c) / 2
-    areas, pixel_areas = (np.bincount(paint.material, values, len(paint.base)) for values in (shares, pixels))
-    textures = []
-    for texture, area, pixel in zip(paint.textures, areas, pixel_areas, strict=True):
-        if texture is not None and pixel > 0:
-            texels = math.sqrt(area * texture.shape[0] * texture.shape[1] / pixel)
-            factor = min(int(texels), *texture.shape[:2])
-            texture = np.array(Image.fromarray(texture).reduce(factor)) if factor > 1 else texture
+    count = len(colors.materials)
+    areas, pixel_areas = (np.bincount(colors.material, values, count) for values in (shares, pixels))
+    bases, textures, missing = [], list[UInt8[np.ndarray, "row column 3"] | None](), []
+    for material, area, pixel in zip(colors.materials, areas, pixel_areas, strict=True):
+        base, texture = material.base, None
+        if material.texture is not None:
+            try:
+                texture = _decode(material.texture, area, pixel)
+            except PICTURE_ERRORS:
+                missing.append(material.texture.name)
+                base = BASE_COLOR if material.plain is None else material.plain
         textures.append(texture)
-    return paint._replace(textures=textures)
+        bases.append((1.0, 1.0, 1.0) if base is None else base)
+    wraps = [material.texture.wrap if material.texture else WRAPS[:1] * 2 for material in colors.materials]
+    codes = np.array([[WRAPS.index(wrap) for wrap in pair] for pair in wraps], dtype=np.int32).reshape(-1, 2)
+    tint = np.ones((len(points), 3), np.float32) if colors.tint is None else colors.tint
+    return Paint(colors.material, np.reshape(bases, (-1, 3)), textures, codes, colors.uv, tint), missing
+
+
+def _decode(texture: Texture, area: float, pixels: float) -> UInt8[np.ndarray, "row column 3"]:
+    """Decode a picture that covers `pixels` pixels with `area` times its own area, at about one texel per pixel."""
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", Image.DecompressionBombWarning
+        )  # below twice that size PIL decodes it
+        with Image.open(io.BytesIO(texture.content)) as picture:
+            factor = 1
+            if pixels > 0:
+                texels = math.sqrt(area * picture.width * picture.height / pixels)
+                factor = max(1, min(int(texels), picture.width, picture.height))
+            if picture.mode.startswith("I;16"):
+                levels = (np.asarray(picture) >> 8).astype(np.uint8)
+                picture = Image.fromarray(levels)
+            converted = picture.convert("RGB")
+    return np.array(converted.reduce(factor) if factor > 1 else converted)

@@ -8,7 +8,7 @@ import trimesh
 from jaxtyping import Float, UInt8
 
 from sdfkit.images.rendering.cameras import NEAR
-from sdfkit.images.rendering.paint import BASE_COLOR, Paint, decode_srgb, fit_textures
+from sdfkit.images.rendering.paint import BASE_COLOR, Paint, decode_srgb
 from sdfkit.images.rendering.raster_kernels import (
     CENTRE_SAMPLE,
     COLOR_SAMPLES,
@@ -78,8 +78,6 @@ def render_views(
     """
     points, faces, normals, normal_rows = shading_geometry(mesh, crease=crease)
     focal = size / 2 / math.tan(yfov / 2)
-    if paint is not None:
-        paint = fit_textures(paint, points, faces, scale=focal / mean_distance(camera_to_world))
     shading, colors = _shading_tables(), _color_tables(paint)
 
     # All views share these buffers, so memory is that of one view plus the images.
@@ -121,9 +119,10 @@ def describe_shading() -> dict[str, Any]:
     return {"base_color": list(BASE_COLOR), "metallic": METALLIC, "roughness": ROUGHNESS, "lights": lights}
 
 
-def mean_distance(camera_to_world: Float[np.ndarray, "view 4 4"]) -> float:
-    """Return the mean distance of cameras from the origin."""
-    return float(np.linalg.norm(camera_to_world[:, :3, 3], axis=-1).mean())
+def pixels_per_unit(camera_to_world: Float[np.ndarray, "view 4 4"], yfov: float, size: int) -> float:
+    """Return how many pixels a unit of length at the origin measures in the images, on average over the cameras."""
+    distance = np.linalg.norm(camera_to_world[:, :3, 3], axis=-1).mean()
+    return float(size / 2 / math.tan(yfov / 2) / distance)
 
 
 def _color_tables(paint: Paint | None) -> tuple[np.ndarray, ...]:
@@ -131,13 +130,13 @@ def _color_tables(paint: Paint | None) -> tuple[np.ndarray, ...]:
     none = np.zeros((0, 3))
     texels = [np.zeros((0, 3), dtype=np.uint8)]
     if paint is None:
-        no_index, no_sheets = np.zeros(0, dtype=np.int32), np.zeros((0, 3), dtype=np.int64)
+        no_index, no_sheets = np.zeros(0, dtype=np.int32), np.zeros((0, 5), dtype=np.int64)
         uv, tint = none[:, :2].astype(np.float32), none.astype(np.float32)
         return no_index, none, no_sheets, texels[0], uv, tint, none[:, 0]
-    sheets = np.zeros((len(paint.base), 3), dtype=np.int64)
+    sheets = np.zeros((len(paint.base), 5), dtype=np.int64)
     for row, texture in enumerate(paint.textures):
         if texture is not None:
-            sheets[row] = sum(len(part) for part in texels), *texture.shape[:2]
+            sheets[row] = sum(len(part) for part in texels), *texture.shape[:2], *paint.wraps[row]
             texels.append(texture.reshape(-1, 3))
     # One more than there are bytes, because values between two bytes are interpolated.
     decode = decode_srgb(np.minimum(np.arange(257), 255).astype(np.uint8))

@@ -11,17 +11,21 @@ import os
 import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sdfkit.errors import GeometryError, InputError, MissingError
+from sdfkit.images.rendering.appearance import Part
 from sdfkit.io.manifests import Entry, canonical_path, label, read_manifest
 from sdfkit.io.meshes.checks import check_gltf, check_obj, check_off, check_stl, check_zip, info_of, read_glb
 from sdfkit.io.meshes.obj_polygons import cut_polygons
 from sdfkit.io.meshes.ply import MARK, read_ply
+from sdfkit.io.meshes.source import Source
 from sdfkit.io.streams import MESH_SUFFIXES, name_of, open_input, sniff
 from sdfkit.options import STANDARD
 from sdfkit.rows import LABELS, Row, unique
@@ -76,11 +80,17 @@ class MeshRow(Row):
         """
         import trimesh
 
-        parts, _ = self.load_parts()
-        return trimesh.util.concatenate(parts)  # type: ignore[return-value]
+        parts, _ = self.load_parts(colour=False)
+        first = np.cumsum([0, *(len(part.vertices) for part in parts)])
+        vertices = np.concatenate([np.zeros((0, 3)), *(part.vertices for part in parts)])
+        faces = [part.faces + start for part, start in zip(parts, first[:-1], strict=True)]
+        return trimesh.Trimesh(vertices, np.concatenate([np.zeros((0, 3), int), *faces]), process=False)
 
-    def load_parts(self) -> "tuple[list[trimesh.Trimesh], list[str]]":
-        """Load the parts of the mesh, each with its own colours.
+    def load_parts(self, *, colour: bool) -> tuple[list[Part], list[str]]:
+        """Load the parts of the mesh, and log in one line what of the file was left out.
+
+        Args:
+            colour: Read materials, textures and colours too. Without it, no picture is read or decoded.
 
         Returns:
             The parts, and the names of files (materials, textures) to which the mesh refers but which are missing.
@@ -91,82 +101,64 @@ class MeshRow(Row):
         """
         if self.error:
             raise GeometryError(self.error)
-        name, missing = self.path or self.uid, list[str]()
+        name = self.path or self.uid
+        folder = Path(self.path).parent if self.path else None
+        source = Source(name, folder, colour)
         if self.content:
             kind, content = _kind(self.content), self.content
         else:
             kind = Path(self.path).suffix[1:].lower()
             with open_input(self.path) as stream:
                 sniff(stream, name)
-                content = _read_whole(stream, kind, name)
-        parts = _parse(io.BytesIO(content), kind, name, missing, self.path)
-        for mesh in parts:
-            if len(mesh.faces) and (mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices)):
-                raise InputError(
-                    f"{name}: a face refers to a vertex that does not exist; is the file damaged?"
-                )
-        return parts, missing
+                content = stream.read()
+        try:
+            parts = READERS[kind](content, source)
+        except PARSER_ERRORS as error:
+            reason = " ".join(str(error).split())[:120] or type(error).__name__
+            raise InputError(
+                f"{name}: cannot be read as {kind.upper()} ({reason}); is it truncated or damaged?"
+            ) from error
+        source.warn()
+        return parts, source.missing
 
 
 def _kind(content: bytes) -> str:
     return "ply" if content.startswith(b"ply") else "glb"
 
 
-def _read_whole(stream: io.BufferedReader, kind: str, name: str) -> bytes:
-    """Read a mesh file, check that the file is as long as its header says, and return bytes that trimesh can read."""
-    if kind == "ply":
-        return read_ply(stream, name)[1]
-    if kind == "glb":
-        return read_glb(stream, name)[1]
-    content = stream.read()
-    if kind in CHECKS:
-        CHECKS[kind](content, name)
-    return cut_polygons(content) if kind == "obj" else content
-
-
-def _parse(
-    source: io.BytesIO, kind: str, name: str, missing: list[str], beside: str
-) -> "list[trimesh.Trimesh]":
-    """Load the parts of a mesh.
-
-    Args:
-        source: The bytes of the mesh.
-        kind: Suffix of the format.
-        name: Name of the mesh in messages.
-        missing: List to which the names of missing materials and textures are added.
-        beside: Path of the mesh file; materials and textures are searched in its folder. Empty if there is no file.
-    """
+def _read_with_trimesh(kind: str, content: bytes, source: Source) -> list[Part]:
     import trimesh
 
-    class Resolver(trimesh.resolvers.FilePathResolver):
-        def get(self, name: str) -> bytes:
-            path = name.strip().replace("\\", "/")
-            with suppress(OSError, ValueError):
-                return bytes(super().get(path))
-            try:  # Many files refer to textures by their path on another machine.
-                return bytes(super().get(path.rpartition("/")[2]))
-            except (OSError, ValueError):
-                missing.append(name.strip())
-                raise
-
+    stream = io.BufferedReader(io.BytesIO(content))
+    if kind == "ply":
+        content = read_ply(stream, source.name)[1]
+    elif kind == "glb":
+        content = read_glb(stream, source.name)[1]
+    elif kind in CHECKS:
+        CHECKS[kind](content, source.name)
+    if kind == "obj":
+        content = cut_polygons(content)
     try:
-        resolver = Resolver(beside) if beside else None
-        scene = trimesh.load_scene(source, file_type=kind, resolver=resolver, process=False)
-        return [part for part in scene.dump() if isinstance(part, trimesh.Trimesh)]
+        resolver = trimesh.resolvers.FilePathResolver(str(source.folder / "x")) if source.folder else None
+        scene = trimesh.load_scene(io.BytesIO(content), file_type=kind, resolver=resolver, process=False)
     except ImportError as error:
         needed = error.name or PACKAGES[kind]
         raise MissingError(
-            f"{name}: reading {kind} files needs the package {needed}; pip install {needed}"
+            f"{source.name}: reading {kind} files needs the package {needed}; pip install {needed}"
         ) from error
-    except OSError as error:
-        raise InputError(
-            f"{name}: refers to {missing[-1] if missing else error}, which does not exist; copy it beside the mesh"
-        ) from error
-    except PARSER_ERRORS as error:
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InputError(
-            f"{name}: cannot be read as {kind.upper()} ({reason}); is it truncated or damaged?"
-        ) from error
+    meshes = [mesh for mesh in scene.dump() if isinstance(mesh, trimesh.Trimesh)]
+    for mesh in meshes:
+        if len(mesh.faces) and (mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices)):
+            raise InputError(
+                f"{source.name}: a face refers to a vertex that does not exist; is the file damaged?"
+            )
+    return [Part(np.asarray(mesh.vertices), np.asarray(mesh.faces)) for mesh in meshes]
+
+
+READERS: dict[str, Callable[[bytes, Source], list[Part]]] = {
+    kind: partial(_read_with_trimesh, kind)
+    for kind in ("3mf", "dae", "glb", "gltf", "obj", "off", "ply", "stl")
+}
 
 
 def read_info(path: Path) -> dict[str, Any]:

@@ -1,16 +1,18 @@
+"""Colours of meshes: base colours, textures and tints, from the parts of a file to pixels."""
+
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import trimesh
 from PIL import Image
-from trimesh.visual import TextureVisuals
-from trimesh.visual.material import PBRMaterial, SimpleMaterial
 
+from sdfkit.images.rendering.appearance import Material, Part, Texture
 from sdfkit.images.rendering.cameras import fibonacci_cameras
-from sdfkit.images.rendering.paint import BASE_COLOR, decode_srgb, fit_textures, join_painted
-from sdfkit.images.rendering.rasteriser import render_views
+from sdfkit.images.rendering.paint import BASE_COLOR, WRAPS, decode_srgb, join_parts, load_textures
+from sdfkit.images.rendering.rasteriser import pixels_per_unit, render_views
 
 YFOV = math.radians(55)
 FRONT = np.array([np.eye(4)], dtype=np.float32)
@@ -18,86 +20,81 @@ FRONT[0, 2, 3] = 2.5
 # A square that fills x and y from -1 to 1, and the corners of the texture on its corners.
 SQUARE = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], dtype=float)
 UV = (SQUARE[:, :2] + 1) / 2
+FACES = np.array([[0, 1, 2], [0, 2, 3]])
 
 
-def square(**material) -> trimesh.Trimesh:
-    kind = PBRMaterial if any(name.startswith("base") for name in material) else SimpleMaterial
-    mesh = trimesh.Trimesh(SQUARE, [[0, 1, 2], [0, 2, 3]], process=False)
-    mesh.visual = TextureVisuals(uv=UV, material=kind(**material))
-    return mesh
+def encode(picture: np.ndarray | Image.Image, wrap=("repeat", "repeat")) -> Texture:
+    file = io.BytesIO()
+    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(file, "PNG")
+    return Texture("picture.png", file.getvalue(), wrap)
+
+
+def square(base=None, picture=None, plain=None, uv=UV, wrap=("repeat", "repeat")) -> Part:
+    texture = None if picture is None else encode(picture, wrap)
+    return Part(SQUARE, FACES, Material(base, texture, plain), uv)
+
+
+def box(**colors) -> Part:
+    mesh = trimesh.creation.box()
+    return Part(np.array(mesh.vertices), np.array(mesh.faces), **colors)
+
+
+def load(*parts, camera=FRONT, size=64):
+    mesh, colors = join_parts(parts)
+    scale = pixels_per_unit(camera, YFOV, size)
+    return mesh, *load_textures(colors, np.array(mesh.vertices), np.array(mesh.faces), scale)
 
 
 def draw(*parts, camera=FRONT, size=64):
-    mesh, paint, _ = join_painted(parts)
+    mesh, paint, _ = load(*parts, camera=camera, size=size)
     return render_views(
         mesh, camera, yfov=YFOV, size=size, crease=0.0, cull=False, depth=False, normal=False, paint=paint
     ).rgb[0]
 
 
-def bytes_of(light: np.ndarray) -> np.ndarray:
-    """RGBA bytes that stand for light, as a base colour of glTF's."""
-    return np.append(np.round(255 * light), 255).astype(np.uint8)
-
-
 def test_each_part_keeps_its_colour():
-    tinted = trimesh.creation.box()
-    tinted.visual.vertex_colors = np.tile([255, 128, 0, 7], (8, 1))
-    faces = trimesh.creation.box()
-    faces.visual.face_colors = np.arange(48).reshape(12, 4)
-    plain, pbr = trimesh.creation.box(), square(baseColorFactor=[51, 102, 255, 255])
-    obj = square(diffuse=[188, 0, 255, 255], kd=[0.7, 0, 1])
-    mesh, paint, missing = join_painted([tinted, faces, plain, pbr, obj])
+    faces = np.random.default_rng(0).random((12, 3))
+    parts = [
+        box(tint=np.tile([1.0, 0.5, 0.0], (8, 1))),
+        box(face_tint=faces),
+        box(),
+        square(base=(0.2, 0.4, 1.0)),
+        box(material=Material((0.5, 0.5, 1.0)), tint=np.tile([1.0, 0.5, 0.0], (8, 1))),
+    ]
+    mesh, paint, missing = load(*parts)
     assert missing == []
-    assert np.array_equal(mesh.faces.shape, (12 + 12 + 12 + 2 + 2, 3))
+    assert mesh.faces.shape == (12 + 12 + 12 + 2 + 12, 3)
     color = paint.base[paint.material][:, None] * paint.tint[mesh.faces]
-    assert np.allclose(color[:12], decode_srgb(np.array([255, 128, 0], np.uint8)))
-    assert np.allclose(color[12:24], decode_srgb(np.arange(48, dtype=np.uint8).reshape(12, 1, 4))[..., :3])
+    assert np.allclose(color[:12], [1.0, 0.5, 0.0])
+    assert np.allclose(color[12:24], faces[:, None])
     assert np.allclose(color[24:36], BASE_COLOR)
-    assert np.allclose(color[36:38], [0.2, 0.4, 1.0]), "glTF names light"
-    assert np.allclose(color[38:], decode_srgb(np.array([188, 0, 255], np.uint8))), "OBJ names bytes"
+    assert np.allclose(color[36:38], [0.2, 0.4, 1.0])
+    assert np.allclose(color[38:], [0.5, 0.25, 0.0]), "the tint multiplies the material"
 
 
-def test_a_file_gives_back_the_colours_that_were_put_into_it(tmp_path):
-    mesh = trimesh.creation.icosphere(1)
-    mesh.visual.vertex_colors = np.random.default_rng(0).integers(0, 256, (42, 4))
-    for kind in ("ply", "glb"):
-        content = io.BytesIO(mesh.export(file_type=kind))
-        parts = trimesh.load_scene(content, file_type=kind, process=False).dump()
-        _, paint, _ = join_painted(parts)
-        assert np.allclose(paint.tint, decode_srgb(mesh.visual.vertex_colors[:, :3]), atol=1e-6)
-
-
-def test_a_picture_lies_upright_and_is_not_mirrored():
+def test_a_texture_is_upright_and_not_mirrored():
     picture = np.zeros((4, 4, 3), dtype=np.uint8)
     picture[:2, :2] = [255, 0, 0]  # upper left
     picture[2:, 2:] = [0, 0, 255]  # lower right
-    for material in ({"image": Image.fromarray(picture)}, {"baseColorTexture": Image.fromarray(picture)}):
-        seen = draw(square(**material))
-        upper_left, lower_right = seen[20, 20].astype(int), seen[43, 43].astype(int)
-        assert upper_left[0] > 150 > 90 > upper_left[2]
-        assert lower_right[2] > 150 > 90 > lower_right[0]
+    image = draw(square(picture=picture))
+    upper_left, lower_right = image[20, 20].astype(int), image[43, 43].astype(int)
+    assert upper_left[0] > 150 > 90 > upper_left[2]
+    assert lower_right[2] > 150 > 90 > lower_right[0]
 
 
-def test_a_texture_of_one_colour_is_that_colour_and_pbr_multiplies_it():
+def test_a_texture_of_one_colour_is_multiplied_with_the_base_colour():
     picture = Image.new("RGB", (5, 3), (180, 90, 40))
     light = decode_srgb(np.array([180, 90, 40], np.uint8))
-    factor = np.array([255, 128, 64, 255], np.uint8)
-    plain = draw(square(baseColorFactor=bytes_of(light)))
-    assert np.abs(draw(square(image=picture, diffuse=[9, 9, 9, 255])).astype(int) - plain).max() <= 2
-    product = draw(square(baseColorFactor=bytes_of(light * factor[:3] / 255)))
-    assert (
-        np.abs(draw(square(baseColorTexture=picture, baseColorFactor=factor)).astype(int) - product).max()
-        <= 3
-    )
+    for base in ((1.0, 1.0, 1.0), (1.0, 0.5, 0.25)):
+        expected = draw(square(base=tuple(light * base))).astype(int)
+        assert np.abs(draw(square(base=base, picture=picture)) - expected).max() <= 2
 
 
 def test_textures_are_looked_up_in_perspective():
     """A floor seen at a slant: bands of equal width lie where rays meet them."""
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
-    mesh = square(image=Image.fromarray(ramp))
-    mesh.visual.uv = UV * [0.5, 1] + [0.25, 0]
-    turn = trimesh.transformations.rotation_matrix(math.radians(60), [0, 1, 0])
-    slanted = mesh.copy().apply_transform(turn)
+    turn = trimesh.transformations.rotation_matrix(math.radians(60), [0, 1, 0])[:3, :3]
+    slanted = replace(square(picture=ramp, uv=UV * [0.5, 1] + [0.25, 0]), vertices=SQUARE @ turn.T)
     seen = draw(slanted, size=128)[64, :, 0].astype(int)
     across = ((np.arange(128) + 0.5) / 64 - 1) * math.tan(YFOV / 2)
     # The ray (across, 0, -1) from (0, 0, 2.5) meets (s cos 60°, 0, -s sin 60°).
@@ -109,59 +106,78 @@ def test_textures_are_looked_up_in_perspective():
     assert np.abs(seen[inside] - order).max() <= 3
 
 
-def _brightness_of_gray(mesh):
-    """Bytes that the middle of this mesh shows for grays."""
+def _brightness_of_gray(part):
+    """Return grays as light, and the bytes with which the middle of this part shows them."""
     grays = np.linspace(0, 255, 18).astype(np.uint8)
-    shown = []
-    for gray in grays:
-        bare = mesh.copy()
-        bare.visual = TextureVisuals(
-            uv=UV, material=SimpleMaterial(Image.new("RGB", (2, 2), (int(gray),) * 3))
-        )
-        shown.append(draw(bare, size=128)[64, 64, 0])
-    return decode_srgb(grays), np.array(shown, dtype=float)
+    parts = [
+        replace(part, material=Material(None, encode(np.full((2, 2, 3), gray, np.uint8)))) for gray in grays
+    ]
+    return decode_srgb(grays), np.array([draw(part, size=128)[64, 64, 0] for part in parts], dtype=float)
 
 
 def test_a_fine_texture_is_averaged_and_a_coarse_one_kept():
     fine = np.zeros((512, 512, 3), dtype=np.uint8)
     fine[::2, ::2] = fine[1::2, 1::2] = 255
-    seen = draw(square(image=Image.fromarray(fine)))[20:44, 20:44].astype(int)
-    assert np.ptp(seen) < 20, "a chequered board of tiny fields is gray"
-    mesh, paint, _ = join_painted([square(image=Image.fromarray(fine[:8, :8]))])
-    fitted = fit_textures(paint, np.array(mesh.vertices), np.array(mesh.faces), 60.0)
-    assert np.array_equal(fitted.textures[0], fine[:8, :8])
+    image = draw(square(picture=fine))[20:44, 20:44].astype(int)
+    assert np.ptp(image) < 20, "a chequered board of tiny fields is grey"
+    _, paint, _ = load(square(picture=fine[:8, :8]))
+    assert np.array_equal(paint.textures[0], fine[:8, :8])
 
 
-def test_textures_repeat():
+@pytest.mark.parametrize("wrap", WRAPS)
+def test_textures_continue_beyond_their_edges(wrap):
+    """Left texel black, right texel white; u from -1.5 to 2.5 in x, v from -1.5 to 2.5 in y."""
+    # Positions on the square, whose sides are at -1 and 1.
+    place = ((np.arange(256) + 0.5) / 128 - 1) * 2.5 * math.tan(YFOV / 2)
+    u = (place + 1) * 2 - 1.5
+    folded = {
+        "repeat": u % 1,
+        "mirror": np.where(np.floor(u) % 2 == 0, u % 1, 1 - u % 1),
+        "clamp": np.clip(u, 0, 1),
+    }[wrap]
+    sure = (np.abs(place) < 0.97) & (np.abs(folded - 0.5) > 0.1)
+    if wrap == "repeat":  # filtering blends the last texel into the first
+        sure &= np.abs(folded - 0.5) < 0.4
     picture = np.zeros((1, 2, 3), dtype=np.uint8)
     picture[0, 1] = 255
-    mesh = square(image=Image.fromarray(picture))
-    mesh.visual.uv = UV * 4 - 1.5
-    row = draw(mesh, size=64)[32, 10:54, 0].astype(int)
-    changes = np.count_nonzero(np.diff(row > 90))
-    assert changes == 7
+    along_u = draw(square(picture=picture, uv=UV * 4 - 1.5, wrap=(wrap, "repeat")), size=256)[128, :, 0]
+    # Row 0 of a picture is its top, where v = 1.
+    upright = picture.transpose(1, 0, 2)[::-1]
+    along_v = draw(square(picture=upright, uv=UV * 4 - 1.5, wrap=("clamp", wrap)), size=256)[::-1, 128, 0]
+    half = draw(square(picture=np.full((1, 1, 3), 128, np.uint8)), size=256)[128, 128, 0]
+    for line in (along_u, along_v):
+        assert np.array_equal((line > half)[sure], (folded > 0.5)[sure])
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_a_cut_picture_is_named_and_plain_colour_stands_in(kind):
+def test_a_truncated_picture_is_named_and_the_plain_colour_used(kind):
     file = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(file, kind)
-    picture = Image.open(io.BytesIO(file.getvalue()[:2000]))
-    picture.info["file_path"] = "wood.picture"
-    _, paint, missing = join_painted([square(image=picture, diffuse=[255, 0, 0, 255], kd=[1, 0, 0])])
-    assert missing == ["wood.picture"]
-    assert paint.textures == [None]
+    texture = Texture("wood.picture", file.getvalue()[:2000])
+    for plain, expected in (((1.0, 0.0, 0.0), (1.0, 0.0, 0.0)), (None, BASE_COLOR)):
+        part = Part(SQUARE, FACES, Material((1.0, 1.0, 1.0), texture, plain), UV)
+        _, paint, missing = load(part)
+        assert missing == ["wood.picture"]
+        assert paint.textures == [None]
+        assert np.allclose(paint.base, [expected])
+
+
+def test_a_picture_with_16_bits_is_not_clipped():
+    levels = np.full((4, 4), 180 << 8, np.uint16)
+    expected = draw(square(picture=np.full((4, 4, 3), 180, np.uint8)))
+    assert np.array_equal(draw(square(picture=Image.fromarray(levels))), expected)
 
 
 def test_nonsense_coordinates_do_no_harm():
-    mesh = square(image=Image.new("RGB", (4, 4), (255, 0, 0)))
-    mesh.visual.uv = np.array([[np.nan, 0], [np.inf, 1], [1e30, -1e30], [0, 1]])
-    assert draw(mesh)[32, 32, 0] > 100
+    uv = np.array([[np.nan, 0], [np.inf, 1], [1e30, -1e30], [0, 1]])
+    for wrap in WRAPS:
+        part = square(picture=Image.new("RGB", (4, 4), (255, 0, 0)), uv=uv, wrap=(wrap, wrap))
+        assert draw(part)[32, 32, 0] > 100
 
 
 def test_parts_that_share_a_picture_share_the_material():
     picture = Image.new("RGB", (8, 8), (1, 2, 3))
-    _, paint, _ = join_painted([square(image=picture), square(image=picture.copy()), trimesh.creation.box()])
+    _, paint, _ = load(square(picture=picture), square(picture=picture.copy()), box())
     assert len(paint.textures) == 2
     assert paint.material.tolist() == [0] * 4 + [1] * 12
 
@@ -169,7 +185,7 @@ def test_parts_that_share_a_picture_share_the_material():
 def test_colours_change_no_silhouette():
     mesh = trimesh.creation.icosphere(2)
     settings = {"yfov": YFOV, "size": 64, "crease": 1.0, "cull": False, "depth": False, "normal": False}
-    joined, paint, _ = join_painted([mesh])
+    joined, paint, _ = load(Part(np.array(mesh.vertices), np.array(mesh.faces)))
     cameras = fibonacci_cameras(3, 2.5)
     bare, painted = (
         render_views(mesh, cameras, **settings, paint=None),
@@ -180,5 +196,5 @@ def test_colours_change_no_silhouette():
 
 
 def test_no_parts_make_an_empty_mesh():
-    mesh, paint, missing = join_painted([])
+    mesh, paint, missing = load()
     assert len(mesh.faces) == len(paint.material) == len(missing) == 0
