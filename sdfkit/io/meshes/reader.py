@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -38,6 +38,9 @@ CHECKS: dict[str, Callable[[bytes, str], object]] = {
     "3mf": check_zip, "gltf": check_gltf, "obj": check_obj, "off": check_off, "stl": check_stl
 }  # fmt: skip
 HEADER = 1 << 16
+Up = Literal["y", "z"]
+# Formats whose files say which axis points up; their readers return +Y up.
+SAY_UP = ("glb", "gltf", "dae")
 # Errors that parsers raise for damaged files.
 PARSER_ERRORS = (
     ArithmeticError,
@@ -62,6 +65,8 @@ class MeshRow(Row):
     info: Mapping[str, Any] = field(default_factory=dict)
     path: str = ""
     content: bytes = field(default=b"", repr=False)
+    up: Up = "y"
+    """The axis that points up in files that do not say; see `open_meshes`."""
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -69,7 +74,8 @@ class MeshRow(Row):
 
     @cached_property
     def identity(self) -> str:
-        return hashlib.sha256(self.content or Path(self.path).read_bytes()).hexdigest()[:16]
+        digest = hashlib.sha256(self.content or Path(self.path).read_bytes()).hexdigest()[:16]
+        return digest if self.up == "y" else f"{digest}-{self.up}"
 
     def load(self) -> "trimesh.Trimesh":
         """Load the mesh, with all its parts in one object and its vertices unchanged (equal vertices are not merged).
@@ -109,7 +115,8 @@ class MeshRow(Row):
         else:
             kind = Path(self.path).suffix[1:].lower()
             with open_input(self.path) as stream:
-                sniff(stream, name)
+                found = sniff(stream, name)
+                kind = found if found in ("ply", "glb") else kind
                 content = stream.read()
         try:
             parts = READERS[kind](content, source)
@@ -119,6 +126,8 @@ class MeshRow(Row):
                 f"{name}: cannot be read as {kind.upper()} ({reason}); is it truncated or damaged?"
             ) from error
         source.warn()
+        if self.up == "z" and kind not in SAY_UP:
+            parts = [replace(part, vertices=part.vertices[:, [0, 2, 1]] * [1, 1, -1]) for part in parts]
         return parts, source.missing
 
 
@@ -255,8 +264,13 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def open_meshes(inputs: Sequence[str], *, manifest: Path | None) -> Iterator[Meshes]:
+def open_meshes(inputs: Sequence[str], *, manifest: Path | None, up: Up = "y") -> Iterator[Meshes]:
     """Open meshes for reading: files, folders of files, or `-` for a stream of PLY (or GLB) on standard input.
+
+    Args:
+        inputs: Paths.
+        manifest: A manifest with the labels of the meshes; None for none.
+        up: The axis that points up in files that do not say (OBJ, OFF, PLY, STL, 3MF). "z" rotates them to +Y up.
 
     Raises:
         InputError: The stream or a folder has no meshes.
@@ -264,7 +278,7 @@ def open_meshes(inputs: Sequence[str], *, manifest: Path | None) -> Iterator[Mes
     """
     labels = read_manifest(manifest) if manifest else {}
     if list(inputs) == [STANDARD]:
-        yield from _open_stream(labels)
+        yield from _open_stream(labels, up)
         return
     paths = find_meshes(inputs)
     folder = manifest.parent if manifest else Path()
@@ -275,7 +289,7 @@ def open_meshes(inputs: Sequence[str], *, manifest: Path | None) -> Iterator[Mes
         for path, info in zip(paths, infos, strict=True)
     ]
     rows = [
-        _row(index, uid, info, labels, path=str(path))
+        _row(index, uid, info, labels, path=str(path), up=up)
         for index, (uid, info, path) in enumerate(zip(unique(names), infos, paths, strict=True))
     ]
     yield Meshes(rows, iter(()), len(rows), rows[0].history)
@@ -286,7 +300,7 @@ def _row(index: int, uid: str, info: Mapping[str, Any], labels: dict[str, Entry]
     return label(MeshRow(index=index, uid=uid, info=info, **columns, **source), labels)
 
 
-def _open_stream(labels: dict[str, Entry]) -> Iterator[Meshes]:
+def _open_stream(labels: dict[str, Entry], up: Up) -> Iterator[Meshes]:
     stream = open_input(STANDARD)
     name = name_of(STANDARD)
     kind = sniff(stream, name)
@@ -298,7 +312,7 @@ def _open_stream(labels: dict[str, Entry]) -> Iterator[Meshes]:
     first = _next_mesh(stream, name)
     assert first is not None
     if "rows" in first[0]:
-        rows_to_come = _stream_rows(first, stream, name, labels)
+        rows_to_come = _stream_rows(first, stream, name, labels, up)
         yield Meshes(None, rows_to_come, int(first[0]["rows"]), first[0].get("history", []))
         return
     # The number of meshes is unknown: they are saved to temporary files and counted.
@@ -309,7 +323,7 @@ def _open_stream(labels: dict[str, Entry]) -> Iterator[Meshes]:
             info, content = mesh
             path = Path(folder, f"mesh_{len(rows):04d}.{_kind(content)}")
             path.write_bytes(content)
-            rows.append(_row(len(rows), str(info.get("uid", path.stem)), info, labels, path=str(path)))
+            rows.append(_row(len(rows), str(info.get("uid", path.stem)), info, labels, path=str(path), up=up))
             mesh = _next_mesh(stream, name)
         names = unique([row.uid for row in rows])
         named = [replace(row, uid=uid) for row, uid in zip(rows, names, strict=True)]
@@ -317,7 +331,11 @@ def _open_stream(labels: dict[str, Entry]) -> Iterator[Meshes]:
 
 
 def _stream_rows(
-    first: tuple[dict[str, Any], bytes], stream: io.BufferedReader, name: str, labels: dict[str, Entry]
+    first: tuple[dict[str, Any], bytes],
+    stream: io.BufferedReader,
+    name: str,
+    labels: dict[str, Entry],
+    up: Up,
 ) -> Iterator[MeshRow]:
     mesh: tuple[dict[str, Any], bytes] | None = first
     count = int(first[0]["rows"])
@@ -331,7 +349,7 @@ def _stream_rows(
             raise InputError(
                 f"{name}: has mesh {info.get('row')} in place of mesh {index}; were two streams mixed?"
             )
-        yield _row(index, str(info.get("uid", f"mesh_{index:04d}")), info, labels, content=content)
+        yield _row(index, str(info.get("uid", f"mesh_{index:04d}")), info, labels, content=content, up=up)
         mesh = _next_mesh(stream, name) if index + 1 < count else None
     if stream.peek(1):
         raise InputError(
