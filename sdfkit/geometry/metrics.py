@@ -265,7 +265,7 @@ def summarise(
     for name in SCORES if scores else ():
         values = np.array([score[name] for score in scores])
         low, high = bootstrap_interval(values, rng)
-        worst = int((_loss(name) * values).argmax())
+        worst = int((_sign_of_loss(name) * values).argmax())
         summary[name] = {
             "mean": float(values.mean()),
             "low": low,
@@ -297,7 +297,7 @@ def compare_pairwise(
         difference = np.array([one[name] - other[name] for one, other in zip(ours, theirs, strict=True)])
         low, high = bootstrap_interval(difference, rng)
         result[name] = {
-            "better": float(np.mean(_loss(name) * difference < 0)),
+            "better": float(np.mean(_sign_of_loss(name) * difference < 0)),
             "difference": float(difference.mean()),
             "low": low,
             "high": high,
@@ -305,6 +305,6 @@ def compare_pairwise(
     return result
 
 
-def _loss(name: str) -> int:
+def _sign_of_loss(name: str) -> int:
     """Return 1 if a lower score is better, else -1."""
     return 1 if name.startswith("chamfer") else -1

@@ -1,7 +1,7 @@
-"""Compiled kernels of `simplify`: edge collapses in the order of their cost.
+"""Compiled kernels of `simplify`: edge collapses, the cheapest first.
 
-The corners of a face are numbered 3 * face + (0, 1, 2). The corners at a vertex form a linked list: `first` has the
-first corner of each vertex, and `following` the next corner after each; -1 ends the list.
+The corners of a face are numbered 3 * face + (0, 1, 2). The corners at a vertex form a linked list: `first`
+contains the first corner of each vertex, and `following` the next corner after each corner; -1 ends the list.
 """
 # mypy: disable-error-code="no-untyped-def,arg-type,assignment"
 # numba infers the types; tests cannot check them here.
@@ -12,13 +12,15 @@ import math
 import numpy as np
 from numba import njit
 
-# Weight of the distance to a vertex's own position, relative to the distances to its planes. It determines the
-# target where the surface is flat or straight, and keeps faces from becoming needles.
+# Weight of the squared distance from a vertex to its original position, relative to the squared distances to the planes
+# of its faces. It makes the optimal position unique on flat and straight parts of the surface, and prevents long, thin
+# faces.
 ANCHOR = 1e-8
-# Cosine of the largest angle by which a face may turn in one collapse.
+# Cosine of the largest angle by which one collapse may rotate the normal of a face.
 TURN = 0.2
-# Least area of a face relative to the sum of its squared edges; a flatter face is only accepted in place of one that
-# is flatter still. With 0.02 a table top could not be cut into few long faces, and its legs were collapsed instead.
+# Smallest accepted ratio of twice the area of a face to the sum of its squared edges. A face below it is accepted only
+# if it replaces a face with a smaller ratio. With 0.02 a table top could not be reduced to a few long faces, and its
+# legs were collapsed instead.
 FLATNESS = 0.001
 
 
@@ -33,8 +35,8 @@ def _normal(a, b, c):
 
 
 @njit(cache=True, error_model="numpy")
-def _target(u, v, points, quadrics, place):
-    """Find the point to which an edge is best collapsed, and the sum of squared distances that this costs.
+def _target(u, v, points, quadrics, target):
+    """Find the position to which collapsing an edge costs least, and this cost, a sum of squared distances.
 
     A quadric has the coefficients of xx, xy, xz, yy, yz, zz, x, y, z, 1. It is evaluated relative to the middle of the
     edge, which is close to the solution, to avoid cancellation.
@@ -43,7 +45,7 @@ def _target(u, v, points, quadrics, place):
         u, v: Vertices of the edge.
         points: Positions of the vertices.
         quadrics: Quadrics of the vertices.
-        place: Filled with the point.
+        target: Filled with the position.
 
     Returns:
         The cost.
@@ -53,17 +55,17 @@ def _target(u, v, points, quadrics, place):
     gx = q[0] * mx + q[1] * my + q[2] * mz + q[6]
     gy = q[1] * mx + q[3] * my + q[4] * mz + q[7]
     gz = q[2] * mx + q[4] * my + q[5] * mz + q[8]
-    # The anchors make the matrix positive definite, so that the divisor of Cramer's rule is not 0.
+    # The terms with ANCHOR make the matrix positive definite, so the divisor in Cramer's rule is not 0.
     cxx, cxy, cxz = q[3] * q[5] - q[4] * q[4], q[2] * q[4] - q[1] * q[5], q[1] * q[4] - q[2] * q[3]
     cyy, cyz, czz = q[0] * q[5] - q[2] * q[2], q[1] * q[2] - q[0] * q[4], q[0] * q[3] - q[1] * q[1]
     scale = -1.0 / (q[0] * cxx + q[1] * cxy + q[2] * cxz)
     dx = scale * (cxx * gx + cxy * gy + cxz * gz)
     dy = scale * (cxy * gx + cyy * gy + cyz * gz)
     dz = scale * (cxz * gx + cyz * gy + czz * gz)
-    reach = (points[u, 0] - mx) ** 2 + (points[u, 1] - my) ** 2 + (points[u, 2] - mz) ** 2
-    if not dx * dx + dy * dy + dz * dz <= 16.0 * reach:
+    half_squared = (points[u, 0] - mx) ** 2 + (points[u, 1] - my) ** 2 + (points[u, 2] - mz) ** 2
+    if not dx * dx + dy * dy + dz * dz <= 16.0 * half_squared:
         dx, dy, dz = 0.0, 0.0, 0.0
-    place[0], place[1], place[2] = mx + dx, my + dy, mz + dz
+    target[0], target[1], target[2] = mx + dx, my + dy, mz + dz
     constant = mx * (gx + q[6]) + my * (gy + q[7]) + mz * (gz + q[8]) + q[9]
     curved = q[0] * dx * dx + q[3] * dy * dy + q[5] * dz * dz
     curved += 2.0 * (q[1] * dx * dy + q[2] * dx * dz + q[4] * dy * dz)
@@ -71,15 +73,15 @@ def _target(u, v, points, quadrics, place):
 
 
 @njit(cache=True, error_model="numpy")
-def _folds(vertex, other, place, points, faces, first, following):
-    """Return whether moving `vertex` to `place` would turn over a face without `other`, or make it a needle."""
+def _folds(vertex, other, target, points, faces, first, following):
+    """Return whether moving `vertex` to `target` would flip a face without the vertex `other`, or make it too thin."""
     corner = first[vertex]
     while corner >= 0:
         face, at = corner // 3, corner % 3
         b, c = faces[face, (at + 1) % 3], faces[face, (at + 2) % 3]
         if faces[face, 0] >= 0 and b != other and c != other:
             ox, oy, oz, before = _normal(points[vertex], points[b], points[c])
-            nx, ny, nz, after = _normal(place, points[b], points[c])
+            nx, ny, nz, after = _normal(target, points[b], points[c])
             old = math.sqrt(ox * ox + oy * oy + oz * oz)
             new = math.sqrt(nx * nx + ny * ny + nz * nz)
             if not ox * nx + oy * ny + oz * nz > TURN * old * new:
@@ -91,10 +93,11 @@ def _folds(vertex, other, place, points, faces, first, following):
 
 
 @njit(cache=True, error_model="numpy")
-def _is_pinched(u, v, faces, first, following, seen, tick):
+def _is_pinched(u, v, faces, first, following, marks, mark):
     """Return whether collapsing an edge would make the surface non-manifold.
 
-    It would if the ends have more than two common neighbours, or if one of these two has no other neighbours.
+    It would if the ends of the edge have more than two common neighbours, or if a common neighbour belongs to only
+    three faces.
 
     Reference: Dey, Edelsbrunner, Guha and Nekhayev, Topology preserving edge contraction (1999).
     """
@@ -103,7 +106,7 @@ def _is_pinched(u, v, faces, first, following, seen, tick):
         face = corner // 3
         if faces[face, 0] >= 0:
             for k in range(3):
-                seen[faces[face, k]] = tick
+                marks[faces[face, k]] = mark
         corner = following[corner]
     common = 0
     corner = first[v]
@@ -111,8 +114,8 @@ def _is_pinched(u, v, faces, first, following, seen, tick):
         face, at = corner // 3, corner % 3
         if faces[face, 0] >= 0:
             b, c = faces[face, (at + 1) % 3], faces[face, (at + 2) % 3]
-            # Each neighbour of v follows it in one face.
-            if b != u and seen[b] == tick:
+            # Each neighbour of v comes directly after v in exactly one face, so each is counted once.
+            if b != u and marks[b] == mark:
                 common += 1
             if b == u or c == u:
                 apex = c if b == u else b
@@ -127,10 +130,10 @@ def _is_pinched(u, v, faces, first, following, seen, tick):
 
 
 @njit(cache=True, error_model="numpy")
-def _push(queue, u, v, points, quadrics, stamps, place):
+def _push(queue, u, v, points, quadrics, stamps, target):
     """Add the collapse of an edge to the queue."""
     low, high = min(u, v), max(u, v)
-    cost = _target(low, high, points, quadrics, place)
+    cost = _target(low, high, points, quadrics, target)
     heapq.heappush(queue, (cost, low, high, stamps[low], stamps[high]))
 
 
@@ -171,36 +174,36 @@ def collapse(points, faces, wanted):
             q[7] += area * y * level - anchor * p[1]
             q[8] += area * z * level - anchor * p[2]
             q[9] += area * level * level + anchor * (p[0] * p[0] + p[1] * p[1] + p[2] * p[2])
-    place = np.empty(3)
+    target = np.empty(3)
     stamps = np.zeros(count, np.int64)
-    seen = np.zeros(count, np.int64)
-    stuck = np.zeros(count, np.bool_)
-    tick, left = 0, len(faces)
+    marks = np.zeros(count, np.int64)
+    rejected = np.zeros(count, np.bool_)
+    mark, left = 0, len(faces)
     queue = [(0.0, u, u, u, u) for u in range(0)]
     for face in range(len(faces)):
         for k in range(3):
             u, v = np.int64(faces[face, k]), np.int64(faces[face, (k + 1) % 3])
             if u < v:
-                queue.append((_target(u, v, points, quadrics, place), u, v, stamps[u], stamps[v]))
+                queue.append((_target(u, v, points, quadrics, target), u, v, stamps[u], stamps[v]))
     heapq.heapify(queue)
     while left > wanted and len(queue):
         _, u, v, stamp_u, stamp_v = heapq.heappop(queue)
         if stamps[u] != stamp_u or stamps[v] != stamp_v:
             continue
-        tick += 1
-        _target(u, v, points, quadrics, place)
+        mark += 1
+        _target(u, v, points, quadrics, target)
         if (
-            _is_pinched(u, v, faces, first, following, seen, tick)
-            or _folds(u, v, place, points, faces, first, following)
-            or _folds(v, u, place, points, faces, first, following)
+            _is_pinched(u, v, faces, first, following, marks, mark)
+            or _folds(u, v, target, points, faces, first, following)
+            or _folds(v, u, target, points, faces, first, following)
         ):
-            stuck[u] = stuck[v] = True
+            rejected[u] = rejected[v] = True
             continue
-        points[u] = place
+        points[u] = target
         quadrics[u] += quadrics[v]
         stamps[u] += 1
         stamps[v] += 1
-        # Move the corners of both vertices, without those of removed faces, to the list of u.
+        # Move the corners of both vertices to the list of u, except those of removed faces.
         kept = -1
         for vertex in (u, v):
             corner = first[vertex]
@@ -218,19 +221,19 @@ def collapse(points, faces, wanted):
                 corner = after
         first[u] = kept
         first[v] = -1
-        stuck[u] = False
+        rejected[u] = False
         corner = kept
         while corner >= 0:
             b = np.int64(faces[corner // 3, (corner + 1) % 3])
-            _push(queue, u, b, points, quadrics, stamps, place)
-            if stuck[b]:
-                # Collapses at this neighbour that were left out may be possible now.
-                stuck[b] = False
+            _push(queue, u, b, points, quadrics, stamps, target)
+            if rejected[b]:
+                # Collapses at this neighbour that were rejected before may be possible now.
+                rejected[b] = False
                 around = first[b]
                 while around >= 0:
                     if faces[around // 3, 0] >= 0:
                         c = np.int64(faces[around // 3, (around + 1) % 3])
-                        _push(queue, b, c, points, quadrics, stamps, place)
+                        _push(queue, b, c, points, quadrics, stamps, target)
                     around = following[around]
             corner = following[corner]
     return left

@@ -46,8 +46,8 @@ class Autoencoder(nn.Module):
     """An encoder from weights to codes, and a decoder from codes to weights.
 
     Encoder and decoder work on residuals from the mean of all training vectors, as in the paper, where all shapes were
-    fitted from one common initialisation, the anchor. The anchor could take the place of the mean, because the biases
-    of the first and the last layer absorb the difference. Networks of linear layers with ReLU between them, and no
+    fitted from one common initialisation, the anchor. The anchor could be used instead of the mean: the biases of
+    the first and the last layer compensate for the difference. Networks of linear layers with ReLU between them, and no
     other layers, have the parameter counts that the paper gives.
 
     Two things differ from the paper. Residuals are divided by their root mean square, one number for all dimensions:
@@ -63,8 +63,8 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.config = config
         widths = [config.dim, *[config.hidden] * config.layers, config.code]
-        self.encoder = _stack(widths)
-        self.decoder = _stack(widths[::-1])
+        self.encoder = _linear_layers(widths)
+        self.decoder = _linear_layers(widths[::-1])
         last = self.decoder[-1]
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)
@@ -94,7 +94,7 @@ class Autoencoder(nn.Module):
         return self.decode(self.encode(vectors))
 
 
-def _stack(widths: list[int]) -> nn.Sequential:
+def _linear_layers(widths: list[int]) -> nn.Sequential:
     """Return linear layers of these widths, with ReLU between them."""
     parts: list[nn.Module] = []
     for before, after in pairwise(widths):

@@ -14,8 +14,8 @@ from torch import Tensor
 
 Target = Literal["x0", "eps", "v"]
 TIMESTEPS = 500
-# A prediction of ε does not determine x_0 where ᾱ is 0. At slightly earlier timesteps, the error of ε is amplified by
-# about 1/√ᾱ in x_0. The schedule for the target ε therefore ends where the share of x_0, √ᾱ, is 3 %.
+# A prediction of ε does not determine x_0 where ᾱ is 0, and shortly before, an error of ε becomes an error of x_0 that
+# is about 1/√ᾱ times as large. The schedule for the target ε therefore ends where the factor of x_0, √ᾱ, is 3 %.
 LEAST_ALPHA_OF_EPS = 1e-3
 
 
@@ -42,7 +42,7 @@ def schedule(target: Target) -> Float[Tensor, " timestep"]:
 def clean_weights(
     target: Target, alphas: Float[Tensor, " timestep"], min_snr: float | None
 ) -> Float[Tensor, " timestep"]:
-    """Return weights of the squared error of x_0 at each timestep that make the loss that of the target.
+    """Return weights of the squared error of x_0 at each timestep, for which the loss equals that of the target.
 
     With SNR = ᾱ / (1 - ᾱ), the squared error of ε is that of x_0 times SNR, and the squared error of v is that of x_0
     times SNR + 1. With a limit γ, the weights are min(SNR, γ) for all targets.

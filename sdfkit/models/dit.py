@@ -175,7 +175,7 @@ class DiTBlock(nn.Module):
             nn.GELU(approximate="tanh"),
             nn.Linear(config.ffn * config.width, config.width),
         )
-        self.modulation = zeros(nn.Linear(config.width, (9 if config.gated else 4) * config.width))
+        self.modulation = zero_initialised(nn.Linear(config.width, (9 if config.gated else 4) * config.width))
 
     def forward(
         self,
@@ -206,7 +206,7 @@ class DiTBlock(nn.Module):
 
 
 class DiT(nn.Module):
-    """A transformer that predicts the clean vector, the noise or the velocity of a noisy vector, given views."""
+    """A transformer that predicts, from a noisy vector and views, the clean vector, the noise or the velocity."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -214,9 +214,10 @@ class DiT(nn.Module):
         width, token = config.width, max(config.lengths)
         self.tokens_in = nn.Linear(token, width)
         # If the input is pure noise, a token is identified by its position embedding alone. Noise after the projection
-        # has a standard deviation of 0.6 per number, which hides position embeddings of 0.02, the value in DiT: all
-        # eight pieces were then predicted as their common mean, which leaves 7/8 of their variance unexplained whatever
-        # the condition, and training hardly improved this.
+        # has a standard deviation of 0.6 per element, which hides position embeddings with a standard deviation of
+        # 0.02, the value in DiT. In an experiment with eight pieces, the prediction for every piece was then the mean
+        # of all eight, which leaves 7/8 of their variance unexplained whatever the condition, and training hardly
+        # improved it.
         std = 0.02 if len(config.lengths) == 1 else 1.0
         self.position = nn.Parameter(std * torch.randn(len(config.lengths), width))
         self.views_in = nn.Linear(config.feature + CAMERA_WIDTH, width)
@@ -226,8 +227,8 @@ class DiT(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
         # Initialised to zero, as in DiT: blocks begin without modulation (gated ones as the identity), and the first
         # prediction is the mean.
-        self.modulation = zeros(nn.Linear(width, 2 * width))
-        self.tokens_out = zeros(nn.Linear(width, token))
+        self.modulation = zero_initialised(nn.Linear(width, 2 * width))
+        self.tokens_out = zero_initialised(nn.Linear(width, token))
 
     def forward(
         self,
@@ -280,7 +281,7 @@ def modulate(
     return x * (1 + scale) + shift
 
 
-def zeros(layer: nn.Linear) -> nn.Linear:
+def zero_initialised(layer: nn.Linear) -> nn.Linear:
     """Set the weight and bias of a layer to zero, and return it."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

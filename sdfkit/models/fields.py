@@ -1,4 +1,4 @@
-"""Signed distance functions that latent codes, or weights of one network per shape, represent."""
+"""Signed distance functions represented by latent codes, or by the weights of one network per shape."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
-from sdfkit.models.dit import DiT, DiTConfig, modulate, zeros
+from sdfkit.models.dit import DiT, DiTConfig, modulate, zero_initialised
 from sdfkit.models.encodings import embed_timesteps
 from sdfkit.models.rendering.shading import lambert
 
@@ -56,7 +56,7 @@ class FlowConfig:
 
 
 class PictureConditioner(nn.Module):
-    """Convolutions that encode an image as one vector (pooled), or as one vector for each of 4 × 4 parts of the image.
+    """A convolutional network that encodes an image as one vector (pooled), or as one vector for each of 4 × 4 parts.
 
     The pooled network has 2,919,136 parameters with the widths of Flow-SDF.
     """
@@ -114,7 +114,7 @@ class FlowBlock(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
         self.layers = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
-        self.modulation = zeros(nn.Linear(condition, 3 * width))
+        self.modulation = zero_initialised(nn.Linear(condition, 3 * width))
 
     def forward(
         self, x: Float[Tensor, "batch 1 width"], condition: Float[Tensor, "batch 1 condition"]
@@ -125,8 +125,7 @@ class FlowBlock(nn.Module):
 
 
 class VelocityMLP(nn.Module):
-    """The velocity by layers that time and condition modulate. If there are several images, their conditions are
-    averaged.
+    """A network for the velocity: an MLP modulated by time and condition, averaged over several images.
 
     The network has 3,895,936 parameters with codes of length 256 and six blocks of width 384.
     """
@@ -135,11 +134,11 @@ class VelocityMLP(nn.Module):
         super().__init__()
         code, width = config.code, config.width
         self.time_in = nn.Sequential(nn.Linear(TIME_WIDTH, code), nn.SiLU(), nn.Linear(code, code))
-        self.seen_in = nn.Linear(code, code)  # of the condition; stores contain this name
+        self.seen_in = nn.Linear(code, code)  # input layer of the condition; stores contain this name
         self.code_in = nn.Linear(code, width)
         self.blocks = nn.ModuleList(FlowBlock(width, code) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
-        self.out = zeros(nn.Linear(width, code))
+        self.out = zero_initialised(nn.Linear(width, code))
 
     def forward(
         self,
@@ -157,7 +156,7 @@ class VelocityMLP(nn.Module):
 
 
 class VelocityDiT(nn.Module):
-    """The velocity by a transformer that attends to every part of every image."""
+    """A network for the velocity: a transformer that attends to every part of every image."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -241,7 +240,7 @@ class Flow(nn.Module):
 def integrate(
     velocity: Callable[[Tensor, Tensor], Tensor], start: Float[Tensor, "batch dim"], steps: int
 ) -> Float[Tensor, "step batch dim"]:
-    """Integrate a velocity from time 0 to time 1 by Euler steps, and return all points from the first to the last."""
+    """Integrate a velocity from time 0 to time 1 by Euler steps, and return all positions, first to last."""
     path = [start]
     for step in range(steps):
         times = torch.full((len(start),), step / steps, device=start.device)

@@ -88,7 +88,7 @@ def slope_by_weights(
     probes: int,
     generator: torch.Generator,
 ) -> Float[Tensor, " parameter"]:
-    """Estimate the sensitivity of a field to each weight: the root mean square over points of its partial derivative.
+    """Estimate the sensitivity of a field to each weight: the root mean square of its partial derivative over points.
 
     The estimate is the mean square of `probes` gradients of sums over the points with random signs, whose expectation
     is the sum of squared derivatives. The relative error of each square is about √(2 / probes). The exact value would

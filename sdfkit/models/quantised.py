@@ -1,4 +1,4 @@
-"""Linear layers in 8-bit integers, for encoders on processors with VNNI, instructions for products of such integers."""
+"""Linear layers in 8-bit integers, for encoders on CPUs with VNNI (instructions that multiply 8-bit integers)."""
 
 from collections.abc import Mapping
 from typing import Any

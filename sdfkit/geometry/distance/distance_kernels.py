@@ -4,9 +4,9 @@ Kernels are single-threaded, because shapes are processed in parallel, and have 
 compiles each of them only once on a machine. Triangles are stored in the order of the leaves, so that those of a
 leaf are contiguous.
 
-A node stores the bounding boxes of its two children in `boxes` (low corner, then high corner) and a number for each
-child in `children`: the child's index if it is a node, or `~(first * 8 + count)` if it is a leaf of `count`
-triangles, the first of which is number `first`.
+A node stores the bounding boxes of its two children in `boxes` (low corner, then high corner) and an integer for each
+child in `children`: the index of the child if it is a node, or `~(first * 8 + count)` if it is a leaf that contains
+the triangles `first` to `first + count - 1`.
 """
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
 # numba's signatures state the types.
@@ -18,8 +18,8 @@ from sdfkit.geometry.distance.triangle_kernels import nearest_weights, point_at
 
 LEAF = 4
 BINS = 16
-# Nodes deeper than this are split into equal halves, whatever that costs in quality, so that the depth of the tree
-# is at most 48 + log2(faces), which STACK exceeds.
+# Nodes below this depth are split into two halves with equal numbers of triangles, even if another split would make
+# searches faster. The depth of the tree is then at most 48 + log2(faces), which is less than STACK.
 DEPTH = 48
 STACK = 96
 EMPTY = ~0
@@ -52,9 +52,9 @@ def build(bounds, order, boxes, children):
 
     Args:
         bounds: Low and high corner of each triangle's bounding box; permuted into the order of the leaves, in place.
-        order: Numbers of the triangles; permuted likewise.
+        order: Indices of the triangles; permuted in the same way.
         boxes: Filled with the boxes of each node's children.
-        children: Filled with the numbers of each node's children.
+        children: Filled with the integers that identify each node's children.
 
     Returns:
         The number of nodes.
@@ -169,7 +169,7 @@ def build(bounds, order, boxes, children):
     return nodes
 
 
-# An explicit signature: without it numba compiles a version for every integer type that calls.
+# An explicit signature: without it numba compiles one version for each integer type of the arguments.
 @njit("float64(float64, float64, float64, float32[:, :, ::1], int64, int64)", cache=True, error_model="numpy")
 def box_distance(x, y, z, boxes, node, side):
     """Return the squared distance from a point to the box of a node's child, 0 inside."""
@@ -185,7 +185,11 @@ def box_distance(x, y, z, boxes, node, side):
     error_model="numpy",
 )
 def triangle_distance(x, y, z, corners, f):
-    """Return the squared distance to triangle `f`, the nearest point's weights of corners b and c, and its feature."""
+    """Return the squared distance to triangle `f`, and the weights and the feature of its nearest point.
+
+    The weights are the barycentric coordinates for the second and the third corner. For the feature see
+    `nearest_weights`.
+    """
     v, w, total, feature = nearest_weights(x, y, z, corners, f)
     v, w = v / total, w / total
     px, py, pz = x - corners[f, 0], y - corners[f, 1], z - corners[f, 2]
@@ -209,8 +213,8 @@ def nearest(points, corners, boxes, children):
     nearer triangle is skipped.
 
     Returns:
-        Squared distances; numbers of the nearest triangles, in the order of the leaves; the features of them that
-        are nearest, as in `nearest_weights`; and the nearest points, (point, xyz).
+        Squared distances; indices of the nearest triangles, in the order of the leaves; the feature of the triangle
+        that each nearest point lies on, as in `nearest_weights`; and the nearest points, (point, xyz).
     """
     count = len(points)
     squared = np.empty(count, np.float64)

@@ -1,4 +1,4 @@
-"""Compiled kernels of `TriangleTree` that compute on which side of a surface points lie.
+"""Compiled kernels of `TriangleTree` that determine whether points are inside or outside a surface.
 
 Triangles are in the order of the tree's leaves; `distance_kernels` describes the tree.
 """
@@ -36,11 +36,11 @@ def unit_normal(corners, f):
     error_model="numpy",
 )
 def topology(corners, faces, start, incident, normals, regular, scratch):
-    """List the faces around each vertex, sum up its angle-weighted normal, and test whether it is regular.
+    """List the faces around each vertex, compute its angle-weighted normal, and test whether it is regular.
 
     A vertex is regular if the faces around it all have an area and form one ring, in which each edge is shared by
-    two faces that run along it in opposite directions. On a mesh whose vertices are all regular the signs of
-    `pseudonormal_sign` are proven right.
+    two faces that run along it in opposite directions. If all vertices of a mesh are regular, the signs of
+    `pseudonormal_sign` are proven to be correct.
 
     Args:
         corners: Corners of the faces, (face, 9).
@@ -49,7 +49,7 @@ def topology(corners, faces, start, incident, normals, regular, scratch):
         incident: Filled with the faces of vertex v from `start[v]` on.
         normals: Zeros, to which the angle-weighted normals are added, (vertex, xyz); their length is not 1.
         regular: All true; set to false for vertices that are not regular.
-        scratch: Memory for three integers a vertex, (3, vertex).
+        scratch: Working memory, three integers per vertex, (3, vertex).
 
     Reference: Baerentzen and Aanaes, Signed Distance Computation Using the Angle Weighted Pseudonormal
         (2005).
@@ -112,7 +112,7 @@ def topology(corners, faces, start, incident, normals, regular, scratch):
     error_model="numpy",
 )
 def pseudonormal_sign(points, closest, face, features, corners, faces, start, incident, normals, trusted):
-    """Return the side of each point by the normal of its nearest feature.
+    """Determine the side of each point from the normal of the nearest face, edge or vertex.
 
     Returns:
         -1 inside, 1 outside, 0 if the nearest feature touches a vertex that is not `trusted`.
@@ -153,8 +153,8 @@ def pseudonormal_sign(points, closest, face, features, corners, faces, start, in
 @njit(
     "float64[:, :, ::1](float64[:, ::1], float32[:, :, ::1], int32[:, ::1])", cache=True, error_model="numpy"
 )
-def dipoles(corners, boxes, children):
-    """Approximate each child of each node by one dipole, which is accurate far from it.
+def compute_dipoles(corners, boxes, children):
+    """Approximate the triangles of each child of each node by one dipole, which is accurate at large distances.
 
     Returns:
         For each node and child: the centre, weighted by area (3 numbers), the squared radius, the sum of the
@@ -162,17 +162,17 @@ def dipoles(corners, boxes, children):
 
     Reference: Barill et al., Fast Winding Numbers for Soups and Clouds (2018), first order of section 3.
     """
-    far = np.zeros((len(children), 2, 8), np.float64)
+    dipoles = np.zeros((len(children), 2, 8), np.float64)
     for node in range(len(children) - 1, -1, -1):  # children have higher numbers than their parents
         for side in range(2):
             child = children[node, side]
             if child >= 0:
                 for part in range(2):
-                    area = far[child, part, 7]
+                    area = dipoles[child, part, 7]
                     for k in range(3):
-                        far[node, side, k] += area * far[child, part, k]
-                        far[node, side, 4 + k] += far[child, part, 4 + k]
-                    far[node, side, 7] += area
+                        dipoles[node, side, k] += area * dipoles[child, part, k]
+                        dipoles[node, side, 4 + k] += dipoles[child, part, 4 + k]
+                    dipoles[node, side, 7] += area
             else:
                 first = ~child >> 3
                 for f in range(first, first + (~child & 7)):
@@ -190,19 +190,19 @@ def dipoles(corners, boxes, children):
                     area = math.sqrt(nx * nx + ny * ny + nz * nz)
                     for k in range(3):
                         third = (corners[f, k] + corners[f, 3 + k] + corners[f, 6 + k]) / 3
-                        far[node, side, k] += area * third
-                    far[node, side, 4] += nx
-                    far[node, side, 5] += ny
-                    far[node, side, 6] += nz
-                    far[node, side, 7] += area
-            area = far[node, side, 7]
+                        dipoles[node, side, k] += area * third
+                    dipoles[node, side, 4] += nx
+                    dipoles[node, side, 5] += ny
+                    dipoles[node, side, 6] += nz
+                    dipoles[node, side, 7] += area
+            area = dipoles[node, side, 7]
             for k in range(3):
                 low, high = float(boxes[node, side, k]), float(boxes[node, side, 3 + k])
-                centre = far[node, side, k] / area if area > 0.0 else (low + high) / 2
-                far[node, side, k] = centre
-                reach = max(high - centre, centre - low)
-                far[node, side, 3] += reach * reach
-    return far
+                centre = dipoles[node, side, k] / area if area > 0.0 else (low + high) / 2
+                dipoles[node, side, k] = centre
+                radius = max(high - centre, centre - low)
+                dipoles[node, side, 3] += radius * radius
+    return dipoles
 
 
 @njit(
@@ -211,20 +211,20 @@ def dipoles(corners, boxes, children):
     cache=True,
     error_model="numpy",
 )
-def winding(points, clear, corners, far, children, accuracy):
+def winding(points, clearance, corners, dipoles, children, accuracy):
     """Compute the generalised winding number of each point: about 1 inside, about 0 outside.
 
     Args:
         points: Positions, (point, xyz).
-        clear: Radius around each point within which the number is constant; 0 if none is known. A point within
-            this radius of the last one computed gets the same number.
+        clearance: Radius around each point within which the number is constant; 0 if none is known. A point within
+            this radius of the previous point gets the same number without computation.
         corners: Corners of the triangles, (triangle, 9).
-        far: Dipoles, as `dipoles` returns them.
+        dipoles: As returned by `compute_dipoles`.
         children: Children of the nodes.
-        accuracy: A child is replaced by its dipole from this many of its radii away.
+        accuracy: A child is replaced by its dipole if the distance is at least this many times its radius.
 
     Reference: van Oosterom and Strackee, The Solid Angle of a Plane Triangle (1983), equation 8; for the
-        dipoles Barill et al. (2018).
+        dipoles, Barill et al. (2018).
     """
     numbers = np.empty(len(points), np.float64)
     stack = np.empty(STACK, np.int32)
@@ -233,7 +233,7 @@ def winding(points, clear, corners, far, children, accuracy):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
         if last >= 0:
             dx, dy, dz = x - points[last, 0], y - points[last, 1], z - points[last, 2]
-            radius = max(clear[i], clear[last])
+            radius = max(clearance[i], clearance[last])
             if dx * dx + dy * dy + dz * dz < radius * radius:
                 numbers[i] = numbers[last]
                 continue
@@ -246,10 +246,18 @@ def winding(points, clear, corners, far, children, accuracy):
             node = stack[top]
             for side in range(2):
                 child = children[node, side]
-                cx, cy, cz = far[node, side, 0] - x, far[node, side, 1] - y, far[node, side, 2] - z
+                cx, cy, cz = (
+                    dipoles[node, side, 0] - x,
+                    dipoles[node, side, 1] - y,
+                    dipoles[node, side, 2] - z,
+                )
                 d2 = cx * cx + cy * cy + cz * cz
-                if d2 > accuracy * accuracy * far[node, side, 3]:
-                    flux = cx * far[node, side, 4] + cy * far[node, side, 5] + cz * far[node, side, 6]
+                if d2 > accuracy * accuracy * dipoles[node, side, 3]:
+                    flux = (
+                        cx * dipoles[node, side, 4]
+                        + cy * dipoles[node, side, 5]
+                        + cz * dipoles[node, side, 6]
+                    )
                     dipole += flux / (d2 * math.sqrt(d2))
                 elif child >= 0:
                     stack[top] = child
@@ -288,8 +296,8 @@ def reaches_outside(points, directions, enough, corners, boxes, children):
 
     Args:
         points: Positions, (point, xyz).
-        directions: One ray is cast along each of these, (ray, xyz). No component may be 0.
-        enough: Number of free rays after which the rest is skipped.
+        directions: Directions of the rays, (ray, xyz). No component may be 0.
+        enough: Number of rays without a hit after which the remaining rays are skipped.
         corners: Corners of the triangles, (triangle, 9).
         boxes: Boxes of the nodes' children.
         children: Children of the nodes.
@@ -300,7 +308,7 @@ def reaches_outside(points, directions, enough, corners, boxes, children):
     stack = np.empty(STACK, np.int32)
     for i in range(len(points)):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        free = 0
+        misses = 0
         for k in range(len(directions)):
             dx, dy, dz = directions[k, 0], directions[k, 1], directions[k, 2]
             if ray_distance(x, y, z, dx, dy, dz, corners, last[k]) >= 0.0:
@@ -330,8 +338,8 @@ def reaches_outside(points, directions, enough, corners, boxes, children):
                             blocked = True
                             last[k] = f
             if not blocked:
-                free += 1
-                if free >= enough:
+                misses += 1
+                if misses >= enough:
                     break
-        result[i] = free >= enough
+        result[i] = misses >= enough
     return result

@@ -46,7 +46,7 @@ class _Nearest(NamedTuple):
 class TriangleTree:
     """A bounding volume hierarchy over the triangles of a mesh, for distance and inside queries.
 
-    Vertices at exactly the same position count as one, so that a triangle soup without gaps counts as closed.
+    Vertices at exactly the same position count as one, so that a mesh whose faces share no vertices can be closed.
 
     Args:
         vertices: Positions; all must be finite.
@@ -221,12 +221,14 @@ class TriangleTree:
 
     @cached_property
     def _dipoles(self) -> Float[np.ndarray, "node 2 8"]:
-        far: Float[np.ndarray, "node 2 8"] = sign_kernels.dipoles(self._corners, self._boxes, self._children)
-        return far
+        dipoles: Float[np.ndarray, "node 2 8"] = sign_kernels.compute_dipoles(
+            self._corners, self._boxes, self._children
+        )
+        return dipoles
 
     @cached_property
     def _topology(self) -> _Topology:
-        """Which faces meet at which vertex, with vertices at the same position joined."""
+        """The faces around each vertex, where vertices at the same position count as one."""
         place, count = _merge(self._vertices)
         faces = place[self._faces[self._order]]
         degree = np.bincount(faces.ravel(), minlength=count)

@@ -1,10 +1,10 @@
-"""Compiled kernels for one triangle: its point nearest to another point, and its intersection with a ray.
+"""Compiled kernels for one triangle: its nearest point to a given point, and its intersection with a ray.
 
 `corners` has one triangle in each row: x, y, z of its first, its second and its third corner.
 """
 # mypy: disable-error-code="no-untyped-def"
-# numba's signatures state the types. numba does not notice changes here in kernels of other modules that it has cached:
-# after a change, touch the modules that import this one.
+# numba's signatures state the types. After a change here, touch the modules that import this one: numba does not notice
+# that a kernel in its cache calls a kernel of another module that has changed.
 
 from numba import njit
 
@@ -12,7 +12,7 @@ from numba import njit
 SLIVER = 1e-20
 
 
-# Explicit signatures: without them numba compiles a version for every combination of types that calls.
+# Explicit signatures: without them numba compiles one version for each combination of argument types.
 @njit(
     "Tuple((float64, float64, float64, int64))(float64, float64, float64, float64[:, ::1], int64)",
     cache=True,
@@ -21,15 +21,17 @@ SLIVER = 1e-20
 def nearest_weights(x, y, z, corners, f):
     """Find the point of triangle `f` that is nearest to (x, y, z), in barycentric weights.
 
-    The weights are not divided yet, because the callers round differently, and their results must not change.
+    The weights are returned with their divisor, because callers divide at different places of their formulas, which
+    rounds differently.
 
     Returns:
         The weights of the second and the third corner; the divisor of both, which is 1 unless the point lies inside
-        the triangle; and the feature that the point lies on: 0 the inside; 1, 2, 3 the corners a, b, c; 4, 5, 6 the
-        edges ab, bc, ca.
+        the triangle; and the feature that the point lies on: 0 for the interior; 1, 2, 3 for the corners a, b, c; 4,
+        5, 6 for the edges ab, bc, ca.
 
-    Reference: Ericson, Real-Time Collision Detection (2005), section 5.1.5. Departure: a triangle without area is
-        measured as its longest edge, which covers it, where the original divides 0 by 0.
+    Reference: Ericson, Real-Time Collision Detection (2005), section 5.1.5. For a triangle
+        without area, where the original divides 0 by 0, the nearest point is that of the longest edge, which contains
+        the whole triangle.
     """
     ax, ay, az = corners[f, 0], corners[f, 1], corners[f, 2]
     ux, uy, uz = corners[f, 3] - ax, corners[f, 4] - ay, corners[f, 5] - az
@@ -62,7 +64,7 @@ def nearest_weights(x, y, z, corners, f):
         else:
             ww = uu - 2.0 * uv + vv
             longest = max(uu, vv, ww)
-            # By the cross product: uu * vv - uv * uv would cancel to noise.
+            # The squared area by the cross product: uu * vv - uv * uv would lose all digits to cancellation.
             nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
             if nx * nx + ny * ny + nz * nz > SLIVER * longest * longest:
                 v, w, total = vb, vc, va + vb + vc
@@ -100,7 +102,8 @@ def ray_distance(x, y, z, dx, dy, dz, corners, f):
     for both except for its sign, so no ray passes between them.
 
     Returns:
-        The distance in lengths of the direction, 0 or more; edges belong to the triangle. -1 if the ray misses it.
+        The distance in units of the length of the direction, 0 or more, or -1 if the ray misses the triangle. A ray
+        through an edge hits the triangle.
     """
     ax, ay, az = corners[f, 0] - x, corners[f, 1] - y, corners[f, 2] - z
     bx, by, bz = corners[f, 3] - x, corners[f, 4] - y, corners[f, 5] - z

@@ -79,11 +79,11 @@ def extract_surface(
 
     Values of a finer grid are interpolated from the coarser grid. The error bound of these values is the interpolation
     error that was measured on the coarser grid at the same position, times `margin`: halving the cells divides the
-    error by 4 where the function is smooth, and by 2 at a kink. Of the edges of the finer grid, some may cross the
-    surface within the error bounds; only the ends of these are evaluated. Where the measured error exceeds its bound,
-    the bound is raised and the neighbourhood is processed again. Where the surface continues beyond the evaluated
-    nodes, the neighbouring nodes are evaluated too. The method does not depend on the
-    slope of the function, which need not be a distance.
+    error by 4 where the function is smooth, and by 2 at a kink. Where both ends of an edge of the finer grid certainly
+    have the same sign, given these bounds, the surface does not cross it; only the ends of the other edges are
+    evaluated. Where the measured error exceeds its bound, the bound is raised and the neighbourhood is processed again.
+    Where the surface continues beyond the evaluated nodes, the neighbouring nodes are evaluated too. The method makes
+    no assumption about the slope of the function, which need not be a distance.
 
     The triangles are those of marching cubes on the whole fine grid, with one exception: a piece that is smaller than
     the cells of the coarsest grid (24 to 48 cells along a side) is missed if no value at a node of this grid shows it.
@@ -124,7 +124,7 @@ def extract_surface(
     if not evaluator.lowest < 0 < evaluator.highest:
         low, high = float(evaluator.lowest), float(evaluator.highest)
         raise GeometryError(f"no surface: distances run from {low:.3g} to {high:.3g} and never cross 0")
-    return _march(grid, resolution), evaluator.count
+    return _marching_cubes(grid, resolution), evaluator.count
 
 
 def _interpolate(values: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "u v w"]:
@@ -175,13 +175,13 @@ def _halve(
     remaining = cells
     while len(remaining):
         # Evaluate corners with a large error bound first.
-        corners, uncertain = _near(grid, remaining, cell_bounds)[1:3]
+        corners, uncertain = _cells_near_surface(grid, remaining, cell_bounds)[1:3]
         evaluator.evaluate(grid, grid.unique(corners[uncertain]))
-        near = _near(grid, remaining, cell_bounds)[0]
-        nodes, guesses, bounds = _crossing(grid, finer, near, cell_bounds)
+        near = _cells_near_surface(grid, remaining, cell_bounds)[0]
+        nodes, guesses, bounds = _nodes_at_crossings(grid, finer, near, cell_bounds)
         values = evaluator.evaluate(finer, nodes)
         error = np.abs(values - guesses)
-        followed = _follow(finer, nodes, evaluator)
+        followed = _follow_surface(finer, nodes, evaluator)
         evaluated.append(nodes)
         errors.append(error)
         children += [(2 * near[:, None] + CORNERS).reshape(-1, 3), _cells_around(followed, finer.count)]
@@ -197,7 +197,7 @@ def _halve(
     return finer, finer.unique(np.concatenate(children)), np.maximum(margin * found, inherited)
 
 
-def _near(
+def _cells_near_surface(
     grid: Grid, cells: Int[np.ndarray, "cell 3"], cell_bounds: Float[np.ndarray, "u v w"]
 ) -> tuple[Int[np.ndarray, "near 3"], Int[np.ndarray, "near 8 3"], Bool[np.ndarray, "near 8"]]:
     """Return cells in which interpolated values may have either sign, their corners, and which corners to evaluate."""
@@ -214,7 +214,7 @@ def _near(
     return near_cells, near_corners, all_uncertain
 
 
-def _crossing(
+def _nodes_at_crossings(
     grid: Grid, finer: Grid, cells: Int[np.ndarray, "cell 3"], cell_bounds: Float[np.ndarray, "u v w"]
 ) -> tuple[Int[np.ndarray, "node 3"], Float[np.ndarray, " node"], Float[np.ndarray, " node"]]:
     """Interpolate values of the finer grid in some cells, and find the nodes at edges that may cross the surface.
@@ -248,7 +248,9 @@ def _crossing(
     return nodes, *finer.read(nodes)
 
 
-def _follow(grid: Grid, nodes: Int[np.ndarray, "node 3"], evaluator: _Evaluator) -> Int[np.ndarray, "more 3"]:
+def _follow_surface(
+    grid: Grid, nodes: Int[np.ndarray, "node 3"], evaluator: _Evaluator
+) -> Int[np.ndarray, "more 3"]:
     """Evaluate neighbours of opposite sign until both ends of every edge that crosses the surface are known."""
     followed = [nodes[:0]]
     while len(nodes):
@@ -276,10 +278,10 @@ def _cells_around(nodes: Int[np.ndarray, "node 3"], count: int) -> Int[np.ndarra
 
 @cache
 def _ambiguous() -> Bool[np.ndarray, "256"]:
-    """Tabulate for which signs of a cell's corners, as bits, the triangles depend on values away from crossed edges.
+    """Tabulate for which signs of a cell's corners, as bits, the triangles depend on the values of all corners.
 
-    In such a cell, the corners of one sign are not all connected along edges (Lewiner et al., 2003: cases 3, 4, 6, 7,
-    10, 12 and 13), and marching cubes uses the values of all corners.
+    In other cells, only the values at the ends of edges that cross the surface matter. In such a cell, the corners of
+    one sign are not all connected along edges (Lewiner et al., 2003: cases 3, 4, 6, 7, 10, 12 and 13).
     """
     table = np.zeros(256, dtype=bool)
     for code in range(256):
@@ -303,10 +305,10 @@ def _complete_ambiguous(grid: Grid, cells: Int[np.ndarray, "cell 3"], evaluator:
         nodes = grid.unique(np.concatenate(unknown))
         evaluator.evaluate(grid, nodes)
         # Evaluated signs may differ from interpolated ones.
-        cells = _cells_around(np.concatenate([nodes, _follow(grid, nodes, evaluator)]), grid.count)
+        cells = _cells_around(np.concatenate([nodes, _follow_surface(grid, nodes, evaluator)]), grid.count)
 
 
-def _march(grid: Grid, resolution: int) -> trimesh.Trimesh:
+def _marching_cubes(grid: Grid, resolution: int) -> trimesh.Trimesh:
     """Run marching cubes in slabs, with the result of one run on the whole grid; the cube's sides close the shape."""
     count = resolution + 1
     sides = np.indices((2, count, count)).reshape(3, -1).T * [resolution, 1, 1]

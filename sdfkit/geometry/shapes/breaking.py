@@ -1,6 +1,7 @@
-"""Defects of real-world meshes, added to clean meshes without changing the shape that is visible.
+"""Damage clean meshes with defects of real-world meshes, without changing the visible shape.
 
-The true surface remains that of the solid: added faces lie inside or on it, and holes are small.
+The true surface remains that of the solid: added faces lie inside it or within 0.01 of its surface, and holes are
+small.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,8 @@ Vertices = Float[np.ndarray, "vertex 3"]
 Faces = Int[np.ndarray, "face 3"]
 Damage = Callable[[Vertices, Faces, trimesh.Trimesh, np.random.Generator], tuple[Vertices, Faces]]
 
-HOLE_RADIUS = 0.02  # in the unit frame; whole faces are removed, so holes are up to a face wider
+# In the unit frame. Whole faces are removed, so a hole may be wider by the size of a face.
+HOLE_RADIUS = 0.02
 OVERLAP = 0.008  # largest offset of a copied patch, in the unit frame
 PATCH_SHARE = 0.15  # share of the faces in a patch that is flipped or unmerged
 
@@ -32,7 +34,7 @@ def break_mesh(mesh: trimesh.Trimesh, rng: np.random.Generator) -> tuple[trimesh
     """
     names = list(DEFECTS)
     count = int(rng.integers(2, len(names) + 1))
-    # In the order of the table: defects that need connected faces come before those that disconnect them.
+    # In the order of `DEFECTS`: defects that need connected faces come before those that disconnect faces.
     chosen = sorted(rng.choice(len(names), size=count, replace=False).tolist())
     vertices, faces = np.array(mesh.vertices), np.array(mesh.faces)
     for index in chosen:
@@ -64,23 +66,23 @@ def add_overlap(
     part = mesh.faces[_patch(mesh.vertices, mesh.faces, int(rng.uniform(0.2, 0.6) * len(mesh.faces)), rng)]
     used, renumbered = np.unique(part, return_inverse=True)
     direction = rng.normal(size=3)
-    push = rng.uniform(0.4, 1.0) * OVERLAP * direction / np.linalg.norm(direction)
-    return _append(vertices, faces, mesh.vertices[used] + push, renumbered.reshape(-1, 3))
+    offset = rng.uniform(0.4, 1.0) * OVERLAP * direction / np.linalg.norm(direction)
+    return _append(vertices, faces, mesh.vertices[used] + offset, renumbered.reshape(-1, 3))
 
 
 def cut_holes(
     vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
 ) -> tuple[Vertices, Faces]:
-    """Remove patches of faces, each narrower than the part that it opens, so that the surface is still evident."""
+    """Remove patches of faces, each narrower than the part of the shape in which it makes a hole."""
     seeds = rng.choice(len(faces), size=int(rng.integers(3, 25)), replace=False)
     middles = vertices[faces].mean(axis=1)
     radii, _ = _inner_balls(mesh, middles[seeds])
-    gone = np.zeros(len(faces), dtype=bool)
+    removed = np.zeros(len(faces), dtype=bool)
     for seed, radius in zip(seeds, radii, strict=True):
-        away = np.linalg.norm(middles - middles[seed], axis=1)
-        gone |= away <= min(HOLE_RADIUS * rng.uniform(0.5, 1.0), 0.4 * radius)
-        gone[seed] = True
-    return vertices, faces[~gone]
+        distances = np.linalg.norm(middles - middles[seed], axis=1)
+        removed |= distances <= min(HOLE_RADIUS * rng.uniform(0.5, 1.0), 0.4 * radius)
+        removed[seed] = True
+    return vertices, faces[~removed]
 
 
 def flip_faces(
@@ -89,27 +91,27 @@ def flip_faces(
     """Reverse the winding of a patch, of scattered faces, or of all faces."""
     kind = rng.choice(["patch", "scattered", "all"], p=[0.5, 0.35, 0.15])
     if kind == "patch":
-        turned = _patch(vertices, faces, max(1, int(PATCH_SHARE * len(faces))), rng)
+        flipped = _patch(vertices, faces, max(1, int(PATCH_SHARE * len(faces))), rng)
     elif kind == "scattered":
-        turned = rng.random(len(faces)) < 0.05
-        turned[int(rng.integers(len(faces)))] = True
+        flipped = rng.random(len(faces)) < 0.05
+        flipped[int(rng.integers(len(faces)))] = True
     else:
-        turned = np.ones(len(faces), dtype=bool)
-    return vertices, np.where(turned[:, None], faces[:, ::-1], faces)
+        flipped = np.ones(len(faces), dtype=bool)
+    return vertices, np.where(flipped[:, None], faces[:, ::-1], faces)
 
 
 def unmerge_vertices(
     vertices: Vertices, faces: Faces, mesh: trimesh.Trimesh, rng: np.random.Generator
 ) -> tuple[Vertices, Faces]:
-    """Give each face of a patch, or of the whole mesh, its own vertices, as in a triangle soup."""
+    """Give each face of a patch, or of the whole mesh, its own vertices, so that faces share no vertices."""
     if rng.random() < 0.3:
-        torn = np.ones(len(faces), dtype=bool)
+        separated = np.ones(len(faces), dtype=bool)
     else:
-        torn = _patch(vertices, faces, max(1, int(PATCH_SHARE * len(faces))), rng)
-    own = vertices[faces[torn]].reshape(-1, 3)
+        separated = _patch(vertices, faces, max(1, int(PATCH_SHARE * len(faces))), rng)
+    copies = vertices[faces[separated]].reshape(-1, 3)
     faces = faces.copy()
-    faces[torn] = len(vertices) + np.arange(len(own)).reshape(-1, 3)
-    return np.concatenate([vertices, own]), faces
+    faces[separated] = len(vertices) + np.arange(len(copies)).reshape(-1, 3)
+    return np.concatenate([vertices, copies]), faces
 
 
 def duplicate_faces(
@@ -118,10 +120,10 @@ def duplicate_faces(
     """Duplicate some faces, half of them with the same vertices and half with copies; add unused vertices."""
     picked = rng.choice(len(faces), size=max(2, len(faces) // 50), replace=False)
     same, copied = picked[::2], picked[1::2]
-    own = vertices[faces[copied]].reshape(-1, 3)
-    again = len(vertices) + np.arange(len(own)).reshape(-1, 3)
+    copies = vertices[faces[copied]].reshape(-1, 3)
+    new_faces = len(vertices) + np.arange(len(copies)).reshape(-1, 3)
     unused = vertices[rng.choice(len(vertices), size=8)]
-    return np.concatenate([vertices, own, unused]), np.concatenate([faces, faces[same], again])
+    return np.concatenate([vertices, copies, unused]), np.concatenate([faces, faces[same], new_faces])
 
 
 def split_parts(
@@ -158,9 +160,9 @@ def _patch(
 ) -> Bool[np.ndarray, " face"]:
     """Return the `size` faces whose centroids are nearest to that of a random face."""
     middles = vertices[faces].mean(axis=1)
-    away = np.linalg.norm(middles - middles[int(rng.integers(len(faces)))], axis=1)
+    distances = np.linalg.norm(middles - middles[int(rng.integers(len(faces)))], axis=1)
     chosen = np.zeros(len(faces), dtype=bool)
-    chosen[np.argsort(away, kind="stable")[:size]] = True
+    chosen[np.argsort(distances, kind="stable")[:size]] = True
     return chosen
 
 
@@ -184,11 +186,11 @@ def _inner_balls(
     radius = np.full(len(seeds), 1.0)
     for _ in range(30):
         middles = seeds - radius[:, None] * normals
-        away, nearest = tree.query(middles)
+        distances, nearest = tree.query(middles)
         chord = mesh.vertices[nearest] - seeds
         across = -(chord * normals).sum(axis=1)
         smaller = (chord * chord).sum(axis=1) / np.maximum(2 * across, 1e-9)
-        radius = np.where(away < radius - 1e-6, np.minimum(radius, smaller), radius)
-    # Where the iteration has not converged, the largest ball that is known to be empty is smaller.
+        radius = np.where(distances < radius - 1e-6, np.minimum(radius, smaller), radius)
+    # Where the iteration has not converged, shrink the ball until no vertex is inside.
     radii = np.minimum(radius, tree.query(seeds - radius[:, None] * normals)[0])
     return radii, seeds - radius[:, None] * normals

@@ -1,4 +1,4 @@
-"""The categories of shapes, and random objects of them."""
+"""The categories of shapes, and the generation of random objects."""
 
 import difflib
 from collections.abc import Callable, Mapping

@@ -11,10 +11,10 @@ from sdfkit.geometry.defaults import SHAPE_RESOLUTION
 from sdfkit.geometry.shapes.fields.solid import Solid
 
 BLOCK = 4  # nodes along one side of the blocks that are evaluated or skipped as a whole
-# Position of the first node, in cells: odd fractions, so that planes of symmetry and flat faces, which lie at round
-# coordinates, do not contain nodes.
+# Offset of the first node, in cells. Planes of symmetry and flat faces have round coordinates; with these fractions no
+# node lies in such a plane.
 OFFSET = np.array([0.3719, 0.4273, 0.3137])
-SPECK = 0.08  # smaller pieces of the surface are removed
+SPECK = 0.08  # largest extent, in the unit frame, below which a separate piece of the surface is removed
 ROOT_STEPS = 40
 ROOT_TOLERANCE = 1e-6
 
@@ -24,12 +24,15 @@ def solid_mesh(solid: Solid, resolution: int = SHAPE_RESOLUTION) -> trimesh.Trim
 
     Marching cubes run on the blocks of the grid that may contain the surface: the distance is 1-Lipschitz, so a block
     whose centre is farther from the surface than its corners is empty. Every vertex is then moved along its grid edge
-    to the zero of the field, so that it lies on the surface and no face folds. Sharp edges are bevelled within a cell.
-    Specks are removed: cavities that parts happen to enclose where they meet, and beads of a smooth union between parts
-    that nearly touch. They are few, their absence is not noticeable, and with them the object would not be one piece.
+    to the zero of the field, so that it lies on the surface and no face folds over. Sharp edges are bevelled by up to
+    one cell.
+
+    Small separate pieces (specks) of the surface are removed: cavities enclosed by parts that meet, and the blobs that
+    a smooth union creates between parts that nearly touch. They are few and hardly visible, but with them the object
+    would not be one piece.
 
     Args:
-        solid: What to triangulate.
+        solid: The solid to triangulate.
         resolution: Cells along a side of the cube [-1, 1]³.
 
     Returns:

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-decorators
-"""Compiled loops that compute the shading normals of a mesh: smooth, but for its creases."""
+"""Compiled loops that compute the shading normals of a mesh, which is smooth except at creases."""
 
 import math
 
@@ -71,18 +71,21 @@ def list_corners(positions, count):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def blend_normals(directions, angles, first, around, cosine):  # type: ignore[no-untyped-def]
-    """Average, at every corner, the normals of the faces at its position that differ by no more than the crease angle.
+    """Compute the normal at every corner of a face, averaged over the faces at its position.
+
+    A face takes part in the average if the angle between its normal and that of the corner's own face is at most the
+    crease angle.
 
     Args:
         directions: Unit normals of faces (face, xyz) f8, from `measure_faces`.
-        angles: Their corner angles (face, 3) f8, which are the weights.
+        angles: Corner angles of the faces (face, 3) f8, the weights of the average.
         first: From `list_corners`.
         around: From `list_corners`.
         cosine: Cosine of the crease angle; below -1 averages all faces at a position.
 
     Returns:
-        normals: (normal, xyz) f4, of unit length, or zero where no face has an area. Row i is the mean at position i;
-            normals beside creases follow.
+        normals: (normal, xyz) f4, of unit length, or zero where no face has an area. Row i is the mean over
+            all faces at position i; the rows after these are the normals at creases.
         normal_rows: The row in `normals` of each corner, (face, 3) i4.
 
     Reference:
@@ -92,25 +95,26 @@ def blend_normals(directions, angles, first, around, cosine):  # type: ignore[no
     count = len(first) - 1
     normals = np.zeros((count, 3), dtype=np.float32)
     normal_rows = np.empty(angles.shape, dtype=np.int32)
-    # If two directions are within half the crease angle of a third, they are within the crease angle of each other.
+    # If two normals are within half the crease angle of their mean, they are within the crease angle of each other.
     half = math.sqrt(max(0.5 * (1.0 + cosine), 0.0))
     total, filled = np.zeros(3), count
-    every = np.int64(1)  # A literal 1 has another type, and _blend would be compiled twice.
+    one = np.int64(1)  # a literal 1 has another type, for which numba would compile _blend again
     for position in range(count):
         corners = around[first[position] : first[position + 1]]
-        _blend(directions, angles, corners, every, total, total, -2.0)
+        _blend(directions, angles, corners, one, total, total, -2.0)
         for axis in range(3):
             normals[position, axis] = total[axis]
-        gentle = True
+        is_smooth = True
         for corner in corners:
             normal_rows[corner // 3, corner % 3] = position
-            turn = 0.0
+            cosine_to_mean = 0.0
             for axis in range(3):
-                turn += total[axis] * directions[corner // 3, axis]
-            gentle = gentle and (turn >= half or angles[corner // 3, corner % 3] == 0.0)
-        if gentle or cosine < -1.0:
+                cosine_to_mean += total[axis] * directions[corner // 3, axis]
+            is_smooth = is_smooth and (cosine_to_mean >= half or angles[corner // 3, corner % 3] == 0.0)
+        if is_smooth or cosine < -1.0:
             continue
-        # The tip of a cone may have any number of faces. Neighbouring ones are similar, so a thousand are enough.
+        # Any number of faces may meet at the tip of a cone. Their normals are similar, so about a thousand of them are
+        # enough.
         stride, known = 1 + len(corners) // 1024, filled
         for corner in corners:
             if angles[corner // 3, corner % 3] == 0.0:
@@ -133,9 +137,9 @@ def blend_normals(directions, angles, first, around, cosine):  # type: ignore[no
 
 @njit(cache=True)
 def _blend(directions, angles, corners, stride, towards, total, cosine):  # type: ignore[no-untyped-def]
-    """Write into `total` the mean normal of the corners' faces, of unit length or zero.
+    """Write into `total` the mean normal of the faces at some corners, scaled to unit length, or zero.
 
-    Only every stride-th corner counts, and only faces whose normal has at least this cosine to `towards`.
+    Only every `stride`-th corner is used, and only if the normal of its face and `towards` have at least this cosine.
     """
     x = y = z = 0.0
     for index in range(0, len(corners), stride):

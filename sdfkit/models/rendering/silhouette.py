@@ -92,14 +92,14 @@ def pixel_slopes(
     return (pixels % width + 0.5 - width / 2) / focal, (height / 2 - 0.5 - pixels // width) / focal
 
 
-def meet_ball(
+def find_ball_pixels(
     camera_to_world: Float[Tensor, "view 4 4"],
     yfov: Float[Tensor, " view"],
     height: int,
     width: int,
     radius: float,
 ) -> Bool[Tensor, "view row column"]:
-    """Return the pixels whose rays intersect the ball around the origin, without computing the rays.
+    """Find the pixels whose rays intersect the ball around the origin, without computing the rays.
 
     Args:
         camera_to_world, yfov, height, width: As for `cast_rays`.

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from sdfkit.models.rendering.outlines import empty_sines
-from sdfkit.models.rendering.silhouette import RADIUS, cast_rays, meet_ball
+from sdfkit.models.rendering.silhouette import RADIUS, cast_rays, find_ball_pixels
 
 # Pixels at most this far from the edge of a silhouette, in pixels, count as near the edge.
 BAND = 2.0
@@ -94,7 +94,7 @@ def choose_rays(
     if rays >= height * width:
         return rays_through(pictures, rows, views, grid_pixels(pictures, 1).expand(*views.shape, -1))
     cameras = pictures.cameras[at].flatten(0, 1)
-    met = meet_ball(cameras, pictures.yfov[at].flatten(), height, width, RADIUS).view(*views.shape, -1)
+    met = find_ball_pixels(cameras, pictures.yfov[at].flatten(), height, width, RADIUS).view(*views.shape, -1)
     near_edge = pictures.distances[at].flatten(2).abs() <= BAND
     ends = torch.where(met, torch.where(near_edge, edge, 1.0), 0.0).cumsum(dim=2)
     parts = (torch.arange(rays, device=chances.device) + chances) / rays

@@ -35,7 +35,7 @@ def test_closed_outward_and_of_the_right_size(name: str) -> None:
 
 @pytest.mark.parametrize("resolution", [24, 33, 47, 64, 90])
 def test_closed_at_every_resolution(resolution: int) -> None:
-    solid = normalise(box((0, 0, 0), (1.0, 0.7, 0.3), 0.0).turned("x", 0.3) | sphere((0.5, 0, 0), 0.3))
+    solid = normalise(box((0, 0, 0), (1.0, 0.7, 0.3), 0.0).rotated("x", 0.3) | sphere((0.5, 0, 0), 0.3))
     mesh = solid_mesh(solid, resolution)
     assert mesh.is_watertight
     assert mesh.euler_number == 2
@@ -48,7 +48,7 @@ def test_no_triangle_faces_inwards() -> None:
 
 def test_the_mesh_converges_to_the_solid() -> None:
     solid = normalise(rod((0, 0, 0), (0, 1, 0), 0.3, 0.0))
-    truth = np.pi * 0.3**2 * 1.0 / solid.reach**3
+    truth = np.pi * 0.3**2 * 1.0 / solid.radius**3
     errors = [abs(solid_mesh(solid, resolution).volume - truth) / truth for resolution in (32, 64, 128)]
     assert errors[2] < 0.3 * errors[1] < 0.1 * errors[0] / 0.3
     assert errors[2] < 2e-3
@@ -60,6 +60,6 @@ def test_the_frame_is_found_exactly(name: str) -> None:
     solid = normalise(field)
     extents = (field.high - field.low) / 2  # tight for these
     assert np.allclose(solid.centre, (field.low + field.high) / 2, atol=1e-4)
-    assert np.allclose(solid.half_extents * solid.reach, extents, atol=1e-4)
+    assert np.allclose(solid.half_extents * solid.radius, extents, atol=1e-4)
     far = {"ball": 0.4, "ring": 1.0, "box": 1.5, "thin plate": np.sqrt(2 + 0.02**2), "two balls": 1.0}[name]
-    assert solid.reach == pytest.approx(far, abs=1e-4)
+    assert solid.radius == pytest.approx(far, abs=1e-4)

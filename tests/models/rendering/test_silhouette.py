@@ -16,9 +16,9 @@ from sdfkit.models.rendering.silhouette import (
     ball_span,
     bound_loss,
     cast_rays,
+    find_ball_pixels,
     march,
     march_bounded,
-    meet_ball,
     silhouette_loss,
     soft_silhouette,
 )
@@ -88,7 +88,7 @@ def test_rays_are_those_of_their_pixels_and_some_meet_the_ball():
     cameras[2, :3, :3] = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
     origins, directions = cast_rays(cameras, yfov, 20, 30, None)
     near, far = ball_span(origins[:, None], directions, 0.9)
-    met = meet_ball(cameras, yfov, 20, 30, 0.9).flatten(1)
+    met = find_ball_pixels(cameras, yfov, 20, 30, 0.9).flatten(1)
     assert torch.equal(met, near < far)
     assert met[1].all() and met[4].any() and not met[4].all()
     pixels = torch.tensor([[7, 599]]).expand(5, 2)

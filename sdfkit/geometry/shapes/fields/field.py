@@ -39,97 +39,100 @@ class Field:
     high: Corner
     exact: bool
 
-    def at(self, x: float, y: float, z: float) -> Self:
+    def moved(self, x: float, y: float, z: float) -> Self:
         """Translate by a vector. Preserves exactness."""
         shift = np.array([x, y, z], dtype=float)
         inner = self.distance
 
-        def moved(points: Columns) -> Distances:
+        def distance(points: Columns) -> Distances:
             return inner(points - shift[:, None])
 
-        return type(self)(moved, self.low + shift, self.high + shift, self.exact)
+        return type(self)(distance, self.low + shift, self.high + shift, self.exact)
 
-    def turned(self, axis: str, angle: float) -> Self:
+    def rotated(self, axis: str, angle: float) -> Self:
         """Rotate counter-clockwise about the x, y or z axis by an angle in radians. Preserves exactness."""
-        turn = rotation(axis, angle)
+        matrix = rotation(axis, angle)
         inner = self.distance
 
-        def rotated(points: Columns) -> Distances:
-            return inner(turn.T @ points)
+        def distance(points: Columns) -> Distances:
+            return inner(matrix.T @ points)
 
         middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
-        centre, reach = turn @ middle, np.abs(turn) @ half
-        return type(self)(rotated, centre - reach, centre + reach, self.exact)
+        centre, extent = matrix @ middle, np.abs(matrix) @ half
+        return type(self)(distance, centre - extent, centre + extent, self.exact)
 
     def scaled(self, factor: float) -> Self:
         """Scale about the origin by a positive factor. Preserves exactness."""
         inner = self.distance
 
-        def sized(points: Columns) -> Distances:
+        def distance(points: Columns) -> Distances:
             return factor * inner(points / factor)
 
-        return type(self)(sized, self.low * factor, self.high * factor, self.exact)
+        return type(self)(distance, self.low * factor, self.high * factor, self.exact)
 
     def reflected(self, axis: str) -> Self:
         """Reflect across the plane through the origin normal to an axis. Preserves exactness."""
         row = AXES[axis]
         inner = self.distance
 
-        def swapped(points: Columns) -> Distances:
+        def distance(points: Columns) -> Distances:
             image = points.copy()
             image[row] = -image[row]
             return inner(image)
 
         low, high = self.low.copy(), self.high.copy()
         low[row], high[row] = -self.high[row], -self.low[row]
-        return type(self)(swapped, low, high, self.exact)
+        return type(self)(distance, low, high, self.exact)
 
     def mirrored(self, axis: str) -> Self:
-        """Replace the half below 0 along an axis by the mirror image of the half above.
+        """Replace the half at negative coordinates of an axis by the mirror image of the other half.
 
-        The part below 0 is lost. Exact for an exact field that lies above 0 or is symmetric.
+        Preserves exactness if the solid is symmetric, or has no points at negative coordinates.
         """
         row = AXES[axis]
         inner = self.distance
 
-        def folded(points: Columns) -> Distances:
+        def distance(points: Columns) -> Distances:
             image = points.copy()
             image[row] = np.abs(image[row])
             return inner(image)
 
         low = self.low.copy()
         low[row] = -self.high[row]
-        return type(self)(folded, low, self.high, self.exact)
+        return type(self)(distance, low, self.high, self.exact)
 
-    def spun(self, count: int) -> Self:
-        """Repeat `count` times about the y axis.
+    def repeated(self, count: int) -> Self:
+        """Make `count` copies at equal angles about the y axis.
 
-        The part must lie along +x, within half a sector, and be symmetric in z; only its half at z > 0 is used. The
-        fold is then a reflection group and the nearest copy is always the folded one, so exactness is preserved.
+        The solid must lie around the +x axis, within a sector of 360 / `count` degrees, and be symmetric in z; only its
+        half at z > 0 is used. Points are mapped into this half sector by reflections; the copy in it is then always the
+        nearest, so exactness is preserved.
         """
         inner = self.distance
         sector = 2 * np.pi / count
 
-        def folded(points: Columns) -> Distances:
+        def distance(points: Columns) -> Distances:
             x, y, z = points
             angle = np.arctan2(z, x)
             angle = np.abs(angle - sector * np.round(angle / sector))
             radius = np.hypot(x, z)
             return inner(np.stack([radius * np.cos(angle), y, radius * np.sin(angle)]))
 
-        reach = float(np.hypot(max(abs(self.low[0]), abs(self.high[0])), max(abs(self.low[2]), self.high[2])))
-        low = np.array([-reach, self.low[1], -reach])
-        high = np.array([reach, self.high[1], reach])
-        return type(self)(folded, low, high, self.exact)
+        radius = float(
+            np.hypot(max(abs(self.low[0]), abs(self.high[0])), max(abs(self.low[2]), self.high[2]))
+        )
+        low = np.array([-radius, self.low[1], -radius])
+        high = np.array([radius, self.high[1], radius])
+        return type(self)(distance, low, high, self.exact)
 
-    def grown(self, radius: float) -> Self:
-        """Offset the surface outwards, which rounds edges. Exact outside if the field is; a bound inside."""
+    def dilated(self, radius: float) -> Self:
+        """Offset the surface outwards, which rounds edges. Exact outside if the field is exact; a bound inside."""
         inner = self.distance
 
-        def offset(points: Columns) -> Distances:
+        def distance(points: Columns) -> Distances:
             return inner(points) - radius
 
-        return type(self)(offset, self.low - radius, self.high + radius, self.exact)
+        return type(self)(distance, self.low - radius, self.high + radius, self.exact)
 
     def __or__(self, other: "Field") -> "Field":
         return union(self, other)
@@ -144,14 +147,14 @@ class Field:
 def rotation(axis: str, angle: float) -> Float[np.ndarray, "3 3"]:
     """Return the matrix that rotates column vectors counter-clockwise about a coordinate axis, by radians."""
     first, second = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
-    turn = np.eye(3)
-    turn[first, first] = turn[second, second] = np.cos(angle)
-    turn[second, first] = np.sin(angle)
-    turn[first, second] = -np.sin(angle)
-    return turn
+    matrix = np.eye(3)
+    matrix[first, first] = matrix[second, second] = np.cos(angle)
+    matrix[second, first] = np.sin(angle)
+    matrix[first, second] = -np.sin(angle)
+    return matrix
 
 
-def box_floor(points: Columns, low: Corner, high: Corner) -> Distances:
+def box_distance(points: Columns, low: Corner, high: Corner) -> Distances:
     """Return the signed distance to an axis-aligned box, a lower bound of the field of any solid inside it."""
     middle, half = (low + high) / 2, (high - low) / 2
     squared = np.zeros(points.shape[1])
@@ -170,7 +173,7 @@ def union(*parts: Field) -> Field:
 
 
 def smooth_union(blend: float, *parts: Field) -> Field:
-    """Union with creases filled by a fillet of a width of about `blend`. A bound; still 1-Lipschitz.
+    """Union in which a fillet of a width of about `blend` fills the creases. A bound; still 1-Lipschitz.
 
     This is the quadratic polynomial minimum. Where two values differ by less than `blend`, the result is a weighted
     mean of both minus at most `blend / 4`, and its gradient is a convex combination of theirs. With three parts or more
@@ -182,28 +185,30 @@ def smooth_union(blend: float, *parts: Field) -> Field:
 def _join(parts: Sequence[Field], blend: float) -> Field:
     lows = np.stack([part.low for part in parts])
     highs = np.stack([part.high for part in parts])
-    # A minimum may visit its parts nearest first; a smooth minimum depends on their order.
+    # The result of a smooth minimum depends on the order of the parts, so only a plain minimum may begin with the
+    # nearest.
     reorder = blend == 0
 
-    def joined(points: Columns) -> Distances:
-        # Parts whose box is farther than the best value so far cannot change it. This is tested first for the whole
-        # batch, which is cheap and effective if the batch is compact, and then for each point.
+    def distance(points: Columns) -> Distances:
+        # A part whose box is farther away than the smallest value so far cannot change it. This is tested first for the
+        # whole batch, which is cheap and skips many parts if the points are close together, and then for each point.
         least, greatest = points.min(axis=1, initial=np.inf), points.max(axis=1, initial=-np.inf)
         gaps = np.linalg.norm(np.maximum(np.maximum(lows - greatest, least - highs), 0), axis=1)
-        gaps[gaps == 0] = -np.inf  # a batch inside the box may lie deep inside the part
+        gaps[gaps == 0] = -np.inf  # points inside the box may have any negative distance
         best = np.full(points.shape[1], np.inf)
         worst = np.inf
         for part in np.argsort(gaps, kind="stable") if reorder else range(len(parts)):
             if gaps[part] >= worst + blend:
                 continue
-            floor = box_floor(points, lows[part], highs[part])
-            near = np.flatnonzero(floor < best + blend)
+            bound = box_distance(points, lows[part], highs[part])
+            near = np.flatnonzero(bound < best + blend)
             if near.size == 0:
                 continue
             chosen = near if near.size < 0.7 * best.size else slice(None)
             value = parts[part].distance(points[:, chosen])
-            # At least the distance to the part's box, so that the value does not depend on which parts are skipped.
-            value = np.maximum(value, floor[chosen])
+            # Not less than the distance to the part's box, so that the result does not depend on which parts are
+            # skipped.
+            value = np.maximum(value, bound[chosen])
             after = np.minimum(best[chosen], value)
             if blend > 0:
                 mix = np.maximum(blend - np.abs(best[chosen] - value), 0)
@@ -213,27 +218,27 @@ def _join(parts: Sequence[Field], blend: float) -> Field:
         return best
 
     low, high = lows.min(axis=0) - blend, highs.max(axis=0) + blend
-    return Field(joined, low, high, blend == 0 and all(part.exact for part in parts))
+    return Field(distance, low, high, blend == 0 and all(part.exact for part in parts))
 
 
 def difference(solid: Field, *removed: Field) -> Field:
     """The solid without the other parts. A bound near the cut edges; 1-Lipschitz."""
 
-    def cut(points: Columns) -> Distances:
+    def distance(points: Columns) -> Distances:
         value = solid.distance(points)
         for part in removed:
             np.maximum(value, -part.distance(points), out=value)
         return value
 
-    return Field(cut, solid.low, solid.high, False)
+    return Field(distance, solid.low, solid.high, False)
 
 
 def intersection(*parts: Field) -> Field:
     """Intersection of the parts. A bound near the edges where parts meet; 1-Lipschitz."""
 
-    def shared(points: Columns) -> Distances:
+    def distance(points: Columns) -> Distances:
         return np.asarray(np.max([part.distance(points) for part in parts], axis=0))
 
     low = np.max([part.low for part in parts], axis=0)
     high = np.min([part.high for part in parts], axis=0)
-    return Field(shared, low, high, False)
+    return Field(distance, low, high, False)

@@ -1,4 +1,4 @@
-"""Exact solids: balls, boxes, rods, cones, rings and tubes. All are exact outside and inside unless stated otherwise.
+"""Primitive solids: balls, boxes, cylinders, cones, rings and tubes. All fields are exact unless stated otherwise.
 
 The formulas are the usual closed forms (Quilez, "Distance functions"), derived from the geometry: symmetry reduces the
 problem to a half plane or an octant, in which the nearest of a few points, segments and arcs is found.
@@ -14,7 +14,7 @@ from sdfkit.geometry.shapes.fields.field import Columns, Corner, Distances, Fiel
 
 Vector = Sequence[float] | Float[np.ndarray, " dim"]
 
-NEWTON_STEPS = 12  # the root of the ellipsoid is then accurate to rounding, even for axes of 1 : 20
+NEWTON_STEPS = 12  # enough for full accuracy, even if the axes have a ratio of 1 : 20
 
 
 def sphere(centre: Vector, radius: float) -> Field:
@@ -111,8 +111,8 @@ def rod(start: Vector, end: Vector, radius: float, rounding: float) -> Field:
         outer = np.hypot(np.maximum(across, 0), np.maximum(ends, 0))
         return outer + np.minimum(np.maximum(across, ends), 0) - rounding
 
-    reach = radius * np.sqrt(np.maximum(1 - axis * axis, 0))
-    return Field(distance, np.minimum(a, b) - reach, np.maximum(a, b) + reach, True)
+    extent = radius * np.sqrt(np.maximum(1 - axis * axis, 0))
+    return Field(distance, np.minimum(a, b) - extent, np.maximum(a, b) + extent, True)
 
 
 def cone(start: Vector, end: Vector, start_radius: float, end_radius: float) -> Field:
@@ -141,19 +141,19 @@ def cone(start: Vector, end: Vector, start_radius: float, end_radius: float) -> 
 
 
 def torus(centre: Vector, axis: Vector, radius: float, thickness: float) -> Field:
-    """A ring of tube radius `thickness` around a circle."""
+    """A torus: all points within `thickness` of a circle."""
     middle, normal = _vector(centre), _unit(axis)
 
     def distance(points: Columns) -> Distances:
         along, out = _cylindrical(points, middle, normal)
         return np.asarray(np.hypot(out - radius, along) - thickness)
 
-    reach = radius * np.sqrt(np.maximum(1 - normal * normal, 0)) + thickness
-    return Field(distance, middle - reach, middle + reach, True)
+    extent = radius * np.sqrt(np.maximum(1 - normal * normal, 0)) + thickness
+    return Field(distance, middle - extent, middle + extent, True)
 
 
 def arc(centre: Vector, axis: Vector, middle: Vector, radius: float, angle: float, thickness: float) -> Field:
-    """Part of a ring: a tube around an arc of `angle` radians about direction `middle`, round at its ends."""
+    """A tube with round ends around a circular arc of `angle` radians, whose middle lies in direction `middle`."""
     origin, normal = _vector(centre), _unit(axis)
     ahead = _vector(middle) - normal * float(_vector(middle) @ normal)
     ahead /= np.linalg.norm(ahead)
@@ -170,8 +170,8 @@ def arc(centre: Vector, axis: Vector, middle: Vector, radius: float, angle: floa
 
     turns = np.linspace(-angle / 2, angle / 2, 65)
     trace = origin + radius * (np.cos(turns)[:, None] * ahead + np.sin(turns)[:, None] * aside)
-    reach = thickness + radius * (angle / 64) ** 2
-    return Field(distance, trace.min(axis=0) - reach, trace.max(axis=0) + reach, True)
+    extent = thickness + radius * (angle / 64) ** 2
+    return Field(distance, trace.min(axis=0) - extent, trace.max(axis=0) + extent, True)
 
 
 def smooth_path(knots: Sequence[Vector], steps: int) -> Float[np.ndarray, "knot dim"]:
@@ -192,7 +192,7 @@ def tube(path: Float[np.ndarray, "knot 3"], radius: float) -> Field:
 def taper(path: Float[np.ndarray, "knot 3"], radii: Float[np.ndarray, " knot"]) -> Field:
     """Convex hulls of consecutive balls of varying radius along a polyline: a union of round cones, exact outside."""
     links = [round_cone(path[i], path[i + 1], radii[i], radii[i + 1]) for i in range(len(path) - 1)]
-    # Groups of eight with a bounding box each make a tree of two levels, which speeds up long curves.
+    # Groups of eight cones have a bounding box each, which speeds up long curves.
     groups = [union(*links[i : i + 8]) for i in range(0, len(links), 8)]
     return union(*groups)
 

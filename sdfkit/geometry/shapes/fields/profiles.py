@@ -42,8 +42,8 @@ def _within(u: Distances, v: Distances, loops: Sequence[Loop]) -> np.ndarray:
 def plate(loops: Sequence[Loop], depth: float, rounding: float) -> Field:
     """A plate parallel to the xy plane, with the loops as outline, centred on z = 0 with full thickness `depth`.
 
-    The rounding grows the outline and the faces alike; `depth` includes it, the loops do not. Exact outside. Inside it
-    is exact without rounding, otherwise a bound near concave corners.
+    The solid is offset by `rounding` on all sides; `depth` includes the offset, the loops do not. Exact outside.
+    Inside, exact if `rounding` is 0, otherwise a bound near concave corners.
     """
     starts = np.concatenate(loops)
     ends = np.concatenate([np.roll(loop, -1, axis=0) for loop in loops])
@@ -65,8 +65,8 @@ def plate(loops: Sequence[Loop], depth: float, rounding: float) -> Field:
 def lathe(outline: Loop, rounding: float) -> Field:
     """A solid of revolution about the y axis; the corners of the outline are (radius, height).
 
-    Edges on the axis close the outline, but are no surface and have no distance. The rounding grows the outline. Exact
-    in the same places as a plate.
+    Edges of the outline on the axis close it, but are not part of the surface, so they are ignored for the distance.
+    The outline is offset outwards by `rounding`. Exact in the same places as `plate`.
     """
     starts, ends = outline, np.roll(outline, -1, axis=0)
     surface = (starts[:, 0] > 0) | (ends[:, 0] > 0)
@@ -78,26 +78,26 @@ def lathe(outline: Loop, rounding: float) -> Field:
         flat = _to_edges(radius, y, starts, ends)
         return np.where(_within(radius, y, [outline]), -flat, flat) - rounding
 
-    reach = float(outline[:, 0].max()) + rounding
+    radius = float(outline[:, 0].max()) + rounding
     bottom, top = float(outline[:, 1].min()) - rounding, float(outline[:, 1].max()) + rounding
-    return Field(distance, np.array([-reach, bottom, -reach]), np.array([reach, top, reach]), True)
+    return Field(distance, np.array([-radius, bottom, -radius]), np.array([radius, top, radius]), True)
 
 
 def shell(path: Loop, thickness: float) -> Field:
-    """The wall of a vessel: an open path of (radius, height) rotated about y, of even thickness, with round lips."""
+    """The wall of a vessel: an open path of (radius, height) rotated about y, of constant thickness."""
     half = thickness / 2
 
     def distance(points: Columns) -> Distances:
         x, y, z = points
         return _to_edges(np.hypot(x, z), y, path[:-1], path[1:]) - half
 
-    reach = float(path[:, 0].max()) + half
+    radius = float(path[:, 0].max()) + half
     bottom, top = float(path[:, 1].min()) - half, float(path[:, 1].max()) + half
-    return Field(distance, np.array([-reach, bottom, -reach]), np.array([reach, top, reach]), True)
+    return Field(distance, np.array([-radius, bottom, -radius]), np.array([radius, top, radius]), True)
 
 
 def curve(knots: Sequence[tuple[float, float]], steps: int) -> Loop:
-    """A smooth path of (radius, height) through knots of increasing height: a monotone cubic without overshoot."""
+    """A smooth path of (radius, height) through knots of increasing height: a monotone cubic spline (PCHIP)."""
     radii, heights = np.array(knots, dtype=float).T
     fine = np.linspace(heights[0], heights[-1], steps)
     return np.asarray(np.stack([PchipInterpolator(heights, radii)(fine), fine], axis=1))

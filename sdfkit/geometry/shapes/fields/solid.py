@@ -9,10 +9,11 @@ from jaxtyping import Float
 
 from sdfkit.geometry.shapes.fields.field import Columns, Corner, Distances, Field
 
-BATCH = 4096  # points at once: temporaries then fit into the cache, and boxes prune compact batches better
+# Points evaluated at once: temporaries fit into the cache, and parts far from the batch are skipped more often.
+BATCH = 4096
 COARSE_CELLS = 20  # along the longest side of the box in which the surface is first searched
-ASCENT_POINTS = 12  # points in each octant that ascend towards each extreme of the surface
-ASCENT_STEPS = 26  # steps of each of them
+ASCENT_POINTS = 12  # starting points in each octant of the search for each extreme point of the surface
+ASCENT_STEPS = 26  # steps of the search from each starting point
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,13 +23,13 @@ class Solid:
     Attributes:
         field: The distance function in the frame in which the object was built.
         centre: Centre of the object's bounding box in that frame.
-        reach: Distance from the centre to the farthest point of the surface in that frame.
+        radius: Distance from the centre to the farthest point of the surface in that frame.
         half_extents: Half the sides of the bounding box, in the unit frame.
     """
 
     field: Field
     centre: Corner
-    reach: float
+    radius: float
     half_extents: Corner
 
     @property
@@ -43,18 +44,18 @@ class Solid:
         The value at a point does not depend on the other points.
         """
         order = _space_order(points)
-        columns = np.ascontiguousarray((points[order].astype(np.float64) * self.reach + self.centre).T)
+        columns = np.ascontiguousarray((points[order].astype(np.float64) * self.radius + self.centre).T)
         values = np.empty(len(points))
         for start in range(0, len(points), BATCH):
             batch = slice(start, start + BATCH)
             values[order[batch]] = self.field.distance(columns[:, batch])
-        return values / self.reach
+        return values / self.radius
 
     def project(self, points: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, "point 3"]:
         """Project points near the surface onto it by Newton's method along the numerical gradient."""
-        columns = np.ascontiguousarray((points * self.reach + self.centre).T)
+        columns = np.ascontiguousarray((points * self.radius + self.centre).T)
         projected, _ = _project(self.field, columns, 8)
-        return np.asarray((projected.T - self.centre) / self.reach)
+        return np.asarray((projected.T - self.centre) / self.radius)
 
 
 def _space_order(points: Float[np.ndarray, "point 3"]) -> np.ndarray:
@@ -68,20 +69,20 @@ def _space_order(points: Float[np.ndarray, "point 3"]) -> np.ndarray:
 def normalise(field: Field) -> Solid:
     """Find the extent of a field's surface, and convert it to the unit frame.
 
-    The extreme points (of the six sides, then the farthest point) are found by ascent: points on the surface step
-    outwards and are projected back onto it, with decreasing steps. Typically accurate to 1e-4 of the object's size;
-    tests require 1e-3.
+    The extreme points along the six directions of the axes, and then the point farthest from the centre, are found by
+    gradient ascent on the surface: points are moved outwards and projected back onto the surface, with decreasing step
+    lengths. The typical error is 1e-4 of the object's size; tests require 1e-3.
     """
     size = float((field.high - field.low).max())
     cells, values = _surface_cells(field, size / COARSE_CELLS)
     sides = np.concatenate([np.eye(3), -np.eye(3)])
-    starts = [_highest(cells, side @ cells - values) for side in sides]
-    ahead = np.repeat(sides.T, [start.shape[1] for start in starts], axis=1)
+    starts = [_highest_cells(cells, side @ cells - values) for side in sides]
+    directions = np.repeat(sides.T, [start.shape[1] for start in starts], axis=1)
     reached = _ascend(
         field,
         np.concatenate(starts, axis=1),
-        lambda _: ahead,
-        lambda points: (points * ahead).sum(axis=0),
+        lambda _: directions,
+        lambda points: (points * directions).sum(axis=0),
         size,
     )
     edges = np.cumsum([0] + [start.shape[1] for start in starts])
@@ -95,10 +96,10 @@ def normalise(field: Field) -> Solid:
     def outwards(points: Columns) -> Columns:
         return np.asarray((points - centre[:, None]) / np.maximum(from_centre(points), 1e-12))
 
-    reach = float(
-        _ascend(field, _highest(cells, from_centre(cells) - values), outwards, from_centre, size).max()
+    radius = float(
+        _ascend(field, _highest_cells(cells, from_centre(cells) - values), outwards, from_centre, size).max()
     )
-    return Solid(field, centre, reach, (high - low) / (2 * reach))
+    return Solid(field, centre, radius, (high - low) / (2 * radius))
 
 
 def _surface_cells(field: Field, size: float) -> tuple[Columns, Distances]:
@@ -114,8 +115,8 @@ def _surface_cells(field: Field, size: float) -> tuple[Columns, Distances]:
     return cells[:, near], values[near]
 
 
-def _highest(cells: Columns, heights: Distances) -> Columns:
-    """Select the cells in each octant whose surface may be highest: by their height minus their distance outside.
+def _highest_cells(cells: Columns, heights: Distances) -> Columns:
+    """Select the cells in each octant where the surface may be highest: by height minus distance from the surface.
 
     The selection is made for each octant, because the estimate is only accurate to a cell, and several extremes of an
     object, such as its feet, may differ by less.
@@ -145,7 +146,8 @@ def _project(field: Field, points: Columns, steps: int) -> tuple[Columns, Distan
         around = (points[:, None] + corners[:, :, None]).reshape(3, -1)
         values = _in_batches(field, np.concatenate([points, around], axis=1))
         gradient = (corners / (4 * width * width)) @ values[count:].reshape(4, count)
-        squared = np.maximum((gradient * gradient).sum(axis=0), 0.25)  # limits the step where a bound is flat
+        # At least 0.25, because steps would be too long where the gradient of a bound is small.
+        squared = np.maximum((gradient * gradient).sum(axis=0), 0.25)
         points = points - gradient * (values[:count] / squared)
     return points, _in_batches(field, points)
 
@@ -153,20 +155,20 @@ def _project(field: Field, points: Columns, steps: int) -> tuple[Columns, Distan
 def _ascend(
     field: Field,
     points: Columns,
-    ahead: Callable[[Columns], Columns],
+    directions: Callable[[Columns], Columns],
     height: Callable[[Columns], Distances],
     size: float,
 ) -> Distances:
-    """Return the heights that points reach by steps ahead and projections onto the surface; -inf if none succeeds."""
-    points, left = _project(field, points, 4)
-    best = np.where(np.abs(left) < 1e-5 * size, height(points), -np.inf)
+    """Move points on the surface to greater heights by steps and projections; return the heights, -inf for failures."""
+    points, remaining = _project(field, points, 4)
+    best = np.where(np.abs(remaining) < 1e-5 * size, height(points), -np.inf)
     step = np.full(best.shape, size / COARSE_CELLS / 2)
     for _ in range(ASCENT_STEPS):
-        trial, left = _project(field, points + step * ahead(points), 3)
+        trial, remaining = _project(field, points + step * directions(points), 3)
         reached = height(trial)
-        better = (reached > best) & (np.abs(left) < 1e-5 * size)
+        better = (reached > best) & (np.abs(remaining) < 1e-5 * size)
         points = np.where(better, trial, points)
         best = np.where(better, reached, best)
-        # Steps gain little along a rounded end, so steps that gain grow, and steps that fail shrink faster.
+        # On rounded ends each step gains little height, so successful steps are lengthened and failed ones shortened.
         step = np.where(better, 1.7 * step, 0.3 * step)
     return best

@@ -1,4 +1,4 @@
-"""Animals of blended primitives. The head is at +z; the trunk of a quadruped is about one unit long."""
+"""Animals made of smoothly joined primitives. The head is at +z; the torso of a quadruped is about one unit long."""
 
 import numpy as np
 
@@ -79,7 +79,7 @@ def dog(rng: np.random.Generator) -> Field:
             0.07,
             0.02,
         )
-        ear = ear.grown(0.01)
+        ear = ear.dilated(0.01)
     else:
         ear = ellipsoid((0.95 * head, y - 0.1 * head, z), (0.045, rng.uniform(0.11, 0.18), 0.075))
     nose = sphere((0, y - 0.03, z + snout + 0.35 * head), 0.045)
@@ -130,7 +130,7 @@ def cat(rng: np.random.Generator) -> Field:
     ]
     ear = cone(
         (0.58 * head, y + 0.5 * head, z), (0.75 * head, y + rng.uniform(1.4, 1.7) * head, z), 0.08, 0.015
-    ).grown(0.012)
+    ).dilated(0.012)
     return union(smooth_union(0.07, *body), ear.mirrored("x"))
 
 
@@ -159,7 +159,7 @@ def horse(rng: np.random.Generator) -> Field:
         ],
         10,
     )
-    ear = cone((0.05, poll[1] + 0.08, poll[2]), (0.07, poll[1] + 0.2, poll[2]), 0.036, 0.015).grown(0.01)
+    ear = cone((0.05, poll[1] + 0.08, poll[2]), (0.07, poll[1] + 0.2, poll[2]), 0.036, 0.015).dilated(0.01)
     mane = taper(
         np.array([(0, chest[1] + 0.2, chest[2] - 0.1), (0, poll[1] + 0.07, poll[2] - 0.07)]),
         np.array([0.05, 0.06]),
@@ -204,7 +204,7 @@ def elephant(rng: np.random.Generator) -> Field:
         (0, -0.12),
         steps=6,
     )
-    ear = plate([outline], 0.07, 0.025).turned("y", rng.uniform(0.2, 0.8)).at(0.2, y + 0.03, z - 0.06)
+    ear = plate([outline], 0.07, 0.025).rotated("y", rng.uniform(0.2, 0.8)).moved(0.2, y + 0.03, z - 0.06)
     tusk = smooth_path(
         [
             (0.13, y - 0.12, z + 0.15, 0.045),
@@ -264,8 +264,8 @@ def rabbit(rng: np.random.Generator) -> Field:
         ]
     whole = smooth_union(0.08, *body)
     long, fold, spread = rng.uniform(0.4, 0.62), rng.uniform(-0.2, 1.0), rng.uniform(0.05, 0.25)
-    ear = ellipsoid((0, 0.45 * long, 0), (0.075, 0.55 * long, 0.04)).turned("x", -fold).turned("z", -spread)
-    ear = ear.at(0.08, y + 0.75 * head, z - 0.03)
+    ear = ellipsoid((0, 0.45 * long, 0), (0.075, 0.55 * long, 0.04)).rotated("x", -fold).rotated("z", -spread)
+    ear = ear.moved(0.08, y + 0.75 * head, z - 0.03)
     return union(
         whole,
         ear.mirrored("x"),
@@ -292,10 +292,10 @@ def bird(rng: np.random.Generator) -> Field:
     else:
         parts.append(round_cone((0, y - 0.02, z + 0.8 * head), (0, y - 0.05, z + head + bill), 0.07, 0.022))
     spread = rng.uniform(0.16, 0.3)
-    tail = plate([polygon((-0.08, 0), (0.08, 0), (spread, -0.45), (-spread, -0.45))], 0.06, 0.02).turned(
+    tail = plate([polygon((-0.08, 0), (0.08, 0), (spread, -0.45), (-spread, -0.45))], 0.06, 0.02).rotated(
         "x", np.pi / 2
     )
-    parts.append(tail.turned("x", rng.uniform(-0.35, 0.1)).at(0, 0.06, -0.75 * long))
+    parts.append(tail.rotated("x", rng.uniform(-0.35, 0.1)).moved(0, 0.06, -0.75 * long))
     if kind == "flying":
         span, lifted = rng.uniform(0.8, 1.1), rng.uniform(-0.1, 0.6)
         outline = spline(
@@ -307,10 +307,10 @@ def bird(rng: np.random.Generator) -> Field:
             (0, -0.22),
             steps=6,
         )
-        wing = plate([outline], 0.06, 0.02).turned("x", np.pi / 2).reflected("z").turned("z", lifted)
-        parts.append(wing.at(0.1, 0.1, 0.05).mirrored("x"))
+        wing = plate([outline], 0.06, 0.02).rotated("x", np.pi / 2).reflected("z").rotated("z", lifted)
+        parts.append(wing.moved(0.1, 0.1, 0.05).mirrored("x"))
     else:
-        wing = ellipsoid((0.92 * fat, 0.05, -0.1), (0.07, 0.6 * fat, 0.85 * long)).turned("x", 0.1)
+        wing = ellipsoid((0.92 * fat, 0.05, -0.1), (0.07, 0.6 * fat, 0.85 * long)).rotated("x", 0.1)
         parts.append(wing.mirrored("x"))
         long_leg = {"songbird": 0.3, "wader": 0.85, "duck": 0.12}[str(kind)] * rng.uniform(0.85, 1.1)
         foot = -0.8 * fat - long_leg

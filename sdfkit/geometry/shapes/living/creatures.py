@@ -19,7 +19,7 @@ AROUND_Z = (0.0, 0.0, 1.0)
 
 
 def fish(rng: np.random.Generator) -> Field:
-    """A fish: slender or deep, fins of plates, a forked or fan tail."""
+    """A fish: slender or deep, flat fins, a forked or fan tail."""
     deep, wide = rng.uniform(0.22, 0.5), rng.uniform(0.13, 0.2)
     long = 0.75
     body = smooth_union(
@@ -31,9 +31,9 @@ def fish(rng: np.random.Generator) -> Field:
     crest = rng.uniform(0.12, 0.3)
     top = polygon((0.25, deep * 0.8), (0.05, deep + crest), (-0.3, deep + 0.5 * crest), (-0.45, 0.3 * deep))
     below = polygon((-0.1, -0.85 * deep), (-0.35, -deep - 0.6 * crest), (-0.5, -0.3 * deep))
-    fins = [plate([outline], thick, 0.02).turned("y", -np.pi / 2) for outline in (tail, top, below)]
+    fins = [plate([outline], thick, 0.02).rotated("y", -np.pi / 2) for outline in (tail, top, below)]
     side = plate([polygon((0, 0.06), (0.26, -0.02), (0.3, -0.16), (0, -0.08))], 0.055, 0.015)
-    side = side.turned("y", rng.uniform(0.3, 1.0)).at(0.7 * wide, -0.2 * deep, 0.3)
+    side = side.rotated("y", rng.uniform(0.3, 1.0)).moved(0.7 * wide, -0.2 * deep, 0.3)
     eye = sphere((0.62 * wide, 0.2 * deep, 0.55), 0.055)
     mouth = torus((0, 0, 0.1 + long - 0.02), AROUND_Z, 0.05, 0.03)
     return union(body, *fins, side.mirrored("x"), eye.mirrored("x"), mouth)
@@ -61,10 +61,12 @@ def turtle(rng: np.random.Generator) -> Field:
         sweep = rng.uniform(0.0, 0.4)
         front = (
             ellipsoid((0.3, 0, 0), (0.42, 0.055, 0.13))
-            .turned("y", 0.3 + sweep)
-            .at(0.75 * wide, 0.12, 0.55 * long)
+            .rotated("y", 0.3 + sweep)
+            .moved(0.75 * wide, 0.12, 0.55 * long)
         )
-        back = ellipsoid((0.16, 0, 0), (0.26, 0.05, 0.1)).turned("y", 0.7).at(0.7 * wide, 0.12, -0.65 * long)
+        back = (
+            ellipsoid((0.16, 0, 0), (0.26, 0.05, 0.1)).rotated("y", 0.7).moved(0.7 * wide, 0.12, -0.65 * long)
+        )
         parts += [front.mirrored("x"), back.mirrored("x")]
     return union(*parts)
 

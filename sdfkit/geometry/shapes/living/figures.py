@@ -57,7 +57,7 @@ def bust(rng: np.random.Generator) -> Field:
     size = rng.uniform(0.42, 0.5)
     head_y = 1.25
     tilt, turn = rng.uniform(-0.15, 0.15), rng.uniform(-0.5, 0.5)
-    head = _head(rng, size).turned("z", tilt).turned("y", turn).at(0, head_y, 0.05)
+    head = _head(rng, size).rotated("z", tilt).rotated("y", turn).moved(0, head_y, 0.05)
     wide = rng.uniform(0.5, 0.66)
     neck = round_cone((0, 0.45, -0.04), (0, head_y - 0.3, 0), 0.2, 0.2)
     shoulders = [
@@ -78,7 +78,7 @@ def bust(rng: np.random.Generator) -> Field:
     return union(*parts)
 
 
-def _turned(vector: tuple[float, float, float], *turns: tuple[str, float]) -> Point:
+def _rotated(vector: tuple[float, float, float], *turns: tuple[str, float]) -> Point:
     point = np.array(vector)
     for axis, angle in turns:
         point = rotation(axis, angle) @ point
@@ -89,7 +89,7 @@ def humanoid(rng: np.random.Generator) -> Field:
     """A person in a random pose: joint angles of shoulders, elbows, hips, knees, spine and head."""
     girth, arm, leg = rng.uniform(0.85, 1.25), rng.uniform(0.27, 0.32), rng.uniform(0.38, 0.46)
     lean, twist = rng.uniform(-0.1, 0.3), rng.uniform(-0.35, 0.35)
-    spine = _turned((0.0, 0.55, 0.0), ("x", lean))
+    spine = _rotated((0.0, 0.55, 0.0), ("x", lean))
     wide, hips = rng.uniform(0.19, 0.24), rng.uniform(0.09, 0.12)
     neck = 1.28 * spine
     body = [
@@ -98,15 +98,15 @@ def humanoid(rng: np.random.Generator) -> Field:
         round_cone(0.9 * spine, neck, 0.07, 0.06),
     ]
     for side in (-1.0, 1.0):
-        across = _turned((side * wide, 0.0, 0.0), ("y", twist), ("x", lean))
+        across = _rotated((side * wide, 0.0, 0.0), ("y", twist), ("x", lean))
         shoulder = 0.93 * spine + across
         body.append(round_cone(0.8 * spine, shoulder, 0.13 * girth, 0.085 * girth))
-        # Arms hang along -y; they swing forward, spread sideways, and the elbow folds forward.
+        # Arms hang along -y. `swing` rotates them forward, `spread` sideways, and `fold` bends the elbow forward.
         swing, spread, fold = rng.uniform(-2.6, 0.7), rng.uniform(0.12, 1.3), rng.uniform(0.05, 1.9)
         place = (("x", swing), ("z", side * spread), ("y", twist))
-        elbow = shoulder + _turned((0, -arm, 0), *place)
-        hand = elbow + _turned((0, -0.95 * arm, 0), ("x", -fold), *place)
-        grip = hand + _turned((0, -0.07, 0), ("x", -fold), *place)
+        elbow = shoulder + _rotated((0, -arm, 0), *place)
+        hand = elbow + _rotated((0, -0.95 * arm, 0), ("x", -fold), *place)
+        grip = hand + _rotated((0, -0.07, 0), ("x", -fold), *place)
         limb = smooth_union(
             0.04,
             round_cone(shoulder, elbow, 0.075 * girth, 0.055),
@@ -117,9 +117,9 @@ def humanoid(rng: np.random.Generator) -> Field:
         hip = np.array([side * hips, -0.05, 0.0])
         raise_leg, apart, bend = rng.uniform(-1.2, 0.35), rng.uniform(0.02, 0.4), rng.uniform(0.0, 1.2)
         stance = (("x", raise_leg), ("z", side * apart))
-        knee = hip + _turned((0, -leg, 0), *stance)
-        ankle = knee + _turned((0, -leg, 0), ("x", bend), *stance)
-        toe = ankle + _turned((0, -0.03, 0.15), ("x", bend), *stance)
+        knee = hip + _rotated((0, -leg, 0), *stance)
+        ankle = knee + _rotated((0, -leg, 0), ("x", bend), *stance)
+        toe = ankle + _rotated((0, -0.03, 0.15), ("x", bend), *stance)
         limb = smooth_union(
             0.04,
             round_cone(hip, knee, 0.11 * girth, 0.072),
@@ -129,8 +129,10 @@ def humanoid(rng: np.random.Generator) -> Field:
         body.append(limb)
     whole = smooth_union(0.06, *body)
     look = rng.uniform(-0.7, 0.7)
-    head = _head(rng, rng.uniform(0.125, 0.145)).turned("y", look).turned("x", rng.uniform(-0.3, 0.3) + lean)
-    head = head.at(*(neck + _turned((0, 0.12, 0.02), ("x", lean))))
+    head = (
+        _head(rng, rng.uniform(0.125, 0.145)).rotated("y", look).rotated("x", rng.uniform(-0.3, 0.3) + lean)
+    )
+    head = head.moved(*(neck + _rotated((0, 0.12, 0.02), ("x", lean))))
     parts = [whole, head]
     if rng.random() < 0.3:  # a skirt, open to the legs within it
         parts.append(cone((0, -rng.uniform(0.25, 0.4), 0), (0, 0.1, 0), 0.3, 0.14))
@@ -223,8 +225,8 @@ def robot(rng: np.random.Generator) -> Field:
     for side in (-1.0, 1.0):
         flip = np.array([side, 1, 1])
         swing, fold = rng.uniform(-2.4, 0.5), rng.uniform(0.0, 1.5)
-        elbow = shoulder * flip + _turned((side * 0.08, -0.32, 0), ("x", swing))
-        hand = elbow + _turned((0, -0.3, 0), ("x", swing - fold))
+        elbow = shoulder * flip + _rotated((side * 0.08, -0.32, 0), ("x", swing))
+        hand = elbow + _rotated((0, -0.3, 0), ("x", swing - fold))
         parts += [rod((side * 0.3 * wide, shoulder[1], 0), shoulder * flip + (side * 0.05, 0, 0), 0.1, 0.02)]
         parts += [
             capsule(shoulder * flip, elbow, limb),
@@ -232,12 +234,12 @@ def robot(rng: np.random.Generator) -> Field:
             capsule(elbow, hand, limb),
         ]
         parts += [
-            capsule(hand, hand + _turned((0.13 * np.sin(turn), -0.14, 0), ("x", swing - fold)), 0.04)
+            capsule(hand, hand + _rotated((0.13 * np.sin(turn), -0.14, 0), ("x", swing - fold)), 0.04)
             for turn in (-0.5, 0.5)
         ]
         hip = np.array([side * 0.26 * wide, -tall / 2 + 0.05, 0])
         step = rng.uniform(-0.35, 0.35)
-        foot = hip + _turned((0, -rng.uniform(0.38, 0.5), 0), ("x", step))
+        foot = hip + _rotated((0, -rng.uniform(0.38, 0.5), 0), ("x", step))
         parts += [rod(hip, foot, 1.3 * limb, 0.02), box(foot + (0, -0.02, 0.06), (0.22, 0.14, 0.36), 0.03)]
     return union(*parts)
 

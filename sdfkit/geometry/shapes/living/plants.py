@@ -36,7 +36,7 @@ def tree(rng: np.random.Generator) -> Field:
         for tier in range(tiers):
             size = wide * (1 - 0.75 * tier / tiers)
             y = low + tier * step
-            parts.append(cone((0, y, 0), (0, y + 1.6 * step, 0), size, 0.025).grown(0.015))
+            parts.append(cone((0, y, 0), (0, y + 1.6 * step, 0), size, 0.025).dilated(0.015))
         return union(*parts)
     if kind == "palm":
         bend = rng.uniform(-0.4, 0.4)
@@ -107,17 +107,17 @@ def cactus(rng: np.random.Generator) -> Field:
         count = int(rng.integers(8, 14))
         bend = np.linspace(0.25, np.pi - 0.05, 12)
         rib = np.stack([radius * np.sin(bend), tall / 2 * (1 - np.cos(bend)), 0 * bend], axis=1)
-        ribs = taper(rib, np.full(12, 0.055)).spun(count)
+        ribs = taper(rib, np.full(12, 0.055)).repeated(count)
         core = ellipsoid((0, tall / 2, 0), (radius, tall / 2, radius))
         flower = ellipsoid((0, tall + 0.04, 0), (0.12, 0.1, 0.12))
         body = union(core, ribs, flower)
     else:
 
         def pad(x: float, y: float, tilt: float, size: float, depth: int) -> None:
-            outline = ellipsoid((0, 0.9 * size, 0), (0.62 * size, size, 0.13)).turned(
+            outline = ellipsoid((0, 0.9 * size, 0), (0.62 * size, size, 0.13)).rotated(
                 "y", rng.uniform(-0.5, 0.5)
             )
-            parts.append(outline.turned("z", tilt).at(x, y, 0))
+            parts.append(outline.rotated("z", tilt).moved(x, y, 0))
             if depth:
                 top = np.array([x - np.sin(tilt) * 1.5 * size, y + np.cos(tilt) * 1.5 * size])
                 for side in rng.permutation([-0.65, 0.0, 0.65])[: int(rng.integers(1, 4))]:
@@ -184,8 +184,8 @@ def mushroom(rng: np.random.Generator) -> Field:
     parts = [one(1.0)]
     for row in range(1, count):
         turn = rng.uniform(0, np.pi) + np.pi * row
-        young = one(rng.uniform(0.4, 0.65)).turned("z", -0.25).turned("y", -turn)
-        parts.append(young.at(0.28 * np.cos(turn), -0.02, 0.28 * np.sin(turn)))
+        young = one(rng.uniform(0.4, 0.65)).rotated("z", -0.25).rotated("y", -turn)
+        parts.append(young.moved(0.28 * np.cos(turn), -0.02, 0.28 * np.sin(turn)))
     if count > 1:
         parts.append(ellipsoid((0, 0, 0), (0.55, 0.1, 0.55)))
     return union(*parts)
@@ -200,16 +200,16 @@ def flower(rng: np.random.Generator) -> Field:
         y = (0.2 + 0.2 * row) * tall
         side = 1.0 if row % 2 else -1.0
         at = path[int(np.argmin(np.abs(path[:, 1] - y)))]
-        leaf = ellipsoid((0.24, 0, 0), (0.28, 0.034, 0.1)).turned("z", rng.uniform(0.2, 0.9))
+        leaf = ellipsoid((0.24, 0, 0), (0.28, 0.034, 0.1)).rotated("z", rng.uniform(0.2, 0.9))
         leaf = leaf if side > 0 else leaf.reflected("x")
-        parts.append(leaf.at(at[0], at[1], at[2]))
+        parts.append(leaf.moved(at[0], at[1], at[2]))
     kind = rng.choice(["daisy", "tulip", "sunflower"])
     if kind == "tulip":
         cup = curve([(0.05, 0.0), (0.25, 0.2), (0.2, 0.5)], 14)
         petals = [shell(cup, 0.055)]
         count = int(rng.integers(3, 7))
         petals.append(
-            ellipsoid((0.2, 0.4, 0), (0.045, 0.26, 0.14)).turned("z", -rng.uniform(0.0, 0.3)).spun(count)
+            ellipsoid((0.2, 0.4, 0), (0.045, 0.26, 0.14)).rotated("z", -rng.uniform(0.0, 0.3)).repeated(count)
         )
         head = union(*petals, sphere((0, 0.02, 0), 0.09))
     else:
@@ -219,10 +219,10 @@ def flower(rng: np.random.Generator) -> Field:
         )
         core = rng.uniform(0.14, 0.2) if kind == "daisy" else rng.uniform(0.22, 0.3)
         wide = min(0.13, 0.85 * np.pi * (core + 0.5 * long) / count)
-        petal = ellipsoid((core + 0.4 * long, 0, 0), (0.6 * long, 0.036, wide)).spun(count)
+        petal = ellipsoid((core + 0.4 * long, 0, 0), (0.6 * long, 0.036, wide)).repeated(count)
         head = union(petal, ellipsoid((0, 0.02, 0), (core, 0.09, core)))
-        head = head.turned("x", rng.uniform(0.2, 1.3))
-    parts.append(head.at(*path[-1, :3]))
+        head = head.rotated("x", rng.uniform(0.2, 1.3))
+    parts.append(head.moved(*path[-1, :3]))
     if rng.random() < 0.75:
         parts.append(_pot(rng, rng.uniform(0.28, 0.4), rng.uniform(0.3, 0.5)))
     return union(*parts)
@@ -236,8 +236,8 @@ def pineapple(rng: np.random.Generator) -> Field:
     stud = rng.uniform(0.07, 0.1)
     for row in range(rows):
         share = np.pi * (row + 1) / (rows + 1) - np.pi / 2
-        ring = sphere((wide * np.cos(share), tall * np.sin(share), 0), stud).spun(around)
-        parts.append(ring.turned("y", np.pi / around * (row % 2)))
+        ring = sphere((wide * np.cos(share), tall * np.sin(share), 0), stud).repeated(around)
+        parts.append(ring.rotated("y", np.pi / around * (row % 2)))
     leaves = int(rng.integers(5, 8))
     for layer, (long, lean) in enumerate(((0.5, 0.9), (0.6, 0.5), (0.7, 0.15))):
         knots = [
@@ -247,7 +247,7 @@ def pineapple(rng: np.random.Generator) -> Field:
         ]
         path = smooth_path(knots, 7)
         leaf = taper(path[:, :3], path[:, 3])
-        parts.append(leaf.spun(leaves - layer).turned("y", 0.5 * layer))
+        parts.append(leaf.repeated(leaves - layer).rotated("y", 0.5 * layer))
     return union(*parts)
 
 
@@ -255,7 +255,9 @@ def pumpkin(rng: np.random.Generator) -> Field:
     """A ribbed pumpkin with a bent stalk, sometimes carved through to the hollow inside."""
     count = int(rng.integers(7, 12))
     wide, tall = rng.uniform(0.45, 0.6), rng.uniform(0.5, 0.75)
-    lobe = ellipsoid((0.5 * wide, 0, 0), (0.75 * wide, tall, 1.25 * np.pi * 0.75 * wide / count)).spun(count)
+    lobe = ellipsoid((0.5 * wide, 0, 0), (0.75 * wide, tall, 1.25 * np.pi * 0.75 * wide / count)).repeated(
+        count
+    )
     core = ellipsoid((0, 0, 0), (wide, 0.85 * tall, wide))
     bend = rng.uniform(0.1, 0.3)
     path = smooth_path(
@@ -273,7 +275,9 @@ def pumpkin(rng: np.random.Generator) -> Field:
     grin = spline((-0.35, 0.0), (0, -0.12), (0.35, 0.0), (0, -0.26), steps=6)
     mouth = plate([grin], 2.0, 0.0)
     hollow = ellipsoid((0, 0, 0), (wide * 0.85, 0.7 * tall, wide * 0.85))
-    carving = union(eye.at(0.22, 0.15, 1.0), eye.at(-0.22, 0.15, 1.0), mouth.at(0, -0.05, 1.0), hollow)
+    carving = union(
+        eye.moved(0.22, 0.15, 1.0), eye.moved(-0.22, 0.15, 1.0), mouth.moved(0, -0.05, 1.0), hollow
+    )
     return body - carving
 
 

@@ -26,13 +26,13 @@ def house(rng: np.random.Generator) -> Field:
             pane = box((-wide / 2, y, z), (0.12, 0.2, 0.16), 0)
             cuts += (
                 [pane] if extra == "wing" else [pane, pane.reflected("x")]
-            )  # none where the wing would close it
+            )  # no window on the side of the wing
     parts = [difference(wall, *cuts)]
     style = rng.choice(["gable", "hip", "flat"])
     eaves, rise = rng.uniform(0.06, 0.14), rng.uniform(0.35, 0.65) * deep
     if style == "gable":
         roof = polygon((-deep / 2 - eaves, tall - 0.03), (deep / 2 + eaves, tall - 0.03), (0, tall + rise))
-        parts.append(plate([roof], wide + 2 * eaves, 0.01).turned("y", -np.pi / 2))
+        parts.append(plate([roof], wide + 2 * eaves, 0.01).rotated("y", -np.pi / 2))
     elif style == "hip":
         slope = polygon(
             (-wide / 2 - eaves, tall - 0.03),
@@ -41,7 +41,7 @@ def house(rng: np.random.Generator) -> Field:
             (-0.25 * wide, tall + rise),
         )
         other = polygon((-deep / 2 - eaves, tall - 0.03), (deep / 2 + eaves, tall - 0.03), (0, tall + rise))
-        parts.append(plate([slope], 4.0, 0.01) & plate([other], 4.0, 0.01).turned("y", -np.pi / 2))
+        parts.append(plate([slope], 4.0, 0.01) & plate([other], 4.0, 0.01).rotated("y", -np.pi / 2))
     else:
         parts.append(box((0, tall + 0.02, 0), (wide + 2 * eaves, 0.08, deep + 2 * eaves), 0.01))
         rise = 0.15
@@ -69,7 +69,9 @@ def house(rng: np.random.Generator) -> Field:
         size, low = rng.uniform(0.4, 0.6), 0.6 * tall
         parts.append(box((wide / 2 + size / 2 - 0.05, low / 2, 0), (size, low, 0.7 * deep), 0))
         shed = polygon((-0.42 * deep, low - 0.03), (0.42 * deep, low - 0.03), (0, low + 0.25))
-        parts.append(plate([shed], size + 0.1, 0.01).turned("y", -np.pi / 2).at(wide / 2 + size / 2, 0, 0))
+        parts.append(
+            plate([shed], size + 0.1, 0.01).rotated("y", -np.pi / 2).moved(wide / 2 + size / 2, 0, 0)
+        )
     return union(*parts)
 
 
@@ -86,7 +88,7 @@ def castle_tower(rng: np.random.Generator) -> Field:
             box((0, tall + 0.22, 0), (2 * (crown - thick), 0.4, 2 * (crown - thick)), 0),
         )
         gaps = [box((x, tall + 0.26, 0), (0.11, 0.14, 4), 0) for x in np.linspace(-0.62, 0.62, 3) * crown]
-        top = difference(top, *gaps, *(gap.turned("y", np.pi / 2) for gap in gaps))
+        top = difference(top, *gaps, *(gap.rotated("y", np.pi / 2) for gap in gaps))
     else:
         swell = rng.uniform(1.0, 1.2)
         body = cone((0, 0, 0), (0, tall, 0), swell * radius, radius)
@@ -99,24 +101,24 @@ def castle_tower(rng: np.random.Generator) -> Field:
             (crown - thick, tall + 0.08),
             (0, tall + 0.08),
         )
-        gap = box((crown, tall + 0.26, 0), (0.5, 0.16, 0.5 * 2 * np.pi * crown / count), 0).spun(count)
+        gap = box((crown, tall + 0.26, 0), (0.5, 0.16, 0.5 * 2 * np.pi * crown / count), 0).repeated(count)
         top = difference(lathe(outline, 0), gap)
     cuts = [
         box((0, 0.15, radius), (0.24, 0.3, 0.4), 0),
         rod((0, 0.3, radius - 0.2), (0, 0.3, radius + 0.4), 0.12, 0),
     ]
     turreted = rng.random() < 0.4
-    # No slits behind turrets, which would close them.
+    # No slits if there are turrets, because a turret in front of a slit would enclose a cavity.
     for y in np.linspace(0.7, tall - 0.25, 0 if turreted else int(rng.integers(1, 4))):
         slit = box((radius, y, 0), (0.3, 0.2, 0.07), 0)
-        cuts.append(slit.turned("y", rng.uniform(0, 2 * np.pi)) if not square else slit.mirrored("x"))
+        cuts.append(slit.rotated("y", rng.uniform(0, 2 * np.pi)) if not square else slit.mirrored("x"))
     parts = [difference(body, *cuts), top]
     if rng.random() < 0.5:
         parts.append(
             cone((0, tall + 0.02, 0), (0, tall + rng.uniform(0.7, 1.0), 0), crown - thick - 0.04, 0.03)
         )
         parts.append(rod((0, tall, 0), (0, tall + 1.1, 0), 0.036, 0))
-        parts.append(plate([polygon((0, 0), (0.26, -0.07), (0, -0.15))], 0.06, 0.01).at(0, tall + 1.08, 0))
+        parts.append(plate([polygon((0, 0), (0.26, -0.07), (0, -0.15))], 0.06, 0.01).moved(0, tall + 1.08, 0))
     if turreted:
         small = rng.uniform(0.12, 0.16)
         turret = union(
@@ -124,7 +126,7 @@ def castle_tower(rng: np.random.Generator) -> Field:
             cone((0, tall * 0.83, 0), (0, tall * 0.85 + 0.4, 0), small + 0.05, 0.02),
         )
         place = radius if square else radius * 0.75
-        parts.append(turret.at(place, 0, place).mirrored("x").mirrored("z"))
+        parts.append(turret.moved(place, 0, place).mirrored("x").mirrored("z"))
     return union(*parts)
 
 
@@ -152,7 +154,7 @@ def windmill(rng: np.random.Generator) -> Field:
         sail = union(*rungs, bar((0.26 * long, wide, 0), (1.02 * long, wide, 0), 0.05, 0.05, UP, 0.01))
     turn = rng.uniform(0, np.pi / 2)
     blade = union(spar, sail)
-    sails = union(*(blade.turned("z", turn + np.pi / 2 * i) for i in range(4))).at(0, tall, z)
+    sails = union(*(blade.rotated("z", turn + np.pi / 2 * i) for i in range(4))).moved(0, tall, z)
     door = box((0, 0.17, foot), (0.2, 0.34, 0.2), 0)
     window = box((0, 0.6 * tall, foot), (0.14, 0.16, 0.5), 0)
     return union(

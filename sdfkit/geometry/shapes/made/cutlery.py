@@ -24,10 +24,11 @@ def spoon(rng: np.random.Generator) -> Field:
     """A table spoon, ladle or wooden spoon: a hollow bowl on a bent handle."""
     wide, long, wall = rng.uniform(0.2, 0.3), rng.uniform(0.3, 0.42), 0.05
     deep = rng.uniform(0.16, 0.3)
-    # The wall between two ellipsoids, cut level: the offset of an exact field keeps an even thickness.
+    # The space between two ellipsoids, cut horizontally. The inner one is an offset of the outer, so the thickness is
+    # constant.
     dish = ellipsoid((0, 0, 0), (wide, deep, long))
     lid = box((0, 0.5, 0), (2, 1.0, 2), 0)
-    bowl = difference(dish, dish.grown(-wall), lid)
+    bowl = difference(dish, dish.dilated(-wall), lid)
     rise = rng.uniform(0.0, 0.25)
     knots = [
         (0, -0.05, long - 0.03, 0.04),
@@ -36,7 +37,7 @@ def spoon(rng: np.random.Generator) -> Field:
         (0, rise, long + rng.uniform(1.1, 1.4), rng.uniform(0.045, 0.08)),
     ]
     path = smooth_path(knots, 14)
-    handle = difference(taper(path[:, :3], path[:, 3]), dish.grown(-wall))
+    handle = difference(taper(path[:, :3], path[:, 3]), dish.dilated(-wall))
     return bowl | handle
 
 
@@ -58,7 +59,7 @@ def fork(rng: np.random.Generator) -> Field:
     parts.append(capsule((-wide, 0, 0), (wide, 0, 0), 1.1 * thin))
     parts.append(capsule((wide, 0, 0), (0, 0.02, 0.25), 1.2 * thin).mirrored("x"))
     parts.append(
-        plate([polygon((-wide, 0), (wide, 0), (0.03, 0.26), (-0.03, 0.26))], 1.9 * thin, 0.015).turned(
+        plate([polygon((-wide, 0), (wide, 0), (0.03, 0.26), (-0.03, 0.26))], 1.9 * thin, 0.015).rotated(
             "x", np.pi / 2
         )
     )
@@ -116,7 +117,7 @@ def knife(rng: np.random.Generator) -> Field:
         parts.append(plate([spline(*knots, steps=4)], 0.13, 0.03))
         parts += [rod((x, 0, -0.08), (x, 0, 0.08), 0.03, 0.008) for x in (-0.15, -0.32, -0.5)]
     else:
-        parts.append(turned_handle(rng, 0.0, grip, 0.085).turned("z", np.pi / 2).at(split, 0, 0))
+        parts.append(turned_handle(rng, 0.0, grip, 0.085).rotated("z", np.pi / 2).moved(split, 0, 0))
     if kind == "dagger":
         parts.append(bar((0, -0.26, 0), (0, 0.26, 0), 0.09, 0.11, (0, 0, 1), 0.03))
         parts.append(sphere((-grip, 0, 0), 0.11))

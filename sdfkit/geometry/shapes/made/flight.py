@@ -1,4 +1,4 @@
-"""Things that fly, and things on two wheels. The front is at +z."""
+"""Aircraft, rockets and bicycles. The front is at +z."""
 
 import numpy as np
 
@@ -27,7 +27,7 @@ UP = (0.0, 1.0, 0.0)
 def _blades(count: int, radius: float, width: float, pitch: float) -> Field:
     """A propeller turning about z, of twisted flat blades."""
     blade = bar((0, 0, 0), (radius, 0, 0), width, 0.05, (0, np.cos(pitch), np.sin(pitch)), 0.015)
-    return union(*(blade.turned("z", 2 * np.pi * i / count + 0.4) for i in range(count)))
+    return union(*(blade.rotated("z", 2 * np.pi * i / count + 0.4) for i in range(count)))
 
 
 def _wing(root: float, tip: float, span: float, sweep: float, thick: float) -> Field:
@@ -35,7 +35,7 @@ def _wing(root: float, tip: float, span: float, sweep: float, thick: float) -> F
     outline = polygon(
         (-0.02, 0.5 * root), (span, 0.5 * tip - sweep), (span, -0.5 * tip - sweep), (-0.02, -0.5 * root)
     )
-    return plate([outline], thick, 0.3 * thick).turned("x", np.pi / 2)
+    return plate([outline], thick, 0.3 * thick).rotated("x", np.pi / 2)
 
 
 def airplane(rng: np.random.Generator) -> Field:
@@ -59,15 +59,15 @@ def airplane(rng: np.random.Generator) -> Field:
     if kind == "fighter":
         root, tip = rng.uniform(0.7, 0.9), 0.15
     low = rng.choice([-0.5, 0.0, 0.5]) * radius
-    wing = _wing(root, tip, span, sweep, thick).turned("z", rng.uniform(0.0, 0.09))
-    parts = [body, wing.mirrored("x").at(0, low, 0.1)]
+    wing = _wing(root, tip, span, sweep, thick).rotated("z", rng.uniform(0.0, 0.09))
+    parts = [body, wing.mirrored("x").moved(0, low, 0.1)]
     tail = _wing(0.26, 0.15, rng.uniform(0.28, 0.4), 0.12, thick).mirrored("x")
     tail_top = rng.random() < 0.25
     fin_tall = rng.uniform(0.3, 0.42)
     fin = plate(
         [polygon((-0.72, 0.0), (-0.85, fin_tall), (-1.02, fin_tall), (-1.0, 0.0))], thick, 0.3 * thick
-    ).turned("y", -np.pi / 2)
-    parts += [fin.at(0, 0.05, 0), tail.at(0, fin_tall if tail_top else 0.06, -0.85)]
+    ).rotated("y", -np.pi / 2)
+    parts += [fin.moved(0, 0.05, 0), tail.moved(0, fin_tall if tail_top else 0.06, -0.85)]
     if kind == "liner":
         for share in (0.33, 0.62) if rng.random() < 0.4 else (0.38,):
             x, z = span * share, 0.3 - sweep * share
@@ -79,14 +79,14 @@ def airplane(rng: np.random.Generator) -> Field:
         parts.append(ellipsoid((0, 0.8 * radius, 0.42), (0.07, 0.09, 0.24)))
         parts.append(rod((0.08, 0, -1.0), (0.08, 0, -0.3), 0.075, 0.01).mirrored("x"))
     else:
-        parts.append(_blades(int(rng.integers(2, 5)), rng.uniform(0.25, 0.34), 0.08, 0.5).at(0, 0, 0.97))
+        parts.append(_blades(int(rng.integers(2, 5)), rng.uniform(0.25, 0.34), 0.08, 0.5).moved(0, 0, 0.97))
         parts.append(round_cone((0, 0, 0.9), (0, 0, 1.04), 0.06, 0.03))
         parts.append(ellipsoid((0, 0.8 * radius, 0.2), (0.08, 0.1, 0.2)))
         for x in (-0.2, 0.2):
             parts.append(capsule((0.3 * x, -0.4 * radius, 0.35), (x, -0.3, 0.4), 0.034))
             parts.append(rod((x - 0.035, -0.3, 0.4), (x + 0.035, -0.3, 0.4), 0.09, 0.02))
         if kind == "biplane":
-            parts.append(wing.mirrored("x").at(0, low + 0.42, 0.14))
+            parts.append(wing.mirrored("x").moved(0, low + 0.42, 0.14))
             for x in (0.1, 0.75 * span):
                 for z in (0.0, 0.18):
                     parts.append(capsule((x, low, z), (x, low + 0.45, z + 0.04), 0.032).mirrored("x"))
@@ -94,7 +94,7 @@ def airplane(rng: np.random.Generator) -> Field:
 
 
 def rocket(rng: np.random.Generator) -> Field:
-    """A rocket: a slender body on fins, sometimes with boosters or steps."""
+    """A rocket: a slender body with fins, sometimes with boosters or stages."""
     radius = rng.uniform(0.13, 0.24)
     kind = rng.choice(["cartoon", "stepped", "boosters"])
     nose = rng.uniform(0.3, 0.5)
@@ -125,14 +125,16 @@ def rocket(rng: np.random.Generator) -> Field:
         (reach, -drop),
         (reach - 0.09, -drop),
     )
-    parts.append(plate([fin], 0.06, 0.012).spun(count))
+    parts.append(plate([fin], 0.06, 0.012).repeated(count))
     if kind == "boosters":
         size = 0.45 * radius
         booster = union(
             rod((0, -0.02, 0), (0, 0.85, 0), size, 0.01), cone((0, 0.83, 0), (0, 1.1, 0), size, 0.02)
         )
         parts.append(
-            booster.at(radius + 0.8 * size, 0, 0).spun(int(rng.choice([2, 4]))).turned("y", np.pi / count)
+            booster.moved(radius + 0.8 * size, 0, 0)
+            .repeated(int(rng.choice([2, 4])))
+            .rotated("y", np.pi / count)
         )
     if rng.random() < 0.6:
         parts.append(torus((0, 0.95 + rng.uniform(0, 0.2), 0.85 * radius), AROUND_Z, 0.08, 0.03))
@@ -150,7 +152,7 @@ def helicopter(rng: np.random.Generator) -> Field:
     cabin = ellipsoid((0, 0, 0.25), (radius, radius * rng.uniform(0.9, 1.1), radius * rng.uniform(1.2, 1.6)))
     boom = round_cone((0, 0.08, 0.1), (0, 0.16, -0.95), 0.13, 0.05)
     body = smooth_union(0.15, cabin, boom)
-    fin = plate([polygon((-0.8, 0.1), (-0.95, 0.42), (-1.08, 0.42), (-1.0, 0.1))], 0.06, 0.015).turned(
+    fin = plate([polygon((-0.8, 0.1), (-0.95, 0.42), (-1.08, 0.42), (-1.0, 0.1))], 0.06, 0.015).rotated(
         "y", -np.pi / 2
     )
     stabiliser = box((0, 0.16, -0.78), (0.5, 0.05, 0.14), 0.02)
@@ -160,8 +162,10 @@ def helicopter(rng: np.random.Generator) -> Field:
     count, long = int(rng.integers(2, 6)), rng.uniform(0.85, 1.1)
     turn = rng.uniform(0, np.pi)
     blade = box((long / 2, 0, 0), (long, 0.045, 0.1), 0.015)
-    rotor = union(*(blade.turned("y", turn + 2 * np.pi * i / count) for i in range(count))).at(0, top, 0.2)
-    tail = _blades(int(rng.integers(2, 5)), 0.2, 0.06, 0.0).turned("y", np.pi / 2).at(0.07, 0.3, -1.0)
+    rotor = union(*(blade.rotated("y", turn + 2 * np.pi * i / count) for i in range(count))).moved(
+        0, top, 0.2
+    )
+    tail = _blades(int(rng.integers(2, 5)), 0.2, 0.06, 0.0).rotated("y", np.pi / 2).moved(0.07, 0.3, -1.0)
     axle = capsule((0, 0.3, -1.0), (0.09, 0.3, -1.0), 0.034)
     parts = [
         body,
@@ -205,13 +209,13 @@ def bicycle(rng: np.random.Generator) -> Field:
     neck = head + 0.3 * (front - head)
     top = seat + 0.2 * (crank - seat) if rng.random() < 0.6 else crank + 0.35 * (seat - crank)
     count = int(rng.integers(4, 9))
-    spoke = rod((0, 0, 0), (radius, 0, 0), 0.026, 0).spun(count).turned("z", np.pi / 2)
+    spoke = rod((0, 0, 0), (radius, 0, 0), 0.026, 0).repeated(count).rotated("z", np.pi / 2)
     wheel = union(
         torus((0, 0, 0), AROUND_X, radius, rng.uniform(0.035, 0.05)),
         spoke,
         rod((-0.06, 0, 0), (0.06, 0, 0), 0.055, 0.01),
     )
-    parts = [wheel.at(*rear), wheel.turned("x", 0.3).at(*front)]
+    parts = [wheel.moved(*rear), wheel.rotated("x", 0.3).moved(*front)]
     for a, b in ((crank, seat), (crank, neck), (top, head), (head, neck)):
         parts.append(capsule(a, b, thin))
     for a, b in ((rear, crank), (rear, seat + 0.15 * (crank - seat)), (front, neck)):

@@ -99,7 +99,7 @@ def desk(rng: np.random.Generator) -> Field:
                     0.03,
                     0.005,
                 )
-                parts.append(leg.mirrored("x").mirrored("z").at(x, 0, 0))
+                parts.append(leg.mirrored("x").mirrored("z").moved(x, 0, 0))
         elif rng.random() < 0.5:
             parts.append(box((sign * side, height / 2, 0), (0.05, height, depth - 0.06), 0.005))
         else:
@@ -187,7 +187,7 @@ def cabinet(rng: np.random.Generator) -> Field:
 
 
 def _shade(rng: np.random.Generator, radius: float, tall: float, y: float) -> Field:
-    """A lampshade, open below, with its spider of two bars at the top."""
+    """A lampshade, open below, with two crossed bars at the top that hold it."""
     top = radius * rng.uniform(0.45, 0.95)
     thick = 0.05
     form = rng.choice(["cone", "dome", "bell"])
@@ -208,7 +208,7 @@ def _shade(rng: np.random.Generator, radius: float, tall: float, y: float) -> Fi
         )
     rim, peak = path[-1]
     spider = capsule((-rim, peak, 0), (rim, peak, 0), 0.5 * thick)
-    return union(shell(path, thick), spider, spider.turned("y", np.pi / 2))
+    return union(shell(path, thick), spider, spider.rotated("y", np.pi / 2))
 
 
 def lamp(rng: np.random.Generator) -> Field:
@@ -232,7 +232,7 @@ def lamp(rng: np.random.Generator) -> Field:
         foot = sphere((0, ball + 0.03, 0), ball) | rod((0, 0, 0), (0, 0.07, 0), 0.8 * ball, 0.01)
     else:
         leg = round_cone((base + 0.1, 0.04, 0), (0.02, 0.6 * under, 0), 0.035, 0.05)
-        foot = leg.spun(3)
+        foot = leg.repeated(3)
         stem = rod((0, 0.55 * under, 0), (0, height, 0), 0.035, 0)
     bulb = sphere((0, under + 0.35 * tall, 0), 0.09)
     return union(stem, foot, _shade(rng, radius, tall, under), bulb)
@@ -246,12 +246,14 @@ def floor_lamp(rng: np.random.Generator) -> Field:
     style = rng.choice(["straight", "arch", "jointed", "tripod"])
     shade = _shade(rng, rng.uniform(0.2, 0.32), rng.uniform(0.22, 0.36), 0.0)
     if style == "straight":
-        shade = shade.at(0, height - float(shade.high[1]), 0)
+        shade = shade.moved(0, height - float(shade.high[1]), 0)
         return union(foot, rod((0, 0.01, 0), (0, height - 0.03, 0), thin, 0), shade)
     if style == "tripod":
         top = height - float(shade.high[1])
         leg = round_cone((0.42, thin, 0), (0.02, top - 0.1, 0), thin, 1.1 * thin)
-        return union(leg.spun(3), rod((0, top - 0.2, 0), (0, height - 0.03, 0), thin, 0), shade.at(0, top, 0))
+        return union(
+            leg.repeated(3), rod((0, top - 0.2, 0), (0, height - 0.03, 0), thin, 0), shade.moved(0, top, 0)
+        )
     if style == "arch":
         span = rng.uniform(0.7, 1.0)
         turns = np.linspace(np.pi, 0.12, 22)
@@ -260,10 +262,10 @@ def floor_lamp(rng: np.random.Generator) -> Field:
         )
         path = np.concatenate([[[0, 0.03, 0]], path])
         tip = path[-1]
-        return union(foot, tube(path, thin), shade.at(tip[0], tip[1] - float(shade.high[1]) + thin, 0))
+        return union(foot, tube(path, thin), shade.moved(tip[0], tip[1] - float(shade.high[1]) + thin, 0))
     elbow = (rng.uniform(-0.35, -0.15), 0.75 * height, 0.0)
     tip = (rng.uniform(0.3, 0.5), height, 0.0)
-    head = shade.at(0, -float(shade.high[1]) + thin, 0).turned("z", rng.uniform(-0.2, 0.5)).at(*tip)
+    head = shade.moved(0, -float(shade.high[1]) + thin, 0).rotated("z", rng.uniform(-0.2, 0.5)).moved(*tip)
     return union(
         foot, capsule((0, 0.03, 0), elbow, thin), capsule(elbow, tip, thin), sphere(elbow, 1.7 * thin), head
     )
@@ -303,14 +305,16 @@ def coat_rack(rng: np.random.Generator) -> Field:
     thin = 0.036
     post = round_cone((0, 0.05, 0), (0, height, 0), 1.2 * thin, thin)
     hook = arc((0.14, height - 0.12, 0), (0, 0, 1), (0, -1, 0), 0.14, rng.uniform(3.0, 4.0), 0.9 * thin)
-    parts = [post, sphere((0, height, 0), 1.8 * thin), hook.spun(count)]
+    parts = [post, sphere((0, height, 0), 1.8 * thin), hook.repeated(count)]
     if rng.random() < 0.5:
-        parts.append(hook.at(-0.02, -0.3, 0).spun(count).turned("y", np.pi / count))
+        parts.append(hook.moved(-0.02, -0.3, 0).repeated(count).rotated("y", np.pi / count))
     if rng.random() < 0.5:
         parts.append(rod((0, 0, 0), (0, 0.07, 0), rng.uniform(0.2, 0.3), 0.02))
     else:
         feet = int(rng.integers(3, 6))
-        parts.append(round_cone((rng.uniform(0.3, 0.4), thin, 0), (0, 0.25, 0), thin, 1.3 * thin).spun(feet))
+        parts.append(
+            round_cone((rng.uniform(0.3, 0.4), thin, 0), (0, 0.25, 0), thin, 1.3 * thin).repeated(feet)
+        )
     if rng.random() < 0.4:  # umbrella ring, held by the pole through two spokes
         ring = torus((0, 0.5, 0), UP, 0.18, 0.8 * thin)
         parts.append(ring | capsule((-0.18, 0.5, 0), (0.18, 0.5, 0), 0.8 * thin))

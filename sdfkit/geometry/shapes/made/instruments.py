@@ -65,10 +65,10 @@ def guitar(rng: np.random.Generator) -> Field:
             steps=4,
         )
         deep = rng.uniform(0.18, 0.26)
-        # A hollow box with a sound hole: the body has genus 0, because the hole only leads into the box.
+        # A hollow box with a sound hole: the surface of the body has genus 0, because the hole leads only into the box.
         body = plate([outline], deep, 0.012)
         wall = 0.04
-        inside = plate([outline], deep, 0.012).grown(-wall)
+        inside = plate([outline], deep, 0.012).dilated(-wall)
         hole = rod((0, 0.12 * long, 0), (0, 0.12 * long, 1), rng.uniform(0.1, 0.13), 0)
         parts = [difference(body, inside, hole), box((0, -0.24 * long, deep / 2), (0.26, 0.06, 0.07), 0.01)]
         shoulder = 0.46 * long
@@ -86,7 +86,7 @@ def guitar(rng: np.random.Generator) -> Field:
         0.07,
         0.01,
     )
-    parts.append(head.turned("x", -rng.uniform(0.0, 0.25)).at(0, top - 0.02, z))
+    parts.append(head.rotated("x", -rng.uniform(0.0, 0.25)).moved(0, top - 0.02, z))
     for y in np.linspace(0.1, 0.25, 3 if rng.random() < 0.7 else 2):
         parts.append(
             capsule((0.05, top + y, z - 0.02), (flare + 0.07, top + y, z - 0.02), 0.03).mirrored("x")

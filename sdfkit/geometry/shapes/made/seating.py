@@ -1,4 +1,4 @@
-"""Things to sit or lie on. The front is at +z; lengths are in metres; parts overlap, to be one piece."""
+"""Seats and beds. The front is at +z, and lengths are in metres. Parts overlap, so that each object is one piece."""
 
 import numpy as np
 
@@ -141,11 +141,11 @@ def _upholstered(rng: np.random.Generator, width: float, places: int) -> Field:
         across = (place - (places - 1) / 2) * room
         parts.append(box((across, seat - 0.05, 0.06), (room - 0.012, 0.16, depth - 0.14), soft))
         if rng.random() < 0.85:
-            cushion = box((0, 0, 0), (room - 0.03, top - seat - 0.02, 0.16), soft).turned("x", -0.15)
-            parts.append(cushion.at(across, (seat + top) / 2 + 0.03, -depth / 2 + back_thick + 0.02))
+            cushion = box((0, 0, 0), (room - 0.03, top - seat - 0.02, 0.16), soft).rotated("x", -0.15)
+            parts.append(cushion.moved(across, (seat + top) / 2 + 0.03, -depth / 2 + back_thick + 0.02))
     if rng.random() < 0.25:
         parts.append(
-            box((0, 0.08 + foot / 2, 0), (width - 0.06, foot + 0.16, depth - 0.06), 0.02).at(0, -0.08, 0)
+            box((0, 0.08 + foot / 2, 0), (width - 0.06, foot + 0.16, depth - 0.06), 0.02).moved(0, -0.08, 0)
         )
     else:
         foot_radius = rng.uniform(0.022, 0.035) * max(1.0, width)
@@ -174,7 +174,7 @@ def stool(rng: np.random.Generator) -> Field:
     thin, splay = rng.uniform(0.016, 0.026), rng.uniform(0.0, 0.09)
     inner = radius * 0.72
     leg = round_cone((inner + splay, thin, 0), (inner, height - 0.5 * thick, 0), thin, thin)
-    parts = [seat, leg.spun(count)]
+    parts = [seat, leg.repeated(count)]
     if rng.random() < 0.6:
         share = rng.uniform(0.25, 0.5)
         parts.append(torus((0, share * height, 0), UP, inner + splay * (1 - share), 0.9 * thin))

@@ -16,7 +16,7 @@ def wagon_wheel(rng: np.random.Generator) -> Field:
     wide = rng.uniform(0.07, 0.14)
     tyre = polygon((radius - rim, -wide), (radius, -wide), (radius, wide), (radius - rim, wide))
     flare = rng.uniform(0.6, 1.0)
-    spokes = round_cone((0.5 * hub, 0, 0), (radius - rim / 2, 0, 0), spoke / flare, spoke).spun(13)
+    spokes = round_cone((0.5 * hub, 0, 0), (radius - rim / 2, 0, 0), spoke / flare, spoke).repeated(13)
     nave = lathe(
         np.concatenate(
             [
@@ -30,7 +30,7 @@ def wagon_wheel(rng: np.random.Generator) -> Field:
     parts = [lathe(tyre, 0.012), spokes, nave]
     if rng.random() < 0.5:
         parts.append(rod((0, -2.0 * wide - 0.06, 0), (0, 2.0 * wide + 0.06, 0), 0.4 * hub, 0.015))
-    return union(*parts).turned("x", np.pi / 2)
+    return union(*parts).rotated("x", np.pi / 2)
 
 
 def gear(rng: np.random.Generator) -> Field:
@@ -96,7 +96,7 @@ def tunnel(rng: np.random.Generator) -> Field:
         path = curve(knots, 32)
         half = wall / 2
         outline = np.concatenate([path + (half, 0), path[::-1] - (half, 0)])
-        return lathe(outline, 0.0).turned("x", np.pi / 2)
+        return lathe(outline, 0.0).rotated("x", np.pi / 2)
     if kind == "square":
         size = (1.8 * radius, 1.8 * radius * rng.uniform(0.6, 1.2))
         return plate(
@@ -169,7 +169,7 @@ def chain(rng: np.random.Generator) -> Field:
             torus((half, 0, 0), (0, 0, 1), radius, thick) - box((-2 + half, 0, 0), (4, 4, 4), 0),
             torus((-half, 0, 0), (0, 0, 1), radius, thick) - box((2 - half, 0, 0), (4, 4, 4), 0),
         )
-        links.append(ring.turned("x", np.pi / 2 * row).turned("z", angle).at(at[0], at[1], 0))
+        links.append(ring.rotated("x", np.pi / 2 * row).rotated("z", angle).moved(at[0], at[1], 0))
         after = angle + swing
         at = at + pitch / 2 * np.array([np.cos(angle) + np.cos(after), np.sin(angle) + np.sin(after)])
         angle = after
@@ -189,11 +189,11 @@ def spiral_staircase(rng: np.random.Generator) -> Field:
     railed = rng.random() < 0.7
     wide = 1.1 * step
     tread = polygon((0.0, -0.05), (radius, -radius * wide / 2), (radius, radius * wide / 2), (0.0, 0.05))
-    board = plate([tread], 0.07, 0.005).turned("x", np.pi / 2)
+    board = plate([tread], 0.07, 0.005).rotated("x", np.pi / 2)
     rail = []
     for row in range(count):
         angle, y = -turn * row / count, tall * (row + 0.7) / count
-        parts.append(board.turned("y", angle).at(0, y, 0))
+        parts.append(board.rotated("y", angle).moved(0, y, 0))
         foot = np.array([0.93 * radius * np.cos(angle), y, -0.93 * radius * np.sin(angle)])
         rail.append(foot + (0, 0.42, 0))
         if railed:

@@ -1,4 +1,4 @@
-"""Instruments, clothing and other belongings."""
+"""Clothing and other personal items."""
 
 import numpy as np
 
@@ -24,14 +24,14 @@ AROUND_Z = (0.0, 0.0, 1.0)
 
 
 def umbrella(rng: np.random.Generator) -> Field:
-    """An open umbrella: canopy on eight ribs or so, shaft, crook or straight handle."""
+    """An open umbrella: canopy on about eight ribs, shaft, crook or straight handle."""
     radius, wall = 1.0, 0.045
     dome = rng.uniform(0.3, 0.6)
     bend = np.linspace(0, 1, 18)
     path = np.stack([radius * np.sin(bend * np.pi / 2), dome * np.cos(bend * np.pi / 2)], axis=1)
     canopy = shell(path, wall)
     count = int(rng.integers(6, 11))
-    rib = tube(np.stack([path[:, 0], path[:, 1], 0 * bend], axis=1)[1::2], 0.036).spun(count)
+    rib = tube(np.stack([path[:, 0], path[:, 1], 0 * bend], axis=1)[1::2], 0.036).repeated(count)
     low = -rng.uniform(0.7, 1.0)
     parts = [canopy, rib, rod((0, low, 0), (0, dome + 0.15, 0), 0.034, 0.01)]
     if rng.random() < 0.65:
@@ -41,7 +41,7 @@ def umbrella(rng: np.random.Generator) -> Field:
         parts.append(rod((0, low - 0.05, 0), (0, low + 0.2, 0), 0.06, 0.02))
     if rng.random() < 0.5:
         drop = dome - 0.4
-        parts.append(capsule((0, drop, 0), (0.55, dome * 0.8, 0), 0.03).spun(count))
+        parts.append(capsule((0, drop, 0), (0.55, dome * 0.8, 0), 0.03).repeated(count))
     return union(*parts)
 
 
@@ -71,7 +71,7 @@ def hat(rng: np.random.Generator) -> Field:
             (crown * flare - 0.04, tall),
             (0.0, tall),
         ]
-    # The path runs from the brim up to the middle; a shell's path may start anywhere.
+    # The path runs from the brim to the middle of the top.
     parts = [shell(np.array(edge + side), wall)]
     if kind == "cap":
         visor = spline(
@@ -83,7 +83,7 @@ def hat(rng: np.random.Generator) -> Field:
             (0, 0.5 * crown),
             steps=5,
         )
-        flat = plate([visor], wall, 0.02).turned("x", np.pi / 2).at(0, 0.03, 0)
+        flat = plate([visor], wall, 0.02).rotated("x", np.pi / 2).moved(0, 0.03, 0)
         inside = ellipsoid((0, 0, 0), (crown, tall, crown))
         parts += [difference(flat, inside), sphere((0, tall + 0.02, 0), 0.06)]
     elif rng.random() < 0.7:
@@ -127,7 +127,7 @@ def boot(rng: np.random.Generator) -> Field:
         steps=4,
     )
     slope = float(np.arctan2(0.65 * heel, long - 0.3))
-    sole = plate([outline], 0.09, 0.02).turned("x", np.pi / 2 + slope).at(0, heel + 0.03, 0)
+    sole = plate([outline], 0.09, 0.02).rotated("x", np.pi / 2 + slope).moved(0, heel + 0.03, 0)
     block = cone((0, 0, -0.04), (0, heel + 0.12, -0.02), 0.11 + rng.uniform(-0.03, 0.05), 0.17)
     parts = [foot, sole, block]
     if rng.random() < 0.5:
@@ -192,10 +192,10 @@ def anchor(rng: np.random.Generator) -> Field:
     path = smooth_path(knots, 10)
     arm = taper(path[:, :3], path[:, 3])
     tip = rng.uniform(0.1, 0.18)
-    fluke = plate([polygon((-tip, 0), (tip, 0), (0, 0.36))], 0.09, 0.02).turned(
+    fluke = plate([polygon((-tip, 0), (tip, 0), (0, 0.36))], 0.09, 0.02).rotated(
         "y", np.pi / 2 if rng.random() < 0.5 else 0.0
     )
-    fluke = fluke.turned("z", -0.35).at(reach - 0.06, 0.38, 0)
+    fluke = fluke.rotated("z", -0.35).moved(reach - 0.06, 0.38, 0)
     parts = [shank, ring, stock, union(arm, fluke).mirrored("x"), sphere((0, 0.02, 0), 1.5 * thick)]
     if rng.random() < 0.5:
         parts.append(
@@ -227,11 +227,11 @@ def chess_piece(rng: np.random.Generator) -> Field:
             (1.25 * waist, tall + 0.14),
             (0, tall + 0.14),
         )
-        notch = box((1.6 * waist, tall + 0.3, 0), (0.3, 0.2, 0.1), 0).spun(int(rng.integers(4, 7)))
+        notch = box((1.6 * waist, tall + 0.3, 0), (0.3, 0.2, 0.1), 0).repeated(int(rng.integers(4, 7)))
         parts.append(lathe(wall, 0) - notch)
     elif kind == "bishop":
         mitre = ellipsoid((0, tall + 0.24, 0), (0.21, 0.3, 0.21))
-        cut = box((0, 0, 0), (1, 0.06, 0.5), 0).turned("z", 0.7).at(0.44, tall + 0.55, 0)
+        cut = box((0, 0, 0), (1, 0.06, 0.5), 0).rotated("z", 0.7).moved(0.44, tall + 0.55, 0)
         parts += [mitre - cut, sphere((0, tall + 0.55, 0), 0.065)]
     else:
         cup = polygon((0, tall), (1.2 * waist, tall), (1.9 * waist, tall + 0.32), (0, tall + 0.3))
@@ -239,7 +239,7 @@ def chess_piece(rng: np.random.Generator) -> Field:
         if kind == "queen":
             spikes = int(rng.integers(6, 10))
             parts += [
-                sphere((1.75 * waist, tall + 0.33, 0), 0.06).spun(spikes),
+                sphere((1.75 * waist, tall + 0.33, 0), 0.06).repeated(spikes),
                 sphere((0, tall + 0.36, 0), 0.12),
                 sphere((0, tall + 0.49, 0), 0.05),
             ]
@@ -269,7 +269,7 @@ def camera(rng: np.random.Generator) -> Field:
     prism = rng.choice(["prism", "flash", "none"])
     if prism == "prism":
         parts.append(
-            plate([polygon((-0.2, 0), (0.2, 0), (0.11, 0.19), (-0.11, 0.19))], 0.9 * deep, 0.02).at(
+            plate([polygon((-0.2, 0), (0.2, 0), (0.11, 0.19), (-0.11, 0.19))], 0.9 * deep, 0.02).moved(
                 0, y - 0.03, 0.02
             )
         )
@@ -288,7 +288,7 @@ def camera(rng: np.random.Generator) -> Field:
             0.036,
             0.06,
         )
-        parts.append(leg.spun(3).turned("y", 0.5))
+        parts.append(leg.repeated(3).rotated("y", 0.5))
     return union(*parts)
 
 

@@ -1,4 +1,4 @@
-"""Hand tools and cutlery, about two units long, lying in the xy plane or standing along y."""
+"""Hand tools, about two units long, in the xy plane or along y."""
 
 import numpy as np
 
@@ -83,7 +83,7 @@ def screwdriver(rng: np.random.Generator) -> Field:
         turn = np.linspace(0, 2 * np.pi, 60, endpoint=False)
         flutes = radius * (1 - 0.12 * np.abs(np.cos(lobes * turn / 2)))
         outline = np.stack([flutes * np.cos(turn), flutes * np.sin(turn)], axis=1)
-        grip = plate([outline], split - 0.1, 0.025).turned("x", np.pi / 2).at(0, split / 2, 0)
+        grip = plate([outline], split - 0.1, 0.025).rotated("x", np.pi / 2).moved(0, split / 2, 0)
         grip = union(grip, cone((0, split - 0.1, 0), (0, split + 0.08, 0), 0.85 * radius, 1.5 * shaft))
     else:
         grip = turned_handle(rng, 0.0, split, radius)
@@ -93,7 +93,7 @@ def screwdriver(rng: np.random.Generator) -> Field:
         return union(grip, blade, end, cone((0, tip - 0.35, 0), (0, tip - 0.15, 0), shaft, 0.025))
     cross = bar((0, tip - 0.3, 0), (0, tip - 0.02, 0), 0.12, 0.04, (0, 0, 1), 0.005)
     return union(
-        grip, blade, cross, cross.turned("y", np.pi / 2), cone((0, tip - 0.25, 0), (0, tip, 0), 0.06, 0.02)
+        grip, blade, cross, cross.rotated("y", np.pi / 2), cone((0, tip - 0.25, 0), (0, tip, 0), 0.06, 0.02)
     )
 
 
@@ -114,8 +114,8 @@ def wrench(rng: np.random.Generator) -> Field:
             tilt = rng.uniform(0.0, 0.35)
             head = plate([circle(0, 0, 1.15 * radius, 40)], thick, 0.02)
             mouth = plate([rectangle(0.75 * radius, 0, 1.6 * radius, 0.9 * jaw)], 2 * thick, 0)
-            parts.append(head.turned("z", tilt).at(long / 2, 0, 0) if sign > 0 else head.at(x, 0, 0))
-            cuts.append(mouth.turned("z", tilt + (np.pi if sign < 0 else 0)).at(x, 0, 0))
+            parts.append(head.rotated("z", tilt).moved(long / 2, 0, 0) if sign > 0 else head.moved(x, 0, 0))
+            cuts.append(mouth.rotated("z", tilt + (np.pi if sign < 0 else 0)).moved(x, 0, 0))
     return difference(union(*parts), *cuts)
 
 
@@ -184,7 +184,7 @@ def axe(rng: np.random.Generator) -> Field:
     wedge = plate(
         [polygon((-0.2, -0.1), (-0.2, 0.1), (1.13 * reach, 0.022), (1.13 * reach, -0.022))], 2.0, 0.01
     )
-    head = flat & wedge.turned("x", np.pi / 2).at(0, top, 0)
+    head = flat & wedge.rotated("x", np.pi / 2).moved(0, top, 0)
     socket = box((0, top, 0), (0.24, 2 * neck, 0.2), 0.03)
     parts = [taper(haft[:, :3], haft[:, 3]), head, socket]
     if rng.random() < 0.3:
@@ -207,13 +207,13 @@ def scissors(rng: np.random.Generator) -> Field:
         capsule((0, -0.05, 0), end, 0.06),
         torus((-(ring + grip + 0.04), -shank - 0.6 * ring, 0), AROUND_Z, ring, grip),
     )
-    other = one.reflected("x").turned("z", half).at(0, 0, 0.5 * thick)
+    other = one.reflected("x").rotated("z", half).moved(0, 0, 0.5 * thick)
     pivot = rod((0, 0, -0.06), (0, 0, 0.1), 0.07, 0.015)
-    return union(one.turned("z", -half).at(0, 0, -0.2 * thick), other, pivot)
+    return union(one.rotated("z", -half).moved(0, 0, -0.2 * thick), other, pivot)
 
 
 def key(rng: np.random.Generator) -> Field:
-    """An old or modern key: a bow with holes, a shaft, and a bit of random teeth."""
+    """An old or modern key: a bow with holes, a shaft, and random teeth."""
     thick = rng.uniform(0.1, 0.13)
     shaft = rng.uniform(0.05, 0.075)
     style = rng.choice(["ring", "clover", "oval", "square"])
@@ -260,8 +260,8 @@ def shovel(rng: np.random.Generator) -> Field:
         )
     else:
         outline = polygon((-wide, 0), (wide, 0), (0.9 * wide, -deep), (-0.9 * wide, -deep))
-    # Bent to a trough: two plates that meet along the middle.
-    leaf = plate([outline], 0.055, 0.01).turned("x", rng.uniform(0.0, 0.2))
+    # A V-shaped blade: two plates that meet along the middle.
+    leaf = plate([outline], 0.055, 0.01).rotated("x", rng.uniform(0.0, 0.2))
     thin = rng.uniform(0.04, 0.055)
     parts = [
         leaf,
@@ -300,7 +300,9 @@ def pliers(rng: np.random.Generator) -> Field:
     one = union(blade, taper(path[:, :3], path[:, 3]))
     pivot = rod((0, 0, -0.1), (0, 0, 0.1), 0.1, 0.02)
     return union(
-        one.turned("z", -half).at(0, 0, 0.01), one.reflected("x").turned("z", half).at(0, 0, -0.01), pivot
+        one.rotated("z", -half).moved(0, 0, 0.01),
+        one.reflected("x").rotated("z", half).moved(0, 0, -0.01),
+        pivot,
     )
 
 

@@ -28,7 +28,7 @@ def _wheel(radius: float, width: float, x: float, y: float, z: float) -> Field:
 
 def _side_plate(outline: Loop, width: float, rounding: float) -> Field:
     """A prism across the vehicle from an outline given as (z, y); the rounding grows the outline."""
-    return plate([outline], width, rounding).turned("y", -np.pi / 2)
+    return plate([outline], width, rounding).rotated("y", -np.pi / 2)
 
 
 def car(rng: np.random.Generator) -> Field:
@@ -64,7 +64,7 @@ def car(rng: np.random.Generator) -> Field:
         hull = difference(hull, box((0, waist + 0.1, -0.62), (width - 0.16, 0.5, 0.6), 0.02))
     shell = smooth_union(0.06, hull, cabin)
     axle = rng.uniform(0.56, 0.66)
-    side = width / 2 - 0.2  # wells end here: the hull between them connects bonnet and boot
+    side = width / 2 - 0.2  # wheel arches end here; the body between them connects bonnet and boot
     wells = [rod((side, wheel, z), (1, wheel, z), wheel * 1.16, 0).mirrored("x") for z in (-axle, axle)]
     inner = box((0, floor + 0.1, 0), (width - 0.3, 0.24, 1.7), 0.02)
     shell = union(difference(shell, *wells), inner)
@@ -83,7 +83,7 @@ def car(rng: np.random.Generator) -> Field:
 
 
 def truck(rng: np.random.Generator) -> Field:
-    """A lorry: a cab before a box, tank, tipper or flat bed with logs."""
+    """A lorry: a cab, and a box, tank, tipper or flat bed with logs."""
     width, wheel, tread = 0.5, rng.uniform(0.12, 0.15), 0.11
     cab_long, cab_top = rng.uniform(0.3, 0.42), rng.uniform(0.6, 0.75)
     floor = wheel * 1.35
@@ -143,7 +143,7 @@ def truck(rng: np.random.Generator) -> Field:
 
 
 def bus(rng: np.random.Generator) -> Field:
-    """A bus: one deck or two, sunk windows, wheels in wells."""
+    """A bus: one deck or two, sunk windows, wheels in wheel arches."""
     decks = int(rng.choice([1, 1, 2]))
     width, wheel = 0.5, 0.13
     height = rng.uniform(0.55, 0.62) if decks == 1 else rng.uniform(0.85, 0.95)
@@ -205,8 +205,8 @@ def train(rng: np.random.Generator) -> Field:
         cab = box((0, (floor + cab_top) / 2, -0.3), (width, cab_top - floor, 0.42), 0.01)
         window = box((0, cab_top - 0.15, -0.3), (1, 0.16, 0.22), 0.01)
         parts += [difference(cab, window), box((0, cab_top, -0.3), (width + 0.08, 0.05, 0.54), 0.015)]
-        plough = plate([polygon((-0.2, 0), (0.2, 0), (0, 0.2))], floor, 0.01).turned("x", np.pi / 2)
-        parts.append(plough.at(0, floor / 2 + 0.03, 0.88))
+        plough = plate([polygon((-0.2, 0), (0.2, 0), (0, 0.2))], floor, 0.01).rotated("x", np.pi / 2)
+        parts.append(plough.moved(0, floor / 2 + 0.03, 0.88))
     else:
         tall = rng.uniform(0.42, 0.52)
         nose = polygon(
@@ -244,7 +244,7 @@ def train(rng: np.random.Generator) -> Field:
 def boat(rng: np.random.Generator) -> Field:
     """A sailing boat, rowing boat, tug or steamer."""
     long, wide, deep = 1.0, rng.uniform(0.26, 0.38), rng.uniform(0.25, 0.36)
-    # The hull is the intersection of two balls, stretched by its rounding: pointed bow and stern, a round bottom.
+    # The intersection of two balls, dilated: pointed bow and stern, a round bottom.
     swing = (long * long - wide * wide) / (2 * wide)
     body = intersection(
         *(rod((sign * swing, -1, 0), (sign * swing, 1, 0), swing + wide, 0) for sign in (-1, 1))
@@ -255,7 +255,7 @@ def boat(rng: np.random.Generator) -> Field:
     hull = intersection(body, bottom, deck)
     kind = rng.choice(["sail", "row", "tug", "steamer"])
     if kind == "row":
-        inner = intersection(body.grown(-0.06), bottom.grown(-0.06), box((0, 0, 0), (4, 4, 4), 0))
+        inner = intersection(body.dilated(-0.06), bottom.dilated(-0.06), box((0, 0, 0), (4, 4, 4), 0))
         parts = [difference(hull, inner)]
         for z in np.linspace(-0.4, 0.4, int(rng.integers(2, 4))):
             half = np.sqrt((swing + wide) ** 2 - z * z) - swing
@@ -276,9 +276,9 @@ def boat(rng: np.random.Generator) -> Field:
         jib = polygon((0.0, 0.16), (0.0, mast * 0.85), (0.9 - foot, 0.02))
         swingout = rng.uniform(-0.4, 0.4)
         main = union(_side_plate(sail, 0.05, 0.005), capsule((0, 0.12, 0), (0, 0.12, -boom), 0.034))
-        parts.append(main.turned("y", swingout).at(0, 0, foot))
+        parts.append(main.rotated("y", swingout).moved(0, 0, foot))
         if rng.random() < 0.7:
-            parts.append(_side_plate(jib, 0.05, 0.005).at(0, 0, foot))
+            parts.append(_side_plate(jib, 0.05, 0.005).moved(0, 0, foot))
         parts.append(box((0, 0.03, -0.05), (wide, 0.14, 0.4), 0.04))
         parts.append(box((0, -deep - 0.08, -0.05), (0.06, 0.3, 0.3), 0.02))
         return union(*parts)
@@ -298,7 +298,7 @@ def boat(rng: np.random.Generator) -> Field:
             parts.append(rod((0, roof, z), (0, roof + 0.38, z - 0.05), 0.065, 0.01))
         parts.append(capsule((0, -0.05, 0.6), (0, 0.6, 0.6), 0.034))
     rail = torus((0, 0, 0), AROUND_X, 0.05, 0.03)
-    return union(*parts, rail.at(wide - 0.03, -0.04, 0.0))
+    return union(*parts, rail.moved(wide - 0.03, -0.04, 0.0))
 
 
 VEHICLES = {"boat": boat, "bus": bus, "car": car, "train": train, "truck": truck}

@@ -1,4 +1,4 @@
-"""Vessels: walls turned on a lathe, open above, with handles and spouts. One unit is about the height."""
+"""Vessels: surfaces of revolution with handles and spouts, about one unit high."""
 
 import numpy as np
 
@@ -22,19 +22,19 @@ UP = (0.0, 1.0, 0.0)
 
 
 def _open_wall(path: Loop, thickness: float) -> Field:
-    """A wall with a floor at the foot of the path, thick enough to be resolved at any resolution."""
+    """A wall with a bottom at the start of the path, thick enough for every grid resolution."""
     radius, y = path[0]
     floor = rod((0, y - thickness / 2, 0), (0, y + 0.7 * thickness, 0), radius, 0)
     return union(shell(path, thickness), floor)
 
 
 def _solid(path: Loop) -> Loop:
-    """The solid that a path encloses up to its lip, to cut away parts that would pass through the wall."""
+    """The outline of the space inside a path, up to its rim; used to remove parts that extend into this space."""
     return np.concatenate([[[0, path[0, 1]]], path, [[0, path[-1, 1]]]])
 
 
 def vase(rng: np.random.Generator) -> Field:
-    """A flower vase of free profile, sometimes with two handles."""
+    """A flower vase with a random profile, sometimes with two handles."""
     height, wall = 1.0, rng.uniform(0.04, 0.06)
     foot, belly = rng.uniform(0.1, 0.22), rng.uniform(0.2, 0.42)
     neck, lip = rng.uniform(0.08, 0.16), rng.uniform(0.1, 0.3)
@@ -238,7 +238,7 @@ def bucket(rng: np.random.Generator) -> Field:
         for share in np.linspace(0.3, 0.75, int(rng.integers(0, 3)))
     ]
     bail = arc((0, 0, 0), AROUND_Z, (0, 1, 0), top + 0.04, np.pi, 0.028)
-    bail = bail.turned("x", rng.uniform(-1.1, 1.1)).at(0, height - 0.06, 0)
+    bail = bail.rotated("x", rng.uniform(-1.1, 1.1)).moved(0, height - 0.06, 0)
     boss = rod((top - 0.02, height - 0.06, 0), (top + 0.07, height - 0.06, 0), 0.055, 0.01).mirrored("x")
     return union(*parts, bail, boss)
 
@@ -269,7 +269,7 @@ def cooking_pot(rng: np.random.Generator) -> Field:
         pot = union(
             pot,
             shell(dome, wall),
-            # Solid up to the lid: a closed cavity would be a second, hidden surface.
+            # Solid up to the lid: a cavity would add a second, hidden surface.
             lathe(np.concatenate([[[0, 0], [radius, 0], [radius, height]], dome]), 0),
             rod((0, peak - 0.02, 0), (0, peak + 0.09, 0), 0.035, 0),
             sphere((0, peak + 0.11, 0), 0.06),

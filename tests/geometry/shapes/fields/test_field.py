@@ -61,9 +61,14 @@ EXACT_OUTSIDE = PRIMITIVES | {
     "union": union(PRIMITIVES["box"], PRIMITIVES["torus"], PRIMITIVES["arc"]),
     "tube": tube(PATH[:, :3], 0.06),
     "taper": taper(PATH[:, :3], PATH[:, 3]),
-    "moved": PRIMITIVES["cone"].turned("z", 1.0).scaled(0.7).at(0.2, 0.3, -0.4).reflected("x").grown(0.05),
+    "moved": PRIMITIVES["cone"]
+    .rotated("z", 1.0)
+    .scaled(0.7)
+    .moved(0.2, 0.3, -0.4)
+    .reflected("x")
+    .dilated(0.05),
     "mirrored": box((0.6, 0, 0), (0.5, 0.4, 0.3), 0.0).mirrored("x"),
-    "spun": rod((0.2, 0, 0), (1, 0.3, 0), 0.06, 0.0).spun(7),
+    "spun": rod((0.2, 0, 0), (1, 0.3, 0), 0.06, 0.0).repeated(7),
 }
 BOUNDS = {
     "difference": difference(PRIMITIVES["box"], sphere((0.5, 0.2, 0), 0.25)),
