@@ -12,7 +12,7 @@ from sdfkit.cli import STAGES, app, find_commands, with_status
 from sdfkit.errors import GeometryError, InputError, MissingError, UsageError
 
 
-def test_help_loads_nothing_heavy():
+def test_help_imports_no_heavy_packages():
     code = "import sys; sys.argv = ['sdfkit', '--help']\nfrom sdfkit.cli import main"
     code += "\ntry: main()\nexcept SystemExit: pass"
     code += "\nprint([name for name in ('numpy', 'torch', 'zarr', 'trimesh', 'tqdm', 'numba') if name in sys.modules])"
@@ -20,12 +20,12 @@ def test_help_loads_nothing_heavy():
     assert result.stdout.splitlines()[-1] == "[]"
 
 
-def test_version():
+def test_version_prints_the_package_version():
     assert CliRunner().invoke(app, ["--version"]).stdout == f"sdfkit {sdfkit.__version__}\n"
 
 
 @pytest.mark.parametrize("name", find_commands())
-def test_every_command_explains_itself(name):
+def test_every_command_has_help(name):
     result = CliRunner().invoke(app, [name, "--help"])
     assert result.exit_code == 0
     assert "Examples:" in result.stdout
@@ -71,14 +71,14 @@ def test_usage_errors_are_one_line(words, text):
 
 @pytest.mark.parametrize("flag", ["-q", "--quiet", "-v", "--verbose"])
 @pytest.mark.parametrize("first", [True, False])
-def test_quiet_and_verbose_stand_before_or_after_the_command(flag, first, tmp_path):
+def test_quiet_and_verbose_are_accepted_before_or_after_the_command(flag, first, tmp_path):
     words = ["shapes", "--count", "1", "--resolution", "32", "-o", str(tmp_path / "one.ply")]
     result = CliRunner().invoke(app, [flag, *words] if first else [*words, flag])
     assert result.exit_code == 0, result.stderr
     assert (result.stderr == "") == (flag in ("-q", "--quiet"))
 
 
-def test_completion_completes():
+def test_shell_completion_lists_matching_commands():
     assert "--install-completion" in CliRunner().invoke(app, ["--help"]).stdout
     words = {"_SDFKIT_COMPLETE": "complete_bash", "COMP_WORDS": "sdfkit ren", "COMP_CWORD": "1"}
     result = subprocess.run(
@@ -107,7 +107,7 @@ def test_completion_completes():
         (KeyboardInterrupt(), 130, ""),
     ],
 )
-def test_errors_become_one_line_and_a_status(error, status, text):
+def test_errors_become_one_line_and_an_exit_status(error, status, text):
     import typer
 
     program = typer.Typer()
@@ -122,7 +122,7 @@ def test_errors_become_one_line_and_a_status(error, status, text):
     assert result.stderr == text
 
 
-def test_a_bug_keeps_its_traceback():
+def test_unexpected_errors_keep_their_traceback():
     @with_status
     def fail() -> None:
         raise ZeroDivisionError

@@ -46,7 +46,7 @@ def command_lines(text):
 CASES = [(place, words) for place, text in blocks() for words in command_lines(text)]
 
 
-def test_they_were_found():
+def test_commands_were_found_in_the_documents():
     assert {"README.md", "quickstart.sh", "furniture.sh"} <= {place for place, _ in CASES}
     assert {words[0] for _, words in CASES} >= set(find_commands())
 
@@ -54,7 +54,7 @@ def test_they_were_found():
 @pytest.mark.parametrize(
     ("place", "words"), CASES, ids=[f"{place}: {' '.join(words)}" for place, words in CASES]
 )
-def test_the_program_accepts_it(place, words):
+def test_the_program_accepts_every_command_line_in_the_documents(place, words):
     if ">" in words:
         words = words[: words.index(">")]
     if words[0].startswith("--"):
@@ -65,12 +65,12 @@ def test_the_program_accepts_it(place, words):
     assert context.params
 
 
-def test_the_readme_is_short():
+def test_the_readme_has_under_800_words():
     words = [word for word in (ROOT / "README.md").read_text().split() if re.search(r"\w", word)]
     assert len(words) < 800
 
 
-def test_every_command_is_in_the_readme_and_has_a_page():
+def test_every_command_is_in_the_readme_and_has_a_man_page():
     readme = (ROOT / "README.md").read_text()
     for name in find_commands():
         assert f"| `{name}` |" in readme

@@ -54,12 +54,12 @@ def program(generate, monkeypatch):
     return get_command(small)
 
 
-def test_committed_pages_are_those_of_the_commands(generate):
+def test_committed_man_pages_agree_with_the_commands(generate):
     stale = generate.find_stale(generate.write_pages(get_command(app)), MAN / "man1")
     assert stale == [], "run python man/generate.py"
 
 
-def test_a_page_has_every_part_of_the_help(generate, program):
+def test_a_man_page_contains_every_part_of_the_help(generate, program):
     page = generate.write_pages(program)["sdfkit-cut-up.1"]
     parts = [
         ".SH NAME\nsdfkit\\-cut\\-up \\- cut a mesh in two\n",
@@ -78,12 +78,12 @@ def test_a_page_has_every_part_of_the_help(generate, program):
     assert "secret" not in page
 
 
-def test_the_program_s_page_lists_its_commands(generate, program):
+def test_the_main_man_page_lists_all_commands(generate, program):
     page = generate.write_pages(program)["sdfkit.1"]
     assert ".SH COMMANDS\n.SS Cut\n.TP\n.BR sdfkit\\-cut\\-up (1)\nCut a mesh in two.\n" in page
 
 
-def test_stale_pages_are_named(generate, program, tmp_path, monkeypatch, capsys):
+def test_outdated_man_pages_are_named(generate, program, tmp_path, monkeypatch, capsys):
     pages = generate.write_pages(program)
     assert generate.find_stale(pages, tmp_path) == ["sdfkit-cut-up.1", "sdfkit.1"]
     for name, text in pages.items():
@@ -102,7 +102,7 @@ def test_stale_pages_are_named(generate, program, tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
-def test_roff_has_nothing_to_complain_about(generate, program, tmp_path):
+def test_groff_reports_no_warnings(generate, program, tmp_path):
     for name, text in generate.write_pages(program).items():
         (tmp_path / name).write_text(text)
     pages = [*sorted(MAN.glob("man?/*")), *tmp_path.iterdir()]

@@ -38,13 +38,13 @@ EVERYWHERE = strings(PACKAGE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("kind", kinds())
-def test_the_commands_that_the_page_names_create_the_kind(kind):
+def test_the_commands_on_the_page_create_stores_of_the_kind(kind):
     for command in MAKERS[kind]:
         assert kind in strings([PACKAGE / f"commands/{command.replace('-', '_')}.py"])
 
 
 @pytest.mark.parametrize("kind", kinds())
-def test_the_page_describes_no_array_that_nothing_creates(kind):
+def test_every_array_on_the_page_is_created_by_a_command(kind):
     assert {name.rstrip("/") for name in entries(kind)} <= EVERYWHERE
 
 
@@ -58,7 +58,7 @@ def test_the_page_describes_no_array_that_nothing_creates(kind):
         ("create_array('code', shape=(1, 4), dtype='f4', axes=('shape', 'dim'))", None),
     ],
 )
-def test_a_store_of_a_command_that_differs_from_the_page_is_noticed(tmp_path, call, difference):
+def test_a_store_that_differs_from_the_page_is_detected(tmp_path, call, difference):
     statement = compile(f"made.{call}", str(PACKAGE / "commands/none.py"), "exec")
     fails = pytest.raises(AssertionError, match=f"codes: {difference}") if difference else nullcontext()
     with (
@@ -71,7 +71,7 @@ def test_a_store_of_a_command_that_differs_from_the_page_is_noticed(tmp_path, ca
         exec(statement, {"made": made})
 
 
-def test_columns_and_root_attributes_are_those_of_the_code(tmp_path):
+def test_columns_and_root_attributes_agree_with_the_code(tmp_path):
     assert tuple(entries("Columns")) == (*layout.COLUMNS, "valid", "error")
     with create_store(
         str(tmp_path / "x.zarr"),
@@ -95,7 +95,7 @@ def test_columns_and_root_attributes_are_those_of_the_code(tmp_path):
 
 
 @pytest.mark.parametrize("are_known", [True, False])
-def test_a_store_on_a_pipe_has_the_order_of_the_page(tmp_path, are_known):
+def test_a_piped_store_has_the_order_on_the_page(tmp_path, are_known):
     path = tmp_path / "x.zarr.zip"
     rows = [Row(0, "a"), Row(1, "b")]
     with create_store(
@@ -128,7 +128,7 @@ def test_a_store_on_a_pipe_has_the_order_of_the_page(tmp_path, are_known):
         assert (member.compress_type, member.flag_bits & 8) == (zipfile.ZIP_STORED, 0)
 
 
-def test_samples_lie_in_the_chunks_of_the_page(tmp_path):
+def test_samples_have_the_chunks_on_the_page(tmp_path):
     with create_store(
         str(tmp_path / "x.zarr"), "samples", count=1, history=[], settings={}, overwrite=False
     ) as made:
@@ -141,7 +141,7 @@ def test_samples_lie_in_the_chunks_of_the_page(tmp_path):
         made.write(Row(0, "a"), distance=np.zeros(20_000, np.float32), mask=np.zeros(9, np.uint8))
 
 
-def test_a_mesh_on_a_pipe_carries_what_the_page_says():
+def test_a_piped_mesh_contains_the_metadata_on_the_page():
     import trimesh
 
     from sdfkit.io.meshes.ply import read_ply

@@ -21,9 +21,9 @@ from sdfkit.analysis.classes import count_classes, describe_classes
         ),
     ],
 )
-def test_classes_are_counted_in_a_sentence(classes, has_truths, sentence):
+def test_describe_classes_states_the_number_of_predictions_in_each_class(classes, has_truths, sentence):
     assert describe_classes(np.array(classes), has_truths) == sentence
 
 
-def test_only_classes_that_occur_are_counted_in_order_of_precedence():
+def test_count_classes_leaves_out_empty_classes_and_sorts_by_precedence():
     assert count_classes(np.array(["noise", "copy", "noise"])) == {"copy": 1, "noise": 2}

@@ -22,7 +22,7 @@ def rectangle(count, dim, seed=0):
 
 
 @pytest.mark.parametrize(("count", "dim"), [(9, 40), (200, 7), (2, 2)])
-def test_a_flat_cloud_is_laid_out_as_it_is(count, dim):
+def test_points_in_a_plane_keep_their_distances(count, dim):
     vectors, flat = rectangle(count, dim)
     found = fit(vectors)
     apart = np.linalg.norm(flat[:, None] - flat, axis=-1)
@@ -34,7 +34,7 @@ def test_a_flat_cloud_is_laid_out_as_it_is(count, dim):
     assert np.allclose(found.coordinates.mean(axis=0), 0, atol=1e-6)
 
 
-def test_the_randomised_method_finds_the_same_map(monkeypatch):
+def test_randomised_and_exact_projection_agree(monkeypatch):
     vectors, _ = rectangle(60, 50)
     vectors += np.random.default_rng(2).standard_normal(vectors.shape) * 0.05
     exact = fit(vectors)
@@ -43,14 +43,14 @@ def test_the_randomised_method_finds_the_same_map(monkeypatch):
     assert fit(vectors).shares == pytest.approx(exact.shares, abs=1e-3)
 
 
-def test_vectors_that_hardly_differ_need_no_plane():
+def test_equal_vectors_and_one_dimensional_vectors_are_projected():
     assert np.array_equal(fit(np.ones((3, 4))).coordinates, np.zeros((3, 2)))
     assert fit(np.ones((1, 4))).shares == (0.0, 0.0)
     line = fit(np.arange(5.0)[:, None])
     assert np.allclose(line.coordinates, [[-2, 0], [-1, 0], [0, 0], [1, 0], [2, 0]])
 
 
-def test_a_row_that_is_not_finite_is_named():
+def test_a_non_finite_vector_is_named_in_the_error():
     vectors = np.ones((4, 3))
     vectors[2, 1] = np.nan
     with pytest.raises(

@@ -48,7 +48,7 @@ def block(request, monkeypatch):
         monkeypatch.setattr(ranking, "GROUP_NUMBERS", 16)
 
 
-def test_the_order_is_that_of_a_plain_computation(block):
+def test_ranking_agrees_with_a_direct_computation(block):
     predicted, known = draw(0, 7, centre=1), draw(1, 43, centre=1)
     expected = cosines_of(predicted, known)
     order = np.argsort(-expected, axis=1)
@@ -63,7 +63,7 @@ def test_the_order_is_that_of_a_plain_computation(block):
     assert np.allclose(result.to_mean, cosines_of(predicted, mean[None])[:, 0], atol=1e-7)
 
 
-def test_the_truth_stands_where_a_plain_computation_puts_it(block):
+def test_rank_of_the_truth_agrees_with_a_direct_computation(block):
     predicted, known = draw(0, 7, centre=1), draw(1, 43, centre=1)
     truth = np.array([0, 42, 7, 7, 20, 4, 5])
     every = np.arange(7)
@@ -80,7 +80,7 @@ def test_the_truth_stands_where_a_plain_computation_puts_it(block):
     assert np.allclose(result.mean_cosine, cosines_of(known, mean[None])[truth, 0], atol=1e-7)
 
 
-def test_every_vector_is_its_own_nearest(block):
+def test_every_known_vector_ranks_itself_first(block):
     known = draw(2, 30)
     result = rank_by_cosine(known, known, 1)
     truth = rank_truths(known, known, np.arange(30))
@@ -92,7 +92,7 @@ def test_every_vector_is_its_own_nearest(block):
 
 
 @given(st.integers(0, 99), st.floats(1e-6, 1e6))
-def test_length_does_not_matter(seed, scale):
+def test_ranking_does_not_depend_on_the_length_of_vectors(seed, scale):
     predicted, known = draw(seed, 4), draw(seed + 1, 12)
     result, scaled = (
         rank_by_cosine(predicted, known, 12),
@@ -110,7 +110,7 @@ def test_permuting_shapes_permutes_results(permutation):
     assert np.allclose(result.cosine, permuted.cosine, atol=1e-6)
 
 
-def test_equal_vectors_keep_their_order(block):
+def test_equal_vectors_are_ranked_in_row_order(block):
     known = np.repeat(draw(5, 3), 20, axis=0)[np.random.default_rng(0).permutation(60)]
     predicted = known[[0]]
     same = np.flatnonzero((known == predicted).all(axis=1))
@@ -118,12 +118,12 @@ def test_equal_vectors_keep_their_order(block):
     assert [int(rank_truths(predicted, known, np.array([row])).rank[0]) for row in same] == list(range(1, 21))
 
 
-def test_fewer_shapes_than_asked_for_are_all_ranked():
+def test_all_shapes_are_ranked_if_there_are_fewer_than_requested():
     result = rank_by_cosine(draw(6, 2), draw(7, 3), 10)
     assert np.array_equal(np.sort(result.order, axis=1), [[0, 1, 2]] * 2)
 
 
-def test_a_prediction_of_the_mean_has_no_centred_direction():
+def test_a_prediction_equal_to_the_mean_has_a_centred_cosine_of_0():
     known = draw(8, 50, centre=3)
     mean = known.mean(axis=0, keepdims=True)
     result = rank_by_cosine(mean, known, 50)
@@ -133,7 +133,7 @@ def test_a_prediction_of_the_mean_has_no_centred_direction():
     assert truth.cosine == pytest.approx(truth.mean_cosine, abs=1e-6)
 
 
-def test_a_weight_space_like_the_paper_s_hides_collapse_from_the_plain_cosine():
+def test_in_anchored_weight_spaces_raw_cosine_is_high_for_collapsed_predictions():
     # Vectors that share nearly everything, as anchored weights do: answering with the mean and noise scores
     # 0.97 against any truth, and still loses to the mean alone.
     rng = np.random.default_rng(9)
@@ -145,7 +145,7 @@ def test_a_weight_space_like_the_paper_s_hides_collapse_from_the_plain_cosine():
     assert np.abs(truth.centred).max() < 0.15
 
 
-def test_likeness_is_that_of_a_plain_computation(block):
+def test_similarity_statistics_agree_with_a_direct_computation(block):
     vectors = draw(10, 23, centre=0.5)
     mean = vectors.astype(np.float64).mean(axis=0)
     pairs = np.triu_indices(23, 1)
@@ -162,7 +162,7 @@ def test_likeness_is_that_of_a_plain_computation(block):
     assert similarity.variance_share == pytest.approx(share, rel=1e-9)
 
 
-def test_one_vector_again_and_again_is_full_collapse():
+def test_identical_vectors_are_measured_as_full_collapse():
     similarity = measure_similarity(np.tile(draw(11, 1), (9, 1)))
     assert similarity.cosine.min == pytest.approx(1, abs=1e-12)
     assert similarity.cosine.max <= 1
@@ -170,13 +170,13 @@ def test_one_vector_again_and_again_is_full_collapse():
     assert similarity.variance_share == pytest.approx(0, abs=1e-12)
 
 
-def test_opposite_vectors_have_nothing_in_common():
+def test_opposite_vectors_have_cosine_minus_1_and_variance_share_1():
     similarity = measure_similarity(np.array([[1, 2], [-1, -2]], np.float32))
     assert similarity.cosine.mean == pytest.approx(-1)
     assert similarity.variance_share == pytest.approx(1)
 
 
-def test_distances_and_usual_cosines_are_those_of_a_plain_computation(block):
+def test_distances_and_typical_cosines_agree_with_a_direct_computation(block):
     predicted, known = draw(0, 7, centre=1), draw(1, 43, centre=1)
     result = rank_by_cosine(predicted, known, 5)
     distance = np.linalg.norm(predicted[:, None].astype(np.float64) - known, axis=2)
@@ -192,7 +192,7 @@ def test_distances_and_usual_cosines_are_those_of_a_plain_computation(block):
     assert np.allclose(truth.mean_distance, np.linalg.norm(known[:7] - mean, axis=1), rtol=1e-6)
 
 
-def test_the_nearest_other_is_no_copy_of_itself(block):
+def test_leave_one_out_distance_ignores_exact_duplicates(block):
     known = draw(2, 30)
     known[20] = known[4]
     distance = np.linalg.norm(known[:, None].astype(np.float64) - known, axis=2)
@@ -205,7 +205,7 @@ def test_the_nearest_other_is_no_copy_of_itself(block):
     assert np.allclose(reach, np.linalg.norm(new[:, None] - known, axis=2).min(axis=1), rtol=1e-6)
 
 
-def test_a_truth_that_was_not_trained_on_stands_behind_its_equals(block):
+def test_an_untrained_truth_ranks_after_training_vectors_of_equal_cosine(block):
     known, unseen = draw(2, 30), draw(3, 4)
     mean = moments_of(known).mean
     truth = ranking.rank_truths(unseen, unseen, np.full(4, 30), known, mean)
@@ -215,7 +215,7 @@ def test_a_truth_that_was_not_trained_on_stands_behind_its_equals(block):
 
 
 @pytest.mark.slow
-def test_sixty_thousand_shapes_need_no_more_memory_than_twenty_thousand():
+def test_memory_does_not_grow_from_20000_to_60000_shapes():
     predicted = draw(14, 100, 64)
     peaks = []
     for count in (20_000, 60_000):

@@ -26,7 +26,7 @@ def measure(trajectory, silhouette, truth):
     return measure_trajectories(trajectory, silhouette, truth, uids, "steps.zarr")
 
 
-def test_a_straight_path_is_straight_in_the_plane_and_its_steps_are_equal():
+def test_a_straight_trajectory_is_projected_to_equal_collinear_steps():
     trajectory = straight()
     found = measure(trajectory, np.zeros((3, 5, 8, 8), np.uint8), None)
     assert np.allclose(np.diff(found.coordinates, n=2, axis=1), 0, atol=1e-5)
@@ -36,7 +36,7 @@ def test_a_straight_path_is_straight_in_the_plane_and_its_steps_are_equal():
     assert found.iou is None
 
 
-def test_overlap_is_that_of_the_areas():
+def test_silhouette_overlap_is_the_iou_of_the_areas():
     silhouette = squares([0, 2, 4, 8])[None]
     found = measure(straight(1, 4), silhouette, squares([4]))
     assert np.array_equal(found.iou, [[0, 4 / 16, 1, 16 / 64]])
@@ -45,7 +45,7 @@ def test_overlap_is_that_of_the_areas():
     assert np.array_equal(found.iou, [[1, 1, 1, 1]])
 
 
-def test_a_step_that_is_not_finite_is_named():
+def test_a_non_finite_step_is_named_in_the_error():
     trajectory = straight()
     trajectory[1, 3, 0] = np.inf
     with pytest.raises(

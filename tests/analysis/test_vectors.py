@@ -65,7 +65,7 @@ class Elsewhere:
         return part
 
 
-def test_moments_are_those_of_a_plain_computation(block):
+def test_moments_agree_with_a_direct_computation(block):
     own = draw(0, 43, centre=3)
     moments = measure_moments(own, uids(43), "x")
     exact = own.astype(np.float64)
@@ -82,7 +82,7 @@ def test_moments_are_those_of_a_plain_computation(block):
 
 
 @given(st.floats(0.1, 1000), st.integers(0, 50))
-def test_moments_far_from_the_origin_keep_their_digits(far, seed):
+def test_moments_stay_accurate_for_vectors_far_from_the_origin(far, seed):
     own = draw(seed, 40)
     moved = (own.astype(np.float64) + far).astype(np.float32)
     found = measure_moments(moved, uids(40), "x").variance
@@ -106,14 +106,14 @@ def test_moments_far_from_the_origin_keep_their_digits(far, seed):
         ),
     ],
 )
-def test_vectors_without_direction_are_named(block, value, message):
+def test_zero_vectors_are_named_in_the_error(block, value, message):
     own = draw(13, 9)
     own[7] = value
     with pytest.raises(InputError, match=f"^{message}$"):
         measure_moments(own, uids(9), "codes.zarr")
 
 
-def test_pairs_are_all_counted_once(block):
+def test_every_pair_is_counted_exactly_once(block):
     own = draw(1, 33, centre=0.5)
     unit = own.astype(np.float64) / np.linalg.norm(own.astype(np.float64), axis=1, keepdims=True)
     cosines = (unit @ unit.T)[np.triu_indices(33, 1)]
@@ -126,7 +126,7 @@ def test_pairs_are_all_counted_once(block):
     assert np.abs(expected - pairs.counts).sum() <= 2
 
 
-def test_blocks_are_short_whatever_the_set():
+def test_the_number_of_rows_per_block_is_limited():
     elsewhere = Elsewhere(draw(2, 5000, 512))
     assert isinstance(elsewhere, Rows)
     moments = measure_moments(elsewhere, uids(5000), "x")
@@ -134,13 +134,13 @@ def test_blocks_are_short_whatever_the_set():
     assert elsewhere.most <= vectors.BLOCK // 512
 
 
-def test_as_many_rows_are_paired_as_the_paper_s_set_has_and_no_more_than_fit():
+def test_pairing_is_limited_by_memory_but_allows_the_size_of_the_papers_set():
     assert limit_pairing(976, 54_785) == 976
     assert limit_pairing(100_000, 54_785) * 54_785 <= 1 << 25
     assert limit_pairing(20_000, 64) == limit_pairing(100_000, 64) == 20_000
 
 
-def test_parts_share_length_and_variance_between_them():
+def test_squared_norms_and_variance_shares_of_parts_add_up_to_the_total():
     own = draw(3, 50, 10, centre=2)
     own[:, 7:] = 0
     moments = measure_moments(own, uids(50), "x")
@@ -156,7 +156,7 @@ def test_parts_share_length_and_variance_between_them():
 
 
 @pytest.mark.parametrize("shape", [(30, 12), (12, 30)])
-def test_the_spectrum_is_that_of_a_singular_value_decomposition(block, shape):
+def test_the_spectrum_agrees_with_a_singular_value_decomposition(block, shape):
     own = draw(4, *shape, centre=1)
     mean = own.mean(axis=0, dtype=np.float64)
     found = measure_spectrum(own, mean, 5, np.random.default_rng(0))
@@ -168,7 +168,7 @@ def test_the_spectrum_is_that_of_a_singular_value_decomposition(block, shape):
     assert found.total == pytest.approx(own.astype(np.float64).var(axis=0).sum())
 
 
-def test_the_randomised_spectrum_finds_what_is_there_and_never_more(monkeypatch):
+def test_the_randomised_spectrum_approximates_the_exact_one_from_below(monkeypatch):
     rng = np.random.default_rng(5)
     scale = np.concatenate([np.geomspace(10, 2, 12), np.full(188, 0.3)])
     own = (rng.normal(size=(300, 200)) * scale + 1).astype(np.float32)
@@ -185,14 +185,14 @@ def test_the_randomised_spectrum_finds_what_is_there_and_never_more(monkeypatch)
     assert (found.capture(10), found.capture(11)) == (pytest.approx(exact.capture(10), rel=1e-3), None)
 
 
-def test_variance_is_captured_by_the_dimensions_that_vary_most():
+def test_variance_share_counts_the_dimensions_with_the_largest_variance():
     shares = capture_by_dims(np.array([1.0, 5.0, 0.0, 4.0]), [1, 2, 4])
     assert shares.tolist() == [0.5, 0.9, 1.0]
     assert scale_counts(54_785).tolist() == [10, 1_000, 10_000, 25_000]
     assert scale_counts(64).tolist() == [1, 12, 29]
 
 
-def test_the_paper_s_cosine_and_norm_imply_another_std_than_it_says():
+def test_the_papers_cosine_and_norm_imply_a_standard_deviation_of_0_0114():
     assert implied_std(13.39, 0.9606, 54_785) == pytest.approx(0.0114, abs=5e-5)
     found = statistics_of(shell(6, 60, 54_785))
     assert found.moments.norm.mean() == pytest.approx(13.39, rel=1e-3)
@@ -221,7 +221,7 @@ def test_the_paper_s_cosine_and_norm_imply_another_std_than_it_says():
         (np.ones((4, 3), np.float32), "All vectors are equal.", "equal."),
     ],
 )
-def test_the_geometry_is_named(own, start, end):
+def test_explain_names_the_geometry_of_the_vectors(own, start, end):
     text = explain(statistics_of(own))
     assert text.startswith(start)
     assert text.endswith(end)
@@ -229,7 +229,7 @@ def test_the_geometry_is_named(own, start, end):
     assert few == text.startswith("Cluster")
 
 
-def test_dimensions_that_do_not_vary_are_counted():
+def test_constant_dimensions_are_counted():
     own = draw(11, 40)
     own[:, [2, 5]] = 0.25
     assert statistics_of(own).floored == 2

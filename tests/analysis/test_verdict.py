@@ -66,7 +66,7 @@ def world(request):
     return World(request.param, *SETS[request.param])
 
 
-def test_training_vectors_are_recalled(world):
+def test_predictions_near_their_training_vectors_are_judged_recall(world):
     for noise in (1e-4, 0.1):
         verdict = world.judge(world.known[world.rows] + world.noise(12, noise))
         assert verdict.name == "recall"
@@ -74,7 +74,7 @@ def test_training_vectors_are_recalled(world):
         assert verdict.fvu == pytest.approx(noise, rel=0.3)
 
 
-def test_unseen_shapes_that_are_met_are_generalisation(world):
+def test_predictions_near_unseen_truths_are_judged_generalisation(world):
     unseen = world.shapes(16)
     verdict = world.judge(world.mean + 0.8 * (unseen - world.mean) + world.noise(16, 0.2), unseen)
     assert verdict.name == "generalisation"
@@ -82,7 +82,7 @@ def test_unseen_shapes_that_are_met_are_generalisation(world):
     assert "not in the training set are similar to their truths" in verdict.evidence
 
 
-def test_vectors_that_have_nothing_to_do_with_their_truths_are_noise(world):
+def test_vectors_unrelated_to_their_truths_are_judged_noise(world):
     for share in (0.5, 1.0):
         verdict = world.judge(world.mean + world.noise(12, share))
         assert verdict.name == "noise"
@@ -90,12 +90,12 @@ def test_vectors_that_have_nothing_to_do_with_their_truths_are_noise(world):
         assert abs(verdict.centred) < 0.15
 
 
-def test_the_mean_is_collapse_to_the_mean(world):
+def test_predictions_near_the_mean_are_judged_collapse_to_the_mean(world):
     for truth in ("own", None, world.shapes(12)):
         assert world.judge(world.mean + world.noise(12, 0.03), truth).name == "collapse to mean"
 
 
-def test_a_few_vectors_whatever_is_shown_are_attractors(world):
+def test_repeated_predictions_are_judged_collapse_to_attractors(world):
     own = world.known[[3, 3, 7, 3, 3, 7, 3, 3, 7, 3, 3, 7]] + world.noise(12, 0.02)
     for truth in ("own", None):
         verdict = world.judge(own, truth)
@@ -109,7 +109,7 @@ def test_a_few_vectors_whatever_is_shown_are_attractors(world):
     )
 
 
-def test_copies_of_other_training_shapes(world):
+def test_copies_of_other_training_vectors_are_judged_recall_or_unclear(world):
     copies = world.known[world.rows]
     # Of shapes that were not trained on: the model retrieves.
     verdict = world.judge(copies, world.shapes(12))
@@ -121,7 +121,7 @@ def test_copies_of_other_training_shapes(world):
     assert "check that predictions and training vectors use the same uids" in verdict.evidence
 
 
-def test_mixtures_and_borders_are_unclear(world):
+def test_mixed_and_borderline_predictions_are_judged_unclear(world):
     truth, is_odd = world.known[world.rows], np.arange(12)[:, None] % 2 == 1
     noise, mean = world.mean + world.noise(12, 1), world.mean + world.noise(12, 0.01)
     for predicted in (
@@ -141,14 +141,14 @@ def test_mixtures_and_borders_are_unclear(world):
     )
 
 
-def test_without_truths_new_vectors_are_not_called_good_or_bad(world):
+def test_without_truths_new_vectors_are_judged_neither_good_nor_bad(world):
     verdict = world.judge(world.shapes(12), None)
     assert verdict.name == "unclear"
     claim = "none of the 12 predictions matches a known vector; give --truth to compare them with the true vectors."
     assert verdict.evidence.startswith(claim)
 
 
-def test_samples_that_differ_as_much_as_shapes_are_noise_even_without_truths(world):
+def test_samples_that_vary_as_much_as_shapes_are_judged_noise_without_truths(world):
     shape_of = np.repeat(np.arange(12), 4)
     verdict = world.judge(world.mean + world.noise(48, 1), None, shape_of)
     assert verdict.name == "noise"
@@ -159,14 +159,14 @@ def test_samples_that_differ_as_much_as_shapes_are_noise_even_without_truths(wor
     assert world.judge(near, "own", two).shapes == 2
 
 
-def test_vectors_of_another_scale_are_told_to_be_far():
+def test_predictions_of_another_scale_are_reported_as_possibly_standardised():
     world = World("codes", 100, 64)
     verdict = world.judge(50 * world.noise(12, 1), None)
     assert verdict.name == "noise"
     assert "still be standardised" in verdict.evidence
 
 
-def test_the_paper_s_numbers_are_the_mean_plus_noise():
+def test_the_papers_cosines_are_judged_as_the_mean_plus_noise():
     # 199 weight vectors as in phases 6 to 9, three of them central as obj_0054, 0055 and 0172 (cosine to the mean
     # 0.995); four predictions with a cosine of 0.9698 to their truths, where the mean's is 0.980.
     world = World("paper", 199, 6000)
@@ -200,7 +200,7 @@ def test_the_paper_s_numbers_are_the_mean_plus_noise():
         (5 + np.random.default_rng(0).normal(size=(9, 8)), "unclear"),
     ],
 )
-def test_alone_only_the_plainest_collapse_is_told(own, name):
+def test_without_training_vectors_only_clear_collapse_is_reported(own, name):
     own = own.astype(np.float32)
     similarity = measure_similarity(own, measure_moments(own, [str(row) for row in range(9)], "x"))
     assert judge_alone(similarity)[0] == name

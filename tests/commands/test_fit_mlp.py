@@ -52,7 +52,7 @@ def test_each_shape_gets_the_weights_of_a_network(sdfkit, samples, fit, tmp_path
     assert box.extents == pytest.approx(np.array([1, 1, 3]) * 2 / 11**0.5, abs=0.1)
 
 
-def test_the_loss_is_that_of_the_samples_held_back(fit, samples, tmp_path):
+def test_the_stored_loss_is_measured_on_held_out_samples(fit, samples, tmp_path):
     import torch
 
     from sdfkit.models.mlp import PRESETS, MLPs
@@ -66,7 +66,7 @@ def test_the_loss_is_that_of_the_samples_held_back(fit, samples, tmp_path):
     assert np.abs(error).mean(axis=1) == pytest.approx(read(tmp_path / "weights.zarr", "loss"), rel=1e-4)
 
 
-def test_all_begin_at_the_anchor_or_each_at_its_own_draw(fit, tmp_path):
+def test_networks_start_from_a_common_anchor_or_from_independent_initialisations(fit, tmp_path):
     for name in ("first", "none", "box_2"):
         assert fit(f"{name}.zarr", "--anchor", name, "--lr", 1e-9).exit_code == 0
     same, own, last = (read(tmp_path / f"{name}.zarr", "weights") for name in ("first", "none", "box_2"))
@@ -78,7 +78,7 @@ def test_all_begin_at_the_anchor_or_each_at_its_own_draw(fit, tmp_path):
     assert "anchor" not in zarr.open_group(tmp_path / "none.zarr", mode="r")
 
 
-def test_later_shapes_begin_at_the_anchor_of_an_earlier_store(fit, tmp_path):
+def test_anchor_takes_the_initialisation_from_an_earlier_store(fit, tmp_path):
     assert fit("first.zarr", "--steps", 20, "--seed", 2).exit_code == 0
     done = fit("later.zarr", "--anchor", tmp_path / "first.zarr", "--steps", 20, "--seed", 1)
     assert done.exit_code == 0, done.stderr
@@ -87,7 +87,7 @@ def test_later_shapes_begin_at_the_anchor_of_an_earlier_store(fit, tmp_path):
     assert len(zarr.open_group(tmp_path / "later.zarr", mode="r").attrs["history"]) == 3
 
 
-def test_batches_and_pipes_change_nothing(sdfkit, samples, fit, tmp_path):
+def test_results_do_not_depend_on_batch_size_or_pipes(sdfkit, samples, fit, tmp_path):
     assert fit("one.zarr", "--batch", 1).exit_code == 0
     assert fit("all.zarr.zip").exit_code == 0
     meshed = sdfkit("info", tmp_path / "all.zarr.zip")
@@ -97,7 +97,7 @@ def test_batches_and_pipes_change_nothing(sdfkit, samples, fit, tmp_path):
     assert np.array_equal(packed["anchor/weights"][:], read(tmp_path / "one.zarr", "anchor/weights"))
 
 
-def test_an_interrupted_run_goes_on_from_its_own_anchor(fit, tmp_path, monkeypatch):
+def test_an_interrupted_run_resumes_with_its_stored_anchor(fit, tmp_path, monkeypatch):
     from sdfkit.training import mlp
 
     assert fit("whole.zarr", "--batch", 1).exit_code == 0
@@ -129,7 +129,7 @@ def test_an_interrupted_run_goes_on_from_its_own_anchor(fit, tmp_path, monkeypat
         ("near", True, "box_1: all samples are near its surface"),
     ],
 )
-def test_a_shape_that_cannot_be_fitted_is_marked_and_the_others_go_on(
+def test_a_shape_that_cannot_be_fitted_is_marked_as_failed_and_others_are_fitted(
     fit, samples, tmp_path, array, value, message
 ):
     zarr.open_group(samples)[array][1] = np.full(2000, value)
@@ -142,7 +142,7 @@ def test_a_shape_that_cannot_be_fitted_is_marked_and_the_others_go_on(
     assert not (tmp_path / "anchored.zarr").exists()
 
 
-def test_a_fit_that_runs_away_is_marked(fit, tmp_path):
+def test_a_diverged_fit_is_marked_as_failed(fit, tmp_path):
     assert fit("first.zarr").exit_code == 0
     done = fit("weights.zarr", "--anchor", tmp_path / "first.zarr", "--lr", 1e38)
     assert (
@@ -155,14 +155,14 @@ def test_a_fit_that_runs_away_is_marked(fit, tmp_path):
     )
 
 
-def test_epochs_are_passes_over_the_samples(fit, tmp_path):
+def test_an_epoch_is_one_pass_over_the_samples(fit, tmp_path):
     assert fit("weights.zarr", "--preset", "paper", "--points", 900, "--epochs", 2).exit_code == 2
     done = fit("weights.zarr", "--points", 900)
     assert done.exit_code == 0
     assert zarr.open_group(tmp_path / "weights.zarr", mode="r").attrs["settings"]["steps"] == 3
 
 
-def test_the_papers_recipe_is_its_200_epochs():
+def test_the_paper_preset_trains_200_epochs():
     from sdfkit.training.mlp_recipes import choose_settings
 
     recipe = choose_settings("relu-pe", "paper", 190_000, None, {"clamp": 0.1})
@@ -170,7 +170,7 @@ def test_the_papers_recipe_is_its_200_epochs():
     assert choose_settings("relu-pe", "fast", 1000, 2.0, {"clamp": 0.1, "points": 100}).steps == 20
 
 
-def test_other_stores_and_anchors_are_refused(sdfkit, samples, fit, tmp_path):
+def test_unsuitable_stores_and_anchors_are_refused(sdfkit, samples, fit, tmp_path):
     refused = fit("x.zarr", "--anchor", "box_9")
     assert refused.exit_code == 3 and "--anchor box_9: is neither a shape" in refused.stderr
     refused = fit("x.zarr", "--anchor", samples)

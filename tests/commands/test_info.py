@@ -49,7 +49,7 @@ def facts_of(result):
 
 
 @pytest.mark.parametrize("name", ["codes.zarr", "codes.zarr.zip"])
-def test_a_store_tells_its_kind_rows_arrays_settings_and_history(sdfkit, tmp_path, name):
+def test_info_lists_kind_rows_arrays_settings_and_history_of_a_store(sdfkit, tmp_path, name):
     path = write_store(tmp_path / name)
     (facts,) = facts_of(sdfkit("info", path, "--json"))
     assert (facts["name"], facts["kind"], facts["format"], facts["complete"]) == (str(path), "codes", 1, True)
@@ -64,7 +64,7 @@ def test_a_store_tells_its_kind_rows_arrays_settings_and_history(sdfkit, tmp_pat
     assert facts["history"][0] == STEP
 
 
-def test_people_read_the_same_facts(sdfkit, tmp_path):
+def test_the_text_report_states_the_facts_of_the_json_report(sdfkit, tmp_path):
     path = write_store(tmp_path / "codes.zarr")
     lines = sdfkit("info", path).stdout.splitlines()
     assert lines[0] == f"{path}: codes, complete, 3 shapes, 1 of them failed"
@@ -78,7 +78,7 @@ def test_people_read_the_same_facts(sdfkit, tmp_path):
     assert any(line.endswith("seed 7") for line in lines)
 
 
-def test_an_unfinished_store_is_described_as_far_as_it_goes(sdfkit, tmp_path):
+def test_an_incomplete_store_is_described_with_its_finished_rows(sdfkit, tmp_path):
     path = write_store(tmp_path / "codes.zarr", written=2, stop=True)
     (facts,) = facts_of(sdfkit("info", path, "--json"))
     assert facts["complete"] is False
@@ -87,7 +87,7 @@ def test_an_unfinished_store_is_described_as_far_as_it_goes(sdfkit, tmp_path):
     assert sdfkit("info", path).stdout.splitlines()[0] == title
 
 
-def test_a_zip_that_is_cut_says_so(sdfkit, tmp_path):
+def test_a_truncated_zip_is_reported_as_truncated(sdfkit, tmp_path):
     path = write_store(tmp_path / "codes.zarr.zip")
     path.write_bytes(path.read_bytes()[:-30])
     result = sdfkit("info", path)
@@ -98,7 +98,7 @@ def test_a_zip_that_is_cut_says_so(sdfkit, tmp_path):
     )
 
 
-def test_a_store_of_others_is_described_too(sdfkit, tmp_path):
+def test_zarr_stores_of_other_programs_are_described(sdfkit, tmp_path):
     group = zarr.create_group(tmp_path / "other.zarr")
     group.create_array("temperature", data=np.zeros((2, 3)), dimension_names=("day", "hour"))
     (facts,) = facts_of(sdfkit("info", tmp_path / "other.zarr", "--json"))
@@ -107,7 +107,7 @@ def test_a_store_of_others_is_described_too(sdfkit, tmp_path):
     assert sdfkit("info", tmp_path / "other.zarr").stdout.startswith(f"{tmp_path / 'other.zarr'}: unknown\n")
 
 
-def test_plain_arrays(sdfkit, tmp_path):
+def test_npy_and_npz_files_are_described(sdfkit, tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((2, 3, 4)))
     np.savez(tmp_path / "b.npz", x=np.zeros(2, np.uint8), y=np.zeros((1, 1), bool))
     one, two = facts_of(sdfkit("info", tmp_path / "a.npy", tmp_path / "b.npz", "--json"))
@@ -126,7 +126,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("ending", ["ply", "stl", "glb", "obj"])
 @pytest.mark.parametrize("name", SHAPES)
-def test_meshes_tell_their_topology_in_every_format(sdfkit, tmp_path, name, ending):
+def test_topology_is_reported_for_every_mesh_format(sdfkit, tmp_path, name, ending):
     mesh, closed, euler, pieces = SHAPES[name]
     mesh.export(tmp_path / f"{name}.{ending}")
     (facts,) = facts_of(sdfkit("info", tmp_path / f"{name}.{ending}", "--json"))
@@ -144,7 +144,7 @@ def write_meshes(output, rows, kind="ply"):
             meshes.write(row, mesh=None if row.error else SHAPES["sphere"][0])
 
 
-def test_a_mesh_of_ours_tells_its_labels_and_history(sdfkit, tmp_path):
+def test_labels_and_history_of_a_mesh_from_sdfkit_are_shown(sdfkit, tmp_path):
     write_meshes(tmp_path / "chair.glb", [Row(0, "obj_0042", "chair", "CC0-1.0", "catalogue")], "glb")
     (facts,) = facts_of(sdfkit("info", tmp_path / "chair.glb", "--json"))
     labels = [facts[name] for name in ("uid", "category", "licence", "source")]
@@ -162,7 +162,7 @@ def test_a_mesh_of_ours_tells_its_labels_and_history(sdfkit, tmp_path):
     assert "bounds        -1 -1 -1 to 1 1 1" in text
 
 
-def test_a_folder_is_a_table_with_a_line_for_each_mesh(sdfkit, tmp_path):
+def test_a_folder_is_listed_with_one_line_per_mesh(sdfkit, tmp_path):
     write_meshes(tmp_path / "out/", [Row(0, "a", "chair"), Row(1, "b", "table")])
     lines = sdfkit("info", tmp_path / "out").stdout.splitlines()
     assert lines[0].split() == ["uid", "vertices", "faces", "closed", "Euler", "pieces", "extent", "category",
@@ -171,7 +171,7 @@ def test_a_folder_is_a_table_with_a_line_for_each_mesh(sdfkit, tmp_path):
     assert lines[2].split() == ["b", "162", "320", "yes", "2", "1", "2", "2", "2", "table"]
 
 
-def test_one_unreadable_mesh_does_not_hide_the_others(sdfkit, tmp_path):
+def test_other_meshes_are_listed_beside_an_unreadable_one(sdfkit, tmp_path):
     SHAPES["sphere"][0].export(tmp_path / "b.ply")
     (tmp_path / "a.ply").write_bytes((tmp_path / "b.ply").read_bytes()[:-5])
     result = sdfkit("info", tmp_path, "--json")
@@ -188,7 +188,7 @@ def test_one_unreadable_mesh_does_not_hide_the_others(sdfkit, tmp_path):
     assert alone.stderr.startswith(f"sdfkit: {tmp_path / 'a.ply'}: a PLY ends early; ")
 
 
-def test_what_is_wrong_with_a_mesh_is_told_not_refused(sdfkit, tmp_path):
+def test_defects_of_a_mesh_are_reported_without_an_error(sdfkit, tmp_path):
     (tmp_path / "nan.off").write_text("OFF\n3 1 0\n0 0 nan\n1 0 0\n0 1 0\n3 0 1 2\n")
     trimesh.PointCloud([[0, 0, 0], [1, 1, 1]]).export(tmp_path / "points.ply")
     nan, points = facts_of(sdfkit("info", tmp_path, "--json"))
@@ -208,7 +208,7 @@ def test_what_is_wrong_with_a_mesh_is_told_not_refused(sdfkit, tmp_path):
         ("folder/", None, 3, "is a folder without meshes"),
     ],
 )
-def test_what_is_neither_store_nor_mesh_is_refused(sdfkit, tmp_path, name, content, status, message):
+def test_a_file_that_is_neither_store_nor_mesh_is_refused(sdfkit, tmp_path, name, content, status, message):
     path = tmp_path / name
     if name.endswith("/"):
         path.mkdir()
@@ -235,7 +235,7 @@ def pipe(content, *words):
     return result, talk, modules
 
 
-def test_a_store_on_a_pipe_gives_the_facts_of_the_file_and_needs_no_torch(sdfkit, tmp_path):
+def test_a_piped_store_gives_the_same_facts_as_a_file_without_importing_torch(sdfkit, tmp_path):
     path = write_store(tmp_path / "codes.zarr.zip")
     result, talk, modules = pipe(path.read_bytes(), "--json")
     assert (result.returncode, talk) == (0, [])
@@ -244,14 +244,14 @@ def test_a_store_on_a_pipe_gives_the_facts_of_the_file_and_needs_no_torch(sdfkit
     assert json.loads(result.stdout) == facts | {"name": "standard input"}
 
 
-def test_a_pipe_that_is_cut_is_an_error(tmp_path):
+def test_a_truncated_pipe_is_an_error(tmp_path):
     content = write_store(tmp_path / "codes.zarr.zip").read_bytes()
     result, talk, _ = pipe(content[:-30])
     assert (result.returncode, result.stdout) == (3, b"")
     assert talk == ["sdfkit: standard input: ends early; the command that wrote it did not finish"]
 
 
-def test_meshes_on_a_pipe_with_one_that_failed(tmp_path):
+def test_a_failed_mesh_in_a_pipe_is_listed_as_failed(tmp_path):
     write_meshes(tmp_path / "out/", [Row(0, "a")])
     failed = b'ply\nformat binary_little_endian 1.0\ncomment sdfkit {"uid": "b", "error": "no surface"}\n'
     failed += b"element vertex 0\nproperty float x\nproperty float y\nproperty float z\nelement face 0\n"

@@ -108,7 +108,7 @@ def job(tmp_path_factory, encoder):
     return folder
 
 
-def test_samples_are_what_they_say(job):
+def test_sampled_distances_equal_those_of_the_mesh(job):
     store = zarr.open_group(job / "samples.zarr", mode="r")
     assert store["point"].shape == (3, 9000, 3)
     assert store["point"].chunks == (1, 8192, 3)
@@ -122,7 +122,7 @@ def test_samples_are_what_they_say(job):
     assert np.abs(store["distance"][1] - expected).max() < 1e-6
 
 
-def test_samples_know_the_way_back(job):
+def test_to_original_maps_samples_to_the_frame_of_the_input_mesh(job):
     raw = trimesh.load_mesh(job / "raw/obj_0000.glb")
     raw.apply_scale(7).apply_translation([1, 2, 3])
     raw.export(job / "moved.ply")
@@ -139,7 +139,7 @@ def test_samples_know_the_way_back(job):
     assert np.abs(distance).max() < 7 * 2 / 64, "one cell"
 
 
-def test_features_are_those_of_the_encoder(job, encoder):
+def test_features_have_the_shape_and_name_of_the_encoder(job, encoder):
     store = zarr.open_group(job / "features.zarr", mode="r")
     assert store["feature"].shape == (3, 3, 16)
     assert store["token"].shape == (3, 3, 16, 16)
@@ -147,12 +147,12 @@ def test_features_are_those_of_the_encoder(job, encoder):
     assert np.ptp(store["feature"][:], axis=(0, 1)).min() > 0
 
 
-def test_history_is_carried_from_every_input(job):
+def test_history_contains_the_steps_of_every_input(job):
     # Codes: shapes, watertight, sample-sdf, train-deepsdf. Features: the first two, render, embed. And this step.
     assert len(zarr.open_group(job / "dit.zarr").attrs["history"]) == 9
 
 
-def test_predicted_meshes(sdfkit, job, tmp_path):
+def test_predicted_codes_are_meshed_and_equal_seeds_give_equal_codes(sdfkit, job, tmp_path):
     codes = tmp_path / "codes.zarr"
     assert (
         sdfkit(
@@ -177,7 +177,7 @@ def test_predicted_meshes(sdfkit, job, tmp_path):
     assert '"not_predicted": 0' in result.stdout
 
 
-def test_codes_need_their_decoder(sdfkit, job, tmp_path):
+def test_codes_without_a_decoder_are_refused(sdfkit, job, tmp_path):
     codes = tmp_path / "codes.zarr"
     sdfkit("predict", job / "dit.zarr", job / "features.zarr", "--steps", 2, "-o", codes)
     result = sdfkit("mesh", codes, "-o", f"{tmp_path}/meshes/")
@@ -185,7 +185,7 @@ def test_codes_need_their_decoder(sdfkit, job, tmp_path):
     assert "codes without their decoder; add --decoder STORE" in result.stderr
 
 
-def test_a_code_without_surface_tells_its_range(sdfkit, job, tmp_path):
+def test_a_code_without_a_surface_is_reported_with_its_range_of_distances(sdfkit, job, tmp_path):
     np.save(tmp_path / "far.npy", np.full((1, 64), 1e4, np.float32))
     result = sdfkit(
         "mesh", tmp_path / "far.npy", "--decoder", job / "deepsdf.zarr", "-o", tmp_path / "far.ply"
@@ -218,7 +218,7 @@ def test_a_code_without_surface_tells_its_range(sdfkit, job, tmp_path):
         (["embed", "features.zarr"], "holds features, but a store of kind views is needed"),
     ],
 )
-def test_the_wrong_kind_is_told(sdfkit, job, tmp_path, words, message):
+def test_a_store_of_the_wrong_kind_is_named_in_the_error(sdfkit, job, tmp_path, words, message):
     paths = [job / word if word.endswith(".zarr") else word for word in words]
     result = sdfkit(*paths, "-o", tmp_path / "out.zarr")
     assert result.exit_code == 3
@@ -226,7 +226,7 @@ def test_the_wrong_kind_is_told(sdfkit, job, tmp_path, words, message):
     assert not (tmp_path / "out.zarr").exists()
 
 
-def test_shapes_in_common_are_needed(sdfkit, job, tmp_path):
+def test_features_and_codes_without_common_uids_are_refused(sdfkit, job, tmp_path):
     shutil.copytree(job / "features.zarr", tmp_path / "other.zarr")
     group = zarr.open_group(tmp_path / "other.zarr", mode="r+")
     for index in range(3):
@@ -239,7 +239,9 @@ def test_shapes_in_common_are_needed(sdfkit, job, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_training_goes_on_bit_for_bit(sdfkit, job, tmp_path, monkeypatch, number):
+def test_resumed_training_equals_uninterrupted_training_bit_for_bit(
+    sdfkit, job, tmp_path, monkeypatch, number
+):
     output = tmp_path / "deepsdf.zarr"
     line = ("train-deepsdf", job / "samples.zarr", *TRAIN, "--steps", 60, "-o", output)
     step = DeepSDFTraining.step

@@ -64,15 +64,15 @@ def objaverse(monkeypatch):
     return module
 
 
-def test_folders_are_categories_and_names_unique(labels, raw):
+def test_folders_become_categories_and_uids_are_unique(labels, raw):
     assert labels(raw) == {"a": ("chair", "", ""), "b": ("chair", "", ""), "a_2": ("lamp", "", "")}
 
 
-def test_a_file_that_is_named_has_no_folder(labels, raw):
+def test_a_file_named_on_the_command_line_gets_no_category_from_its_folder(labels, raw):
     assert labels(raw / "lamp/a.obj", "--licence", "CC0-1.0") == {"a": ("", "CC0-1.0", "")}
 
 
-def test_csv_by_uid_and_what_it_lacks_comes_from_elsewhere(labels, raw, tmp_path):
+def test_csv_labels_match_by_uid_and_options_fill_the_gaps(labels, raw, tmp_path):
     csv = table(tmp_path, "uid,license,category", "a_2,CC-BY-4.0,light", "b,,stool")
     assert labels(raw, "--csv", csv, "--licence", "CC0-1.0", "--source", "me") == {
         "a": ("chair", "CC0-1.0", "me"),
@@ -81,7 +81,7 @@ def test_csv_by_uid_and_what_it_lacks_comes_from_elsewhere(labels, raw, tmp_path
     }
 
 
-def test_csv_by_file(labels, raw, tmp_path):
+def test_csv_labels_match_by_file(labels, raw, tmp_path):
     csv = table(tmp_path, "source,file", "ann,lamp/a.obj", "bob,chair/a.obj")
     assert labels(raw, "--csv", csv) == {
         "a": ("chair", "", "bob"),
@@ -90,7 +90,7 @@ def test_csv_by_file(labels, raw, tmp_path):
     }
 
 
-def test_rows_without_a_mesh_are_counted(sdfkit, raw, tmp_path):
+def test_csv_rows_without_a_mesh_are_counted(sdfkit, raw, tmp_path):
     csv = table(tmp_path, "uid,category", "a,seat", "x,seat", "y,seat")
     result = sdfkit("manifest", raw, "--csv", csv, "-o", tmp_path / "m.json")
     assert result.exit_code == 0
@@ -99,7 +99,7 @@ def test_rows_without_a_mesh_are_counted(sdfkit, raw, tmp_path):
     assert "0 without category, 3 without licence, 3 without source" in result.stderr
 
 
-def test_lvis_gives_category_licence_and_source(labels, raw, objaverse, tmp_path):
+def test_lvis_annotations_give_category_licence_and_source(labels, raw, objaverse, tmp_path):
     by_ann = "ann, https://sketchfab.com/3d-models/a"
     assert labels(raw, "--lvis", "--licence", "unknown") == {
         "a": ("armchair", "CC-BY-NC-4.0", by_ann),
@@ -110,7 +110,9 @@ def test_lvis_gives_category_licence_and_source(labels, raw, objaverse, tmp_path
     assert labels(raw, "--lvis", "--csv", csv)["a"] == ("seat", "CC-BY-NC-4.0", by_ann)
 
 
-def test_standard_output_is_json_with_paths_from_here(sdfkit, raw, objaverse, monkeypatch):
+def test_standard_output_is_json_with_paths_relative_to_the_current_folder(
+    sdfkit, raw, objaverse, monkeypatch
+):
     monkeypatch.chdir(raw.parent)
     result = sdfkit("manifest", "raw", "--lvis")
     assert result.exit_code == 0
@@ -121,7 +123,7 @@ def test_standard_output_is_json_with_paths_from_here(sdfkit, raw, objaverse, mo
     ]
 
 
-def test_existing_manifest_is_kept(sdfkit, raw, tmp_path):
+def test_an_existing_manifest_is_not_overwritten(sdfkit, raw, tmp_path):
     path = tmp_path / "manifest.json"
     path.write_text("mine")
     result = sdfkit("manifest", raw, "-o", path)
@@ -149,7 +151,7 @@ def test_existing_manifest_is_kept(sdfkit, raw, tmp_path):
         ([""], "has no column uid or file, only []; add one"),
     ],
 )
-def test_bad_tables_are_refused(sdfkit, raw, tmp_path, lines, message):
+def test_csv_tables_with_errors_are_refused(sdfkit, raw, tmp_path, lines, message):
     csv = table(tmp_path, *lines)
     result = sdfkit("manifest", raw, "--csv", csv, "-o", tmp_path / "m.json")
     assert result.exit_code == 3
@@ -158,7 +160,7 @@ def test_bad_tables_are_refused(sdfkit, raw, tmp_path, lines, message):
     assert not (tmp_path / "m.json").exists()
 
 
-def test_table_in_another_encoding_is_refused(sdfkit, raw, tmp_path):
+def test_a_csv_table_that_is_not_utf_8_is_refused(sdfkit, raw, tmp_path):
     csv = tmp_path / "labels.csv"
     csv.write_bytes("uid,source\na,Zoë\n".encode("latin-1"))
     result = sdfkit("manifest", raw, "--csv", csv)
@@ -167,7 +169,7 @@ def test_table_in_another_encoding_is_refused(sdfkit, raw, tmp_path):
     assert "save it as CSV in UTF-8" in result.stderr
 
 
-def test_other_files_and_streams_are_refused(sdfkit, raw):
+def test_files_and_streams_that_are_not_meshes_are_refused(sdfkit, raw):
     result = sdfkit("manifest", raw / "chair/a.obj", raw / "chair/a.mtl")
     assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr.startswith("sdfkit: a.mtl: is not a mesh file (.3mf")
@@ -179,7 +181,7 @@ def test_other_files_and_streams_are_refused(sdfkit, raw):
     )
 
 
-def test_missing_package_is_reported(sdfkit, raw, monkeypatch):
+def test_a_missing_objaverse_package_is_reported(sdfkit, raw, monkeypatch):
     monkeypatch.setitem(sys.modules, "objaverse", None)
     result = sdfkit("manifest", raw, "--lvis")
     assert result.exit_code == 5
@@ -189,7 +191,7 @@ def test_missing_package_is_reported(sdfkit, raw, monkeypatch):
     )
 
 
-def test_missing_network_is_reported(sdfkit, raw, objaverse):
+def test_a_missing_internet_connection_is_reported(sdfkit, raw, objaverse):
     def load():
         raise URLError("no route to host")
 
@@ -202,7 +204,7 @@ def test_missing_network_is_reported(sdfkit, raw, objaverse):
     )
 
 
-def test_meshes_that_are_none_of_lvis_are_refused(sdfkit, raw, objaverse):
+def test_meshes_without_lvis_uids_are_refused(sdfkit, raw, objaverse):
     objaverse.load_lvis_annotations = lambda: {"armchair": ["x"]}
     result = sdfkit("manifest", raw, "--lvis")
     assert result.exit_code == 3

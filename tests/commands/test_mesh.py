@@ -120,7 +120,7 @@ def test_each_row_of_a_weights_store_is_meshed(sdfkit, weights, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["ply", "glb", "obj", "stl"])
-def test_files_say_what_they_are(sdfkit, weights, tmp_path, kind):
+def test_mesh_files_contain_their_labels(sdfkit, weights, tmp_path, kind):
     result = sdfkit("mesh", weights, "--resolution", 24, "--format", kind, "-o", f"{tmp_path}/meshes/")
     assert result.exit_code == 0, result.stderr
     path = tmp_path / f"meshes/ball.{kind}"
@@ -140,7 +140,7 @@ def test_files_say_what_they_are(sdfkit, weights, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["ply", "glb", "obj"])
-def test_smooth_normals_are_the_fields_gradient(sdfkit, weights, tmp_path, kind):
+def test_smooth_normals_are_the_gradient_of_the_field(sdfkit, weights, tmp_path, kind):
     for name, more in (("plain", ()), ("smooth", ("--smooth-normals",))):
         path = f"{tmp_path}/{name}/"
         assert sdfkit("mesh", weights, "--resolution", 32, "--format", kind, *more, "-o", path).exit_code == 0
@@ -176,7 +176,7 @@ def test_codes_of_a_plain_array_are_read_by_the_decoder(sdfkit, decoder, tmp_pat
     assert info["history"][0]["command"] == "sdfkit made deepsdf.zarr", "how the decoder was made"
 
 
-def test_a_deepsdf_store_gives_its_training_shapes_once_in_its_history(sdfkit, decoder, tmp_path):
+def test_a_deepsdf_store_is_meshed_into_its_training_shapes_with_one_history(sdfkit, decoder, tmp_path):
     for more in ((), ("--decoder", decoder)):
         folder = tmp_path / f"meshes{len(more)}"
         assert sdfkit("mesh", decoder, *more, "--resolution", 40, "-o", f"{folder}/").exit_code == 0
@@ -185,7 +185,7 @@ def test_a_deepsdf_store_gives_its_training_shapes_once_in_its_history(sdfkit, d
         assert len(read_info(folder / "shape_0.ply")["history"]) == 3
 
 
-def test_two_hidden_layers_of_relu_are_meshed_too(sdfkit, tmp_path):
+def test_networks_with_two_hidden_layers_are_meshed(sdfkit, tmp_path):
     vectors = make_octahedron([0.5, 0.6, 0.7])[None]
     network = {"network": dataclasses.asdict(RELU)}
     path = write(tmp_path / "w.zarr", "weights", "weights", vectors, attributes=network)
@@ -210,7 +210,7 @@ def test_two_hidden_layers_of_relu_are_meshed_too(sdfkit, tmp_path):
         ),
     ],
 )
-def test_codes_that_do_not_fit(sdfkit, decoder, tmp_path, codes, message):
+def test_codes_of_the_wrong_shape_are_refused(sdfkit, decoder, tmp_path, codes, message):
     path = tmp_path / "codes.npy"
     np.save(path, codes)
     result = sdfkit("mesh", path, "--decoder", decoder, "-o", f"{tmp_path}/out/")
@@ -219,7 +219,7 @@ def test_codes_that_do_not_fit(sdfkit, decoder, tmp_path, codes, message):
 
 
 @pytest.mark.slow
-def test_samples_are_paired_with_the_shape_that_they_name(sdfkit, decoder, tmp_path):
+def test_several_samples_of_a_shape_are_named_after_it(sdfkit, decoder, tmp_path):
     names = [("large_s0", "small"), ("large_s1", "small"), ("small_s0", "large")]
     rows = [Row(index, uid, sample_of=of) for index, (uid, of) in enumerate(names)]
     vectors = np.array([[0.5, 0, 0, 0], [0.6, 0, 0, 0], [0.9, 0, 0, 0]], np.float32)
@@ -258,7 +258,7 @@ def test_codes_of_another_decoder_are_refused(sdfkit, decoder, tmp_path):
     )
 
 
-def test_a_code_without_surface_tells_the_range(sdfkit, decoder, tmp_path):
+def test_a_code_without_a_surface_is_reported_with_its_range_of_distances(sdfkit, decoder, tmp_path):
     np.save(tmp_path / "codes.npy", np.array([[-1, 0, 0, 0]]))
     result = sdfkit("mesh", tmp_path / "codes.npy", "--decoder", decoder, "-o", tmp_path / "one.ply")
     # ReLU cuts the negative code off.
@@ -266,7 +266,7 @@ def test_a_code_without_surface_tells_the_range(sdfkit, decoder, tmp_path):
     assert not (tmp_path / "one.ply").exists()
 
 
-def test_numbers_that_are_not_finite_in_a_store_fail_their_shape(sdfkit, weights, tmp_path):
+def test_a_shape_with_non_finite_values_is_marked_as_failed(sdfkit, weights, tmp_path):
     zarr.open_group(weights, mode="r+")["weights"][1, 3] = np.nan
     result = sdfkit("mesh", weights, "--resolution", 24, "-o", f"{tmp_path}/out/")
     assert result.exit_code == 4
@@ -274,7 +274,7 @@ def test_numbers_that_are_not_finite_in_a_store_fail_their_shape(sdfkit, weights
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["ball.ply"]
 
 
-def test_shapes_that_failed_before_are_told_again(sdfkit, decoder, tmp_path):
+def test_errors_of_earlier_steps_are_reported_again(sdfkit, decoder, tmp_path):
     rows = [Row(index, f"gone_{index}", error="open mesh") for index in range(2)]
     path = write(tmp_path / "codes.zarr", "codes", "code", np.zeros((2, 4), np.float32), rows=rows)
     result = sdfkit("mesh", path, "--decoder", decoder, "-o", f"{tmp_path}/out/")
@@ -286,7 +286,7 @@ def test_shapes_that_failed_before_are_told_again(sdfkit, decoder, tmp_path):
     ]
 
 
-def test_the_decoder_must_be_one_and_weights_need_none(sdfkit, weights, decoder, tmp_path):
+def test_decoder_must_name_a_decoder_and_is_refused_for_weights(sdfkit, weights, decoder, tmp_path):
     out = ("-o", tmp_path / "one.ply")
     np.save(tmp_path / "codes.npy", np.zeros((1, 4)))
     fails(
@@ -311,7 +311,7 @@ def test_the_decoder_must_be_one_and_weights_need_none(sdfkit, weights, decoder,
     )
 
 
-def test_weights_must_be_those_of_the_network_they_name(sdfkit, tmp_path):
+def test_weights_must_match_their_network_configuration(sdfkit, tmp_path):
     out = ("-o", tmp_path / "one.ply")
     network = {"network": dataclasses.asdict(RELU)}
     other = write(tmp_path / "other.zarr", "weights", "weights", ELLIPSOIDS[:1], attributes=network)
@@ -336,7 +336,7 @@ def test_a_decoder_that_lacks_a_layer_is_refused(sdfkit, decoder, tmp_path):
     assert 'Missing key(s) in state_dict: "hidden.0.weight".); was the store made by sdfkit?' in result.stderr
 
 
-def test_a_decoder_that_is_broken_is_refused(sdfkit, decoder, tmp_path):
+def test_a_damaged_decoder_is_refused(sdfkit, decoder, tmp_path):
     zarr.open_group(decoder, mode="r+")["decoder/out.bias"][0] = np.nan
     fails(
         sdfkit("mesh", decoder, "-o", f"{tmp_path}/out/"),
@@ -345,7 +345,7 @@ def test_a_decoder_that_is_broken_is_refused(sdfkit, decoder, tmp_path):
     )
 
 
-def test_settings_are_kept_in_the_file(sdfkit, weights, tmp_path):
+def test_the_mesh_file_contains_the_settings(sdfkit, weights, tmp_path):
     sdfkit("mesh", weights, "--resolution", 24, "--largest", "-o", f"{tmp_path}/out/")
     settings = read_info(tmp_path / "out/ball.ply")["settings"]
     assert json.dumps(settings)

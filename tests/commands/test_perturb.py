@@ -44,7 +44,7 @@ def store(balls, tmp_path):
 
 
 @pytest.mark.slow
-def test_shapes_break_as_noise_grows(sdfkit, store, tmp_path):
+def test_iou_falls_with_increasing_noise(sdfkit, store, tmp_path):
     picture = tmp_path / "noise.png"
     strengths = [word for sigma in (0.001, 0.3, 3) for word in ("--sigma", sigma)]
     done = sdfkit("perturb", store, *strengths, *CPU, "--json", "-o", picture)
@@ -65,7 +65,7 @@ def test_the_same_seed_gives_the_same_report(sdfkit, store):
     assert first == again != other
 
 
-def test_the_iou_is_that_of_the_noisy_networks(sdfkit, store, balls):
+def test_the_iou_of_noisy_networks_agrees_with_a_closed_form(sdfkit, store, balls):
     """The last bias moves a ball's surface: noise on it alone makes another ball, whose IoU is known."""
     vectors = balls.copy()
     done = sdfkit("perturb", store, "--per", "layer", "--noise", "number", "--sigma", 0.2, *CPU, "--json")
@@ -78,7 +78,7 @@ def test_the_iou_is_that_of_the_noisy_networks(sdfkit, store, balls):
     assert parts["layer 3 bias"]["shapes"][0]["iou"][0] == pytest.approx(expected, abs=0.12)
 
 
-def test_groups_of_dimensions_are_those_that_move_the_surface(sdfkit, store):
+def test_noise_on_sensitive_dimensions_lowers_the_iou_more(sdfkit, store):
     done = sdfkit("perturb", store, "--per", "dimension", "--sigma", 0.5, *CPU, "--json")
     assert done.exit_code == 0, done.stderr
     parts = json.loads(done.stdout)["stores"][0]["parts"]
@@ -87,7 +87,7 @@ def test_groups_of_dimensions_are_those_that_move_the_surface(sdfkit, store):
     assert iou["50 to 100 %"] > iou["10 to 50 %"] > iou["1 to 10 %"] - 0.05
 
 
-def test_stores_side_by_side_in_one_table(sdfkit, store, balls, tmp_path):
+def test_several_stores_appear_in_one_table(sdfkit, store, balls, tmp_path):
     other = write(tmp_path / "other.zarr", balls[::-1], network=vars(CONFIG))
     done = sdfkit("perturb", store, other, "--sigma", 0.01, "--noise", "spread", *CPU)
     assert done.exit_code == 0, done.stderr
@@ -99,7 +99,7 @@ def test_stores_side_by_side_in_one_table(sdfkit, store, balls, tmp_path):
 
 
 @pytest.mark.slow
-def test_codes_break_too(sdfkit, tmp_path):
+def test_codes_are_perturbed_through_their_decoder(sdfkit, tmp_path):
     trimesh.creation.box().export(tmp_path / "box.ply")
     trimesh.creation.icosphere(2).export(tmp_path / "ball.ply")
     for words in (
@@ -121,7 +121,7 @@ def test_codes_break_too(sdfkit, tmp_path):
     assert done.exit_code == 0, done.stderr
 
 
-def test_a_shape_that_is_broken_already_is_left_out(sdfkit, balls, tmp_path):
+def test_a_shape_without_a_surface_before_noise_is_left_out(sdfkit, balls, tmp_path):
     vectors = balls.copy()
     vectors[0] = 0
     store = write(tmp_path / "weights.zarr", vectors, network=vars(CONFIG))
@@ -142,14 +142,14 @@ def test_a_shape_that_is_broken_already_is_left_out(sdfkit, balls, tmp_path):
         (lambda v: v, ("-o", "x.jpg"), 2, "plots are written as PNG"),
     ],
 )
-def test_what_cannot_be_judged_is_refused(sdfkit, balls, tmp_path, change, words, status, message):
+def test_unsuitable_weights_and_options_are_refused(sdfkit, balls, tmp_path, change, words, status, message):
     store = write(tmp_path / "weights.zarr", change(balls), network=vars(CONFIG))
     refused = sdfkit("perturb", store, *words, *CPU)
     assert refused.exit_code == status
     assert message in refused.stderr and refused.stderr.count("\n") == 1
 
 
-def test_weights_without_their_network_are_refused(sdfkit, balls, tmp_path):
+def test_weights_without_a_network_configuration_are_refused(sdfkit, balls, tmp_path):
     np.save(tmp_path / "weights.npy", balls)
     refused = sdfkit("perturb", tmp_path / "weights.npy", *CPU)
     assert refused.exit_code == 3 and "has no configuration of its per-shape networks" in refused.stderr

@@ -66,7 +66,7 @@ def fails(result, status, *words):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["dit", "patches"])
-def test_views_are_embedded_as_the_features_were_that_the_denoiser_saw(job, tmp_path, model):
+def test_views_are_embedded_with_the_encoder_of_the_training_features(job, tmp_path, model):
     for source in ("features", "views"):
         options = ("--device", "cpu", "-o", tmp_path / f"{source}.zarr")
         run("predict", job / f"{model}.zarr", job / f"{source}.zarr", *options)
@@ -76,7 +76,7 @@ def test_views_are_embedded_as_the_features_were_that_the_denoiser_saw(job, tmp_
 
 
 @pytest.mark.slow
-def test_photos_are_shapes_of_their_own_and_those_of_one_folder_its_views(sdfkit, job, tmp_path):
+def test_each_photo_is_a_shape_and_photos_in_a_folder_are_views_of_one_shape(sdfkit, job, tmp_path):
     run("predict", job / "dit.zarr", job / "red.png", job / "blue.png", "-o", tmp_path / "files.zarr")
     options = ("--model", job / "encoder", "--precision", "fp32", "-o", tmp_path / "features.zarr")
     run("embed", job / "red.png", job / "blue.png", *options)
@@ -92,7 +92,7 @@ def test_photos_are_shapes_of_their_own_and_those_of_one_folder_its_views(sdfkit
 
 
 @pytest.mark.slow
-def test_samples_name_their_shape(job, tmp_path):
+def test_samples_are_named_after_their_shape(job, tmp_path):
     options = ("--samples", 2, "--device", "cpu")
     told = run("predict", job / "dit.zarr", job / "features.zarr", *options, "-o", tmp_path / "codes.zarr")
     assert "wrote 2 codes each of 2 shapes" in told.stderr
@@ -105,7 +105,7 @@ def test_samples_name_their_shape(job, tmp_path):
 
 
 @pytest.mark.slow
-def test_one_photo_that_cannot_be_read_does_not_stop_the_others(sdfkit, job, tmp_path):
+def test_prediction_continues_after_an_unreadable_photo(sdfkit, job, tmp_path):
     (tmp_path / "text.png").write_text("This is no picture.")
     line = ("predict", job / "dit.zarr", job / "red.png", tmp_path / "text.png", "--samples", 2)
     result = sdfkit(*line, "-o", tmp_path / "codes.zarr")
@@ -153,7 +153,7 @@ def changed(job, tmp_path, **encoder):
         ({"views": ["rgb", "depth"]}, 3, ("was trained on rgb, depth, but", "render a mesh with --depth")),
     ],
 )
-def test_an_encoder_that_is_not_here_or_not_what_it_was(sdfkit, job, tmp_path, encoder, status, words):
+def test_a_missing_or_changed_encoder_is_refused(sdfkit, job, tmp_path, encoder, status, words):
     model = changed(job, tmp_path, **encoder)
     fails(sdfkit("predict", model, job / "red.png", "-o", tmp_path / "codes.zarr"), status, *words)
     assert not (tmp_path / "codes.zarr").exists()
@@ -205,7 +205,7 @@ def test_a_denoiser_without_a_network_is_refused(sdfkit, job, tmp_path):
 
 
 @pytest.mark.slow
-def test_features_that_are_not_finite_fail_their_shape(sdfkit, job, tmp_path):
+def test_a_shape_with_non_finite_features_is_marked_as_failed(sdfkit, job, tmp_path):
     shutil.copytree(job / "features.zarr", tmp_path / "features.zarr")
     zarr.open_group(tmp_path / "features.zarr", mode="r+")["feature"][1, 0, 3] = np.nan
     line = ("predict", job / "dit.zarr", tmp_path / "features.zarr", *FEW)
@@ -218,7 +218,7 @@ def test_features_that_are_not_finite_fail_their_shape(sdfkit, job, tmp_path):
 
 
 @pytest.mark.slow
-def test_features_of_other_widths_are_refused(sdfkit, job, tmp_path):
+def test_features_of_another_length_are_refused(sdfkit, job, tmp_path):
     def replaced(name, values, axes):
         path = tmp_path / "features.zarr"
         shutil.rmtree(path, ignore_errors=True)

@@ -54,7 +54,7 @@ def fails(result, status, message):
     assert result.stderr == f"sdfkit: {message}\n"
 
 
-def test_predictions_alone_are_compared_with_each_other(sdfkit, plain):
+def test_without_training_vectors_predictions_are_compared_with_each_other(sdfkit, plain):
     result = sdfkit("rank", plain)
     assert result.exit_code == 0
     title, _, header, cosine, *_ = result.stdout.splitlines()
@@ -69,14 +69,14 @@ def test_predictions_alone_are_compared_with_each_other(sdfkit, plain):
     ]
 
 
-def test_a_collapse_is_plain_to_see(sdfkit, tmp_path):
+def test_the_report_names_a_collapse(sdfkit, tmp_path):
     np.save(tmp_path / "same.npy", np.tile(KNOWN[0], (5, 1)))
     facts = json.loads(sdfkit("rank", tmp_path / "same.npy", "--json").stdout)
     assert facts["likeness"]["cosine"]["min"] == pytest.approx(1)
     assert facts["likeness"]["variance_share"] == pytest.approx(0, abs=1e-9)
 
 
-def test_each_prediction_is_ranked_and_its_truth_found_by_uid(sdfkit, predicted, known):
+def test_predictions_are_ranked_and_matched_to_truths_by_uid(sdfkit, predicted, known):
     facts = json.loads(sdfkit("rank", predicted, "--known", known, "--json").stdout)
     rows = {row["uid"]: row for row in facts["predictions"]}
     assert [row["neighbours"][0]["uid"] for row in facts["predictions"]][:3] == [
@@ -94,7 +94,7 @@ def test_each_prediction_is_ranked_and_its_truth_found_by_uid(sdfkit, predicted,
     assert rows["obj_0003"]["truth"]["mean_cosine"] == pytest.approx(baseline, abs=1e-6)
 
 
-def test_the_table_holds_neighbours_truths_and_the_baseline(sdfkit, predicted, known):
+def test_the_table_contains_neighbours_truths_and_the_baseline(sdfkit, predicted, known):
     lines = sdfkit("rank", predicted, "--known", known, "--top", 2).stdout.splitlines()
     start = lines.index(next(line for line in lines if line.startswith("prediction ")))
     header = "prediction rank neighbour category cosine centred margin to mean"
@@ -116,7 +116,7 @@ def test_the_table_holds_neighbours_truths_and_the_baseline(sdfkit, predicted, k
     )
 
 
-def test_rows_of_plain_arrays_are_no_uids(sdfkit, plain):
+def test_row_numbers_of_plain_arrays_are_not_used_as_uids(sdfkit, plain):
     facts = json.loads(sdfkit("rank", plain, "--known", plain, "--json").stdout)
     assert [row["truth"] for row in facts["predictions"]] == [None] * 4
 
@@ -136,7 +136,7 @@ def test_one_prediction_can_be_ranked_but_not_compared(sdfkit, tmp_path, known):
     )
 
 
-def test_failed_shapes_are_left_out_and_order_names_rows_of_the_store(sdfkit, tmp_path, predicted):
+def test_failed_shapes_are_left_out_and_order_refers_to_rows_of_the_store(sdfkit, tmp_path, predicted):
     known = write(
         tmp_path / "some.zarr", "weights", "weights", KNOWN, [f"obj_{i:04d}" for i in range(12)], {"obj_0000"}
     )
@@ -162,12 +162,12 @@ def test_failed_shapes_are_left_out_and_order_names_rows_of_the_store(sdfkit, tm
     assert 0 not in ranks["order"][:]
 
 
-def test_more_neighbours_than_shapes_are_cut_to_all(sdfkit, predicted, known):
+def test_the_number_of_neighbours_is_limited_to_the_number_of_shapes(sdfkit, predicted, known):
     facts = json.loads(sdfkit("rank", predicted, "--known", known, "--top", 99, "--json").stdout)
     assert all(len(row["neighbours"]) == 12 for row in facts["predictions"])
 
 
-def test_nothing_is_overwritten(sdfkit, predicted, known, tmp_path):
+def test_existing_output_is_not_overwritten(sdfkit, predicted, known, tmp_path):
     output = tmp_path / "ranks.zarr"
     assert sdfkit("rank", predicted, "--known", known, "-o", output).exit_code == 0
     fails(
@@ -235,7 +235,7 @@ BAD = {
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("side", ["predicted", "known"])
-def test_bad_vectors_are_refused_in_one_line(sdfkit, tmp_path, plain, bad, side):
+def test_invalid_vectors_are_refused_in_one_line(sdfkit, tmp_path, plain, bad, side):
     make, message = BAD[bad]
     path = tmp_path / "bad.npy"
     make(path)
@@ -246,7 +246,7 @@ def test_bad_vectors_are_refused_in_one_line(sdfkit, tmp_path, plain, bad, side)
     assert result.stderr.startswith(f"sdfkit: {path}: {message}")
 
 
-def test_a_store_with_numbers_that_are_not_finite_is_refused(sdfkit, tmp_path):
+def test_a_store_with_non_finite_values_is_refused(sdfkit, tmp_path):
     vectors = KNOWN.copy()
     vectors[4, 2] = np.nan
     path = write(tmp_path / "known.zarr", "codes", "code", vectors, [f"obj_{i}" for i in range(12)])
@@ -254,7 +254,7 @@ def test_a_store_with_numbers_that_are_not_finite_is_refused(sdfkit, tmp_path):
     fails(sdfkit("rank", path), 3, message)
 
 
-def test_another_kind_is_refused(sdfkit, tmp_path):
+def test_a_store_of_another_kind_is_refused(sdfkit, tmp_path):
     path = write(tmp_path / "features.zarr", "features", "feature", KNOWN, [f"obj_{i}" for i in range(12)])
     fails(
         sdfkit("rank", path),
@@ -264,7 +264,7 @@ def test_another_kind_is_refused(sdfkit, tmp_path):
     )
 
 
-def test_other_lengths_are_refused(sdfkit, plain, tmp_path):
+def test_vectors_of_another_length_are_refused(sdfkit, plain, tmp_path):
     np.save(tmp_path / "short.npy", KNOWN[:, :9])
     message = (
         f"{plain}: each vector has 16 numbers, but those of {tmp_path / 'short.npy'} have 9; "
@@ -282,7 +282,7 @@ def test_one_known_shape_is_refused(sdfkit, plain, tmp_path):
     fails(sdfkit("rank", plain, "--known", tmp_path / "one.npy"), 3, message)
 
 
-def test_what_does_not_go_together_is_wrong_usage(sdfkit, plain, tmp_path):
+def test_incompatible_options_are_usage_errors(sdfkit, plain, tmp_path):
     fails(
         sdfkit("rank", plain, "-o", tmp_path / "x.zarr"),
         2,
@@ -298,7 +298,7 @@ def test_what_does_not_go_together_is_wrong_usage(sdfkit, plain, tmp_path):
     fails(sdfkit("rank", plain, "--known", "-", "--truth", "-"), 2, message)
 
 
-def test_a_folder_and_vectors_that_do_not_differ_are_refused(sdfkit, plain, tmp_path):
+def test_a_plain_folder_and_equal_training_vectors_are_refused(sdfkit, plain, tmp_path):
     result = sdfkit("rank", plain, "--known", tmp_path)
     assert (result.exit_code, result.stderr.count("\n")) == (3, 1)
     assert result.stderr.startswith(f"sdfkit: {tmp_path}: is not a Zarr store")
@@ -307,7 +307,7 @@ def test_a_folder_and_vectors_that_do_not_differ_are_refused(sdfkit, plain, tmp_
     fails(sdfkit("rank", plain, "--known", tmp_path / "same.npy"), 3, message)
 
 
-def test_truths_of_shapes_that_were_not_trained_on_are_found_by_uid_or_by_row(sdfkit, known, tmp_path):
+def test_truths_outside_the_training_set_are_matched_by_uid_or_row(sdfkit, known, tmp_path):
     rng = np.random.default_rng(1)
     unseen = rng.normal(size=(8, 16)).astype(np.float32)
     guesses = (0.8 * unseen + 0.2 * rng.normal(size=(8, 16))).astype(np.float32)
@@ -347,7 +347,7 @@ def test_truths_that_match_nothing_are_refused(sdfkit, predicted, known, plain, 
     fails(sdfkit("rank", predicted, "--known", known, "--truth", other), 3, message)
 
 
-def test_samples_are_ranked_as_the_shape_that_they_name(sdfkit, known, tmp_path):
+def test_samples_are_matched_to_the_shape_in_their_name(sdfkit, known, tmp_path):
     path = tmp_path / "samples.zarr"
     rows = [Row(i, f"draw {i}", sample_of=f"obj_{i // 3:04d}") for i in range(12)]
     with create_store(str(path), "codes", count=12, history=[], settings={}, overwrite=False) as store:
@@ -362,7 +362,7 @@ def test_samples_are_ranked_as_the_shape_that_they_name(sdfkit, known, tmp_path)
     assert facts["verdict"]["within"] == pytest.approx(0, abs=1e-9)
 
 
-def test_a_file_that_is_not_there(sdfkit, tmp_path):
+def test_a_missing_file_is_reported(sdfkit, tmp_path):
     fails(sdfkit("rank", tmp_path / "none.npy"), 1, f"{tmp_path / 'none.npy'}: No such file or directory")
 
 
@@ -390,7 +390,7 @@ def test_a_plain_array_on_standard_input_needs_neither_torch_nor_zarr(plain):
     assert not imported & {"torch", "zarr", "scipy", "trimesh", "numba"}
 
 
-def test_a_ranking_that_is_piped_on_leaves_the_report_on_standard_error(plain, tmp_path):
+def test_the_report_goes_to_standard_error_if_the_ranking_is_piped(plain, tmp_path):
     with plain.open("rb") as stdin:
         result = run("rank", "--known", plain, "-o", "-", stdin=stdin, env={"PYTHONUNBUFFERED": ""})
     assert result.returncode == 0

@@ -31,7 +31,7 @@ def test_views_of_a_sphere(sdfkit, tmp_path, sphere):
     assert (store["rgb"][0][store["mask"][0] == 0] == 0).all(), "black background"
 
 
-def test_gray_blue(sdfkit, tmp_path, sphere):
+def test_a_mesh_without_colours_is_rendered_in_greyish_blue(sdfkit, tmp_path, sphere):
     sdfkit("render", sphere, "--views", 1, "--size", 32, "-o", tmp_path / "views.zarr")
     red, green, blue = zarr.open_group(tmp_path / "views.zarr")["rgb"][0, 0, 16, 16].astype(int)
     assert red < green < blue < 255
@@ -44,14 +44,14 @@ def test_a_camera_inside_the_shape_is_refused(sdfkit, tmp_path, sphere):
     assert not (tmp_path / "views.zarr").exists()
 
 
-def test_no_views_is_wrong_usage(sdfkit, sphere):
+def test_zero_views_are_a_usage_error(sdfkit, sphere):
     result = sdfkit("render", sphere, "--views", 0)
     assert result.exit_code == 2
     assert "--views" in result.stderr
 
 
 @pytest.mark.slow
-def test_what_the_picture_cuts_is_told_once(sdfkit, tmp_path, sphere):
+def test_a_field_of_view_that_cuts_the_unit_sphere_is_warned_of_once(sdfkit, tmp_path, sphere):
     box = tmp_path / "box.ply"
     trimesh.creation.box().export(box)
     line = ("render", sphere, box, "--views", 2, "--size", 16)
@@ -63,7 +63,7 @@ def test_what_the_picture_cuts_is_told_once(sdfkit, tmp_path, sphere):
     assert "use --yfov 47.2 or more" in told
 
 
-def test_its_own_colours_are_drawn_when_asked(sdfkit, tmp_path):
+def test_the_colours_of_the_file_are_rendered_on_request(sdfkit, tmp_path):
     ball = trimesh.creation.icosphere(2)
     ball.visual.vertex_colors = np.tile([255, 40, 0, 255], (len(ball.vertices), 1))
     ball.export(tmp_path / "ball.ply")
@@ -80,7 +80,7 @@ def test_its_own_colours_are_drawn_when_asked(sdfkit, tmp_path):
     assert [light["intensity"] for light in look["lights"]] == [3.5, 6.0]
 
 
-def test_a_missing_texture_is_named_and_the_material_stands_in(sdfkit, tmp_path):
+def test_a_missing_texture_is_reported_and_replaced_by_the_material_colour(sdfkit, tmp_path):
     (tmp_path / "leaf.mtl").write_text("newmtl green\nmap_Kd C:\\art\\leaf.png\nKd 0.1 0.9 0.1\n")
     (tmp_path / "leaf.obj").write_text(
         "mtllib leaf.mtl\nv -1 -1 0\nv 1 -1 0\nv 0 1 0.2\nvt 0 0\nvt 1 0\nvt 0 1\nusemtl green\nf 1/1 2/2 3/3\n"
@@ -99,7 +99,7 @@ def test_a_missing_texture_is_named_and_the_material_stands_in(sdfkit, tmp_path)
     assert zarr.open_group(tmp_path / "blue.zarr")["rgb"][0].reshape(-1, 3).max(axis=0).argmax() == 2
 
 
-def test_a_shape_that_no_picture_shows_has_failed(sdfkit, tmp_path):
+def test_a_shape_visible_in_no_view_is_marked_as_failed(sdfkit, tmp_path):
     line = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [0.5, 0, 0]], [[0, 1, 2]], process=False)
     line.export(tmp_path / "line.ply")
     result = sdfkit(
@@ -109,7 +109,7 @@ def test_a_shape_that_no_picture_shows_has_failed(sdfkit, tmp_path):
     assert "line: no view shows any face of the mesh; check that its faces have an area" in result.stderr
 
 
-def test_gl_that_is_not_there_ends_the_command_at_once(sdfkit, tmp_path, sphere, monkeypatch):
+def test_missing_opengl_ends_the_command_before_rendering(sdfkit, tmp_path, sphere, monkeypatch):
     monkeypatch.setattr("sdfkit.runtime.opengl.find_library", lambda name: None)
     monkeypatch.delenv("PYOPENGL_PLATFORM", raising=False)
     line = ("render", sphere, "--views", 1, "--size", 16, "-o", tmp_path / "views.zarr")
@@ -122,7 +122,7 @@ def test_gl_that_is_not_there_ends_the_command_at_once(sdfkit, tmp_path, sphere,
 
 
 @pytest.mark.slow
-def test_other_jobs_and_a_run_that_was_cut_give_the_same_bytes(sdfkit, tmp_path, sphere):
+def test_the_number_of_jobs_and_an_interruption_do_not_change_the_bytes(sdfkit, tmp_path, sphere):
     paths = [sphere]
     for index in range(3):
         paths.append(tmp_path / f"box{index}.ply")

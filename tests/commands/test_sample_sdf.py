@@ -48,7 +48,7 @@ def damaged(kind, path):
 
 
 @pytest.mark.parametrize(("share", "near"), [(0, 0), (1, 100), (0.25, 25)])
-def test_the_share_near_the_surface_may_be_all_or_nothing(sample, sphere, share, near):
+def test_the_share_of_points_near_the_surface_may_be_0_or_1(sample, sphere, share, near):
     result, store = sample(
         sphere, "--points", 100, "--near-share", share, "--near-std", 0.1, "--near-std", 0.2
     )
@@ -61,7 +61,7 @@ def test_the_share_near_the_surface_may_be_all_or_nothing(sample, sphere, share,
 
 @pytest.mark.parametrize("kind", ["huge", "every face twice", "bow-tie"])
 @pytest.mark.parametrize("sign", ["winding", "normal", "scan"])
-def test_odd_meshes_that_enclose_volume_have_the_right_signs(sample, tmp_path, kind, sign):
+def test_unusual_meshes_that_enclose_volume_get_correct_signs(sample, tmp_path, kind, sign):
     # In the last row of each cell of a bow-tie its two boxes touch; a face that is there twice winds twice.
     result, store = sample(damaged(kind, tmp_path / "odd.ply"), "--points", 2000, "--sign", sign)
     assert result.exit_code == 0, result.stderr
@@ -96,14 +96,14 @@ def test_odd_meshes_that_enclose_volume_have_the_right_signs(sample, tmp_path, k
         ),
     ],
 )  # fmt: skip
-def test_a_shape_whose_signs_are_doubtful_is_refused_with_the_reason(sample, tmp_path, kind, sign, message):
+def test_a_shape_with_uncertain_signs_is_refused_with_the_reason(sample, tmp_path, kind, sign, message):
     result, store = sample(damaged(kind, tmp_path / "bad.ply"), "--points", 1000, "--sign", sign)
     assert (result.exit_code, store) == (4, None)
     assert result.stderr.count("\n") == 1
     assert re.search(message, result.stderr), result.stderr
 
 
-def test_the_others_are_kept_and_the_doubtful_one_is_marked(sample, tmp_path, sphere):
+def test_a_shape_with_uncertain_signs_is_marked_and_others_are_kept(sample, tmp_path, sphere):
     flipped = damaged("half of the faces flipped", tmp_path / "flipped.ply")
     result, store = sample(sphere, flipped, "--points", 1000, "--sign", "scan")
     assert result.exit_code == 4
@@ -120,7 +120,7 @@ def test_the_others_are_kept_and_the_doubtful_one_is_marked(sample, tmp_path, sp
     assert store["sign_agreement"][0] < 0.9
 
 
-def test_mesh_to_sdf_has_no_winding_number(sample, sphere):
+def test_mesh_to_sdf_cannot_be_combined_with_the_winding_number(sample, sphere):
     result, store = sample(sphere, "--method", "scan", "--sign", "winding")
     assert (result.exit_code, store) == (2, None)
     assert result.stderr == (
@@ -128,7 +128,7 @@ def test_mesh_to_sdf_has_no_winding_number(sample, sphere):
     )
 
 
-def test_a_machine_without_opengl_is_told_before_anything_is_made(sample, sphere, monkeypatch):
+def test_missing_opengl_is_reported_before_output_is_created(sample, sphere, monkeypatch):
     monkeypatch.setattr(opengl, "find_library", lambda name: None)
     result, store = sample(sphere, "--method", "scan")
     assert (result.exit_code, store) == (5, None)
@@ -138,7 +138,7 @@ def test_a_machine_without_opengl_is_told_before_anything_is_made(sample, sphere
 
 @pytest.mark.gl
 @pytest.mark.slow
-def test_mesh_to_sdf_measures_the_same_points_in_a_process_of_its_own(sample, sphere):
+def test_mesh_to_sdf_measures_the_same_points_in_a_separate_process(sample, sphere):
     result, exact = sample(sphere, "--points", 500)
     points, distances = exact["point"][0], exact["distance"][0]
     result, scanned = sample(sphere, "--points", 500, "--method", "scan", "--agreement", 0.95)

@@ -8,7 +8,7 @@ import trimesh
 from sdfkit.io.meshes.reader import read_info
 
 
-def test_list_names_what_can_be_made(sdfkit):
+def test_list_prints_all_categories(sdfkit):
     result = sdfkit("shapes", "--list")
     names = [line.split()[0] for line in result.stdout.splitlines()]
     assert len(names) >= 40
@@ -17,7 +17,7 @@ def test_list_names_what_can_be_made(sdfkit):
 
 
 @pytest.mark.slow
-def test_files_say_what_they_are(sdfkit, tmp_path):
+def test_mesh_files_contain_their_labels(sdfkit, tmp_path):
     line = ("shapes", "--count", 2, "--category", "wagon_wheel", "--resolution", 96, "--seed", 3)
     assert sdfkit(*line, "-o", f"{tmp_path}/raw/").exit_code == 0
     info = read_info(tmp_path / "raw/obj_0001.glb")
@@ -30,7 +30,7 @@ def test_files_say_what_they_are(sdfkit, tmp_path):
 
 
 @pytest.mark.slow
-def test_equal_seeds_give_equal_bytes_and_others_do_not(sdfkit, tmp_path):
+def test_equal_seeds_give_equal_bytes_and_different_seeds_differ(sdfkit, tmp_path):
     files = []
     for seed in (1, 1, 2):
         path = tmp_path / f"{len(files)}.stl"
@@ -40,7 +40,7 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not(sdfkit, tmp_path):
 
 
 @pytest.mark.slow
-def test_messy_says_how(sdfkit, tmp_path):
+def test_messy_meshes_record_their_defects(sdfkit, tmp_path):
     line = ("shapes", "--count", 3, "--messy", "--resolution", 48, "-o", f"{tmp_path}/raw/")
     assert sdfkit(*line).exit_code == 0
     infos = [read_info(path) for path in sorted((tmp_path / "raw").iterdir())]
@@ -49,14 +49,14 @@ def test_messy_says_how(sdfkit, tmp_path):
     assert not all(mesh.is_watertight for mesh in meshes)
 
 
-def test_an_unknown_category_offers_close_ones(sdfkit):
+def test_an_unknown_category_is_answered_with_similar_names(sdfkit):
     result = sdfkit("shapes", "--category", "chiar", "--count", 1)
     assert result.exit_code == 3
     assert result.stderr == "sdfkit: category 'chiar': does not exist; did you mean chair or car or chain?\n"
 
 
 @pytest.mark.slow
-def test_every_format_carries_its_label(sdfkit, tmp_path):
+def test_every_format_contains_the_label(sdfkit, tmp_path):
     for kind in ("ply", "glb", "obj", "stl"):
         path = tmp_path / f"bowl.{kind}"
         assert (

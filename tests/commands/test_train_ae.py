@@ -54,7 +54,7 @@ def volumes(folder):
 
 
 @pytest.mark.slow
-def test_codes_of_weights_become_the_shapes_again_through_every_door(sdfkit, weights, samples, tmp_path):
+def test_codes_of_weights_are_decoded_to_the_shapes_by_every_command(sdfkit, weights, samples, tmp_path):
     model = tmp_path / "ae.zarr"
     done = sdfkit("train-ae", weights, *FEW, "--epochs", 300, "--samples", samples, "-o", model)
     assert done.exit_code == 0, done.stderr
@@ -90,7 +90,7 @@ def test_codes_of_weights_become_the_shapes_again_through_every_door(sdfkit, wei
     assert refused.exit_code == 3 and "its latent codes belong to another decoder" in refused.stderr
 
 
-def test_it_learns_fields_and_tells_which_shapes_have_none(sdfkit, weights, samples, tmp_path):
+def test_field_loss_is_trained_and_shapes_without_a_surface_are_reported(sdfkit, weights, samples, tmp_path):
     vectors = octahedra.octahedra(RADII)
     # A network that is positive everywhere: there is nothing to bring back.
     vectors[1, -1] = 2
@@ -110,7 +110,7 @@ def test_it_learns_fields_and_tells_which_shapes_have_none(sdfkit, weights, samp
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on_to_the_same_end(sdfkit, weights, tmp_path, monkeypatch):
+def test_a_resumed_run_gives_the_same_result(sdfkit, weights, tmp_path, monkeypatch):
     whole, halved = tmp_path / "whole.zarr", tmp_path / "halved.zarr"
     options = (*FEW, "--epochs", 6, "--device", "cpu", "-o")
     assert sdfkit("train-ae", weights, *options, whole).exit_code == 0
@@ -144,14 +144,14 @@ def test_an_interrupted_run_goes_on_to_the_same_end(sdfkit, weights, tmp_path, m
         (("--curve", "loss.jpg"), 2, "loss.jpg: plots are written as PNG; choose a name that ends in .png"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(sdfkit, weights, tmp_path, options, status, words):
+def test_unsuitable_options_are_refused(sdfkit, weights, tmp_path, options, status, words):
     source = "-" if "-" in options else weights
     refused = sdfkit("train-ae", source, *options, "-o", tmp_path / "ae.zarr")
     assert refused.exit_code == status and words in refused.stderr
     assert not (tmp_path / "ae.zarr").exists()
 
 
-def test_weights_that_nothing_can_be_learned_from_are_refused(sdfkit, samples, tmp_path):
+def test_unsuitable_weights_are_refused(sdfkit, samples, tmp_path):
     vectors = octahedra.octahedra(RADII)
     broken = vectors.copy()
     broken[2, 0] = np.nan

@@ -43,7 +43,9 @@ def arrays(path, *names):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["folder", "zip"])
-def test_memory_and_form_of_a_store_change_nothing(sdfkit, samples, tmp_path, monkeypatch, where):
+def test_available_memory_and_the_form_of_the_store_do_not_change_the_result(
+    sdfkit, samples, tmp_path, monkeypatch, where
+):
     line = ("train-deepsdf", *TRAIN, "--steps", 12)
     assert sdfkit(*line, samples, "-o", tmp_path / "held.zarr").exit_code == 0
     monkeypatch.setattr("sdfkit.runtime.doctor.free_memory", lambda: 500_000)
@@ -59,7 +61,7 @@ def test_memory_and_form_of_a_store_change_nothing(sdfkit, samples, tmp_path, mo
 
 
 @pytest.mark.slow
-def test_memory_stays_bounded(tmp_path):
+def test_memory_is_bounded_while_samples_are_streamed(tmp_path):
     """In a process of its own: 100 MB of samples, of which 10 MB may be held."""
     write_samples(tmp_path / "samples.zarr", 60, 100_000)
     script = """if True:
@@ -96,7 +98,7 @@ def test_memory_stays_bounded(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["loss", "gradient"])
-def test_a_run_that_breaks_keeps_its_last_good_state(sdfkit, samples, tmp_path, monkeypatch, fault):
+def test_a_diverging_run_keeps_its_last_finite_state(sdfkit, samples, tmp_path, monkeypatch, fault):
     output = tmp_path / "deepsdf.zarr"
     line = ("train-deepsdf", samples, *TRAIN, "--steps", 6, "-o", output)
     assert sdfkit(*line[:-1], tmp_path / "whole.zarr").exit_code == 0
@@ -136,7 +138,7 @@ def test_a_run_that_breaks_keeps_its_last_good_state(sdfkit, samples, tmp_path, 
 
 
 @pytest.mark.slow
-def test_the_decoder_is_compiled_where_asked(sdfkit, samples, tmp_path, monkeypatch):
+def test_the_decoder_is_compiled_on_request(sdfkit, samples, tmp_path, monkeypatch):
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda decoder: compiled.append(decoder) or decoder)
     line = ("train-deepsdf", samples, *TRAIN, "--steps", 1)
@@ -144,7 +146,7 @@ def test_the_decoder_is_compiled_where_asked(sdfkit, samples, tmp_path, monkeypa
     assert sdfkit(*line, "--compile", "-o", tmp_path / "compiled.zarr").exit_code == 0 and len(compiled) == 1
 
 
-def test_a_run_that_breaks_at_once_leaves_nothing(sdfkit, samples, tmp_path):
+def test_a_run_that_diverges_at_once_writes_no_store(sdfkit, samples, tmp_path):
     output = tmp_path / "deepsdf.zarr"
     done = sdfkit("train-deepsdf", samples, *TRAIN, "--steps", 9, "--code-penalty", 1e40, "-o", output)
     assert (
@@ -153,7 +155,7 @@ def test_a_run_that_breaks_at_once_leaves_nothing(sdfkit, samples, tmp_path):
     assert list(tmp_path.iterdir()) == [samples]
 
 
-def test_one_shape_is_learned_with_a_warning_and_fits_no_others(sdfkit, tmp_path):
+def test_training_on_one_shape_warns_and_its_decoder_cannot_fit_other_shapes(sdfkit, tmp_path):
     samples, model = write_samples(tmp_path / "samples.zarr", 1, 3000), tmp_path / "deepsdf.zarr"
     done = sdfkit("train-deepsdf", samples, *TRAIN, "--steps", 3, "-o", model)
     assert (
@@ -166,7 +168,7 @@ def test_one_shape_is_learned_with_a_warning_and_fits_no_others(sdfkit, tmp_path
     assert "was trained on one shape, so it cannot represent others" in refused.stderr
 
 
-def test_samples_of_failed_shapes_alone_are_refused(sdfkit, tmp_path):
+def test_a_store_with_only_failed_shapes_is_refused(sdfkit, tmp_path):
     samples, rows = tmp_path / "samples.zarr", [Row(0, "ball", error="no surface")]
     with create_store(str(samples), "samples", rows=rows, history=[], settings={}, overwrite=False) as store:
         store.write(rows[0])
@@ -176,7 +178,7 @@ def test_samples_of_failed_shapes_alone_are_refused(sdfkit, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("preset", "parameters"), [("256x4", 250_625), ("512x8", 1_945_089)])
-def test_the_papers_step_can_be_asked_for(sdfkit, samples, tmp_path, preset, parameters):
+def test_the_papers_preset_runs_in_bfloat16(sdfkit, samples, tmp_path, preset, parameters):
     """Four shapes of 8,192 points: the preset's own; here a step of fewer, in bfloat16."""
     model = tmp_path / "deepsdf.zarr"
     options = ("--preset", preset, "--steps", 1, "--points", 64, "--precision", "bf16", "--device", "cpu")

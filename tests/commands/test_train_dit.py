@@ -45,7 +45,7 @@ def stores(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("prediction", ["x0", "eps", "v"])
-def test_patch_vectors_condition_a_code_in_pieces(sdfkit, stores, tmp_path, prediction):
+def test_a_denoiser_can_be_conditioned_on_patch_tokens(sdfkit, stores, tmp_path, prediction):
     features, _, codes = stores
     options = ("--condition", "token", "--tokens", 2, "--prediction", prediction, "--min-snr", 5)
     options += ("--cfg-dropout", 0.5, "--pose-dropout", 0.5, "--views", 2, "--batch", 8, "--steps", 3)
@@ -65,7 +65,7 @@ def test_patch_vectors_condition_a_code_in_pieces(sdfkit, stores, tmp_path, pred
 
 @pytest.mark.slow
 @pytest.mark.parametrize("attributes", [{}, {"decoder_sha256": "5d"}])
-def test_whose_codes_were_learned_is_kept_where_they_tell_it(sdfkit, stores, tmp_path, attributes):
+def test_the_digest_of_the_decoder_is_copied_from_the_codes(sdfkit, stores, tmp_path, attributes):
     codes = {"code": (RNG.normal(size=(SHAPES, DIM)), ("dim",))}
     codes = write(tmp_path / "told.zarr", "codes", codes, attributes)
     model = tmp_path / "dit.zarr"
@@ -76,7 +76,7 @@ def test_whose_codes_were_learned_is_kept_where_they_tell_it(sdfkit, stores, tmp
 
 
 @pytest.mark.slow
-def test_patch_vectors_that_are_not_there_are_asked_for(sdfkit, stores, tmp_path):
+def test_missing_patch_tokens_are_reported(sdfkit, stores, tmp_path):
     features, plain, codes = stores
     model = tmp_path / "dit.zarr"
     refused = sdfkit("train-dit", plain, "--codes", codes, "--condition", "token", "-o", model)
@@ -88,14 +88,14 @@ def test_patch_vectors_that_are_not_there_are_asked_for(sdfkit, stores, tmp_path
     assert refused.exit_code == 3 and "embed with --tokens patch" in refused.stderr
 
 
-def test_more_views_than_there_are_is_an_error(sdfkit, stores, tmp_path):
+def test_more_views_than_stored_are_refused(sdfkit, stores, tmp_path):
     features, _, codes = stores
     refused = sdfkit("train-dit", features, "--codes", codes, "--views", 4, "-o", tmp_path / "dit.zarr")
     assert refused.exit_code == 3
     assert f"{VIEWS} views per shape, but --views is 4" in refused.stderr
 
 
-def test_one_shape_with_a_code_is_refused(sdfkit, stores, tmp_path):
+def test_a_single_shape_with_a_code_is_refused(sdfkit, stores, tmp_path):
     others = [Row(index, name) for index, name in enumerate(("shape_2", "stranger"))]
     with create_store(
         str(tmp_path / "others.zarr"), "codes", rows=others, history=[], settings={}, overwrite=False
@@ -121,7 +121,7 @@ def denoiser(sdfkit, stores, tmp_path):
 
 
 @pytest.mark.slow
-def test_losses_by_timestep_are_told_beside_the_samples(sdfkit, stores, denoiser, tmp_path):
+def test_timestep_loss_prints_and_plots_losses_by_timestep(sdfkit, stores, denoiser, tmp_path):
     picture = tmp_path / "loss.png"
     told = sdfkit("timestep-loss", denoiser, stores[0], "--views", 2, "--steps", 3, "-o", picture)
     assert told.exit_code == 0, told.stderr
@@ -151,13 +151,13 @@ def test_losses_by_timestep_are_told_beside_the_samples(sdfkit, stores, denoiser
         ),
     ],
 )
-def test_what_cannot_be_told_is_refused(sdfkit, stores, denoiser, options, status, words):
+def test_timestep_loss_refuses_unsuitable_options(sdfkit, stores, denoiser, options, status, words):
     refused = sdfkit("timestep-loss", denoiser, stores[0], *options)
     assert refused.exit_code == status and words in refused.stderr
 
 
 @pytest.mark.slow
-def test_losses_of_shapes_without_codes_are_refused(sdfkit, stores, denoiser, tmp_path):
+def test_timestep_loss_refuses_shapes_without_codes(sdfkit, stores, denoiser, tmp_path):
     others = [Row(index, f"other_{index}") for index in range(SHAPES)]
     with create_store(
         str(tmp_path / "others.zarr"), "codes", rows=others, history=[], settings={}, overwrite=False
@@ -170,7 +170,7 @@ def test_losses_of_shapes_without_codes_are_refused(sdfkit, stores, denoiser, tm
 
 
 @pytest.mark.slow
-def test_predictions_name_the_codes_that_they_are_ranked_against(sdfkit, stores, denoiser, tmp_path):
+def test_predictions_record_the_codes_to_rank_them_against(sdfkit, stores, denoiser, tmp_path):
     predicted = tmp_path / "predicted.zarr"
     assert (
         sdfkit("predict", denoiser, stores[0], "--samples", 2, "--steps", 2, "-o", predicted).exit_code == 0
@@ -194,7 +194,7 @@ def test_predictions_name_the_codes_that_they_are_ranked_against(sdfkit, stores,
 
 
 @pytest.mark.slow
-def test_pictures_without_cameras_are_predicted_from_too(sdfkit, stores, denoiser, tmp_path):
+def test_prediction_works_for_images_without_cameras(sdfkit, stores, denoiser, tmp_path):
     codes = []
     for name, keep in (("unknown", False), ("zeros", True)):
         path = tmp_path / f"{name}.zarr"
@@ -219,7 +219,7 @@ def test_pictures_without_cameras_are_predicted_from_too(sdfkit, stores, denoise
         ({"model": "none", "views": ["rgb", "depth"]}, "embedded with rgb, depth, but"),
     ],
 )
-def test_features_of_another_kind_are_refused(sdfkit, stores, denoiser, tmp_path, encoder, words):
+def test_features_of_another_encoder_are_refused(sdfkit, stores, denoiser, tmp_path, encoder, words):
     source = zarr.open_group(stores[0], mode="r")
     arrays = {"feature": (source["feature"][:], ("view", "dim"))}
     other = write(tmp_path / "other.zarr", "features", arrays, {"encoder": encoder})

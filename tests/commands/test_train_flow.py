@@ -80,7 +80,7 @@ def change(views, path, **changes):
 
 
 @pytest.mark.slow
-def test_nothing_but_views_is_read(job, tmp_path, monkeypatch):
+def test_train_flow_reads_only_views(job, tmp_path, monkeypatch):
     opened = []
     real = training_views.open_store
     monkeypatch.setattr(
@@ -96,7 +96,7 @@ def test_nothing_but_views_is_read(job, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_all_stages_in_one_run_make_a_flow_that_predicts_meshes(job, tmp_path):
+def test_a_flow_trained_in_all_stages_predicts_meshes(job, tmp_path):
     options = (*FEW, "--check-gradients", "--held-out", job / "views.zarr", "-o", tmp_path / "flow.zarr")
     told = run("train-flow", job / "views.zarr", *options).stderr
     assert "silhouettes at temperature 0.003: loss" in told and "ideal loss 0.0" in told
@@ -140,7 +140,7 @@ def test_all_stages_in_one_run_make_a_flow_that_predicts_meshes(job, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_predicts(job, tmp_path, stage):
+def test_the_model_of_every_stage_can_predict(job, tmp_path, stage):
     # An encoder says one thing; a flow draws.
     samples = 1 if stage == "encoder" else 2
     words = ("predict", job / f"{stage}.zarr", job / "views.zarr", "--samples", samples)
@@ -151,7 +151,7 @@ def test_every_stage_predicts(job, tmp_path, stage):
 
 
 @pytest.mark.slow
-def test_trajectories_keep_every_step_and_its_silhouette(job, tmp_path):
+def test_trajectories_contain_every_step_and_its_silhouette(job, tmp_path):
     for steps, words in ((8, ()), (3, ("--steps", 3))):
         path = tmp_path / f"{steps}.zarr"
         run("predict", job / "joint.zarr", job / "views.zarr", "--trajectory", *words, "-o", path)
@@ -169,7 +169,7 @@ def test_trajectories_keep_every_step_and_its_silhouette(job, tmp_path):
 
 
 @pytest.mark.slow
-def test_photos_are_seen_as_views_are(job, tmp_path):
+def test_photos_are_framed_like_training_views(job, tmp_path):
     picture = np.full((60, 80, 3), 255, np.uint8)
     picture[20:40, 30:50] = (200, 0, 0)
     Image.fromarray(picture).save(tmp_path / "red.png")
@@ -180,7 +180,7 @@ def test_photos_are_seen_as_views_are(job, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("velocity", ["mlp", "dit"])
-def test_features_and_captions_take_the_place_of_pictures(job, tmp_path, velocity):
+def test_features_and_captions_can_replace_images(job, tmp_path, velocity):
     rng = np.random.default_rng(0)
     from sdfkit.io.stores.writer import create_store
     from sdfkit.rows import Row
@@ -206,7 +206,7 @@ def test_features_and_captions_take_the_place_of_pictures(job, tmp_path, velocit
 
 
 @pytest.mark.slow
-def test_a_run_that_was_stopped_goes_on(job, tmp_path, monkeypatch):
+def test_a_stopped_run_is_resumed(job, tmp_path, monkeypatch):
     words = ("train-flow", job / "views.zarr", *FEW, "--steps", 1)
     run(*words, "-o", tmp_path / "whole.zarr")
     monkeypatch.setattr("sdfkit.runtime.training_loop.MINUTES_BETWEEN_SAVES", 0.0)
@@ -231,7 +231,7 @@ def test_a_run_that_was_stopped_goes_on(job, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_views_that_cannot_teach_are_refused(sdfkit, job, tmp_path):
+def test_unsuitable_views_are_refused(sdfkit, job, tmp_path):
     output = tmp_path / "flow.zarr"
     for name, array, value, words in (
         ("empty", "mask", 0, ("has 0 usable shapes", "cube: view 0: the mask is empty")),
@@ -260,14 +260,14 @@ def test_views_that_cannot_teach_are_refused(sdfkit, job, tmp_path):
 
 
 @pytest.mark.slow
-def test_one_view_a_shape_is_warned_of(job, tmp_path):
+def test_one_view_per_shape_gives_a_warning(job, tmp_path):
     words = ("--views-per-shape", 1, "--stage", "encoder", *FEW)
     told = run("train-flow", job / "views.zarr", *words, "-o", tmp_path / "flow.zarr").stderr
     assert "each shape has one view only: depth is unconstrained" in told
 
 
 @pytest.mark.slow
-def test_few_views_are_from_elsewhere_for_each_shape(job):
+def test_limited_views_differ_between_shapes(job):
     words = {"parts": False, "size": 32, "temperature": 0.01, "manifest": None}
     every, few, one = (
         training_views.read_pictures(str(job / "views.zarr"), None, most=most, **words).pictures.cameras
@@ -278,7 +278,7 @@ def test_few_views_are_from_elsewhere_for_each_shape(job):
 
 
 @pytest.mark.slow
-def test_stages_that_do_not_follow_are_refused(sdfkit, job, tmp_path):
+def test_stages_without_their_preceding_stage_are_refused(sdfkit, job, tmp_path):
     output = tmp_path / "flow.zarr"
     words = ("train-flow", job / "views.zarr", *FEW, "-o", output)
     fails(
@@ -300,7 +300,7 @@ def test_stages_that_do_not_follow_are_refused(sdfkit, job, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_model_is_read_from_a_pipe(sdfkit, job, tmp_path):
+def test_a_model_can_be_read_from_a_pipe(sdfkit, job, tmp_path):
     flow = tmp_path / "flow.zarr.zip"
     run("train-flow", job / "views.zarr", *FEW, "-o", flow)
     run("predict", flow, job / "views.zarr", "--device", "cpu", "-o", tmp_path / "named.zarr")
@@ -313,7 +313,7 @@ def test_a_model_is_read_from_a_pipe(sdfkit, job, tmp_path):
 
 
 @pytest.mark.slow
-def test_predict_refuses_what_a_flow_cannot_do(sdfkit, job, tmp_path):
+def test_predict_refuses_options_that_a_flow_does_not_support(sdfkit, job, tmp_path):
     output = tmp_path / "codes.zarr"
     words = ("predict", job / "joint.zarr", job / "views.zarr", "-o", output)
     fails(sdfkit(*words, "--eta", 0.5), 2, "is a flow, which adds no noise")

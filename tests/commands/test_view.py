@@ -105,7 +105,7 @@ def frames_of(film):
     return np.stack([np.asarray(sheet.crop((x, y, x + wide, y + high))) for x, y in corners])
 
 
-def test_a_folder_of_meshes_becomes_a_sheet(sdfkit, folder, tmp_path):
+def test_a_folder_of_meshes_is_drawn_as_a_contact_sheet(sdfkit, folder, tmp_path):
     result = sdfkit("view", folder, "-o", tmp_path / "x.png", "--size", 64, "--columns", 2, "--jobs", 1)
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.endswith(f"sdfkit: wrote an image of 3 shapes to {tmp_path / 'x.png'}\n")
@@ -120,7 +120,7 @@ def test_a_folder_of_meshes_becomes_a_sheet(sdfkit, folder, tmp_path):
     assert dark[93:110, 12:76].any()
 
 
-def test_a_page_turns_meshes_and_tells_their_facts(sdfkit, folder, tmp_path):
+def test_a_page_shows_rotating_meshes_and_their_facts(sdfkit, folder, tmp_path):
     assert (
         sdfkit("view", folder, "-o", tmp_path / "x.html", "--views", 6, "--size", 48, "--jobs", 1).exit_code
         == 0
@@ -139,14 +139,14 @@ def test_a_page_turns_meshes_and_tells_their_facts(sdfkit, folder, tmp_path):
     assert frames[:, 24, 24, 3].min() == 255
 
 
-def test_shapes_beyond_the_limit_are_left_out_and_it_is_said(sdfkit, folder, tmp_path):
+def test_shapes_beyond_the_limit_are_left_out_with_a_note(sdfkit, folder, tmp_path):
     sdfkit("view", folder, "-o", tmp_path / "x.html", "--views", 1, "--limit", 2, "--jobs", 1)
     content = content_of(tmp_path / "x.html")
     assert content["notes"] == ["2 of 3 shapes; raise --limit to show more"]
     assert [tile["uid"] for tile in content["gallery"]["tiles"]] == ["obj_0000", "obj_0001"]
 
 
-def test_a_mesh_that_fails_has_an_empty_tile(sdfkit, folder, tmp_path):
+def test_a_failed_mesh_has_an_empty_tile(sdfkit, folder, tmp_path):
     (folder / "aaa.off").write_text("OFF\n3 1 0\n0 0 nan\n1 0 0\n0 1 0\n3 0 1 2\n")
     for name in ("x.html", "x.png"):
         result = sdfkit("view", folder, "-o", tmp_path / name, "--views", 1, "--jobs", 1)
@@ -163,7 +163,7 @@ def test_a_mesh_that_fails_has_an_empty_tile(sdfkit, folder, tmp_path):
     assert ((red[..., 0] - red[..., 1]) > 80).any()
 
 
-def test_where_all_fail_nothing_is_written(sdfkit, tmp_path):
+def test_nothing_is_written_if_all_shapes_fail(sdfkit, tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.off").write_text("OFF\n3 1 0\n0 0 nan\n1 0 0\n0 1 0\n3 0 1 2\n")
     result = sdfkit("view", tmp_path / "a.off", tmp_path / "b.off", "-o", tmp_path / "x.png", "--jobs", 1)
@@ -196,7 +196,7 @@ def test_views_are_shown_as_they_are(sdfkit, tmp_path):
     assert picture_of(tmp_path / "x.png")[29 + 16, 12 + 16].tolist() == pytest.approx([25, 0, 0], abs=2)
 
 
-def test_samples_are_cut_and_coloured_by_their_sign(sdfkit, tmp_path):
+def test_samples_are_drawn_in_slices_coloured_by_sign(sdfkit, tmp_path):
     point = np.random.default_rng(0).uniform(-1, 1, (3, 20_000, 3)).astype(np.float32)
     distance = np.linalg.norm(point, axis=-1) - np.float32(0.5)
     arrays = {"point": (("shape", "sample", "xyz"), point), "distance": (("shape", "sample"), distance)}
@@ -213,7 +213,7 @@ VECTORS = np.array([[3, 0, 0], [-3, 1, 0], [0, -1, 0]], np.float32)
 
 
 @pytest.mark.parametrize(("kind", "name"), [("codes", "code"), ("weights", "weights")])
-def test_vectors_become_a_map(sdfkit, tmp_path, kind, name):
+def test_vectors_are_drawn_as_a_map(sdfkit, tmp_path, kind, name):
     axes = ("shape", "dim") if kind == "codes" else ("shape", "parameter")
     path = write_store(tmp_path / "x.zarr", kind, ROWS, {name: (axes, VECTORS)})
     assert sdfkit("view", path, "-o", tmp_path / "x.html").exit_code == 0
@@ -226,7 +226,7 @@ def test_vectors_become_a_map(sdfkit, tmp_path, kind, name):
     assert np.allclose(np.linalg.norm(place[:, None] - place, axis=-1), apart, atol=1e-4)
 
 
-def test_a_map_tells_how_many_shapes_it_lacks(sdfkit, tmp_path):
+def test_a_map_states_how_many_shapes_are_missing(sdfkit, tmp_path):
     path = write_store(tmp_path / "x.zarr", "codes", FAILED, {"code": (("shape", "dim"), VECTORS)})
     result = sdfkit("view", path, "-o", tmp_path / "x.html")
     assert (result.exit_code, result.stderr.splitlines()) == (0, [
@@ -237,7 +237,7 @@ def test_a_map_tells_how_many_shapes_it_lacks(sdfkit, tmp_path):
     assert [dot["name"] for dot in plot["points"]] == ["obj_0000", "obj_0002"]
 
 
-def test_a_plain_array_is_a_map_too(sdfkit, tmp_path):
+def test_a_plain_array_is_drawn_as_a_map(sdfkit, tmp_path):
     np.save(tmp_path / "x.npy", VECTORS)
     assert sdfkit("view", tmp_path / "x.npy", "-o", tmp_path / "x.html").exit_code == 0
     (plot,) = content_of(tmp_path / "x.html")["plots"]
@@ -252,7 +252,7 @@ def test_a_model_shows_its_loss_and_its_codes(sdfkit, tmp_path):
 
 
 @pytest.mark.parametrize("complete", [True, False])
-def test_a_training_is_looked_at_while_it_runs_and_where_it_broke(sdfkit, tmp_path, complete):
+def test_an_incomplete_or_diverged_training_can_be_viewed(sdfkit, tmp_path, complete):
     losses = np.array([1, 0.1, np.nan, 0.01], np.float32)
     arrays = {"loss": (("step",), losses), "code": (("shape", "dim"), VECTORS)}
     path = write_store(tmp_path / "x.zarr", "deepsdf", FAILED, arrays, complete=complete)
@@ -264,7 +264,7 @@ def test_a_training_is_looked_at_while_it_runs_and_where_it_broke(sdfkit, tmp_pa
     assert len(cloud["points"]) == 2
 
 
-def test_trajectories_become_a_stepper_with_a_switch(sdfkit, tmp_path):
+def test_trajectories_become_a_page_with_steps_and_a_choice_of_runs(sdfkit, tmp_path):
     scaled = write_trajectories(tmp_path / "a.zarr")
     unit = write_trajectories(tmp_path / "b.zarr", noise="unit", steps=2, truth=None, picture=None)
     assert sdfkit("view", scaled, unit, "-o", tmp_path / "x.html").exit_code == 0
@@ -283,7 +283,7 @@ def test_trajectories_become_a_stepper_with_a_switch(sdfkit, tmp_path):
     assert frames_of(stepper["shapes"][0]["picture"]).shape == (1, SIZE, SIZE, 3)
 
 
-def test_trajectories_become_strips(sdfkit, tmp_path):
+def test_trajectories_become_rows_of_images(sdfkit, tmp_path):
     path = write_trajectories(tmp_path / "a.zarr", picture=None)
     assert sdfkit("view", path, "-o", tmp_path / "x.png", "--size", 32).exit_code == 0
     picture = picture_of(tmp_path / "x.png")
@@ -294,7 +294,7 @@ def test_trajectories_become_strips(sdfkit, tmp_path):
     assert white[5] == white[4]
 
 
-def test_of_trajectories_a_failed_shape_keeps_its_place(sdfkit, tmp_path):
+def test_a_failed_shape_keeps_its_place_among_trajectories(sdfkit, tmp_path):
     path = write_trajectories(tmp_path / "a.zarr", FAILED, noise="none")
     for name in ("x.html", "x.png"):
         result = sdfkit("view", path, "-o", tmp_path / name, "--size", 32)
@@ -339,7 +339,7 @@ FLAT = (("shape", "step", "row", "column"), np.zeros((3, STEPS + 1, SIZE, SIZE),
         ({"rows": [Row(n, f"{n}", error="no surface") for n in range(3)]}, "all of its 3 shapes failed"),
     ],
 )
-def test_trajectories_that_do_not_hold_together_are_refused(sdfkit, tmp_path, changes, message):
+def test_inconsistent_trajectories_are_refused(sdfkit, tmp_path, changes, message):
     path = write_trajectories(tmp_path / "a.zarr", **changes)
     result = sdfkit("view", path, "-o", tmp_path / "x.html")
     assert (result.exit_code, result.stderr.count("\n")) == (3, 1)
@@ -347,7 +347,7 @@ def test_trajectories_that_do_not_hold_together_are_refused(sdfkit, tmp_path, ch
     assert not list(tmp_path.glob("*x.html*"))
 
 
-def test_what_does_not_stand_side_by_side_is_refused(sdfkit, folder, tmp_path):
+def test_inputs_that_cannot_be_shown_side_by_side_are_refused(sdfkit, folder, tmp_path):
     one = write_trajectories(tmp_path / "a.zarr")
     other = write_trajectories(tmp_path / "b.zarr", ROWS[:2])
     codes = write_store(tmp_path / "c.zarr", "codes", ROWS, {"code": (("shape", "dim"), VECTORS)})
@@ -367,7 +367,7 @@ def test_what_does_not_stand_side_by_side_is_refused(sdfkit, folder, tmp_path):
     assert not list(tmp_path.glob("*x.html*"))
 
 
-def test_bad_input_is_told_in_one_line(sdfkit, tmp_path):
+def test_bad_input_is_reported_in_one_line(sdfkit, tmp_path):
     (tmp_path / "empty.ply").touch()
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "folder").mkdir()
@@ -389,7 +389,7 @@ def test_bad_input_is_told_in_one_line(sdfkit, tmp_path):
     assert not list(tmp_path.glob("*x.png*"))
 
 
-def test_the_ending_says_what_is_written(sdfkit, sphere, tmp_path):
+def test_the_file_extension_determines_the_output_format(sdfkit, sphere, tmp_path):
     for words, message in (
         (
             ["-o", "x.txt"],
@@ -407,7 +407,7 @@ def test_the_ending_says_what_is_written(sdfkit, sphere, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stream_of_meshes_becomes_a_picture_on_standard_output_without_torch(sphere):
+def test_piped_meshes_are_drawn_to_standard_output_without_importing_torch(sphere):
     program = "import sys; sys.modules['torch'] = None; from sdfkit.cli import main; main()"
     content = sphere.read_bytes()
     command = [sys.executable, "-c", program, "view", "--jobs", "1", "--limit", "1"]
@@ -419,7 +419,7 @@ def test_a_stream_of_meshes_becomes_a_picture_on_standard_output_without_torch(s
 
 
 @pytest.mark.slow
-def test_a_store_on_a_pipe_gives_the_page_of_the_file(sdfkit, tmp_path):
+def test_a_piped_store_gives_the_same_page_as_a_file(sdfkit, tmp_path):
     path = write_trajectories(tmp_path / "a.zarr.zip", FAILED)
     sdfkit("view", path, "-o", tmp_path / "x.html")
     command = [sys.executable, "-m", "sdfkit", "view", "--format", "html"]

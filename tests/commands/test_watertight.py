@@ -27,7 +27,7 @@ def load(path):
     return MeshRow(0, path.stem, path=str(path)).load()
 
 
-def test_simplify_gives_so_many_faces_closed_and_in_place(sdfkit, tmp_path):
+def test_simplify_gives_a_closed_mesh_with_the_requested_number_of_faces(sdfkit, tmp_path):
     ring, out = put(tmp_path / "ring.obj"), tmp_path / "out.ply"
     assert sdfkit("watertight", ring, *SMALL, "--simplify", 600, "-o", out).exit_code == 0
     mesh = load(out)
@@ -38,7 +38,7 @@ def test_simplify_gives_so_many_faces_closed_and_in_place(sdfkit, tmp_path):
     assert read_info(out)["settings"]["simplify"] == 600
 
 
-def test_simplify_says_where_it_stops(sdfkit, tmp_path):
+def test_simplify_warns_if_it_cannot_reach_the_number_of_faces(sdfkit, tmp_path):
     ring, out = put(tmp_path / "ring.obj"), tmp_path / "out.ply"
     result = sdfkit("watertight", ring, *SMALL, "--simplify", 4, "-o", out)
     assert result.exit_code == 0
@@ -48,7 +48,7 @@ def test_simplify_says_where_it_stops(sdfkit, tmp_path):
     assert f"{len(mesh.faces)} faces, not 4: fewer faces would lose a handle or a piece" in result.stderr
 
 
-def test_particles_double_the_walls(sdfkit, tmp_path):
+def test_the_particle_method_makes_two_shells_of_each_wall(sdfkit, tmp_path):
     ring, out = put(tmp_path / "ring.obj"), tmp_path / "out.ply"
     words = ("watertight", ring, *SMALL, "--method", "particles", "--points", 60_000)
     assert sdfkit(*words, "-o", out).exit_code == 0
@@ -72,7 +72,7 @@ def test_particles_double_the_walls(sdfkit, tmp_path):
         (("--seed", 1), "--seed: applies only to --method particles"),
     ],
 )
-def test_an_option_of_the_other_method_is_wrong_usage(sdfkit, tmp_path, words, message):
+def test_options_of_the_other_method_are_usage_errors(sdfkit, tmp_path, words, message):
     result = sdfkit("watertight", put(tmp_path / "ring.obj"), *words, "-o", tmp_path / "out.ply")
     assert result.exit_code == 2
     assert result.stderr == f"sdfkit: {message}\n"
@@ -84,7 +84,7 @@ def test_an_option_of_the_other_method_is_wrong_usage(sdfkit, tmp_path, words, m
     ("size", "offset"), [(1, 0), (1e-30, 0), (1e30, 1e6), (1, 1e6), (1e-3, 5), (1e-60, 0)]
 )
 @pytest.mark.parametrize("kind", ["ply", "glb", "obj"])
-def test_any_size_at_any_place_comes_back_there(sdfkit, tmp_path, size, offset, kind):
+def test_frame_original_restores_any_size_and_position(sdfkit, tmp_path, size, offset, kind):
     ring, out = put(tmp_path / "ring.obj", size, offset), tmp_path / f"out.{kind}"
     assert sdfkit("watertight", ring, *SMALL, "--frame", "original", "-o", out).exit_code == 0
     back = (load(out).vertices - offset) / size
@@ -96,7 +96,7 @@ def test_any_size_at_any_place_comes_back_there(sdfkit, tmp_path, size, offset, 
 
 
 @pytest.mark.parametrize("kind", ["ply", "obj"])
-def test_the_matrix_in_the_file_leads_back(sdfkit, tmp_path, kind):
+def test_the_matrix_in_the_file_maps_to_the_original_frame(sdfkit, tmp_path, kind):
     ring, out = put(tmp_path / "ring.obj", 1e-3, 1e3), tmp_path / f"out.{kind}"
     assert sdfkit("watertight", ring, *SMALL, "-o", out).exit_code == 0
     matrix = np.array(read_info(out)["to_original"])
@@ -127,7 +127,7 @@ def test_a_flat_mesh_becomes_a_plate(sdfkit, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_million_duplicate_vertices(sdfkit, tmp_path):
+def test_a_mesh_with_a_million_duplicate_vertices_is_closed(sdfkit, tmp_path):
     path, out = tmp_path / "soup.stl", tmp_path / "out.ply"
     corners = np.tile(trimesh.creation.icosphere(5).triangles, (17, 1, 1))
     trimesh.Trimesh(corners.reshape(-1, 3), np.arange(3 * len(corners)).reshape(-1, 3), process=False).export(
@@ -140,7 +140,7 @@ def test_a_million_duplicate_vertices(sdfkit, tmp_path):
     assert np.allclose(np.linalg.norm(mesh.vertices, axis=1), 1, atol=1e-2)
 
 
-def test_history_says_how(sdfkit, tmp_path):
+def test_settings_in_the_file_name_the_method(sdfkit, tmp_path):
     ring, out = put(tmp_path / "ring.obj"), tmp_path / "out.ply"
     assert sdfkit("watertight", ring, *SMALL, "-o", out).exit_code == 0
     report = json.loads(sdfkit("info", out, "--json").stdout)

@@ -42,7 +42,7 @@ def weights(tmp_path):
 
 
 @pytest.mark.slow
-def test_pictures_become_networks_that_are_meshed_without_a_decoder(sdfkit, features, weights, tmp_path):
+def test_predicted_weights_are_meshed_without_a_decoder(sdfkit, features, weights, tmp_path):
     model, predicted = tmp_path / "dit.zarr", tmp_path / "predicted.zarr"
     options = ("--preset", "small", "--tokens", "layers", "--steps", 200, "--batch", 16, "--seed", 1)
     done = sdfkit("train-dit", features, "--codes", weights, *options, "-o", model)
@@ -71,7 +71,7 @@ def test_pictures_become_networks_that_are_meshed_without_a_decoder(sdfkit, feat
 
 
 @pytest.mark.slow
-def test_the_phases_of_the_paper_are_settings(sdfkit, features, weights, tmp_path):
+def test_options_reproduce_the_phases_of_the_paper(sdfkit, features, weights, tmp_path):
     last = ("--views", 1, "--raw", "--cfg-dropout", 0, "--pose-dropout", 0)
     told = []
     for name, options in (("seventh", ()), ("all_others", last)):
@@ -88,7 +88,7 @@ def test_the_phases_of_the_paper_are_settings(sdfkit, features, weights, tmp_pat
 
 
 @pytest.mark.parametrize("tokens", ["0", "-1", "all"])
-def test_pieces_are_a_number_or_layers(sdfkit, features, weights, tokens):
+def test_tokens_must_be_a_number_or_layers(sdfkit, features, weights, tokens):
     refused = sdfkit("train-dit", features, "--codes", weights, "--tokens", tokens, "-o", "dit.zarr")
     assert (
         refused.exit_code == 2
@@ -96,7 +96,7 @@ def test_pieces_are_a_number_or_layers(sdfkit, features, weights, tokens):
     )
 
 
-def test_codes_have_no_layers(sdfkit, features, tmp_path):
+def test_tokens_layers_is_refused_for_codes(sdfkit, features, tmp_path):
     codes = write(tmp_path / "codes.zarr", "codes", "code", np.eye(SHAPES), ("dim",))
     refused = sdfkit(
         "train-dit", features, "--codes", codes, "--tokens", "layers", "-o", tmp_path / "dit.zarr"
@@ -123,7 +123,7 @@ def test_weights_of_another_network_are_refused(sdfkit, features, tmp_path, chan
     assert not (tmp_path / "dit.zarr").exists()
 
 
-def test_weights_that_are_not_finite_are_refused(sdfkit, features, weights, tmp_path):
+def test_non_finite_weights_are_refused(sdfkit, features, weights, tmp_path):
     zarr.open_group(weights)["weights"][2, 5] = np.nan
     refused = sdfkit("train-dit", features, "--codes", weights, "-o", tmp_path / "dit.zarr")
     assert refused.exit_code == 3 and "shape_2: its latent code or a feature holds numbers" in refused.stderr

@@ -36,7 +36,7 @@ def fails(result, status, message):
     assert result.stderr == f"sdfkit: {message}\n"
 
 
-def test_facts_are_those_of_a_plain_computation(sdfkit, tmp_path):
+def test_statistics_agree_with_a_direct_computation(sdfkit, tmp_path):
     vectors = draw(0)
     path = write(tmp_path / "weights.zarr", vectors, NETWORK)
     facts = json.loads(sdfkit("weight-stats", path, "--json").stdout)
@@ -62,7 +62,7 @@ def test_facts_are_those_of_a_plain_computation(sdfkit, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_sets_stand_side_by_side(sdfkit, tmp_path):
+def test_two_sets_are_reported_side_by_side(sdfkit, tmp_path):
     anchored = write(tmp_path / "anchored.zarr", draw(0, centre=9), NETWORK)
     np.save(tmp_path / "independent.npy", draw(1, centre=0))
     picture = tmp_path / "geometry.png"
@@ -81,7 +81,7 @@ def test_two_sets_stand_side_by_side(sdfkit, tmp_path):
     assert facts["shared"] > 0.95 > 0.2 > facts["compared"]["shared"]
 
 
-def test_arrays_are_kept(sdfkit, tmp_path):
+def test_statistics_are_written_to_a_store(sdfkit, tmp_path):
     vectors = draw(2)
     path = write(tmp_path / "codes.zarr", vectors, kind="codes", array="code")
     assert sdfkit("weight-stats", path, "-o", tmp_path / "stats.zarr").exit_code == 0
@@ -102,7 +102,7 @@ def test_arrays_are_kept(sdfkit, tmp_path):
     )
 
 
-def test_pairs_that_were_sampled_are_said_to_be(sdfkit, tmp_path, monkeypatch):
+def test_the_report_states_if_pairs_were_sampled(sdfkit, tmp_path, monkeypatch):
     monkeypatch.setattr("sdfkit.analysis.vectors.PAIRED_ROWS", 7)
     np.save(tmp_path / "x.npy", draw(3))
     text = sdfkit("weight-stats", tmp_path / "x.npy").stdout
@@ -138,7 +138,7 @@ BAD = {
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("side", ["first", "compared"])
-def test_bad_vectors_are_refused_in_one_line(sdfkit, tmp_path, bad, side):
+def test_invalid_vectors_are_refused_in_one_line(sdfkit, tmp_path, bad, side):
     make, message = BAD[bad]
     path = tmp_path / "bad.npy"
     make(path)
@@ -149,7 +149,7 @@ def test_bad_vectors_are_refused_in_one_line(sdfkit, tmp_path, bad, side):
     assert result.stderr.startswith(f"sdfkit: {path}: {message}")
 
 
-def test_sets_that_do_not_go_together_are_refused(sdfkit, tmp_path):
+def test_incomparable_sets_are_refused(sdfkit, tmp_path):
     path = write(tmp_path / "a.zarr", draw(0), NETWORK)
     siren = {**NETWORK, "kind": "siren"}
     other = write(tmp_path / "b.zarr", draw(1), siren)
@@ -174,7 +174,7 @@ def test_sets_that_do_not_go_together_are_refused(sdfkit, tmp_path):
     )
 
 
-def test_what_does_not_go_together_is_wrong_usage(sdfkit, tmp_path):
+def test_incompatible_options_are_usage_errors(sdfkit, tmp_path):
     np.save(tmp_path / "x.npy", draw(4))
     fails(
         sdfkit(

@@ -64,17 +64,17 @@ def sample(network, steps):
     )
 
 
-def test_raw_codes_are_told_against_their_mean_too():
+def test_the_loss_of_the_mean_is_correct_for_raw_codes():
     raw = Standardizer(torch.zeros(DIM), torch.ones(DIM), 0)
     centre = CODES.mean(axis=0)
     assert mean_loss(raw, CODES, centre) == pytest.approx(CODES.var(axis=0).mean(), rel=1e-5)
 
 
-def test_the_paper_s_alphas_stand_beside_the_losses():
+def test_losses_are_listed_with_the_papers_alphas():
     assert np.round(measure(Seer(1.0)).alpha, 4).tolist() == pytest.approx([0.9999, 0.8968, 0.0231])
 
 
-def test_a_network_that_reads_the_picture_loses_nothing_and_with_another_s_twice_the_variance():
+def test_a_perfect_network_has_loss_0_and_twice_the_variance_with_wrong_images():
     losses = measure(Seer(1.0))
     assert np.allclose(losses.loss, 0, atol=1e-8)
     own = (CODES - 0.5) / 0.1
@@ -82,23 +82,23 @@ def test_a_network_that_reads_the_picture_loses_nothing_and_with_another_s_twice
     assert np.allclose(losses.wrong, expected, rtol=1e-4)
 
 
-def test_a_network_that_predicts_the_mean_loses_the_variance_at_every_timestep():
+def test_a_network_that_predicts_the_mean_has_the_variance_as_loss():
     losses = measure(Seer(0.0))
     assert np.allclose(losses.loss, np.square((CODES - 0.5) / 0.1).mean(), rtol=1e-4)
     assert np.array_equal(losses.loss, losses.wrong)
 
 
-def test_errors_of_noise_are_errors_of_the_code_in_other_units():
+def test_errors_of_predicted_noise_are_converted_to_errors_of_the_code():
     losses = measure(Seer(0.5))
     assert np.allclose(losses.implied_noise * (1 - losses.alpha) / losses.alpha, losses.loss)
 
 
-def test_one_shape_has_no_other_to_be_mistaken_for():
+def test_the_loss_with_wrong_images_is_none_for_a_single_shape():
     assert measure(Seer(1.0), CODES[:1]).wrong is None
 
 
 @pytest.mark.parametrize("target", ["eps", "v"])
-def test_an_untrained_network_of_any_target_predicts_no_code_better_than_it_should(target):
+def test_the_loss_of_a_zero_output_agrees_with_a_closed_form(target):
     losses = measure(DiT(dataclasses.replace(CONFIG, target=target)))
     # Output 0: for ε the clean guess is x_t / √ᾱ, for v it is √ᾱ · x_t.
     alpha, variance = losses.alpha, np.square((CODES - 0.5) / 0.1).mean()
@@ -107,7 +107,7 @@ def test_an_untrained_network_of_any_target_predicts_no_code_better_than_it_shou
 
 
 @pytest.mark.parametrize("steps", [1, 20])
-def test_samples_of_a_half_seeing_network_leave_a_quarter_of_the_variance(steps):
+def test_a_network_that_predicts_half_the_deviation_leaves_a_quarter_of_the_variance(steps):
     sampled = sample(Seer(0.5), steps)
     assert sampled.fvu == pytest.approx(0.25, rel=1e-4)
     assert sampled.centred == pytest.approx(1, abs=1e-5) and 0.9 < sampled.cosine < 1
@@ -130,11 +130,11 @@ def sampled(fvu):
         (0.98, 1.00, 1.00, "the model ignores the images: at the noisiest timestep it leaves 98 %"),
     ],
 )  # fmt: skip
-def test_the_verdict_tells_a_fault_of_the_model_from_one_of_the_sampler(last, one_step, walk, words):
+def test_the_verdict_distinguishes_faults_of_the_model_and_of_the_sampler(last, one_step, walk, words):
     assert explain(losses_of(0.01, 0.02, last), 1.0, sampled(one_step), sampled(walk)).startswith(words)
 
 
-def test_a_model_that_looks_at_shapes_it_does_not_know_is_not_blind():
+def test_a_model_that_uses_images_but_does_not_generalise_is_recognised():
     losses = dataclasses.replace(losses_of(0.01, 0.02, 0.95), wrong=np.array([1.9, 1.9, 1.9]))
     verdict = explain(losses, 1.0, sampled(0.96), sampled(0.96))
     assert verdict.startswith(

@@ -13,7 +13,7 @@ PATH = Path(__file__).parents[2] / "examples/contact_sheet.py"
 
 
 @pytest.mark.slow
-def test_shapes_stand_beside_their_predictions(tmp_path):
+def test_shapes_are_drawn_beside_their_predictions(tmp_path):
     for folder, names in {"closed": ("a", "b"), "predicted": ("a",)}.items():
         (tmp_path / folder).mkdir()
         for name in names:

@@ -55,7 +55,7 @@ def white(views=VIEWS):
     return np.full((COUNT, views, SIZE, SIZE, 3), 255, np.uint8)
 
 
-def test_features_that_know_all_beside_pictures_that_tell_nothing(run):
+def test_perfect_features_score_100_and_uniform_images_score_chance(run):
     feature = np.eye(COUNT, COUNT + 2, dtype=np.float32)
     feature[np.arange(COUNT), COUNT + np.arange(COUNT) % 2] = 0.5
     table = run(np.repeat(feature[:, None], VIEWS, axis=1), white())
@@ -73,7 +73,7 @@ def test_features_that_know_all_beside_pictures_that_tell_nothing(run):
     assert table == {}
 
 
-def test_pictures_that_tell_objects_apart_by_their_place(run):
+def test_the_pixel_baseline_distinguishes_objects_by_their_position(run):
     rgb = np.zeros((COUNT, VIEWS, SIZE, SIZE, 3), np.uint8)
     for index in range(COUNT):
         rgb[index, :, 2 * index : 2 * index + 2, :2, 1] = 200
@@ -93,20 +93,20 @@ def test_a_mean_of_more_views_is_less_noisy(run):
     assert shares[0] < 60 < shares[3]
 
 
-def test_an_offset_common_to_all_is_taken_off(run):
+def test_centring_removes_a_common_offset_of_the_features(run):
     rng = np.random.default_rng(0)
     feature = rng.standard_normal((COUNT, 1, 32)) + 0.3 * rng.standard_normal((COUNT, VIEWS, 32)) + 1000
     table = run(feature.astype(np.float32), white())
     assert table["ours, centred"][0] == "100.0 (100 to 100)"
 
 
-def test_types_of_few_objects_are_not_asked_for(encoders):
+def test_types_with_a_single_object_are_not_queried(encoders):
     types = np.array(["chair"] * 3 + ["lamp"])
     asked = np.array([True, True, True, False])
     assert encoders.chance(types, asked) == pytest.approx(2 / 3)
 
 
-def test_a_type_of_enough_objects_is_needed(run):
+def test_at_least_one_type_must_have_several_objects(run):
     with pytest.raises(SystemExit, match="there are 16; and a type with at least 7 objects"):
         run(np.ones((COUNT, VIEWS, 4), np.float32), white(), "--least", "7")
 
@@ -116,7 +116,7 @@ def test_too_few_views_are_refused(run):
         run(np.ones((COUNT, 15, 4), np.float32), white(15))
 
 
-def test_views_of_another_number_are_refused(run):
+def test_a_different_number_of_views_is_refused(run):
     with pytest.raises(
         SystemExit, match=r"v.zarr: the images of an object have shape 14 × 32 × 32 × 3; 16 views are needed"
     ):

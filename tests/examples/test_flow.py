@@ -9,7 +9,7 @@ from sdfkit.report.training_summary import describe_silhouettes
 PATH = Path(__file__).parents[2] / "examples/flow.py"
 
 
-def test_the_last_lines_of_a_log_are_read(tmp_path):
+def test_the_results_are_read_from_the_last_lines_of_a_log(tmp_path):
     spec = importlib.util.spec_from_file_location("flow_example", PATH)
     flow = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(flow)

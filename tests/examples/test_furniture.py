@@ -62,7 +62,7 @@ def run(furniture, tmp_path, monkeypatch):
     return run
 
 
-def test_objects_their_labels_and_licences(run):
+def test_objects_are_written_with_labels_and_licences(run):
     out = run()
     with (out / "furniture.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -75,7 +75,7 @@ def test_objects_their_labels_and_licences(run):
     assert (out / "raw/scopia_chair/a.mtl").exists()
 
 
-def test_rotation_sets_upright_what_lay_down(run):
+def test_rotation_turns_lying_objects_upright(run):
     raw = run() / "raw"
     lamp = MeshRow(0, "lamp", path=str(raw / "scopia_lamp/scopia_lamp.obj")).load()
     chair = MeshRow(0, "chair", path=str(raw / "scopia_chair/scopia_chair.obj")).load()
@@ -86,13 +86,13 @@ def test_rotation_sets_upright_what_lay_down(run):
 
 
 @pytest.mark.parametrize("name", ["scopia/lamp/../../../../evil.txt", "scopia/lamp/..\\evil.txt"])
-def test_no_name_leaves_the_folder(run, tmp_path, name):
+def test_names_that_would_leave_the_folder_are_refused(run, tmp_path, name):
     with pytest.raises(SystemExit, match="would be written outside"):
         run(**{name: "x"})
     assert not list(tmp_path.rglob("*evil*"))
 
 
-def test_missing_catalogue_says_what_to_install(furniture, monkeypatch, tmp_path):
+def test_a_missing_catalogue_package_is_reported_with_its_name(furniture, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["furniture.py", "--list", "--catalogue", str(tmp_path)])
     with pytest.raises(SystemExit, match="does not exist; run apt-get install sweethome3d-furniture"):
         furniture.main()
@@ -106,11 +106,11 @@ def test_missing_catalogue_says_what_to_install(furniture, monkeypatch, tmp_path
         ("Air conditioning - Internal unit", "appliance"), ("Spiral staircase", "staircase"),
     ],
 )  # fmt: skip
-def test_what_a_thing_is_is_told_from_its_name(furniture, name, kind):
+def test_the_category_is_derived_from_the_name(furniture, name, kind):
     assert furniture.kind(name, furniture.wider_words()) == kind
 
 
-def test_every_noun_has_one_wider_word(furniture):
+def test_every_noun_belongs_to_one_category(furniture):
     nouns = [
         noun for line in furniture.WIDER.replace("\n        ", " ").split("\n") for noun in line.split()[1:]
     ]

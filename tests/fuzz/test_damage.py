@@ -51,7 +51,7 @@ def one_line(error):
 
 @FUZZ
 @given(st.sampled_from(sorted(MESHES)), damage)
-def test_meshes(tmp_path, name, wounds):
+def test_damaged_mesh_files_are_read_or_refused_in_one_line(tmp_path, name, wounds):
     path = tmp_path / name
     path.write_bytes(damaged(MESHES[name], wounds))
     try:
@@ -79,7 +79,7 @@ STORE = make_store()
 
 @FUZZ
 @given(damage)
-def test_piped_stores(wounds):
+def test_damaged_piped_stores_are_read_correctly_or_refused(wounds):
     content = damaged(STORE, wounds)
     store = ZipReader(io.BufferedReader(io.BytesIO(content)), "standard input")
     try:
@@ -96,7 +96,7 @@ def test_piped_stores(wounds):
 
 @FUZZ
 @given(damage, st.sampled_from(["npy", "npz"]))
-def test_plain_arrays(wounds, kind):
+def test_damaged_arrays_are_read_or_refused_in_one_line(wounds, kind):
     stream = io.BytesIO()
     array = np.arange(12, dtype=np.float32).reshape(3, 4)
     np.save(stream, array) if kind == "npy" else np.savez(stream, array)

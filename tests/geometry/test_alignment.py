@@ -18,7 +18,7 @@ def chair() -> trimesh.Trimesh:
 
 
 @pytest.mark.parametrize("degrees", [15, 100, 260])
-def test_a_turned_and_moved_chair_is_brought_back(degrees):
+def test_alignment_recovers_a_rotation_and_translation(degrees):
     moved = chair()
     moved.apply_transform(trimesh.transformations.rotation_matrix(np.radians(degrees), [0.1, 1, 0]))
     moved.apply_translation([0.08, -0.05, 0.1])
@@ -28,12 +28,12 @@ def test_a_turned_and_moved_chair_is_brought_back(degrees):
     assert np.allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3)) and np.linalg.det(matrix[:3, :3]) > 0
 
 
-def test_a_chair_in_place_stays_there():
+def test_an_aligned_chair_is_not_moved():
     matrix = find_alignment(chair(), chair(), rng=np.random.default_rng(0))
     assert np.allclose(matrix, np.eye(4), atol=1e-9)
 
 
-def test_size_is_not_corrected_and_the_prediction_not_changed():
+def test_alignment_does_not_scale_and_does_not_change_the_input():
     small = chair().apply_scale(0.7)
     before = small.vertices.copy()
     matrix = find_alignment(small, chair(), rng=np.random.default_rng(0))

@@ -35,13 +35,13 @@ def test_the_mean_of_balls_is_a_ball_of_their_mean_volume():
     assert shape.is_watertight and shape.volume > 0
 
 
-def test_the_mean_of_shapes_that_share_no_place_is_no_empty_one():
+def test_the_mean_shape_of_disjoint_shapes_is_not_empty():
     apart = [icosphere(3, 0.3).apply_translation([x, 0, 0]) for x in (-0.6, 0.6)]
     shape, level = mean_of(*apart)
     assert level > 0 and shape.volume == pytest.approx(apart[0].volume, rel=0.1)
 
 
-def test_one_shape_is_its_own_mean():
+def test_the_mean_shape_of_one_shape_is_the_shape():
     shape, level = mean_of(box((1, 0.8, 0.6)))
     assert shape.volume == pytest.approx(0.48, rel=0.05) and abs(level) < 0.03
     assert np.allclose(np.abs(shape.bounds), [0.5, 0.4, 0.3], atol=0.04)
@@ -77,7 +77,7 @@ def random_shapes(count: int, rng: np.random.Generator) -> list[trimesh.Trimesh]
 
 
 @pytest.mark.slow
-def test_the_nearest_shape_is_the_one_that_an_exhaustive_search_finds():
+def test_nearest_shape_agrees_with_exhaustive_search():
     rng = np.random.default_rng(0)
     clouds = np.array([sample_surface(mesh, CLOUD, rng)[0] for mesh in random_shapes(50, rng)], np.float32)
     trees = [point_tree(cloud.astype(np.float64)) for cloud in clouds]
@@ -92,7 +92,7 @@ def test_the_nearest_shape_is_the_one_that_an_exhaustive_search_finds():
         assert nearest.find(points) == np.argmin(chamfer)
 
 
-def test_retrieval_finds_the_same_direction_whatever_its_length_and_views():
+def test_retrieval_ignores_feature_length_and_view_order():
     rng = np.random.default_rng(0)
     known = rng.normal(size=(7, 3, 16))
     order = rng.permutation(7)
@@ -100,7 +100,7 @@ def test_retrieval_finds_the_same_direction_whatever_its_length_and_views():
     assert retrieve(scaled, known).tolist() == order.tolist()
 
 
-def test_a_picture_is_compared_with_the_most_alike_of_a_shape():
+def test_each_view_is_compared_with_the_most_similar_view_of_a_shape():
     front, back, other = np.eye(3)
     known = np.stack([[front, -front, back], [front + back, front + back, front + back]])
     assert retrieve(front[None, None], known).tolist() == [0]

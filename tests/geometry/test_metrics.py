@@ -32,7 +32,7 @@ def compare(predicted, truth, points: int = 100_000, seed: int = 0) -> Compariso
 
 
 @pytest.mark.parametrize("gap", [0.01, 0.05, 0.15])
-def test_concentric_spheres(gap):
+def test_scores_of_concentric_spheres_agree_with_closed_forms(gap):
     inner = trimesh.creation.icosphere(subdivisions=5, radius=0.8)
     outer = trimesh.creation.icosphere(subdivisions=5, radius=0.8 + gap)
     scores = compare(inner, outer, points=30_000)
@@ -48,14 +48,14 @@ def test_concentric_spheres(gap):
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.1, 0.5, 1.5])
-def test_shifted_cubes_share_what_they_overlap(shift):
+def test_iou_of_shifted_cubes_agrees_with_a_closed_form(shift):
     one, two = trimesh.creation.box((1, 1, 1)), trimesh.creation.box((1, 1, 1))
     two.apply_translation([shift, 0, 0])
     overlap = max(1 - shift, 0) / (1 + min(shift, 1))
     assert compare(one, two, points=30_000).iou == pytest.approx(overlap, abs=0.01)
 
 
-def test_the_same_surface_scores_the_spacing_of_its_points():
+def test_the_chamfer_distance_of_equal_surfaces_is_the_spacing_of_points():
     ball = trimesh.creation.icosphere(subdivisions=5, radius=0.8)
     scores = compare(ball, ball)
     # Nearest of N even points on area A: sqrt(A / N) / 2 away in the mean, A / (pi N) in the mean square.
@@ -64,7 +64,7 @@ def test_the_same_surface_scores_the_spacing_of_its_points():
     assert scores.f_score_1 > 0.9999 and scores.f_score_5 == scores.iou == 1
 
 
-def test_crossed_planes_share_no_normal():
+def test_normal_consistency_of_perpendicular_planes_is_0():
     floor = trimesh.creation.box((1, 1e-6, 1))
     wall = trimesh.creation.box((1e-6, 1, 1))
     assert compare(floor, wall, points=5000).normal_consistency < 0.01
@@ -78,7 +78,7 @@ def search(here: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 @pytest.mark.slow
-def test_an_independent_implementation_agrees_to_one_percent():
+def test_scores_agree_with_an_independent_implementation_to_one_percent():
     predicted = trimesh.creation.torus(0.65, 0.25, major_sections=64, minor_sections=32)
     truth = trimesh.creation.icosphere(subdivisions=3, radius=0.7)
     scores = compare(predicted, truth, points=10_000)
@@ -96,7 +96,7 @@ def test_an_independent_implementation_agrees_to_one_percent():
 
 
 @pytest.mark.parametrize("shift", [0.02, 0.2, 0.6])
-def test_shifted_spheres_share_a_lens(shift):
+def test_iou_of_shifted_spheres_agrees_with_a_closed_form(shift):
     one, two = (trimesh.creation.icosphere(5, 0.5) for _ in range(2))
     two.apply_translation([0, shift, 0])
     lens = np.pi * (1 - shift) ** 2 * (shift**2 + 2 * shift) / (12 * shift)  # of two balls of radius 1/2
@@ -106,7 +106,7 @@ def test_shifted_spheres_share_a_lens(shift):
 
 
 @pytest.mark.parametrize(("gap", "one", "five"), [(0.01, 1, 1), (0.05, 0, 1), (0.2, 0, 0)])
-def test_parallel_squares_are_near_or_not(gap, one, five):
+def test_f_scores_of_parallel_squares_depend_on_the_threshold(gap, one, five):
     floor = trimesh.Trimesh(
         [[-1, 0, -1], [1, 0, -1], [1, 0, 1], [-1, 0, 1]], [[0, 1, 2], [0, 2, 3]], process=False
     )
@@ -120,7 +120,7 @@ def test_parallel_squares_are_near_or_not(gap, one, five):
     assert scores.chamfer == pytest.approx(gap, rel=0.05) and scores.normal_consistency == pytest.approx(1)
 
 
-def test_samples_are_apart_by_what_lies_between_them_and_equal_ones_by_nothing():
+def test_pairwise_chamfer_of_parallel_squares_is_their_distance_and_0_if_equal():
     square = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 3]])
     draw = np.random.default_rng(0)
     heights = (0, 0, 0.25, 1)
@@ -132,7 +132,7 @@ def test_samples_are_apart_by_what_lies_between_them_and_equal_ones_by_nothing()
     assert pairwise_chamfer(samples[:1]) == []
 
 
-def test_turning_both_changes_nothing():
+def test_rotating_both_meshes_does_not_change_the_scores():
     one, two = trimesh.creation.box((1, 0.6, 0.3)), trimesh.creation.torus(0.5, 0.2)
     turn = trimesh.transformations.random_rotation_matrix(np.array([0.1, 0.7, 0.4]))
     here = compare(one, two, 10_000)
@@ -143,14 +143,14 @@ def test_turning_both_changes_nothing():
     assert asdict(there) == pytest.approx({**asdict(here), **{name: asdict(there)[name] for name in volume}})
 
 
-def test_a_mesh_that_is_inside_out_has_no_inside():
+def test_a_mesh_with_inward_faces_has_iou_0():
     ball, turned = trimesh.creation.icosphere(3), trimesh.creation.icosphere(3)
     turned.invert()
     scores = compare(turned, ball, points=5000)
     assert scores.iou == scores.volume_ratio == 0 and scores.normal_consistency > 0.98
 
 
-def test_a_sheet_and_pieces_are_judged_as_what_they_are():
+def test_open_meshes_and_several_pieces_are_scored():
     ball = trimesh.creation.icosphere(3)
     half = trimesh.Trimesh(ball.vertices, ball.faces[ball.triangles_center[:, 1] > 0], process=False)
     sheet = compare(half, ball, points=5000)
@@ -161,7 +161,7 @@ def test_a_sheet_and_pieces_are_judged_as_what_they_are():
     assert many.iou == pytest.approx(1 / 3, abs=0.02) and many.volume_ratio == pytest.approx(3, abs=0.2)
 
 
-def test_one_surface_may_be_compared_with_many():
+def test_one_sampled_surface_can_be_compared_with_several():
     one, two = trimesh.creation.box(), trimesh.creation.icosphere(3, 0.6)
     truth = SampledSurface(one, points=2000, rng=np.random.default_rng(0))
     guess = SampledSurface(two, points=2000, rng=np.random.default_rng(1))
@@ -173,7 +173,7 @@ def test_one_surface_may_be_compared_with_many():
 @pytest.mark.slow
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8), st.randoms())
 @examples(5)
-def test_methods_are_compared_shape_by_shape(pairs, random):
+def test_methods_are_compared_on_each_shape(pairs, random):
     ours, theirs = ([dict.fromkeys(SCORES, value) for value in side] for side in zip(*pairs, strict=True))
     duel = compare_pairwise(ours, theirs, np.random.default_rng(0))
     for name, line in duel.items():
@@ -194,7 +194,7 @@ def test_methods_are_compared_shape_by_shape(pairs, random):
 @pytest.mark.slow
 @examples(10)
 @given(st.floats(0.2, 1), st.floats(0.2, 1), st.integers(0, 1000))
-def test_who_is_the_prediction_does_not_matter(a, b, seed):
+def test_metrics_are_symmetric_in_prediction_and_truth(a, b, seed):
     one, two = trimesh.creation.box((a, 0.5, 0.5)), trimesh.creation.box((0.5, b, 0.5))
     here, there = compare(one, two, 5000, seed), compare(two, one, 5000, seed + 1)
     assert here.chamfer == pytest.approx(there.chamfer, rel=0.1)
@@ -209,19 +209,19 @@ def test_an_empty_prediction_scores_the_worst(nothing):
     assert f"{diagonal:.3f}" in DEFINITIONS
 
 
-def test_two_sheets_share_no_volume():
+def test_iou_of_two_open_sheets_is_0():
     sheet = trimesh.Trimesh(np.eye(3), [[0, 1, 2]], process=False)
     assert compare(sheet, sheet, points=1000).iou == 0
 
 
 @pytest.mark.parametrize("truth", [trimesh.Trimesh(), FLAT])
-def test_no_truth_is_refused(truth):
+def test_a_truth_without_area_is_refused(truth):
     with pytest.raises(GeometryError, match="has no area, so there is no surface to compare with"):
         compare(trimesh.creation.box(), truth)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_broken_vertex_is_refused_not_scored(bad):
+def test_a_non_finite_vertex_is_refused(bad):
     broken = trimesh.Trimesh(np.diag([1, 1, bad]), [[0, 1, 2]], process=False)
     for pair in ((broken, trimesh.creation.box()), (trimesh.creation.box(), broken)):
         with pytest.raises(GeometryError, match="vertices are NaN or infinite, so there is no distance"):
@@ -233,7 +233,7 @@ def test_every_score_is_defined_in_the_text():
 
 
 @pytest.mark.slow
-def test_the_interval_covers_the_mean_as_often_as_it_says():
+def test_the_confidence_interval_has_its_nominal_coverage():
     rng = np.random.default_rng(0)
     hits = 0
     for _ in range(50):
@@ -243,7 +243,7 @@ def test_the_interval_covers_the_mean_as_often_as_it_says():
     assert bootstrap_interval(np.array([2.0, 2.0]), rng) == (2.0, 2.0)
 
 
-def test_a_summary_names_the_worst_of_each_kind():
+def test_a_summary_names_the_worst_shape_for_each_score():
     box, half = trimesh.creation.box((1, 1, 1)), trimesh.creation.box((1, 1, 0.5))
     scores = [asdict(compare(mesh, box, points=2000)) for mesh in (box, half, None)]
     summary = summarise(scores, np.random.default_rng(0))

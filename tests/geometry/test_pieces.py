@@ -17,17 +17,17 @@ def three_pieces():
     )
 
 
-def test_every_vertex_belongs_to_its_piece():
+def test_vertices_are_labelled_by_connected_piece():
     assert label_pieces(three_pieces()).tolist() == [0] * 8 + [1] * 162 + [2] * 8
 
 
-def test_the_largest_piece_is_kept_whole_and_unmoved():
+def test_the_largest_piece_is_kept_unchanged():
     largest = largest_piece(three_pieces())
     assert np.array_equal(largest.vertices, icosphere(2, radius=0.5).vertices)
     assert np.array_equal(largest.faces, icosphere(2, radius=0.5).faces)
 
 
-def test_pieces_can_be_chosen():
+def test_select_pieces_keeps_the_chosen_pieces():
     mesh = three_pieces()
     chosen = select_pieces(mesh, label_pieces(mesh) != 1)
     assert chosen.is_watertight

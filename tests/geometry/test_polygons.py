@@ -91,7 +91,7 @@ def test_simple_polygons_are_covered_once_in_their_orientation(seed, count, reve
 
 @examples(30)
 @given(seeds, st.integers(4, 12))
-def test_where_a_polygon_starts_changes_only_the_cut(seed, count):
+def test_the_first_corner_of_a_polygon_does_not_change_the_covered_area(seed, count):
     outline = simple_polygon(np.random.default_rng(seed), count)
     for start in range(count):
         points, normal = in_space(np.roll(outline, start, axis=0))

@@ -29,7 +29,7 @@ def draw(mesh: trimesh.Trimesh, seed: int = 0, **settings: object) -> SdfSamples
 @given(
     st.integers(0, 2000), st.floats(0, 1), st.sampled_from(["normal", "winding"]), st.integers(0, 2**32 - 1)
 )
-def test_every_distance_is_the_box_s_own(points, near_share, sign, seed):
+def test_sampled_distances_equal_the_closed_form_of_a_box(points, near_share, sign, seed):
     try:
         samples = draw(BOX, seed, points=points + 50, near_share=near_share, sign=sign)
     except GeometryError as error:  # 50 points may all miss a box that fills 3 % of the cube
@@ -41,7 +41,7 @@ def test_every_distance_is_the_box_s_own(points, near_share, sign, seed):
     assert samples.sign_agreement == 1
 
 
-def test_near_points_are_normal_around_the_surface_and_the_rest_even_in_the_cube():
+def test_near_points_are_normally_distributed_and_others_uniform():
     # Above the middle of a slab that reaches to the cube's sides only the height matters.
     slab = trimesh.creation.box((2, 1e-3, 2))
     samples = draw(slab, points=100_000, near_std=(0.08, 0.02), surface_points=0)
@@ -53,7 +53,7 @@ def test_near_points_are_normal_around_the_surface_and_the_rest_even_in_the_cube
         assert np.abs(counts - 5000).max() < 5 * np.sqrt(5000)
 
 
-def test_any_prefix_is_a_fair_sample():
+def test_every_prefix_has_the_same_distribution():
     samples = draw(BOX, points=40_000, near_share=0.3)
     for start in range(0, 40_000, 4000):
         part = slice(start, start + 4000)
@@ -63,7 +63,7 @@ def test_any_prefix_is_a_fair_sample():
         )
 
 
-def test_surface_points_lie_on_the_box_by_area_with_its_normals():
+def test_surface_points_are_uniform_by_area_with_correct_normals():
     samples = draw(BOX, surface_points=50_000)
     assert np.abs(box_distance(samples.surface_point)).max() < 1e-7
     onto = np.abs(samples.surface_point) / (SIDES / 2)
@@ -79,14 +79,14 @@ def test_surface_points_lie_on_the_box_by_area_with_its_normals():
     assert abs(quarter - 1 / 8) < 5 * np.sqrt(1 / 8 * 7 / 8 / len(top))
 
 
-def test_the_seed_decides_every_byte():
+def test_the_seed_determines_every_byte():
     one, same, other = draw(BOX, 7), draw(BOX, 7), draw(BOX, 8)
     assert all(a.tobytes() == b.tobytes() for a, b in zip(one[:5], same[:5], strict=True))
     assert not np.array_equal(one.point, other.point)
     assert all(array.dtype == np.float32 for array in (*one[:2], *one[3:5])) and one.near.dtype == bool
 
 
-def test_a_torn_sphere_keeps_its_signs_by_winding_and_agreement_tells_of_damage():
+def test_an_open_sphere_keeps_its_winding_signs_and_lowers_the_agreement():
     rng = np.random.default_rng(0)
     ball = trimesh.creation.icosphere(subdivisions=4, radius=0.7)
     torn = trimesh.Trimesh(ball.vertices, ball.faces[rng.random(len(ball.faces)) > 0.02], process=False)
@@ -127,6 +127,6 @@ def test_faces_without_area_are_never_drawn_and_have_no_normal():
         (trimesh.Trimesh(BOX.vertices, BOX.faces[:, ::-1], process=False), "a sheet or inside out; run"),
     ],
 )
-def test_what_cannot_be_sampled_is_refused(mesh, message):
+def test_meshes_that_cannot_be_sampled_are_refused(mesh, message):
     with pytest.raises(GeometryError, match=message):
         draw(mesh, sign="winding")

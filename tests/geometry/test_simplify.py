@@ -34,7 +34,7 @@ def test_a_torus_keeps_its_hole_at_any_number_of_faces(faces):
     assert len(simpler.faces) == min(faces // 2 * 2, len(mesh.faces))
 
 
-def test_half_the_faces_of_a_torus_stay_on_it():
+def test_a_torus_with_half_of_its_faces_stays_close_to_the_surface():
     simpler = simplify(torus(0.7, 0.25, 64, 40), 2560)
     spine = np.linalg.norm(simpler.vertices[:, :2], axis=1) - 0.7
     assert np.allclose(np.hypot(spine, simpler.vertices[:, 2]), 0.25, atol=2e-3)
@@ -51,13 +51,13 @@ def test_a_wheel_keeps_its_spokes():
     assert distances.max() < 0.02
 
 
-def test_pieces_stay_apart_whatever_their_sizes():
+def test_pieces_of_different_sizes_stay_separate():
     small = icosphere(3, radius=0.05).apply_translation((2, 0, 0))
     simpler = check(trimesh.util.concatenate([icosphere(4), small]), 60)
     assert len(simpler.faces) == 60
 
 
-def test_flat_faces_cost_nothing():
+def test_flat_regions_are_simplified_without_error():
     fine = box((1, 0.5, 0.3))
     for _ in range(4):
         fine = fine.subdivide()
@@ -72,13 +72,13 @@ def test_a_mesh_with_few_faces_is_left_as_it_is():
 
 
 @pytest.mark.parametrize("scale", [2.0**-100, 2.0**100])
-def test_the_unit_does_not_matter(scale):
+def test_the_result_does_not_depend_on_the_unit(scale):
     mesh = torus(0.7, 0.25)
     larger = trimesh.Trimesh(mesh.vertices * scale, mesh.faces, process=False)
     assert np.array_equal(simplify(larger, 300).vertices / scale, simplify(mesh, 300).vertices)
 
 
-def test_a_target_out_of_reach_is_told(caplog):
+def test_a_number_of_faces_that_cannot_be_reached_is_warned_of(caplog):
     mesh = torus(0.7, 0.25)
     with caplog.at_level(logging.WARNING):
         simpler = check(mesh, 4)

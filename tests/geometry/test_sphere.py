@@ -9,7 +9,7 @@ from sdfkit.geometry.sphere import GOLDEN_ANGLE, fibonacci_sphere
 
 
 @given(st.integers(1, 500))
-def test_points_lie_on_the_sphere_in_falling_order(count):
+def test_points_lie_on_the_sphere_in_order_of_decreasing_height(count):
     points = fibonacci_sphere(count)
     assert points.shape == (count, 3)
     assert np.allclose(np.linalg.norm(points, axis=-1), 1)

@@ -18,7 +18,7 @@ def edges_of(faces):
     return np.concatenate([faces[:, [k, (k + 1) % 3]] for k in range(3)])
 
 
-def test_topology_counts_places_not_rows():
+def test_topology_counts_vertices_at_one_position_once():
     torus, ball = trimesh.creation.torus(0.6, 0.2), trimesh.creation.icosphere(2, 0.1)
     both = trimesh.util.concatenate([torus, ball])
     soup = soup_of(both)
@@ -29,7 +29,7 @@ def test_topology_counts_places_not_rows():
     assert describe_topology(unused) == (1, 2)
 
 
-def test_joining_closes_a_soup_and_leaves_a_closed_mesh_alone():
+def test_joining_vertices_closes_a_triangle_soup_and_keeps_a_closed_mesh():
     ball = trimesh.creation.icosphere(2)
     assert join_vertices(ball) is ball
     soup = soup_of(ball)
@@ -39,7 +39,7 @@ def test_joining_closes_a_soup_and_leaves_a_closed_mesh_alone():
     assert np.allclose(joined.bounds, ball.bounds)
 
 
-def test_joining_leaves_a_hole_open():
+def test_joining_vertices_does_not_close_holes():
     ball = trimesh.creation.icosphere(2)
     holed = soup_of(trimesh.Trimesh(ball.vertices, ball.faces[1:], process=False))
     assert not join_vertices(holed).is_watertight

@@ -36,29 +36,29 @@ def agree(found: np.ndarray, expected: np.ndarray) -> bool:
     return found[0] == expected[0] and np.allclose(found[1:], expected[1:], rtol=1e-3)
 
 
-def test_cameras(golden):
+def test_cameras_equal_the_stored_values(golden):
     cameras = fibonacci_cameras(16, 2.5)
     assert np.allclose(cameras, golden("cameras", cameras), atol=1e-6)
 
 
-def test_schedule(golden):
+def test_the_noise_schedule_equals_the_stored_values(golden):
     alphas = cosine_alphas(500)[[0, 50, 100, 200, 300, 450]].numpy()
     assert np.allclose(alphas, golden("schedule", alphas), rtol=1e-6, atol=0)
 
 
-def test_shape(golden, mug):
+def test_a_generated_shape_equals_the_stored_values(golden, mug):
     found = describe(mug)
     assert agree(found, golden("shape", found))
 
 
-def test_distances(golden, mug):
+def test_signed_distances_equal_the_stored_values(golden, mug):
     points = np.random.default_rng(0).uniform(-1, 1, (64, 3))
     distances = TriangleTree(mug.vertices, mug.faces).signed(points, "winding")
     # The mug's own vertices are within 1e-5 on every machine.
     assert np.allclose(distances, golden("distances", distances), atol=1e-4)
 
 
-def test_watertight(golden, mug):
+def test_a_closed_mesh_equals_the_stored_values(golden, mug):
     # A third of the faces turned round, and a piece of the handle left open.
     faces = mug.faces.copy()
     faces[::3] = faces[::3, ::-1]
@@ -68,7 +68,7 @@ def test_watertight(golden, mug):
     assert agree(found, golden("watertight", found))
 
 
-def test_picture(golden, mug):
+def test_a_rendered_image_equals_the_stored_values(golden, mug):
     settings = {"yfov": math.radians(60), "size": 32, "crease": math.radians(45), "cull": False}
     views = render_views(
         mug, fibonacci_cameras(16, 2.5)[[5]], **settings, depth=False, normal=False, paint=None

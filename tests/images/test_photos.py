@@ -64,7 +64,7 @@ def circle(picture):
 
 @pytest.mark.parametrize("background", [white, gradient, grainy])
 @pytest.mark.parametrize("matte", ["auto", "plain"])
-def test_a_plain_background_goes_and_the_object_is_framed(render, background, matte):
+def test_a_plain_background_is_removed_and_the_object_is_framed(render, background, matte):
     framed, found = frame_photo(photograph(render, background), matte=matte, **FRAME)
     assert (framed.shape, framed.dtype, found) == ((224, 224, 3), np.uint8, "plain")
     middle, reach = circle(framed)
@@ -77,7 +77,7 @@ def test_a_plain_background_goes_and_the_object_is_framed(render, background, ma
 
 
 @pytest.mark.parametrize("background", [white, gradient])
-def test_no_light_fringe_is_left(render, background):
+def test_no_light_fringe_remains(render, background):
     rgb, mask = render
     pure = np.where(mask[..., None] > 0, rgb / np.maximum(mask[..., None] / 255, 1e-3), 0).clip(0, 255)
     opaque = np.dstack([pure.astype(np.uint8), mask])
@@ -90,7 +90,9 @@ def test_no_light_fringe_is_left(render, background):
 
 
 @pytest.mark.parametrize(("inside", "size", "kept"), [(255, 40, False), (250, 40, True), (255, 4, True)])
-def test_what_is_enclosed_stays_unless_it_is_as_plain_as_the_background_and_no_highlight(inside, size, kept):
+def test_enclosed_regions_are_removed_only_if_they_have_the_background_colour_and_are_large(
+    inside, size, kept
+):
     photo = np.full((200, 200, 4), 255, np.uint8)
     photo[50:150, 50:150, :3] = 80
     region = slice(100 - size // 2, 100 + size // 2)
@@ -100,7 +102,7 @@ def test_what_is_enclosed_stays_unless_it_is_as_plain_as_the_background_and_no_h
     assert (middle > 150).all() if kept else (middle == 0).all()
 
 
-def test_dust_is_no_object():
+def test_small_specks_are_not_taken_for_the_object():
     photo = np.full((200, 200, 4), 255, np.uint8)
     photo[60:140, 60:140, :3] = 80
     clean, _ = frame_photo(photo, matte="plain", **FRAME)
@@ -108,7 +110,7 @@ def test_dust_is_no_object():
     assert np.array_equal(frame_photo(photo, matte="plain", **FRAME)[0], clean)
 
 
-def test_an_object_over_the_border_does_not_hide_the_background():
+def test_an_object_at_the_border_does_not_change_the_estimated_background():
     color = gradient(120, 160).astype(np.float32)
     expected = color.copy()
     color[40:, 60:100] = 30
@@ -116,7 +118,7 @@ def test_an_object_over_the_border_does_not_hide_the_background():
     assert np.abs(background - expected).max() < 3
 
 
-def test_without_a_matte_the_picture_is_whole(render):
+def test_without_matting_the_whole_image_is_kept(render):
     rgb, _ = render
     opaque = np.dstack([rgb, np.full((224, 224), 255, np.uint8)])
     same, found = frame_photo(opaque, matte="none", **FRAME)
@@ -129,7 +131,7 @@ def test_without_a_matte_the_picture_is_whole(render):
     assert (framed[110:114] == 100).all(), "on black where it is transparent"
 
 
-def test_auto_keeps_what_it_cannot_cut():
+def test_auto_keeps_the_image_if_the_object_cannot_be_cut_out():
     noise = np.random.default_rng(0).integers(0, 256, (90, 120, 4), dtype=np.uint8)
     noise[..., 3] = 255
     framed, found = frame_photo(noise, matte="auto", **FRAME)
@@ -137,7 +139,7 @@ def test_auto_keeps_what_it_cannot_cut():
     assert np.array_equal(framed, frame_photo(noise, matte="none", **FRAME)[0])
 
 
-def test_what_cannot_be_is_told():
+def test_photos_that_cannot_be_cut_out_are_refused_with_a_reason():
     plain = np.full((90, 120, 4), 255, np.uint8)
     noise = np.random.default_rng(0).integers(0, 256, (90, 120, 4), dtype=np.uint8)
     noise[..., 3] = 255

@@ -17,7 +17,7 @@ def is_blue(pictures):
     return pictures[..., 2] > pictures[..., 0]
 
 
-def test_a_ball_is_cut_into_discs_of_the_right_size():
+def test_slices_of_a_ball_are_discs_of_the_right_size():
     pictures = draw_slices(*ball(150_000), slices=3)
     assert pictures.shape == (3, 64, 64, 3)
     # At z = -0.5, where it ends, at its middle, and at the front end.
@@ -27,7 +27,7 @@ def test_a_ball_is_cut_into_discs_of_the_right_size():
     assert area[2] < 0.1
 
 
-def test_up_is_up_right_is_right_and_the_front_is_last():
+def test_slices_have_up_at_the_top_and_the_front_last():
     pictures = draw_slices(*ball(150_000, centre=(0.4, 0.5, 0.45), radius=0.3), slices=3)
     areas = is_blue(pictures).sum(axis=(1, 2))
     assert areas.argmax() == 2
@@ -36,13 +36,13 @@ def test_up_is_up_right_is_right_and_the_front_is_last():
     assert 1 - rows.mean() / 32 == pytest.approx(0.5, abs=0.05)
 
 
-def test_few_samples_fill_the_picture_too():
+def test_few_samples_still_fill_the_image():
     (picture,) = draw_slices(*ball(500), slices=1)
     assert is_blue(picture[24:40, 24:40]).mean() > 0.8
     assert not is_blue(picture[:8]).any()
 
 
-def test_what_cannot_be_drawn_is_told():
+def test_samples_that_cannot_be_drawn_are_refused():
     point, distance = ball(10)
     with pytest.raises(GeometryError, match="^no sample lies in the cube from -1 to 1"):
         draw_slices(point + 3, distance, slices=1)

@@ -8,7 +8,7 @@ from sdfkit.runtime.pool import PoolOptions
 HERE = PoolOptions(1, 60, None, fail_fast=True)
 
 
-def test_a_notebook_can_compare_folders(tmp_path):
+def test_folders_can_be_compared_from_python(tmp_path):
     for name, radii in {"truth": (1, 0.8), "predicted": (1, 0.7)}.items():
         (tmp_path / name).mkdir()
         for index, radius in enumerate(radii):

@@ -28,6 +28,6 @@ def test_options_keep_the_largest_piece_and_reduce_the_faces():
     assert mesh.volume == pytest.approx(4 / 3 * np.pi * 0.5**3, rel=0.05)
 
 
-def test_a_field_without_a_surface_is_an_error():
+def test_a_field_without_a_surface_is_refused():
     with pytest.raises(GeometryError, match="no surface: distances run from"):
         mesh_field(lambda points: points.norm(dim=-1) + 1, "cpu", MeshOptions(resolution=16))

@@ -10,7 +10,7 @@ def read(tmp_path, content):
     return read_captions(path, manifest=None)
 
 
-def test_cells_and_lines_of_a_uid_are_its_captions(tmp_path):
+def test_all_cells_and_lines_of_a_uid_are_its_captions(tmp_path):
     text = '\ufeffuid,shelf,caption,caption_2\nb,1,a chair,"tall, old"\na,2,a lamp,\na,2, of brass ,\n'
     rows = read(tmp_path, text)
     assert [(row.index, row.uid, row.captions) for row in rows] == [
@@ -33,7 +33,7 @@ def test_cells_and_lines_of_a_uid_are_its_captions(tmp_path):
         ('uid,caption\na,"open\n', "not a CSV file in UTF-8"),
     ],
 )
-def test_faults_are_reported(tmp_path, content, message):
+def test_errors_in_a_caption_file_are_reported(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as error:
         read(tmp_path, content)
     assert "\n" not in str(error.value)

@@ -29,7 +29,7 @@ def load(path):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.ppm", "a.gif", "a.webp", "a.jp2"])
-def test_lossless_formats_keep_every_byte(tmp_path, name):
+def test_lossless_formats_preserve_every_byte(tmp_path, name):
     options = {"lossless": True} if name == "a.webp" else {}
     picture = load(save(tmp_path, Image.fromarray(COLORS), name, **options))
     assert np.array_equal(picture[..., :3], COLORS)
@@ -37,17 +37,17 @@ def test_lossless_formats_keep_every_byte(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.avif"])
-def test_lossy_formats_keep_colours(tmp_path, name):
+def test_lossy_formats_preserve_colours_approximately(tmp_path, name):
     picture = load(save(tmp_path, Image.fromarray(COLORS), name, quality=95))
     assert np.abs(picture[10, 10, :3].astype(int) - COLORS[10, 10]).max() < 12
 
 
-def test_the_name_does_not_matter(tmp_path):
+def test_the_format_is_detected_from_the_content(tmp_path):
     Image.fromarray(COLORS).save(tmp_path / "really.jpg", "PNG")
     assert np.array_equal(load(tmp_path / "really.jpg")[..., :3], COLORS)
 
 
-def test_modes_become_8_bit_colour(tmp_path):
+def test_image_modes_are_converted_to_8_bit_colour(tmp_path):
     grey = np.linspace(0, 255, 60, dtype=np.uint8)[None].repeat(40, axis=0)
     assert np.array_equal(load(save(tmp_path, Image.fromarray(grey), "l.png"))[..., 1], grey)
     deep = grey.astype(np.uint16) * 257
@@ -86,7 +86,7 @@ def test_cmyk_is_converted(tmp_path):
     assert np.abs(load(path)[10, 10, :3].astype(int) - COLORS[10, 10]).max() < 12
 
 
-def test_transparency_of_palettes_and_of_colours(tmp_path):
+def test_transparency_of_palette_and_rgb_images_is_read(tmp_path):
     palette = Image.fromarray(COLORS).convert("P", palette=Image.Palette.ADAPTIVE, colors=4)
     index = palette.getpixel((50, 5))
     clear = load(save(tmp_path, palette, "p.png", transparency=index))
@@ -97,14 +97,14 @@ def test_transparency_of_palettes_and_of_colours(tmp_path):
     assert (load(save(tmp_path, Image.fromarray(both, "LA"), "la.png"))[..., 3] == 128).all()
 
 
-def test_exif_turns_the_picture_upright(tmp_path):
+def test_exif_orientation_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held so that the picture must be turned clockwise
     picture = load(save(tmp_path, Image.fromarray(COLORS), "phone.png", exif=exif))
     assert np.array_equal(picture[..., :3], np.rot90(COLORS, -1))
 
 
-def test_a_photo_is_shrunk_to_what_is_needed(tmp_path):
+def test_a_large_photo_is_reduced_while_decoding(tmp_path):
     large = Image.fromarray(COLORS).resize((3000, 1500), Image.Resampling.NEAREST)
     for name in ("large.png", "large.jpg"):
         rows, columns, _ = load(save(tmp_path, large, name)).shape
@@ -112,7 +112,7 @@ def test_a_photo_is_shrunk_to_what_is_needed(tmp_path):
         assert columns / rows == pytest.approx(2, rel=0.01)
 
 
-def test_a_cameras_file_with_a_preview_is_its_first_picture(tmp_path):
+def test_of_a_file_with_several_images_the_first_is_read(tmp_path):
     first, second = Image.fromarray(COLORS), Image.fromarray(COLORS[::-1].copy())
     path = save(tmp_path, first, "camera.mpo", save_all=True, append_images=[second], quality=95)
     assert np.abs(load(path)[10, 10, :3].astype(int) - COLORS[10, 10]).max() < 12
@@ -160,7 +160,7 @@ def bad_files(tmp_path):
     yield "large.png", "more than 89 million pixels"
 
 
-def test_every_bad_file_is_one_line(tmp_path):
+def test_every_bad_file_gives_one_line(tmp_path):
     for name, told in bad_files(tmp_path):
         with pytest.raises(InputError, match=told) as error:
             load(tmp_path / name)
@@ -168,7 +168,7 @@ def test_every_bad_file_is_one_line(tmp_path):
         assert "\n" not in str(error.value)
 
 
-def test_shapes_of_files_and_folders(tmp_path):
+def test_image_files_are_grouped_into_shapes_by_folder(tmp_path):
     for name in (
         "b.png",
         "a/2.jpg",
@@ -201,7 +201,7 @@ def test_shapes_of_files_and_folders(tmp_path):
         find_images([str(tmp_path / "missing.png")], manifest=None)
 
 
-def test_first_bytes_tell_pictures_from_stores_and_meshes(tmp_path):
+def test_images_are_distinguished_from_stores_and_meshes_by_their_first_bytes(tmp_path):
     picture = save(tmp_path, Image.fromarray(COLORS), "a.png")
     assert holds_images([str(picture), str(tmp_path)])
     archive = tmp_path / "a.png.zip"
@@ -223,7 +223,7 @@ def test_first_bytes_tell_pictures_from_stores_and_meshes(tmp_path):
             holds_images([str(mesh)])
 
 
-def test_identity_is_that_of_the_content(tmp_path):
+def test_the_digest_depends_only_on_the_content(tmp_path):
     a, b = (save(tmp_path, Image.fromarray(COLORS), name) for name in ("a.png", "b.png"))
     assert ImageRow(0, "a", paths=[str(a)]).identity == ImageRow(1, "b", paths=[str(b)]).identity
     b.write_bytes(b"other")

@@ -25,7 +25,7 @@ def test_the_first_reconstruction_is_the_mean():
     assert network.scale == pytest.approx(float(vectors.std(dim=0, correction=0).square().mean().sqrt()))
 
 
-def test_scaled_and_moved_weights_have_the_same_codes():
+def test_codes_do_not_depend_on_scale_and_offset_of_the_weights():
     vectors = torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
     network = Autoencoder(TINY)
     network.centre(vectors)
@@ -34,7 +34,7 @@ def test_scaled_and_moved_weights_have_the_same_codes():
     assert torch.allclose(network.encode(3 * vectors + 2), codes, atol=1e-5)
 
 
-def test_what_is_kept_brings_back_all_of_it():
+def test_the_state_dict_restores_the_autoencoder():
     vectors = torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
     network, again = Autoencoder(TINY), Autoencoder(TINY)
     network.centre(vectors)

@@ -37,7 +37,7 @@ def test_permuting_shapes_permutes_distances():
     assert torch.allclose(decoder(codes[order], points[order]), decoder(codes, points)[order], atol=1e-6)
 
 
-def test_every_parameter_and_code_takes_part():
+def test_every_parameter_and_code_has_a_gradient():
     decoder = DeepSDF(TINY)
     codes = torch.randn(2, 5, requires_grad=True)
     decoder(codes, torch.rand(2, 50, 3)).sum().backward()

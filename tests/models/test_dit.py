@@ -61,7 +61,7 @@ def test_an_untrained_model_predicts_the_mean(config):
 
 
 @pytest.mark.parametrize("config", [TINY, PIECES, LAYERS])
-def test_views_that_do_not_count_change_nothing(config):
+def test_masked_views_do_not_change_the_prediction(config):
     model = lively(config)
     noisy, timesteps, features, cameras, seen = inputs(2, 5)
     seen[:, 3:] = False
@@ -70,7 +70,7 @@ def test_views_that_do_not_count_change_nothing(config):
 
 
 @pytest.mark.parametrize("config", [TINY, PIECES, LAYERS])
-def test_order_of_views_does_not_matter_and_views_do(config):
+def test_the_prediction_depends_on_views_but_not_on_their_order(config):
     model = lively(config)
     noisy, timesteps, features, cameras, seen = inputs(2, 5)
     order = torch.tensor([4, 2, 0, 3, 1])
@@ -82,7 +82,7 @@ def test_order_of_views_does_not_matter_and_views_do(config):
 
 
 @pytest.mark.parametrize("config", [TINY, PIECES, LAYERS])
-def test_without_any_view_features_are_ignored_beside_a_sample_that_sees(config):
+def test_a_sample_with_all_views_masked_ignores_features(config):
     model = lively(config)
     noisy, timesteps, features, cameras, seen = inputs(2, 3)
     seen[0] = False
@@ -102,7 +102,7 @@ def test_permuting_samples_permutes_predictions(config):
 
 
 @pytest.mark.parametrize("config", [TINY, PIECES, LAYERS])
-def test_timestep_and_every_number_of_the_vector_matter(config):
+def test_the_prediction_depends_on_the_timestep_and_every_input_element(config):
     model = lively(config)
     noisy, timesteps, features, cameras, seen = inputs(1, 4)
     plain = model(noisy, timesteps, features, cameras, seen)
@@ -113,7 +113,7 @@ def test_timestep_and_every_number_of_the_vector_matter(config):
         assert not torch.allclose(model(changed, timesteps, features, cameras, seen), plain, atol=1e-3)
 
 
-def test_a_vector_is_cut_into_equal_pieces_or_into_layers():
+def test_a_vector_is_split_into_equal_pieces_or_layers():
     assert PIECES.lengths == [4, 4, 2]
     assert PRESETS["weights-132m"](54_785, 768).lengths == [6_849] * 7 + [6_842]
     layers = layer_lengths(MLP_PRESETS["relu-pe"])
@@ -121,13 +121,13 @@ def test_a_vector_is_cut_into_equal_pieces_or_into_layers():
     assert dataclasses.replace(PIECES, tokens=layers).lengths == layers
 
 
-def test_pieces_of_the_longest_one_s_length_are_the_pieces_of_a_number():
+def test_explicit_equal_lengths_equal_a_number_of_pieces():
     model, same = lively(PIECES), DiT(dataclasses.replace(PIECES, tokens=[4, 4, 2]))
     same.load_state_dict(model.state_dict())
     assert torch.equal(model(*inputs(3, 4)), same(*inputs(3, 4)))
 
 
-def test_patches_of_a_view_differ_by_their_place():
+def test_patches_of_a_view_are_distinguished_by_position():
     model = lively(PATCHES)
     noisy, timesteps, _, cameras, seen = inputs(2, 3)
     features = torch.randn(2, 3, 4, 7, generator=torch.Generator().manual_seed(2))
@@ -141,7 +141,7 @@ def test_patches_of_a_view_differ_by_their_place():
 
 
 @pytest.mark.parametrize("config", [TINY, PIECES, LAYERS])
-def test_every_parameter_takes_part(config):
+def test_every_parameter_has_a_gradient(config):
     model = lively(config).double()
     model.time_in.register_forward_pre_hook(lambda _, given: (given[0].double(),))
     noisy, timesteps, features, cameras, seen = inputs(3, 4)

@@ -19,7 +19,7 @@ def test_a_point_becomes_39_numbers_in_the_stated_order():
 
 
 @given(st.integers(0, 5), st.floats(-1, 0.9))
-def test_every_band_tells_its_own_scale_apart(band, place):
+def test_every_band_distinguishes_points_a_quarter_period_apart(band, place):
     # A step of a quarter turn of a band moves that band's sine and cosine by √2, wherever it is taken.
     step = math.pi / 2 / 2**band
     near, far = encode_points(torch.tensor([[place, 0, 0], [place + step, 0, 0]], dtype=torch.float64), 6)
@@ -41,25 +41,25 @@ def test_every_timestep_of_the_schedule_has_its_own_embedding_of_one_length():
     assert torch.equal(embedded[0], torch.cat([torch.ones(128), torch.zeros(128)]))
 
 
-def test_cameras_that_differ_in_any_entry_differ():
+def test_embeddings_differ_if_any_entry_of_the_camera_differs():
     camera = torch.eye(4)
     embedded = embed_cameras(camera.expand(12, 4, 4) + 0.1 * torch.eye(12, 16).unflatten(1, (4, 4)))
     assert embedded.shape == (12, 64)
     assert torch.pdist(torch.cat([embedded, embed_cameras(camera)[None]])).min() > 0.01
 
 
-def test_opposite_cameras_at_the_papers_distance_are_far_apart():
+def test_embeddings_of_opposite_cameras_are_far_apart():
     front, back = torch.eye(4), torch.eye(4)
     front[2, 3], back[2, 3] = 2.5, -2.5
     assert (embed_cameras(front) - embed_cameras(back)).norm() > 1
 
 
-def test_an_unknown_camera_is_unlike_any_pose():
+def test_the_embedding_of_an_unknown_camera_differs_from_all_poses():
     unknown = embed_cameras(torch.zeros(4, 4))
     assert torch.equal(unknown, torch.cat([torch.zeros(32), torch.ones(32)]))
     assert (unknown - embed_cameras(torch.eye(4))).norm() > 1
 
 
 @pytest.mark.parametrize("width", [64, 256])
-def test_timestep_embedding_has_the_width_asked_for(width):
+def test_timestep_embeddings_have_the_requested_width(width):
     assert embed_timesteps(torch.tensor([3]), width).shape == (1, width)

@@ -10,14 +10,14 @@ DECODER = DeepSDFConfig(code=5, bands=2, hidden=16, layers=4, skip=2, activation
 SHAPE = MLPConfig(kind="siren", bands=0, hidden=6, layers=2, frequency=30.0)
 
 
-def test_a_code_is_read_by_its_decoder():
+def test_the_field_of_a_code_is_evaluated_by_the_decoder():
     decoder, code, points = DeepSDF(DECODER), torch.randn(5), torch.rand(1, 7, 3)
     fields = fields_of_codes(decoder)
     assert fields.width == 5
     assert torch.allclose(fields.of(code)(points), decoder(code[None], points), atol=1e-6)
 
 
-def test_a_vector_of_weights_is_its_own_network():
+def test_the_field_of_a_weight_vector_is_its_network():
     weights = draw_weights(SHAPE, 1, torch.Generator().manual_seed(0))
     fields, points = fields_of_weights(SHAPE), torch.rand(1, 7, 3)
     assert fields.width == count_parameters(SHAPE)

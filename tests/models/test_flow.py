@@ -19,7 +19,7 @@ def count(network):
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def test_the_papers_networks_have_its_numbers_of_parameters():
+def test_the_papers_networks_have_the_stated_numbers_of_parameters():
     config, decoder = NETWORKS["paper"]
     assert count(build_conditioner(config, pooled=True)) == 2_919_136
     assert count(Flow(config)) == 3_895_936
@@ -43,7 +43,7 @@ def test_time_runs_from_noise_to_codes_in_equal_steps():
 
 @pytest.mark.parametrize("velocity", ["mlp", "dit"])
 @pytest.mark.parametrize("config", [TINY, FEATURES])
-def test_a_fresh_flow_gives_its_noise_at_the_scale_of_the_codes(config, velocity):
+def test_an_untrained_flow_returns_noise_at_the_scale_of_the_codes(config, velocity):
     config = replace(config, velocity=velocity)
     flow, conditioner = Flow(config), build_conditioner(config, pooled=velocity == "mlp")
     pictures = torch.rand(2, 3, 3, SIZE, SIZE) if config.feature is None else torch.rand(2, 3, 3, 10)
@@ -59,7 +59,7 @@ def test_a_fresh_flow_gives_its_noise_at_the_scale_of_the_codes(config, velocity
     assert torch.allclose(flow.standardise(path[0]), noise, atol=1e-4)
 
 
-def test_guidance_moves_away_from_what_is_said_without_a_condition():
+def test_guidance_moves_away_from_the_unconditional_velocity():
     flow = Flow(TINY)
     for zeros in (flow.velocity.out, *(block.modulation for block in flow.velocity.blocks)):
         torch.nn.init.normal_(zeros.weight)
@@ -71,7 +71,7 @@ def test_guidance_moves_away_from_what_is_said_without_a_condition():
     assert not torch.allclose(with_it, without)
 
 
-def test_several_pictures_count_as_the_mean_of_what_is_seen_of_each():
+def test_conditions_of_several_images_are_averaged():
     flow = Flow(TINY)
     for zeros in (flow.velocity.out, *(block.modulation for block in flow.velocity.blocks)):
         torch.nn.init.normal_(zeros.weight)
@@ -82,7 +82,7 @@ def test_several_pictures_count_as_the_mean_of_what_is_seen_of_each():
     assert torch.allclose(several, mean, atol=1e-6)
 
 
-def test_an_encoder_and_a_pooled_conditioner_are_one_network():
+def test_encoder_and_pooled_conditioner_have_the_same_architecture():
     networks = FlowNetworks(TINY, replace(NETWORKS["small"][1], code=6, hidden=8), [[0.0, 0.0, 1.0]])
     encoder, conditioner = networks.encoder.state_dict(), networks.conditioner.state_dict()
     assert {name: value.shape for name, value in encoder.items()} == {

@@ -9,7 +9,7 @@ def test_layers_have_the_papers_sizes():
     assert sum(length for _, length in parts) == 54_785
 
 
-def test_parts_layers_and_vectors_have_the_same_length():
+def test_lengths_of_parts_and_layers_add_up_to_the_vector():
     for config in PRESETS.values():
         lengths = [length for _, length in name_layers(config)]
         assert [sum(pair) for pair in zip(lengths[::2], lengths[1::2], strict=True)] == layer_lengths(config)

@@ -45,7 +45,7 @@ def test_a_vector_holds_layer_by_layer_weight_then_bias(kind):
 
 
 @pytest.mark.parametrize("kind", TINY)
-def test_all_shapes_at_once_are_each_its_plain_network(kind):
+def test_the_batched_network_equals_the_separate_networks(kind):
     config = TINY[kind]
     weights, points = draw(config, 3), torch.rand(3, 7, 3) * 2 - 1
     batched = MLPs(config, weights)(points)
@@ -60,7 +60,7 @@ def test_all_shapes_at_once_are_each_its_plain_network(kind):
         assert torch.allclose(batched[shape], alone[0], atol=1e-6)
 
 
-def test_relu_layers_begin_as_those_of_pytorch():
+def test_relu_layers_are_initialised_as_in_pytorch():
     (weight, bias), *_ = unflatten_weights(draw(PRESETS["relu-pe"], 4), PRESETS["relu-pe"])
     like = torch.nn.Linear(39, 128)
     for drawn, theirs in ((weight, like.weight), (bias, like.bias)):
@@ -68,7 +68,7 @@ def test_relu_layers_begin_as_those_of_pytorch():
         assert drawn.std() == pytest.approx(theirs.std().item(), rel=0.1)
 
 
-def test_sines_of_a_siren_are_fed_numbers_of_one_spread():
+def test_inputs_of_siren_sines_have_variance_1():
     """Theorem 1.8 of its paper: what goes into each sine after the first is normally distributed, with variance 1."""
     config = PRESETS["siren"]
     layers = unflatten_weights(draw(config, 1), config)
@@ -80,7 +80,7 @@ def test_sines_of_a_siren_are_fed_numbers_of_one_spread():
         x = torch.sin(before + 30 * bias[:, None])
 
 
-def test_draws_are_those_of_the_generator():
+def test_initial_weights_depend_only_on_the_generator():
     config = TINY["siren"]
     assert torch.equal(draw(config, 2), draw(config, 2))
     assert not torch.equal(draw(config, 2), draw(config, 2, seed=1))
@@ -88,7 +88,7 @@ def test_draws_are_those_of_the_generator():
 
 
 @pytest.mark.parametrize("kind", TINY)
-def test_every_parameter_takes_part(kind):
+def test_every_parameter_has_a_gradient(kind):
     networks = MLPs(TINY[kind], draw(TINY[kind], 2))
     networks(torch.rand(2, 200, 3) * 2 - 1).sum().backward()
     for weight, bias in unflatten_weights(networks.weights.grad, TINY[kind]):
@@ -97,7 +97,7 @@ def test_every_parameter_takes_part(kind):
 
 
 @pytest.mark.parametrize("kind", TINY)
-def test_the_slope_by_weights_is_that_of_every_point(kind):
+def test_slope_by_weights_agrees_with_the_exact_derivatives(kind):
     config, points = TINY[kind], torch.rand(20, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
     weights = draw(config, 1)[0]
     found = slope_by_weights(config, weights, points, 2000, torch.Generator().manual_seed(0))

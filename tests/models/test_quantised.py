@@ -8,7 +8,7 @@ needs_vnni = pytest.mark.skipif(not has_int8_units(), reason="needs a processor 
 
 
 @needs_vnni
-def test_a_quantised_layer_is_the_layer_within_its_steps():
+def test_a_quantised_layer_equals_the_layer_up_to_rounding():
     torch.manual_seed(0)
     layer = nn.Linear(64, 32)
     layer.weight.data[3] *= 100  # a row far larger than the others must not cost them their digits
@@ -23,7 +23,7 @@ def test_a_quantised_layer_is_the_layer_within_its_steps():
 
 
 @needs_vnni
-def test_eight_bits_hold_where_seven_bits_of_others_overflow():
+def test_sums_of_8_bit_products_do_not_overflow():
     layer = nn.Linear(64, 1, bias=False)
     layer.weight.data.fill_(1)
     x = torch.full((1, 64), 2.0)
@@ -40,7 +40,7 @@ def test_every_linear_layer_is_replaced():
 
 
 @needs_vnni
-def test_the_same_input_is_rounded_once_and_another_anew():
+def test_quantised_inputs_are_cached_for_the_same_tensor():
     inputs = InputQuantiser()
     x = torch.linspace(-1, 3, 12).reshape(2, 6)
     whole, scale, zero = inputs.apply(x)

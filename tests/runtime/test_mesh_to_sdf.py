@@ -42,7 +42,7 @@ else:
 
 @pytest.mark.slow
 @pytest.mark.gl
-def test_a_ball_is_measured_and_what_cannot_be_seen_is_refused():
+def test_a_ball_is_measured_and_an_invisible_mesh_is_refused():
     try:
         mesh_to_sdf.check_driver()
     except MissingError as error:
@@ -55,13 +55,13 @@ def test_a_ball_is_measured_and_what_cannot_be_seen_is_refused():
     assert "a library speaks" in result.stderr
 
 
-def test_without_a_driver_the_exact_method_is_offered(monkeypatch):
+def test_without_a_driver_the_error_suggests_the_exact_method(monkeypatch):
     monkeypatch.setattr(opengl, "find_library", lambda name: None)
     with pytest.raises(MissingError, match="libegl1 .*, or use --method exact, which needs no"):
         mesh_to_sdf.check_driver()
 
 
-def test_a_mesh_to_sdf_that_cannot_be_imported_is_told_in_one_line(monkeypatch):
+def test_an_import_error_of_mesh_to_sdf_is_reported_in_one_line(monkeypatch):
     monkeypatch.setattr(mesh_to_sdf, "check_driver", lambda: None)
     monkeypatch.setitem(sys.modules, "mesh_to_sdf", None)
     with pytest.raises(
@@ -70,7 +70,7 @@ def test_a_mesh_to_sdf_that_cannot_be_imported_is_told_in_one_line(monkeypatch):
         mesh_to_sdf.scan_distances(trimesh.creation.box(), np.zeros((1, 3), np.float32), sign="normal")
 
 
-def test_a_driver_that_gives_no_context_is_told_in_one_line(monkeypatch):
+def test_a_driver_without_context_is_reported_in_one_line(monkeypatch):
     class Library:
         @staticmethod
         def get_surface_point_cloud(mesh, **options):

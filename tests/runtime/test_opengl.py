@@ -64,7 +64,7 @@ def driver():
 
 @pytest.mark.gl
 @pytest.mark.parametrize("name", SHAPES)
-def test_both_renderers_draw_the_same_picture(driver, name):
+def test_both_renderers_draw_the_same_image(driver, name):
     build, changed = SHAPES[name]
     mesh, cameras = build(), fibonacci_cameras(6, 2.5)
     settings = SETTINGS | changed
@@ -118,7 +118,7 @@ def test_both_renderers_draw_the_same_colours(driver, name):
 
 @pytest.mark.gl
 @pytest.mark.parametrize("crease", [0.0, 0.7, math.pi])
-def test_both_renderers_show_the_front_of_a_sheet_whose_back_lies_in_the_same_place(driver, crease):
+def test_both_renderers_show_the_front_of_a_sheet_with_a_coinciding_back(driver, crease):
     sheet = half()
     back = trimesh.Trimesh(sheet.vertices, np.roll(sheet.faces, 1, axis=0)[:, ::-1], process=False)
     cameras, settings = fibonacci_cameras(6, 2.5), SETTINGS | {"crease": crease, "cull": False}
@@ -146,7 +146,7 @@ def test_pyrender_calls_the_private_methods_that_back_faces_override():
 
 
 @pytest.mark.gl
-def test_shapes_drawn_one_after_the_other_do_not_mix(driver):
+def test_consecutive_shapes_do_not_affect_each_other(driver):
     cameras = fibonacci_cameras(2, 2.5)
     ball, box = trimesh.creation.icosphere(3), trimesh.creation.box([0.5, 0.5, 0.5])
     first = opengl.render_views_gl(ball, cameras, **SETTINGS)
@@ -159,7 +159,7 @@ def test_shapes_drawn_one_after_the_other_do_not_mix(driver):
 
 
 @pytest.mark.gl
-def test_depth_and_normals_are_those_of_the_other_renderer(driver):
+def test_depth_and_normals_agree_between_the_renderers(driver):
     mesh, cameras = trimesh.creation.icosphere(2), fibonacci_cameras(2, 2.5)
     settings = SETTINGS | {"depth": True, "normal": True}
     ours, theirs = render_views(mesh, cameras, **settings), opengl.render_views_gl(mesh, cameras, **settings)
@@ -168,7 +168,7 @@ def test_depth_and_normals_are_those_of_the_other_renderer(driver):
 
 
 @pytest.mark.gl
-def test_nothing_to_draw_is_refused(driver):
+def test_a_mesh_without_faces_is_refused(driver):
     with pytest.raises(GeometryError, match="without faces cannot be drawn"):
         opengl.render_views_gl(
             trimesh.Trimesh(np.zeros((3, 3)), np.zeros((0, 3), dtype=int), process=False),
@@ -177,7 +177,7 @@ def test_nothing_to_draw_is_refused(driver):
         )
 
 
-def test_a_machine_without_a_driver_is_told_what_to_install(monkeypatch):
+def test_a_missing_driver_is_reported_with_the_package_to_install(monkeypatch):
     monkeypatch.setattr(opengl, "find_library", lambda name: None)
     monkeypatch.delenv("PYOPENGL_PLATFORM", raising=False)
     with pytest.raises(
@@ -187,7 +187,7 @@ def test_a_machine_without_a_driver_is_told_what_to_install(monkeypatch):
         opengl.render_views_gl(trimesh.creation.box(), fibonacci_cameras(1, 2.5), **SETTINGS)
 
 
-def test_osmesa_is_taken_only_where_the_user_asks_for_it(monkeypatch):
+def test_osmesa_is_used_only_on_request(monkeypatch):
     monkeypatch.setattr(opengl, "find_library", lambda name: f"lib{name}.so")
     monkeypatch.delenv("PYOPENGL_PLATFORM", raising=False)
     assert opengl.choose_driver(opengl.REMEDY) == "EGL"
@@ -200,7 +200,7 @@ def test_osmesa_is_taken_only_where_the_user_asks_for_it(monkeypatch):
         opengl.choose_driver(opengl.REMEDY)
 
 
-def test_a_broken_pyrender_is_told_in_one_line(monkeypatch):
+def test_an_import_error_of_pyrender_is_reported_in_one_line(monkeypatch):
     monkeypatch.setattr(opengl, "find_library", lambda name: f"lib{name}.so.1")
     monkeypatch.delenv("PYOPENGL_PLATFORM", raising=False)
     monkeypatch.setitem(sys.modules, "pyrender", None)
@@ -211,7 +211,7 @@ def test_a_broken_pyrender_is_told_in_one_line(monkeypatch):
 
 
 @pytest.mark.gl
-def test_a_driver_that_gives_no_context_is_told_in_one_line(driver, monkeypatch):
+def test_a_driver_without_context_is_reported_in_one_line(driver, monkeypatch):
     def refuse(width, height):
         raise AssertionError
 

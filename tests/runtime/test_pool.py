@@ -64,13 +64,13 @@ def troubled(row):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_rows_arrive_in_order(jobs):
+def test_rows_are_returned_in_order(jobs):
     table = Table()
     compute_rows(table, iter(ROWS), 6, square, PoolOptions(jobs, 60, None, False))
     assert table.written == [(index, index**2) for index in range(6)]
 
 
-def test_workers_warn_as_the_command_does():
+def test_warnings_of_workers_are_logged_by_the_command():
     table = Table()
     compute_rows(table, ROWS, 6, warn, PoolOptions(2, 60, None, False))
     assert table.written == [(row.index, f"sdfkit: {row.uid}: thin\n") for row in ROWS]
@@ -98,7 +98,7 @@ def test_failing_hanging_and_dying_rows_are_marked(capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rows", [ROWS, ROWS[:1]])
-def test_a_process_is_replaced_after_some_rows_and_is_never_this_one(rows):
+def test_workers_are_separate_processes_and_replaced_after_some_rows(rows):
     table = Table()
     compute_rows(table, rows, len(rows), at_home, PoolOptions(1, 60, None, False, recycle=4))
     homes = [home for _, home in table.written]
@@ -107,19 +107,19 @@ def test_a_process_is_replaced_after_some_rows_and_is_never_this_one(rows):
     assert set(homes[:4]).isdisjoint(homes[4:])
 
 
-def test_rows_that_are_there_are_kept():
+def test_existing_rows_are_not_computed_again():
     table = Table(kept=(1, 3))
     compute_rows(table, ROWS, 6, square, PoolOptions(1, 60, None, False))
     assert [index for index, _ in table.written] == [0, 2, 4, 5]
 
 
 @pytest.mark.parametrize(("rows", "fail_fast"), [(ROWS, True), (ROWS[1:2], False)])
-def test_fail_fast_and_a_lonely_row_end_the_command(rows, fail_fast):
+def test_fail_fast_or_a_single_failed_row_ends_the_command(rows, fail_fast):
     with pytest.raises(GeometryError, match="obj_1: no surface"):
         compute_rows(Table(), rows, len(rows), troubled, PoolOptions(1, 60, None, fail_fast))
 
 
-def test_cluster_without_dask_or_scheduler():
+def test_a_cluster_without_dask_or_scheduler_is_refused():
     with pytest.raises(
         MissingError, match="--cluster tcp://127.0.0.1:1: (dask is not installed|no scheduler answers)"
     ):

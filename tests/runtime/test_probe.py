@@ -34,20 +34,20 @@ def library(tmp_path, monkeypatch):
         ("import time\ntime.sleep(60)", "no answer in 1 s"),
     ],
 )  # fmt: skip
-def test_a_library_that_does_not_come_is_told(library, monkeypatch, source, fault):
+def test_a_library_that_cannot_be_imported_is_reported(library, monkeypatch, source, fault):
     library("numba", source)
     monkeypatch.setitem(probe.TIMEOUTS, "kernels", 1.0 if "sleep" in source else 60.0)
     assert probe._try("kernels") == {"fault": fault}
 
 
-def test_the_cause_that_came_last_is_told(library):
+def test_the_last_exception_of_a_chain_is_reported(library):
     library(
         "torch", "try:\n  1 / 0\nexcept ZeroDivisionError as error:\n  raise OSError('no disk') from error"
     )
     assert probe._try("torch") == {"fault": "OSError: no disk"}
 
 
-def test_what_libraries_print_is_not_taken_for_the_answer(library):
+def test_output_printed_by_libraries_is_ignored(library):
     library("pyrender", """
 import atexit, sys, types
 print("loading", end="")
@@ -65,18 +65,18 @@ import ctypes.util
     assert probe._try("egl") == {"driver": "Fine Card"}
 
 
-def test_a_process_that_cannot_be_started_is_told(monkeypatch):
+def test_a_process_that_cannot_be_started_is_reported(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     assert probe._try("hub") == {"fault": "no process can be started: No such file or directory"}
 
 
-def test_libraries_of_a_driver_that_are_not_there_are_named(monkeypatch):
+def test_missing_driver_libraries_are_named(monkeypatch):
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
     assert probe.try_egl() == {"missing": ["libEGL", "libGL"]}
     assert probe.try_osmesa() == {"missing": ["libOSMesa"]}
 
 
-def test_a_hub_that_does_not_answer_is_told(monkeypatch):
+def test_an_unreachable_hub_is_reported(monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -90,7 +90,7 @@ def test_a_hub_that_does_not_answer_is_told(monkeypatch):
     assert probe.try_hub() == {"hub": "https://hub.invalid", "offline": True, "proxy": False}
 
 
-def test_torch_tells_what_auto_takes_and_which_encoders_are_whole(tmp_path, monkeypatch):
+def test_the_torch_test_reports_automatic_choices_and_complete_encoders(tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     from sdfkit.runtime.device import choose_device, choose_precision
@@ -113,13 +113,13 @@ def test_torch_tells_what_auto_takes_and_which_encoders_are_whole(tmp_path, monk
     assert found["precision"] == choose_precision("auto", found["device"])
 
 
-def test_kernels_tell_where_compiled_code_is_kept():
+def test_the_kernels_test_reports_the_cache_folder():
     found = probe.try_kernels()
     assert list(Path(found["cache"]).glob("distance_kernels.build-*.nbi"))
 
 
 @pytest.mark.slow
-def test_slow_ones_are_named_while_they_are_waited_for(monkeypatch, caplog):
+def test_slow_tests_are_named_while_waiting(monkeypatch, caplog):
     named = threading.Event()
     monkeypatch.setattr(
         probe, "_try", lambda name: {} if name != "hub" or named.wait(60) else {"fault": name}
@@ -132,7 +132,7 @@ def test_slow_ones_are_named_while_they_are_waited_for(monkeypatch, caplog):
 
 
 @pytest.mark.slow
-def test_a_folder_with_a_file_called_torch_changes_nothing(tmp_path):
+def test_a_file_named_torch_in_the_current_folder_is_ignored(tmp_path):
     (tmp_path / "huggingface_hub.py").write_text("raise ImportError('mine')")
     code = "from sdfkit.runtime import probe; print(probe._try('hub'))"
     command = [sys.executable, "-P", "-c", code]

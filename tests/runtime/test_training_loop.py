@@ -7,12 +7,12 @@ from sdfkit.runtime.training_loop import open_training_context
 from sdfkit.training.run import DeviceContext
 
 
-def test_the_device_and_the_precision_are_those_asked_for():
+def test_device_and_precision_are_those_requested():
     context = open_training_context("cpu", "bf16", ("-", None, "model.zarr"))
     assert (context.device.type, context.precision, context.processes) == ("cpu", "bf16", 1)
 
 
-def test_several_processes_need_stores(monkeypatch):
+def test_several_processes_need_stores_that_are_not_piped(monkeypatch):
     monkeypatch.setattr(DeviceContext, "processes", 2)
     assert open_training_context("cpu", "fp32", ("samples.zarr", "model.zarr")).processes == 2
     with pytest.raises(

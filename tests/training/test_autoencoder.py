@@ -32,7 +32,7 @@ def start(settings=SETTINGS, vectors=VECTORS, samples=SAMPLES):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["weights", "field"])
-def test_either_loss_brings_the_surfaces_back(loss):
+def test_both_losses_reconstruct_the_surfaces(loss):
     training = start(dataclasses.replace(SETTINGS, loss=loss))
     assert training.steps == 300
     losses = [training.step() for _ in range(training.steps)]
@@ -46,17 +46,17 @@ def test_either_loss_brings_the_surfaces_back(loss):
     assert not after.lost.any()
 
 
-def test_the_loss_of_weights_begins_at_what_the_mean_leaves():
+def test_the_initial_weight_loss_is_that_of_the_mean():
     assert start().step() == pytest.approx(1, rel=1e-5)
 
 
-def test_the_loss_of_fields_begins_at_that_of_the_mean_network():
+def test_the_initial_field_loss_is_that_of_the_mean_network():
     training = start(dataclasses.replace(SETTINGS, loss="field", points=4000, clamp=10.0))
     # The mean of these networks is the octahedron of the mean radius, half as steep as a distance.
     assert training.step() == pytest.approx(np.abs(0.5 * (RADII - RADII.mean())).mean(), rel=1e-4)
 
 
-def test_a_field_that_is_positive_everywhere_still_has_a_gradient():
+def test_a_field_without_a_surface_has_a_gradient():
     vectors = VECTORS.copy()
     vectors[:, -1] += 3
     training = start(dataclasses.replace(SETTINGS, loss="field"), vectors)
@@ -65,7 +65,7 @@ def test_a_field_that_is_positive_everywhere_still_has_a_gradient():
     assert last[-1] > 0
 
 
-def test_it_goes_on_as_if_nothing_had_happened():
+def test_a_resumed_run_has_the_same_losses():
     whole, first, second = start(), start(), start()
     losses = [whole.step() for _ in range(6)]
     assert [first.step() for _ in range(3)] == losses[:3]
@@ -80,7 +80,7 @@ def test_a_state_of_another_network_is_refused():
         start().load_state({name: part for name, part in state.items() if "encoder.0.bias" not in name})
 
 
-def test_numbers_that_are_not_finite_are_refused_by_name():
+def test_non_finite_weights_are_refused_with_the_name_of_the_shape():
     broken = VECTORS.copy()
     broken[3, 4] = np.nan
     with pytest.raises(InputError, match="shape_3: its weights or samples hold numbers that are not finite"):
@@ -91,19 +91,19 @@ def test_numbers_that_are_not_finite_are_refused_by_name():
         start(samples=SAMPLES._replace(distances=truth))
 
 
-def test_one_and_the_same_network_is_nothing_to_encode():
+def test_equal_networks_are_refused():
     with pytest.raises(InputError, match="shape_0: all other shapes have the same weights"):
         start(vectors=np.repeat(VECTORS[:1], SHAPES, axis=0))
 
 
-def test_a_rate_that_is_too_high_is_told():
+def test_a_learning_rate_that_is_too_high_is_reported():
     training = start(dataclasses.replace(SETTINGS, lr=1e30))
     with pytest.raises(SdfkitError, match="the loss at step .* lower the learning rate"):
         for _ in range(5):
             training.step()
 
 
-def test_the_mean_looks_right_by_raw_cosine_alone():
+def test_the_mean_has_a_high_raw_cosine_but_explains_no_variance():
     rng = np.random.default_rng(1)
     vectors = torch.from_numpy((1 + 0.1 * rng.normal(size=(40, 500))).astype(np.float32))
     codes = torch.from_numpy(rng.normal(size=(40, 8)).astype(np.float32))
@@ -119,7 +119,7 @@ def test_the_mean_looks_right_by_raw_cosine_alone():
     assert compare_vectors(vectors, vectors, codes).fvu == 0
 
 
-def test_a_network_without_a_zero_crossing_is_found_however_near_its_weights_are():
+def test_a_reconstruction_without_a_surface_is_found_even_if_its_weights_are_close():
     # The failure of the paper's anchor: cosine 0.99, distances above 0 everywhere.
     made = VECTORS.copy()
     made[1, -1] = 0.01

@@ -91,7 +91,7 @@ def field_on_grid(decoder, code, cells):
 
 
 @pytest.mark.slow
-def test_two_shapes_are_learned_as_meshes():
+def test_two_shapes_are_learned_and_meshed():
     training = start()
     for _ in range(SETTINGS.steps):
         training.step()
@@ -114,7 +114,7 @@ def test_two_shapes_are_learned_as_meshes():
     "options",
     [{"latent_noise": 0.05}, {"kl": 1e-5}, {"eikonal": 1e-3}, {"penalty_ramp": 100, "code_penalty": 1e-4}],
 )
-def test_smoother_spaces_and_slopes_learn_the_same_shapes(options):
+def test_regularised_training_learns_the_same_shapes(options):
     settings = dataclasses.replace(SETTINGS, **options)
     training = start(settings)
     for _ in range(SETTINGS.steps):
@@ -128,7 +128,7 @@ def test_smoother_spaces_and_slopes_learn_the_same_shapes(options):
 
 
 @pytest.mark.slow
-def test_an_eikonal_term_brings_slopes_nearer_to_one():
+def test_the_eikonal_loss_brings_gradients_nearer_to_1():
     def unlike(weight):
         # Far from the surface a clamp of 0.1 teaches no slope.
         training = start(dataclasses.replace(SETTINGS, first_clamp=0.1, clamp=0.1, eikonal=weight))
@@ -140,7 +140,7 @@ def test_an_eikonal_term_brings_slopes_nearer_to_one():
     assert unlike(0.1) < 0.5 * unlike(0.0)
 
 
-def test_a_penalty_grows_over_its_ramp():
+def test_the_code_penalty_grows_linearly_over_its_ramp():
     training = start(dataclasses.replace(SETTINGS, code_penalty=1.0, penalty_ramp=4, code_std=1.0))
     full = training.codes.square().sum(dim=1).mean().item()
     charged = []
@@ -150,7 +150,7 @@ def test_a_penalty_grows_over_its_ramp():
     assert charged == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
 
 
-def test_noise_on_codes_is_a_share_of_their_spread():
+def test_noise_on_codes_is_relative_to_their_standard_deviation():
     training = start(dataclasses.replace(SETTINGS, latent_noise=0.5, code_std=2.0))
     drawn = training.draw(0)
     rows, noise = torch.tensor([0, 1]).repeat(5000), torch.randn(10_000, CONFIG.code)
@@ -159,7 +159,7 @@ def test_noise_on_codes_is_a_share_of_their_spread():
     assert moved.std().item() == pytest.approx(0.5 * training.codes.std().item(), rel=0.02)
 
 
-def test_a_standard_normal_code_has_no_divergence():
+def test_standard_normal_codes_have_a_divergence_of_0():
     training = start(dataclasses.replace(SETTINGS, kl=2.0))
     with torch.no_grad():
         training.codes.zero_()
@@ -171,7 +171,7 @@ def test_a_standard_normal_code_has_no_divergence():
 
 
 @pytest.mark.parametrize(("ema_decay", "matrix_lr"), [(0.0, 0.03), (0.99, 0.03), (0.99, None)])
-def test_a_run_goes_on_bit_for_bit(ema_decay, matrix_lr):
+def test_a_resumed_run_is_bit_identical(ema_decay, matrix_lr):
     settings = dataclasses.replace(SETTINGS, ema_decay=ema_decay, matrix_lr=matrix_lr, shapes=1)
     straight = start(settings)
     for _ in range(5):
@@ -185,7 +185,7 @@ def test_a_run_goes_on_bit_for_bit(ema_decay, matrix_lr):
     assert all(np.array_equal(first[key], second[key]) for key in first)
 
 
-def test_a_state_is_plain_and_a_copy():
+def test_a_state_consists_of_copied_numpy_arrays():
     training = start()
     state = training.state()
     kept = {key: array.copy() for key, array in state.items()}
@@ -208,7 +208,7 @@ def test_a_state_of_other_shapes_is_refused():
         start(arrays=three).load_state(start().state())
 
 
-def test_equal_seeds_give_equal_runs_and_others_do_not():
+def test_equal_seeds_give_equal_runs_and_different_seeds_differ():
     first, second, other = start(), start(), start(seed=1)
     losses = [[training.step() for _ in range(3)] for training in (first, second, other)]
     assert losses[0] == losses[1] != losses[2]
@@ -220,7 +220,7 @@ def test_chunks_do_not_change_the_step():
 
 
 @pytest.mark.parametrize("near", [0.0, 0.25, 1.0])
-def test_a_step_draws_the_asked_share_near_the_surface(near):
+def test_a_step_draws_the_requested_share_near_the_surface(near):
     points, distances, _ = TWO
     # Mark by place, so that the draw itself can be read back: near samples lie at x = 5, the others at x = 7.
     marked = np.arange(points.shape[1])[None].repeat(2, axis=0) % 3 == 0
@@ -230,14 +230,14 @@ def test_a_step_draws_the_asked_share_near_the_surface(near):
     assert (drawn[..., 0] == 5).sum(dim=1).tolist() == [near * SETTINGS.points] * 2
 
 
-def test_points_keep_their_distances_and_shapes():
+def test_drawn_points_keep_their_distances_and_shapes():
     rows, drawn, drawn_distances, _, _ = start().draw(0)
     for row, own, own_distances in zip(rows, drawn, drawn_distances, strict=True):
         field = (sphere, torus)[int(row)]
         assert np.allclose(field(own.numpy()), own_distances, atol=1e-6)
 
 
-def test_distances_count_up_to_the_clamp():
+def test_distances_are_clamped_in_the_loss():
     points, distances, near = TWO
     far = np.where(np.abs(distances) > 0.3, 100 * distances, distances)
     settings = dataclasses.replace(SETTINGS, first_clamp=0.3, clamp=0.3)
@@ -245,12 +245,12 @@ def test_distances_count_up_to_the_clamp():
     assert [tame.step() for _ in range(3)] == [wild.step() for _ in range(3)]
 
 
-def test_the_clamp_falls_to_its_end_half_way_by_equal_factors():
+def test_the_clamp_decreases_geometrically_in_the_first_half():
     settings = dataclasses.replace(SETTINGS, steps=8, first_clamp=1.6, clamp=0.1)
     assert [settings.clamp_at(step) for step in range(9)] == pytest.approx([1.6, 0.8, 0.4, 0.2] + [0.1] * 5)
 
 
-def test_a_subset_of_shapes_moves_only_its_codes():
+def test_a_step_on_some_shapes_changes_only_their_codes():
     training = start(dataclasses.replace(SETTINGS, shapes=1))
     before = training.codes.detach().clone()
     training.step()
@@ -280,7 +280,7 @@ def test_steps_run_the_compiled_decoder(monkeypatch):
     assert compiled.step() == plain.step() and asked == [(2, SETTINGS.points, 3)]
 
 
-def test_errors_beyond_the_clamp_do_not_count():
+def test_errors_beyond_the_clamp_have_no_effect():
     decoder, codes = start().result()
     points = torch.from_numpy(TWO[0])
     learned = decoder(codes, points).detach()
@@ -289,14 +289,14 @@ def test_errors_beyond_the_clamp_do_not_count():
     assert torch.allclose(full, torch.full((2,), 3.0)) and torch.all(clamped < 0.01)
 
 
-def test_mean_cosine_of_a_square_of_codes():
+def test_the_mean_cosine_of_codes_agrees_with_a_closed_form():
     # Each direction meets two at right angles and its opposite: (0 + 0 - 1) / 3.
     codes = torch.tensor([[1.0, 0], [0, 2], [-3, 0], [0, -4]])
     assert mean_cosine(codes) == pytest.approx(-1 / 3)
     assert mean_cosine(codes[:1]) == pytest.approx(0, abs=1e-6)
 
 
-def test_a_loss_that_is_not_finite_names_step_and_shape():
+def test_a_non_finite_loss_is_reported_with_step_and_shape():
     training = start()
     training.step()
     with torch.no_grad():
@@ -305,7 +305,7 @@ def test_a_loss_that_is_not_finite_names_step_and_shape():
         training.step()
 
 
-def test_samples_that_are_read_when_needed_teach_the_same():
+def test_streamed_samples_give_the_same_training():
     settings = dataclasses.replace(SETTINGS, points=256, shapes=1)
     reads, whole = [], []
     streamed = start(settings, window=1000, memory=4 * 16_000, reads=reads)
@@ -323,7 +323,7 @@ def test_samples_that_are_read_when_needed_teach_the_same():
     )
 
 
-def test_a_run_that_reads_its_samples_goes_on_bit_for_bit():
+def test_a_resumed_run_with_streamed_samples_is_bit_identical():
     settings = dataclasses.replace(SETTINGS, points=256, shapes=1, latent_noise=0.1)
     options = {"window": 500, "memory": 3 * 8_000}
     straight = start(settings, **options)
@@ -337,7 +337,7 @@ def test_a_run_that_reads_its_samples_goes_on_bit_for_bit():
     assert all(np.array_equal(first[key], second[key]) for key in first)
 
 
-def test_a_step_draws_from_one_window_of_a_shape_and_steps_from_all_of_them():
+def test_each_step_draws_from_one_window_and_all_windows_are_used():
     settings = dataclasses.replace(SETTINGS, points=100)
     training = start(settings, window=1000)
     read, asked = training.samples.window, []
@@ -348,7 +348,7 @@ def test_a_step_draws_from_one_window_of_a_shape_and_steps_from_all_of_them():
     assert set(asked) == {(row, index) for row in (0, 1) for index in range(training.samples.windows)}
 
 
-def test_a_draw_depends_on_the_seed_and_the_step_alone():
+def test_draws_depend_only_on_seed_and_step():
     first, second = start(), start()
     second.step()
     assert all(torch.equal(a, b) for a, b in zip(first.draw(5)[:3], second.draw(5)[:3], strict=True))
@@ -356,7 +356,7 @@ def test_a_draw_depends_on_the_seed_and_the_step_alone():
     assert not torch.equal(first.draw(1).points, start(seed=1).draw(0).points)
 
 
-def test_samples_that_cannot_be_read_stop_the_run():
+def test_unreadable_samples_stop_the_run():
     points, distances, near = TWO
     broken = distances.copy()
     broken[1, 999] = np.inf
@@ -366,5 +366,5 @@ def test_samples_that_cannot_be_read_stop_the_run():
             training.draw(step)
 
 
-def test_recipes_are_named_after_networks():
+def test_recipes_have_the_names_of_network_presets():
     assert RECIPES.keys() == PRESETS.keys()

@@ -95,7 +95,7 @@ def test_codes_of_known_shapes_are_recalled_from_one_view(trained):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "min_snr"), [("eps", None), ("eps", 5.0), ("v", None), ("v", 5.0)])
-def test_noise_and_velocity_are_targets_that_recall_codes_too(target, min_snr):
+def test_codes_are_recalled_with_noise_and_velocity_as_targets(target, min_snr):
     config = dataclasses.replace(CONFIG, target=target)
     training = start(dataclasses.replace(SETTINGS, min_snr=min_snr), config=config)
     for _ in range(SETTINGS.steps):
@@ -106,7 +106,7 @@ def test_noise_and_velocity_are_targets_that_recall_codes_too(target, min_snr):
 
 @pytest.mark.parametrize("target", ["x0", "eps", "v"])
 @pytest.mark.parametrize("min_snr", [None, 5.0])
-def test_the_mean_code_is_told_what_it_would_lose(target, min_snr):
+def test_mean_loss_is_the_loss_of_predicting_the_mean(target, min_snr):
     settings = dataclasses.replace(SETTINGS, batch=40_000, min_snr=min_snr)
     training = start(settings, config=dataclasses.replace(CONFIG, target=target))
     generator = torch.Generator().manual_seed(1)
@@ -117,7 +117,7 @@ def test_the_mean_code_is_told_what_it_would_lose(target, min_snr):
 
 
 @pytest.mark.slow
-def test_pieces_of_a_vector_are_told_apart_where_all_is_noise():
+def test_pieces_of_a_vector_are_distinguished_at_pure_noise():
     """Eight pieces that are not are each given the mean of the eight, which leaves 7/8 of their variance."""
     codes = np.random.default_rng(1).normal(size=(SHAPES, 64)).astype(np.float32)
     config = dataclasses.replace(CONFIG, dim=64, tokens=8, gated=True)
@@ -129,13 +129,13 @@ def test_pieces_of_a_vector_are_told_apart_where_all_is_noise():
 
 
 @pytest.mark.slow
-def test_recalled_codes_are_nearest_their_own_shape(trained):
+def test_recalled_codes_are_nearest_to_their_shape(trained):
     distances = np.linalg.norm(predict(trained) - CODES[None], axis=-1)
     assert distances.argmin(axis=1).tolist() == list(range(SHAPES))
 
 
 @pytest.mark.slow
-def test_without_guidance_to_the_views_shapes_look_alike(trained):
+def test_with_guidance_0_predictions_do_not_depend_on_the_views(trained):
     blind = predict(trained, guidance=0.0, seeds=[3] * SHAPES)
     assert np.allclose(blind, blind[:1], atol=1e-5)
     guided = predict(trained, guidance=1.0, seeds=[3] * SHAPES)
@@ -150,7 +150,7 @@ def test_guidance_of_one_step_follows_its_formula(trained):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_a_shape_does_not_depend_on_those_beside_it(trained, eta):
+def test_a_prediction_does_not_depend_on_the_rest_of_the_batch(trained, eta):
     order = [4, 1, 3]
     together = predict(trained, eta=eta, samples=2)
     some = predict(trained, FEATURES[order], CAMERAS[order], order, eta=eta, samples=2)
@@ -158,19 +158,19 @@ def test_a_shape_does_not_depend_on_those_beside_it(trained, eta):
 
 
 @pytest.mark.slow
-def test_equal_seeds_give_equal_codes_and_others_do_not(trained):
+def test_equal_seeds_give_equal_codes_and_different_seeds_differ(trained):
     first, second = predict(trained, eta=1.0), predict(trained, eta=1.0)
     other = predict(trained, eta=1.0, seeds=range(10, 10 + SHAPES))
     assert np.array_equal(first, second) and not np.array_equal(first, other)
 
 
-def test_the_mean_code_scores_one_and_a_fresh_network_as_much():
+def test_the_mean_and_an_untrained_network_have_a_loss_of_1():
     training = start(dataclasses.replace(SETTINGS, batch=4096))
     assert training.mean_loss() == pytest.approx(1, abs=1e-4)
     assert training.step() == pytest.approx(1, abs=0.03)
 
 
-def test_raw_codes_are_learned_as_they_are_beside_the_loss_of_their_mean():
+def test_raw_codes_are_not_standardised():
     generator = torch.Generator().manual_seed(0)
     training = DiTTraining(CONFIG, SETTINGS, UIDS, CODES, FEATURES, CAMERAS, None, CPU, generator)
     assert torch.equal(training.codes, torch.from_numpy(CODES))
@@ -178,7 +178,7 @@ def test_raw_codes_are_learned_as_they_are_beside_the_loss_of_their_mean():
     assert training.mean_loss() == pytest.approx(CODES.var(axis=0).mean(), rel=1e-5)
 
 
-def test_dimensions_that_hardly_differ_are_floored_and_counted():
+def test_standard_deviations_of_nearly_constant_dimensions_are_floored_and_counted():
     codes = CODES.copy()
     codes[:, 2] = 0.25 + 1e-6 * np.arange(SHAPES)
     training = start(codes=codes)
@@ -198,14 +198,14 @@ def test_standardising_and_undoing_it_is_the_identity(vectors):
     assert torch.allclose(standard.undo(standard.apply(codes)), codes, atol=1e-5)
 
 
-def test_standardised_codes_have_mean_0_and_spread_1():
+def test_standardised_codes_have_mean_0_and_standard_deviation_1():
     codes = torch.from_numpy(CODES)
     standard = fit_standardizer(codes, FLOOR)
     assert torch.allclose(standard.apply(codes).mean(dim=0), torch.zeros(DIM), atol=1e-4)
     assert torch.allclose(standard.apply(codes).std(dim=0, correction=0), torch.ones(DIM), atol=1e-4)
 
 
-def test_each_sample_sees_1_to_3_different_views_of_its_shape_equally_often():
+def test_each_sample_uses_1_to_3_distinct_views_with_equal_probability():
     marks = np.arange(SHAPES * VIEWS, dtype=np.float32).reshape(SHAPES, VIEWS, 1).repeat(FEATURE, axis=2)
     training = start(dataclasses.replace(SETTINGS, batch=6000), features=marks[:, :, None])
     rows, features, cameras, seen = training.draw_views()
@@ -218,14 +218,14 @@ def test_each_sample_sees_1_to_3_different_views_of_its_shape_equally_often():
     assert torch.allclose(counts, torch.tensor([0, 1 / 3, 1 / 3, 1 / 3]), atol=0.03)
 
 
-def test_dropout_hides_features_and_cameras_at_its_rates():
+def test_features_and_cameras_are_dropped_at_their_rates():
     settings = dataclasses.replace(SETTINGS, batch=6000, feature_dropout=0.1, camera_dropout=0.2)
     _, _, cameras, seen = start(settings).draw_views()
     assert (~seen.any(dim=1)).float().mean() == pytest.approx(0.1, abs=0.02)
     assert (cameras == 0).all(dim=(1, 2, 3)).float().mean() == pytest.approx(0.2, abs=0.02)
 
 
-def test_a_run_goes_on_bit_for_bit():
+def test_a_resumed_run_is_bit_identical():
     straight = start()
     for _ in range(5):
         straight.step()
@@ -244,7 +244,7 @@ def test_a_state_of_another_network_is_refused():
         start().load_state(narrow.state())
 
 
-def test_a_loss_that_is_not_finite_names_step_and_shape():
+def test_a_non_finite_loss_is_reported_with_step_and_shape():
     training = start()
     training.step()
     training.codes[4] = np.nan
@@ -253,7 +253,7 @@ def test_a_loss_that_is_not_finite_names_step_and_shape():
 
 
 @pytest.mark.parametrize("kind", ["codes", "features"])
-def test_numbers_that_are_not_finite_are_refused(kind):
+def test_non_finite_codes_are_refused(kind):
     broken = {"codes": CODES, "features": FEATURES}[kind].copy()
     broken[2] = np.nan
     with pytest.raises(
@@ -271,10 +271,10 @@ def test_the_result_is_the_ema_of_the_network():
         assert torch.equal(kept, current)
 
 
-def test_standard_is_undone_by_its_own_numbers():
+def test_undo_multiplies_by_std_and_adds_mean():
     standard = Standardizer(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 4.0]), 0)
     assert torch.equal(standard.undo(torch.tensor([2.0, -1.0])), torch.tensor([2.0, -2.0]))
 
 
-def test_recipes_are_named_after_networks():
+def test_recipes_have_the_names_of_network_presets():
     assert RECIPES.keys() <= PRESETS.keys()

@@ -35,14 +35,14 @@ def test_codes_of_unseen_shapes_are_found():
     assert torch.allclose(found, CODES, atol=2e-3)
 
 
-def test_a_shape_does_not_depend_on_those_beside_it():
+def test_a_fit_does_not_depend_on_the_rest_of_the_batch():
     points, distances = samples()
     together = fit_codes(DECODER, points, distances, CENTRE, SPREAD, SETTINGS)
     alone = fit_codes(DECODER, points[1:2], distances[1:2], CENTRE, SPREAD, SETTINGS)
     assert torch.allclose(together[1:2], alone, atol=1e-3)
 
 
-def test_half_of_a_ball_is_enough_to_complete_it():
+def test_a_ball_is_completed_from_half_of_its_samples():
     points, distances = samples()
     known = [
         keep_known(point.numpy(), distance.numpy(), (point[:, 0] > 0).numpy(), 2000)
@@ -54,26 +54,26 @@ def test_half_of_a_ball_is_enough_to_complete_it():
 
 
 @pytest.mark.slow
-def test_the_penalty_draws_codes_to_the_centre_in_units_of_the_spread():
+def test_the_penalty_is_measured_in_standard_deviations_from_the_mean():
     settings = FitSettings(steps=2000, batch=2000, lr=1e-2, clamp=10.0, penalty=1e4, chunk=10_000)
     centre = torch.tensor([0.05, -0.05])
     found = fit_codes(DECODER, *samples(), centre, SPREAD, settings)
     assert torch.allclose(found, centre.expand(3, 2), atol=5e-3)
 
 
-def test_first_known_samples_come_in_their_order_and_over_again():
+def test_the_first_known_samples_are_kept_in_order_and_repeated():
     points, distances = np.arange(15, dtype=np.float32).reshape(5, 3), np.arange(5, dtype=np.float32)
     known = np.array([False, True, True, False, True])
     assert keep_known(points, distances, known, 2)[1].tolist() == [1, 2]
     assert keep_known(points, distances, known, 5)[1].tolist() == [1, 2, 4, 1, 2]
 
 
-def test_nothing_known_is_an_error():
+def test_a_shape_without_known_samples_is_refused():
     with pytest.raises(GeometryError, match="no sample is known, because none lies in the half-space"):
         keep_known(np.zeros((2, 3), np.float32), np.zeros(2, np.float32), np.zeros(2, bool), 2)
 
 
-def test_a_code_that_runs_away_is_an_error():
+def test_a_diverging_code_is_an_error():
     points, distances = samples()
     with pytest.raises(SdfkitError, match="lower the learning rate"):
         fit_codes(DECODER, points * torch.nan, distances, CENTRE, SPREAD, SETTINGS)

@@ -30,7 +30,7 @@ def balls(count=600, seed=0):
 
 
 @pytest.mark.parametrize("kind", TINY)
-def test_the_gradient_by_hand_is_that_of_autograd(kind):
+def test_the_manual_gradient_equals_autograd(kind):
     config = TINY[kind]
     points, distances, _ = (part[:, :16] for part in balls())
     stack = BatchedMLP(config, draw(config, 3), SETTINGS)
@@ -75,7 +75,7 @@ def plain_loop(config, start, points, distances, near, settings):
 
 
 @pytest.mark.parametrize("kind", TINY)
-def test_a_shape_in_a_batch_is_the_shape_fitted_by_a_plain_loop(kind):
+def test_batched_fitting_equals_fitting_one_shape(kind):
     config, start = TINY[kind], draw(TINY[kind], 3)
     samples = balls()
     together = fit_mlps(config, start, *samples, SETTINGS)
@@ -101,7 +101,7 @@ def test_balls_are_learned(kind, lr):
     assert torch.allclose(inside, torch.tensor(RADII), atol=0.03)
 
 
-def test_a_network_wholly_beyond_the_clamp_comes_back():
+def test_a_network_with_all_values_beyond_the_clamp_recovers():
     """DeepSDF's loss has no gradient there: the network would stay as it is for ever."""
     config = TINY["relu-pe"]
     start = draw(config, 1)
@@ -114,7 +114,7 @@ def test_a_network_wholly_beyond_the_clamp_comes_back():
 
 
 @pytest.mark.slow
-def test_shapes_that_are_good_enough_leave_and_change_nothing_for_the_others():
+def test_finished_shapes_leave_the_batch_without_affecting_others():
     config, start = TINY["relu-pe"], draw(TINY["relu-pe"], 3)
     settings = MLPFitSettings(steps=1000, points=64, near=0.5, lr=1e-2, clamp=0.1, stop=0.008)
     samples = balls(4000)
@@ -128,14 +128,14 @@ def test_shapes_that_are_good_enough_leave_and_change_nothing_for_the_others():
         assert torch.allclose(alone.weights[0], fits.weights[shape], atol=1e-2)
 
 
-def test_errors_count_up_to_the_clamp():
+def test_errors_are_clamped():
     config, start = TINY["relu-pe"], draw(TINY["relu-pe"], 3) * 0
     points, distances, _ = balls()
     errors = mlp_errors(config, start, points, distances, 0.1, 77)
     assert torch.allclose(errors, distances.abs().clamp_max(0.1).mean(dim=1))
 
 
-def test_a_shape_that_runs_away_leaves_the_others_alone():
+def test_a_diverging_shape_does_not_affect_others():
     config, start = TINY["relu-pe"], draw(TINY["relu-pe"], 3)
     points, distances, near = balls()
     clean = fit_mlps(config, start, points, distances, near, SETTINGS).weights

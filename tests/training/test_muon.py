@@ -5,7 +5,7 @@ from sdfkit.training.muon import Muon, orthogonalise
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6)])
-def test_singular_values_become_about_one_and_vectors_stay(shape):
+def test_orthogonalisation_makes_singular_values_nearly_1(shape):
     torch.manual_seed(0)
     left, _, right = torch.linalg.svd(torch.randn(shape), full_matrices=False)
     values = torch.linspace(1, 0.1, min(shape))
@@ -15,11 +15,11 @@ def test_singular_values_become_about_one_and_vectors_stay(shape):
     assert inside.diagonal().min() > 0.65 and inside.diagonal().max() < 1.25
 
 
-def test_a_matrix_without_gradient_stays():
+def test_a_matrix_without_gradient_is_not_changed():
     assert torch.equal(orthogonalise(torch.zeros(3, 5)), torch.zeros(3, 5))
 
 
-def test_the_length_of_the_gradient_does_not_matter():
+def test_updates_do_not_depend_on_the_norm_of_the_gradient():
     steps = []
     for length in (1e-3, 1e3):
         matrix = torch.nn.Parameter(torch.zeros(4, 6))
@@ -30,7 +30,7 @@ def test_the_length_of_the_gradient_does_not_matter():
     assert torch.allclose(*steps, atol=1e-5)
 
 
-def test_a_quadratic_is_descended():
+def test_a_quadratic_function_is_minimised():
     torch.manual_seed(0)
     wanted, matrix = torch.randn(5, 5), torch.nn.Parameter(torch.zeros(5, 5))
     optimizer = Muon([{"params": [matrix], "lr": 0.05}])

@@ -17,26 +17,26 @@ from sdfkit.training.run import (
 )
 
 
-def test_cpu_is_always_there():
+def test_the_cpu_is_always_available():
     assert open_device_context("cpu", "fp32").device.type == "cpu"
 
 
-def test_only_a_device_that_was_chosen_is_taken():
+def test_an_unresolved_device_name_is_refused():
     with pytest.raises(RuntimeError, match="device type at start of device string: gpu"):
         open_device_context("gpu", "fp32")
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
-def test_precision_is_that_of_products(precision, dtype):
+def test_precision_determines_the_dtype_of_matrix_products(precision, dtype):
     with open_device_context("cpu", precision).autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
-def test_learning_rate_falls_from_all_to_nothing():
+def test_the_cosine_schedule_decreases_from_1_to_0():
     assert [cosine(step, 8) for step in (0, 4, 8, 9)] == pytest.approx([1, 0.5, 0, 0])
 
 
-def test_rates_are_shares_of_the_first():
+def test_set_rate_multiplies_the_initial_learning_rates():
     weights = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
     groups = [{"params": [weight], "initial_lr": lr} for weight, lr in zip(weights, (1.0, 4.0), strict=True)]
     optimizer = torch.optim.SGD(groups, lr=9.0)
@@ -55,13 +55,13 @@ def test_the_ema_decay_is_warmed_up_by_its_formula():
     assert ema["x"].item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_an_ema_without_decay_is_a_copy():
+def test_an_ema_with_decay_0_is_a_copy():
     ema = {"x": torch.zeros(3)}
     update_ema(ema, {"x": torch.tensor([0.1, 0.2, 0.3])}, 0.0, 5)
     assert torch.equal(ema["x"], torch.tensor([0.1, 0.2, 0.3]))
 
 
-def test_seeded_obeys_its_generator_and_leaves_the_global_one_alone():
+def test_seeded_uses_its_generator_and_restores_the_global_one():
     torch.manual_seed(3)
     before = torch.get_rng_state()
     draws = []
@@ -72,7 +72,7 @@ def test_seeded_obeys_its_generator_and_leaves_the_global_one_alone():
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_tensors_and_clock_survive_a_state():
+def test_tensors_step_and_generator_are_restored_from_a_state():
     tensors = {"a": torch.randn(2, 3), "b": torch.tensor(4.0)}
     generator = torch.Generator().manual_seed(1)
     state = pack("part", tensors) | pack_clock(12, generator)
@@ -100,7 +100,7 @@ def test_a_state_of_another_size_is_refused():
         unpack("part", {"a": torch.zeros(2)}, {"part/a": np.zeros(3, dtype=np.float32)})
 
 
-def test_moments_of_a_fresh_optimizer_are_zeros_and_change_nothing():
+def test_packed_moments_of_an_unused_optimizer_are_zeros_without_effect():
     losses = []
     for touched in (False, True):
         weight = torch.nn.Parameter(torch.ones(3))

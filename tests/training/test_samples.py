@@ -31,7 +31,7 @@ def hold(arrays, window=100, memory=sys.maxsize, near=1, others=1, reads=None):
 
 @examples(30)
 @given(st.integers(1, 2000), st.integers(90, 300), st.sampled_from([0, 10_000, sys.maxsize]))
-def test_windows_hold_every_sample_once_near_ones_first(count, window, memory):
+def test_windows_contain_every_sample_once_with_near_samples_first(count, window, memory):
     samples = hold(shapes(count), window, memory, near=0, others=0)
     sizes = np.diff(samples.bounds)
     assert (sizes[:-1] == window).all()
@@ -46,7 +46,7 @@ def test_windows_hold_every_sample_once_near_ones_first(count, window, memory):
             assert (part.distances[part.near :] % 2 == 1).all()
 
 
-def test_all_that_fits_is_read_once_and_what_does_not_is_read_again():
+def test_samples_are_read_once_if_they_fit_and_otherwise_on_demand():
     reads = []
     held = hold(shapes(400), memory=8 * 1600, reads=reads)
     assert held.in_memory and reads == [(0, 0, 400), (1, 0, 400)]
@@ -58,7 +58,7 @@ def test_all_that_fits_is_read_once_and_what_does_not_is_read_again():
     assert reads == [(0, start, start + 100) for start in (0, 100, 200, 300)]
 
 
-def test_no_more_is_kept_than_fits_and_the_longest_unused_goes():
+def test_the_cache_is_limited_and_drops_the_least_recently_used_window():
     reads = []
     samples = hold(shapes(400), memory=2 * 1600, reads=reads)
     for index in (0, 1, 0, 2, 0, 1):
@@ -67,7 +67,7 @@ def test_no_more_is_kept_than_fits_and_the_longest_unused_goes():
     assert [start // 100 for _, start, _ in reads] == [0, 1, 2, 1]
 
 
-def test_numbers_that_are_not_finite_are_refused():
+def test_non_finite_samples_are_refused():
     for which, value in ((0, np.nan), (1, np.inf)):
         arrays = [array.copy() for array in shapes(300)]
         arrays[which][1, 250] = value
@@ -84,7 +84,7 @@ def test_numbers_that_are_not_finite_are_refused():
         (True, "include no point away from the surface, but"),
     ],
 )
-def test_points_of_one_kind_only_are_refused(value, message):
+def test_a_window_without_near_or_other_points_is_refused(value, message):
     near = np.arange(300) % 2 == 0
     near[100:200] = value
     with pytest.raises(InputError, match=f"^shape_0: samples 100 to 199 {message}"):

@@ -21,7 +21,7 @@ def threads():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 12])
-def test_threads_find_the_gradient_that_one_finds(threads, count):
+def test_gradients_with_several_threads_equal_those_with_one(threads, count):
     threads(count)
     torch.manual_seed(0)
     layer, unused = nn.Linear(5, 3), nn.Parameter(torch.ones(2))
@@ -48,7 +48,7 @@ def test_threads_find_the_gradient_that_one_finds(threads, count):
     assert set(inside) == {count // pool.count} and torch.get_num_threads() == count
 
 
-def test_what_a_thread_raises_is_raised(threads):
+def test_exceptions_of_threads_are_raised(threads):
     threads(2)
     layer = nn.Linear(5, 3)
 

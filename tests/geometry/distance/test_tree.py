@@ -55,7 +55,7 @@ def with_degenerate(rng: np.random.Generator, count: int) -> np.ndarray:
 
 @examples(40)
 @given(st.integers(0, 60), st.integers(0, 2**32 - 1))
-def test_closest_agrees_with_a_search_through_every_triangle(count, seed):
+def test_closest_agrees_with_exhaustive_search(count, seed):
     rng = np.random.default_rng(seed)
     triangles = with_degenerate(rng, count)
     points = 2 * rng.normal(size=(50, 3))
@@ -66,7 +66,7 @@ def test_closest_agrees_with_a_search_through_every_triangle(count, seed):
     assert np.max(onto) < 1e-12
 
 
-def test_many_coinciding_triangles_still_make_a_tree():
+def test_a_tree_can_be_built_of_coinciding_triangles():
     triangles = np.repeat(np.random.default_rng(0).normal(size=(1, 3, 3)), 1000, axis=0)
     points = np.random.default_rng(1).normal(size=(20, 3))
     distance, _, _ = soup(triangles).closest(points)
@@ -107,7 +107,7 @@ def with_flat_faces(vertices: np.ndarray, faces: np.ndarray, rng: np.random.Gene
 @pytest.mark.slow
 @examples(60)
 @given(CELLS, st.booleans(), st.sampled_from(["normal", "winding"]), st.integers(0, 2**32 - 1))
-def test_every_sign_is_right_on_any_union_of_boxes(filled, flat, sign, seed):
+def test_all_signs_are_correct_for_unions_of_boxes(filled, flat, sign, seed):
     rng = np.random.default_rng(seed)
     vertices, faces = mesh_of_cells(filled)
     if flat:
@@ -126,7 +126,7 @@ def test_every_sign_is_right_on_any_union_of_boxes(filled, flat, sign, seed):
 
 
 @pytest.mark.parametrize("sign", ["normal", "winding"])
-def test_sphere_and_torus_are_as_far_as_their_facets_allow(sign):
+def test_distances_to_sphere_and_torus_are_exact_up_to_the_facets(sign):
     rng = np.random.default_rng(0)
     points = rng.uniform(-1, 1, (20_000, 3))
     ball = trimesh.creation.icosphere(subdivisions=5, radius=0.8)
@@ -149,7 +149,7 @@ def test_sphere_and_torus_are_as_far_as_their_facets_allow(sign):
 
 @examples(30)
 @given(CELLS, st.floats(0, 0.5), st.integers(0, 2**32 - 1))
-def test_a_distance_changes_no_faster_than_its_point_moves(filled, step, seed):
+def test_distances_are_1_lipschitz(filled, step, seed):
     rng = np.random.default_rng(seed)
     tree = TriangleTree(*mesh_of_cells(filled))
     here = rng.uniform(-1, 4, (100, 3))
@@ -158,7 +158,7 @@ def test_a_distance_changes_no_faster_than_its_point_moves(filled, step, seed):
     assert (change <= np.linalg.norm(here - there, axis=1) + 1e-12).all()
 
 
-def test_overlapping_parts_are_inside_by_winding():
+def test_overlapping_parts_are_inside_by_the_winding_number():
     one = trimesh.creation.box((1, 1, 1))
     both = trimesh.util.concatenate([one, one.copy().apply_translation([0.5, 0.2, 0.1])])
     points = np.random.default_rng(0).uniform(-1, 1.5, (5000, 3))
@@ -177,7 +177,7 @@ def exact_winding(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.arctan2(volume, cosine).sum(axis=1) / (2 * np.pi)
 
 
-def test_winding_of_a_torn_sphere_is_near_the_exact_sum():
+def test_winding_numbers_of_an_open_sphere_approximate_the_exact_sum():
     rng = np.random.default_rng(0)
     ball = trimesh.creation.icosphere(subdivisions=3)
     faces = ball.faces[rng.random(len(ball.faces)) > 0.05]
@@ -193,7 +193,7 @@ def test_winding_of_a_torn_sphere_is_near_the_exact_sum():
 
 @examples(40)
 @given(CELLS, st.integers(0, 2**32 - 1))
-def test_what_looks_around_never_sees_out_of_a_closed_mesh_however_its_faces_look(filled, seed):
+def test_scan_signs_are_correct_in_a_closed_mesh_with_randomly_flipped_faces(filled, seed):
     rng = np.random.default_rng(seed)
     vertices, faces = mesh_of_cells(filled)
     flipped = rng.random(len(faces)) < 0.5
@@ -206,7 +206,7 @@ def test_what_looks_around_never_sees_out_of_a_closed_mesh_however_its_faces_loo
     assert not inside[((points < 0) | (points > 3)).any(axis=1)].any()
 
 
-def test_flipped_and_hidden_faces_confuse_winding_but_not_a_scan():
+def test_flipped_and_inner_faces_break_winding_signs_but_not_scan_signs():
     rng = np.random.default_rng(0)
     ball = trimesh.creation.icosphere(subdivisions=4, radius=0.8)
     hidden = trimesh.creation.icosphere(subdivisions=2, radius=0.4)
@@ -235,7 +235,7 @@ def slotted(width: float, depth: float) -> trimesh.Trimesh:
     return trimesh.Trimesh(vertices, np.concatenate([front, front[:, ::-1] + n, side]), process=False)
 
 
-def test_a_scan_looks_into_a_crevice_four_times_as_deep_as_wide_but_not_into_one_eighty_times():
+def test_scan_signs_are_correct_in_shallow_crevices_but_not_in_very_deep_ones():
     rng = np.random.default_rng(0)
     for width, depth, seen in ((0.2, 0.8, True), (0.01, 0.8, False)):
         mesh = slotted(width, depth)
@@ -248,7 +248,7 @@ def test_a_scan_looks_into_a_crevice_four_times_as_deep_as_wide_but_not_into_one
         assert outside.all() if seen else not outside.any()
 
 
-def test_a_scan_keeps_what_lies_behind_a_small_hole_and_empties_a_box_without_a_lid():
+def test_a_scan_treats_a_sphere_with_a_small_hole_as_solid_and_an_open_box_as_empty():
     rng = np.random.default_rng(0)
     ball = trimesh.creation.icosphere(subdivisions=5)
     cap = np.cos(0.12)  # 0.36 % of the area
@@ -290,7 +290,7 @@ EXACT = {
 
 @pytest.mark.parametrize("sign", ["normal", "winding"])
 @pytest.mark.parametrize("name", EXACT)
-def test_flat_shapes_have_the_exact_distance_of_the_generator(name, sign):
+def test_distances_to_polyhedra_equal_those_of_the_generators_fields(name, sign):
     mesh, field = EXACT[name]
     assert mesh.is_watertight and mesh.volume > 0
     points = np.random.default_rng(0).uniform(-1, 1, (20_000, 3))
@@ -313,7 +313,7 @@ ROUND = {
 @pytest.mark.slow
 @pytest.mark.parametrize("sign", ["normal", "winding", "scan"])
 @pytest.mark.parametrize("name", ROUND)
-def test_round_shapes_have_the_distance_of_the_generator_up_to_their_facets(name, sign):
+def test_distances_to_round_shapes_equal_those_of_the_generators_fields_up_to_facets(name, sign):
     solid = normalise(ROUND[name])
     mesh = solid_mesh(solid, 64)
     surface, _ = trimesh.sample.sample_surface(mesh, 20_000, seed=0)
@@ -330,7 +330,7 @@ def test_round_shapes_have_the_distance_of_the_generator_up_to_their_facets(name
 
 @examples(25)
 @given(CELLS, st.floats(1e-3, 1e3), st.sampled_from(["normal", "winding", "scan"]), st.integers(0, 2**32 - 1))
-def test_distances_move_turn_and_grow_with_their_mesh(filled, scale, sign, seed):
+def test_distances_follow_translation_rotation_and_scaling(filled, scale, sign, seed):
     rng = np.random.default_rng(seed)
     vertices, faces = mesh_of_cells(filled)
     points = rng.uniform(-1, 4, (200, 3))
@@ -347,7 +347,7 @@ def test_distances_move_turn_and_grow_with_their_mesh(filled, scale, sign, seed)
 
 @examples(25)
 @given(CELLS, st.sampled_from(["normal", "winding", "scan"]), st.integers(0, 2**32 - 1))
-def test_the_order_of_faces_and_of_their_corners_changes_nothing(filled, sign, seed):
+def test_the_order_of_faces_and_corners_does_not_matter(filled, sign, seed):
     rng = np.random.default_rng(seed)
     vertices, faces = mesh_of_cells(filled)
     points = rng.uniform(-1, 4, (200, 3))
@@ -358,7 +358,7 @@ def test_the_order_of_faces_and_of_their_corners_changes_nothing(filled, sign, s
 
 @examples(25)
 @given(CELLS, st.integers(0, 2**32 - 1))
-def test_turning_every_face_round_swaps_inside_and_outside(filled, seed):
+def test_reversing_all_faces_swaps_inside_and_outside(filled, seed):
     vertices, faces = mesh_of_cells(filled)
     points = np.random.default_rng(seed).uniform(-1, 4, (200, 3))
     distance = TriangleTree(vertices, faces).signed(points, "normal")
@@ -396,6 +396,6 @@ def test_no_points_give_no_distances():
         (np.diag([1, 1, np.nan]), np.arange(3)[None], "vertices are NaN or infinite"),
     ],
 )
-def test_what_has_no_distance_is_refused(vertices, faces, message):
+def test_meshes_without_faces_and_non_finite_vertices_are_refused(vertices, faces, message):
     with pytest.raises(GeometryError, match=message):
         TriangleTree(vertices, faces)

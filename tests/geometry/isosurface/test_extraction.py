@@ -156,7 +156,7 @@ def extract(distance, resolution):
 @pytest.mark.slow
 @pytest.mark.parametrize("resolution", [20, 50, 96])
 @pytest.mark.parametrize("name", FIELDS)
-def test_the_sparse_surface_is_the_dense_one(name, resolution):
+def test_sparse_extraction_equals_dense_marching_cubes(name, resolution):
     mesh, evaluated = extract(FIELDS[name], resolution)
     vertices, faces = dense_surface(FIELDS[name], resolution)
     assert np.array_equal(mesh.faces, faces)
@@ -169,7 +169,7 @@ def test_the_sparse_surface_is_the_dense_one(name, resolution):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param("256x4", marks=pytest.mark.slow), *list(NETWORKS)[1:]])
-def test_the_sparse_surface_of_a_random_network_is_the_dense_one(name):
+def test_sparse_extraction_equals_dense_marching_cubes_for_random_networks(name):
     distance = NETWORKS[name]()
     mesh, evaluated = extract(distance, 48)
     vertices, faces = dense_surface(distance, 48)
@@ -187,13 +187,13 @@ def test_few_points_are_evaluated(name):
 
 
 @pytest.mark.slow
-def test_a_ball_that_fills_the_unit_frame_needs_few_points_too():
+def test_few_points_are_evaluated_for_a_ball_of_radius_1():
     # The ends of crossed edges alone are a fiftieth of the grid.
     _, evaluated = extract(sphere(1.0), 256)
     assert evaluated * 35 < 257**3
 
 
-def test_slabs_join_as_one_run_over_the_whole_grid():
+def test_marching_cubes_in_slabs_equals_one_run_on_the_whole_grid():
     """Noise has every case of marching cubes, in the seams too; this grid has two slabs."""
     noise = np.random.default_rng(0).normal(size=(47, 47, 47)).astype(np.float32)
 
@@ -208,7 +208,7 @@ def test_slabs_join_as_one_run_over_the_whole_grid():
 
 
 @pytest.mark.slow
-def test_saddles_need_all_corners_of_their_cells():
+def test_all_corners_of_ambiguous_cells_are_evaluated():
     def lattice(points):
         return np.sin(9.3 * points[:, 0]) + np.sin(8.1 * points[:, 1]) * np.sin(7.7 * points[:, 2])
 
@@ -219,19 +219,19 @@ def test_saddles_need_all_corners_of_their_cells():
 
 
 @pytest.mark.slow
-def test_a_finer_grid_needs_points_like_a_surface_not_like_a_solid():
+def test_the_number_of_evaluations_grows_with_the_square_of_the_resolution():
     counts = [extract(torus, resolution)[1] for resolution in (96, 192)]
     assert counts[1] < 4.2 * counts[0]
 
 
-def test_vertices_lie_on_the_surface_in_the_frame():
+def test_vertices_lie_on_the_surface_in_the_unit_frame():
     mesh, _ = extract(torus, 64)
     assert mesh.euler_number == 0
     assert np.abs(torus(mesh.vertices)).max() < 0.1 * 2 / 64
     assert np.allclose(mesh.bounds, [[-0.85, -0.25, -0.85], [0.85, 0.25, 0.85]], atol=2 / 64)
 
 
-def test_a_shape_that_leaves_the_cube_ends_at_its_sides():
+def test_a_shape_beyond_the_cube_is_closed_by_the_sides_of_the_cube():
     mesh, _ = extract(lambda points: points[:, 0] + points[:, 1] - np.float32(0.51), 40)
     assert mesh.is_watertight
     assert mesh.euler_number == 2
@@ -239,7 +239,7 @@ def test_a_shape_that_leaves_the_cube_ends_at_its_sides():
     assert mesh.volume == pytest.approx(2 * (4 - 1.49**2 / 2), rel=1e-4)
 
 
-def test_the_function_sees_batches_of_bounded_size_inside_the_cube():
+def test_the_function_is_called_with_limited_batches_inside_the_cube():
     def distance(points):
         assert 0 < len(points) <= 1000
         assert points.dtype == np.float32
@@ -252,7 +252,7 @@ def test_the_function_sees_batches_of_bounded_size_inside_the_cube():
     assert evaluated > 1000
 
 
-def test_distances_of_zero_at_nodes_leave_no_coinciding_vertices():
+def test_distances_of_zero_at_nodes_do_not_create_coinciding_vertices():
     mesh, _ = extract(lambda points: np.abs(points).max(axis=1) - np.float32(0.5), 64)
     assert mesh.is_watertight
     assert mesh.euler_number == 2
@@ -267,7 +267,7 @@ def test_distances_of_zero_at_nodes_leave_no_coinciding_vertices():
         (np.nan, "no surface: some distances are not finite numbers"),
     ],
 )
-def test_no_surface(offset, message):
+def test_a_function_without_zero_crossing_is_an_error(offset, message):
     with pytest.raises(GeometryError, match=message):
         extract(sphere(-offset), 48)
 
@@ -275,14 +275,14 @@ def test_no_surface(offset, message):
 @pytest.mark.slow
 @pytest.mark.parametrize("margin", [0.05, 0.3])
 @pytest.mark.parametrize("field", [torus, spoked_wheel, steep], ids=["torus", "wheel", "steep"])
-def test_too_small_a_margin_is_noticed_and_the_surface_followed(field, margin):
+def test_the_surface_is_complete_even_with_a_margin_that_is_too_small(field, margin):
     mesh, evaluated = extract_surface(field, resolution=96, margin=margin, batch=BATCH)
     assert evaluated < extract(field, 96)[1]
     assert np.array_equal(mesh.faces, dense_surface(field, 96)[1])
 
 
 @pytest.mark.parametrize("margin", [0.05, 1.0])
-def test_a_function_much_steeper_outside_than_inside_keeps_its_surface(margin):
+def test_a_function_that_is_much_steeper_outside_is_extracted_completely(margin):
     def skewed(points):
         return spoked_wheel(points) * np.where(spoked_wheel(points) > 0, 10, 0.05)
 

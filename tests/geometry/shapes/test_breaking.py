@@ -49,7 +49,7 @@ def test_internal_parts_are_closed_and_wholly_inside(solid: Solid, mesh: trimesh
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_an_overlap_cuts_through_the_surface_it_copies(
+def test_an_overlap_intersects_the_surface_that_it_copies(
     solid: Solid, mesh: trimesh.Trimesh, seed: int
 ) -> None:
     broken = damaged("overlap", mesh, seed)
@@ -69,7 +69,7 @@ def test_holes_are_open_and_small(mesh: trimesh.Trimesh, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_flipped_faces_face_the_wrong_way(mesh: trimesh.Trimesh, seed: int) -> None:
+def test_flipped_faces_have_reversed_orientation(mesh: trimesh.Trimesh, seed: int) -> None:
     broken = damaged("flipped", mesh, seed)
     turned = (broken.face_normals * mesh.face_normals).sum(axis=1) < 0
     assert turned.any()
@@ -96,7 +96,7 @@ def test_duplicates_repeat_faces_and_leave_vertices_unused(mesh: trimesh.Trimesh
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_parts_come_apart_but_still_touch(mesh: trimesh.Trimesh, seed: int) -> None:
+def test_split_parts_share_no_vertices_but_touch(mesh: trimesh.Trimesh, seed: int) -> None:
     broken = damaged("parts", mesh, seed)
     assert broken.body_count > mesh.body_count
     assert open_edges(broken) > 0
@@ -104,7 +104,7 @@ def test_parts_come_apart_but_still_touch(mesh: trimesh.Trimesh, seed: int) -> N
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_broken_mesh_still_shows_the_same_shape(solid: Solid, mesh: trimesh.Trimesh, seed: int) -> None:
+def test_a_broken_mesh_keeps_the_visible_shape(solid: Solid, mesh: trimesh.Trimesh, seed: int) -> None:
     broken, names = break_mesh(mesh, np.random.default_rng(seed))
     assert len(names) >= 2
     assert set(names) <= set(DEFECTS)
@@ -115,7 +115,7 @@ def test_a_broken_mesh_still_shows_the_same_shape(solid: Solid, mesh: trimesh.Tr
     assert kept > 0.95 * len(mesh.faces)
 
 
-def test_equal_seeds_break_equally_and_others_differ(mesh: trimesh.Trimesh) -> None:
+def test_equal_seeds_give_equal_defects_and_different_seeds_differ(mesh: trimesh.Trimesh) -> None:
     one, same, other = (break_mesh(mesh, np.random.default_rng(seed)) for seed in (5, 5, 6))
     assert one[1] == same[1]
     assert one[0].vertices.tobytes() == same[0].vertices.tobytes()
@@ -128,7 +128,7 @@ def test_every_defect_is_drawn(mesh: trimesh.Trimesh) -> None:
     assert set.union(*drawn) == set(DEFECTS)
 
 
-def test_the_mesh_itself_is_left_alone(mesh: trimesh.Trimesh) -> None:
+def test_the_input_mesh_is_not_changed(mesh: trimesh.Trimesh) -> None:
     before = mesh.vertices.tobytes(), mesh.faces.tobytes()
     break_mesh(mesh, np.random.default_rng(0))
     assert before == (mesh.vertices.tobytes(), mesh.faces.tobytes())

@@ -65,7 +65,7 @@ def test_the_field_is_a_signed_distance_in_the_unit_frame(category: str) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_the_mesh_is_closed_and_of_the_promised_topology(category: str) -> None:
+def test_the_mesh_is_closed_with_the_declared_topology(category: str) -> None:
     solid, mesh = example(category)
     promise = CATEGORIES[category]
     assert mesh.is_watertight
@@ -107,14 +107,14 @@ def test_the_value_is_near_the_true_distance(category: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("category", ["wagon_wheel", "tunnel", "torus_knot"])
 @pytest.mark.parametrize("seed", range(2))
-def test_promised_topology_holds_for_every_seed(category: str, seed: int) -> None:
+def test_the_declared_topology_holds_for_every_seed(category: str, seed: int) -> None:
     mesh = solid_mesh(generate(category, stream(seed, 7)), 112)
     assert mesh.euler_number == {"wagon_wheel": -24, "tunnel": 0, "torus_knot": 0}[category]
     assert mesh.body_count == 1
 
 
 @pytest.mark.parametrize("seed", [1003, 1004])
-def test_the_farthest_point_is_found_where_two_compete(seed: int) -> None:
+def test_the_farthest_point_is_found_among_two_nearly_equal_ones(seed: int) -> None:
     """Foot and seat of these stools reach equally far to within a cell of the first search.
 
     The rim of the foot is acute and loses a cell or so to the bevel: twice as many cells lose half as much.
@@ -127,7 +127,7 @@ def test_the_farthest_point_is_found_where_two_compete(seed: int) -> None:
     assert 2 * fine - coarse == pytest.approx(1, abs=1e-3)
 
 
-def test_a_chain_is_of_rings_that_interlock() -> None:
+def test_a_chain_consists_of_interlocked_rings() -> None:
     links = solid_mesh(generate("chain", stream(0, 0)), 112).split()
     assert 3 <= len(links) <= 6
     assert {link.euler_number for link in links} == {0}
@@ -150,7 +150,7 @@ def test_there_are_forty_categories_in_groups() -> None:
 @pytest.mark.slow
 @examples(3)
 @given(st.sampled_from(sorted(CATEGORIES)), st.integers(0, 2**32 - 1))
-def test_equal_seeds_give_equal_bytes_and_others_differ(category: str, seed: int) -> None:
+def test_equal_seeds_give_equal_bytes_and_different_seeds_differ(category: str, seed: int) -> None:
     points = np.random.default_rng(0).uniform(-1, 1, (200, 3))
     one, same, other = (generate(category, stream(s, 3)) for s in (seed, seed, seed + 1))
     assert one.distance(points).tobytes() == same.distance(points).tobytes()
@@ -159,7 +159,7 @@ def test_equal_seeds_give_equal_bytes_and_others_differ(category: str, seed: int
 
 @pytest.mark.slow
 @pytest.mark.parametrize("category", ["chair", "teapot", "horse"])
-def test_a_category_varies(category: str) -> None:
+def test_objects_of_a_category_differ(category: str) -> None:
     grid = np.random.default_rng(0).uniform(-1, 1, (4000, 3))
     filled = [generate(category, stream(seed, 0)).distance(grid) < 0 for seed in range(4)]
     for i in range(4):
@@ -167,7 +167,7 @@ def test_a_category_varies(category: str) -> None:
             assert (filled[i] & filled[j]).sum() / (filled[i] | filled[j]).sum() < 0.95
 
 
-def test_values_do_not_depend_on_what_else_is_asked() -> None:
+def test_values_do_not_depend_on_the_other_points() -> None:
     solid, _ = example("bicycle")
     points = np.random.default_rng(4).uniform(-1, 1, (300, 3))
     together = solid.distance(points)
@@ -175,7 +175,7 @@ def test_values_do_not_depend_on_what_else_is_asked() -> None:
     assert np.allclose(solid.distance(points[17:18]), together[17], rtol=0, atol=1e-13)
 
 
-def test_float32_points_are_taken_and_float64_comes_back() -> None:
+def test_float32_points_give_float64_distances() -> None:
     solid, _ = example("mug")
     points = np.zeros((3, 3), dtype=np.float32)
     assert solid.distance(points).dtype == np.float64
@@ -183,7 +183,7 @@ def test_float32_points_are_taken_and_float64_comes_back() -> None:
 
 
 @given(st.integers(0, 300), st.integers(0, 2**32 - 1))
-def test_all_categories_come_before_any_comes_again(count: int, seed: int) -> None:
+def test_no_category_is_repeated_before_all_were_drawn(count: int, seed: int) -> None:
     chosen = choose_categories(count, np.random.default_rng(seed))
     assert len(chosen) == count
     assert set(chosen) <= set(CATEGORIES)
@@ -192,12 +192,12 @@ def test_all_categories_come_before_any_comes_again(count: int, seed: int) -> No
     assert chosen == choose_categories(count + 50, np.random.default_rng(seed))[:count]
 
 
-def test_seeds_shuffle_the_categories() -> None:
+def test_different_seeds_draw_categories_in_different_orders() -> None:
     one, two = (choose_categories(20, np.random.default_rng(seed)) for seed in (0, 1))
     assert one != two
 
 
-def test_an_unknown_category_names_close_ones() -> None:
+def test_an_unknown_category_is_answered_with_similar_names() -> None:
     with pytest.raises(InputError, match=r"category 'chiar': does not exist; did you mean .*chair"):
         generate("chiar", np.random.default_rng(0))
     with pytest.raises(InputError, match=r"category 'qqqq': does not exist; --list prints all names"):

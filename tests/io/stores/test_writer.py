@@ -31,7 +31,7 @@ def stop_after(output, rows):
 
 
 @pytest.mark.parametrize("name", ["x.zarr", "x.zarr.zip"])
-def test_what_is_written_is_read(tmp_path, name):
+def test_written_arrays_are_read_back(tmp_path, name):
     with create(tmp_path / name) as codes:
         fill(codes, ROWS)
     with open_store(str(tmp_path / name), "codes", manifest=None) as store:
@@ -47,7 +47,7 @@ def test_what_is_written_is_read(tmp_path, name):
             store.read("point")
 
 
-def test_an_interrupted_folder_is_continued(tmp_path):
+def test_an_interrupted_folder_is_resumed(tmp_path):
     output = tmp_path / "x.zarr"
     stop_after(output, ROWS[:2])
     with pytest.raises(InputError, match="not complete"), open_store(str(output), manifest=None):
@@ -68,7 +68,7 @@ def test_an_interrupted_folder_is_continued(tmp_path):
         ({"rows": [Row(0, "a"), Row(1, "b"), Row(2, "c")]}, "other shapes"),
     ],
 )
-def test_a_run_with_other_settings_does_not_continue_it(tmp_path, changed, difference):
+def test_a_run_with_other_settings_does_not_resume(tmp_path, changed, difference):
     stop_after(tmp_path / "x.zarr", ROWS[:1])
     with (
         pytest.raises(
@@ -81,14 +81,14 @@ def test_a_run_with_other_settings_does_not_continue_it(tmp_path, changed, diffe
         assert codes.done == set()
 
 
-def test_a_run_that_wrote_no_row_leaves_nothing(tmp_path):
+def test_a_run_without_rows_leaves_no_folder(tmp_path):
     stop_after(tmp_path / "x.zarr", [])
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["x.zarr", "x.zarr.zip"])
 @pytest.mark.parametrize("resumable", [True, False])
-def test_what_exists_is_not_overwritten(tmp_path, name, resumable):
+def test_existing_stores_are_not_overwritten(tmp_path, name, resumable):
     for overwrite in (False, True):
         with create(tmp_path / name, resumable=resumable, overwrite=overwrite) as codes:
             fill(codes, ROWS)
@@ -100,14 +100,14 @@ def test_what_exists_is_not_overwritten(tmp_path, name, resumable):
 
 
 @pytest.mark.parametrize("name", ["x.zarr", "x.zarr.zip"])
-def test_whole_or_absent(tmp_path, name):
+def test_a_failed_run_leaves_no_output(tmp_path, name):
     with pytest.raises(ZeroDivisionError), create(tmp_path / name, resumable=False) as codes:
         fill(codes, ROWS[:2])
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_not_a_store_is_kept(tmp_path):
+def test_a_folder_that_is_not_a_store_is_not_overwritten(tmp_path):
     folder = tmp_path / "x.zarr"
     folder.mkdir()
     (folder / "thesis.txt").write_text("mine")
@@ -119,7 +119,7 @@ def test_a_folder_that_is_not_a_store_is_kept(tmp_path):
     assert (folder / "thesis.txt").read_text() == "mine"
 
 
-def test_urls(tmp_path):
+def test_stores_are_written_to_and_read_from_urls(tmp_path):
     url = "memory://bucket/x.zarr"
     with create(url) as codes:
         fill(codes, ROWS)
@@ -131,7 +131,7 @@ def test_urls(tmp_path):
         fill(codes, ROWS)
 
 
-def test_names_that_are_no_store(tmp_path):
+def test_invalid_store_names_are_refused(tmp_path):
     with (
         pytest.raises(
             UsageError, match=r"is not a name for a store; use \*\.zarr \(a folder\) or \*\.zarr\.zip"

@@ -48,7 +48,7 @@ def open_archive(content):
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_what_is_written_is_read(known):
+def test_written_arrays_are_read_back(known):
     stream = io.BytesIO()
     failed = Row(1, "obj_0001", error="no surface")
     write_views(stream, [ROWS[0], failed, ROWS[2]], known)
@@ -58,7 +58,7 @@ def test_what_is_written_is_read(known):
     assert seen == [("obj_0000", "", [0]), ("obj_0001", "no surface", []), ("obj_0002", "", [2])]
 
 
-def test_plain_zarr_and_zipfile_open_it(archive, tmp_path):
+def test_zarr_and_zipfile_open_the_archive(archive, tmp_path):
     path = tmp_path / "views.zarr.zip"
     path.write_bytes(archive)
     assert zipfile.ZipFile(path).testzip() is None
@@ -72,7 +72,7 @@ def test_plain_zarr_and_zipfile_open_it(archive, tmp_path):
     "byte_range",
     [None, RangeByteRequest(2, 5), RangeByteRequest(8, 99), OffsetByteRequest(3), SuffixByteRequest(4)],
 )
-def test_byte_ranges_select_what_they_select_in_zarrs_own_stores(byte_range):
+def test_byte_ranges_agree_with_zarrs_stores(byte_range):
     prototype = default_buffer_prototype()
     value = prototype.buffer.from_bytes(bytes(range(10)))
     writer = ZipWriter(io.BytesIO())
@@ -84,7 +84,7 @@ def test_byte_ranges_select_what_they_select_in_zarrs_own_stores(byte_range):
     assert asyncio.run(read(writer)) == asyncio.run(read(MemoryStore()))
 
 
-def test_a_suffix_longer_than_the_value_selects_all_of_it():
+def test_a_suffix_range_longer_than_the_value_returns_the_value():
     assert find_range(3, SuffixByteRequest(5)) == slice(0, 3)
     with pytest.raises(TypeError, match="'first half' is not a byte request of Zarr"):
         find_range(3, "first half")
@@ -96,7 +96,7 @@ def test_equal_inputs_give_equal_bytes(archive):
     assert again.getvalue() == archive
 
 
-def test_first_row_leaves_before_the_second_is_made():
+def test_the_first_row_is_written_before_the_second_is_computed():
     stream = io.BytesIO()
     zipped = ZipWriter(stream)
     writer = StoreWriter(zipped, ROOT, ROWS, 3, in_order=True)
@@ -108,14 +108,14 @@ def test_first_row_leaves_before_the_second_is_made():
     assert row.arrays["rgb"].tolist() == [7]
 
 
-def test_array_that_does_not_come_is_not_waited_for(archive):
+def test_testing_for_an_absent_array_does_not_read_to_the_end(archive):
     store, reader = open_archive(archive)
     reader.row(0)
     assert "depth" not in reader
     assert not store.has_ended
 
 
-def test_rows_that_are_passed_are_dropped(archive):
+def test_rows_are_dropped_from_memory_after_use(archive):
     store, reader = open_archive(archive)
     for row in reader.rows("rgb"):
         kept = [key for key in store._members if key.startswith("rgb/c/")]
@@ -123,7 +123,7 @@ def test_rows_that_are_passed_are_dropped(archive):
 
 
 @pytest.mark.slow
-def test_every_cut_is_noticed(archive):
+def test_every_truncation_is_detected(archive):
     for length in range(0, len(archive), 13):
         with pytest.raises(InputError, match="ends early|empty|is damaged"):
             store, reader = open_archive(archive[:length])
@@ -132,7 +132,7 @@ def test_every_cut_is_noticed(archive):
             store.finish()
 
 
-def test_a_cut_behind_the_last_row_is_noticed_before_what_is_made_of_the_rows_is_whole(archive):
+def test_truncation_after_the_last_row_is_detected(archive):
     _, reader = open_archive(archive[:-10])
     rows = reader.rows("rgb")
     assert [next(rows).uid for _ in ROWS] == [row.uid for row in ROWS]
@@ -140,7 +140,7 @@ def test_a_cut_behind_the_last_row_is_noticed_before_what_is_made_of_the_rows_is
         next(rows)
 
 
-def test_every_flipped_byte_of_a_chunk_is_noticed(archive):
+def test_every_changed_byte_of_a_chunk_is_detected(archive):
     start = archive.index(b"rgb/c/1") + 60
     damaged = bytearray(archive)
     damaged[start] ^= 1
@@ -150,7 +150,7 @@ def test_every_flipped_byte_of_a_chunk_is_noticed(archive):
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "a/../../b", "c:/x", "a\\b", "./a", "a//b"])
-def test_names_do_not_leave_the_store(name):
+def test_names_outside_the_store_are_refused(name):
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr(zipfile.ZipInfo(name), b"x")
@@ -160,7 +160,7 @@ def test_names_do_not_leave_the_store(name):
         store.finish()
 
 
-def test_duplicates_are_refused():
+def test_duplicate_names_are_refused():
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("a", b"x")
@@ -170,7 +170,7 @@ def test_duplicates_are_refused():
         store.finish()
 
 
-def test_deflated_archives_of_others_are_read(archive):
+def test_compressed_archives_of_other_programs_are_read(archive):
     source = zipfile.ZipFile(io.BytesIO(archive))
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as packed:
@@ -181,7 +181,7 @@ def test_deflated_archives_of_others_are_read(archive):
     store.finish()
 
 
-def test_sizes_behind_the_data_are_explained():
+def test_archives_with_sizes_after_the_data_are_refused_with_an_explanation():
     class Unseekable(io.BytesIO):
         def seekable(self):
             return False
@@ -200,20 +200,20 @@ def test_sizes_behind_the_data_are_explained():
         store.finish()
 
 
-def test_bytes_behind_the_end_are_refused(archive):
+def test_bytes_after_the_end_are_refused(archive):
     store, _ = open_archive(archive + b"more")
     with pytest.raises(InputError, match="bytes follow the end of the archive"):
         store.finish()
 
 
-def test_a_key_is_written_once():
+def test_a_key_can_be_written_only_once():
     writer = StoreWriter(ZipWriter(io.BytesIO()), ROOT, ROWS, 3, in_order=True)
     writer.write(ROWS[0])
     with pytest.raises(ValueError, match="valid/c/0: written twice|error/c/0: written twice"):
         writer.write(ROWS[0])
 
 
-def test_a_reader_drops_what_nobody_asked_for():
+def test_arrays_that_are_not_requested_are_dropped_from_memory():
     stream = io.BytesIO()
     zipped = ZipWriter(stream)
     rows = [Row(index, f"obj_{index}") for index in range(20)]

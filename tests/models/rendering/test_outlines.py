@@ -14,7 +14,7 @@ def spheres(codes, points):
     return points.norm(dim=-1) - codes
 
 
-def test_the_exact_loss_of_a_disc_is_its_outline():
+def test_the_ideal_loss_of_a_disc_agrees_with_a_closed_form():
     # The integral of softplus(-|x| / T) over a line is T pi^2 / 6, here along each pixel of the outline.
     at = torch.arange(256.0) - 127.5
     distances = (torch.hypot(at[:, None], at) - 80)[None]
@@ -30,7 +30,7 @@ def test_the_exact_loss_of_a_disc_is_its_outline():
     ("temperature", "size", "error"),
     [(0.003, 64, 0.3), (0.006, 64, 0.2), (0.006, 192, 0.06), (0.05, 64, 0.06)],
 )
-def test_the_exact_loss_is_what_an_exact_field_scores(temperature, size, error):
+def test_the_ideal_loss_equals_the_loss_of_an_exact_field(temperature, size, error):
     cameras = torch.from_numpy(fibonacci_cameras(3, 2.5))
     yfov = torch.full((3,), 0.96)
     origins, directions = cast_rays(cameras, yfov, size, size, None)
@@ -45,7 +45,7 @@ def test_the_exact_loss_is_what_an_exact_field_scores(temperature, size, error):
     assert silhouette_loss(logits, ~mask).mean() > 10 * loss
 
 
-def test_bounds_hold_for_the_nearest_point_of_the_outline():
+def test_cone_angles_are_lower_bounds_of_the_distance_to_the_shape():
     # A shape that fills the right half of the picture: a wall through the camera, which looks straight ahead.
     half = torch.arange(64) >= 32
     distances = torch.from_numpy(mask_distances(half.expand(1, 64, 64).numpy()))

@@ -45,7 +45,7 @@ def camera_rays(count=2, size=24, kind=torch.float32):
 
 
 @pytest.mark.parametrize("bounded", [False, True])
-def test_rays_enter_spheres_where_geometry_says_and_move_with_the_radius(bounded):
+def test_rays_enter_spheres_at_the_closed_form_points_with_correct_gradients(bounded):
     _, *rays = camera_rays()
     codes = torch.tensor([[0.5], [0.8]], requires_grad=True)
     if bounded:
@@ -66,7 +66,7 @@ def test_rays_enter_spheres_where_geometry_says_and_move_with_the_radius(bounded
     assert torch.allclose(gradient, truth, rtol=0.01)
 
 
-def test_secants_close_in():
+def test_secant_steps_reduce_the_error():
     _, *rays = camera_rays()
     codes = torch.tensor([[0.5], [0.8]])
     nearest = march(spheres, codes, *rays, samples=8, jitter=None)
@@ -77,7 +77,7 @@ def test_secants_close_in():
     assert worst[0] > 5 * worst[1] > 25 * worst[2]
 
 
-def test_a_ray_that_starts_inside_enters_nowhere():
+def test_a_ray_that_starts_inside_has_no_entry_point():
     codes = torch.tensor([[1.5]])
     _, *rays = camera_rays(1)
     nearest = march(spheres, codes, *rays, samples=8, jitter=None)
@@ -93,7 +93,7 @@ def test_normals_of_spheres_point_away_from_the_centre():
     assert torch.all(found[~wanted] == 0)
 
 
-def test_lights_travel_with_the_camera():
+def test_lights_are_fixed_to_the_camera():
     cameras = torch.from_numpy(fibonacci_cameras(7, 2.5))
     facing = cameras[:, None, :3, 2]  # the surface straight ahead of each camera, turned towards it
     seen = lambert(facing, cameras, LIGHTS, torch.tensor([0.5, 0.4]), torch.tensor(0.1))
@@ -107,7 +107,7 @@ def test_lights_travel_with_the_camera():
     assert torch.all(lambert(facing, cameras, LIGHTS, torch.tensor([3.0, 4.0]), torch.tensor(0.1)) == 1)
 
 
-def test_light_is_encoded_as_pictures_are():
+def test_shading_has_the_gamma_of_rendered_images():
     assert shading.GAMMA == GAMMA
 
 
@@ -121,7 +121,7 @@ def shade(field, codes, cameras, rays, nearest):
     return (seen * pattern * met).sum(), met
 
 
-def test_the_gradient_of_shading_is_that_of_differences():
+def test_the_gradient_of_shading_agrees_with_finite_differences():
     torch.manual_seed(0)
     kind = torch.float64
     field, codes = Bent(smooth=True).to(kind), torch.randn(2, 5, dtype=kind, requires_grad=True)
@@ -144,7 +144,7 @@ def test_the_gradient_of_shading_is_that_of_differences():
 
 
 @pytest.mark.parametrize("smooth", [False, True])
-def test_shading_turns_the_surfaces_of_smooth_decoders_only(smooth):
+def test_shading_has_a_gradient_only_for_smooth_decoders(smooth):
     torch.manual_seed(0)
     field, codes = Bent(smooth), torch.randn(2, 5, requires_grad=True)
     cameras, *rays = camera_rays()
@@ -156,7 +156,7 @@ def test_shading_turns_the_surfaces_of_smooth_decoders_only(smooth):
     assert all(bool(gradient.abs().sum() > 0) is smooth for gradient in gradients)
 
 
-def test_rays_without_a_surface_leave_a_gradient_of_zero():
+def test_rays_without_a_surface_have_a_gradient_of_zero():
     field, codes = Bent(smooth=True), torch.randn(1, 5, requires_grad=True)
     cameras, *rays = camera_rays(1)
     away = [rays[0], -rays[1]]

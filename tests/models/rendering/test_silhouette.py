@@ -68,7 +68,7 @@ def plain_silhouette(field, codes, origins, directions, samples, temperature, ji
     return torch.where(near < far, -distances.min(-1).values / temperature, MISSED)
 
 
-def test_rays_meet_the_picture_where_intrinsics_say():
+def test_rays_pass_through_the_pixels_of_the_intrinsic_matrix():
     cameras = fibonacci_cameras(5, 2.5)
     origins, directions = cast_rays(torch.from_numpy(cameras), torch.full((5,), 0.8), 6, 10, None)
     assert directions.shape == (5, 60, 3)
@@ -82,7 +82,7 @@ def test_rays_meet_the_picture_where_intrinsics_say():
         assert np.allclose(row / depth, rows + 0.5, atol=1e-4)
 
 
-def test_rays_are_those_of_their_pixels_and_some_meet_the_ball():
+def test_rays_match_their_pixels_and_ball_pixels_agree_with_ball_span():
     cameras, yfov = torch.from_numpy(fibonacci_cameras(5, 1.3)), torch.linspace(0.5, 2.0, 5)
     cameras[1, :3, 3] *= 0.5  # inside the ball, where all rays meet it
     cameras[2, :3, :3] = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
@@ -115,7 +115,7 @@ def test_the_span_is_the_part_of_the_ray_inside_the_ball(origin, towards, radius
 
 
 @pytest.mark.parametrize(("radius", "distance"), [(0.6, 2.5), (0.9, 1.5)])
-def test_the_silhouette_of_a_sphere_is_the_disc_that_geometry_says(radius, distance):
+def test_the_silhouette_of_a_sphere_is_the_closed_form_disc(radius, distance):
     # Seen from a distance d, a sphere of radius r appears under the half angle arcsin(r / d).
     origins, directions = camera_rays(3, distance, 2.0, 64)
     codes = torch.full((3, 1), radius)
@@ -133,7 +133,7 @@ def test_the_silhouette_of_a_sphere_is_the_disc_that_geometry_says(radius, dista
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32])
-def test_one_point_a_ray_has_the_gradient_of_all_samples(kind):
+def test_one_evaluation_per_ray_gives_the_gradient_of_all_samples(kind):
     torch.manual_seed(0)
     field = Smooth().to(kind)
     codes = torch.randn(2, 5, dtype=kind, requires_grad=True)
@@ -152,7 +152,7 @@ def test_one_point_a_ray_has_the_gradient_of_all_samples(kind):
     assert (ours - theirs).norm() <= (1e-12 if kind == torch.float64 else 1e-5) * theirs.norm()
 
 
-def test_looking_closer_finds_nearly_the_same_gradient():
+def test_bounded_march_gives_nearly_the_same_gradient():
     torch.manual_seed(0)
     field, codes = Smooth(), torch.randn(2, 5, requires_grad=True)
     rays = camera_rays()
@@ -169,7 +169,7 @@ def test_looking_closer_finds_nearly_the_same_gradient():
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32])
-def test_thin_rings_are_found_by_few_samples(kind):
+def test_bounded_march_finds_thin_rings_with_few_samples(kind):
     rays, codes = camera_rays(3, size=32, kind=kind), torch.full((3, 1), 0.6, dtype=kind)
 
     def rings(codes, points):
@@ -187,7 +187,7 @@ def test_thin_rings_are_found_by_few_samples(kind):
     assert torch.allclose(rings(codes, few.points)[few.hits], few.distances[few.hits], atol=1e-6)
 
 
-def test_samples_fill_their_parts():
+def test_samples_lie_in_their_intervals():
     rays, codes = camera_rays(1), torch.tensor([[0.5]])
     near, far = ball_span(*rays, 1.0)
     fine = march(tori, codes, *rays, samples=7, jitter=torch.Generator().manual_seed(3))
@@ -199,7 +199,7 @@ def test_samples_fill_their_parts():
     assert torch.allclose(parts[middle.hits].frac(), torch.tensor(0.5), atol=1e-3)
 
 
-def test_rays_are_of_their_own_shape_however_many_meet_the_ball():
+def test_rays_belong_to_their_shape_however_many_hit_the_ball():
     # The second shape is seen from so near that more rays hit the ball; each is as if it were alone.
     distances = (2.5, 1.2, 8.0)
     rays = [
@@ -219,7 +219,7 @@ def test_rays_are_of_their_own_shape_however_many_meet_the_ball():
         assert all(torch.allclose(a.float(), b.float(), rtol=1e-5, atol=1e-6) for a, b in pairs)
 
 
-def test_rays_that_all_miss_leave_a_gradient_of_zero():
+def test_the_gradient_is_zero_if_all_rays_miss():
     field, codes = Smooth(), torch.randn(1, 5, requires_grad=True)
     away = torch.tensor([[[0.0, 0, 2.5]]]), torch.tensor([[[0.0, 0, 1]]])
     nearest = march(field, codes, *away, samples=4, jitter=None)
@@ -244,7 +244,7 @@ def bounds_of_spheres(inflated, size=48):
     return loss, codes, rays, sines, silhouettes
 
 
-def test_exact_fields_keep_their_bounds():
+def test_exact_fields_do_not_violate_the_bounds():
     loss, codes, *_ = bounds_of_spheres(0.0)
     assert torch.all(loss == 0)
     loss.sum().backward()
@@ -252,7 +252,7 @@ def test_exact_fields_keep_their_bounds():
 
 
 @pytest.mark.parametrize("inflated", [0.15, -0.15])
-def test_wrong_fields_break_their_bounds_and_learn_which_way(inflated):
+def test_wrong_fields_violate_the_bounds_with_a_gradient_of_the_right_sign(inflated):
     loss, codes, rays, sines, mask = bounds_of_spheres(inflated)
     assert torch.all(loss > 0)
     (gradient,) = torch.autograd.grad(loss.sum(), codes)

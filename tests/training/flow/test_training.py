@@ -89,7 +89,7 @@ def distilled(encoded):
 
 
 @pytest.mark.slow
-def test_silhouettes_alone_tell_the_sizes_of_balls(encoded):
+def test_radii_of_balls_are_learned_from_silhouettes_alone(encoded):
     found = radii(encoded, encoded.result())
     assert np.abs(found - RADII).max() < 0.05
     judged = measure_silhouettes(encoded, BALLS, VIEWS)
@@ -110,7 +110,7 @@ def test_the_flow_learns_the_encoders_codes_at_their_scale(encoded, distilled):
 
 
 @pytest.mark.slow
-def test_noise_of_spread_1_drowns_codes(encoded, distilled):
+def test_unit_noise_without_standardisation_hides_the_codes(encoded, distilled):
     unit = start(dataclasses.replace(SETTINGS, code_scale=False), stages=["distil"])
     unit.load_networks(parameters(encoded))
     for _ in range(unit.steps):
@@ -122,7 +122,7 @@ def test_noise_of_spread_1_drowns_codes(encoded, distilled):
 
 
 @pytest.mark.slow
-def test_every_network_of_the_whole_chain_receives_gradient(distilled):
+def test_joint_training_gives_every_network_a_gradient(distilled):
     training = start(stages=["joint"])
     training.load_networks(parameters(distilled))
     training.step()
@@ -132,7 +132,7 @@ def test_every_network_of_the_whole_chain_receives_gradient(distilled):
 
 
 @pytest.mark.slow
-def test_shades_teach_the_light_and_the_shape(distilled):
+def test_shading_trains_the_light_and_the_decoder(distilled):
     training = start(stages=["rgb"])
     training.load_networks(parameters(distilled))
     before = training.networks.light.intensities.item()
@@ -143,7 +143,7 @@ def test_shades_teach_the_light_and_the_shape(distilled):
 
 
 @pytest.mark.parametrize("stop", [3, 5, 6])
-def test_a_run_goes_on_bit_for_bit_within_a_stage_and_into_the_next(stop):
+def test_resuming_within_and_between_stages_is_bit_identical(stop):
     short = dataclasses.replace(SETTINGS, steps=dict.fromkeys(STAGES, 4), sphere=2)
     whole = start(short)
     losses = [whole.step() for _ in range(10)]
@@ -155,7 +155,7 @@ def test_a_run_goes_on_bit_for_bit_within_a_stage_and_into_the_next(stop):
     assert [again.step() for _ in range(10 - stop)] == losses[stop:]
 
 
-def test_stages_follow_each_other():
+def test_stages_run_in_order():
     training = start(dataclasses.replace(SETTINGS, steps=dict.fromkeys(STAGES, 2), sphere=1))
     seen = []
     for _ in range(training.steps):
@@ -176,7 +176,7 @@ def test_stages_follow_each_other():
         {"sampling": 1.0, "draws": 1},
     ],
 )
-def test_other_ways_learn_too(change):
+def test_training_works_with_other_settings(change):
     settings = dataclasses.replace(SETTINGS, steps=dict.fromkeys(STAGES, 3), sphere=1, **change)
     training = start(settings)
     before = parameters(training)
@@ -185,7 +185,7 @@ def test_other_ways_learn_too(change):
     assert all((before[name] != after[name]).any() for name in before if name.startswith("decoder."))
 
 
-def test_features_take_the_place_of_pictures():
+def test_features_can_replace_images():
     features = torch.randn(len(RADII), 2, 3, 10)
     config = dataclasses.replace(CONFIG, feature=10, patches=3, velocity="dit", width=64)
     settings = dataclasses.replace(SETTINGS, steps=dict.fromkeys(STAGES, 2), sphere=1)
@@ -196,7 +196,7 @@ def test_features_take_the_place_of_pictures():
 
 
 @pytest.mark.slow
-def test_rays_are_drawn_near_the_edge_rather(encoded):
+def test_rays_are_drawn_more_often_near_the_outline(encoded):
     rows, views = torch.tensor([1]), torch.tensor([[0, 1]])
     chances = torch.rand(1, 2, 200, generator=torch.Generator().manual_seed(0))
     shares = []
@@ -213,7 +213,7 @@ def test_rays_are_drawn_near_the_edge_rather(encoded):
     assert torch.equal(rays.mask, BALLS.mask[1, :2].reshape(1, -1))
 
 
-def test_pictures_are_looked_at_in_the_precision_that_was_asked_for():
+def test_images_are_encoded_in_the_requested_precision():
     settings = dataclasses.replace(SETTINGS, steps=dict.fromkeys(STAGES, 1), sphere=0)
     exact, coarse = (
         FlowTraining(
@@ -229,7 +229,7 @@ def test_pictures_are_looked_at_in_the_precision_that_was_asked_for():
     assert all(np.isfinite(coarse.step()) for _ in range(coarse.steps))
 
 
-def test_a_loss_that_is_not_finite_names_step_and_shape():
+def test_a_non_finite_loss_is_reported_with_step_and_shape():
     cameras = BALLS.cameras.clone()
     cameras[2] = torch.nan
     training = start(

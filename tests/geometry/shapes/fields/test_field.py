@@ -104,7 +104,7 @@ def share_landing(field: Field, points: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_never_changes_faster_than_its_point_moves(name: str) -> None:
+def test_fields_are_1_lipschitz(name: str) -> None:
     field = FIELDS[name]
     points = around(field, 4000, 0)
     rng = np.random.default_rng(1)
@@ -114,7 +114,7 @@ def test_never_changes_faster_than_its_point_moves(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXACT_OUTSIDE)
-def test_outside_the_value_is_the_distance(name: str) -> None:
+def test_exact_fields_equal_the_distance_outside(name: str) -> None:
     field = EXACT_OUTSIDE[name]
     assert field.exact
     points = around(field, 4000, 2)
@@ -122,7 +122,7 @@ def test_outside_the_value_is_the_distance(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PRIMITIVES)
-def test_primitives_are_exact_inside_too(name: str) -> None:
+def test_primitives_are_exact_inside(name: str) -> None:
     field = PRIMITIVES[name]
     points = around(field, 20000, 3)
     inside = points[:, field.distance(points) < -0.005]
@@ -131,7 +131,7 @@ def test_primitives_are_exact_inside_too(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_the_box_holds_the_solid(name: str) -> None:
+def test_the_bounding_box_contains_the_solid(name: str) -> None:
     field = FIELDS[name]
     points = around(field, 20000, 4)
     inside = points[:, field.distance(points) <= 0]
@@ -140,11 +140,11 @@ def test_the_box_holds_the_solid(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BOUNDS)
-def test_bounds_say_so(name: str) -> None:
+def test_fields_that_are_bounds_are_not_marked_exact(name: str) -> None:
     assert not BOUNDS[name].exact
 
 
-def test_primitives_have_their_closed_forms() -> None:
+def test_primitives_agree_with_closed_forms() -> None:
     origin = np.zeros((3, 1))
     assert sphere((0, 0, 0), 0.7).distance(origin) == pytest.approx(-0.7)
     assert box((0, 0, 0), (1.0, 0.4, 0.2), 0.0).distance(origin) == pytest.approx(-0.1)
@@ -155,7 +155,7 @@ def test_primitives_have_their_closed_forms() -> None:
     assert rectangle(0, 0, 2, 1).tolist() == [[-1, -0.5], [1, -0.5], [1, 0.5], [-1, 0.5]]
 
 
-def test_operators_do_what_their_signs_say() -> None:
+def test_boolean_operators_combine_the_insides_of_the_parts() -> None:
     one, two = sphere((0, 0, 0), 0.6), sphere((0.5, 0, 0), 0.5)
     points = around(one | two, 2000, 5)
     in_one, in_two = one.distance(points) < 0, two.distance(points) < 0
@@ -166,7 +166,7 @@ def test_operators_do_what_their_signs_say() -> None:
 
 @examples(20)
 @given(st.floats(0.01, 0.5), st.floats(-1.2, 1.2))
-def test_a_smooth_union_adds_at_most_a_quarter_of_its_blend(blend: float, x: float) -> None:
+def test_a_smooth_union_lowers_the_distance_by_at_most_a_quarter_of_blend(blend: float, x: float) -> None:
     one, two = sphere((-0.5, 0, 0), 0.5), sphere((0.5, 0, 0), 0.4)
     points = np.array([[x], [0.2], [0.1]])
     hard, smooth = union(one, two).distance(points), smooth_union(blend, one, two).distance(points)
@@ -176,7 +176,7 @@ def test_a_smooth_union_adds_at_most_a_quarter_of_its_blend(blend: float, x: flo
 
 @examples(20)
 @given(st.integers(0, 2**32 - 1))
-def test_a_value_does_not_depend_on_what_else_is_asked(seed: int) -> None:
+def test_a_value_does_not_depend_on_the_other_points(seed: int) -> None:
     field = smooth_union(0.1, *(PRIMITIVES[name] for name in ("taper", "box", "cone") if name in PRIMITIVES))
     points = around(field, 50, seed)
     alone = np.concatenate([field.distance(points[:, i : i + 1]) for i in range(50)])
@@ -189,6 +189,6 @@ def test_the_order_of_a_union_does_not_matter() -> None:
     assert np.array_equal(union(*parts).distance(points), union(*parts[::-1]).distance(points))
 
 
-def test_a_box_cannot_be_rounder_than_it_is_thick() -> None:
+def test_a_box_rounding_above_half_its_thickness_is_refused() -> None:
     with pytest.raises(ValueError, match=r"rounding 0\.2 is more than half a side"):
         box((0, 0, 0), (1, 1, 0.3), 0.2)
