@@ -1,20 +1,43 @@
-"""The row that represents one shape in stores and streams, unique names, and the entry of a command in a history."""
+"""The row that represents one shape in stores and streams, and the entry of a command in a history."""
 
+import hashlib
+import re
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sdfkit
+from sdfkit.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LABELS = ("category", "licence", "source")
+TEXTS = ("uid", *LABELS, "error", "sample_of", "origin")
+# Control characters, line separators, and the surrogates by which Python represents bytes that are not UTF-8.
+UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""Replace what cannot be printed in one line, or stored as UTF-8, by a backslash escape.
+
+    The byte E9 of a file name that is not UTF-8 becomes `\xe9`, a newline `\n`.
+    """
+    return UNPRINTABLE.sub(lambda match: _escape(match[0]), text)
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 @dataclass(frozen=True)
 class Row:
-    """One shape, with the columns that all stores and streams have."""
+    """One shape, with the columns that all stores and streams have. Its texts are `printable`."""
 
     index: int
     uid: str
@@ -24,6 +47,13 @@ class Row:
     error: str = ""
     sample_of: str = ""
     """If the row is one of several samples of a shape (predict --samples), the uid of that shape; otherwise empty."""
+    origin: str = ""
+    """First 16 digits of the SHA-256 of the mesh file that the shape was first read from; empty if unknown."""
+
+    def __post_init__(self) -> None:
+        for name in TEXTS:
+            if UNPRINTABLE.search(text := getattr(self, name)):
+                object.__setattr__(self, name, printable(text))
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -34,6 +64,53 @@ class Row:
     def identity(self) -> str:
         """A digest of the data of this row, by which a later run recognises the same input; empty if there is none."""
         return ""
+
+    def find_origin(self) -> str:
+        """Return `origin`. For a mesh that another program wrote, this reads its file."""
+        return self.origin
+
+
+def require_same_origins(pairs: Iterable[tuple[Row, Row]], one: str, other: str) -> None:
+    """Check that rows which are paired by their uids show the same shapes.
+
+    Rows whose origin is not known are not checked: those of photos, and of stores of earlier versions.
+
+    Args:
+        pairs: The rows that are paired.
+        one: What the first row of each pair is, for the message, such as "the pictures".
+        other: What the second row of each pair is.
+
+    Raises:
+        InputError: Two paired rows come from different mesh files.
+    """
+    pairs = list(pairs)
+    differing = [
+        (first, second)
+        for first, second in pairs
+        if first.origin and second.origin and first.origin != second.origin
+    ]
+    if differing:
+        first, second = differing[0]
+        count = f"{len(differing)} of {len(pairs)} shapes: " if len(pairs) > 1 else ""
+        raise InputError(
+            f"{first.uid}: {one} are of another mesh file than {other} (origin {first.origin[:8]}…, "
+            f"{second.origin[:8]}…); {count}make both from the same files, or give different shapes different uids "
+            "with sdfkit manifest"
+        )
+
+
+def seed_shape(seed: int, uid: str, *key: int) -> "np.random.SeedSequence":
+    """Return the seed of the random numbers of one shape. They depend on its uid, not on the shapes beside it.
+
+    Args:
+        seed: Seed of the command.
+        uid: Uid of the shape.
+        key: Numbers that distinguish several streams of one shape.
+    """
+    import numpy as np
+
+    words = np.frombuffer(hashlib.sha256(uid.encode("utf-8", "surrogatepass")).digest()[:16], "<u4")
+    return np.random.SeedSequence(seed, spawn_key=(*words.tolist(), *key))
 
 
 def unique(names: Iterable[str]) -> list[str]:
@@ -75,5 +152,5 @@ def history_step(seed: int | None) -> dict[str, Any]:
         words += run if len(run) <= 4 else [*run[:2], "…", run[-1]]
         words.append(word)
         run = []
-    command = shlex.join(["sdfkit", *words[:-1]])
+    command = printable(shlex.join(["sdfkit", *words[:-1]]))
     return {"version": sdfkit.__version__, "command": command} | ({} if seed is None else {"seed": seed})

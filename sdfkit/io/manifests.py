@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sdfkit.errors import InputError
-from sdfkit.rows import LABELS, Row
+from sdfkit.rows import LABELS, Row, printable
 
 FORMAT = 1
 R = TypeVar("R", bound=Row)
@@ -39,8 +39,14 @@ def canonical_path(path: Path) -> Path:
     return path.parent.resolve() / path.name
 
 
+def uids_by_path(shapes: Mapping[str, Entry], manifest: Path | None) -> dict[Path, str]:
+    """Return the uids of the shapes of a manifest by the `canonical_path` of their files."""
+    folder = manifest.parent if manifest else Path()
+    return {canonical_path(folder / entry.path): entry.uid for entry in shapes.values()}
+
+
 def read_manifest(path: Path) -> dict[str, Entry]:
-    """Read a manifest: its shapes by uid, in the order of the file.
+    """Read a manifest: its shapes by uid, in the order of the file. The uids and labels are `printable`.
 
     Raises:
         InputError: The file is not a manifest, its format is newer than this sdfkit, or two of its shapes share a uid.
@@ -55,8 +61,14 @@ def read_manifest(path: Path) -> dict[str, Entry]:
         entries = [Entry(**shape) for shape in content["shapes"]]
         if any(not isinstance(value, str) for entry in entries for value in list(asdict(entry).values())[1:]):
             raise TypeError("a label is not a string")
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        if any("\0" in entry.path for entry in entries):
+            raise ValueError("a path contains a NUL character")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: is not a manifest ({error}); make one with sdfkit manifest") from error
+    entries = [
+        replace(entry, **{name: printable(getattr(entry, name)) for name in ("uid", *LABELS)})
+        for entry in entries
+    ]
     shapes = {entry.uid: entry for entry in entries}
     if len(shapes) < len(entries):
         twice = next(uid for uid, n in Counter(entry.uid for entry in entries).items() if n > 1)

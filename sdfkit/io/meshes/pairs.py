@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from sdfkit.errors import InputError
-from sdfkit.io.meshes.reader import Meshes, MeshRow, is_empty, open_meshes
+from sdfkit.io.meshes.folders import is_empty
+from sdfkit.io.meshes.reader import Meshes, MeshRow, open_meshes
 from sdfkit.rows import Row
 
 log = logging.getLogger(__name__)

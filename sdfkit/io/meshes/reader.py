@@ -7,7 +7,6 @@ GLB, in the first comment of an OBJ.
 import hashlib
 import io
 import json
-import os
 import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,12 +20,14 @@ import numpy as np
 
 from sdfkit.errors import GeometryError, InputError, MissingError
 from sdfkit.images.rendering.appearance import Part
-from sdfkit.io.manifests import Entry, canonical_path, label, read_manifest
+from sdfkit.io.manifests import Entry, label, read_manifest, uids_by_path
 from sdfkit.io.meshes.checks import check_gltf, check_obj, check_off, check_stl, check_zip, info_of, read_glb
+from sdfkit.io.meshes.folders import find_meshes
+from sdfkit.io.meshes.naming import name_meshes
 from sdfkit.io.meshes.obj_polygons import cut_polygons
 from sdfkit.io.meshes.ply import MARK, read_ply
 from sdfkit.io.meshes.source import Source
-from sdfkit.io.streams import MESH_SUFFIXES, name_of, open_input, sniff
+from sdfkit.io.streams import name_of, open_input, sniff
 from sdfkit.options import STANDARD
 from sdfkit.rows import LABELS, Row, unique
 
@@ -189,7 +190,7 @@ def read_info(path: Path) -> dict[str, Any]:
         if line.startswith((b"comment " + MARK, b"# " + MARK)):
             try:
                 info = json.loads(line.split(MARK, 1)[1])
-            except ValueError:
+            except (ValueError, RecursionError):
                 return {}
             return info if isinstance(info, dict) else {}
     return {}
@@ -224,45 +225,6 @@ class Meshes:
         return iter(self.rows) if self.rows is not None else self._stream
 
 
-def find_meshes(inputs: Sequence[str]) -> list[Path]:
-    """List mesh files. Folders are searched recursively, and the files of each folder are sorted by path.
-
-    Hidden folders and stores are skipped, and symbolic links to folders are not followed.
-
-    Raises:
-        InputError: A folder has no meshes, or is a store.
-        FileNotFoundError: A file does not exist.
-    """
-    paths: list[Path] = []
-    for name in inputs:
-        path = Path(name)
-        if not path.is_dir():
-            path.stat()
-            paths.append(path)
-            continue
-        if (path / "zarr.json").exists():
-            raise InputError(f"{path}: holds a Zarr store, but meshes are needed")
-        found = sorted(_walk(path))
-        if not found:
-            raise InputError(
-                f"{path}: is a folder without meshes ({', '.join(MESH_SUFFIXES)}); give mesh files"
-            )
-        paths += found
-    return paths
-
-
-def is_empty(path: str) -> bool:
-    """Return whether a path is a folder, but not a store, without a mesh in it or in its subfolders."""
-    folder = Path(path)
-    return folder.is_dir() and not (folder / "zarr.json").exists() and not any(_walk(folder))
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and not name.endswith(".zarr")]
-        yield from (Path(parent, name) for name in files if Path(name).suffix.lower() in MESH_SUFFIXES)
-
-
 @contextmanager
 def open_meshes(inputs: Sequence[str], *, manifest: Path | None, up: Up = "y") -> Iterator[Meshes]:
     """Open meshes for reading: files, folders of files, or `-` for a stream of PLY (or GLB) on standard input.
@@ -281,22 +243,17 @@ def open_meshes(inputs: Sequence[str], *, manifest: Path | None, up: Up = "y") -
         yield from _open_stream(labels, up)
         return
     paths = find_meshes(inputs)
-    folder = manifest.parent if manifest else Path()
-    uid_by_path = {canonical_path(folder / entry.path): entry.uid for entry in labels.values()}
-    infos = [read_info(path) for path in paths]
-    names = [
-        str(uid_by_path.get(canonical_path(path)) or info.get("uid") or path.stem)
-        for path, info in zip(paths, infos, strict=True)
-    ]
+    infos, uids = name_meshes(paths, uids_by_path(labels, manifest), read_info)
     rows = [
         _row(index, uid, info, labels, path=str(path), up=up)
-        for index, (uid, info, path) in enumerate(zip(unique(names), infos, paths, strict=True))
+        for index, (uid, info, path) in enumerate(zip(uids, infos, paths, strict=True))
     ]
     yield Meshes(rows, iter(()), len(rows), rows[0].history)
 
 
 def _row(index: int, uid: str, info: Mapping[str, Any], labels: dict[str, Entry], **source: Any) -> MeshRow:
-    columns: dict[str, Any] = {name: str(info.get(name, "")) for name in (*LABELS, "sample_of", "error")}
+    names = (*LABELS, "sample_of", "error", "origin")
+    columns: dict[str, Any] = {name: str(info.get(name, "")) for name in names}
     return label(MeshRow(index=index, uid=uid, info=info, **columns, **source), labels)
 
 

@@ -1,0 +1,67 @@
+"""Names meshes: by a manifest, by the uid in their files, or by their paths."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sdfkit.io.naming import FileName, FileNamer, Rule, tell_apart
+from sdfkit.io.streams import MESH_SUFFIXES
+
+# The first bytes of an STL that sdfkit wrote. An STL has no room for more.
+STL_TITLE = b"sdfkit "
+ReadInfo = Callable[[Path], dict[str, Any]]
+
+
+def name_meshes(
+    paths: Sequence[Path], known: Mapping[Path, str], read_info: ReadInfo
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the metadata and the uid of each mesh file.
+
+    Args:
+        paths: The files.
+        known: The uids of files that a manifest lists, by their `canonical_path`. Other files have the uid that sdfkit
+            wrote into them; those of other programs are named by `FileNamer`.
+        read_info: Reads the metadata that sdfkit wrote into a mesh file.
+
+    Returns:
+        The metadata and the uids, in the order of the files. No two uids are equal.
+    """
+    infos, names = find_names(paths, known, read_info)
+    return infos, tell_apart(names)
+
+
+def find_names(
+    paths: Sequence[Path], known: Mapping[Path, str], read_info: ReadInfo, rule: Rule = "auto"
+) -> tuple[list[dict[str, Any]], list[FileName]]:
+    """Return the metadata of mesh files, and their names as `name_meshes` finds them, some of which may be equal.
+
+    With another rule than "auto", the uids in the files are not used.
+    """
+    infos: dict[Path, dict[str, Any]] = {}
+
+    def info_of(path: Path) -> dict[str, Any]:
+        if path not in infos:
+            infos[path] = read_info(path)
+        return infos[path]
+
+    def own_name(path: Path) -> str:
+        try:
+            return str(info_of(path).get("uid") or (STL_TITLE.decode() if _is_own_stl(path) else ""))
+        except OSError:  # a link to nothing, or a file that may not be read
+            return ""
+
+    namer = FileNamer(MESH_SUFFIXES, own_name)
+    names = []
+    for path in paths:
+        given = known.get(namer.locate(path), "")
+        if rule == "auto":
+            given = given or str(info_of(path).get("uid") or "")
+        names.append(FileName(namer.locate(path), (0,), given) if given else namer.name(path, rule))
+    return [info_of(path) for path in paths], names
+
+
+def _is_own_stl(path: Path) -> bool:
+    if path.suffix.lower() != ".stl":
+        return False
+    with path.open("rb") as file:
+        return file.read(len(STL_TITLE)) == STL_TITLE
