@@ -1,4 +1,4 @@
-"""Every test runs with the array shapes in the signatures of the rooms checked at each call."""
+"""All tests check the array shapes in the signatures of sdfkit's functions at each call."""
 
 import os
 import pkgutil
@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, np.ndarray], np.ndarray]:
-    """Give the array that is expected: the one of tests/golden or, with --rewrite-golden, the one that came."""
+    """Return the expected array from tests/golden; with --rewrite-golden, store the computed array and return it."""
 
     def golden(name: str, array: np.ndarray) -> np.ndarray:
         path = GOLDEN / f"{name}.npy"

@@ -1,15 +1,16 @@
-"""What one small run of every command writes, as SHA-256 sums: the same before and after code is moved.
+"""SHA-256 digests of what every command writes in a small run, to prove that moving code changes nothing.
 
-    python -m tests.digests            compare with tests/digests.json; status 1 where anything differs
-    python -m tests.digests --write    make tests/digests.json anew
+    python -m tests.digests            compare with tests/digests.json; status 1 if anything differs
+    python -m tests.digests --write    write tests/digests.json again
 
-It runs the program of the checkout that this file lies in, whatever is installed, and imports nothing of it. One run
-takes three to five minutes of one core, and 2 GB of the temporary folder, nearly all for the training state of networks
-whose size no option lowers.
+Runs the program of the checkout that contains this file, whatever is installed, and imports nothing of it. A run takes
+three to five minutes on one core, and 2 GB of temporary disk space, mainly for the training states of networks whose
+size no option reduces.
 
-Learned outputs (features, weights, codes, networks, and what is made of them) are equal only on one kind of processor
-and one version of torch: before a move, make the table on the machine that compares after it. `doctor` tells of the
-machine itself. Files of meshes, and reports of `info`, hold the version of sdfkit; the digests of stores leave it out.
+Learned outputs (features, weights, codes, networks and their results) are equal only on one kind of processor with one
+version of torch: write the table before a move on the machine that compares after it. The output of
+`doctor` describes the machine. Mesh files and reports of `info` contain the version of sdfkit; the digests
+of stores leave it out.
 """
 
 import hashlib
@@ -155,7 +156,7 @@ def run(line: str, folder: Path) -> tuple[str, str]:
     """Run one step in the folder.
 
     Returns:
-        Its name (its last command, and where that writes), and its messages.
+        Its name (the last command and its output), and its messages.
     """
     line, _, kept = line.partition(" > ")
     may_fail = line.startswith("! ")
@@ -193,7 +194,7 @@ def run(line: str, folder: Path) -> tuple[str, str]:
 
 
 def digest_store(path: Path) -> Iterator[tuple[str, str]]:
-    """One sum of a store's arrays, and one of the attributes of all its groups and arrays."""
+    """Return one digest of the arrays of a store, and one of the attributes of all groups and arrays."""
     store: Any = zarr.storage.ZipStore(path, mode="r") if path.suffix == ".zip" else str(path)
     root = zarr.open_group(store, mode="r")
     arrays, attributes = hashlib.sha256(), {"": dict(root.attrs)}
@@ -219,7 +220,7 @@ def digest(content: bytes) -> str:
 
 
 def digest_path(path: Path, folder: Path) -> Iterator[tuple[str, str]]:
-    """The sums of what lies at a path, each with what it is of: a store, a file, or all files of a folder."""
+    """Return the digests of a store, a file, or all files of a folder, each with its description."""
     name = str(path.relative_to(folder))
     if path.name.endswith((".zarr", ".zarr.zip")):
         yield from ((f"{name}: {part}", total) for part, total in digest_store(path))
@@ -234,7 +235,7 @@ def digest_path(path: Path, folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def run_all() -> dict[str, str]:
-    """Run all steps in a temporary folder; the sums of all that they write, by command and output."""
+    """Run all steps in a temporary folder, and return the digests of all outputs by command and name."""
     found: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve() / "run"

@@ -1,7 +1,7 @@
-"""How many examples a property is tried on.
+"""Number of examples for each property-based test.
 
-By default hypothesis draws the same examples in every run, on every machine. `pytest --hypothesis-profile long` draws
-new ones, twenty times as many; what it finds becomes an `@example`.
+By default hypothesis draws the same examples in every run on every machine. `pytest --hypothesis-profile long` draws
+new examples, twenty times as many; add failing ones as `@example`.
 """
 
 from hypothesis import settings
@@ -10,7 +10,7 @@ PROFILES = {"fixed": 100, "long": 2000}
 
 
 def register_profiles() -> None:
-    """Make both profiles known to hypothesis, and load the fixed one."""
+    """Register both profiles with hypothesis, and load the fixed one."""
     for name, count in PROFILES.items():
         settings.register_profile(
             name, max_examples=count, derandomize=name == "fixed", deadline=None, print_blob=True
@@ -19,5 +19,5 @@ def register_profiles() -> None:
 
 
 def examples(count: int) -> settings:
-    """Settings of a property that is tried on `count` examples by default, and on more by the long profile."""
+    """Return settings for a property that is tested on `count` examples by default, and on more in the long profile."""
     return settings(max_examples=count * settings().max_examples // PROFILES["fixed"])

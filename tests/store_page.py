@@ -1,4 +1,4 @@
-"""Reads the lists of sdfkit-store(5), and compares stores that commands create with them."""
+"""Read the lists in sdfkit-store(5), and compare them with stores that commands create."""
 
 import re
 import sys
@@ -16,7 +16,7 @@ PAGE = (Path(__file__).parents[1] / "man/man5/sdfkit-store.5").read_text(encodin
 
 
 def section(title: str) -> str:
-    """The text between a heading and the next one of its rank or above."""
+    """Return the text between a heading and the next heading of the same or a higher level."""
     start = re.search(rf"^\.(SH|SS) {re.escape(title)}$", PAGE, re.MULTILINE)
     assert start, f"the page has no section {title}"
     following = r"^\.S[HS] " if start[1] == "SS" else r"^\.SH "
@@ -24,7 +24,7 @@ def section(title: str) -> str:
 
 
 def entries(title: str) -> dict[str, tuple[tuple[str, ...], str] | None]:
-    """Entries of a section: name -> (axes, type) of an array, or None of a group or a word."""
+    """Return the entries of a section: name -> (axes, type) for an array, or None for a group or an attribute."""
     found: dict[str, tuple[tuple[str, ...], str] | None] = {}
     for name, text in re.findall(r'^\.TP\n\.BR? (\S+)(?: "(.*)")?$', section(title), re.MULTILINE):
         array = re.fullmatch(r" \((.*)\) (\w+)", text)
@@ -33,13 +33,13 @@ def entries(title: str) -> dict[str, tuple[tuple[str, ...], str] | None]:
 
 
 def kinds() -> list[str]:
-    """The kinds of stores that the page describes."""
+    """Return the kinds of stores that the page describes."""
     return re.findall(r"^\.SS (\S+)$", section("KINDS"), re.MULTILINE)
 
 
 @contextmanager
 def stores_compared_with_the_page() -> Iterator[None]:
-    """Assert that every array and group that sdfkit itself creates in a store is on the page."""
+    """Check that every array and group of each store that sdfkit creates is on the page."""
     create_array, create_group = StoreWriter.create_array, StoreWriter.create_group
 
     def is_called_by_a_test() -> bool:

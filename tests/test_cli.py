@@ -1,4 +1,4 @@
-"""The program itself: light, quiet, and with the right status."""
+"""The program as a whole: imports, verbosity and exit statuses."""
 
 import os
 import subprocess

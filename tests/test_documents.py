@@ -1,4 +1,4 @@
-"""Every command line in the README, the example scripts and the help texts is one that the program accepts."""
+"""The program accepts every command line in the README, the example scripts and the help texts."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ PROGRAM = typer.main.get_command(app)
 
 
 def blocks():
-    """Shell text by where it stands."""
+    """Return the shell text in documents, by place."""
     readme = (ROOT / "README.md").read_text()
     yield "README.md", "\n".join(re.findall(r"```sh\n(.*?)```", readme, flags=re.DOTALL))
     for script in sorted((ROOT / "examples").glob("*.sh")):
@@ -25,7 +25,7 @@ def blocks():
 
 
 def command_lines(text):
-    """The sdfkit commands of a shell text: comments, redirections, `&&`, `||` and pipes taken apart."""
+    """Return the sdfkit commands of a shell text, without comments and redirections, split at `&&`, `||` and pipes."""
     text = re.sub(r"\|\s*\n\s*", "| ", text.replace("\\\n", " "))
     known = dict(re.findall(r"\b(\w+)=([\w$.]+)", text) + re.findall(r"\bfor (\w+) in ([\w$]+)", text))
     for line in text.splitlines():

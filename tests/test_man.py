@@ -1,4 +1,4 @@
-"""Man pages: as the commands are, deterministic, roff without a complaint."""
+"""Man pages agree with the commands, are deterministic, and are valid roff."""
 
 import importlib.util
 import shutil
@@ -25,7 +25,7 @@ def generate():
 
 @pytest.fixture
 def program(generate, monkeypatch):
-    """A program with one command whose help needs every care."""
+    """A program with one command whose help contains everything that needs escaping."""
     monkeypatch.setattr(generate, "STAGES", {"Cut": ("cut-up",)})
     small = typer.Typer(rich_markup_mode=None)
 

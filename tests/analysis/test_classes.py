@@ -1,4 +1,4 @@
-"""The sentence that says how many predictions are of each class."""
+"""The sentence that states how many predictions belong to each class."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Maps of vectors: the plane in which they vary most."""
+"""Projection of vectors to the plane in which they vary most."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def fit(vectors):
 
 
 def rectangle(count, dim, seed=0):
-    """Points of a flat cloud, three times as wide as high, turned anyhow in space; and their flat coordinates."""
+    """Points in a 3:1 rectangle, rotated randomly in space, and their coordinates in the plane."""
     rng = np.random.default_rng(seed)
     flat = rng.standard_normal((count, 2)) * (3.0, 1.0)
     axes = np.linalg.qr(rng.standard_normal((dim, 2)))[0]

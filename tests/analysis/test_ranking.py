@@ -1,4 +1,4 @@
-"""Ranking by cosine: against a plain computation, its laws, collapse as it looks, memory."""
+"""Ranking by cosine: agreement with direct computations, invariances, examples of collapse, and memory."""
 
 import tracemalloc
 
@@ -40,7 +40,7 @@ def cosines_of(a, b):
 
 @pytest.fixture(params=[1 << 20, 40])
 def block(request, monkeypatch):
-    """Everything at once, and in blocks of five rows for two predictions at a time."""
+    """Run a test with all rows in one block, and with blocks of five rows and two predictions."""
     monkeypatch.setattr(vectors, "BLOCK", request.param)
     if request.param == 40:
         monkeypatch.setattr(vectors, "LEAST_ROWS", 1)

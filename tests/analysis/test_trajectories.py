@@ -1,4 +1,4 @@
-"""Paths of codes: lengths, steps and overlaps of paths that are known."""
+"""Lengths, steps and silhouette overlaps of trajectories with known values."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Moments, pairs, layers and spectra against plain computations, and the paper's own arithmetic."""
+"""Moments, pairs, layers and spectra against direct computations, and the figures of the paper."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def statistics_of(set_of_vectors, parts=()):
 
 
 def shell(seed, count, dim, norm=13.39, cosine=0.9606):
-    """Vectors of about one length and one pairwise cosine, as weights that share an anchor are."""
+    """Vectors with nearly equal norms and pairwise cosines, like weights trained from a common anchor."""
     rng = np.random.default_rng(seed)
     anchor = rng.normal(size=dim)
     anchor *= norm * cosine**0.5 / np.linalg.norm(anchor)
@@ -45,7 +45,7 @@ def shell(seed, count, dim, norm=13.39, cosine=0.9606):
 
 @pytest.fixture(params=[1 << 20, 40])
 def block(request, monkeypatch):
-    """Everything in one block, and in blocks of five rows."""
+    """Run a test with all rows in one block, and with blocks of five rows."""
     monkeypatch.setattr(vectors, "BLOCK", request.param)
     if request.param == 40:
         monkeypatch.setattr(vectors, "LEAST_ROWS", 1)
@@ -53,7 +53,7 @@ def block(request, monkeypatch):
 
 
 class Elsewhere:
-    """Rows that are only there when asked for; counts the most that were asked for at once."""
+    """Rows that are generated on request; counts the most rows requested at once."""
 
     def __init__(self, rows):
         self.shape = rows.shape

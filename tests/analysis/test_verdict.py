@@ -1,4 +1,4 @@
-"""The verdict on sets of every kind, in several sizes; on mixtures; on the paper's own numbers."""
+"""Verdicts on predictions of every kind, on mixtures, and on the figures of the paper."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ SETS = {
 
 
 class World:
-    """A training set, shapes like it that were not trained on, and noise in units of its spread."""
+    """A training set, untrained shapes from the same distribution, and noise relative to their standard deviation."""
 
     def __init__(self, kind, count, dim, seed=0):
         self.rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Running the program in process, and small meshes to run it on."""
+"""Fixtures that run the program in this process, and small meshes as its input."""
 
 import pytest
 import trimesh
@@ -10,7 +10,7 @@ from tests.store_page import stores_compared_with_the_page
 
 @pytest.fixture(scope="session", autouse=True)
 def compare_stores_with_the_page():
-    """Every store that a command creates in these tests agrees with sdfkit-store(5)."""
+    """Check that every store created by these tests agrees with sdfkit-store(5)."""
     with stores_compared_with_the_page():
         yield
 

@@ -100,7 +100,7 @@ HUGE_BYTES = HUGE.to_bytes(4, "little")
 
 
 def change_glb(change):
-    """The box as a GLB whose description was changed, its lengths true again."""
+    """The GLB of a box with changed JSON, and with the lengths in its header adapted."""
     tree = json.loads(GLB[20:JSON_END])
     accessors, primitive = tree["accessors"], tree["meshes"][0]["primitives"][0]
     change(tree, accessors[primitive["attributes"]["POSITION"]])
@@ -249,7 +249,7 @@ def test_compressed_geometry_names_the_package_that_reads_it(sdfkit, tmp_path, m
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to its address space")
 def test_a_header_that_claims_a_billion_elements_allocates_no_memory(tmp_path):
-    """In a process that may not have more memory than it starts with, and 64 MB."""
+    """The command runs in a process whose memory is limited to its initial size plus 64 MB."""
     for name, (content, _) in BILLIONS.items():
         (tmp_path / name).write_bytes(content)
     script = """

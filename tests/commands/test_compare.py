@@ -1,4 +1,4 @@
-"""`sdfkit compare`: pairing, definitions, and the shapes that nobody predicted."""
+"""`sdfkit compare`: pairing, scores, and shapes without a prediction."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ from sdfkit.rows import Row
 
 @pytest.fixture
 def folders(tmp_path):
-    """Three true spheres, of which two were predicted, one of them well."""
+    """Three true spheres and predictions of two of them, one of which is good."""
     for name, radii in {"truth": (1, 0.8, 0.6), "predicted": (1, 0.7)}.items():
         (tmp_path / name).mkdir()
         for index, radius in enumerate(radii):
@@ -209,7 +209,7 @@ def test_for_many_shapes_only_the_worst_are_listed(sdfkit, tmp_path):
 
 @pytest.fixture
 def trained(folders, tmp_path):
-    """Three training spheres; features that take the sphere of 0.8 for the one of 0.5."""
+    """Three training spheres, and features by which the sphere of radius 0.8 retrieves that of radius 0.5."""
     (tmp_path / "training").mkdir()
     for name, radius in {"small": 0.5, "middle": 0.72, "obj_0": 1}.items():
         trimesh.creation.icosphere(3, radius).export(tmp_path / "training" / f"{name}.ply")

@@ -1,4 +1,4 @@
-"""sdfkit doctor: one screen, whatever the machine lacks."""
+"""`sdfkit doctor` on machines that lack different things."""
 
 import json
 
@@ -22,7 +22,7 @@ LONG = "ImportError: " + "nothing works and this is why it does not \x1b[31m" * 
 
 @pytest.fixture
 def tries(monkeypatch):
-    """What the processes found."""
+    """Replace the results of the tests that run in separate processes."""
 
     def make(**changed):
         monkeypatch.setattr(doctor, "try_all", lambda: GOOD | changed)

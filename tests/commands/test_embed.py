@@ -1,4 +1,4 @@
-"""`sdfkit embed`: stores, picture files and captions; what is kept, continued and refused."""
+"""`sdfkit embed` for stores, image files and captions: results, resuming and errors."""
 
 import shutil
 
@@ -46,7 +46,7 @@ def views(tmp_path_factory):
 
 @pytest.fixture
 def run(sdfkit, encoder, tmp_path):
-    """Embed with the tiny encoder; the result, and the store or None."""
+    """Embed with the tiny encoder; return the result, and the store or None."""
 
     def embed(*words, model=encoder):
         output = tmp_path / "features.zarr"
@@ -291,7 +291,7 @@ def test_features_from_a_cluster_equal_local_ones(run, views, monkeypatch):
     from sdfkit.runtime import pool
 
     class Client:
-        """A scheduler in this process: what travels is pickled, as Dask does."""
+        """A stand-in for the Dask client that runs calls in this process and pickles them as Dask does."""
 
         def submit(self, function, row, pure):
             return pool._DeferredCall(*loads(dumps((function, row))))

@@ -1,4 +1,4 @@
-"""Codes of shapes that a decoder was not trained on, with a decoder that was hardly trained at all."""
+"""Codes of shapes that the decoder was not trained on, with a decoder after a few training steps."""
 
 import hashlib
 
@@ -10,7 +10,7 @@ import zarr
 
 @pytest.fixture
 def trained(sdfkit, tmp_path):
-    """A store of samples of three boxes, and a decoder of two steps."""
+    """A store with samples of three boxes, and a decoder after two training steps."""
     for index, extents in enumerate(([1, 1, 1], [1, 2, 1], [1, 1, 3])):
         (tmp_path / "closed").mkdir(exist_ok=True)
         trimesh.creation.box(extents).export(tmp_path / f"closed/box_{index}.ply")

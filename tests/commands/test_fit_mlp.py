@@ -1,4 +1,4 @@
-"""Networks of a few boxes, hardly fitted at all."""
+"""Networks of a few boxes after a few training steps."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""sdfkit info: stores and meshes of every sort, whole, unfinished and damaged."""
+"""`sdfkit info` for complete, incomplete and damaged stores and meshes."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ STEP = {"version": "0.0.1", "command": "sdfkit embed views.zarr", "seed": 7}
 
 
 def write_store(path, written=3, stop=False):
-    """Codes of three shapes, the second failed; with `stop`, an interruption after `written` of them."""
+    """Write codes of three shapes, one of which failed; with `stop`, as a run interrupted after `written` shapes."""
     try:
         with create_store(
             str(path), "codes", rows=ROWS, history=[STEP], settings={"dim": 4},

@@ -1,4 +1,4 @@
-"""The main job in process, at toy size: every stage reads what the one before wrote."""
+"""The whole pipeline in this process, at a small size: each command reads the output of the one before."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ TRAIN = ("--preset", "small", "--device", "cpu", "--precision", "fp32")
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
-    """A tiny DINOv2 with random weights, saved as transformers saves models."""
+    """A tiny DINOv2 with random weights, saved in the format of transformers."""
     folder = tmp_path_factory.mktemp("encoder")
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -37,7 +37,7 @@ def encoder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory, encoder):
-    """A folder with everything up to a denoiser, made by the commands."""
+    """A folder with the outputs of all commands up to a denoiser."""
     from typer.testing import CliRunner
 
     from sdfkit.cli import app

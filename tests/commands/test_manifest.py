@@ -1,4 +1,4 @@
-"""sdfkit manifest: where labels come from, and what it says to bad input."""
+"""`sdfkit manifest`: sources of labels, and errors."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ import trimesh
 
 @pytest.fixture
 def raw(tmp_path):
-    """A folder of two classes, with a file of the same name in each."""
+    """A folder of two categories with a file of the same name in each."""
     for name in ("chair/a", "chair/b", "lamp/a"):
         path = tmp_path / f"raw/{name}.obj"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -22,7 +22,7 @@ def raw(tmp_path):
 
 @pytest.fixture
 def labels(sdfkit, tmp_path):
-    """Run the command; give each uid's category, licence and source."""
+    """Run the command, and return the category, licence and source of each uid."""
 
     def run(*words):
         path = tmp_path / "manifest.json"
@@ -42,7 +42,7 @@ def table(tmp_path, *lines):
 
 @pytest.fixture
 def objaverse(monkeypatch):
-    """What stands for the package: two LVIS shapes, one of them without an author."""
+    """A stand-in for the package objaverse: two LVIS shapes, one of them without an author."""
     facts = {
         "a": {
             "license": "by-nc",

@@ -1,4 +1,4 @@
-"""sdfkit mesh: from codes, weights and plain arrays to files of every kind, and what it says to bad input."""
+"""`sdfkit mesh` for codes, weights and plain arrays: files of every format, and errors."""
 
 import dataclasses
 import hashlib
@@ -27,14 +27,15 @@ ROWS = [
 
 
 def flat(layers):
-    """The vector of weights of one network, from the weight and bias of each of its layers."""
+    """Return the weight vector of a network from the weight and bias of each layer."""
     return np.concatenate([np.ravel(part) for layer in layers for part in layer]).astype(np.float32)
 
 
 def make_ellipsoid(axes):
-    """A SIREN that is zero where Σ 1 - cos(x / (2 axis)) = 1 - cos(1/2): 1 % inside the ellipsoid, on its axes exactly.
+    """A SIREN that is zero where Σ 1 - cos(x / (2 axis)) = 1 - cos(1/2).
 
-    Its gradient is at most 1, and 1 at the ends of the shortest axis.
+    This surface lies up to 1 % inside the ellipsoid, and touches it on the axes. The gradient is at most 1, and is 1 at
+    the ends of the shortest axis.
     """
     first, turn, out = np.zeros((16, 3)), np.zeros(16), np.zeros((1, 16))
     first[range(3), range(3)] = 0.5 / np.array(axes) / SIREN.frequency
@@ -45,7 +46,7 @@ def make_ellipsoid(axes):
 
 
 def make_octahedron(axes):
-    """A ReLU network of Σ |x| / axis - 1, times the least axis."""
+    """A ReLU network of Σ |x| / axis - 1, multiplied by the shortest axis."""
     first, second, out = np.zeros((16, 9)), np.zeros((16, 16)), np.zeros((1, 16))
     for axis in range(3):
         first[2 * axis, axis], first[2 * axis + 1, axis] = 1 / axes[axis], -1 / axes[axis]
@@ -81,7 +82,7 @@ def weights(tmp_path):
 
 @pytest.fixture
 def decoder(tmp_path):
-    """A decoder whose first number of the code is how much larger its shape is than nothing."""
+    """A decoder for which the first element of the code is the radius of the shape."""
     network = DeepSDF(DECODER)
     with torch.no_grad():
         for parameter in network.parameters():

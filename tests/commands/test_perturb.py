@@ -1,4 +1,4 @@
-"""Two balls as tiny networks, and noise on them."""
+"""`sdfkit perturb` on two balls represented by tiny networks."""
 
 import json
 
@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_report(sdfkit, store):
 
 
 def test_the_iou_of_noisy_networks_agrees_with_a_closed_form(sdfkit, store, balls):
-    """The last bias moves a ball's surface: noise on it alone makes another ball, whose IoU is known."""
+    """The last bias determines the radius, so noise on it alone gives another ball, whose IoU is known."""
     vectors = balls.copy()
     done = sdfkit("perturb", store, "--per", "layer", "--noise", "number", "--sigma", 0.2, *CPU, "--json")
     parts = json.loads(done.stdout)["stores"][0]["parts"]

@@ -1,4 +1,4 @@
-"""`sdfkit predict`: from features, views and photos, samples that name their shape, and what is refused."""
+"""`sdfkit predict` from features, views and photos: results, names of samples, and errors."""
 
 import shutil
 
@@ -24,7 +24,7 @@ def run(*words):
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
-    """Two boxes with views, their features by a tiny DINOv2, a decoder, and denoisers of two kinds."""
+    """Views of two boxes, their features by a tiny DINOv2, a decoder, and denoisers of two kinds."""
     folder = tmp_path_factory.mktemp("predict")
     config = Dinov2Config(
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
@@ -125,7 +125,7 @@ def test_prediction_continues_after_an_unreadable_photo(sdfkit, job, tmp_path):
 
 
 def changed(job, tmp_path, **encoder):
-    """The denoiser, trained with another encoder as it says."""
+    """A copy of the denoiser that names another encoder."""
     path = tmp_path / "changed.zarr"
     shutil.copytree(job / "dit.zarr", path)
     attributes = zarr.open_group(path, mode="r+").attrs

@@ -1,4 +1,4 @@
-"""sdfkit rank: its report, its JSON, what it keeps, what it says to bad input."""
+"""`sdfkit rank`: text and JSON reports, the output store, and errors."""
 
 import io
 import json
@@ -35,7 +35,7 @@ def known(tmp_path):
 
 @pytest.fixture
 def predicted(tmp_path):
-    """Predictions of three training shapes, the second one wrong, and of a shape nobody has seen."""
+    """Predictions of three training shapes, the second of which is wrong, and of one unknown shape."""
     vectors = np.stack([KNOWN[3], KNOWN[8] + 0.1 * KNOWN[1], KNOWN[11], -KNOWN[0]])
     return write(
         tmp_path / "predicted.zarr", "codes", "code", vectors, ["obj_0003", "obj_0005", "obj_0011", "new"]

@@ -1,4 +1,4 @@
-"""`sdfkit render`: what is in the store, and what is refused."""
+"""`sdfkit render`: contents of the store, and errors."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Options of sample-sdf, what it refuses, and the audit of its signs."""
+"""Options of `sdfkit sample-sdf`, errors, and the check of signs."""
 
 import re
 
@@ -12,7 +12,7 @@ from sdfkit.runtime import opengl
 
 @pytest.fixture
 def sample(sdfkit, tmp_path):
-    """Sample mesh files; the result and the store, if it was made."""
+    """Sample mesh files; return the result, and the store or None."""
 
     def run(*words):
         output = tmp_path / "samples.zarr"
@@ -23,7 +23,7 @@ def sample(sdfkit, tmp_path):
 
 
 def damaged(kind, path):
-    """A ball at the edge of what can be sampled."""
+    """Write a ball with defects that are just acceptable or just not."""
     ball = trimesh.creation.icosphere(subdivisions=3)
     vertices, faces = np.array(ball.vertices), np.array(ball.faces)
     if kind == "inside out":

@@ -1,4 +1,4 @@
-"""`sdfkit train-ae` on octahedra: what it keeps, what reads that, and what is refused."""
+"""`sdfkit train-ae` on octahedra: results, commands that read them, and errors."""
 
 from dataclasses import asdict
 

@@ -1,4 +1,4 @@
-"""Training from a store: what is kept when a run fails, samples larger than memory, and stores that teach nothing."""
+"""`sdfkit train-deepsdf`: runs that fail, samples larger than memory, and unsuitable stores."""
 
 import os
 import subprocess
@@ -62,7 +62,7 @@ def test_available_memory_and_the_form_of_the_store_do_not_change_the_result(
 
 @pytest.mark.slow
 def test_memory_is_bounded_while_samples_are_streamed(tmp_path):
-    """In a process of its own: 100 MB of samples, of which 10 MB may be held."""
+    """In a separate process: 100 MB of samples, of which 10 MB may be in memory."""
     write_samples(tmp_path / "samples.zarr", 60, 100_000)
     script = """if True:
         import dataclasses, resource, sys, torch
@@ -179,7 +179,7 @@ def test_a_store_with_only_failed_shapes_is_refused(sdfkit, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(("preset", "parameters"), [("256x4", 250_625), ("512x8", 1_945_089)])
 def test_the_papers_preset_runs_in_bfloat16(sdfkit, samples, tmp_path, preset, parameters):
-    """Four shapes of 8,192 points: the preset's own; here a step of fewer, in bfloat16."""
+    """One step with 64 points per shape instead of the preset's 8,192."""
     model = tmp_path / "deepsdf.zarr"
     options = ("--preset", preset, "--steps", 1, "--points", 64, "--precision", "bf16", "--device", "cpu")
     done = sdfkit("train-deepsdf", samples, *options, "-o", model)

@@ -1,4 +1,4 @@
-"""`sdfkit train-flow`: its stages one by one and together, what predicts with them, and what is refused."""
+"""`sdfkit train-flow`: single stages and all stages, prediction with them, and errors."""
 
 import dataclasses
 import shutil
@@ -28,7 +28,7 @@ def run(*words):
 
 @pytest.fixture(scope="module", autouse=True)
 def tiny():
-    """Networks of the preset's kind, small enough to be saved often."""
+    """Replace the preset's networks by small ones of the same kind."""
     config, decoder = NETWORKS["small"]
     config = dataclasses.replace(config, code=8, channels=(4, 4, 4, 4), hidden=16, width=64, blocks=1)
     decoder = dataclasses.replace(decoder, code=8, hidden=16, layers=2, skip=1)
@@ -39,7 +39,7 @@ def tiny():
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
-    """Views of three boxes, features for two of them, and a flow of every stage."""
+    """Views of three boxes, features of two of them, and a flow of every stage."""
     folder = tmp_path_factory.mktemp("flow")
     (folder / "closed").mkdir()
     for name, size in (("cube", 1), ("high", 2), ("wide", 0.5)):
@@ -71,7 +71,7 @@ def fails(result, status, *words):
 
 
 def change(views, path, **changes):
-    """A copy of views with other contents in some arrays."""
+    """Copy views and change the contents of some arrays."""
     shutil.copytree(views, path)
     store = zarr.open_group(path)
     for name, value in changes.items():

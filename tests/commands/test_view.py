@@ -1,4 +1,4 @@
-"""sdfkit view: sheets and pages of meshes and of every kind of store."""
+"""`sdfkit view`: contact sheets and pages of meshes and of every kind of store."""
 
 import base64
 import io
@@ -23,7 +23,7 @@ STEPS, SIZE = 4, 16
 
 
 def write_store(path, kind, rows, arrays, settings=None, **options):
-    """A store with one entry of every array for each row that did not fail; axes by their sizes' names."""
+    """Write a store with the given arrays for each row that did not fail."""
     with create_store(
         str(path), kind, rows=rows, history=[], settings=settings or {}, overwrite=False, **options
     ) as store:
@@ -44,7 +44,7 @@ def discs(radii):
 
 
 def write_trajectories(path, rows=ROWS, noise="scaled", steps=STEPS, **changes):
-    """Straight paths from noise to codes, whose silhouettes grow to a disc of half the picture."""
+    """Write straight trajectories from noise to codes, whose silhouettes grow to a disc half as wide as the image."""
     rng = np.random.default_rng(0)
     ends, starts = rng.standard_normal((2, len(rows), 1, 6))
     share = np.linspace(0, 1, steps + 1)[:, None]
@@ -82,7 +82,7 @@ def picture_of(path):
 
 
 def content_of(path):
-    """What a page holds, after making sure that it needs nothing else and runs no script but its own."""
+    """Return the data of a page, after checking that it loads nothing else and runs only its own script."""
     page = path.read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
     assert page.count("<script") == page.count("</script") == 2
@@ -94,7 +94,7 @@ def content_of(path):
 
 
 def frames_of(film):
-    """The pictures of a film, as the page shows them."""
+    """Return the frames of an animation on a page."""
     kind, text = re.fullmatch(r"data:image/(png|webp);base64,(.*)", film["image"]).groups()
     sheet = Image.open(io.BytesIO(base64.b64decode(text)))
     assert sheet.format.lower() == kind

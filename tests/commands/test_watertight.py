@@ -1,4 +1,4 @@
-"""Options of watertight: how the surface is found, how many faces it keeps, and where it lies."""
+"""`sdfkit watertight`: methods, number of faces, and frames of the result."""
 
 import json
 
@@ -14,7 +14,7 @@ RING = trimesh.creation.torus(0.7, 0.25)
 
 
 def put(path, size=1.0, offset=0.0):
-    """A torus of that size, that far from the origin, as float64."""
+    """Write a torus of the given size and offset from the origin, in float64."""
     vertices = RING.vertices * size + offset
     faces = "\n".join("f " + " ".join(map(str, face + 1)) for face in RING.faces)
     path.write_text(

@@ -1,4 +1,4 @@
-"""`train-dit` on weights and what follows it: networks whose meshes we know, learned and predicted."""
+"""`sdfkit train-dit` on weights, and prediction: networks of known shapes are learned and meshed."""
 
 import json
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""sdfkit weight-stats: its report, its JSON, what it keeps and draws, what it says to bad input."""
+"""`sdfkit weight-stats`: text and JSON reports, the output store, plots, and errors."""
 
 import json
 import pickle

@@ -36,7 +36,7 @@ TIMESTEPS = np.array([0, 100, 450])
 
 
 class Seer(DiT):
-    """Reads the standardised code off the picture, up to a share."""
+    """A denoiser that reads the standardised code from the image and multiplies it by a factor."""
 
     def __init__(self, share):
         super().__init__(CONFIG)

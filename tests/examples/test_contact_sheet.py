@@ -1,4 +1,4 @@
-"""The contact sheet of the examples: each shape beside its prediction, and a reason in place of a missing one."""
+"""The contact sheet of the examples: each shape beside its prediction, or the reason why there is none."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The table of what features are worth, on features whose worth is known."""
+"""The table that compares encoders, for features with known retrieval scores."""
 
 import importlib.util
 import sys
@@ -35,7 +35,7 @@ def write(path, kind, name, axes, array, rows, **attributes):
 
 @pytest.fixture
 def run(encoders, tmp_path, monkeypatch, capsys):
-    """The table's lines as {head: cells}, for features and pictures of twelve objects."""
+    """Return the rows of the table as {name: cells}, for features and images of twelve objects."""
 
     def run(feature, rgb, *more, seen=ROWS):
         encoder = {"model": "ours"}

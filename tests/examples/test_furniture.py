@@ -1,4 +1,4 @@
-"""The reader of the furniture catalogue, on a catalogue of two objects made here."""
+"""The reader of the furniture catalogue, for a small catalogue of two objects."""
 
 import csv
 import importlib.util
@@ -38,7 +38,7 @@ def furniture():
 
 @pytest.fixture
 def run(furniture, tmp_path, monkeypatch):
-    """Unpack everything of a catalogue of which one library holds the two objects, and more members."""
+    """Unpack a catalogue in which one library contains the two objects and other files."""
 
     def run(**more):
         for library in furniture.LIBRARIES:

@@ -1,4 +1,4 @@
-"""A rigid motion is found again, and nothing but a rigid motion."""
+"""Alignment recovers rigid motions and changes nothing else."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Answers that need no model: the mean shape, the nearest shapes, retrieval."""
+"""Baselines without a model: the mean shape, the nearest shape and retrieval."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def test_a_training_shape_outside_the_unit_frame_is_refused():
 
 
 def random_shapes(count: int, rng: np.random.Generator) -> list[trimesh.Trimesh]:
-    """Two boxes each, anywhere: some alike, some not."""
+    """Shapes of two boxes at random positions, some similar, some not."""
     return [
         trimesh.util.concatenate(
             [box(rng.uniform(0.1, 0.8, 3)).apply_translation(rng.uniform(-0.4, 0.4, 3)) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Scores against closed forms, and against the same definitions written another way."""
+"""Scores against closed forms, and against a second implementation of the same definitions."""
 
 from dataclasses import asdict
 
@@ -72,7 +72,7 @@ def test_normal_consistency_of_perpendicular_planes_is_0():
 
 
 def search(here: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far the nearest of `there` is from each of `here`, and which it is, through all pairs."""
+    """Return distance and index of the nearest point of `there` for each point of `here`, by exhaustive search."""
     parts = [cdist(part, there) for part in np.array_split(here, 20)]
     return np.concatenate([p.min(axis=1) for p in parts]), np.concatenate([p.argmin(axis=1) for p in parts])
 

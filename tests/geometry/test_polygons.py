@@ -1,4 +1,4 @@
-"""Triangles of polygons whose area is known."""
+"""Triangulation of polygons with known areas."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def in_space(outline, rng=None):
-    """The polygon in the plane z = 0 or, with a generator, somewhere else; and the normal of its plane."""
+    """Return the polygon in the plane z = 0 or, given a generator, in a random plane; and the normal of the plane."""
     points = np.column_stack([np.array(outline, dtype=float), np.zeros(len(outline))])
     if rng is None:
         return points, np.array([0, 0, 1])
@@ -49,7 +49,7 @@ def crossing(p, q, r, s):
 
 
 def simple_polygon(rng, count):
-    """Random points joined without crossings: edges that cross are exchanged until none do, which shortens the tour."""
+    """A polygon through random points without self-intersections: crossing edges are exchanged until there are none."""
     points = rng.random((count, 2))
     edges = [(i, j) for i in range(count) for j in range(i + 2, count - (i == 0))]
     while True:

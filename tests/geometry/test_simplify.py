@@ -1,4 +1,4 @@
-"""Simpler meshes: as closed as before, with the same handles and pieces, and near the surface they stand for."""
+"""Simplified meshes are closed, keep handles and pieces, and stay near the surface."""
 
 import logging
 
@@ -18,7 +18,7 @@ from tests.properties import examples
 
 
 def check(mesh, faces):
-    """The simpler mesh, after the laws that hold for every one."""
+    """Simplify a mesh, check what must hold for every result, and return it."""
     simpler = simplify(mesh, faces)
     assert simpler.is_volume, "closed, its faces consistent and outward"
     assert simpler.euler_number == mesh.euler_number

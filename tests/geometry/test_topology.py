@@ -1,4 +1,4 @@
-"""Topology of meshes whose connections are known."""
+"""Topology of meshes with known connectivity."""
 
 import numpy as np
 import pytest

@@ -1,10 +1,9 @@
-"""What came out of each room once, so that a change nobody meant is seen. Truths are tested elsewhere.
+"""Results that are compared with stored arrays, to detect unintended changes.
 
-After a change that is meant: python -m pytest tests/golden --rewrite-golden, and look at what it rewrote.
-
-Tolerances allow for other processors, compilers and versions of LAPACK, which round the last digit of a number
-differently: a number that decides something (is this sample of a pixel covered, on which side is this corner)
-may then fall to the other side.
+Correctness is tested elsewhere. After an intended change run `python -m pytest tests/golden --rewrite-golden`, and look
+at the differences. Tolerances allow for processors, compilers and versions of LAPACK that round the last digit
+differently; a comparison with a threshold (whether a sample of a pixel is covered, on which side a corner lies) may
+then have another result.
 """
 
 import math
@@ -32,7 +31,7 @@ def describe(mesh: trimesh.Trimesh) -> np.ndarray:
 
 
 def agree(found: np.ndarray, expected: np.ndarray) -> bool:
-    """The same topology; the same measures but for where the surface crosses the edges of cells."""
+    """Compare the topology exactly, and measures with a tolerance for where the surface crosses the edges of cells."""
     return found[0] == expected[0] and np.allclose(found[1:], expected[1:], rtol=1e-3)
 
 

@@ -15,7 +15,7 @@ SPHERE = 112 * math.tan(math.asin(1 / 2.5)) / math.tan(math.radians(30))
 
 @pytest.fixture(scope="module")
 def render():
-    """A stool on black, antialiased and shaded from above: its picture and mask."""
+    """An image and mask of a stool on black, antialiased and shaded from above."""
     mask = Image.new("L", (896, 896))
     draw = ImageDraw.Draw(mask)
     for left in (270, 400, 560):
@@ -40,7 +40,7 @@ def grainy(rows, columns):
 
 
 def photograph(render, background, *, side=380, at=(150, 290), quality=85):
-    """Put a render on a background at another scale and place; as JPEG, with opacity."""
+    """Place a rendered image on a background at another scale and position, as JPEG or with opacity."""
     rgb, mask = render
     picture, opacity = (
         np.asarray(Image.fromarray(array).resize((side, side), Image.Resampling.LANCZOS), float)
@@ -56,7 +56,7 @@ def photograph(render, background, *, side=380, at=(150, 290), quality=85):
 
 
 def circle(picture):
-    """Centre of the bounding box and reach of what is not black."""
+    """Return the centre of the bounding box of the pixels that are not black, and their largest distance from it."""
     y, x = np.nonzero(picture.max(axis=-1) > 40)
     middle = np.array([x.min() + x.max() + 1, y.min() + y.max() + 1]) / 2
     return middle, np.hypot(x + 0.5 - middle[0], y + 0.5 - middle[1]).max()

@@ -1,4 +1,4 @@
-"""Cuts through samples of a ball."""
+"""Slices through samples of a ball."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Pictures of a shape as it turns."""
+"""Images of a rotating shape."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Picture files as people have them, and as attackers make them."""
+"""Image files from common sources, and hostile ones."""
 
 import io
 import struct
@@ -58,7 +58,7 @@ def test_image_modes_are_converted_to_8_bit_colour(tmp_path):
 
 
 def png(path, header, lines):
-    """Write what Pillow would not."""
+    """Write a PNG that Pillow would not write."""
 
     def chunk(kind, content):
         return (

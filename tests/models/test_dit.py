@@ -21,7 +21,7 @@ PATCHES = dataclasses.replace(TINY, patches=4)
 
 
 def lively(config):
-    """A model whose zero layers have been filled, as if it had been trained."""
+    """A model whose zero-initialised layers have random weights, like a trained one."""
     torch.manual_seed(0)
     model = DiT(config)
     for parameter in model.parameters():

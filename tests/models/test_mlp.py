@@ -69,7 +69,7 @@ def test_relu_layers_are_initialised_as_in_pytorch():
 
 
 def test_inputs_of_siren_sines_have_variance_1():
-    """Theorem 1.8 of its paper: what goes into each sine after the first is normally distributed, with variance 1."""
+    """The input of each sine after the first has a normal distribution of variance 1 (SIREN paper, theorem 1.8)."""
     config = PRESETS["siren"]
     layers = unflatten_weights(draw(config, 1), config)
     x = torch.rand(1, 2000, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1

@@ -56,7 +56,7 @@ def test_quantised_inputs_are_cached_for_the_same_tensor():
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch is built without oneDNN")
 def test_the_private_operators_of_torch_compute_a_linear_layer():
-    """`torch.ops.onednn` is not public: this fails when a version of torch removes or changes its operators."""
+    """`torch.ops.onednn` is not public: this test fails if a version of torch removes or changes these operators."""
     advice = f"torch {torch.__version__} changed torch.ops.onednn: adapt QuantisedLinear, or bound torch in pyproject"
     torch.manual_seed(0)
     layer, x = nn.Linear(16, 8), torch.rand(3, 16)

@@ -1,4 +1,4 @@
-"""Real pipes: bash with pipefail, the installed program, separate processes."""
+"""Fixtures for real pipes: bash with pipefail and the installed program in separate processes."""
 
 import os
 import subprocess

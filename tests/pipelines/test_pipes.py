@@ -1,4 +1,4 @@
-"""Streams between processes: whole, cut, full, closed, wrong."""
+"""Streams between processes: complete, truncated, on a full disk, with a closed reader, of the wrong kind."""
 
 import io
 import json

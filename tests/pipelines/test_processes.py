@@ -1,4 +1,4 @@
-"""Training in several processes, as torchrun starts them, beside training in one."""
+"""Training in several processes, started as torchrun does, compared with training in one."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ def in_two(*words):
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
-    """Spheres of several sizes; one of them failed."""
+    """Samples of spheres of several sizes, one of which failed."""
     path = tmp_path_factory.mktemp("processes") / "samples.zarr"
     rng = np.random.default_rng(0)
     rows = [Row(index, f"ball_{index}", error="lost" if index == 2 else "") for index in range(SHAPES + 1)]

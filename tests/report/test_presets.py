@@ -1,4 +1,4 @@
-"""The tables of presets that --help shows: those of the code, and read without torch."""
+"""The tables of presets in --help: equal to the presets in the code, and read without torch."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Tables for people, JSON for programs."""
+"""Tables as text and as JSON."""
 
 import json
 

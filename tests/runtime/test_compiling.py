@@ -1,4 +1,4 @@
-"""Compilation in the first run on a machine: messages and cache, each run in its own process and cache folder."""
+"""Compilation in the first run on a machine: messages and cache. Each run has its own process and cache folder."""
 
 import os
 import subprocess
@@ -53,7 +53,7 @@ def start(tmp_path):
 
 
 def test_numba_has_the_events_that_compilation_is_serialised_with():
-    """`numba.core.event` is internal: this fails when a release of numba removes or renames what is used of it."""
+    """`numba.core.event` is internal: this test fails if a release of numba changes what sdfkit uses."""
     message = (
         f"numba {numba.__version__} changed numba.core.event: adapt sdfkit/runtime/compiling.py, "
         "then raise the upper bound of numba in pyproject.toml"

@@ -1,4 +1,4 @@
-"""Facts about machines that are not this one."""
+"""Descriptions of simulated machines."""
 
 import os
 import platform
@@ -33,7 +33,7 @@ FAULT = {"fault": "OSError: broken"}
 
 @pytest.fixture
 def cgroup(tmp_path, monkeypatch):
-    """A machine of 8 cores and 64 GB, with these lines in /proc/self/cgroup and these files of cgroups."""
+    """Simulate a machine of 8 cores and 64 GB with these lines in /proc/self/cgroup and these cgroup files."""
 
     def make(lines, files):
         monkeypatch.setattr(cores, "CGROUPS", tmp_path / "cgroup")

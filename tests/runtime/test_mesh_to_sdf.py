@@ -1,4 +1,4 @@
-"""Distances by mesh_to_sdf. It must be imported before pyrender, so a test that runs it starts a process."""
+"""Distances by mesh_to_sdf, which must be imported before pyrender, so tests run it in a separate process."""
 
 import subprocess
 import sys

@@ -29,7 +29,7 @@ SETTINGS = {
 
 
 def wheel() -> trimesh.Trimesh:
-    """A rim and spokes a pixel thick."""
+    """A rim with spokes one pixel thick."""
     rim = trimesh.creation.torus(0.98, 0.012, major_sections=96, minor_sections=8)
     spokes = [
         trimesh.creation.cylinder(0.008, segment=[[0, 0, 0], [math.cos(a), math.sin(a), 0]], sections=8)
@@ -132,7 +132,7 @@ def test_both_renderers_show_the_front_of_a_sheet_with_a_coinciding_back(driver,
 
 
 def test_pyrender_calls_the_private_methods_that_back_faces_override():
-    """`Primitive._bind` and `_unbind` are not public: this fails when a version of pyrender changes them."""
+    """`Primitive._bind` and `_unbind` are not public: this test fails if a version of pyrender changes them."""
     advice = "pyrender has changed: adapt Back in sdfkit.runtime.opengl, or bound pyrender in pyproject"
     folder = Path(importlib.util.find_spec("pyrender").origin).parent
     primitive, renderer = ((folder / f"{name}.py").read_text() for name in ("primitive", "renderer"))

@@ -1,4 +1,4 @@
-"""Rows that fail, hang or die, and the order in which the others arrive."""
+"""Rows that fail, hang or kill their process, and the order of the other rows."""
 
 import io
 import logging
@@ -17,7 +17,7 @@ ROWS = [Row(index, f"obj_{index}") for index in range(6)]
 
 @dataclass
 class Table:
-    """A writer that remembers."""
+    """A writer that records its rows."""
 
     kept: tuple[int, ...] = ()
     failed: set[int] = field(default_factory=set)

@@ -1,4 +1,4 @@
-"""What is tried in processes of their own: whatever happens there, something is told."""
+"""Tests of the machine that run in separate processes: every outcome is reported."""
 
 import ctypes.util
 import json
@@ -16,7 +16,7 @@ from sdfkit.runtime import probe
 
 @pytest.fixture
 def library(tmp_path, monkeypatch):
-    """Put a library of the given name and source before the real one, in the processes that are started."""
+    """Put a library of the given name and source before the real one, in the started processes."""
 
     def make(name, source):
         (tmp_path / f"{name}.py").write_text(source)

@@ -1,4 +1,4 @@
-"""The device of a training run, and pipes that several processes cannot share."""
+"""The device of a training run, and the refusal of pipes for several processes."""
 
 import pytest
 

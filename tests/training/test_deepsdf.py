@@ -67,7 +67,7 @@ TWO = samples(sphere, torus)
 
 
 def start(settings=SETTINGS, arrays=TWO, config=CONFIG, seed=0, window=8192, memory=sys.maxsize, reads=None):
-    """A run of shapes, whose reads of samples are noted in `reads`."""
+    """Start a training run; reads of samples are recorded in `reads`."""
 
     def read(row, begin, end):
         if reads is not None:
@@ -268,7 +268,7 @@ def test_permuting_shapes_permutes_errors():
 
 
 def test_steps_run_the_compiled_decoder(monkeypatch):
-    """PyTorch's compiler needs one of C++, and its traces are no business of the type checks in tests."""
+    """`torch.compile` is replaced by a stub: it needs a C++ compiler, and cannot trace the type checks of the tests."""
     asked = []
 
     def stub(decoder):

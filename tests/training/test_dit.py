@@ -48,7 +48,7 @@ FLOOR = 1e-4
 
 
 def views_and_codes():
-    """Codes far from standard, features that tell a shape apart from any of its views, and poses."""
+    """Codes that are far from standardised, features that identify a shape from any of its views, and poses."""
     rng = np.random.default_rng(0)
     codes = (0.05 * rng.normal(size=(SHAPES, DIM)) + 0.3).astype(np.float32)
     own = rng.normal(size=(SHAPES, 1, FEATURE))
@@ -118,7 +118,7 @@ def test_mean_loss_is_the_loss_of_predicting_the_mean(target, min_snr):
 
 @pytest.mark.slow
 def test_pieces_of_a_vector_are_distinguished_at_pure_noise():
-    """Eight pieces that are not are each given the mean of the eight, which leaves 7/8 of their variance."""
+    """Otherwise each of the eight pieces is predicted as the mean of all, which leaves 7/8 of their variance."""
     codes = np.random.default_rng(1).normal(size=(SHAPES, 64)).astype(np.float32)
     config = dataclasses.replace(CONFIG, dim=64, tokens=8, gated=True)
     training = start(dataclasses.replace(SETTINGS, steps=120, batch=32, ema_decay=0.9), codes, config=config)

@@ -11,7 +11,7 @@ CENTRE, SPREAD = torch.zeros(2), torch.ones(2)
 
 
 class Balls(DeepSDF):
-    """Balls whose radius is 0.5 and the first number of their code, moved along x by the second."""
+    """A decoder of balls: radius 0.5 plus the first element of the code, moved along x by the second."""
 
     def __init__(self):
         super().__init__(DeepSDFConfig(code=2, bands=0, hidden=4, layers=2, skip=1, activation="relu"))

@@ -23,7 +23,7 @@ def draw(config, shapes, seed=0):
 
 
 def balls(count=600, seed=0):
-    """Samples of balls, of which the shapes have different numbers near the surface."""
+    """Samples of balls with different numbers of points near the surface."""
     points = torch.rand(3, count, 3, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     distances = points.norm(dim=2) - torch.tensor(RADII)[:, None]
     return points, distances, distances.abs() < 0.1
@@ -48,7 +48,7 @@ class Sine(nn.Module):
 
 
 def plain_loop(config, start, points, distances, near, settings):
-    """One shape as anyone would fit it: nn.Sequential, autograd, Adam, a cosine of the rate."""
+    """Fit one shape with nn.Sequential, autograd, Adam and a cosine schedule of the learning rate."""
     modules = []
     for weight, bias in unflatten_weights(start[None], config):
         linear = nn.Linear(weight.shape[2], weight.shape[1])
@@ -102,7 +102,7 @@ def test_balls_are_learned(kind, lr):
 
 
 def test_a_network_with_all_values_beyond_the_clamp_recovers():
-    """DeepSDF's loss has no gradient there: the network would stay as it is for ever."""
+    """The loss of DeepSDF has no gradient there, so the network would never change."""
     config = TINY["relu-pe"]
     start = draw(config, 1)
     start[:, -1] = 2.0

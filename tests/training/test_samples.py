@@ -11,7 +11,7 @@ from tests.properties import examples
 
 
 def shapes(count, near=None, rows=2):
-    """Samples whose first coordinate and distance are their place, and whose second is their shape."""
+    """Samples whose first coordinate and distance are their index, and whose second coordinate is their shape."""
     places = np.arange(count, dtype=np.float32)
     points = np.stack([np.stack([places, np.full_like(places, row), places], axis=1) for row in range(rows)])
     near = places % 2 == 0 if near is None else near

@@ -1,4 +1,4 @@
-"""Gradients computed by several threads: equal to those of one thread, in every run."""
+"""Gradients computed by several threads equal those of one thread in every run."""
 
 import pytest
 import torch

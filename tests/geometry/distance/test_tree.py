@@ -1,4 +1,4 @@
-"""Distances and signs against closed forms and against a search through every triangle."""
+"""Distances and signs against closed forms and exhaustive search."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def to_segment(a: np.ndarray, b: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def by_search(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Distance through every triangle: to its three edges, and to its plane where the foot falls inside."""
+    """Return the distance to the nearest triangle by exhaustive search over faces and edges."""
     best = np.full(len(points), np.inf)
     for corners in triangles:
         sides = list(zip(corners, np.roll(corners, -1, axis=0), strict=True))
@@ -44,7 +44,7 @@ def by_search(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def with_degenerate(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Random triangles, among them a point, two segments, and one with corners in line up to rounding."""
+    """Random triangles, among them a point, two segments, and one with nearly collinear corners."""
     triangles = rng.normal(size=(count + 4, 3, 3))
     triangles[0] = triangles[0, 0]
     triangles[1, 2] = triangles[1, 0]
@@ -77,7 +77,7 @@ CELLS = arrays(np.bool_, (3, 3, 3)).filter(np.any)
 
 
 def mesh_of_cells(filled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The boundary of a union of unit cells: closed, and branching where cells meet only in an edge."""
+    """The boundary of a union of unit cells: closed, and non-manifold where cells share only an edge."""
     triangles = []
     padded = np.pad(filled, 1)
     for axis in range(3):
@@ -169,7 +169,7 @@ def test_overlapping_parts_are_inside_by_the_winding_number():
 
 
 def exact_winding(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Solid angles of all triangles, after van Oosterom and Strackee (1983)."""
+    """Winding numbers from the solid angles of all triangles (van Oosterom and Strackee, 1983)."""
     a, b, c = np.moveaxis(triangles[None] - points[:, None, None], 2, 0)
     la, lb, lc = (np.linalg.norm(x, axis=2) for x in (a, b, c))
     volume = (a * np.cross(b, c)).sum(axis=2)
@@ -224,7 +224,7 @@ def test_flipped_and_inner_faces_break_winding_signs_but_not_scan_signs():
 
 
 def slotted(width: float, depth: float) -> trimesh.Trimesh:
-    """A cube of side 2, long slot in its top, as the prism of its profile (closed, faces outwards)."""
+    """A cube of side 2 with a slot along its top: a closed prism with outward faces."""
     w, bottom = width / 2, 1 - depth
     profile = np.array([[-1, -1], [1, -1], [1, 1], [w, 1], [w, bottom], [-w, bottom], [-w, 1], [-1, 1]])
     front = np.array([[0, 1, 4], [1, 2, 3], [1, 3, 4], [0, 4, 5], [0, 5, 6], [0, 6, 7]])
@@ -270,7 +270,7 @@ def test_a_scan_treats_a_sphere_with_a_small_hole_as_solid_and_an_open_box_as_em
 
 
 def star() -> trimesh.Trimesh:
-    """A prism over a five-pointed star, whose inner corners point inwards."""
+    """A prism over a five-pointed star, which has concave edges."""
     angle = np.arange(10) * np.pi / 5
     ring = np.where(np.arange(10) % 2, 0.3, 0.8)[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
     ring = np.concatenate([ring, [[0, 0]]])

@@ -1,4 +1,4 @@
-"""Surfaces of distance functions: exact shapes, random networks, and equality with the dense grid."""
+"""Extraction of surfaces of exact shapes and random networks, compared with the dense grid."""
 
 from itertools import pairwise
 
@@ -42,12 +42,12 @@ def two_balls(points):
 
 
 def thin_wheel(points):
-    """Its spokes are a fifth as thick as a cell of the coarsest grid."""
+    """A wheel whose spokes are a fifth as thick as a cell of the coarsest grid."""
     return spoked_wheel(points, rim=0.02, spoke=0.008)
 
 
 def clamped(points):
-    """As networks that were trained with clamped distances: flat far away, where the measured slope is 0."""
+    """A clamped field, as of networks trained with clamped distances: constant far from the surface."""
     return np.clip(thin_wheel(points), -0.1, 0.1)
 
 
@@ -56,13 +56,13 @@ def tiny_balls(points):
 
 
 def steep(points):
-    """A torus whose field bends up to a slope of 1.9 around the surface."""
+    """A torus whose field has slopes up to 1.9 around the surface."""
     distances = torus(points)
     return distances * (1.4 + 0.5 * np.sin(7 * points[:, 0]) * np.cos(5 * points[:, 1]))
 
 
 def network(seed):
-    """A random ReLU network, added to a sphere so that its surface lies in the cube."""
+    """A random ReLU network, added to the field of a sphere so that its surface lies in the cube."""
     rng = np.random.default_rng(seed)
     widths = [3, 8, 8, 1]
     layers = [
@@ -80,7 +80,7 @@ def network(seed):
 
 
 def of_module(forward, seed, slope=None):
-    """A random network of the library, shifted so that a fifth of the cube is inside, and as steep as asked."""
+    """A random network of sdfkit, shifted so that a fifth of the cube is inside, and scaled to the given slope."""
 
     def distance(points):
         with torch.inference_mode():
@@ -194,7 +194,7 @@ def test_few_points_are_evaluated_for_a_ball_of_radius_1():
 
 
 def test_marching_cubes_in_slabs_equals_one_run_on_the_whole_grid():
-    """Noise has every case of marching cubes, in the seams too; this grid has two slabs."""
+    """Random values produce every case of marching cubes, also where slabs meet; this grid has two slabs."""
     noise = np.random.default_rng(0).normal(size=(47, 47, 47)).astype(np.float32)
 
     def look_up(points):

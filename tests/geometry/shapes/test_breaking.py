@@ -1,4 +1,4 @@
-"""Every defect breaks what it says and leaves the shape recognisable."""
+"""Every defect has its documented effect and keeps the shape recognisable."""
 
 import numpy as np
 import pytest
@@ -27,13 +27,13 @@ def damaged(name: str, mesh: trimesh.Trimesh, seed: int) -> trimesh.Trimesh:
 
 
 def open_edges(mesh: trimesh.Trimesh) -> int:
-    """Edges that have one face only."""
+    """Return the edges that belong to one face only."""
     _, counts = np.unique(mesh.edges_sorted, axis=0, return_counts=True)
     return int((counts == 1).sum())
 
 
 def merged(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
-    """The same faces on vertices merged by place."""
+    """Return the faces after merging vertices at the same position."""
     places, index = np.unique(mesh.vertices, axis=0, return_inverse=True)
     return trimesh.Trimesh(places, index.reshape(-1)[mesh.faces], process=False)
 

@@ -1,4 +1,4 @@
-"""Every category keeps the promises of the package."""
+"""Topology, extent and accuracy of the objects of every category."""
 
 import itertools
 from collections import Counter
@@ -28,7 +28,7 @@ def example(category: str) -> tuple[Solid, trimesh.Trimesh]:
 
 
 def winding(mesh: trimesh.Trimesh, points: np.ndarray) -> np.ndarray:
-    """How often the mesh wraps around each point (van Oosterom & Strackee 1983): 1 inside, 0 outside."""
+    """Winding numbers of points (van Oosterom and Strackee, 1983): 1 inside, 0 outside."""
     a, b, c = np.moveaxis(mesh.triangles[None] - points[:, None, None], 2, 0)
     la, lb, lc = (np.linalg.norm(corner, axis=2) for corner in (a, b, c))
     volume = (a * np.cross(b, c)).sum(axis=2)
@@ -81,12 +81,10 @@ def test_the_mesh_is_closed_with_the_declared_topology(category: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_the_value_is_near_the_true_distance(category: str) -> None:
-    """Near the surface: outside exact where promised, else half of the distance or more; inside more than
-    half.
+    """Near the surface, the value is at least half of the distance; outside exact fields, it equals the distance.
 
-    A walk down the slope ends on the surface. The true distance is at most the way walked, and at least the
-    value,
-    so value / way is at most value / truth: no mesh is needed, and no tolerance for one.
+    Points are projected onto the surface. The distance is at least the value and at most the length of the projection,
+    so value / length is at most value / distance. This needs neither a mesh nor a tolerance for one.
     """
     solid, mesh = example(category)
     rng = np.random.default_rng(2)
@@ -115,9 +113,10 @@ def test_the_declared_topology_holds_for_every_seed(category: str, seed: int) ->
 
 @pytest.mark.parametrize("seed", [1003, 1004])
 def test_the_farthest_point_is_found_among_two_nearly_equal_ones(seed: int) -> None:
-    """Foot and seat of these stools reach equally far to within a cell of the first search.
+    """The foot and the seat of these stools extend equally far, up to the accuracy of the first search.
 
-    The rim of the foot is acute and loses a cell or so to the bevel: twice as many cells lose half as much.
+    The mesh bevels the sharp rim of the foot by about a cell; with twice as many cells, by half as much. Hence the
+    extrapolation.
     """
     solid = generate("stool", stream(seed, 5))
     coarse, fine = (

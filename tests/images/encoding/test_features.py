@@ -82,7 +82,7 @@ def build(name):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Give the folder of a tiny model with random weights, built when first asked for."""
+    """Return the folder of a tiny model with random weights, which is built on the first call."""
     built = {}
 
     def of(name):
@@ -198,7 +198,7 @@ def test_the_description_can_be_stored_and_names_the_crop(folder):
 
 
 def test_the_commit_of_a_hub_model_is_recorded(folder, tmp_path, monkeypatch):
-    """The folders are those of the hub's cache, see its documentation."""
+    """The folders have the layout of the hub's cache, as its documentation describes it."""
     commits = {
         "main": "0123456789abcdef0123456789abcdef01234567",
         "old": "89abcdef0123456789abcdef0123456789abcdef",

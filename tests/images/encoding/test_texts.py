@@ -35,7 +35,7 @@ CAPTIONS = ["a wooden chair </s>", "truck </s>", "a red red truck </s>"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Give the folder of a tiny text model with random weights."""
+    """Return the folder of a tiny text model with random weights."""
 
     def of(name):
         path = tmp_path_factory.mktemp(name)

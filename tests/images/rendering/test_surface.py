@@ -12,13 +12,13 @@ from tests.properties import examples
 
 
 def corners(mesh: trimesh.Trimesh, crease: float) -> np.ndarray:
-    """The normal at every corner (face, corner, xyz)."""
+    """Return the normal at every corner (face, corner, xyz)."""
     surface = shading_geometry(mesh, crease=math.radians(crease))
     return surface.normals[surface.normal_rows]
 
 
 def soup(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
-    """The same triangles, of which none shares a vertex."""
+    """Return the same triangles without shared vertices."""
     return trimesh.Trimesh(
         mesh.triangles.reshape(-1, 3), np.arange(3 * len(mesh.faces)).reshape(-1, 3), process=False
     )

@@ -1,4 +1,4 @@
-"""Sets of vectors, whole or in blocks: the same rows by every way in, and flat memory."""
+"""Sets of vectors, read at once or in blocks: the same rows from every source, with limited memory."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def write(path, vectors=VECTORS, array="weights", kind="weights"):
 
 @pytest.fixture(params=[1 << 28, 16])
 def whole(request, monkeypatch):
-    """Sets that are kept in memory, and sets that are too large for it."""
+    """Run a test with sets that fit into memory, and with sets that do not."""
     monkeypatch.setattr(vectors, "LARGEST_IN_MEMORY", request.param)
     return request.param > 16
 

@@ -1,4 +1,4 @@
-"""Stores on disk and at URLs: whole or absent, continued, never overwritten unasked."""
+"""Stores on disk and at URLs: complete or absent, resumed, never overwritten without --overwrite."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def fill(codes, rows):
 
 
 def stop_after(output, rows):
-    """What a run that is killed leaves behind."""
+    """Write what a killed run leaves behind."""
     with pytest.raises(KeyboardInterrupt), create(output) as codes:
         fill(codes, rows)
         raise KeyboardInterrupt

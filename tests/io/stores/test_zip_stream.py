@@ -1,4 +1,4 @@
-"""A store through a pipe: order, wholeness, checksums, names, memory."""
+"""Stores in pipes: order, completeness, checksums, names and memory."""
 
 import asyncio
 import io

@@ -10,7 +10,7 @@ from sdfkit.models.rendering.silhouette import cast_rays, march, silhouette_loss
 
 
 def spheres(codes, points):
-    """Exact spheres around the origin: a code is a radius."""
+    """Exact fields of spheres around the origin; the code is the radius."""
     return points.norm(dim=-1) - codes
 
 

@@ -16,12 +16,12 @@ LIGHTS = torch.tensor(LIGHT_DIRECTIONS)
 
 
 def spheres(codes, points):
-    """Exact spheres around the origin: a code is a radius."""
+    """Exact fields of spheres around the origin; the code is the radius."""
     return points.norm(dim=-1) - codes
 
 
 class Bent(nn.Module):
-    """A sphere that a small network bends, of layers that are smooth or not."""
+    """A sphere deformed by a small network with a smooth activation or ReLU."""
 
     def __init__(self, smooth):
         super().__init__()
@@ -34,7 +34,7 @@ class Bent(nn.Module):
         return x + self.sphere(points)
 
     def sphere(self, points):
-        """As flat a part as ReLU has, so that all curvature is the layers'."""
+        """A sphere approximated by ReLU, so that all curvature comes from the deformation."""
         return points.abs().sum(-1) - 0.8
 
 
@@ -112,7 +112,7 @@ def test_shading_has_the_gamma_of_rendered_images():
 
 
 def shade(field, codes, cameras, rays, nearest):
-    """Mean of a pattern over the picture: what a loss of shading is made of."""
+    """The mean of a pattern times the shaded image, as a simple loss of shading."""
     points, met = surface_points(field, codes, *rays, nearest, secants=3)
     turned = normals(field, codes, points, met, create_graph=True)
     dtype = codes.dtype

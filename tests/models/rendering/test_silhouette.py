@@ -27,18 +27,18 @@ BOUNDED = {"samples": 10, "rounds": 4, "refine": 2}
 
 
 def spheres(codes, points):
-    """Exact spheres around the origin: a code is a radius."""
+    """Exact fields of spheres around the origin; the code is the radius."""
     return points.norm(dim=-1) - codes
 
 
 def tori(codes, points):
-    """Exact tori around +Y: a code is the radius of the ring; its tube is 0.2 thick."""
+    """Exact fields of tori around +Y with a tube radius of 0.2; the code is the ring's radius."""
     around = torch.hypot(points[..., 0], points[..., 2]) - codes
     return torch.hypot(around, points[..., 1]) - 0.2
 
 
 class Smooth(nn.Module):
-    """A small decoder of spheres, bent a little."""
+    """A small decoder of slightly deformed spheres."""
 
     def __init__(self):
         super().__init__()
@@ -51,14 +51,14 @@ class Smooth(nn.Module):
 
 
 def camera_rays(count=2, distance=2.5, yfov=0.9, size=16, kind=torch.float32):
-    """Rays of `count` cameras, as of so many shapes seen once."""
+    """Rays of `count` cameras, one camera for each shape."""
     cameras = torch.from_numpy(fibonacci_cameras(count, distance)).to(kind)
     origins, directions = cast_rays(cameras, torch.full((count,), yfov, dtype=kind), size, size, None)
     return origins[:, None].expand_as(directions), directions
 
 
 def plain_silhouette(field, codes, origins, directions, samples, temperature, jitter):
-    """The paper's renderer as it is written: every sample with gradient, then the smallest distance."""
+    """The renderer as the paper describes it: every sample with gradient, then the smallest distance."""
     near, far = ball_span(origins, directions, 1.0)
     parts = torch.arange(samples, dtype=near.dtype)
     drawn = torch.rand((*near.shape, samples), generator=jitter, dtype=near.dtype)
@@ -229,7 +229,7 @@ def test_the_gradient_is_zero_if_all_rays_miss():
 
 
 def bounds_of_spheres(inflated, size=48):
-    """The bound loss of fields that are larger by `inflated` than the spheres in the pictures."""
+    """The bound loss of spheres whose radius exceeds that of the spheres in the masks by `inflated`."""
     count, yfov = 3, torch.full((3,), 1.2)
     rays = camera_rays(count, 2.0, 1.2, size)
     codes = torch.tensor([[0.3], [0.5], [0.7]])

@@ -1,4 +1,4 @@
-"""Flow-SDF on balls of which only silhouettes are seen: their sizes in space, the stages, and how runs go on."""
+"""Flow-SDF trained on silhouettes of balls: their radii, the stages, and resuming."""
 
 import dataclasses
 
@@ -33,7 +33,7 @@ LIGHTS = [[0.0, 0.0, 1.0]]
 
 
 def draw_balls():
-    """Masks and shades of balls around the origin, as their rays say, lit from the camera."""
+    """Masks and shaded images of balls around the origin, computed from the rays and lit from the camera."""
     cameras = torch.from_numpy(fibonacci_cameras(VIEWS, 2.5))
     yfov = torch.full((VIEWS,), np.pi / 3)
     origins, directions = cast_rays(cameras, yfov, SIZE, SIZE, None)
@@ -62,7 +62,7 @@ def parameters(training):
 
 
 def radii(training, codes):
-    """Where each code's field crosses zero, along an axis that no camera looks along."""
+    """Return where the field of each code crosses zero, along an axis along which no camera looks."""
     along = torch.linspace(0, 1, 400)[:, None] * torch.nn.functional.normalize(
         torch.tensor([1.0, 0.3, 0.7]), dim=0
     )

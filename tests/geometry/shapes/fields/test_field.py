@@ -1,4 +1,4 @@
-"""Primitives and operators: exact where they say so, bounds everywhere."""
+"""Primitives and operators: exact fields where declared exact, and lower bounds everywhere."""
 
 import numpy as np
 import pytest
@@ -79,24 +79,24 @@ FIELDS = EXACT_OUTSIDE | BOUNDS
 
 
 def around(field: Field, count: int, seed: int) -> np.ndarray:
-    """Points in a box half as large again as the field's, axis first."""
+    """Points in a box 1.5 times as large as the field's box, axis first."""
     middle, half = (field.low + field.high) / 2, (field.high - field.low) / 2
     spread = np.random.default_rng(seed).uniform(-1.5, 1.5, (3, count))
     return middle[:, None] + spread * half.max()
 
 
 def slope(field: Field, points: np.ndarray) -> np.ndarray:
-    """Central differences of the field."""
+    """Return the gradient of the field by central differences."""
     step = 1e-6 * np.eye(3)[:, :, None]
     return np.stack([field.distance(points + s) - field.distance(points - s) for s in step]) / 2e-6
 
 
 def share_landing(field: Field, points: np.ndarray) -> float:
-    """Of the points, the share from which walking the distance down the slope ends on the surface.
+    """Move each point by the distance against the gradient; return the share of points that then lie on the surface.
 
-    A 1-Lipschitz field is never greater than the distance; where the walk lands, there is a point of the
-    surface at
-    that distance, so it is not less either. The walk fails only where two nearest points compete.
+    A 1-Lipschitz field is never greater than the distance. If the moved point lies on the surface, there is a surface
+    point at this distance, so the field is not less than the distance either. The test fails only for points with two
+    equally near surface points.
     """
     values = field.distance(points)
     landed = points - values * slope(field, points)
