@@ -111,17 +111,16 @@ def either(holds: bool) -> str:
 
 def judge_geometry(reports: Reports) -> list[Claim]:
     """Section 4.4 of the paper: norms and cosines of fitted weights."""
-    thin, anchored, free = (reports[f"{name}.stats"] for name in ("thin", "anchored", "independent"))
-    cosine = {
-        name: reports[f"{name}.stats"]["cosine"]["mean"] for name in ("thin", "anchored", "independent")
-    }
-    std = anchored["std"]
-    shares = [anchored["variance_in_dims"][count] for count in ("10", "1000", "10000", "25000")]
+    stats = {name: reports[f"{name}.stats"] for name in ("thin", "anchored", "independent")}
+    cosine = {name: facts["cosine"]["mean"] for name, facts in stats.items()}
+    norm = {name: facts["norm"] for name, facts in stats.items()}
+    std = stats["anchored"]["std"]
+    shares = [stats["anchored"]["variance_in_dims"][count] for count in ("10", "1000", "10000", "25000")]
     return [
         Claim(
             "Fits from one anchor lie in a thin shell",
             "pairwise cosine 0.9606, norm 13.39 ± 0.10",
-            f"at the paper's rate {cosine['thin']:.3f}, norm {thin['norm']['mean']:.2f} ± {thin['norm']['std']:.2f}",
+            f"at the paper's rate {cosine['thin']:.3f}, norm {norm['thin']['mean']:.2f} ± {norm['thin']['std']:.2f}",
             either(cosine["thin"] >= 0.9),
         ),
         Claim(
@@ -133,7 +132,7 @@ def judge_geometry(reports: Reports) -> list[Claim]:
         Claim(
             "Independent fits are less alike",
             "(not measured)",
-            f"{cosine['independent']:.3f}, norm {free['norm']['mean']:.2f}",
+            f"{cosine['independent']:.3f}, norm {norm['independent']['mean']:.2f}",
             either(cosine["independent"] < cosine["anchored"] / 2),
         ),
         Claim(
@@ -320,13 +319,15 @@ def judge_others(reports: Reports) -> list[Claim]:
     ]
 
 
-def tell_rows(title: str, names: Mapping[str, str], reports: Reports, *cells: Callable[[str], str]) -> None:
+def print_scores(
+    title: str, names: Mapping[str, str], reports: Reports, *cells: Callable[[str], str]
+) -> None:
     print(f"\n{title}\n" + "|---" * (title.count("|") - 1) + "|")
     for name, text in names.items():
         if f"{name}.compare" in reports:
             shapes = reports[f"{name}.compare"]["shapes"].values()
             scores = [shape["iou"] for shape in shapes]
-            told = [
+            row = [
                 text,
                 f"{fmean(scores):.3f}",
                 f"{min(scores):.3f}",
@@ -334,11 +335,11 @@ def tell_rows(title: str, names: Mapping[str, str], reports: Reports, *cells: Ca
                 str(sum(score == 0 for score in scores)),
                 *(cell(name) for cell in cells),
             ]
-            print("| " + " | ".join(told) + " |")
+            print("| " + " | ".join(row) + " |")
 
 
-def tell_costs(path: Path) -> None:
-    """Print CPU seconds of each stage, the greatest of all runs, from the output of `times` after the stage."""
+def print_costs(path: Path) -> None:
+    """Print the CPU seconds of each stage, the most of all runs, from the output of `times` after each stage."""
     costs: dict[str, float] = {}
     lines = []
     for line in path.read_text().splitlines():
@@ -348,8 +349,8 @@ def tell_costs(path: Path) -> None:
     for (_, before), (name, after) in itertools.pairwise(lines):
         if name != "start":
             costs[name] = max(costs.get(name, 0), after - before)
-    told = ", ".join(f"{name.replace('_', ' ')} {seconds:.0f}" for name, seconds in costs.items())
-    print(f"\nCPU seconds: {told}; total {sum(costs.values()):.0f}.")
+    stages = ", ".join(f"{name.replace('_', ' ')} {seconds:.0f}" for name, seconds in costs.items())
+    print(f"\nCPU seconds: {stages}; total {sum(costs.values()):.0f}.")
 
 
 def write_table(options: argparse.Namespace) -> None:
@@ -364,28 +365,25 @@ def write_table(options: argparse.Namespace) -> None:
     for claim in claims:
         print(f"| {claim.text} | {claim.paper} | {claim.ours} | **{claim.mark}** |")
     columns = "| meshes | IoU | worst IoU | Chamfer | IoU 0 |"
-    tell_rows(
-        columns + " verdict | first | centred | FVU at 499 | one step | sampled |", DITS, reports,
+    print_scores(
+        columns + " verdict | first | centred | FVU at 499 | one step | sampled |",
+        DITS,
+        reports,
         lambda name: summarise(reports[f"{name}.rank"]).verdict,
         lambda name: f"{summarise(reports[f'{name}.rank']).recalled:.0%}",
         lambda name: f"{summarise(reports[f'{name}.rank']).centred:.3f}",
-        *(partial_losses(reports, part) for part in ("at", "one_step", "sampled")),
-    )  # fmt: skip
-    tell_rows(columns, MESHES, reports)
-    tell_costs(options.costs)
+        lambda name: describe_losses(reports.get(f"{name}.losses")),
+    )
+    print_scores(columns, MESHES, reports)
+    print_costs(options.costs)
 
 
-def partial_losses(reports: Reports, part: str) -> Callable[[str], str]:
-    """A function to format a denoiser's unexplained variance: at the last timestep, or of samples from pure noise."""
-
-    def tell(name: str) -> str:
-        losses = reports.get(f"{name}.losses")
-        if losses is None:
-            return ""
-        left = losses["timesteps"]["fvu"][-1] if part == "at" else losses[part]["fvu"]
-        return f"{left:.3f}"
-
-    return tell
+def describe_losses(losses: Reports | None) -> str:
+    """Return three cells with a denoiser's unexplained variance: at the last timestep, of one step, and of samples."""
+    if losses is None:
+        return " |  | "
+    parts = losses["timesteps"]["fvu"][-1], losses["one_step"]["fvu"], losses["sampled"]["fvu"]
+    return " | ".join(f"{part:.3f}" for part in parts)
 
 
 def main() -> None:
