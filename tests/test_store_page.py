@@ -1,4 +1,4 @@
-"""Compares the hand-written page sdfkit-store(5) with the code.
+"""Compare the hand-written page sdfkit-store(5) with the code.
 
 All tests of commands check that every array and group that a command creates is on the page, with the same axes and
 type: see tests/store_page.py and tests/commands/conftest.py.
@@ -25,7 +25,7 @@ MAKERS = {
 
 
 def strings(paths):
-    """All string literals of modules, the words of docstrings not among them."""
+    """Return all string literals of modules, except docstrings."""
     return {
         node.value
         for path in paths
@@ -72,7 +72,7 @@ def test_a_store_that_differs_from_the_page_is_detected(tmp_path, call, differen
 
 
 def test_columns_and_root_attributes_agree_with_the_code(tmp_path):
-    assert tuple(entries("Columns")) == (*layout.COLUMNS, "valid", "error")
+    assert tuple(entries("Columns")) == (*layout.COLUMNS, "valid", "error", "origin")
     with create_store(
         str(tmp_path / "x.zarr"),
         "codes",
@@ -83,7 +83,7 @@ def test_columns_and_root_attributes_agree_with_the_code(tmp_path):
         overwrite=False,
     ) as made:
         assert set(made.group.attrs) == set(entries("Attributes of the root"))
-        for name, text in (("uid", "string"), ("valid", "bool"), ("error", "string")):
+        for name, text in (("uid", "string"), ("valid", "bool"), ("error", "string"), ("origin", "string")):
             dtype = made.group[name].dtype
             assert ("string" if dtype.kind == "T" else dtype.name) == text
             assert f".B {name}\n{text}: " in section("Columns")

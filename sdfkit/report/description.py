@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sdfkit.io.stores.reader import StoreReader
 
 # Columns that all stores have. The text leaves them out.
-COLUMNS = ("uid", "category", "licence", "source", "valid", "error")
+COLUMNS = ("uid", "category", "licence", "source", "valid", "error", "origin")
 
 
 def describe_inputs(inputs: Sequence[str], manifest: Path | None) -> Iterator[Facts]:

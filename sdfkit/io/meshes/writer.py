@@ -131,6 +131,7 @@ class MeshWriter:
             "history": [*row.history, self._step],
             "settings": self._settings,
             "input": row.identity,
+            "origin": row.origin if row.error else row.find_origin(),
             **more,
         }
         if row.sample_of:

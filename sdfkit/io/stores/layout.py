@@ -11,8 +11,8 @@ from sdfkit.rows import LABELS
 
 FORMAT = 1
 COLUMNS = ("uid", *LABELS)
-# Columns that only some stores have. In rows of other stores they are empty.
-OPTIONAL = ("sample_of",)
+# Columns that not all stores have. In rows of other stores they are empty.
+OPTIONAL = ("origin", "sample_of")
 # Name of the array as which a plain .npy file is read, by the kind of store that the command expects.
 PLAIN = {
     "codes": "code",

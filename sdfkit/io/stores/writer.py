@@ -70,13 +70,18 @@ class StoreWriter:
     def _create_columns(self, rows: Sequence[Row] | None, count: int) -> None:
         # Known columns are written first, in one chunk; columns that arrive row by row have one chunk per row.
         for name in COLUMNS:
-            if rows is None:
-                self._create(name, count, np.dtypes.StringDType())
-            elif not self._continues:
-                column = np.array([getattr(row, name) for row in rows], np.dtypes.StringDType())
-                self.create_array(name, data=column, axes=("shape",))
+            self._create_text(name, rows, count)
         self._create("valid", count, np.dtype(bool))
         self._create("error", count, np.dtypes.StringDType())
+        # The origins of meshes of other programs become known as their files are read.
+        self._create_text("origin", rows if rows and all(row.origin for row in rows) else None, count)
+
+    def _create_text(self, name: str, rows: Sequence[Row] | None, count: int) -> None:
+        if rows is None:
+            self._create(name, count, np.dtypes.StringDType())
+        elif not self._continues:
+            column = np.array([getattr(row, name) for row in rows], np.dtypes.StringDType())
+            self.create_array(name, data=column, axes=("shape",))
 
     def _create(self, name: str, count: int, dtype: Any) -> None:
         self.create_array(name, shape=(count,), dtype=dtype, axes=("shape",))
@@ -145,8 +150,13 @@ class StoreWriter:
         self.flush()
         known = {name: getattr(row, name) for name in (*COLUMNS, *OPTIONAL) if name in self._by_row}
         status = {"error": row.error, "valid": not row.error}
-        values: dict[str, Any] = (
-            {**known, **status, **arrays} if self._in_order else {**arrays, **known, **status}
+        values: dict[str, Any] = {}
+        if known.pop("origin", None) is not None:
+            values["origin"] = row.origin if row.error else row.find_origin()
+        values = (
+            {**known, **status, **values, **arrays}
+            if self._in_order
+            else {**values, **arrays, **known, **status}
         )
         for name, value in values.items():
             self._by_row[name][row.index] = value

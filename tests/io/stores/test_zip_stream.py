@@ -230,7 +230,7 @@ def test_arrays_that_are_not_requested_are_dropped_from_memory():
 
 def test_a_stream_lists_its_arrays_before_the_first_row_is_read(archive):
     _, reader = open_archive(archive)
-    columns = {"uid", "category", "licence", "source", "valid", "error"}
+    columns = {"uid", "category", "licence", "source", "valid", "error", "origin"}
     assert {name for name, _ in reader.group.arrays()} == {*columns, "rgb"}
 
 
