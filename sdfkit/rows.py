@@ -77,25 +77,22 @@ def require_same_origins(pairs: Iterable[tuple[Row, Row]], one: str, other: str)
 
     Args:
         pairs: The rows that are paired.
-        one: What the first row of each pair is, for the message, such as "the pictures".
-        other: What the second row of each pair is.
+        one: What the first rows are, for the message, such as "the views of views.zarr".
+        other: What the second rows are.
 
     Raises:
         InputError: Two paired rows come from different mesh files.
     """
-    pairs = list(pairs)
-    differing = [
-        (first, second)
-        for first, second in pairs
-        if first.origin and second.origin and first.origin != second.origin
-    ]
+    origins = {
+        first.uid: (own, second.find_origin()) for first, second in pairs if (own := first.find_origin())
+    }
+    differing = {uid: pair for uid, pair in origins.items() if pair[1] and pair[0] != pair[1]}
     if differing:
-        first, second = differing[0]
-        count = f"{len(differing)} of {len(pairs)} shapes: " if len(pairs) > 1 else ""
+        uid, (first_origin, second_origin) = next(iter(differing.items()))
+        more = f", and {len(differing) - 1} more shapes" if len(differing) > 1 else ""
         raise InputError(
-            f"{first.uid}: {one} are of another mesh file than {other} (origin {first.origin[:8]}…, "
-            f"{second.origin[:8]}…); {count}make both from the same files, or give different shapes different uids "
-            "with sdfkit manifest"
+            f"{uid}: {one} are of another mesh file than {other} (origin {first_origin[:8]}…, {second_origin[:8]}…)"
+            f"{more}; make both from the same files, or give different shapes different uids with sdfkit manifest"
         )
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 
 from sdfkit.analysis.vectors import VectorSet, measure_moments
 from sdfkit.errors import InputError
+from sdfkit.rows import require_same_origins
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,13 @@ def find_truths(
 
     Raises:
         InputError: `truth` cannot be compared or matched with the predictions, or has a vector that is zero or not
-            finite.
+            finite; or vectors with the same uid come from different mesh files.
     """
     shapes = _shapes_of(predicted)
     numbers = np.unique(shapes, return_inverse=True)[1]
     has_uids = predicted.has_uids and known.has_uids
     known_rows = {row.uid: index for index, row in enumerate(known.rows)} if has_uids else {}
+    _require_same_origins(shapes, predicted, known, known_rows)
     own = np.array([known_rows.get(shape, len(known.rows)) for shape in shapes], np.int64)
     if truth is None:
         found = np.flatnonzero(own < len(known.rows))
@@ -102,7 +104,19 @@ def _match_rows(shapes: list[str], predicted: VectorSet, truth: VectorSet) -> di
             f"{truth.name}: has no uid in common with {predicted.name} (the first uids are {truth.rows[0].uid} "
             f"and {shapes[0]}); use the same uids in both"
         )
+    _require_same_origins(shapes, predicted, truth, rows)
     return rows
+
+
+def _require_same_origins(
+    shapes: list[str], predicted: VectorSet, other: VectorSet, rows: dict[str, int]
+) -> None:
+    """Check that predictions and the vectors with the uids of their shapes come from the same mesh files."""
+    pairs = zip(shapes, predicted.rows, strict=True)
+    require_same_origins(
+        [(row, other.rows[rows[shape]]) for shape, row in pairs if shape in rows],
+        f"the predictions of {predicted.name}", f"the vectors of {other.name}",
+    )  # fmt: skip
 
 
 def _read_row(vectors: VectorSet, row: int) -> Float[np.ndarray, " dim"]:

@@ -5,6 +5,7 @@ of the noise schedule, the standardisation or the EMA of the weights. Samples al
 loss at each timestep does.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,7 +128,7 @@ def measure_sampling(
     *,
     steps: int,
     samples: int,
-    seed: int,
+    generators: Sequence[torch.Generator],
 ) -> Sampled:
     """Sample codes by DDIM with eta 0, and compare them with the true codes.
 
@@ -141,9 +142,8 @@ def measure_sampling(
             standardised.
         steps: Number of sampling steps; 1 returns the network's prediction from pure noise.
         samples: Number of codes to sample per shape.
-        seed: Seed of the noise; each shape has its own generator.
+        generators: Generator of the noise of each shape.
     """
-    generators = [torch.Generator().manual_seed(seed * len(codes) + row) for row in range(len(codes))]
     predicted = torch.from_numpy(
         predict_codes(
             network, standardizer, features, cameras, steps=steps, eta=0.0, guidance=1.0, samples=samples,

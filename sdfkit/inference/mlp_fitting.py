@@ -9,6 +9,7 @@ import numpy as np
 
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.io.stores.reader import ArrayRow, StoreReader, open_store
+from sdfkit.rows import seed_shape
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -204,7 +205,7 @@ class MLPFitter:
         if usable:
             start = self.anchor
             if start is None:
-                start = torch.cat([self._draw(row.index) for row in usable])
+                start = torch.cat([self._draw(row.uid) for row in usable])
             for row, weights, loss in zip(usable, *self._fit(usable, start), strict=True):
                 found[row.index] = {"weights": weights.numpy(), "loss": np.float32(loss)}
         for row in rows:
@@ -215,14 +216,14 @@ class MLPFitter:
             if arrays:
                 self.losses.append((float(arrays["loss"]), replace(row, arrays={})))
 
-    def _draw(self, *key: int) -> "Tensor":
-        """Draw random initial weights for the row whose index is `key`, or without a key for the anchor."""
+    def _draw(self, uid: str | None = None) -> "Tensor":
+        """Draw random initial weights for a shape, or without a uid for the anchor."""
         import torch
 
         from sdfkit.models.mlp import draw_weights
 
-        state = np.random.SeedSequence(self.seed, spawn_key=key).generate_state(1)
-        return draw_weights(self.config, 1, torch.Generator().manual_seed(int(state[0])))
+        seed = np.random.SeedSequence(self.seed) if uid is None else seed_shape(self.seed, uid)
+        return draw_weights(self.config, 1, torch.Generator().manual_seed(int(seed.generate_state(1)[0])))
 
     def _fit(self, rows: list[ArrayRow], start: "Tensor") -> "tuple[Tensor, Tensor]":
         """Fit the rows from the weights `start`; return the fitted weights and the losses on held-out samples."""

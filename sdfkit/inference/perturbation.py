@@ -28,6 +28,7 @@ from sdfkit.inference.defaults import (
     PERTURB_STRENGTHS,
 )
 from sdfkit.inference.meshing import BATCH, MeshOptions, mesh_field, require_decoder
+from sdfkit.rows import seed_shape
 from sdfkit.runtime.pool import progress
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def perturb(
     kept: list[str] = []
     with progress(len(shapes.vectors), "shape") as bar:
         for row, uid in enumerate(shapes.uids):
-            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(row,)))
+            rng = np.random.default_rng(seed_shape(seed, uid))
             try:
                 clean = _CleanShape(shapes, row, resolution)
             except GeometryError as error:

@@ -11,7 +11,7 @@ import numpy as np
 from sdfkit.errors import UsageError
 from sdfkit.inference.predictors import Predictor
 from sdfkit.io.stores.writer import StoreWriter
-from sdfkit.rows import Row
+from sdfkit.rows import Row, seed_shape
 
 if TYPE_CHECKING:
     import torch
@@ -162,7 +162,7 @@ class SampleWriter:
         if row.error:
             self.failed.add(row.index)
         else:
-            drawn = self._predictor.draw(arrays, seed_generator(self._seed, row.index), **self._settings)
+            drawn = self._predictor.draw(arrays, seed_generator(self._seed, row.uid), **self._settings)
         for sample, values in enumerate(drawn):
             index, names = row.index * samples + sample, {}
             if samples > 1:
@@ -170,9 +170,9 @@ class SampleWriter:
             self._writer.write(replace(row, index=index, **names), **values)
 
 
-def seed_generator(seed: int, index: int) -> "torch.Generator":
+def seed_generator(seed: int, uid: str) -> "torch.Generator":
     """Return the random number generator of one shape, which does not depend on the other shapes."""
     import torch
 
-    stream = np.random.SeedSequence(seed, spawn_key=(index,)).generate_state(1, np.uint64)
+    stream = seed_shape(seed, uid).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(stream[0] >> np.uint64(1)))

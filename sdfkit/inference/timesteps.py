@@ -9,8 +9,10 @@ import numpy as np
 from sdfkit.errors import InputError, UsageError
 from sdfkit.inference.defaults import DDIM_STEPS, TIMESTEP_DRAWS, TIMESTEP_VIEWS
 from sdfkit.inference.predictors import Denoiser, cameras_of, check_features, condition_arrays
+from sdfkit.inference.sampling import seed_generator
 from sdfkit.io.models import check_codes, read_vectors
 from sdfkit.io.stores.reader import StoreReader
+from sdfkit.rows import require_same_origins
 
 if TYPE_CHECKING:
     from sdfkit.evaluation.timesteps import Sampled, TimestepLosses
@@ -100,15 +102,20 @@ def measure_denoiser(
     else:
         check_codes(codes, denoiser)
         origin, (code_rows, vectors) = codes.name, read_vectors(codes)
-    code_of = {row.uid: code for row, code in zip(code_rows, vectors, strict=True)}
+    place_of = {row.uid: place for place, row in enumerate(code_rows)}
     check_features(features, denoiser)
     rows, arrays = features.read_rows(*condition_arrays(features, denoiser.condition))
-    both = [index for index, row in enumerate(rows) if row.uid in code_of]
+    both = [index for index, row in enumerate(rows) if row.uid in place_of]
     if not both:
         raise InputError(
             f"{features.name}: none of its shapes has a code in {origin}; the same uids are needed in both"
         )
-    truth = np.stack([code_of[rows[index].uid] for index in both])
+    places = [place_of[rows[index].uid] for index in both]
+    require_same_origins(
+        [(rows[index], code_rows[place]) for index, place in zip(both, places, strict=True)],
+        f"the features of {features.name}", f"the codes of {origin}",
+    )  # fmt: skip
+    truth = vectors[places]
     if truth.shape[1] != denoiser.dim:
         raise InputError(
             f"{origin}: its codes have {truth.shape[1]} numbers, but {denoiser.name} predicts {denoiser.dim}"
@@ -137,8 +144,12 @@ def measure_denoiser(
     )  # fmt: skip
     centre = denoiser.codes.mean(axis=0)
     one_step, sampled = (
-        measure_sampling(*inputs, centre, steps=count, samples=draws, seed=seed) for count in (1, steps)
-    )
+        measure_sampling(
+            *inputs, centre, steps=count, samples=draws,
+            generators=[seed_generator(seed, rows[index].uid) for index in both],
+        )
+        for count in (1, steps)
+    )  # fmt: skip
     return DenoiserErrors(
         denoiser.name, network.config.target, standard.floored, len(both), views, mean_loss(standard, truth, centre),
         losses, one_step, sampled, steps,

@@ -9,6 +9,7 @@ from sdfkit.errors import InputError, UsageError
 from sdfkit.inference.predictors import cameras_of, condition_arrays
 from sdfkit.io.models import read_mlp, read_vectors
 from sdfkit.io.stores.reader import StoreReader, open_store
+from sdfkit.rows import require_same_origins
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,6 +93,10 @@ def read_training_codes(
         raise InputError(
             f"{features}: has one shape with a code ({rows[both[0]].uid}), but training needs two or more"
         )
+    require_same_origins(
+        [(rows[index], known[row_of[rows[index].uid]]) for index in both],
+        f"the features of {features}", f"the codes of {codes}",
+    )  # fmt: skip
     if len(both) < len(rows):
         log.warning("%d of %d shapes have no code and are left out", len(rows) - len(both), len(rows))
     conditions = arrays[condition][both]

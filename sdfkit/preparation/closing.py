@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from sdfkit.rows import seed_shape
+
 if TYPE_CHECKING:
     from sdfkit.io.meshes.reader import MeshRow
 
@@ -47,7 +49,7 @@ def close_row(
 
         from sdfkit.geometry.watertight.particles import polygonise_particles
 
-        rng = np.random.default_rng(np.random.SeedSequence(settings["seed"], spawn_key=(row.index,)))
+        rng = np.random.default_rng(seed_shape(settings["seed"], row.uid))
         closed = polygonise_particles(unit, resolution=resolution, points=settings["points"], rng=rng)
     if simplify is not None:
         from sdfkit.geometry.simplify import simplify as reduce_faces

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from sdfkit.errors import GeometryError, UsageError
+from sdfkit.rows import seed_shape
 
 if TYPE_CHECKING:
     from sdfkit.io.meshes.reader import MeshRow
@@ -106,7 +107,7 @@ def sample_row(row: "MeshRow", *, options: SdfOptions) -> dict[str, Any]:
 
         sign: Literal["normal", "scan"] = "scan" if options.sign == "scan" else "normal"
         second, measure = "winding", partial(scan_distances, sign=sign)
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(row.index,)))
+    rng = np.random.default_rng(seed_shape(seed, row.uid))
     samples = sample_sdf(unit, measure=measure, rng=rng, **settings)
     if samples.sign_agreement < agreement:
         raise GeometryError(

@@ -60,8 +60,9 @@ def measure(network, codes=CODES):
 
 def sample(network, steps):
     return measure_sampling(
-        network, STANDARD, CODES, pictures(), CAMERAS, STANDARD.mean.numpy(), steps=steps, samples=2, seed=0
-    )
+        network, STANDARD, CODES, pictures(), CAMERAS, STANDARD.mean.numpy(), steps=steps, samples=2,
+        generators=[torch.Generator().manual_seed(row) for row in range(len(CODES))],
+    )  # fmt: skip
 
 
 def test_the_loss_of_the_mean_is_correct_for_raw_codes():

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from typing import Literal
 from sdfkit.errors import InputError
 from sdfkit.io.meshes.folders import is_empty
 from sdfkit.io.meshes.reader import Meshes, MeshRow, open_meshes
-from sdfkit.rows import Row
+from sdfkit.rows import Row, require_same_origins
 
 log = logging.getLogger(__name__)
 Pairing = Literal["auto", "uid", "order"]
@@ -27,6 +27,18 @@ class Pair(Row):
 
     truth: MeshRow
     guesses: tuple[MeshRow, ...]
+    by_uid: bool
+    """Whether the meshes were paired by their uids."""
+
+    def check(self) -> None:
+        """Check that the predictions were made from this mesh, if they say from which file they were made.
+
+        Raises:
+            InputError: The meshes were paired by their uids, but a prediction was made from another file.
+        """
+        if self.by_uid:
+            made = [(guess, self.truth) for guess in self.guesses if guess.origin]
+            require_same_origins(made, "the pictures or samples of the prediction", "the true mesh")
 
 
 @contextmanager
@@ -54,9 +66,9 @@ class MeshPairs:
         predicted: Predicted meshes; may be a stream.
         truths: True meshes; may be a stream if `predicted` is not.
         how: "uid" pairs by uid, "order" by position. "auto" pairs by uid, with two exceptions: a single prediction is
-            paired with a single true mesh whatever their uids, and meshes are paired by order if no uid occurs on both
-            sides and both have as many meshes. The second exception does not apply to streams, whose uids are not known
-            in advance.
+            paired with a single true mesh whatever their uids; and if no uid occurs on both sides, meshes are paired by
+            the names of their files, or by order if these have no name in common either and both sides have as many
+            meshes. The second exception does not apply to streams, whose uids are not known in advance.
         all_due: Also yield true shapes without a prediction if there is at most one prediction. With more
             predictions such shapes are always yielded.
 
@@ -80,18 +92,25 @@ class MeshPairs:
         lone = equal and len(truths) == 1
         self.by: Literal["uid", "order"] = "order" if how == "order" or (how == "auto" and lone) else "uid"
         if how == "auto" and predicted.rows is not None and truths.rows is not None and not lone:
-            names = {row.uid for row in truths.rows}
-            if equal and not any(_find(row, names) for row in predicted.rows):
-                log.warning(
-                    "predicted and true meshes have no uid in common; the %d of each are paired by order",
-                    len(truths),
-                )
-                self.by = "order"
+            if not _have_common(predicted.rows, truths.rows):
+                named = [[_rename(row) for row in rows] for rows in (predicted.rows, truths.rows)]
+                if _have_common(*named):
+                    log.warning(
+                        "predicted and true meshes have no uid in common; they are paired by their file names"
+                    )
+                    self._predicted, self._truths = (Meshes(rows, iter(()), len(rows), []) for rows in named)
+                elif equal:
+                    log.warning(
+                        "predicted and true meshes have no uid in common; the %d of each are paired by order",
+                        len(truths),
+                    )
+                    self.by = "order"
         self.count = len(truths)
 
     def __iter__(self) -> Iterator[Pair]:
         for index, (truth, guesses) in enumerate(self._match()):
-            yield Pair(index=index, uid=truth.uid, truth=truth, guesses=guesses)
+            by_uid = self.by == "uid"
+            yield Pair(index=index, uid=truth.uid, truth=truth, guesses=guesses, by_uid=by_uid)
 
     def _match(self) -> Iterator[Match]:
         if self.by == "order":
@@ -156,6 +175,18 @@ def _candidates(row: Row) -> list[str]:
         return [row.sample_of]
     sample = SAMPLE.fullmatch(row.uid)
     return [row.uid, sample[1]] if sample else [row.uid]
+
+
+def _have_common(predicted: Sequence[Row], truths: Sequence[Row]) -> bool:
+    """Return whether a prediction belongs to a true shape, and no two meshes of one side have the same uid."""
+    known = {row.uid for row in truths}
+    differ = len(known) == len(truths) and len({row.uid for row in predicted}) == len(predicted)
+    return differ and any(_find(row, known) for row in predicted)
+
+
+def _rename(row: MeshRow) -> MeshRow:
+    """Return a mesh of another program with the name of its file, without its folders, as its uid."""
+    return row if row.info or not row.path else replace(row, uid=Path(row.path).stem)
 
 
 def _find(row: Row, known: Container[str]) -> str | None:

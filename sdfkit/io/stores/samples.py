@@ -15,6 +15,7 @@ from sdfkit.errors import InputError
 from sdfkit.io.stores.layout import SAMPLES_PER_CHUNK
 from sdfkit.io.stores.reader import StoreReader, open_store
 from sdfkit.options import STANDARD
+from sdfkit.rows import require_same_origins
 
 if TYPE_CHECKING:
     from sdfkit.rows import Row
@@ -124,14 +125,17 @@ def read_shape_samples(path: str, rows: "Sequence[Row]") -> "tuple[ShapeSamples,
     from sdfkit.training.autoencoder import ShapeSamples
 
     with open_store(path, "samples", manifest=None) as store:
-        places = {row.uid: row.index for row in store.all_rows() if not row.error}
+        known = {row.uid: row for row in store.all_rows() if not row.error}
         for row in rows:
-            if row.uid not in places:
+            if row.uid not in known:
                 raise InputError(
                     f"{store.name}: has no samples of {row.uid}; give the samples that the weights were fitted to"
                 )
+        require_same_origins(
+            [(row, known[row.uid]) for row in rows], "the weights", f"the samples of {store.name}"
+        )
         parts = [
-            np.stack([store.read_part(name, (places[row.uid], slice(0, FIRST_SAMPLES))) for row in rows])
+            np.stack([store.read_part(name, (known[row.uid].index, slice(0, FIRST_SAMPLES))) for row in rows])
             for name in ARRAYS
         ]
         return ShapeSamples(*map(torch.from_numpy, parts)), store.history

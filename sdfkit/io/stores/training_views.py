@@ -9,10 +9,10 @@ import numpy as np
 
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.io.stores.reader import open_store
+from sdfkit.rows import Row, require_same_origins
 
 if TYPE_CHECKING:
     from sdfkit.io.stores.reader import ArrayRow, StoreReader
-    from sdfkit.rows import Row
     from sdfkit.training.flow.pictures import Pictures
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def read_pictures(
                 continue
             rows.append(row)
         history, name = store.history, store.name
-    known: dict[str, np.ndarray] | None = None
+    known: dict[str, tuple[Row, np.ndarray]] | None = None
     condition = "picture"
     encoder: dict[str, Any] = {}
     if features is not None:
@@ -89,6 +89,10 @@ def read_pictures(
             raise InputError(
                 f"{features}: has none of the shapes of {name}; the same uids are needed in both"
             )
+        require_same_origins(
+            [(rows[index], known[rows[index].uid][0]) for index in both],
+            f"the views of {name}", f"the features of {features}",
+        )  # fmt: skip
         if len(both) < len(rows):
             log.warning("%d of %d shapes have no features and are left out", len(rows) - len(both), len(rows))
         rows, shapes = [rows[index] for index in both], [shapes[index] for index in both]
@@ -102,7 +106,7 @@ def read_pictures(
         log.warning(
             "each shape has one view only: depth is unconstrained, and wrong shapes match the silhouettes"
         )
-    own = None if known is None else torch.from_numpy(np.stack([known[row.uid] for row in rows]))
+    own = None if known is None else torch.from_numpy(np.stack([known[row.uid][1] for row in rows]))
     return TrainingViews(
         [replace(row, index=index) for index, row in enumerate(_plain(rows))],
         Pictures(rgb, grey, mask, distances, cameras, yfov, own), history, condition, encoder, float(np.mean(ideal)),
@@ -110,8 +114,6 @@ def read_pictures(
 
 
 def _plain(rows: "list[ArrayRow]") -> "list[Row]":
-    from sdfkit.rows import Row
-
     names = Row.__dataclass_fields__
     return [Row(**{name: getattr(row, name) for name in names}) for row in rows]
 
@@ -164,12 +166,12 @@ def _measure_ideal_loss(row: "ArrayRow", temperature: float) -> float:
 
 def _read_features(
     path: str, parts: bool
-) -> tuple[str, dict[str, Any], dict[str, np.ndarray], list[dict[str, Any]]]:
+) -> tuple[str, dict[str, Any], dict[str, tuple[Row, np.ndarray]], list[dict[str, Any]]]:
     with open_store(path, "features", manifest=None) as store:
         condition = "token" if parts and "token" in store else "feature"
         rows, arrays = store.read_rows(condition)
         vectors = arrays[condition]
         if condition == "feature":
             vectors = vectors[:, :, None]  # (shape, view, patch, feature)
-        named = {row.uid: vector for row, vector in zip(rows, vectors, strict=True)}
+        named = {row.uid: (row, vector) for row, vector in zip(rows, vectors, strict=True)}
         return condition, store.attributes.get("encoder", {}), named, store.history
