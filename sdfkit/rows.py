@@ -96,6 +96,11 @@ def require_same_origins(pairs: Iterable[tuple[Row, Row]], one: str, other: str)
         )
 
 
+def digest_text(text: str) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def seed_shape(seed: int, uid: str, *key: int) -> "np.random.SeedSequence":
     """Return the seed of the random numbers of one shape. They depend on its uid, not on the shapes beside it.
 

@@ -52,7 +52,7 @@ def shapes(
     from sdfkit.geometry.shapes import CATEGORIES, choose_categories
     from sdfkit.geometry.shapes.catalogue import find_category
     from sdfkit.io.meshes.writer import create_meshes
-    from sdfkit.rows import Row
+    from sdfkit.rows import Row, digest_text
     from sdfkit.runtime.pool import PoolOptions, compute_rows, report_outcome
 
     if list_categories:
@@ -66,9 +66,12 @@ def shapes(
         else choose_categories(count, np.random.default_rng(np.random.SeedSequence(seed)))
     )
     rows = [
-        Row(index, f"obj_{index:04d}", name, "CC0-1.0", f"sdfkit shapes --seed {seed}")
+        Row(
+            index, f"obj_{index:04d}", name, "CC0-1.0", f"sdfkit shapes --seed {seed}",
+            origin=digest_text(f"sdfkit shapes {seed} {name} {index}"),
+        )
         for index, name in enumerate(chosen)
-    ]
+    ]  # fmt: skip
     settings: dict[str, Any] = {"seed": seed, "resolution": resolution, "messy": messy}
     make = partial(_make, **settings)
     with create_meshes(

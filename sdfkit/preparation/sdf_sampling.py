@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from sdfkit.errors import GeometryError, UsageError
+from sdfkit.preparation.framing import make_frame
 from sdfkit.rows import seed_shape
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class SdfOptions:
         method: "exact" measures the distance to the triangles; "scan" uses mesh-to-sdf.
         sign: Method that determines the signs: "normal", "winding" or "scan"; see `TriangleTree.signed`.
         agreement: Minimum share of points at which a second sign method must give the same sign.
+        drop_specks: Leave out small pieces far from the rest, see `make_frame`.
         seed: Seed of the points.
     """
 
@@ -38,6 +40,7 @@ class SdfOptions:
     method: Literal["exact", "scan"]
     sign: Literal["normal", "winding", "scan"]
     agreement: float
+    drop_specks: bool
     seed: int
 
     @property
@@ -90,9 +93,7 @@ def sample_row(row: "MeshRow", *, options: SdfOptions) -> dict[str, Any]:
     """
     import numpy as np
 
-    from sdfkit.geometry.frame import normalise
-
-    unit, to_original = normalise(row.load())
+    unit, to_original, *_ = make_frame(row.load(), row.uid, drop_specks=options.drop_specks)
     if "to_original" in row.info:
         to_original = np.array(row.info["to_original"]) @ to_original
 
@@ -100,6 +101,7 @@ def sample_row(row: "MeshRow", *, options: SdfOptions) -> dict[str, Any]:
     from sdfkit.geometry.sampling import SECOND, sample_sdf
 
     settings = asdict(options)
+    del settings["drop_specks"]
     agreement, method, seed = settings.pop("agreement"), settings.pop("method"), settings.pop("seed")
     second, measure = SECOND[options.sign], None
     if method == "scan":

@@ -7,8 +7,6 @@ from typing import Any
 from sdfkit.io.naming import FileName, FileNamer, Rule, tell_apart
 from sdfkit.io.streams import MESH_SUFFIXES
 
-# The first bytes of an STL that sdfkit wrote. An STL has no room for more.
-STL_TITLE = b"sdfkit "
 ReadInfo = Callable[[Path], dict[str, Any]]
 
 
@@ -46,7 +44,9 @@ def find_names(
 
     def own_name(path: Path) -> str:
         try:
-            return str(info_of(path).get("uid") or (STL_TITLE.decode() if _is_own_stl(path) else ""))
+            info = info_of(path)
+            # An STL of sdfkit has an origin, but no room for a uid.
+            return str(info.get("uid") or info.get("origin") or "")
         except OSError:  # a link to nothing, or a file that may not be read
             return ""
 
@@ -58,10 +58,3 @@ def find_names(
             given = given or str(info_of(path).get("uid") or "")
         names.append(FileName(namer.locate(path), (0,), given) if given else namer.name(path, rule))
     return [info_of(path) for path in paths], names
-
-
-def _is_own_stl(path: Path) -> bool:
-    if path.suffix.lower() != ".stl":
-        return False
-    with path.open("rb") as file:
-        return file.read(len(STL_TITLE)) == STL_TITLE

@@ -92,20 +92,25 @@ class MeshPairs:
         lone = equal and len(truths) == 1
         self.by: Literal["uid", "order"] = "order" if how == "order" or (how == "auto" and lone) else "uid"
         if how == "auto" and predicted.rows is not None and truths.rows is not None and not lone:
-            if not _have_common(predicted.rows, truths.rows):
-                named = [[_rename(row) for row in rows] for rows in (predicted.rows, truths.rows)]
-                if _have_common(*named):
-                    log.warning(
-                        "predicted and true meshes have no uid in common; they are paired by their file names"
-                    )
-                    self._predicted, self._truths = (Meshes(rows, iter(()), len(rows), []) for rows in named)
-                elif equal:
-                    log.warning(
-                        "predicted and true meshes have no uid in common; the %d of each are paired by order",
-                        len(truths),
-                    )
-                    self.by = "order"
+            self._find_common(predicted.rows, truths.rows)
         self.count = len(truths)
+
+    def _find_common(self, predicted: Sequence[MeshRow], truths: Sequence[MeshRow]) -> None:
+        """Where no uid occurs on both sides, pair by the names of the files, or by order."""
+        if _have_common(predicted, truths):
+            return
+        named = [[_rename(row) for row in rows] for rows in (predicted, truths)]
+        if _have_common(*named):
+            log.warning(
+                "predicted and true meshes have no uid in common; they are paired by their file names"
+            )
+            self._predicted, self._truths = (Meshes(rows, iter(()), len(rows), []) for rows in named)
+        elif len(predicted) == len(truths):
+            log.warning(
+                "predicted and true meshes have no uid in common; the %d of each are paired by order",
+                len(truths),
+            )
+            self.by = "order"
 
     def __iter__(self) -> Iterator[Pair]:
         for index, (truth, guesses) in enumerate(self._match()):

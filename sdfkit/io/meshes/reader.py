@@ -27,6 +27,7 @@ from sdfkit.io.meshes.naming import name_meshes
 from sdfkit.io.meshes.obj_polygons import cut_polygons
 from sdfkit.io.meshes.ply import MARK, read_ply
 from sdfkit.io.meshes.source import Source
+from sdfkit.io.meshes.stl_title import read_title
 from sdfkit.io.streams import name_of, open_input, sniff
 from sdfkit.options import STANDARD
 from sdfkit.rows import LABELS, Row, unique
@@ -193,7 +194,7 @@ def read_info(path: Path) -> dict[str, Any]:
             except (ValueError, RecursionError):
                 return {}
             return info if isinstance(info, dict) else {}
-    return {}
+    return read_title(head)
 
 
 class Meshes:

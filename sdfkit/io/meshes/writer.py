@@ -12,6 +12,7 @@ import numpy as np
 from sdfkit.errors import GeometryError, InputError, UsageError
 from sdfkit.io.meshes.ply import MARK, write_comment, write_double
 from sdfkit.io.meshes.reader import read_info
+from sdfkit.io.meshes.stl_title import LENGTH, write_title
 from sdfkit.io.streams import open_output, refuse_existing
 from sdfkit.options import STANDARD
 from sdfkit.rows import LABELS, Row, history_step
@@ -28,7 +29,7 @@ def encode(mesh: "trimesh.Trimesh | None", kind: str, info: Mapping[str, Any]) -
     Args:
         mesh: The mesh; None for a failed shape, which becomes a PLY without vertices.
         kind: Format: ply, glb, obj or stl.
-        info: Metadata. An STL has room for uid, category and licence only.
+        info: Metadata. An STL has room for uid, category, licence and origin only.
     """
     import trimesh
 
@@ -66,9 +67,7 @@ def encode(mesh: "trimesh.Trimesh | None", kind: str, info: Mapping[str, Any]) -
             "the mesh is too far from the origin for the float32 of an STL; write a PLY, or use --frame unit"
         )
     file = mesh.export(file_type=kind)
-    # The 80-byte header is the only place for text in an STL.
-    title = f"sdfkit {info.get('uid', '')} {info.get('category', '')} {info.get('licence', '')}"
-    return title.encode("ascii", "replace")[:80].ljust(80) + bytes(file[80:])
+    return write_title(info) + bytes(file[LENGTH:])
 
 
 def _fits_single(mesh: "trimesh.Trimesh") -> bool:
