@@ -58,6 +58,22 @@ def compare(
             help="Features of the training shapes, if they are not in the store of --features.",
         ),
     ] = None,
+    views: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE",
+            help="The images given to the model, as a views store; adds the scores of the visual hull and, with "
+            "--training, of the training shape whose silhouettes agree best.",
+        ),
+    ] = None,
+    codes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE",
+            help="Store that train-deepsdf wrote; adds the scores of kernel ridge regression, which predicts codes "
+            "from --features.",
+        ),
+    ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="List the scores of all shapes, not only of the ten worst.")
     ] = False,
@@ -91,47 +107,45 @@ def compare(
     counts true shapes that are also training shapes: their scores measure recall of the training set, and retrieval may
     return the shape itself.
 
+    --views adds two baselines that use the silhouettes of the images. Visual hull: the largest solid with these
+    silhouettes, which knows no other shapes. Retrieval by silhouettes: the training shape whose silhouettes have the
+    largest IoU with those of the images, averaged over the images. --codes adds kernel ridge: the codes of the training
+    shapes are regressed on the mean features of their images (Gaussian kernel; bandwidth and penalty by leave-one-out
+    errors), and the predicted codes are meshed with the decoder.
+
     \b
     Examples:
       sdfkit compare predicted.ply closed/obj_0003.ply
       sdfkit compare predicted/ closed/ -o table.csv
       sdfkit mesh codes.zarr --decoder deepsdf.zarr | sdfkit compare - closed/
       sdfkit compare predicted/ test/ --training train/ --features test.zarr --training-features train.zarr
+      sdfkit compare predicted/ test/ --training train/ --views test.views.zarr
     """
     from sdfkit.errors import UsageError
-    from sdfkit.inference import comparison
+    from sdfkit.inference.comparison import compare as compare_meshes
+    from sdfkit.inference.image_baselines import check_options, read_image_baselines
     from sdfkit.io.meshes.pairs import open_predictions
     from sdfkit.io.meshes.reader import open_meshes
-    from sdfkit.io.stores.reader import open_store
     from sdfkit.io.streams import open_output, refuse_existing
     from sdfkit.report.scorecard import ScoreCard
     from sdfkit.runtime.pool import PoolOptions, report_outcome
 
     if [predicted, truth, training].count(STANDARD) > 1 or training == STANDARD:
         raise UsageError("standard input can be read once, as PREDICTED or TRUTH; name files for the others")
-    if features is not None and training is None:
-        raise UsageError("--features chooses one of the training shapes; add --training MESHES")
-    if training_features is not None and features is None:
-        raise UsageError(
-            "--training-features needs --features, the features of the images given to the model"
-        )
+    check_options(training, features, training_features=training_features, codes=codes)
     if output is not None:
         refuse_existing(output, overwrite)
     with ExitStack() as stack:
         guesses = stack.enter_context(open_predictions(predicted, manifest=manifest))
         truths = stack.enter_context(open_meshes([truth], manifest=manifest))
-        known, retrieval = None, None
-        if training is not None:
-            known = stack.enter_context(open_meshes([training], manifest=manifest))
-            if features is not None:
-                query = stack.enter_context(open_store(features, "features", manifest=None))
-                store = open_store(training_features or features, "features", manifest=None)
-                retrieval = comparison.retrieve_by_features(
-                    query, stack.enter_context(store), known.rows or ()
-                )
-        result = comparison.compare(
+        known = None if training is None else stack.enter_context(open_meshes([training], manifest=manifest))
+        images = read_image_baselines(
+            (known.rows if known else None) or (), features=features, training_features=training_features,
+            codes=codes, views=views,
+        )  # fmt: skip
+        result = compare_meshes(
             guesses, truths, pair=pair, all_due=Path(predicted).is_dir(), points=points, align=align, training=known,
-            retrieval=retrieval, seed=seed, pool=PoolOptions(jobs, timeout, None, fail_fast),
+            images=images, seed=seed, pool=PoolOptions(jobs, timeout, None, fail_fast),
         )  # fmt: skip
     card = ScoreCard(
         result.shapes, pairing=result.pairing, align=align, points=points, seed=seed, level=result.level

@@ -10,6 +10,11 @@ from sdfkit.errors import GeometryError
 HALF = 0.5 - 1e-6
 
 
+def binarise_masks(masks: UInt8[np.ndarray, "*view row column"]) -> Bool[np.ndarray, "*view row column"]:
+    """Return the pixels of which the shape covers at least half."""
+    return masks / 255 >= HALF
+
+
 def shrink_masks(
     masks: UInt8[np.ndarray, "*view side side"], size: int
 ) -> Bool[np.ndarray, "*view size size"]:
@@ -52,6 +57,20 @@ def mask_distances(masks: Bool[np.ndarray, "view row column"]) -> Float[np.ndarr
     outside = np.stack([distance_transform_edt(~mask) for mask in masks])
     inside = np.stack([distance_transform_edt(mask) for mask in masks])
     return np.where(masks, 0.5 - inside, outside - 0.5).astype(np.float32)
+
+
+def silhouette_overlap(
+    masks: Bool[np.ndarray, "view row column"], known: Bool[np.ndarray, "shape view row column"]
+) -> Float[np.ndarray, " shape"]:
+    """Return how well the silhouettes of known shapes agree with those of one shape: the mean IoU over the views.
+
+    Args:
+        masks: Silhouettes of the shape.
+        known: Silhouettes of the known shapes, as the same cameras see them.
+    """
+    both, either = (masks & known).sum(axis=(2, 3)), (masks | known).sum(axis=(2, 3))
+    share: Float[np.ndarray, " shape"] = (both / np.maximum(either, 1)).mean(axis=1)
+    return share
 
 
 def _average(pictures: UInt8[np.ndarray, "*any side side"], size: int) -> Float[np.ndarray, "*any size size"]:

@@ -230,7 +230,7 @@ def _mean(predictions: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def _describe_difference(name: str, scores: Mapping[str, Mapping[str, float]]) -> str:
     chamfer, iou = scores["chamfer"], scores["iou"]
-    article = "the " if name != "retrieval" else ""
+    article = "the " if name in ("mean shape", "oracle", "visual hull") else ""
     return (
         f"The prediction beats {article}{name} on {100 * chamfer['better']:.0f} % of shapes by Chamfer distance and on "
         f"{100 * iou['better']:.0f} % by IoU; mean IoU difference {iou['difference']:+.3f} "

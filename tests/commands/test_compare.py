@@ -290,6 +290,32 @@ def test_one_store_may_contain_features_of_training_and_true_shapes(sdfkit, fold
     ]
 
 
+@pytest.mark.slow
+def test_the_visual_hull_and_retrieval_by_silhouettes_answer_from_the_images(
+    sdfkit, folders, trained, tmp_path
+):
+    predicted, truth = folders
+    views, one = tmp_path / "views.zarr", tmp_path / "one.zarr"
+    assert sdfkit("render", truth, "--views", 12, "--size", 96, "-o", views).exit_code == 0
+    options = ("--views", views, "--points", 5000, "--json")
+    facts = json.loads(sdfkit("compare", predicted, truth, *options, "--training", trained[0]).stdout)
+    answers = [shape["baselines"] for shape in facts["shapes"].values()]
+    assert list(answers[0]) == ["mean shape", "visual hull", "retrieval by silhouettes", "oracle"]
+    # render puts every shape into the unit frame, so that all three spheres look like the one of radius 1.
+    assert [answer["retrieval by silhouettes"]["shape"] for answer in answers] == ["obj_0"] * 3
+    assert answers[0]["visual hull"]["iou"] > 0.85
+    assert answers[1]["visual hull"]["iou"] == pytest.approx(0.8**3, abs=0.05)
+    # Without training shapes, the hull is the only baseline.
+    alone = json.loads(sdfkit("compare", predicted, truth, *options).stdout)
+    assert list(alone["against"]) == ["visual hull"]
+    assert sdfkit("render", truth / "obj_0.ply", "--views", 2, "--size", 32, "-o", one).exit_code == 0
+    result = sdfkit("compare", predicted, truth, "--views", one)
+    assert (
+        result.exit_code,
+        "one.zarr: has no images of obj_1; render every true shape" in result.stderr,
+    ) == (3, True)
+
+
 def test_unsuitable_features_are_refused(sdfkit, folders, trained, tmp_path):
     training, shown, known = trained
     other = write_features(tmp_path / "other.zarr", {"obj_0": (1, 0)}, model="another")
@@ -313,6 +339,7 @@ def test_unsuitable_features_are_refused(sdfkit, folders, trained, tmp_path):
             ("--training", "t", "--training-features", "f.zarr"),
             "--training-features needs --features",
         ),
+        (("--training", "t", "--codes", "c.zarr"), "--codes needs --features"),
         (("--training", "-"), "standard input can be read once, as PREDICTED or TRUTH"),
     ],
 )

@@ -5,33 +5,33 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sdfkit.errors import GeometryError
-from sdfkit.images.silhouettes import mask_distances, shrink_masks, shrink_pictures
+from sdfkit.images.silhouettes import mask_distances, shrink_masks, shrink_pictures, silhouette_overlap
 
 pictures = st.integers(2, 12).flatmap(lambda side: arrays(np.uint8, (2, side, side)))
 
 
 def disc(size, radius, row=None, column=None):
-    """Which centres of pixels lie in a disc."""
+    """Return which pixel centres lie in a disc."""
     at = np.arange(size) + 0.5
     rows, columns = np.meshgrid(at, at, indexing="ij")
     return np.hypot(rows - (row or size / 2), columns - (column or size / 2)) < radius
 
 
 @given(pictures, st.integers(1, 30))
-def test_shrinking_keeps_the_mean(mask, size):
+def test_shrinking_preserves_the_mean(mask, size):
     small = shrink_pictures(mask[..., None], size)
     assert small.shape == (len(mask), size, size, 1)
     assert small.mean() == pytest.approx(mask.mean(), abs=0.51)
 
 
 @given(pictures, st.integers(1, 4))
-def test_a_whole_number_of_pixels_becomes_their_mean(mask, times):
+def test_shrinking_by_an_integer_factor_averages_pixels(mask, times):
     large = mask.repeat(times, axis=1).repeat(times, axis=2)
     assert np.array_equal(shrink_pictures(large[..., None], mask.shape[-1])[..., 0], mask)
     assert np.array_equal(shrink_masks(large, mask.shape[-1]), mask >= 127.5)
 
 
-def test_half_of_the_area_decides():
+def test_a_shrunk_pixel_is_set_if_half_of_its_area_is():
     # 7 pixels become 2, each of which has half of the middle one.
     mask = np.zeros((1, 7, 7), dtype=np.uint8)
     mask[0, :, :2] = 255  # 2 of 3.5 columns on the left
@@ -43,7 +43,7 @@ def test_half_of_the_area_decides():
 
 
 @pytest.mark.parametrize(("side", "size"), [(224, 64), (100, 64), (48, 64)])
-def test_a_disc_stays_where_it_is(side, size):
+def test_shrinking_does_not_move_a_disc(side, size):
     mask = disc(side, 0.3 * side, 0.4 * side, 0.55 * side).astype(np.uint8) * 255
     small = shrink_masks(mask, size)
     expected = disc(size, 0.3 * size, 0.4 * size, 0.55 * size)
@@ -51,7 +51,7 @@ def test_a_disc_stays_where_it_is(side, size):
     assert small.mean() == pytest.approx(np.pi * 0.09, rel=0.02)
 
 
-def test_distances_from_a_disc_are_those_of_geometry():
+def test_distances_from_a_disc_agree_with_a_closed_form():
     masks = np.stack([disc(64, 20), disc(64, 11.3)])
     at = np.arange(64) - 31.5
     for distances, radius in zip(mask_distances(masks), (20, 11.3), strict=True):
@@ -60,7 +60,7 @@ def test_distances_from_a_disc_are_those_of_geometry():
 
 
 @given(arrays(np.bool_, (2, 9, 7)))
-def test_inside_out_changes_only_the_sign(masks):
+def test_inverting_the_mask_negates_the_distances(masks):
     masks[:, 0, 0], masks[:, -1, -1] = True, False
     distances = mask_distances(masks)
     assert np.array_equal(distances < 0, masks)
@@ -78,3 +78,12 @@ def test_a_mask_needs_an_outline(filled, message):
     masks = np.stack([disc(8, 3), np.full((8, 8), filled)])
     with pytest.raises(GeometryError, match=message):
         mask_distances(masks)
+
+
+def test_silhouettes_overlap_by_their_mean_iou():
+    masks = np.zeros((2, 4, 4), dtype=bool)
+    masks[:, :2] = True
+    half = masks.copy()
+    half[1, 1] = False
+    known = np.stack([masks, half, ~masks])
+    assert np.allclose(silhouette_overlap(masks, known), [1, 0.75, 0])

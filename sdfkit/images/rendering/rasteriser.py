@@ -110,6 +110,26 @@ def render_views(
     return RenderedViews(rgb, mask, distances, directions)
 
 
+def render_masks(
+    mesh: trimesh.Trimesh, camera_to_world: Float[np.ndarray, "view 4 4"], *, yfov: float, size: int
+) -> UInt8[np.ndarray, "view row column"]:
+    """Render the silhouette of a mesh from every camera: the masks of `render_views`, in a fraction of the time."""
+    points = np.ascontiguousarray(mesh.vertices, dtype=np.float32)
+    faces = np.ascontiguousarray(mesh.faces, dtype=np.int32)
+    focal = size / 2 / math.tan(yfov / 2)
+    in_camera = np.empty((len(points), 3), dtype=np.float32)
+    screen, inverse = np.empty((len(points), 2), dtype=np.int32), np.empty(len(points), dtype=np.float32)
+    masks = np.empty((len(camera_to_world), size, size), dtype=np.uint8)
+    for view, pose in enumerate(camera_to_world):
+        project(points, np.linalg.inv(pose.astype(np.float64)), focal, size, NEAR, in_camera, screen, inverse)
+        nearest = np.zeros((size, size * 4), dtype=np.float32)
+        owner = np.full((size, size * 4), EMPTY, dtype=np.int32)
+        rasterise(in_camera, screen, inverse, faces, focal, NEAR, False, COLOR_SAMPLES, nearest, owner)
+        hits = (owner.reshape(size, size, 4) != EMPTY).sum(axis=2)
+        masks[view] = (hits * 255 + 2) // 4
+    return masks
+
+
 def describe_shading() -> dict[str, Any]:
     """Return the material and the lights, which stores record."""
     lights = [

@@ -46,7 +46,7 @@ def rays(size: int, yfov: float = YFOV):
 
 
 def pyrender_shader(normal, toward, lights):
-    """The light that reaches the camera, written from the formulas, (..., 3)."""
+    """The light that reaches the camera, computed from the formulas of pyrender's shader, (..., 3)."""
     base, metallic, alpha = np.array(rasteriser.BASE_COLOR), rasteriser.METALLIC, rasteriser.ROUGHNESS**2
     k = (rasteriser.ROUGHNESS + 1) ** 2 / 8
     f0 = 0.04 * (1 - metallic) + base * metallic
@@ -95,7 +95,7 @@ def test_a_sphere_has_the_depth_normals_silhouette_and_colours_of_a_sphere():
     assert np.abs(views.rgb[0][inner] - expected[inner]).max() < 1.5
 
 
-def test_types_shapes_and_what_is_left_out():
+def test_views_have_the_documented_shapes_and_omit_what_was_not_requested():
     views = draw(trimesh.creation.box(), fibonacci_cameras(3, 2.5), depth=False, normal=False, size=20)
     assert (views.rgb.shape, views.rgb.dtype) == ((3, 20, 20, 3), np.uint8)
     assert (views.mask.shape, views.mask.dtype) == ((3, 20, 20), np.uint8)
@@ -107,7 +107,7 @@ def test_types_shapes_and_what_is_left_out():
     assert views.normal is None
 
 
-def test_up_is_the_top_and_right_is_the_right():
+def test_world_up_is_image_top_and_camera_right_is_image_right():
     ball = trimesh.creation.icosphere(2, radius=0.2)
     up = draw(ball.copy().apply_translation([0, 0.7, 0])).mask[0]
     right = draw(ball.copy().apply_translation([0.7, 0, 0])).mask[0]
@@ -118,7 +118,7 @@ def test_up_is_the_top_and_right_is_the_right():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_triangles_that_share_edges_leave_no_crack_and_never_overlap(seed):
+def test_triangles_with_shared_edges_leave_no_gap_and_do_not_overlap(seed):
     rng = np.random.default_rng(seed)
     corners = np.array([[-2, -2], [-2, 2], [2, -2], [2, 2]])
     flat = np.concatenate([corners, rng.uniform(-1.5, 1.5, (300, 2))])
@@ -147,7 +147,7 @@ def outline_distance(pixels, corners):
 @example(524289)
 @given(st.integers(0, 2**32 - 1))
 @examples(30)
-def test_any_triangles_show_the_nearest_at_each_pixel(seed):
+def test_each_pixel_shows_the_nearest_triangle(seed):
     rng = np.random.default_rng(seed)
     mesh = triangles(rng.uniform(-1.2, 1.2, (6, 3, 3)))
     size = 24
@@ -161,7 +161,7 @@ def test_any_triangles_show_the_nearest_at_each_pixel(seed):
     views = draw(mesh, camera[None], size=size, cull=False, crease=0.0)
 
     def planes(shift):
-        """Whether each pixel's ray meets each triangle, and where it meets its plane."""
+        """Return whether the ray of each pixel hits each triangle, and where it intersects the triangle's plane."""
         ray = rays(size) + shift
         weights = np.stack([ray @ np.cross(seen[:, i - 2], seen[:, i - 1]).T for i in range(3)])
         inside = np.all(weights >= 0, axis=0) | np.all(weights <= 0, axis=0)
@@ -191,7 +191,7 @@ def test_any_triangles_show_the_nearest_at_each_pixel(seed):
     assert np.allclose(views.normal[0][steady], normal[steady], atol=1e-4)
 
 
-def test_a_floor_that_runs_under_and_behind_the_camera_is_cut_right():
+def test_a_floor_that_extends_behind_the_camera_is_clipped_correctly():
     floor = triangles([[[-50, -0.5, 60], [50, -0.5, 60], [0, -0.5, -90]]])
     views = draw(floor)
     down = rays(64)[..., 1]
@@ -205,7 +205,7 @@ def test_a_floor_that_runs_under_and_behind_the_camera_is_cut_right():
 
 
 @pytest.mark.parametrize("distance", [0.06, 0.04])
-def test_surface_before_the_near_plane_is_not_seen(distance):
+def test_surfaces_nearer_than_the_near_plane_are_not_drawn(distance):
     wall = triangles([[[-9, -9, 0], [9, -9, 0], [0, 15, 0]]])
     camera = FRONT.copy()
     camera[0, 2, 3] = distance
@@ -234,13 +234,13 @@ def test_faces_seen_from_behind_are_culled_on_request():
     assert draw(inverted).depth[0, 32, 32] == pytest.approx(3.5, abs=0.02)
 
 
-def test_lights_travel_with_the_camera():
+def test_lights_are_fixed_to_the_camera():
     views = draw(trimesh.creation.icosphere(5), fibonacci_cameras(6, 2.5))
     difference = np.abs(views.rgb.astype(int) - views.rgb[0].astype(int))
     assert np.quantile(difference, 0.99) <= 2
 
 
-def test_turning_shape_and_camera_together_changes_nothing():
+def test_rotating_shape_and_camera_together_does_not_change_the_image():
     mesh = trimesh.creation.box([1, 0.6, 0.4])
     turn = trimesh.transformations.rotation_matrix(1.1, [0.3, 0.8, 0.5])
     before = draw(mesh, fibonacci_cameras(4, 2.5), crease=0.0)
@@ -249,7 +249,7 @@ def test_turning_shape_and_camera_together_changes_nothing():
     assert np.mean(before.mask != after.mask) < 2e-3
 
 
-def test_a_flat_box_shows_its_face_normals_and_a_smooth_one_blends_them():
+def test_flat_shading_uses_face_normals_and_smooth_shading_blends_them():
     camera = look_at(np.array([1.5, 1.2, 1.6]), np.zeros(3), np.array([0.0, 1, 0]))[None]
     flat = draw(trimesh.creation.box(), camera, crease=0.0).normal[0]
     found = np.unique(np.round(flat[flat.any(-1)], 4), axis=0)
@@ -285,7 +285,7 @@ def test_views_do_not_depend_on_each_other_and_repeat_byte_for_byte():
         assert np.array_equal(both[3:4], one)
 
 
-def test_faces_without_area_and_points_without_faces_do_no_harm():
+def test_faces_without_area_and_unused_vertices_are_ignored():
     ball = trimesh.creation.icosphere(2)
     points = np.concatenate([ball.vertices, [[0.1, 0.2, 1.3], [0.30001, 0.4, 1.3], [0.5, 0.6, 1.3]]])
     line, spot = [[162, 163, 164], [162, 164, 163]], [[5, 5, 5], [3, 3, 4]]
@@ -299,12 +299,12 @@ def test_faces_without_area_and_points_without_faces_do_no_harm():
         assert np.mean(views.rgb != clean.rgb) < 2e-3
 
 
-def test_nothing_to_draw_is_refused():
+def test_a_mesh_without_faces_is_refused():
     with pytest.raises(GeometryError, match="without faces cannot be drawn; leave it out"):
         draw(trimesh.Trimesh(np.zeros((3, 3)), np.zeros((0, 3), dtype=int), process=False))
 
 
-def test_light_is_encoded_as_a_power_function_would():
+def test_gamma_encoding_agrees_with_a_power_function():
     *_, steps, guesses = rasteriser._shading_tables()
     light = np.concatenate([np.linspace(0, 1.2, 20_011), steps, np.nextafter(steps, 0), [1e-9, 1e9, np.inf]])
     codes = [_encode(value, steps, guesses) for value in light]
@@ -313,3 +313,11 @@ def test_light_is_encoded_as_a_power_function_would():
     assert np.array_equal(codes, expected)
     assert np.abs(codes - 255 * np.minimum(light, 1) ** (1 / 2.2)).max() <= 0.5 + 1e-6
     assert _encode(np.nan, steps, guesses) == 0
+
+
+def test_masks_alone_are_those_of_the_whole_rendering():
+    mesh = trimesh.util.concatenate([trimesh.creation.torus(0.7, 0.2), trimesh.creation.box([0.2, 1.9, 0.1])])
+    cameras = fibonacci_cameras(5, 2.5)
+    settings = {"crease": 0.0, "cull": False, "depth": False, "normal": False, "paint": None}
+    whole = render_views(mesh, cameras, yfov=0.9, size=64, **settings)
+    assert np.array_equal(rasteriser.render_masks(mesh, cameras, yfov=0.9, size=64), whole.mask)
