@@ -14,6 +14,14 @@ def manifest(
         list[str], typer.Argument(metavar="MESH...", help="Mesh files, or folders of mesh files.")
     ],
     *,
+    uid: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|stem|folder|COLUMN",
+            help="Where uids come from: auto: the mesh file, or its path; stem: the file's name; folder: the name of "
+            "its folder; COLUMN: that column of the CSV file.",
+        ),
+    ] = "auto",
     csv: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="CSV file with category, licence and source of the shapes."),
@@ -39,25 +47,33 @@ def manifest(
     Paths are relative to the manifest's folder. Other commands take the manifest as --manifest and copy its labels to
     their output; all commands that read shapes have this option, except perturb and timestep-loss.
 
-    Folders are searched recursively. The uid of a shape is the one that sdfkit wrote into the mesh file, otherwise the
-    file's name without its suffix, made unique. Each label (category, licence, source) is taken from the first of these
-    that has it:
+    Folders are searched recursively. The uid of a shape is the one that sdfkit wrote into the mesh file. Otherwise it
+    is the part of the file's path that tells it from the files around it: the file's name without its suffix
+    (chair.obj: chair), with the folder before it if a folder beside it holds a file of the same name (chair/0001.off:
+    chair_0001), or the folder alone if the file's name is generic (ID/models/model_normalized.obj: ID). All commands
+    that read meshes name them in this way. The same file has the same uid whatever other files are given, unless two
+    files would share a name: then parts of their paths are added, with a warning. A manifest fixes the uids.
+
+    Each label (category, licence, source) is taken from the first of these that has it:
 
     \b
       1. the CSV file of --csv
       2. Objaverse's metadata, with --lvis
       3. the labels that sdfkit wrote into the mesh file
-      4. for the category, without --lvis: the first folder between MESH and the file
+      4. for the category, without --lvis: the first folder between MESH and the file, other than the one that names the
+         shape, and other than folders like train, raw or meshes
       5. --licence and --source
 
     The CSV file has a column uid, or a column file (the path relative to MESH), and any of the columns category,
-    licence and source. --lvis takes categories from LVIS, the labelled subset of Objaverse. It needs pip install
-    'sdfkit[lvis]', and its first use downloads Objaverse's metadata.
+    licence and source; for --uid COLUMN it has the columns file and COLUMN. --lvis takes categories from LVIS, the
+    labelled subset of Objaverse, by the names of the files. It needs pip install 'sdfkit[lvis]', and its first use
+    downloads Objaverse's metadata.
 
     \b
     Examples:
       sdfkit manifest raw/ -o manifest.json
       sdfkit manifest scans/ --csv labels.csv --licence CC-BY-4.0 -o manifest.json
+      sdfkit manifest scans/ --csv labels.csv --uid model_id -o manifest.json
       sdfkit manifest ~/.objaverse/hf-objaverse-v1/glbs --lvis -o manifest.json
     """
     from sdfkit.io.manifest_writer import create_manifest, list_shapes
@@ -65,7 +81,7 @@ def manifest(
 
     folder = Path() if output == STANDARD else Path(output).parent
     with create_manifest(output, overwrite=overwrite) as entries:
-        entries += list_shapes(inputs, folder, table=csv, lvis=lvis, licence=licence, source=source)
+        entries += list_shapes(inputs, folder, uid=uid, table=csv, lvis=lvis, licence=licence, source=source)
     place = "standard output" if output == STANDARD else output
     lacking = [f"{sum(not getattr(entry, name) for entry in entries)} without {name}" for name in LABELS]
     count = f"{len(entries)} shape{'s'[: len(entries) != 1]}"

@@ -11,16 +11,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from sdfkit.errors import InputError, MissingError
+from sdfkit.errors import InputError, MissingError, UsageError
 from sdfkit.io.manifests import FORMAT, Entry, canonical_path
-from sdfkit.io.meshes.reader import find_meshes, read_info
+from sdfkit.io.meshes.folders import find_meshes
+from sdfkit.io.meshes.naming import find_names
+from sdfkit.io.meshes.reader import read_info
+from sdfkit.io.naming import FileName, Rule, is_generic, is_stage, tell_apart
 from sdfkit.io.streams import MESH_SUFFIXES, open_output
 from sdfkit.options import STANDARD
-from sdfkit.rows import LABELS, unique
+from sdfkit.rows import LABELS, printable
 
 log = logging.getLogger(__name__)
+# Folders that say for what their shapes are used. They are no categories.
+SPLITS = {"dev", "eval", "test", "testing", "train", "training", "val", "valid", "validation"}
 
 
 def digest(path: Path) -> str:
@@ -58,27 +63,40 @@ def _dump(entries: Sequence[Entry]) -> str:
         "shapes": [asdict(entry) for entry in entries],
         "obj_idx": {entry.uid: entry.obj_idx for entry in entries},
     }
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    # The bytes of a path that are not UTF-8 become escapes of JSON, from which readers get the same path.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def list_shapes(
-    inputs: Sequence[str], folder: Path, *, table: Path | None, lvis: bool, licence: str, source: str
+    inputs: Sequence[str],
+    folder: Path,
+    *,
+    uid: str = "auto",
+    table: Path | None,
+    lvis: bool,
+    licence: str,
+    source: str,
 ) -> list[Entry]:
-    """List mesh files with their labels.
+    """List mesh files with their uids and labels.
 
     Each label is taken from the first of these that has it: the table, LVIS (Objaverse's categories), the mesh file
-    itself. A category that none of them has is the name of the mesh's folder.
+    itself. A category that none of them has is the first folder below the input whose name is not one of a kind or
+    stage of files, unless the uid is the name of that folder.
 
     Args:
         inputs: Mesh files, and folders that are searched recursively. A file that is named twice is listed once.
         folder: Folder that the paths of the entries are relative to.
+        uid: Where uids come from: "auto" for those in the files, otherwise the names that `FileNamer` finds; "stem" for
+            the names of the files, "folder" for those of their folders, or a column of the table.
         table: A CSV file of labels, see `read_table`.
         lvis: Download the labels of Objaverse. The mesh files must be named by their Objaverse uid.
         licence: Licence of shapes that have no licence in the table, in LVIS or in their file.
         source: Source (author, URL) of shapes that have none in the table, in LVIS or in their file.
 
     Raises:
-        InputError: There are no meshes, or no row of the table or of LVIS matches a mesh.
+        InputError: There are no meshes, no row of the table or of LVIS matches a mesh, or the table lacks the uid of a
+            mesh.
         MissingError: The package objaverse is not installed, or its annotations cannot be downloaded.
     """
     if STANDARD in inputs:
@@ -94,28 +112,78 @@ def list_shapes(
         raise InputError(
             f"{foreign.name}: is not a mesh file ({', '.join(MESH_SUFFIXES)}); leave it out, or give its folder"
         )
-    infos = [read_info(path) for path in relative_paths]
-    uids = unique(str(info.get("uid") or path.stem) for path, info in zip(relative_paths, infos, strict=True))
-    files = [relative.as_posix() for relative in relative_paths.values()]
-    tables = [_labels_from_table(table, uids, files)] if table else []
+    files = [printable(relative.as_posix()) for relative in relative_paths.values()]
+    rule: Rule = uid if uid in ("stem", "folder") else "auto"  # type: ignore[assignment]
+    infos, names = find_names(list(relative_paths), {}, read_info, rule)
+    tables = []
+    if uid not in get_args(Rule):
+        uids, labels = _uids_from_table(table, uid, files)
+        tables.append(labels)
+    else:
+        uids = tell_apart(names)
+        tables += [_labels_from_table(table, uids, files)] if table else []
     if lvis:
-        tables.append(_labels_from_objaverse(uids))
+        labels = _labels_from_objaverse([path.stem for path in relative_paths])
+        tables.append(
+            {own: labels.get(path.stem, {}) for own, path in zip(uids, relative_paths, strict=True)}
+        )
     entries = []
-    for index, (uid, info, (path, relative)) in enumerate(
-        zip(uids, infos, relative_paths.items(), strict=True)
+    for index, (own, info, name, (path, relative)) in enumerate(
+        zip(uids, infos, names, relative_paths.items(), strict=True)
     ):
         # Objaverse's folders are numbered and carry no category.
-        category = relative.parts[0] if len(relative.parts) > 1 and not lvis else ""
-        default = {"category": category, "licence": licence, "source": source}
-        known: list[Mapping[str, Any]] = [*(labels.get(uid, {}) for labels in tables), info, default]
-        found = {name: next((str(part[name]) for part in known if part.get(name)), "") for name in LABELS}
+        default = {
+            "category": "" if lvis else _category_of(relative, name),
+            "licence": licence,
+            "source": source,
+        }
+        known: list[Mapping[str, Any]] = [*(labels.get(own, {}) for labels in tables), info, default]
+        found = {
+            label: printable(next((str(part[label]) for part in known if part.get(label)), ""))
+            for label in LABELS
+        }
         stored_path = Path(os.path.relpath(path, folder.resolve())).as_posix()
-        entries.append(Entry(index, uid, stored_path, **found, sha256=digest(path)))
+        entries.append(Entry(index, own, stored_path, **found, sha256=digest(path)))
     return entries
 
 
-def read_table(path: Path) -> tuple[str, dict[str, dict[str, str]]]:
+def _category_of(relative: Path, name: FileName) -> str:
+    """Return the first folder of a relative path that may be a category; empty if there is none."""
+    folders = relative.parts[:-1]
+    for place, folder in enumerate(folders):
+        if not is_stage(folder) and folder.casefold() not in SPLITS:
+            names_shape = is_generic(relative.stem) and name.levels[0] == len(folders) - place
+            return "" if names_shape or folder == relative.stem else folder
+    return ""
+
+
+def _uids_from_table(
+    path: Path | None, column: str, files: Sequence[str]
+) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """Return the uid of each file from a column of a CSV file whose column `file` names the files; and the labels."""
+    if path is None:
+        raise UsageError(f"--uid {column}: is a column of a CSV file; add --csv, or use auto, stem or folder")
+    key, table = read_table(path, (column, *LABELS))
+    if key != "file":
+        raise InputError(f"{path}: has no column file, which --uid {column} needs; add it")
+    lacking = [file for file in files if not table.get(file, {}).get(column)]
+    if lacking:
+        raise InputError(
+            f"{path}: has no {column} for {len(lacking)} of {len(files)} meshes ({lacking[0]} …); add them"
+        )
+    uids = [printable(table[file].pop(column)) for file in files]
+    twice = next((uid for uid, count in Counter(uids).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"{path}: gives several meshes the {column} {twice}; give every mesh its own")
+    return uids, {uid: table[file] for uid, file in zip(uids, files, strict=True)}
+
+
+def read_table(path: Path, wanted: Sequence[str] = LABELS) -> tuple[str, dict[str, dict[str, str]]]:
     """Read labels from a CSV file with a column `uid` or `file`, and any of category, licence (license) and source.
+
+    Args:
+        path: The file.
+        wanted: The columns to read; at least one of them is needed.
 
     Returns:
         The name of the key column (`uid` or `file`), and a mapping from each value in that column to its labels.
@@ -130,12 +198,13 @@ def read_table(path: Path) -> tuple[str, dict[str, dict[str, str]]]:
             rows = list(reader)
         except (csv.Error, UnicodeDecodeError) as error:
             raise InputError(f"{path}: cannot be read as CSV ({error}); save it as CSV in UTF-8") from error
-    key = next((name for name in ("uid", "file") if name in columns), None)
+    key = next((name for name in ("uid", "file") if name in columns and name not in wanted), None)
     if key is None:
         raise InputError(f"{path}: has no column uid or file, only {list(columns)}; add one of the two")
-    labels = [name for name in LABELS if name in columns]
+    labels = [name for name in wanted if name in columns]
     if not labels:
-        raise InputError(f"{path}: has no column category, licence or source, only {list(columns)}; add one")
+        missing = " or ".join(", ".join(wanted).rsplit(", ", 1))
+        raise InputError(f"{path}: has no column {missing}, only {list(columns)}; add one")
     keys = [(row[columns[key]] or "").strip() for row in rows]
     table = {
         value: {name: (row[columns[name]] or "").strip() for name in labels}

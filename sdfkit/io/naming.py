@@ -42,7 +42,9 @@ STAGES = {
     "repaired", "result", "results", "rgb", "rgba", "root", "scan", "scans", "scratch", "simplified", "source",
     "src", "target", "targets", "textured", "tmp", "true", "truth", "tsdf", "users", "views", "watertight", "work",
 }  # fmt: skip
-VARIANT = re.compile(r"tmp.*|temp(?:[-_.\d].*)?|pytest.*|popen-gw\d+|test_.+\d|google_\d+k|lod[-_]?\d+|v\d+")
+VARIANT = re.compile(
+    r"tmp.*|temp(?:[-_.\d].*)?|pytest.*|popen-gw\d+|test_.+\d|google_\d+k|lod[-_]?\d+|v\d+|\d{3}-\d{3}"
+)
 # At most this number of folders beside that of a file are searched for files of the same name.
 SEARCHED = 256
 # Among the folders above a file with a generic name, at most this number may name the shape.
@@ -53,6 +55,11 @@ def is_stage(folder: str) -> bool:
     """Return whether the name of a folder says only what its files are, not which shape or category they show."""
     name = folder.casefold()
     return not name or name in KINDS or name in STAGES or bool(VARIANT.fullmatch(name))
+
+
+def is_generic(stem: str) -> bool:
+    """Return whether the name of a file, without its suffix, does not tell one shape from another."""
+    return stem.casefold() in STEMS
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,7 @@ class FileNamer:
 
     def _find_levels(self, path: Path) -> tuple[int, ...]:
         alone = self._is_alone(path)
-        if path.stem.casefold() in STEMS:
+        if is_generic(path.stem):
             levels = list(islice(self._naming_levels(path), CLIMBED))
             level = next(
                 (level for level in levels if self._find_cousins(path, level)), next(iter(levels), 0)
@@ -234,7 +241,7 @@ def tell_apart(names: Sequence[FileName]) -> list[str]:
         first = next(name for name in names if name in longer)
         log.warning(
             "%d of %d shapes would share their names (%s …); parts of their paths are added (%s …). Such names depend "
-            "on which files are given together; sdfkit manifest fixes names",
+            "on which files are given together; a manifest fixes them",
             len(longer), len(names), printable(first.uid), printable(longer[first].uid),
         )  # fmt: skip
     return unique([printable(longer.get(name, name).uid) for name in names])

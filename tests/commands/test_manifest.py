@@ -65,36 +65,40 @@ def objaverse(monkeypatch):
 
 
 def test_folders_become_categories_and_uids_are_unique(labels, raw):
-    assert labels(raw) == {"a": ("chair", "", ""), "b": ("chair", "", ""), "a_2": ("lamp", "", "")}
+    assert labels(raw) == {
+        "chair_a": ("chair", "", ""),
+        "b": ("chair", "", ""),
+        "lamp_a": ("lamp", "", ""),
+    }
 
 
 def test_a_file_named_on_the_command_line_gets_no_category_from_its_folder(labels, raw):
-    assert labels(raw / "lamp/a.obj", "--licence", "CC0-1.0") == {"a": ("", "CC0-1.0", "")}
+    assert labels(raw / "lamp/a.obj", "--licence", "CC0-1.0") == {"lamp_a": ("", "CC0-1.0", "")}
 
 
 def test_csv_labels_match_by_uid_and_options_fill_the_gaps(labels, raw, tmp_path):
-    csv = table(tmp_path, "uid,license,category", "a_2,CC-BY-4.0,light", "b,,stool")
+    csv = table(tmp_path, "uid,license,category", "lamp_a,CC-BY-4.0,light", "b,,stool")
     assert labels(raw, "--csv", csv, "--licence", "CC0-1.0", "--source", "me") == {
-        "a": ("chair", "CC0-1.0", "me"),
+        "chair_a": ("chair", "CC0-1.0", "me"),
         "b": ("stool", "CC0-1.0", "me"),
-        "a_2": ("light", "CC-BY-4.0", "me"),
+        "lamp_a": ("light", "CC-BY-4.0", "me"),
     }
 
 
 def test_csv_labels_match_by_file(labels, raw, tmp_path):
     csv = table(tmp_path, "source,file", "ann,lamp/a.obj", "bob,chair/a.obj")
     assert labels(raw, "--csv", csv) == {
-        "a": ("chair", "", "bob"),
+        "chair_a": ("chair", "", "bob"),
         "b": ("chair", "", ""),
-        "a_2": ("lamp", "", "ann"),
+        "lamp_a": ("lamp", "", "ann"),
     }
 
 
 def test_csv_rows_without_a_mesh_are_counted(sdfkit, raw, tmp_path):
-    csv = table(tmp_path, "uid,category", "a,seat", "x,seat", "y,seat")
+    csv = table(tmp_path, "uid,category", "chair_a,seat", "x,seat", "y,seat")
     result = sdfkit("manifest", raw, "--csv", csv, "-o", tmp_path / "m.json")
     assert result.exit_code == 0
-    assert f"{csv}: 2 of 3 rows match no mesh; the uid of the first mesh is a" in result.stderr
+    assert f"{csv}: 2 of 3 rows match no mesh; the uid of the first mesh is chair_a" in result.stderr
     assert "wrote a manifest of 3 shapes" in result.stderr
     assert "0 without category, 3 without licence, 3 without source" in result.stderr
 
@@ -102,12 +106,12 @@ def test_csv_rows_without_a_mesh_are_counted(sdfkit, raw, tmp_path):
 def test_lvis_annotations_give_category_licence_and_source(labels, raw, objaverse, tmp_path):
     by_ann = "ann, https://sketchfab.com/3d-models/a"
     assert labels(raw, "--lvis", "--licence", "unknown") == {
-        "a": ("armchair", "CC-BY-NC-4.0", by_ann),
+        "chair_a": ("armchair", "CC-BY-NC-4.0", by_ann),
         "b": ("stool", "CC0-1.0", ""),
-        "a_2": ("", "unknown", ""),
+        "lamp_a": ("armchair", "CC-BY-NC-4.0", by_ann),
     }
-    csv = table(tmp_path, "uid,category", "a,seat")
-    assert labels(raw, "--lvis", "--csv", csv)["a"] == ("seat", "CC-BY-NC-4.0", by_ann)
+    csv = table(tmp_path, "uid,category", "chair_a,seat")
+    assert labels(raw, "--lvis", "--csv", csv)["chair_a"] == ("seat", "CC-BY-NC-4.0", by_ann)
 
 
 def test_standard_output_is_json_with_paths_relative_to_the_current_folder(
@@ -137,13 +141,13 @@ def test_an_existing_manifest_is_not_overwritten(sdfkit, raw, tmp_path):
     [
         (
             ["uid,category", "z,chair"],
-            "none of its 1 rows matches a mesh; each uid must be that of a mesh, such as a",
+            "none of its 1 rows matches a mesh; each uid must be that of a mesh, such as chair_a",
         ),
         (
             ["file,category", "a.obj,chair"],
             "none of its 1 rows matches a mesh; each file must be that of a mesh, such as chair/a.obj",
         ),
-        (["uid,category"], "none of its 0 rows matches a mesh; each uid must be that of a mesh, such as a"),
+        (["uid,category"], "none of its 0 rows matches a mesh; each uid must be that of a mesh, such as chair_a"),
         (["uid;category", "a;chair"], "has no column uid or file, only ['uid;category']; add one"),
         (["uid,kind", "a,chair"], "has no column category, licence or source, only ['uid', 'kind']; add one"),
         (["uid,category", "a,chair", "a,lamp"], "has several rows for a; keep one"),

@@ -68,9 +68,10 @@ def test_manifest_and_meshes_move_together(tmp_path, monkeypatch, linked):
     moved.parent.mkdir()
     work.rename(moved)
     monkeypatch.chdir(moved / "raw" / "lamp")
-    # The lamp alone would be called a; its place tells that it is the second.
+    # Without its neighbour, the lamp would be called a.
+    (moved / "raw/chair/a.ply").unlink()
     with open_meshes(["a.ply"], manifest=moved / "manifest.json") as meshes:
-        assert [(row.uid, row.category) for row in meshes] == [("a_2", "lamp")]
+        assert [(row.uid, row.category) for row in meshes] == [("lamp", "lamp")]
 
 
 def test_a_files_place_goes_before_the_uid_written_in_it(tmp_path):
@@ -79,7 +80,7 @@ def test_a_files_place_goes_before_the_uid_written_in_it(tmp_path):
     write(tmp_path / "manifest.json", [tmp_path / "raw"])
     names = [str(tmp_path / f"raw/{kind}/a.glb") for kind in ("lamp", "chair")]
     with open_meshes(names, manifest=tmp_path / "manifest.json") as meshes:
-        assert [row.uid for row in meshes] == ["a_2", "a"]
+        assert [row.uid for row in meshes] == ["lamp_a", "chair_a"]
 
 
 def test_labels_in_a_file_go_before_its_folder(tmp_path):
