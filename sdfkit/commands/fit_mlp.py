@@ -112,7 +112,8 @@ def fit_mlp(
     origin = read_anchor(anchor, config) if is_store else None
     if samples == STANDARD and not is_store and anchor not in ("first", "none"):
         raise UsageError(
-            f"--anchor {anchor}: from standard input, only the first shape can be the anchor; name the samples store"
+            f"--anchor {anchor}: if samples come from standard input, only the first shape can be the anchor; give the "
+            "path of the samples store"
         )
     with open_store(samples, "samples", manifest=manifest) as store:
         count, sample = len(store), store.array("point").shape[1]

@@ -21,9 +21,9 @@ def info(
 
     For a store, the report lists kind, number of rows, failed shapes with the reasons, arrays, settings and history. If
     the writing of a store was interrupted, the report covers the rows written so far. For a mesh, the report lists
-    vertices, faces, whether the mesh is closed, Euler number, connected pieces, bounds, labels and history. If the
-    faces of a mesh are not closed, vertices at equal positions are merged before counting, because many file formats
-    repeat them. --json prints one JSON object per line.
+    vertices, faces, whether the mesh is closed, Euler number, connected pieces, bounds, labels and history. If a mesh
+    is not closed, vertices at equal positions are merged before counting, because many file formats repeat them. --json
+    prints one JSON object per line.
 
     \b
     Examples:

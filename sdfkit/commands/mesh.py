@@ -23,7 +23,8 @@ def mesh(
         float,
         typer.Option(
             min=1,
-            help="Safety factor on the measured interpolation error, by which cells without surface are skipped.",
+            help="Safety factor on the measured interpolation error; cells that cannot contain surface within this "
+            "error are skipped.",
         ),
     ] = 1,
     largest: Annotated[
@@ -64,13 +65,13 @@ def mesh(
 
     from sdfkit.inference.meshing import MeshOptions, make_mesher
     from sdfkit.io.meshes.writer import create_meshes
-    from sdfkit.io.models import load_reader
+    from sdfkit.io.models import load_code_decoder
     from sdfkit.io.stores.reader import open_store
     from sdfkit.runtime.device import choose_device
     from sdfkit.runtime.pool import PoolOptions, compute_rows, report_outcome
 
     place = choose_device(device)
-    trained = load_reader(decoder, place) if decoder is not None else None
+    trained = load_code_decoder(decoder, place) if decoder is not None else None
     options = MeshOptions(resolution, margin, largest, simplify, smooth_normals)
     settings = {"decoder": decoder or codes, **asdict(options)}
     with open_store(codes, "codes", "deepsdf", "weights", "autoencoder", "flow", manifest=manifest) as store:

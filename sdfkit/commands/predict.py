@@ -28,7 +28,7 @@ def predict(
         typer.Option(
             min=1,
             max=500,
-            show_default="50; a flow's own",
+            show_default="50; for a flow, the number in its training",
             help="Number of steps of a denoiser's DDIM sampler, or of a flow.",
         ),
     ] = None,

@@ -43,8 +43,8 @@ def rank(
 
     Predictions are latent codes, or weights of small networks, one vector per shape. They are compared with the vectors
     of the training shapes: those of --known, or those in the model that made the predictions, which sdfkit predict
-    records. Without training vectors, the predictions are compared only with each other: if hardly any of their squared
-    length differs, the model gives the same answer for every input.
+    records. Without training vectors, the predictions are compared only with each other: if their
+    variance is only a small part of their mean squared length, the model gives nearly the same answer for every input.
 
     The report lists the nearest training shapes of each prediction, by cosine. Centred cosines are cosines after the
     mean of the training vectors is subtracted. The truth of a prediction is the vector of the same uid among the
@@ -54,9 +54,10 @@ def rank(
 
     The verdict covers the predictions with a truth or, if there are none, all of them. Recall: the distance from a
     prediction to a training vector is less than half the distance from that training vector to the nearest other one.
-    Generalisation: predictions are similar to their truths, but no copies. Noise: predictions differ, but not as their
-    truths do. Collapse: predictions are the training mean, or the same few vectors, for all inputs. A mixture is called
-    unclear. The training vectors are read three or four times, in blocks.
+    Generalisation: predictions are similar to their truths, but are not copies of training vectors. Noise: predictions
+    differ from each other, but their differences are unrelated to those of their truths. Collapse: predictions are the
+    training mean, or the same few vectors, for all inputs. If none of these holds for a large majority, the verdict is
+    "unclear". The training vectors are read three or four times, in blocks.
 
     \b
     Examples:

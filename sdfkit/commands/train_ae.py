@@ -33,7 +33,10 @@ def train_ae(
         int, typer.Option(min=1, help="Number of --samples per shape and step of --loss field.")
     ] = 1024,
     clamp: Annotated[
-        float, typer.Option(min=0, help="Limit of absolute distances in --loss field; 0 trains nothing.")
+        float,
+        typer.Option(
+            min=0, help="For --loss field: limit distances to this absolute value before comparing them."
+        ),
     ] = 0.1,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the shapes; default: the preset's.")

@@ -42,7 +42,7 @@ def train_deepsdf(
         float,
         typer.Option(
             min=0,
-            help="Standard deviation of noise added to codes, over that of all codes; smooths the latent space.",
+            help="Standard deviation of noise added to codes, relative to that of the codes; smooths the latent space.",
         ),
     ] = 0.0,
     kl: Annotated[

@@ -83,8 +83,8 @@ def train_flow(
     Silhouettes are soft: distances are divided by a temperature, which falls during training. The silhouette loss is
     reported with its temperature and with the ideal loss, which exact signed distances would have at this temperature.
     The ideal loss is above 0; a loss below it means that decoded distances are larger in magnitude than true ones.
-    Compare meshes to judge a model (predict, mesh, compare). From one view per shape, depth is unknown, and wrong
-    shapes match the silhouettes.
+    Compare meshes to judge a model (predict, mesh, compare). With only one view per shape, depth is not
+    determined, and wrong shapes match the silhouettes.
 
     \b
     Examples:

@@ -31,7 +31,7 @@ class SilhouetteErrors(NamedTuple):
 def measure_silhouettes(training: FlowTraining, pictures: Pictures, views: int) -> SilhouetteErrors:
     """Compare silhouettes and shading of decoded shapes with the true images, at 64 × 64 pixels or fewer.
 
-    The first view is another one for each shape: view 0 of every shape is from above, where silhouettes are easiest to
+    The first view differs from shape to shape: view 0 of every shape is from above, where silhouettes are easiest to
     predict.
 
     Args:

@@ -169,22 +169,22 @@ def mean_loss(
     return float((truth - mean).square().mean())
 
 
-def explain(losses: TimestepLosses, mean_loss: float, one_step: Sampled, walk: Sampled) -> str:
+def explain(losses: TimestepLosses, mean_loss: float, one_step: Sampled, all_steps: Sampled) -> str:
     """Explain in a sentence whether the network or the sampler is at fault.
 
     Args:
         losses: Losses by timestep; the last timestep is near pure noise.
         mean_loss: Loss of predicting the mean of the training codes.
         one_step: Errors of codes sampled in one step.
-        walk: Errors of codes sampled in many steps.
+        all_steps: Errors of codes sampled in all steps of the sampler.
     """
     noisiest = int(np.argmin(losses.alpha))
     trained = losses.loss[noisiest] / mean_loss
     mistaken = None if losses.wrong is None else losses.wrong[noisiest] / mean_loss
-    if walk.fvu > one_step.fvu + TOLERANCE:
+    if all_steps.fvu > one_step.fvu + TOLERANCE:
         return (
             f"the sampler adds errors: codes sampled in one step leave {_share(one_step.fvu)} of the variance "
-            f"unexplained, but codes sampled in all steps leave {_share(walk.fvu)}"
+            f"unexplained, but codes sampled in all steps leave {_share(all_steps.fvu)}"
         )
     if one_step.fvu > trained + TOLERANCE:
         return (
@@ -205,7 +205,7 @@ def explain(losses: TimestepLosses, mean_loss: float, one_step: Sampled, walk: S
         )
     return (
         f"model and sampler agree: at t = {losses.timestep[noisiest]} the network leaves {_share(trained)} of the "
-        f"variance unexplained, and the sampled codes leave {_share(walk.fvu)}"
+        f"variance unexplained, and the sampled codes leave {_share(all_steps.fvu)}"
     )
 
 

@@ -14,7 +14,7 @@ from sdfkit.inference.defaults import MESH_RESOLUTION
 if TYPE_CHECKING:
     from trimesh import Trimesh
 
-    from sdfkit.io.models import Reader
+    from sdfkit.io.models import CodeDecoder
     from sdfkit.io.stores.reader import ArrayRow, StoreReader
     from sdfkit.models.fields import DistanceFunction, Fields
 
@@ -153,7 +153,7 @@ class Mesher:
 
 
 def make_mesher(
-    store: "StoreReader", decoder: "Reader | None", device: str, options: MeshOptions = MeshOptions()
+    store: "StoreReader", decoder: "CodeDecoder | None", device: str, options: MeshOptions = MeshOptions()
 ) -> Mesher:
     """Make a mesher for the rows of a store.
 

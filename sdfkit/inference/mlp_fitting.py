@@ -46,7 +46,9 @@ def read_anchor(path: str, config: "MLPConfig") -> Anchor:
 
     with open_store(path, "weights", manifest=None) as store:
         if "anchor" not in store:
-            raise InputError(f"{path}: has no anchor; give a store that was not fitted with --anchor none")
+            raise InputError(
+                f"{path}: has no anchor, because it was fitted with --anchor none; give another store"
+            )
         if store.attributes["network"] != asdict(config):
             kind = store.attributes["network"].get("kind")
             raise InputError(

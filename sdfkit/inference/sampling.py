@@ -50,7 +50,7 @@ def choose_settings(
         settings |= {"steps": steps or settings["steps"], "guidance": guidance}
     elif any(asked.values()):
         unused = ", ".join(option for option, is_asked in asked.items() if is_asked)
-        raise UsageError(f"{name}: is an encoder alone, which does not sample; leave {unused} out")
+        raise UsageError(f"{name}: is a flow of stage encoder, which does not sample; leave {unused} out")
     trained = predictor.attributes.get("settings", {})
     if guidance != 1 and trained.get("feature_dropout", trained.get("dropout")) == 0:
         log.warning(
@@ -64,7 +64,7 @@ def choose_settings(
     if trajectory:
         if "trajectory" not in settings:
             raise UsageError(
-                f"{name}: is not a flow, whose steps --trajectory stores; leave --trajectory out"
+                f"{name}: is not a flow, but --trajectory stores the steps of a flow; leave it out"
             )
         settings["trajectory"] = True
     return settings

@@ -251,7 +251,7 @@ def read_decoder(store: StoreReader, device: str) -> "DeepSDF":
     )
 
 
-class Reader(NamedTuple):
+class CodeDecoder(NamedTuple):
     """A network that decodes latent codes to distance fields: a DeepSDF decoder or an autoencoder."""
 
     name: str
@@ -261,7 +261,7 @@ class Reader(NamedTuple):
     history: "list[dict[str, Any]]"
 
 
-def load_reader(path: str, device: str) -> Reader:
+def load_code_decoder(path: str, device: str) -> CodeDecoder:
     """Load the network that decodes latent codes.
 
     Args:
@@ -274,7 +274,7 @@ def load_reader(path: str, device: str) -> Reader:
     with open_store(path, "deepsdf", "autoencoder", "flow", manifest=None) as store:
         group = "autoencoder" if store.kind == "autoencoder" else "decoder"
         fields = read_fields(store, device)
-        return Reader(store.name, fields, fingerprint(store.read_group(group)), store.history)
+        return CodeDecoder(store.name, fields, fingerprint(store.read_group(group)), store.history)
 
 
 class MadeForDecoder(Protocol):

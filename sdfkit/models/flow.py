@@ -103,7 +103,10 @@ class FeatureConditioner(nn.Module):
 
 
 def build_conditioner(config: FlowConfig, pooled: bool) -> PictureConditioner | FeatureConditioner:
-    """Build a conditioner. The encoder is a pooled conditioner whose output is the code."""
+    """Build the network that encodes images or features as the condition of the flow.
+
+    The same network with `pooled`, trained to output codes, is the encoder.
+    """
     return (PictureConditioner if config.feature is None else FeatureConditioner)(config, pooled)
 
 

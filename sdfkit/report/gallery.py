@@ -91,7 +91,7 @@ class Gallery:
         self._tiles: list[tuple[Row, Any, str]] = []
 
     def has(self, row: "Row") -> bool:
-        """Return whether an earlier run has written the row, which is never the case."""
+        """Return False: unlike a store, a gallery has no rows of an interrupted run."""
         return False
 
     def write(self, row: "Row", **values: Any) -> None:

@@ -138,7 +138,7 @@ def _dit() -> list[TableRow]:
         ("preset", list(PRESETS)),
         ("layers x width", [f"{config.layers} x {config.width}" for config in configs.values()]),
         ("length of code or weights", [config.dim for config in configs.values()]),
-        ("tokens a vector (--tokens)", [config.tokens for config in configs.values()]),
+        ("tokens per vector (--tokens)", [config.tokens for config in configs.values()]),
         (
             "parameters, 768-d features",
             [_count(partial(DiT, config)) for config in configs.values()],

@@ -208,7 +208,7 @@ class AutoencoderTraining:
         return network, codes, network.decode(codes)
 
     def state(self) -> State:
-        """Return everything that the next step depends on; see `sdfkit.training.run`."""
+        """Return the state from which training can be resumed; see `sdfkit.training.run`."""
         return (
             pack("parameters", self.parameters)
             | pack("moments", moments(self.optimizers, self.parameters))

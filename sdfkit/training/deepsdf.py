@@ -165,7 +165,7 @@ class DeepSDFTraining:
         return loss
 
     def drawn(self) -> Draw:
-        """Return the draw of this step, and start those of the next steps in the background."""
+        """Return the random choices of this step, and compute those of the next steps in the background."""
         wanted = range(self.steps_taken, self.steps_taken + AHEAD + 1)
         for step in wanted:
             if step not in self.ahead and step < max(self.settings.steps, wanted.start + 1):
@@ -243,7 +243,7 @@ class DeepSDFTraining:
         return decoder.to(self.context.device), codes.clone()
 
     def state(self) -> State:
-        """Return everything that the next step depends on, of all processes; see `sdfkit.training.run`."""
+        """Return the state of all processes from which training can be resumed; see `sdfkit.training.run`."""
 
         def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return {

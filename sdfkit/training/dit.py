@@ -284,7 +284,7 @@ class DiTTraining:
         return float(self.codes.var(dim=0, correction=0).mean() * self.weights.mean())
 
     def state(self) -> State:
-        """Return everything that the next step depends on; see `sdfkit.training.run`."""
+        """Return the state from which training can be resumed; see `sdfkit.training.run`."""
         standard = {"mean": self.standardizer.mean, "std": self.standardizer.std}
         # The state format calls the EMA `average`.
         return (

@@ -104,6 +104,8 @@ def keep_known(
     """
     places = np.flatnonzero(known)[:count]
     if not len(places):
-        raise GeometryError("no sample is known, because none lies in the half-space of the known part")
+        raise GeometryError(
+            "no sample lies in the half-space to which the code is fitted; choose another half-space"
+        )
     places = np.resize(places, count)
     return points[places], distances[places]

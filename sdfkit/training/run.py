@@ -3,8 +3,8 @@
 The program that runs a training needs only three methods of a training object:
 
 * `step()` takes one step and returns its loss.
-* `state()` returns everything that the next step depends on, as a flat dictionary of arrays: parameters and codes, the
-  optimizer's moments, the EMA, the generator and the number of steps taken. Keys are paths, such as
+* `state()` returns the state from which training can be resumed, as a flat dictionary of arrays: parameters and codes,
+  the optimizer's moments, the EMA, the generator and the number of steps taken. Keys are paths, such as
   `parameters/decoder.out.weight`. No value needs pickle.
 * `load_state()` restores such a dictionary. On a CPU, and with the same number of threads, the losses that follow are
   bit for bit equal to those of a run without interruption.
@@ -171,10 +171,10 @@ def unpack(prefix: str, tensors: Mapping[str, Tensor], state: Mapping[str, np.nd
         for name, tensor in tensors.items():
             key = f"{prefix}/{name}"
             if key not in state:
-                raise InputError(f"state: has no array {key}; it was saved by a run of another kind")
+                raise InputError(f"training state: has no array {key}; it was saved by another kind of run")
             if state[key].shape != tuple(tensor.shape):
                 raise InputError(
-                    f"state: {key} has shape {state[key].shape}, but this run needs {tuple(tensor.shape)}; "
+                    f"training state: {key} has shape {state[key].shape}, but this run needs {tuple(tensor.shape)}; "
                     "resume with the network and the shapes that the state was saved with"
                 )
             tensor.copy_(torch.from_numpy(np.array(state[key])))

@@ -318,13 +318,13 @@ def test_predict_refuses_options_that_a_flow_does_not_support(sdfkit, job, tmp_p
     words = ("predict", job / "joint.zarr", job / "views.zarr", "-o", output)
     fails(sdfkit(*words, "--eta", 0.5), 2, "is a flow, which adds no noise")
     refused = sdfkit("predict", job / "encoder.zarr", job / "views.zarr", "--trajectory", "-o", output)
-    fails(refused, 2, "is not a flow, whose steps --trajectory stores")
+    fails(refused, 2, "is not a flow, but --trajectory stores the steps of a flow")
     for options, told in (
         (("--steps", 5), "--steps"), (("--guidance", 2), "--guidance"), (("--samples", 2), "--samples"),
         (("--guidance", 0, "--samples", 3, "--steps", 8), "--samples, --steps, --guidance"),
     ):  # fmt: skip
         refused = sdfkit("predict", job / "encoder.zarr", job / "views.zarr", *options, "-o", output)
-        fails(refused, 2, f"encoder.zarr: is an encoder alone, which does not sample; leave {told} out\n")
+        fails(refused, 2, f"encoder.zarr: is a flow of stage encoder, which does not sample; leave {told} out\n")
     broken = change(job / "joint.zarr", tmp_path / "broken.zarr")
     del zarr.open_group(broken)["flow"]
     fails(sdfkit("predict", broken, job / "views.zarr", "-o", output), 3, "holds no flow", "train-flow")

@@ -123,7 +123,7 @@ def sampled(fvu):
 
 
 @pytest.mark.parametrize(
-    ("last", "one_step", "walk", "words"),
+    ("last", "one_step", "all_steps", "words"),
     [
         (0.05, 0.06, 0.05, "model and sampler agree: at t = 450 the network leaves 5 % of the variance"),
         (0.05, 0.06, 0.90, "the sampler adds errors: codes sampled in one step leave 6 % of the variance"),
@@ -131,8 +131,8 @@ def sampled(fvu):
         (0.98, 1.00, 1.00, "the model ignores the images: at the noisiest timestep it leaves 98 %"),
     ],
 )  # fmt: skip
-def test_the_verdict_distinguishes_faults_of_the_model_and_of_the_sampler(last, one_step, walk, words):
-    assert explain(losses_of(0.01, 0.02, last), 1.0, sampled(one_step), sampled(walk)).startswith(words)
+def test_the_verdict_distinguishes_faults_of_the_model_and_of_the_sampler(last, one_step, all_steps, words):
+    assert explain(losses_of(0.01, 0.02, last), 1.0, sampled(one_step), sampled(all_steps)).startswith(words)
 
 
 def test_a_model_that_uses_images_but_does_not_generalise_is_recognised():

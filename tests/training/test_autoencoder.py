@@ -76,7 +76,7 @@ def test_a_resumed_run_has_the_same_losses():
 
 def test_a_state_of_another_network_is_refused():
     state = start().state()
-    with pytest.raises(InputError, match="state: has no array parameters/encoder.0.bias"):
+    with pytest.raises(InputError, match="training state: has no array parameters/encoder.0.bias"):
         start().load_state({name: part for name, part in state.items() if "encoder.0.bias" not in name})
 
 

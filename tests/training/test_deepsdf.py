@@ -203,7 +203,7 @@ def test_a_state_can_be_taken_before_the_first_step():
 def test_a_state_of_other_shapes_is_refused():
     three = tuple(np.concatenate([part, part[:1]]) for part in TWO)
     with pytest.raises(
-        InputError, match=r"^state: parameters/code has shape \(2, 8\), but .* \(3, 8\); resume"
+        InputError, match=r"^training state: parameters/code has shape \(2, 8\), but .* \(3, 8\); resume"
     ):
         start(arrays=three).load_state(start().state())
 

@@ -69,7 +69,7 @@ def test_the_first_known_samples_are_kept_in_order_and_repeated():
 
 
 def test_a_shape_without_known_samples_is_refused():
-    with pytest.raises(GeometryError, match="no sample is known, because none lies in the half-space"):
+    with pytest.raises(GeometryError, match="no sample lies in the half-space to which the code is fitted"):
         keep_known(np.zeros((2, 3), np.float32), np.zeros(2, np.float32), np.zeros(2, bool), 2)
 
 

@@ -90,13 +90,13 @@ def test_tensors_step_and_generator_are_restored_from_a_state():
 
 def test_a_state_of_another_kind_is_refused():
     with pytest.raises(
-        InputError, match=r"^state: has no array part/a; it was saved by a run of another kind$"
+        InputError, match=r"^training state: has no array part/a; it was saved by another kind of run$"
     ):
         unpack("part", {"a": torch.zeros(2)}, {})
 
 
 def test_a_state_of_another_size_is_refused():
-    with pytest.raises(InputError, match=r"^state: part/a has shape \(3,\), but .* \(2,\); resume"):
+    with pytest.raises(InputError, match=r"^training state: part/a has shape \(3,\), but .* \(2,\); resume"):
         unpack("part", {"a": torch.zeros(2)}, {"part/a": np.zeros(3, dtype=np.float32)})
 
 

@@ -52,7 +52,7 @@ def read_pictures(
         most: Number of views to use of each shape, evenly spaced, from a different first view for each shape. None to
             use all.
         parts: Use the features of patches if the store has them, instead of one feature per image.
-        size: Pixels per side of the masks and shades that the flow is trained on.
+        size: Pixels per side of the masks and grey images that the flow is trained on.
         temperature: Temperature of the soft silhouette for the ideal loss.
         manifest: Manifest whose labels replace the stored ones.
 
@@ -127,7 +127,9 @@ def _check_sizes(store: "StoreReader", most: int | None) -> None:
     _, views, height, width, _ = store.array("rgb").shape
     if height != width or store.array("mask").shape[2:] != (height, width):
         sizes = f"{height}×{width} and masks of {'×'.join(map(str, store.array('mask').shape[2:]))}"
-        raise InputError(f"{store.name}: has images of {sizes}; both must be square and of the same size")
+        raise InputError(
+            f"{store.name}: has images of {sizes}; images and masks must be square and of the same size"
+        )
     if most is not None and most > views:
         raise InputError(f"{store.name}: has {views} views per shape, but --views-per-shape is {most}")
 

@@ -26,7 +26,8 @@ def find_nearest(
         decoder: A decoder.
         codes: The code of each shape.
         rays: Rays of each shape.
-        exhaustive: Use the ray march of Flow-SDF, with evenly spaced samples, instead of the march by bounds.
+        exhaustive: Evaluate evenly spaced samples on each ray (`march`), as Flow-SDF does. Otherwise evaluate fewer
+            samples, where the distance can be smallest (`march_bounded`).
     """
     arguments = (decoder, codes.detach(), rays.origins, rays.directions)
     if exhaustive:

@@ -378,7 +378,7 @@ class FlowTraining:
         }
 
     def state(self) -> State:
-        """Return everything that the next step depends on; see `sdfkit.training.run`."""
+        """Return the state from which training can be resumed; see `sdfkit.training.run`."""
         parameters = {name: tensor for name, tensor in self.tensors.items() if tensor.requires_grad}
         return (
             pack("networks", self.tensors)
