@@ -1,0 +1,69 @@
+"""XML, as COLLADA and 3MF files use it, parsed without what makes XML from strangers dangerous."""
+
+from collections.abc import Callable
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from sdfkit.errors import InputError
+
+
+def parse_xml(
+    content: bytes,
+    name: str,
+    start: Callable[[str, dict[str, str]], object],
+    end: Callable[[str], object] | None = None,
+    text: Callable[[str], object] | None = None,
+    prefix: Callable[[str | None, str], object] | None = None,
+) -> None:
+    """Parse XML, and call a function for each event.
+
+    Entities are how a short XML grows without bound or reads other files. They need a document type, which neither
+    COLLADA nor 3MF allows, so XML with a document type is refused.
+
+    Args:
+        content: The XML.
+        name: Name of the file in messages.
+        start: Called with the name of each element that starts ("namespace name", or "name" without a namespace), and
+            its attributes.
+        end: Called with the name of each element that ends.
+        text: Called with text between tags.
+        prefix: Called with each prefix of a namespace and the namespace, before the start of its element.
+
+    Raises:
+        InputError: The XML is damaged or truncated, or has a document type.
+    """
+
+    def refuse(*_: object) -> None:
+        raise InputError(f"{name}: declares a document type (DOCTYPE), which may hide entities; remove it")
+
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = text
+    parser.StartNamespaceDeclHandler = prefix
+    try:
+        parser.Parse(content, True)
+    except expat.ExpatError as error:
+        raise InputError(f"{name}: is not well-formed XML ({error}); is it truncated or damaged?") from error
+
+
+def read_tree(content: bytes, name: str) -> Element:
+    """Parse XML into a tree whose elements and attributes have names without namespaces.
+
+    Raises:
+        InputError: The XML is damaged or truncated, or has a document type.
+    """
+    builder = TreeBuilder()
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        builder.start(local_name(tag), {local_name(key): value for key, value in attributes.items()})
+
+    parse_xml(content, name, start, lambda tag: builder.end(local_name(tag)), builder.data)
+    return builder.close()
+
+
+def local_name(name: str) -> str:
+    """Return the name of an element or attribute without its namespace."""
+    return name.rpartition(" ")[2]
