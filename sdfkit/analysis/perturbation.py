@@ -59,7 +59,7 @@ class Level:
 def noise_scale(
     vectors: Float[np.ndarray, "shape dim"], tensors: Mapping[str, slice], noise: Noise
 ) -> Float[np.ndarray, "shape dim"]:
-    """Return the standard deviation of noise of sigma = 1 for each number of each vector.
+    """Return the standard deviation of the noise at sigma = 1, for each element of each vector.
 
     Args:
         vectors: The clean vectors.

@@ -1,4 +1,4 @@
-"""Variances along the principal components of sets of vectors: exact for small sets, else by a randomised method."""
+"""Variances along the principal components of a set of vectors: exact for small sets, otherwise randomised."""
 
 from dataclasses import dataclass
 

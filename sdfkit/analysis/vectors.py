@@ -62,7 +62,7 @@ class VectorSet(Protocol):
 
     @property
     def has_uids(self) -> bool:
-        """Whether `rows` has real uids. The rows of a plain array are only numbered."""
+        """Whether the rows have uids. The rows of a plain array have numbers only."""
 
     @property
     def attributes(self) -> Mapping[str, Any]:

@@ -47,12 +47,13 @@ def manifest(
     Paths are relative to the manifest's folder. Other commands take the manifest as --manifest and copy its labels to
     their output; all commands that read shapes have this option, except perturb and timestep-loss.
 
-    Folders are searched recursively. The uid of a shape is the one that sdfkit wrote into the mesh file. Otherwise it
-    is the part of the file's path that tells it from the files around it: the file's name without its suffix
-    (chair.obj: chair), with the folder before it if a folder beside it holds a file of the same name (chair/0001.off:
-    chair_0001), or the folder alone if the file's name is generic (ID/models/model_normalized.obj: ID). All commands
-    that read meshes name them in this way. The same file has the same uid whatever other files are given, unless two
-    files would share a name: then parts of their paths are added, with a warning. A manifest fixes the uids.
+    Folders are searched recursively. The uid, the unique name of a shape, is the one that sdfkit wrote into the mesh
+    file. Files of other programs are named by their path: by the file's name without its suffix (chair.obj: chair),
+    preceded by the folder's name if a neighbouring folder contains a file of the same name (chair/0001.off:
+    chair_0001), or by the folder's name alone if the file's name is generic (ID/models/model_normalized.obj: ID). All
+    commands that read meshes name them in this way, whatever other files are given. Only if two files would get the
+    same uid, parts of their paths are added, with a warning. The uids in a manifest stay the same, whatever files a
+    later command is given.
 
     Each label (category, licence, source) is taken from the first of these that has it:
 
@@ -60,8 +61,8 @@ def manifest(
       1. the CSV file of --csv
       2. Objaverse's metadata, with --lvis
       3. the labels that sdfkit wrote into the mesh file
-      4. for the category, without --lvis: the first folder between MESH and the file, other than the one that names the
-         shape, and other than folders like train, raw or meshes
+      4. for the category, without --lvis: the first folder between MESH and the file, except folders that name the
+         shape, and folders such as train, raw or meshes
       5. --licence and --source
 
     The CSV file has a column uid, or a column file (the path relative to MESH), and any of the columns category,

@@ -11,7 +11,7 @@ HALF = 0.5 - 1e-6
 
 
 def binarise_masks(masks: UInt8[np.ndarray, "*view row column"]) -> Bool[np.ndarray, "*view row column"]:
-    """Return the pixels of which the shape covers at least half."""
+    """Return whether the shape covers at least half of each pixel."""
     return masks / 255 >= HALF
 
 

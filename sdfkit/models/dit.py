@@ -60,7 +60,10 @@ class DiTConfig:
 
 
 def latent_10m(dim: int, feature: int) -> DiTConfig:
-    """Return a configuration for codes: 10,372,288 parameters for codes of 64 and features of 768."""
+    """Return a configuration for codes.
+
+        It has 10,372,288 parameters for codes of length 64 and features of length 768.
+        """
     return DiTConfig(
         dim,
         tokens=1,
@@ -76,7 +79,10 @@ def latent_10m(dim: int, feature: int) -> DiTConfig:
 
 
 def weights_132m(dim: int, feature: int) -> DiTConfig:
-    """Return a configuration for weights: 131,242,689 parameters for 54,785 weights and features of 768."""
+    """Return a configuration for weights.
+
+        It has 131,242,689 parameters for 54,785 weights and features of length 768.
+        """
     return DiTConfig(
         dim,
         tokens=8,
@@ -92,7 +98,10 @@ def weights_132m(dim: int, feature: int) -> DiTConfig:
 
 
 def small(dim: int, feature: int) -> DiTConfig:
-    """Return a configuration for codes on two CPU cores: 799,424 parameters for codes of 64 and features of 1,280."""
+    """Return a configuration for codes on two CPU cores.
+
+        It has 799,424 parameters for codes of length 64 and features of length 1,280.
+        """
     return DiTConfig(
         dim,
         tokens=1,
@@ -110,7 +119,7 @@ def small(dim: int, feature: int) -> DiTConfig:
 def weights_small(dim: int, feature: int) -> DiTConfig:
     """Return a configuration for weights on two CPU cores.
 
-    It has 6,886,081 parameters for 54,785 weights and features of 1,280.
+    It has 6,886,081 parameters for 54,785 weights and features of length 1,280.
     """
     return DiTConfig(
         dim,

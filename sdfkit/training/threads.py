@@ -16,8 +16,9 @@ MAX_THREADS = 4
 
 
 class GradientThreads:
-    """A pool of at most four threads, among which torch's threads are divided. On a GPU, only the calling thread is
-    used.
+    """A pool of at most four threads. torch's OpenMP threads are divided among them.
+
+    On a GPU, only the calling thread is used.
 
     Args:
         device: Device of the computation.

@@ -324,7 +324,9 @@ def test_predict_refuses_options_that_a_flow_does_not_support(sdfkit, job, tmp_p
         (("--guidance", 0, "--samples", 3, "--steps", 8), "--samples, --steps, --guidance"),
     ):  # fmt: skip
         refused = sdfkit("predict", job / "encoder.zarr", job / "views.zarr", *options, "-o", output)
-        fails(refused, 2, f"encoder.zarr: is a flow of stage encoder, which does not sample; leave {told} out\n")
+        fails(
+            refused, 2, f"encoder.zarr: is a flow of stage encoder, which does not sample; leave {told} out\n"
+        )
     broken = change(job / "joint.zarr", tmp_path / "broken.zarr")
     del zarr.open_group(broken)["flow"]
     fails(sdfkit("predict", broken, job / "views.zarr", "-o", output), 3, "holds no flow", "train-flow")

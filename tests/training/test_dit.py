@@ -240,7 +240,9 @@ def test_a_resumed_run_is_bit_identical():
 
 def test_a_state_of_another_network_is_refused():
     narrow = start(config=dataclasses.replace(CONFIG, width=32))
-    with pytest.raises(InputError, match=r"^training state: parameters/position has shape \(1, 32\), .* \(1, 64\)"):
+    with pytest.raises(
+        InputError, match=r"^training state: parameters/position has shape \(1, 32\), .* \(1, 64\)"
+    ):
         start().load_state(narrow.state())
 
 

@@ -221,7 +221,7 @@ def elephant(rng: np.random.Generator) -> Field:
 
 
 def giraffe(rng: np.random.Generator) -> Field:
-    """A giraffe: long legs, long neck, ossicones."""
+    """A giraffe: long legs, long neck, short horns."""
     hip, thick = rng.uniform(0.75, 0.95), 0.06
     fat, long = rng.uniform(0.17, 0.2), rng.uniform(0.55, 0.65)
     chest, rump = (0.0, hip + 0.16, long / 2), (0.0, hip + 0.05, -long / 2)
