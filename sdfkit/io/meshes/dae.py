@@ -20,8 +20,9 @@ from sdfkit.io.meshes.collada.scene import read_scene, read_up_axis
 from sdfkit.io.meshes.source import Source
 from sdfkit.io.meshes.values import decode_colours, no_faces
 
-# Largest number of triangles per byte of a file, with all instances, above the first million.
-MOST_FACES_PER_BYTE = 100
+# Largest number of triangles per byte of a file, with all instances, in files with more than a few.
+MOST_FACES_PER_BYTE = 10
+FEW_FACES = 10_000_000
 
 
 def read_dae(content: bytes, source: Source) -> list[Part]:
@@ -75,9 +76,9 @@ def _read_parts(document: Document) -> Iterator[Part]:
             document.left_out["meshes that are scaled to a point"] += 1
             continue
         faces += mesh.face_count
-        if faces > max(1_000_000, MOST_FACES_PER_BYTE * document.size):
+        if faces > max(FEW_FACES, MOST_FACES_PER_BYTE * document.size):
             raise InputError(
-                f"{document.name}: its instances have more than {faces} faces in a file of {document.size} bytes; "
+                f"{document.name}: its instances have {faces} faces or more, in a file of {document.size} bytes; "
                 "it is not read"
             )
         yield from _place(document, mesh, np.eye(4) if is_placed else world, turn, instance, materials)

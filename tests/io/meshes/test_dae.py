@@ -295,3 +295,10 @@ def test_instances_of_instances_do_not_explode(monkeypatch):
     library = f'<library_nodes>{links}<node id="n40"><instance_geometry url="#g"/></node></library_nodes>'
     with pytest.raises(InputError, match="with their instances; it is not read"):
         read(collada('<node><instance_node url="#n0"/></node>', more=library))
+
+
+def test_repeated_meshes_do_not_explode(monkeypatch):
+    monkeypatch.setattr("sdfkit.io.meshes.dae.MOST_FACES_PER_BYTE", 0)
+    monkeypatch.setattr("sdfkit.io.meshes.dae.FEW_FACES", 100)
+    with pytest.raises(InputError, match="have 108 faces or more"):
+        read(collada('<node><instance_geometry url="#g"/></node>' * 9))
