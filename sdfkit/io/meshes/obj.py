@@ -274,10 +274,10 @@ def _split_by_material(
     uvs = np.zeros((0, 2))
     if any(material.texture for material in materials):
         uvs = _read_uvs(lines, source)
+        absent = int((faces.uv >= len(uvs)).sum())
+        if absent:
+            source.left_out.append(f"texture coordinates of {absent} of {len(faces.uv)} corners do not exist")
     has_uv = (faces.uv >= 0) & (faces.uv < len(uvs))
-    absent = int((faces.uv >= len(uvs)).sum()) if len(uvs) else 0
-    if absent:
-        source.left_out.append(f"texture coordinates of {absent} of {len(has_uv)} corners do not exist")
     row_of_triangle = definition_of_face[face]
     is_textured = np.array([material.texture is not None for material in materials])
     group = 2 * row_of_triangle + (has_uv[triangles].all(axis=1) & is_textured[row_of_triangle])

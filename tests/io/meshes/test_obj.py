@@ -349,6 +349,13 @@ def test_faces_without_texture_coordinates_have_a_part_of_their_own(folder):
     assert source.left_out == ["texture coordinates of 1 of 12 corners do not exist"]
 
 
+def test_a_texture_without_any_texture_coordinates_gives_the_plain_colour(folder):
+    text = CORNERS + "mtllib a.mtl\nusemtl wood\nf 1/1 2/2 3\n"
+    (part,), source = read(text, folder, colour=True)
+    assert (part.uv, part.material.plain) == (None, (0, 1, 0))
+    assert source.left_out == ["texture coordinates of 2 of 3 corners do not exist"]
+
+
 def test_unknown_materials_are_noted(folder):
     text = "mtllib a.mtl\n" + CORNERS + "usemtl gold\nf 1 2 3\nusemtl silver\nf 1 2 4\nusemtl red\n"
     (part,), source = read(text, folder, colour=True)
