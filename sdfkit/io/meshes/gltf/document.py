@@ -151,6 +151,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def omitted(count: int, noun: str) -> str:
+    """Return a phrase for `Source.left_out`."""
+    return f"{counted(count, noun)} {'was' if count == 1 else 'were'} left out"
+
+
 def natural(item: dict[str, Any], key: str, default: int | None = None) -> int:
     """Return a whole number, at least 0, of a JSON object."""
     value = item.get(key, default) if default is not None else item[key]
@@ -172,7 +177,7 @@ def open_document(content: bytes, source: Source) -> Document:
     text, binary = split_chunks(content, source.name)
     size = int.from_bytes(content[8:12], "little")
     if size < len(content):
-        source.left_out.append(f"{counted(len(content) - size, 'byte')} behind the end of the GLB left out")
+        source.left_out.append(f"{len(content) - size} bytes behind the end of the GLB were left out")
     return Document(json.loads(bytes(text)), binary, len(content), source)
 
 
@@ -191,7 +196,7 @@ def split_chunks(content: bytes, name: str) -> tuple[memoryview, memoryview | No
         raise InputError(
             f"{name}: a GLB ends early; its header declares {size} bytes, but there are only {len(content)}"
         )
-    chunks: list[tuple[memoryview, memoryview]] = []
+    chunks: list[tuple[bytes, memoryview]] = []
     whole, at = memoryview(content), 12
     while at < size:
         length = int.from_bytes(content[at : at + 4], "little")
@@ -199,7 +204,7 @@ def split_chunks(content: bytes, name: str) -> tuple[memoryview, memoryview | No
             raise InputError(
                 f"{name}: a chunk extends beyond the end of the GLB; is it truncated or damaged?"
             )
-        chunks.append((whole[at + 4 : at + 8], whole[at + 8 : at + 8 + length]))
+        chunks.append((content[at + 4 : at + 8], whole[at + 8 : at + 8 + length]))
         at += 8 + length
     if not chunks or chunks[0][0] != b"JSON":
         raise InputError(f"{name}: the first chunk of the GLB is not JSON; is it damaged?")

@@ -30,12 +30,14 @@ class Materials:
     ) -> tuple[Material, Float[np.ndarray, "vertex 2"] | None, Float[np.ndarray, "vertex 3"] | None]:
         """Return the material, the texture coordinates and the vertex colours of a primitive.
 
-        Alpha, roughness, normal maps and emission are ignored.
+        Alpha, roughness, normal maps and emission are ignored. Nothing is read unless colours are wanted.
 
         Args:
             primitive: The primitive.
             index: Index of its material, if it has one.
         """
+        if not self._document.source.colour:
+            return Material(), None, None
         tint = np.clip(primitive.read("COLOR_0", 3, 4)[:, :3], 0, 1) if "COLOR_0" in primitive.names else None
         material = self._document.item("materials", index) if index is not None else {}
         gloss = material.get("extensions", {}).get(GLOSSINESS)
@@ -53,7 +55,7 @@ class Materials:
         transform = info.get("extensions", {}).get(TRANSFORM, {})
         name = f"TEXCOORD_{transform.get('texCoord', info.get('texCoord', 0))}"
         if texture is not None and name not in primitive.names:
-            self._document.leave_out(f"a texture left out: its mesh has no {name}")
+            self._document.leave_out(f"a texture was left out because its mesh has no {name}")
             texture = None
         if texture is None:
             return Material(base), None, tint
@@ -81,7 +83,7 @@ class Materials:
             if name != BASIS and "source" in extension:
                 return extension["source"]
         reason = f"it is compressed with {BASIS}" if BASIS in extensions else "it has no picture"
-        self._document.leave_out(f"a texture left out: {reason}")
+        self._document.leave_out(f"a texture was left out because {reason}")
         return None
 
     def _load(self, index: Any) -> tuple[str, bytes]:
@@ -94,7 +96,7 @@ class Materials:
         return name if uri.startswith("data:") else uri, self._document.load(uri) or b""
 
 
-def _base_colour(factor: Sequence[float]) -> tuple[float, float, float]:
+def _base_colour(factor: Sequence[Any]) -> tuple[float, float, float]:
     red, green, blue = np.clip(np.asarray(factor[:3], np.float64), 0, 1).tolist()
     return red, green, blue
 

@@ -99,23 +99,24 @@ def _filter(elements: UInt8[np.ndarray, "element byte"], kind: str) -> Shaped[np
         return elements
     if kind == "EXPONENTIAL":
         packed = elements.view("<i4")
-        return np.ldexp(((packed << 8) >> 8).astype("<f4"), packed >> 24)
+        numbers: np.ndarray = np.ldexp(((packed << 8) >> 8).astype("<f4"), packed >> 24)
+        return numbers
     if stride not in ((8,) if kind == "QUATERNION" else (4, 8)):
         raise ValueError(f"the filter {kind} with elements of {stride} bytes")
     integers = elements.view(f"<i{stride // 4}")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if kind == "OCTAHEDRAL":
-            return _decode_octahedral(integers)
-        if kind == "QUATERNION":
-            return _decode_quaternions(integers)
-        if kind == "COLOR":
-            return _decode_colours(elements.view(f"<u{stride // 4}"), integers)
+    if kind == "OCTAHEDRAL":
+        return _decode_octahedral(integers)
+    if kind == "QUATERNION":
+        return _decode_quaternions(integers)
+    if kind == "COLOR":
+        return _decode_colours(elements.view(f"<u{stride // 4}"), integers)
     raise ValueError(f"the filter {kind} is unknown")
 
 
 def _round(values: np.ndarray, kind: np.dtype) -> np.ndarray:
     """Round to integers, halves away from zero; values that are not numbers become 0."""
-    return np.nan_to_num(np.trunc(values + np.copysign(0.5, values))).astype(kind)
+    whole: np.ndarray = np.nan_to_num(np.trunc(values + np.copysign(0.5, values))).astype(kind)
+    return whole
 
 
 def _decode_octahedral(packed: Shaped[np.ndarray, "element 4"]) -> Shaped[np.ndarray, "element 4"]:
@@ -148,7 +149,7 @@ def _decode_colours(
     alpha &= scale >> 1
     alpha = (alpha << 1) | (alpha & 1)
     colours = np.stack([luma + orange - green, luma + green, luma - orange - green, alpha], axis=1)
-    whole = np.iinfo(packed.dtype).max
-    return np.clip(_round(colours * (whole / np.maximum(scale, 1)[:, None]), np.dtype(int)), 0, whole).astype(
-        packed.dtype
-    )
+    largest = np.iinfo(packed.dtype).max
+    whole = _round(colours * (largest / np.maximum(scale, 1)[:, None]), np.dtype(int))
+    clipped: np.ndarray = np.clip(whole, 0, largest).astype(packed.dtype)
+    return clipped

@@ -4,7 +4,7 @@ They return the position behind the last byte that they read, or -1 if the strea
 
 Reference: KHR_meshopt_compression, appendix A.
 """
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def,assignment"
 # numba infers the types; tests cannot check them here.
 
 import numpy as np

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from sdfkit.errors import InputError
 from sdfkit.io.meshes.gltf.accessors import read_numbers
-from sdfkit.io.meshes.gltf.document import Document, counted
+from sdfkit.io.meshes.gltf.document import Document, omitted
 
 INSTANCING, VISIBILITY = "EXT_mesh_gpu_instancing", "KHR_node_visibility"
 REST = {"translation": (0.0, 0.0, 0.0), "rotation": (0.0, 0.0, 0.0, 1.0), "scale": (1.0, 1.0, 1.0)}
@@ -75,10 +75,12 @@ def place_meshes(document: Document) -> list[Placement]:
         Placement(*key, np.concatenate(matrices), None) for key, matrices in rigid.items()
     ] + skinned
     if hidden:
-        document.leave_out(f"{counted(hidden, 'hidden node')} left out")
+        document.leave_out(omitted(hidden, "hidden node"))
     unused = len(meshes) - len({placement.mesh for placement in placements})
     if unused and placements:
-        document.leave_out(f"{unused} of {len(meshes)} meshes left out, because the scene does not show them")
+        document.leave_out(
+            f"{unused} of {len(meshes)} meshes were left out because the scene does not show them"
+        )
     return placements
 
 
@@ -115,7 +117,7 @@ def _find_roots(document: Document, parents: list[int | None]) -> list[int]:
     index = document.tree.get("scene", 0)
     scene = document.item("scenes", index)
     if len(scenes) > 1:
-        document.leave_out(f"{counted(len(scenes) - 1, 'scene')} left out beside the default one")
+        document.leave_out(omitted(len(scenes) - 1, "other scene"))
     roots: list[int] = scene.get("nodes", [])
     for root in roots:
         document.item("nodes", root)
@@ -212,7 +214,7 @@ def _pose_joints(
     joints = skin["joints"]
     for joint in joints:
         document.item("nodes", joint)
-    matrices = worlds[joints]
+    matrices: Float[np.ndarray, "joint 4 4"] = worlds[joints]
     if "inverseBindMatrices" in skin:
         inverse = read_numbers(document, skin["inverseBindMatrices"], 16).astype(np.float64)
         if len(inverse) < len(joints):

@@ -37,6 +37,11 @@ class Primitive:
         self._weights = weights
         self._packed = unpack_draco(document, primitive)
         self._used: Int[np.ndarray, " vertex"] | slice = slice(None)
+        # Accessors without data are zeros. As positions or indices, they stem from an undeclared compression.
+        for name in () if self._packed else ("POSITION", "indices"):
+            index = self._accessors.get(name, primitive.get(name))
+            if index is not None and not {"bufferView", "sparse"} & document.item("accessors", index).keys():
+                raise ValueError(f"{name} has no data")
         self._count = len(self._read("POSITION", 3))
         if self._packed is not None:
             faces = self._packed.faces
@@ -99,7 +104,7 @@ class Primitive:
         if mode == LIST:
             rest = len(corners) % 3
             if rest:
-                self._document.leave_out("an incomplete triangle at the end of a list left out")
+                self._document.leave_out("an incomplete triangle at the end of a list was left out")
             return corners[: len(corners) - rest].reshape(-1, 3)
         if len(corners) < 3:
             return np.zeros((0, 3), np.int64)
@@ -109,7 +114,9 @@ class Primitive:
         odd = start % 2
         faces = corners[np.stack([start, start + 1 + odd, start + 2 - odd], axis=1)]
         # Triangles with a repeated vertex join strips.
-        return faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
+        is_joint = (faces == np.roll(faces, 1, axis=1)).any(axis=1)
+        kept: Int[np.ndarray, "face 3"] = faces[~is_joint]
+        return kept
 
 
 def pose(

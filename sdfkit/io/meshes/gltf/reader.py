@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from sdfkit.errors import InputError
 from sdfkit.images.rendering.appearance import Material, Part
-from sdfkit.io.meshes.gltf.document import Document, counted, natural, open_document
+from sdfkit.io.meshes.gltf.document import Document, counted, natural, omitted, open_document
 from sdfkit.io.meshes.gltf.materials import Materials
 from sdfkit.io.meshes.gltf.nodes import place_meshes
 from sdfkit.io.meshes.gltf.primitives import FAN, LIST, POINTS, Primitive, pose
@@ -41,7 +41,8 @@ def read_gltf(content: bytes, source: Source) -> list[Part]:
     try:
         document = open_document(content, source)
         skipped: Counter[str] = Counter()
-        parts = _read_parts(document, skipped)
+        with np.errstate(all="ignore"):  # Numbers that are not finite are passed on; later steps refuse them.
+            parts = _read_parts(document, skipped)
         if not parts:
             raise InputError(f"{source.name}: {_describe(document, skipped)}; sdfkit needs a surface")
     except DAMAGE as error:
@@ -49,7 +50,7 @@ def read_gltf(content: bytes, source: Source) -> list[Part]:
         raise InputError(
             f"{source.name}: cannot be read as glTF ({reason}); is it truncated or damaged?"
         ) from error
-    source.left_out.extend(f"{counted(count, kind)} left out" for kind, count in skipped.items())
+    source.left_out.extend(omitted(count, kind) for kind, count in skipped.items())
     return parts
 
 
@@ -81,10 +82,8 @@ def _read_parts(document: Document, skipped: Counter[str]) -> list[Part]:
                 unweighted += free
             if not len(faces) or not len(matrices):
                 continue
-            paint = (Material(), None, None)
-            if source.colour:
-                paint = materials.paint(primitive, entry.get("material"))
-            parts.append(_repeat(vertices, faces, matrices, *paint))
+            material, uv, tint = materials.paint(primitive, entry.get("material"))
+            parts.append(_repeat(vertices, faces, matrices, material, uv, tint))
     if unweighted:
         document.leave_out(f"{unweighted} vertices have no weights and follow their first joint")
     return parts
@@ -113,10 +112,9 @@ def _repeat(
     count = len(matrices)
     if count == 1 and np.array_equal(matrices[0], np.eye(4)):
         return Part(vertices, faces, material, uv, tint)
-    with np.errstate(over="ignore", invalid="ignore"):
-        placed = vertices @ matrices[:, :3, :3].swapaxes(1, 2)
-        placed += matrices[:, None, :3, 3]
-        mirrored = np.linalg.det(matrices[:, :3, :3]) < 0
+    placed = vertices @ matrices[:, :3, :3].swapaxes(1, 2)
+    placed += matrices[:, None, :3, 3]
+    mirrored = np.linalg.det(matrices[:, :3, :3]) < 0
     repeated = faces + len(vertices) * np.arange(count)[:, None, None]
     repeated[mirrored] = repeated[mirrored, :, ::-1]
     uv, tint = (None if values is None else np.tile(values, (count, 1)) for values in (uv, tint))

@@ -120,6 +120,7 @@ def test_sparse_values_that_do_not_fit_are_refused(rows, fault):
 def test_a_count_without_data_takes_no_memory(count):
     file = File()
     file.tree["nodes"] = [{"mesh": file.mesh(faces=None)}]
+    sparse(file, 0, [0], [(1, 1, 1)])
     del file.tree["accessors"][0]["bufferView"]
     file.tree["accessors"][0]["count"] = count
     with pytest.raises(InputError, match=rf"declares {count} elements, but has no data"):

@@ -134,7 +134,7 @@ def test_the_set_of_texture_coordinates_is_that_of_the_material():
 def test_without_its_texture_coordinates_a_texture_is_left_out():
     part, source = only(textured({"texCoord": 3}))
     assert part.material == Material() and part.uv is None
-    assert source.left_out == ["a texture left out: its mesh has no TEXCOORD_3"]
+    assert source.left_out == ["a texture was left out because its mesh has no TEXCOORD_3"]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_basis_texture_is_named_unless_there_is_another_picture():
     file.tree["textures"] = [extension]
     part, source = only(file)
     assert part.material.texture is None
-    assert source.left_out == ["a texture left out: it is compressed with KHR_texture_basisu"]
+    assert source.left_out == ["a texture was left out because it is compressed with KHR_texture_basisu"]
 
 
 def test_a_diffuse_texture_of_the_old_extension_is_read():

@@ -89,21 +89,21 @@ def two_cubes(**tree):
             {"scene": 0, "scenes": [{"nodes": [1]}]},
             8.5,
             9.5,
-            ["1 of 2 meshes left out, because the scene does not show them"],
+            ["1 of 2 meshes were left out because the scene does not show them"],
         ),
         (
             {"scene": 1, "scenes": [{"nodes": [0]}, {"nodes": [1, 0]}]},
             -0.5,
             9.5,
-            ["1 scene left out beside the default one"],
+            ["1 other scene was left out"],
         ),
         (
             {"scenes": [{"nodes": [0]}, {"nodes": [1]}, {}]},
             -0.5,
             0.5,
             [
-                "2 scenes left out beside the default one",
-                "1 of 2 meshes left out, because the scene does not show them",
+                "2 other scenes were left out",
+                "1 of 2 meshes were left out because the scene does not show them",
             ],
         ),
     ],
@@ -153,7 +153,7 @@ def test_nodes_scaled_to_a_point_and_invisible_nodes_are_left_out():
     ]
     parts, source = read(file)
     assert bounds(parts) == ([-0.5, -0.5, -0.5], [1.5, 0.5, 0.5])
-    assert source.left_out == ["2 hidden nodes left out"]
+    assert source.left_out == ["2 hidden nodes were left out"]
 
 
 def instanced(**attributes):

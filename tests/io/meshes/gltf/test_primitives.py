@@ -82,10 +82,18 @@ def test_a_face_without_its_vertex_is_refused():
         read(one(CUBE, [0, 1, 8], 4))
 
 
+@pytest.mark.parametrize(("accessor", "name"), [(0, "POSITION"), (1, "indices")])
+def test_positions_and_indices_without_data_are_refused(accessor, name):
+    file = cube()
+    del file.tree["accessors"][accessor]["bufferView"]
+    with pytest.raises(InputError, match=f"{name} has no data"):
+        read(file)
+
+
 def test_an_incomplete_last_triangle_is_left_out_and_reported():
     parts, source = read(one(CUBE, [*CUBE_FACES.ravel(), 0, 1], 4))
     assert len(parts[0].faces) == 12
-    assert source.left_out == ["an incomplete triangle at the end of a list left out"]
+    assert source.left_out == ["an incomplete triangle at the end of a list was left out"]
 
 
 def test_points_and_lines_beside_triangles_are_left_out_and_counted():
@@ -95,7 +103,7 @@ def test_points_and_lines_beside_triangles_are_left_out_and_counted():
     file.tree["meshes"][0]["primitives"] += lines
     parts, source = read(file)
     assert bounds(parts) == ([-0.5, -0.5, -0.5], [0.5, 0.5, 0.5])
-    assert source.left_out == ["3 points left out", "3 line primitives left out"]
+    assert source.left_out == ["3 points were left out", "3 line primitives were left out"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +124,7 @@ def test_unknown_modes_are_refused(mode):
 def test_a_primitive_without_positions_is_left_out():
     file = cube()
     file.tree["meshes"][0]["primitives"].append({"attributes": {"NORMAL": 0}})
-    assert read(file)[1].left_out == ["1 primitive without positions left out"]
+    assert read(file)[1].left_out == ["1 primitive without positions was left out"]
 
 
 @pytest.mark.parametrize(("kind", "whole"), [("i1", 127), ("i2", 32767), ("u1", 255), ("u2", 65535)])
