@@ -6,9 +6,11 @@ import os
 # before any library that loads OpenMP is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import codecs
 import functools
 import importlib
 import inspect
+import io
 import logging
 import pkgutil
 import sys
@@ -24,6 +26,7 @@ import sdfkit
 from sdfkit import commands
 from sdfkit.errors import SdfkitError
 from sdfkit.report.presets import preset_table
+from sdfkit.rows import printable
 
 # The commands in the order of the work, as --help and the manual list them.
 STAGES = {
@@ -91,6 +94,16 @@ app = typer.Typer(
 )
 
 
+def escape(error: UnicodeError) -> tuple[str, int]:
+    """Replace what an encoding cannot represent, such as a byte of a file name that is not UTF-8, by an escape."""
+    assert isinstance(error, UnicodeEncodeError)
+    text = printable(error.object[error.start : error.end])
+    return text.encode("ascii", "backslashreplace").decode(), error.end
+
+
+codecs.register_error("printable", escape)
+
+
 def show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"sdfkit {sdfkit.__version__}")
@@ -109,6 +122,10 @@ def program(
         bool, typer.Option(*VERBOSE, help="Print what libraries log, too; also after COMMAND.")
     ] = False,
 ) -> None:
+    # backslashreplace escapes as JSON does.
+    for stream, errors in ((sys.stdout, "backslashreplace"), (sys.stderr, "printable")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(format="sdfkit: %(message)s", stream=sys.stderr, level=level, force=True)
     # Of the processes that torchrun starts, only the first one writes messages.
@@ -129,13 +146,13 @@ def with_status(function: Callable[..., None]) -> Callable[..., None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise typer.Exit(141) from None
         except SdfkitError as error:
-            typer.echo(f"sdfkit: {error}", err=True)
+            typer.echo(f"sdfkit: {printable(str(error))}", err=True)
             raise typer.Exit(error.status) from None
         except OSError as error:
             if error.errno is None:
                 raise
             subject = error.filename if error.filename is not None else "standard output"
-            typer.echo(f"sdfkit: {subject}: {error.strerror}", err=True)
+            typer.echo(f"sdfkit: {printable(str(subject))}: {error.strerror}", err=True)
             raise typer.Exit(1) from None
 
     return command

@@ -1,9 +1,12 @@
 """Reads image files: finds which files show which shape, and decodes them."""
 
 import hashlib
+import importlib
 import io
+import logging
 import struct
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,18 +16,40 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sdfkit.errors import InputError, UsageError
 from sdfkit.io.manifests import label, read_manifest
+from sdfkit.io.naming import FileName, FileNamer, tell_apart
 from sdfkit.io.streams import MESH_SUFFIXES, name_of, open_input, sniff
 from sdfkit.options import STANDARD
-from sdfkit.rows import Row, unique
+from sdfkit.rows import Row
 
+log = logging.getLogger(__name__)
 # Formats that are opened, by Pillow's names. EPS is left out, because Pillow runs Ghostscript to read it.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "HEIF", "JXL")
 SUFFIXES = (
-    ".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
+    ".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl", ".pgm", ".png",
+    ".ppm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+# Camera raw files. Most are TIFF files, of which Pillow would read the thumbnail.
+RAW = (
+    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw",
+    ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
+)  # fmt: skip
+# Other pictures that are not read. Those in folders are counted.
+FOREIGN = (
+    *RAW, ".ai", ".bpg", ".dcm", ".dds", ".djvu", ".emf", ".eps", ".exr", ".fits", ".flif", ".hdr", ".icns", ".ico",
+    ".j2k", ".jpf", ".jpx", ".jxr", ".kra", ".ktx", ".pbm", ".pcx", ".pic", ".pnm", ".psb", ".psd", ".qoi", ".sgi",
+    ".svg", ".svgz", ".tga", ".wdp", ".wmf", ".xcf", ".xpm",
 )  # fmt: skip
 READABLE = "PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP, PPM or JPEG 2000"
-# Common formats that Pillow cannot read: bytes near the start of the file, and the format's name.
-UNREADABLE = {b"ftyphei": "HEIC", b"ftyphev": "HEIC", b"ftypmif1": "HEIC", b"<svg": "SVG", b"%PDF": "PDF"}
+# Formats that Pillow alone does not read: bytes near the start of the file, and the format's name.
+MARKS = {
+    b"ftyphei": "HEIC", b"ftyphev": "HEIC", b"ftypmif1": "HEIC", b"ftypmsf1": "HEIC", b"JXL \r\n\x87\n": "JPEG XL",
+    b"ftypcrx": "camera raw", b"<svg": "SVG", b"%PDF": "PDF",
+}  # fmt: skip
+# What adds such a format to Pillow: the module and, if importing it is not enough, its function to call; how to get it.
+PLUGINS = {
+    "HEIC": ("pi_heif", "register_heif_opener", "pip install 'sdfkit[photos]'"),
+    "JPEG XL": ("pillow_jxl", "", "pip install pillow-jxl-plugin"),
+}
 # Maximum number of pixels along the longer side. Larger images are scaled down; no encoder uses a higher resolution.
 LONGEST = 2048
 # Errors that decoders raise for damaged files.
@@ -34,6 +59,7 @@ DECODER_ERRORS = (
     LookupError,
     MemoryError,
     OSError,
+    RuntimeError,
     SyntaxError,
     TypeError,
     ValueError,
@@ -104,7 +130,8 @@ def find_images(inputs: Sequence[str], *, manifest: Path | None) -> list[ImageRo
     """List the shapes that image files show.
 
     A file is a shape with one view. In a folder, each file is a shape with one view, and each subfolder is a shape
-    whose views are its files in the order of their names. `-` is one file on standard input.
+    whose views are its files in the order of their names. `-` is one file on standard input. Hidden files are skipped;
+    other pictures that are not read are counted in a warning.
 
     Raises:
         InputError: A folder has no images, or shapes have different numbers of views.
@@ -112,8 +139,9 @@ def find_images(inputs: Sequence[str], *, manifest: Path | None) -> list[ImageRo
     labels = read_manifest(manifest) if manifest else {}
     if list(inputs) == [STANDARD]:
         return [label(ImageRow(0, "picture", content=open_input(STANDARD).read()), labels)]
-    found = [shape for path in inputs for shape in _shapes(Path(path))]
-    uids = unique([name for name, _ in found])
+    namer = FileNamer(SUFFIXES, lambda path: "")
+    found = [shape for path in inputs for shape in _shapes(Path(path), namer)]
+    uids = tell_apart([name for name, _ in found])
     rows = [
         label(ImageRow(index, uid, paths=[str(path) for path in paths]), labels)
         for index, (uid, (_, paths)) in enumerate(zip(uids, found, strict=True))
@@ -127,29 +155,83 @@ def find_images(inputs: Sequence[str], *, manifest: Path | None) -> list[ImageRo
     return rows
 
 
-def _shapes(path: Path) -> Iterator[tuple[str, list[Path]]]:
+def _shapes(path: Path, namer: FileNamer) -> Iterator[tuple[FileName, list[Path]]]:
     """Yield the name and the files of each shape of one input."""
     if not path.is_dir():
         path.stat()
-        yield path.stem, [path]
+        yield namer.name(path), [path]
         return
-    count = 0
+    count, skipped = 0, Counter[str]()
     for entry in sorted(path.iterdir()):
         if entry.name.startswith("."):
             continue
-        if files := _pictures_in(entry) if entry.is_dir() else [entry] * _is_picture(entry):
-            yield entry.name if entry.is_dir() else entry.stem, files
+        if entry.is_dir():
+            files = _pictures_in(entry, skipped)
+            name = FileName(namer.locate(entry), (0,), given=entry.name)
+        else:
+            files = [entry] * _is_picture(entry, skipped)
+            name = namer.name(entry)
+        if files:
+            yield name, files
             count += 1
+    others = ", ".join(f"{count} {kind}" for kind, count in skipped.most_common())
     if not count:
-        raise InputError(f"{path}: is a folder without images ({', '.join(SUFFIXES)}); give image files")
+        holds = f" but with {others}" * bool(others)
+        raise InputError(
+            f"{path}: is a folder without images ({', '.join(SUFFIXES)}){holds}; give image files"
+        )
+    if others:
+        log.warning("%s: %s are skipped; convert them to PNG or JPEG, or give their folder", path, others)
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if _is_picture(path)]
+def _pictures_in(folder: Path, skipped: Counter[str]) -> list[Path]:
+    """List the pictures of one shape, and count those that lie deeper."""
+    entries = sorted(folder.iterdir())
+    for entry in entries:
+        if entry.is_dir() and not entry.name.startswith(".") and not entry.name.endswith(".zarr"):
+            deeper = sum(_is_picture(path, Counter()) for path in entry.rglob("*"))
+            if deeper:
+                skipped["pictures in folders of folders"] += deeper
+    return [path for path in entries if _is_picture(path, skipped)]
 
 
-def _is_picture(path: Path) -> bool:
-    return not path.name.startswith(".") and path.suffix.lower() in SUFFIXES and not path.is_dir()
+def _is_picture(path: Path, skipped: Counter[str]) -> bool:
+    """Return whether a file is a picture that is read, and count it by its suffix if it is another picture."""
+    suffix = path.suffix.lower()
+    if path.name.startswith(".") or suffix not in (*SUFFIXES, *FOREIGN) or path.is_dir():
+        return False
+    if suffix in FOREIGN:
+        skipped[suffix] += 1
+    return suffix in SUFFIXES
+
+
+def _add_reader(start: bytes, name: str) -> str:
+    """Make Pillow able to read a format that it does not read alone, and return the format's name; otherwise "".
+
+    Raises:
+        InputError: Nothing reads the format, or the package that reads it is not installed.
+    """
+    kind = next((kind for mark, kind in MARKS.items() if mark in start), "")
+    if kind == "HEIC" and b"avif" in start[8:64]:
+        kind = ""
+    elif start.startswith(b"\xff\x0a"):
+        kind = "JPEG XL"
+    elif Path(name).suffix.lower() in RAW or start[8:10] == b"CR":
+        kind = "camera raw"
+    if not kind:
+        return ""
+    module, function, remedy = PLUGINS.get(kind, ("", "", ""))
+    try:
+        if not module:
+            raise ImportError
+        plugin = importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(
+            f"{name}: {kind} files are not supported; convert it to {READABLE}{f', or {remedy}' * bool(remedy)}"
+        ) from error
+    if function:
+        getattr(plugin, function)()
+    return kind
 
 
 def _decode(content: bytes, name: str) -> np.ndarray:
@@ -157,19 +239,17 @@ def _decode(content: bytes, name: str) -> np.ndarray:
     start = content[:1024]
     if not start:
         raise InputError(f"{name}: is an empty file; was it copied completely?")
-    foreign = next((kind for mark, kind in UNREADABLE.items() if mark in start), "")
-    if foreign:
-        raise InputError(f"{name}: {foreign} files are not supported; convert it to {READABLE}")
     Image.init()
+    kind = _add_reader(start, name)
     try:
         with warnings.catch_warnings():
             # Pillow raises an error only above twice its limit of pixels; below that it warns.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # about metadata, which is not used
             file = Image.open(io.BytesIO(content), formats=[kind for kind in FORMATS if kind in Image.OPEN])
-            # An MPO file of a camera holds a photo followed by its preview.
+            # An MPO file of a camera holds a photo followed by its preview; a HEIC file begins at its main photo.
             count = getattr(file, "n_frames", 1)
-            if count > 1 and file.format != "MPO":
+            if count > 1 and file.format not in ("MPO", "HEIF"):
                 raise InputError(
                     f"{name}: holds {count} images (an animation or pages); save the one to use as a file"
                 )
@@ -182,6 +262,8 @@ def _decode(content: bytes, name: str) -> np.ndarray:
             f"{name}: has more than {(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million pixels; scale it down"
         ) from error
     except UnidentifiedImageError as error:
+        if kind:
+            raise InputError(f"{name}: cannot be decoded as {kind}; is it truncated or damaged?") from error
         raise InputError(
             f"{name}: is not an image in a supported format; convert it to {READABLE}"
         ) from error

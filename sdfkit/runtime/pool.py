@@ -84,10 +84,10 @@ def compute_rows(
             if isinstance(outcome, BaseException):
                 if stop:
                     raise _named(outcome, row)
-                text = describe_failure(outcome, options.timeout)
-                writer.write(replace(row, error=text))
+                failed = replace(row, error=describe_failure(outcome, options.timeout))
+                writer.write(failed)
                 bar.clear()
-                sys.stderr.write(f"sdfkit: {row.uid}: {text}\n")
+                sys.stderr.write(f"sdfkit: {failed.uid}: {failed.error}\n")
                 bar.set_postfix(failed=len(writer.failed))
             else:
                 writer.write(row, **outcome)
