@@ -131,7 +131,9 @@ def compare(
     from sdfkit.runtime.pool import PoolOptions, report_outcome
 
     if [predicted, truth, training].count(STANDARD) > 1 or training == STANDARD:
-        raise UsageError("standard input can be read once, as PREDICTED or TRUTH; name files for the others")
+        raise UsageError(
+            "only PREDICTED or TRUTH can be standard input, not both; name files for the other inputs"
+        )
     check_options(training, features, training_features=training_features, codes=codes)
     if output is not None:
         refuse_existing(output, overwrite)

@@ -101,7 +101,7 @@ def perturb(
     if output is not None:
         check_picture(output, overwrite)
     if stores.count(STANDARD) > 1:
-        raise UsageError("standard input can be read once; name files for the others")
+        raise UsageError("only one STORE can be standard input; name files for the others")
     place = choose_device(device)
     trained = None if decoder is None else load_decoder(decoder, place)
     reports, asked, failed = [], 0, 0

@@ -88,7 +88,7 @@ def predict(
     from sdfkit.runtime.pool import report_outcome
 
     if model == STANDARD and STANDARD in inputs:
-        raise UsageError("standard input can be read once; name a file for MODEL or INPUT")
+        raise UsageError("standard input can be read only once; name a file for MODEL or INPUT")
     place = choose_device(device)
     predictor = load_predictor(model, place)
     settings = choose_settings(

@@ -38,7 +38,7 @@ def make_page(title: str, content: Mapping[str, Any]) -> bytes:
 
 
 def pack_film(pictures: Sequence[np.ndarray] | np.ndarray, *, size: int, lossless: bool) -> Content:
-    """Pack frames of one size row by row into one image. The page shows one frame of it at a time.
+    """Pack the frames of an animation into one image, as a grid. The page shows one frame of it at a time.
 
     Args:
         pictures: Each frame as uint8 of shape (row, column), (row, column, 3) or (row, column, 4).

@@ -340,7 +340,7 @@ def test_unsuitable_features_are_refused(sdfkit, folders, trained, tmp_path):
             "--training-features needs --features",
         ),
         (("--training", "t", "--codes", "c.zarr"), "--codes needs --features"),
-        (("--training", "-"), "standard input can be read once, as PREDICTED or TRUTH"),
+        (("--training", "-"), "only PREDICTED or TRUTH can be standard input, not both"),
     ],
 )
 def test_options_without_the_options_they_need_are_refused(sdfkit, folders, options, message):

@@ -154,4 +154,4 @@ def test_weights_without_a_network_configuration_are_refused(sdfkit, balls, tmp_
     refused = sdfkit("perturb", tmp_path / "weights.npy", *CPU)
     assert refused.exit_code == 3 and "has no configuration of its per-shape networks" in refused.stderr
     refused = sdfkit("perturb", "-", "-", *CPU)
-    assert refused.exit_code == 2 and "standard input can be read once" in refused.stderr
+    assert refused.exit_code == 2 and "only one STORE can be standard input" in refused.stderr

@@ -140,7 +140,7 @@ def test_a_resumed_run_gives_the_same_result(sdfkit, weights, tmp_path, monkeypa
     ("options", "status", "words"),
     [
         (("--loss", "field"), 2, "--loss field compares distances at samples; add --samples STORE"),
-        (("--samples", "-"), 2, "standard input can be read once"),
+        (("--samples", "-"), 2, "standard input can be read only once"),
         (("--curve", "loss.jpg"), 2, "loss.jpg: plots are written as PNG; choose a name that ends in .png"),
     ],
 )

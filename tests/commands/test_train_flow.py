@@ -309,7 +309,7 @@ def test_a_model_can_be_read_from_a_pipe(sdfkit, job, tmp_path):
         subprocess.run([sys.executable, "-m", "sdfkit", *words], stdin=stdin, check=True)
     named, piped = (zarr.open_group(tmp_path / f"{name}.zarr")["code"][:] for name in ("named", "piped"))
     np.testing.assert_allclose(named, piped, atol=1e-6)
-    fails(sdfkit("predict", "-", "-o", tmp_path / "none.zarr"), 2, "standard input can be read once")
+    fails(sdfkit("predict", "-", "-o", tmp_path / "none.zarr"), 2, "standard input can be read only once")
 
 
 @pytest.mark.slow

@@ -43,7 +43,10 @@ def ideal_loss(
 def pixel_lengths(
     camera_to_world: Float[Tensor, "view 4 4"], yfov: Float[Tensor, " view"], height: int, width: int
 ) -> Float[Tensor, "view row column"]:
-    """Compute the length that each pixel spans where its ray is nearest to the origin, averaged over directions."""
+    """Compute the length that each pixel spans at the point of its ray that is nearest to the origin.
+
+    It is the geometric mean of the lengths in the radial and in the tangential direction of the image.
+    """
     origins, directions = cast_rays(camera_to_world, yfov, height, width, None)
     depths = -(origins[:, None] * directions).sum(-1)  # (view, ray)
     # Away from the image centre a pixel spans a smaller angle: by the cosine in the tangential direction, and by its
