@@ -46,7 +46,10 @@ def unpack_draco(document: Document, primitive: dict[str, Any]) -> Unpacked | No
             f"{name}: its Draco data cannot be decompressed ({error}); is it truncated or damaged?"
         ) from error
     columns = {attribute["unique_id"]: attribute["data"] for attribute in mesh.attributes}
-    attributes = {key: columns[number] for key, number in packed["attributes"].items() if number in columns}
+    absent = [key for key, number in packed["attributes"].items() if number not in columns]
+    if absent:
+        raise InputError(f"{name}: its Draco data has no {', '.join(absent)}; is it damaged?")
+    attributes = {key: columns[number] for key, number in packed["attributes"].items()}
     if "indices" in primitive and primitive.get("mode", 4) == 4:
         declared = natural(accessors[-1], "count") // 3
         if declared != len(faces):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from jaxtyping import Float
@@ -93,7 +94,7 @@ class Materials:
         if "bufferView" in image:
             return name, bytes(self._document.view(image["bufferView"]))
         uri: str = image["uri"]
-        return name if uri.startswith("data:") else uri, self._document.load(uri) or b""
+        return name if uri.startswith("data:") else unquote(uri), self._document.load(uri) or b""
 
 
 def _base_colour(factor: Sequence[Any]) -> tuple[float, float, float]:

@@ -114,6 +114,11 @@ def test_a_stream_of_another_length_than_other_attributes_is_refused():
         read(file)
 
 
+def test_an_attribute_that_the_stream_does_not_have_is_named():
+    with pytest.raises(InputError, match=r"its Draco data has no JOINTS_0, WEIGHTS_0; is it damaged\?"):
+        read(compressed(ids={"JOINTS_0": 70, "WEIGHTS_0": 71}))
+
+
 @pytest.mark.parametrize("cut", [4, 11, 30, 60])
 def test_damaged_streams_are_refused_in_one_line(cut):
     file = compressed()

@@ -105,7 +105,7 @@ def test_nothing_of_a_picture_is_read_unless_colour_is_wanted(tmp_path):
 def test_pictures_come_from_files_and_data_uris(tmp_path):
     (tmp_path / "a picture.png").write_bytes(PICTURE)
     part, _ = only(textured(images=[{"uri": "a%20picture.png"}]), folder=tmp_path)
-    assert part.material.texture == Texture("a%20picture.png", PICTURE)
+    assert part.material.texture == Texture("a picture.png", PICTURE)
     encoded = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
     part, _ = only(textured(images=[{"uri": encoded}]))
     assert part.material.texture == Texture("image 0", PICTURE)
