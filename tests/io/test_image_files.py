@@ -1,8 +1,11 @@
 """Image files from common sources, and hostile ones."""
 
+import base64
 import io
 import struct
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,7 +143,7 @@ def bad_files(tmp_path):
             "is not an image in a supported format; convert it to PNG, JPEG, ",
         ),
         ("drawing.svg", b'<?xml version="1.0"?><svg/>', "SVG files are not supported; convert it"),
-        ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC files are not supported; convert it"),
+        ("photo.NEF", b"II*\0" + bytes(60), "camera raw files are not supported; convert it"),
         ("paper.pdf", b"%PDF-1.7\n", "PDF files are not supported"),
         (
             "program.eps",
@@ -166,6 +169,100 @@ def test_every_bad_file_gives_one_line(tmp_path):
             load(tmp_path / name)
         assert str(error.value).startswith(str(tmp_path / name))
         assert "\n" not in str(error.value)
+
+
+# 32 x 16 pixels: the left half is (200, 60, 20), the right half (20, 90, 220).
+HEIC = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAXxtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJpbG9jAAAAAERA"
+    "AAEAAQAAAAABoAABAAAAAAAAAKkAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA/GlwcnAAAADcaXBjbwAA"
+    "AHVodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQApQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq"
+    "rprm4CGgwIAAAAyAAAADAIRiAAEABkQBwXPBiQAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABAAAAAQAAAAChjbGFwAAAAIAAAAAEAAAAQ"
+    "AAAAAf///+AAAAAC////0AAAAAIAAAAQcGl4aQAAAAADCAgIAAAAGGlwbWEAAAAAAAAAAQABBYECAwWEAAAAsW1kYXQAAAClKAGvCchnraI5I1d//8N8"
+    "v/9x4aH7Xp4rf+5Cz7+J0r/+93j+U6/0yaouwifRuQLdDM7oAu6zTcsYq4E2sozKQy1l+zZhZFbWZZU2GL6nkyTjjTORIMs4XLc5PEhjE/pmXlOc/ESX"
+    "cX6On2fq6ftfoE1mlzA1iStaI1RkzPWIng7+FWbk8+2sUBtxAFaMOLwGbXSiOWM/dlRGTeiRSebNK0E6JBfA"
+)
+
+
+def test_heic_photos_are_read_with_the_package_pi_heif(tmp_path):
+    pytest.importorskip("pi_heif")
+    (tmp_path / "phone.HEIC").write_bytes(HEIC)
+    picture = load(tmp_path / "phone.HEIC")
+    assert picture.shape == (16, 32, 4)
+    for column, colour in ((8, (200, 60, 20)), (24, (20, 90, 220))):
+        assert np.abs(picture[8, column, :3].astype(int) - colour).max() <= 3
+    for length in (30, 400, 500):
+        (tmp_path / "cut.heic").write_bytes(HEIC[:length])
+        with pytest.raises(InputError, match="cut.heic: cannot be decoded .*is it truncated or damaged"):
+            load(tmp_path / "cut.heic")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "phone.heic",
+            HEIC,
+            r"HEIC files are not supported; convert it to PNG.*, or pip install 'sdfkit\[photos\]'",
+        ),
+        (
+            "a.jxl",
+            b"\xff\x0a" + bytes(30),
+            "JPEG XL files are not supported; .*, or pip install pillow-jxl-plugin",
+        ),
+        ("a.jxl", b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(30), "JPEG XL files are not supported"),
+    ],
+)
+def test_formats_whose_package_is_not_installed_are_refused_with_the_remedy(
+    tmp_path, monkeypatch, name, content, message
+):
+    for package in ("pi_heif", "pillow_jxl"):
+        monkeypatch.setitem(sys.modules, package, None)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        load(tmp_path / name)
+    # A file that is read fails in its own row; the others are not lost.
+    save(tmp_path, Image.fromarray(COLORS), "other.png")
+    assert {row.uid for row in find_images([str(tmp_path)], manifest=None)} == {"other", Path(name).stem}
+
+
+def test_avif_is_not_taken_for_heic(tmp_path):
+    content = save(tmp_path, Image.fromarray(COLORS), "a.avif").read_bytes()
+    (tmp_path / "b.avif").write_bytes(content.replace(b"ftypavif", b"ftypmif1", 1))
+    assert load(tmp_path / "b.avif").shape == (40, 60, 4)
+
+
+def test_pictures_of_formats_that_are_not_read_are_counted(tmp_path, caplog):
+    for name in ("a.png", "b.JPG", "c.NEF", "d.nef", "e.psd", "notes.txt", ".DS_Store", "._a.jpg", ".f.nef"):
+        (tmp_path / name).write_bytes(b"")
+    rows = find_images([str(tmp_path)], manifest=None)
+    assert [row.uid for row in rows] == ["a", "b"]
+    assert caplog.messages == [
+        f"{tmp_path}: 2 .nef, 1 .psd are skipped; convert them to PNG or JPEG, or give their folder"
+    ]
+    for name in ("a.png", "b.JPG"):
+        (tmp_path / name).unlink()
+    with pytest.raises(
+        InputError, match=r"is a folder without images \(.*\) but with 2 \.nef, 1 \.psd; give image"
+    ):
+        find_images([str(tmp_path)], manifest=None)
+
+
+def test_pictures_that_lie_too_deep_are_counted(tmp_path, caplog):
+    for name in ("a/1.png", "b/2.png", "b/more/3.png", "b/more/4.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert [row.uid for row in find_images([str(tmp_path)], manifest=None)] == ["a", "b"]
+    assert "2 pictures in folders of folders are skipped" in caplog.messages[0]
+
+
+def test_a_folder_tells_pictures_of_one_name_apart(tmp_path):
+    for name in ("chair/1.png", "chair/2.png", "lamp/1.png", "lamp/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    folders = [str(tmp_path / name) for name in ("chair", "lamp")]
+    rows = find_images(folders, manifest=None)
+    assert [row.uid for row in rows] == ["chair_1", "2", "lamp_1", "3"]
+    assert [row.uid for row in find_images([rows[2].paths[0]], manifest=None)] == ["lamp_1"]
 
 
 def test_image_files_are_grouped_into_shapes_by_folder(tmp_path):
