@@ -47,7 +47,7 @@ class Document:
         version = str(asset.get("version", "1.0" if isinstance(tree.get("meshes"), dict) else ""))
         if not version:
             raise InputError(f"{source.name}: is not a glTF; its JSON has no asset.version")
-        if not version.startswith("2.") or asset.get("minVersion", "2.0") != "2.0":
+        if version.partition(".")[0] != "2" or asset.get("minVersion", "2.0") != "2.0":
             wanted = str(asset.get("minVersion", version))[:9]
             raise InputError(f"{source.name}: is a glTF {wanted}, but only glTF 2.0 is supported; convert it")
         self.tree: dict[str, Any] = tree

@@ -120,9 +120,10 @@ def test_other_and_damaged_files_are_refused_by_name(content, fault):
     assert fault in refusal(content)
 
 
-def test_a_later_minor_version_is_read():
+@pytest.mark.parametrize("asset", [{"version": "2.3", "minVersion": "2.0"}, {"version": 2}])
+def test_later_minor_versions_and_versions_as_numbers_are_read(asset):
     file = cube()
-    file.tree["asset"] = {"version": "2.3", "minVersion": "2.0"}
+    file.tree["asset"] = asset
     assert volume(read(file)[0]) == 1
 
 
