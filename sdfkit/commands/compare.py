@@ -34,7 +34,7 @@ def compare(
     align: Annotated[
         Literal["none", "icp"],
         typer.Option(
-            help="icp: first rotate and translate each prediction onto its true mesh, starting from four headings."
+            help="icp: first rotate and translate each prediction onto its true mesh, from four rotations about +Y."
         ),
     ] = "none",
     training: Annotated[

@@ -85,7 +85,7 @@ class ModelContents(NamedTuple):
 
 
 def network_group(network: "torch.nn.Module", config: "DataclassInstance | None") -> Group:
-    """Make the group of a network: its configuration as attributes, its parameters as arrays."""
+    """Make the Zarr group of a network: its configuration as attributes, its parameters as arrays."""
     parameters = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
     return Group({} if config is None else asdict(config), parameters)
 

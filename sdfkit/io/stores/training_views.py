@@ -131,7 +131,10 @@ def _check_sizes(store: "StoreReader", most: int | None) -> None:
             f"{store.name}: has images of {sizes}; images and masks must be square and of the same size"
         )
     if most is not None and most > views:
-        raise InputError(f"{store.name}: has {views} views per shape, but --views-per-shape is {most}")
+        raise InputError(
+            f"{store.name}: has {views} views per shape, but --views-per-shape is {most}; "
+            "choose a smaller number"
+        )
 
 
 def _shrink(row: "ArrayRow", most: int | None, size: int) -> tuple[np.ndarray, ...]:

@@ -1,4 +1,4 @@
-"""Zarr stores on a zip stream, so that a store can pass through a pipe.
+"""Zarr stores as streams in zip format, so that a store can pass through a pipe.
 
 `ZipWriter` appends each key of the store as one uncompressed zip member, with size and CRC in the member's local
 header. `ZipReader` reads the members in the order of the stream and keeps each in memory until `forget` drops it. The

@@ -43,7 +43,7 @@ def format_perturbation(facts: Mapping[str, Any]) -> str:
 
 
 def draw_perturbation(output: Path, facts: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Write the curves of the mean IoU over sigma as a PNG; see `format_perturbation`."""
+    """Plot the mean IoU over sigma, and write the plot as a PNG; see `format_perturbation`."""
     curves = {
         label: Curve(
             [0.0, *(level["sigma"] for level in part["levels"])],

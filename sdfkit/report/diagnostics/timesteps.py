@@ -40,7 +40,7 @@ def format_timesteps(facts: Mapping[str, Any]) -> str:
 
 
 def draw_timesteps(output: Path, facts: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Write the loss at each timestep, of samples and of the mean code as a PNG; see `format_timesteps`."""
+    """Plot the loss at each timestep, beside that of sampled codes and of the mean code, and write it as a PNG."""
     losses = facts["timesteps"]
     timesteps, wrong = losses["timestep"].tolist(), losses["wrong"]
     curves = {

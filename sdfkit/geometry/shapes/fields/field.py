@@ -2,8 +2,8 @@
 
 A field is negative inside, zero exactly on its surface, and 1-Lipschitz: it changes at most as fast as the point moves.
 Its absolute value is therefore a lower bound of the distance to the surface. If `exact` is true the value is the
-distance at points outside the solid. Inside, a union is only a bound, because the nearest surface of one part may lie
-hidden within another.
+distance at points outside the solid. Inside, a union gives only a lower bound, because the nearest surface of one part
+may lie hidden within another.
 
 In this package points are stored with the axis first, `(3, point)`, unlike in the other packages: each coordinate is
 then contiguous, which halves the time of the arithmetic.
@@ -126,7 +126,10 @@ class Field:
         return type(self)(distance, low, high, self.exact)
 
     def dilated(self, radius: float) -> Self:
-        """Offset the surface outwards, which rounds edges. Exact outside if the field is exact; a bound inside."""
+        """Offset the surface outwards, which rounds edges.
+
+        The values outside are exact if the field is exact; those inside are lower bounds of the distance.
+        """
         inner = self.distance
 
         def distance(points: Columns) -> Distances:
@@ -168,12 +171,17 @@ def box_distance(points: Columns, low: Corner, high: Corner) -> Distances:
 
 
 def union(*parts: Field) -> Field:
-    """Union of the parts. Exact outside if all parts are; a bound inside."""
+    """Union of the parts.
+
+    The values outside are exact if all parts are exact; those inside are lower bounds of the distance.
+    """
     return _join(parts, 0.0)
 
 
 def smooth_union(blend: float, *parts: Field) -> Field:
-    """Union in which a fillet of a width of about `blend` fills the creases. A bound; still 1-Lipschitz.
+    """Union in which a fillet of a width of about `blend` fills the creases.
+
+    The values are lower bounds of the distance, and still 1-Lipschitz.
 
     This is the quadratic polynomial minimum. Where two values differ by less than `blend`, the result is a weighted
     mean of both minus at most `blend / 4`, and its gradient is a convex combination of theirs. With three parts or more
@@ -222,7 +230,7 @@ def _join(parts: Sequence[Field], blend: float) -> Field:
 
 
 def difference(solid: Field, *removed: Field) -> Field:
-    """The solid without the other parts. A bound near the cut edges; 1-Lipschitz."""
+    """The solid without the other parts. Near the edges of cuts, the values are only lower bounds of the distance."""
 
     def distance(points: Columns) -> Distances:
         value = solid.distance(points)
@@ -234,7 +242,7 @@ def difference(solid: Field, *removed: Field) -> Field:
 
 
 def intersection(*parts: Field) -> Field:
-    """Intersection of the parts. A bound near the edges where parts meet; 1-Lipschitz."""
+    """Intersection of the parts. Near edges where parts meet, the values are only lower bounds of the distance."""
 
     def distance(points: Columns) -> Distances:
         return np.asarray(np.max([part.distance(points) for part in parts], axis=0))

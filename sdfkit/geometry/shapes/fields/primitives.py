@@ -185,12 +185,12 @@ def smooth_path(knots: Sequence[Vector], steps: int) -> Float[np.ndarray, "knot 
 
 
 def tube(path: Float[np.ndarray, "knot 3"], radius: float) -> Field:
-    """All points within a radius of a polyline: a union of capsules, exact outside."""
+    """All points within a radius of a polyline: a union of capsules, whose values are exact outside."""
     return taper(path, np.full(len(path), radius))
 
 
 def taper(path: Float[np.ndarray, "knot 3"], radii: Float[np.ndarray, " knot"]) -> Field:
-    """Convex hulls of consecutive balls of varying radius along a polyline: a union of round cones, exact outside."""
+    """Balls of varying radius along a polyline, and the convex hulls of consecutive ones. Values outside are exact."""
     links = [round_cone(path[i], path[i + 1], radii[i], radii[i + 1]) for i in range(len(path) - 1)]
     # Groups of eight cones have a bounding box each, which speeds up long curves.
     groups = [union(*links[i : i + 8]) for i in range(0, len(links), 8)]

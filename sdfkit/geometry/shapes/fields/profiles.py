@@ -42,8 +42,8 @@ def _within(u: Distances, v: Distances, loops: Sequence[Loop]) -> np.ndarray:
 def plate(loops: Sequence[Loop], depth: float, rounding: float) -> Field:
     """A plate parallel to the xy plane, with the loops as outline, centred on z = 0 with full thickness `depth`.
 
-    The solid is offset by `rounding` on all sides; `depth` includes the offset, the loops do not. Exact outside.
-    Inside, exact if `rounding` is 0, otherwise a bound near concave corners.
+    The solid is offset by `rounding` on all sides; `depth` includes the offset, the loops do not. Values outside
+    are exact. Values inside are exact if `rounding` is 0, otherwise lower bounds near concave corners.
     """
     starts = np.concatenate(loops)
     ends = np.concatenate([np.roll(loop, -1, axis=0) for loop in loops])
@@ -66,7 +66,7 @@ def lathe(outline: Loop, rounding: float) -> Field:
     """A solid of revolution about the y axis; the corners of the outline are (radius, height).
 
     Edges of the outline on the axis close it, but are not part of the surface, so they are ignored for the distance.
-    The outline is offset outwards by `rounding`. Exact in the same places as `plate`.
+    The outline is offset outwards by `rounding`. Values are exact in the same places as those of `plate`.
     """
     starts, ends = outline, np.roll(outline, -1, axis=0)
     surface = (starts[:, 0] > 0) | (ends[:, 0] > 0)
