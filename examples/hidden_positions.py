@@ -59,13 +59,13 @@ def drown(command: list[str]) -> None:
     from sdfkit.cli import main as run
     from sdfkit.models.dit import DiT, DiTConfig
 
-    class Drowned(DiT):
+    class SmallPositions(DiT):
         def __init__(self, config: DiTConfig) -> None:
             super().__init__(config)
             with torch.no_grad():
                 self.position.mul_(0.02)
 
-    sdfkit.training.dit.DiT = Drowned  # type: ignore[misc]
+    sdfkit.training.dit.DiT = SmallPositions  # type: ignore[misc]
     sys.argv = ["sdfkit", *command]
     sys.exit(run())
 

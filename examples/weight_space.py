@@ -22,7 +22,7 @@ PAPERS_TIMESTEPS = 6  # the first of the eight timesteps measured; these are in 
 RECALLED = 0.8  # least share of predictions whose true shape ranks first, with a greater cosine than the mean
 DITS = {
     "weights": "weight DiT",
-    "drowned": "weight DiT, positions hidden by noise",
+    "hidden": "weight DiT, positions hidden by noise",
     "thin": "weight DiT, thin shell",
     "independent": "weight DiT, independent fits",
     "phase6": "weight DiT, phase 6: one view",
@@ -153,10 +153,10 @@ def judge_geometry(reports: Reports) -> list[Claim]:
 def judge_denoisers(reports: Reports) -> list[Claim]:
     """Sections 4.1 to 4.3 of the paper: the weight DiT and its ablations."""
     ranks = {name: summarise(reports[f"{name}.rank"]) for name in DITS}
-    good, bad = ranks["weights"], ranks["drowned"]
-    losses = {name: reports[f"{name}.losses"] for name in ("weights", "drowned")}
+    good, bad = ranks["weights"], ranks["hidden"]
+    losses = {name: reports[f"{name}.losses"] for name in ("weights", "hidden")}
     left = {name: facts["timesteps"]["fvu"] for name, facts in losses.items()}
-    wrong = losses["drowned"]["timesteps"]["wrong"][5] / losses["drowned"]["mean_predictor"]
+    wrong = losses["hidden"]["timesteps"]["wrong"][5] / losses["hidden"]["mean_predictor"]
     placed = {name: reports[f"{name}.pieces"] for name in losses}
     papers = left["weights"][:PAPERS_TIMESTEPS]
     collapses = bad.cosine < bad.of_mean and not bad.is_recall
@@ -172,10 +172,10 @@ def judge_denoisers(reports: Reports) -> list[Claim]:
         Claim(
             "… because the image moves them by only 3 %",
             "a directional perturbation",
-            f"hidden positions: {placed['drowned']['shape']:.0%} of the pieces are of the shape shown, "
-            f"{placed['drowned']['place']:.0%} at their place; otherwise {placed['weights']['shape']:.0%} and "
+            f"hidden positions: {placed['hidden']['shape']:.0%} of the pieces are of the shape shown, "
+            f"{placed['hidden']['place']:.0%} at their place; otherwise {placed['weights']['shape']:.0%} and "
             f"{placed['weights']['place']:.0%}",
-            OTHER if placed["drowned"]["shape"] > 0.5 > placed["drowned"]["place"] else either(not good.is_recall),
+            OTHER if placed["hidden"]["shape"] > 0.5 > placed["hidden"]["place"] else either(not good.is_recall),
         ),
         Claim(
             "The same few shapes rank first for every image",
@@ -194,11 +194,11 @@ def judge_denoisers(reports: Reports) -> list[Claim]:
         Claim(
             "Loss is low to t = 450, but predictions are wrong: the data set a limit",
             "0.19 to t = 450",
-            f"hidden positions: {left['drowned'][4]:.3f} at 300, {left['drowned'][5]:.2f} at 450 ({wrong:.2f} with "
-            f"a wrong image), {left['drowned'][-1]:.2f} at 499, sampled {losses['drowned']['sampled']['fvu']:.2f}; "
+            f"hidden positions: {left['hidden'][4]:.3f} at 300, {left['hidden'][5]:.2f} at 450 ({wrong:.2f} with "
+            f"a wrong image), {left['hidden'][-1]:.2f} at 499, sampled {losses['hidden']['sampled']['fvu']:.2f}; "
             f"positions not hidden: {left['weights'][-1]:.2f} and {losses['weights']['sampled']['fvu']:.2f}",
             OTHER
-            if left["drowned"][-1] > 0.75 and losses["weights"]["sampled"]["fvu"] < 0.25
+            if left["hidden"][-1] > 0.75 and losses["weights"]["sampled"]["fvu"] < 0.25
             else either(losses["weights"]["sampled"]["fvu"] > 0.75),
         ),
         Claim(
@@ -207,7 +207,7 @@ def judge_denoisers(reports: Reports) -> list[Claim]:
             "from pure noise in training and in one step of sampling: "
             + ", ".join(f"{left[name][-1]:.3f} and {losses[name]['one_step']['fvu']:.3f}" for name in losses)
             + f" (hidden positions); all steps of sampling, {losses['weights']['sampled']['fvu']:.2f} and "
-            f"{losses['drowned']['sampled']['fvu']:.2f}",
+            f"{losses['hidden']['sampled']['fvu']:.2f}",
             either(max(apart.values()) > 0.1),
         ),
         Claim(

@@ -64,7 +64,7 @@ done
 report perturb.json sdfkit perturb relu.zarr siren.zarr --shapes 10 --resolution 32 --json
 spent perturb
 
-# Train weight DiTs. weights: sdfkit's. drowned: position embeddings too small to show behind noise, the fault that
+# Train weight DiTs. weights: sdfkit's. hidden: position embeddings too small to show behind noise, the fault that
 # examples/hidden_positions.py restores. thin, independent: on the other fits. phase6, phase8, phase9: the ablations of
 # these numbers in the paper.
 dit() { # NAME CODES OPTION...
@@ -72,8 +72,8 @@ dit() { # NAME CODES OPTION...
     whole "$name.dit.zarr" || sdfkit train-dit features.zarr --codes "$vectors" "$@" -o "$name.dit.zarr"
 }
 dit weights anchored.zarr --steps "$denoise"
-whole drowned.dit.zarr || python "$root/examples/hidden_positions.py" train-dit features.zarr \
-    --codes anchored.zarr --steps "$denoise" -o drowned.dit.zarr
+whole hidden.dit.zarr || python "$root/examples/hidden_positions.py" train-dit features.zarr \
+    --codes anchored.zarr --steps "$denoise" -o hidden.dit.zarr
 dit thin thin.zarr --steps "$denoise"
 dit independent independent.zarr --steps "$denoise"
 dit phase6 anchored.zarr --steps "$denoise" --views 1
@@ -103,7 +103,7 @@ judge() { # NAME: evaluates the meshes in NAME.meshes of the shapes in judged/; 
     done
     report "$1.compare.json" sdfkit compare "$1.meshes/" judged/ --points "$points" --json
 }
-for name in weights drowned thin independent phase6 phase8 phase9 ae deepsdf; do
+for name in weights hidden thin independent phase6 phase8 phase9 ae deepsdf; do
     decoder_of="--decoder $name.zarr"
     case $name in
     ae) decoder_of="--decoder ae_weights.zarr" ;;
@@ -124,7 +124,7 @@ for name in weights drowned thin independent phase6 phase8 phase9 ae deepsdf; do
     judge $name
 done
 spent predictions
-for name in weights drowned; do
+for name in weights hidden; do
     report $name.pieces.json python "$root/examples/hidden_positions.py" pieces $name.predicted.zarr --known anchored.zarr
 done
 for name in anchored thin independent ae_brief ae_weights ae_field deepsdf; do
@@ -140,7 +140,7 @@ done
 spent meshes
 
 python "$root/examples/weight_space.py" reports/ --autoencoders ae_*.zarr --costs costs.txt | tee table.md
-python "$root/examples/contact_sheet.py" judged/ anchored.meshes/ drowned.meshes/ weights.meshes/ ae_brief.meshes/ \
+python "$root/examples/contact_sheet.py" judged/ anchored.meshes/ hidden.meshes/ weights.meshes/ ae_brief.meshes/ \
     ae_field.meshes/ deepsdf.meshes/ --columns 1 --size 140 -o picture.png
 
 echo

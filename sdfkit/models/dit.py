@@ -62,8 +62,8 @@ class DiTConfig:
 def latent_10m(dim: int, feature: int) -> DiTConfig:
     """Return a configuration for codes.
 
-        It has 10,372,288 parameters for codes of length 64 and features of length 768.
-        """
+    It has 10,372,288 parameters for codes of length 64 and features of length 768.
+    """
     return DiTConfig(
         dim,
         tokens=1,
@@ -81,8 +81,8 @@ def latent_10m(dim: int, feature: int) -> DiTConfig:
 def weights_132m(dim: int, feature: int) -> DiTConfig:
     """Return a configuration for weights.
 
-        It has 131,242,689 parameters for 54,785 weights and features of length 768.
-        """
+    It has 131,242,689 parameters for 54,785 weights and features of length 768.
+    """
     return DiTConfig(
         dim,
         tokens=8,
@@ -100,8 +100,8 @@ def weights_132m(dim: int, feature: int) -> DiTConfig:
 def small(dim: int, feature: int) -> DiTConfig:
     """Return a configuration for codes on two CPU cores.
 
-        It has 799,424 parameters for codes of length 64 and features of length 1,280.
-        """
+    It has 799,424 parameters for codes of length 64 and features of length 1,280.
+    """
     return DiTConfig(
         dim,
         tokens=1,
