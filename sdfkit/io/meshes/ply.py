@@ -1,27 +1,75 @@
-"""Splits a stream of PLY files, and writes and reads the comment that sdfkit puts into their headers.
+"""The structure of PLY files: headers, rows of elements, streams of PLY files, and sdfkit's comment in the header.
 
-trimesh encodes and decodes the meshes. To split a stream, only the length of each PLY is needed.
+`ply_mesh` reads the mesh. To split a stream, only the length of each PLY is needed.
+
+Reference: Turk, The PLY Polygon File Format (1994).
 """
 
 import io
 import json
 import struct
+from array import array
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int, Num, UInt8
 
 from sdfkit.errors import InputError
 
 MARK = b"sdfkit "
 LONGEST_HEADER = 1 << 22
-SIZES = {
-    "char": 1, "uchar": 1, "int8": 1, "uint8": 1,
-    "short": 2, "ushort": 2, "int16": 2, "uint16": 2,
-    "int": 4, "uint": 4, "int32": 4, "uint32": 4, "float": 4, "float32": 4,
-    "double": 8, "float64": 8,
+TYPES = {
+    "char": "i1", "uchar": "u1", "int8": "i1", "uint8": "u1",
+    "short": "i2", "ushort": "u2", "int16": "i2", "uint16": "u2",
+    "int": "i4", "uint": "u4", "int32": "i4", "uint32": "u4",
+    "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
 }  # fmt: skip
-COUNTS = {1: "B", 2: "H", 4: "I"}
+ORDERS = {b"ascii": "", b"binary_little_endian": "<", b"binary_big_endian": ">"}
+
+
+@dataclass(frozen=True)
+class Property:
+    """A column of an element.
+
+    Attributes:
+        name: Its name.
+        kind: NumPy type of its numbers, without the byte order.
+        count: NumPy type of the length of its lists, likewise. Empty if the rows have one number each.
+    """
+
+    name: str
+    kind: str
+    count: str = ""
+
+
+@dataclass(frozen=True)
+class Element:
+    """A table of a PLY: its name, number of rows, and properties."""
+
+    name: str
+    rows: int
+    properties: list[Property]
+
+
+@dataclass
+class Header:
+    """The header of a PLY.
+
+    Attributes:
+        order: Byte order, `<` or `>`; empty for text.
+        elements: The tables that follow the header.
+        textures: File names of textures (MeshLab's comment TextureFile).
+        info: The metadata that sdfkit wrote; empty for PLY files of other programs.
+        content: The bytes of the header.
+    """
+
+    order: str = ""
+    elements: list[Element] = field(default_factory=list)
+    textures: list[str] = field(default_factory=list)
+    info: dict[str, Any] = field(default_factory=dict)
+    content: bytes = b""
 
 
 def write_comment(ply: bytes, info: Mapping[str, Any]) -> bytes:
@@ -41,8 +89,226 @@ def write_double(vertices: np.ndarray, faces: np.ndarray) -> bytes:
     return header.encode() + vertices.astype("<f8").tobytes() + rows.tobytes()
 
 
+def read_header(stream: io.BufferedIOBase, name: str) -> Header:
+    """Read the header of a PLY from a stream.
+
+    Args:
+        stream: A stream at the first byte of a PLY.
+        name: Name of the file in messages.
+
+    Raises:
+        InputError: The stream does not begin with a complete header.
+    """
+    header = Header()
+    lines: list[bytes] = []
+    size, encoding = 0, b""
+    while not lines or lines[-1].strip() != b"end_header":
+        line = stream.readline(LONGEST_HEADER)
+        if not lines and line.strip() != b"ply":
+            raise InputError(f"{name}: is not a PLY; its first line is not ply")
+        size += len(line)
+        if not line.endswith(b"\n") or size > LONGEST_HEADER:
+            raise InputError(f"{name}: ends within the header of a PLY; is it truncated?")
+        lines.append(line)
+        words = line.split()
+        try:
+            if line.startswith(b"comment " + MARK):
+                header.info = dict(json.loads(line.split(MARK, 1)[1]))
+            elif words[:1] == [b"comment"] and [word.lower() for word in words[1:2]] == [b"texturefile"]:
+                header.textures.append(line.split(words[1], 1)[1].strip().decode(errors="replace"))
+            elif words[:1] == [b"format"]:
+                encoding = words[1]
+            elif words[:1] == [b"element"]:
+                header.elements.append(Element(words[1].decode(), int(words[2]), []))
+                if header.elements[-1].rows < 0:
+                    raise ValueError("a negative number of rows")
+            elif words[:2] == [b"property", b"list"]:
+                count, kind = (TYPES[word.decode()] for word in words[2:4])
+                header.elements[-1].properties.append(Property(words[4].decode(), kind, count))
+            elif words[:1] == [b"property"]:
+                header.elements[-1].properties.append(Property(words[2].decode(), TYPES[words[1].decode()]))
+        except (IndexError, KeyError, ValueError) as error:
+            raise InputError(f"{name}: the header of a PLY has an invalid line: {line[:60]!r}") from error
+    if encoding not in ORDERS:
+        raise InputError(f"{name}: the header of a PLY names an unknown format; use ascii or binary")
+    header.order, header.content = ORDERS[encoding], b"".join(lines)
+    return header
+
+
+class Rows:
+    """The rows of an element. Rows whose lists have equal lengths lie together in one structured array.
+
+    Args:
+        element: The element.
+        groups: Row numbers, and for each group of rows an array with the fields `kN` (numbers of property N) and `nN`
+            (length of its list).
+    """
+
+    def __init__(self, element: Element, groups: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        self.element = element
+        self._places = {part.name: at for at, part in reversed(list(enumerate(element.properties)))}
+        self._groups = groups
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
+
+    def numbers(self, name: str) -> Num[np.ndarray, " row"]:
+        """Return a property with one number a row."""
+        return self._join(f"k{self._places[name]}")
+
+    def lists(self, name: str) -> tuple[Int[np.ndarray, " row"], Num[np.ndarray, " item"]]:
+        """Return the lengths of the lists of a property, and the items of all lists, one list after another."""
+        at = f"k{self._places[name]}"
+        if len(self._groups) == 1:
+            items = self._groups[0][1][at]
+            return np.full(len(items), items.shape[1]), items.reshape(-1)
+        sizes = self._join(f"n{self._places[name]}").astype(np.int64)
+        first = np.concatenate([[0], np.cumsum(sizes)])
+        flat = np.zeros(first[-1], self._groups[0][1][at].dtype)
+        for which, rows in self._groups:
+            flat[first[which, None] + np.arange(rows[at].shape[1])] = rows[at]
+        return sizes, flat
+
+    def widths(self) -> Int[np.ndarray, " row"]:
+        """Return the number of bytes of each row."""
+        widths = np.zeros(self.element.rows, np.int64)
+        for which, rows in self._groups:
+            widths[which] = rows.itemsize
+        return widths
+
+    def _join(self, name: str) -> Num[np.ndarray, " row"]:
+        if len(self._groups) == 1:
+            column: np.ndarray = self._groups[0][1][name]
+            return column
+        column = np.zeros(self.element.rows, self._groups[0][1][name].dtype)
+        for which, rows in self._groups:
+            column[which] = rows[name]
+        return column
+
+    def property(self, name: str) -> Property:
+        """Return the description of a property."""
+        return self.element.properties[self._places[name]]
+
+
+def read_rows(
+    body: UInt8[np.ndarray, " byte"], at: int, element: Element, order: str, name: str
+) -> tuple[Rows, int]:
+    """Read the rows of one element from the body of a PLY.
+
+    Memory grows with the bytes that were read, not with the number of rows in the header.
+
+    Args:
+        body: The bytes behind the header. The numbers of a text are given as float64 in native byte order.
+        at: Where the element starts.
+        element: The element.
+        order: Byte order; empty for a text.
+        name: Name of the file in messages.
+
+    Returns:
+        The rows, and where they end.
+
+    Raises:
+        InputError: The body ends early, or a list has an impossible length.
+    """
+    declared = element
+    if not order:
+        numbers = [replace(part, kind="f8", count=part.count and "f8") for part in element.properties]
+        element, order = replace(element, properties=numbers), "="
+    if not element.properties:
+        return Rows(declared, []), at
+    lists = [place for place, part in enumerate(element.properties) if part.count]
+    _, lengths, _ = _walk(body, at, replace(element, rows=min(1, element.rows) if lists else 0), order, name)
+    kind = _row_type(element, order, lengths[0].tolist() if len(lengths) else [0] * len(lists))
+    end = at + element.rows * kind.itemsize
+    if end <= len(body):
+        rows = body[at:end].view(kind)
+        if all((rows[f"n{place}"] == rows[f"n{place}"][:1]).all() for place in lists):
+            return Rows(declared, [(np.arange(len(rows)), rows)]), end
+    if not lists:
+        raise _ends_early(element, name)
+    starts, lengths, end = _walk(body, at, element, order, name)
+    different, group = np.unique(lengths, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    groups = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+    parts = []
+    for which, sizes in zip(groups, different.tolist(), strict=True):
+        kind = _row_type(element, order, sizes)
+        windows = np.lib.stride_tricks.sliding_window_view(body, kind.itemsize)
+        parts.append((which, windows[starts[which]].view(kind)[:, 0]))
+    return Rows(declared, parts), end
+
+
+def _row_type(element: Element, order: str, lengths: list[int]) -> np.dtype[Any]:
+    """Return the type of the rows whose lists have the given lengths."""
+    left = iter(lengths)
+    fields: list[tuple[Any, ...]] = []
+    for place, part in enumerate(element.properties):
+        if part.count:
+            fields += [
+                (f"n{place}", order + part.count),
+                (f"k{place}", order + part.kind, (next(left),)),
+            ]
+        else:
+            fields.append((f"k{place}", order + part.kind))
+    return np.dtype(fields)
+
+
+def _walk(
+    body: UInt8[np.ndarray, " byte"], at: int, element: Element, order: str, name: str
+) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, "row list"], int]:
+    """Find the rows of an element with lists.
+
+    Returns:
+        Where each row starts, the lengths of its lists, and where the last row ends.
+    """
+    steps, skip = [], 0
+    for part in element.properties:
+        width = np.dtype(part.kind).itemsize
+        if part.count:
+            steps.append((skip, _count_reader(part, order), width))
+            skip = 0
+        else:
+            skip += width
+    starts, lengths, content = array("q"), array("q"), body.data
+    try:
+        for _ in range(element.rows):
+            starts.append(at)
+            for before, reader, width in steps:
+                at += before
+                size = _length(reader.unpack_from(content, at)[0], element, name)
+                at += reader.size + size * width
+                lengths.append(size)
+            at += skip
+    except struct.error as error:
+        raise _ends_early(element, name) from error
+    if at > len(body):
+        raise _ends_early(element, name)
+    return np.array(starts, np.int64), np.array(lengths, np.int64).reshape(-1, max(1, len(steps))), at
+
+
+def _count_reader(part: Property, order: str) -> struct.Struct:
+    return struct.Struct(order + np.dtype(part.count).char)
+
+
+def _ends_early(element: Element, name: str) -> InputError:
+    return InputError(
+        f"{name}: a PLY ends early; its header declares {element.rows} rows of the element {element.name}"
+    )
+
+
+def _length(value: int | float, element: Element, name: str) -> int:
+    """Return the length of a list as an integer; in a text it is a number of any kind."""
+    if not (0 <= value < 1 << 40 and value == int(value)):
+        raise InputError(
+            f"{name}: a list of the element {element.name} of a PLY has {value:g} items; is it damaged?"
+        )
+    return int(value)
+
+
 def read_ply(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], bytes]:
     """Read exactly one PLY from a stream. Memory grows with the data that was read, not with the size in the header.
+
+    A PLY in text format ends where the next mesh of the stream begins. Whether it is complete shows when it is read.
 
     Returns:
         The metadata that sdfkit wrote into the PLY (empty for PLY files of other programs), and the bytes of the PLY.
@@ -50,99 +316,70 @@ def read_ply(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], byte
     Raises:
         InputError: The PLY is damaged or shorter than its header says.
     """
-    header: list[bytes] = []
-    info: dict[str, Any] = {}
-    elements: list[tuple[int, list[tuple[int, int]]]] = []  # count; (bytes of a count or 0, bytes of an item)
-    encoding = b""
-    while not header or header[-1].strip() != b"end_header":
-        line = stream.readline(LONGEST_HEADER)
-        if not header and line.strip() != b"ply":
-            raise InputError(f"{name}: is not a PLY; its first line is not ply")
-        if not line.endswith(b"\n") or sum(map(len, header)) > LONGEST_HEADER:
-            raise InputError(f"{name}: ends within the header of a PLY; is it truncated?")
-        header.append(line)
-        words = line.split()
-        try:
-            if line.startswith(b"comment " + MARK):
-                info = dict(json.loads(line.split(MARK, 1)[1]))
-            elif words[:1] == [b"format"]:
-                encoding = words[1]
-            elif words[:1] == [b"element"]:
-                elements.append((int(words[2]), []))
-                if elements[-1][0] < 0:
-                    raise ValueError("a negative number of rows")
-            elif words[:2] == [b"property", b"list"]:
-                elements[-1][1].append((SIZES[words[2].decode()], SIZES[words[3].decode()]))
-            elif words[:1] == [b"property"]:
-                elements[-1][1].append((0, SIZES[words[1].decode()]))
-        except (IndexError, KeyError, ValueError) as error:
-            raise InputError(f"{name}: the header of a PLY has an invalid line: {line[:60]!r}") from error
-    if encoding not in (b"ascii", b"binary_little_endian", b"binary_big_endian"):
-        raise InputError(f"{name}: the header of a PLY names an unknown format; use ascii or binary")
+    header = read_header(stream, name)
     body = io.BytesIO()
-    for count, properties in elements:
-        if encoding == b"ascii":
-            for _ in range(count):
-                body.write(_whole_line(stream, name))
-        else:
-            _copy_element(stream, body, count, properties, "<" if b"little" in encoding else ">", name)
-    return info, b"".join(header) + body.getvalue()
-
-
-def _whole_line(stream: io.BufferedReader, name: str) -> bytes:
-    line = stream.readline(LONGEST_HEADER)
-    if not line.strip():
-        raise InputError(f"{name}: a PLY ends early; it has fewer lines than its header declares")
-    return line
+    body.write(header.content)
+    if header.order:
+        for element in header.elements:
+            _copy_element(stream, body, element, header.order, name)
+    else:
+        line = b"\n"
+        # No number begins with the first letters of ply and glTF. More than one letter may not be in the buffer.
+        while line and not (line.endswith(b"\n") and stream.peek(1).startswith((b"p", b"g"))):
+            line = stream.readline(LONGEST_HEADER)
+            body.write(line)
+    return header.info, body.getvalue()
 
 
 def _copy_element(
-    stream: io.BufferedReader,
-    body: io.BytesIO,
-    count: int,
-    properties: list[tuple[int, int]],
-    order: str,
-    name: str,
+    stream: io.BufferedReader, body: io.BytesIO, element: Element, order: str, name: str
 ) -> None:
     """Copy the rows of one element. The lists of its rows may differ in length, so each length is read."""
-    if not any(length for length, _ in properties):
-        _copy(stream, body, count * sum(size for _, size in properties), name)
+    widths = [np.dtype(part.kind).itemsize for part in element.properties]
+    if not any(part.count for part in element.properties):
+        _copy(stream, body, element.rows * sum(widths), element, name)
         return
-    while count:
-        rows = _equal_rows(stream.peek(), count, properties, order) if len(properties) == 1 else 0
+    readers = [_count_reader(part, order) if part.count else None for part in element.properties]
+    left = element.rows
+    while left:
+        row, rows = _equal_rows(stream.peek(), left, element, order, name)
         if rows:
             # Most meshes have only triangles: all buffered rows of equal length are copied at once.
-            length, size = properties[0]
-            items = struct.unpack_from(order + COUNTS[length], stream.peek())[0]
-            _copy(stream, body, rows * (length + items * size), name)
-            count -= rows
+            _copy(stream, body, rows * row, element, name)
+            left -= rows
             continue
-        for length, size in properties:
+        for reader, width in zip(readers, widths, strict=True):
             items = 1
-            if length:
-                items = struct.unpack(order + COUNTS[length], _copy(stream, body, length, name))[0]
-            _copy(stream, body, items * size, name)
-        count -= 1
+            if reader is not None:
+                count = reader.unpack(_copy(stream, body, reader.size, element, name))[0]
+                items = _length(count, element, name)
+            _copy(stream, body, items * width, element, name)
+        left -= 1
 
 
-def _equal_rows(buffered: bytes, count: int, properties: list[tuple[int, int]], order: str) -> int:
-    """Count the complete rows at the start of `buffered` whose lists have the same length."""
-    length, size = properties[0]
-    if len(buffered) < length:
-        return 0
-    row = length + struct.unpack_from(order + COUNTS[length], buffered)[0] * size
+def _equal_rows(buffered: bytes, count: int, element: Element, order: str, name: str) -> tuple[int, int]:
+    """Return the length of the first row of `buffered`, and how many complete rows have lists as long as its list.
+
+    Elements of which a list is not the only property are left to the caller.
+    """
+    only = element.properties[0]
+    if len(element.properties) > 1 or len(buffered) < np.dtype(only.count).itemsize:
+        return 0, 0
+    reader = _count_reader(only, order)
+    items = _length(reader.unpack_from(buffered)[0], element, name)
+    row = reader.size + items * np.dtype(only.kind).itemsize
     whole = min(len(buffered) // row, count)
-    head = np.frombuffer(buffered, np.uint8, whole * row).reshape(whole, row)[:, :length]
+    head = np.frombuffer(buffered, np.uint8, whole * row).reshape(whole, row)[:, : reader.size]
     differs = (head != head[:1]).any(axis=1)
-    return int(differs.argmax()) if differs.any() else whole
+    return row, int(differs.argmax()) if differs.any() else whole
 
 
-def _copy(stream: io.BufferedReader, body: io.BytesIO, size: int, name: str) -> bytes:
+def _copy(stream: io.BufferedReader, body: io.BytesIO, size: int, element: Element, name: str) -> bytes:
     part = b""
     while size:
         part = stream.read(min(size, 1 << 24))
         if not part:
-            raise InputError(f"{name}: a PLY ends early; it has fewer bytes than its header declares")
+            raise _ends_early(element, name)
         body.write(part)
         size -= len(part)
     return part

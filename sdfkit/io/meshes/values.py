@@ -28,13 +28,35 @@ def parse_numbers(text: bytes, name: str) -> Float[np.ndarray, " number"]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", DeprecationWarning)  # NumPy before 2.4 only warns.
-            return np.fromstring(text, sep=" ")  # type: ignore[call-overload, no-any-return]
+            return np.fromstring(text, sep=" ")
     except (ValueError, DeprecationWarning) as error:
         word = next((word for word in text.split() if not _is_number(word)), b"")
         raise InputError(
             f"{name}: has {word[:40].decode(errors='replace')!r} in place of a number; is it damaged, or are its "
             "decimals written with commas?"
         ) from error
+
+
+def find_line_ends(text: bytes) -> Int[np.ndarray, " line"]:
+    """Return how many words stand before the end of each line of a text. Lines without words are left out."""
+    letters = np.frombuffer(b" " + text, np.uint8)
+    is_space = letters <= ord(" ")
+    words = np.flatnonzero(is_space[:-1] & ~is_space[1:])
+    counts = np.append(np.searchsorted(words, np.flatnonzero(letters == ord("\n")) - 1), len(words))
+    return counts[np.diff(counts, prepend=0) > 0]
+
+
+def may_be_lines(rows: Int[np.ndarray, " row"], lines: Int[np.ndarray, " line"]) -> bool:
+    """Return whether rows of numbers may have been written in lines like these.
+
+    If a number is missing, the rows behind it end within lines, while there are still nearly as many lines as rows.
+
+    Args:
+        rows: How many numbers stand before the end of each row.
+        lines: How many numbers stand before the end of each line.
+    """
+    are_aligned = np.isin(rows, lines).all() or np.isin(lines, rows).all()
+    return bool(are_aligned or abs(len(lines) - len(rows)) > 1)
 
 
 def _is_number(word: bytes) -> bool:
@@ -61,8 +83,8 @@ def check_corners(corners: Num[np.ndarray, "..."], count: int, name: str) -> Int
     if index.size and (index.min() < 0 or index.max() >= count or not np.array_equal(index, corners)):
         wrong = corners[(index < 0) | (index >= count) | (index != corners)].flat[0]
         raise InputError(
-            f"{name}: a face refers to a vertex that does not exist (vertex {wrong:g} of {count}, counted from 0); "
-            "is the file damaged?"
+            f"{name}: a face refers to a vertex that does not exist (vertex {float(wrong):.15g} of {count}, counted "
+            "from 0); is the file damaged?"
         )
     return index
 
@@ -90,6 +112,8 @@ def cut_faces(
         InputError: A face refers to a vertex that does not exist.
     """
     index = check_corners(corners, len(vertices), source.name)
+    if (sizes == 3).all():  # as most meshes are
+        return index, np.arange(len(index)).reshape(-1, 3), np.arange(len(sizes))
     small = int((sizes < 3).sum())
     if small:
         source.left_out.append(f"{small} faces with fewer than 3 corners were left out")
