@@ -40,7 +40,7 @@ ENVIRONMENT = {
 ONE, CPU, FP32 = "--jobs 1", "--device cpu", "--device cpu --precision fp32"
 LITE = f"--model efficientnet-lite0 {FP32}"
 FLOW = f"--batch 2 --rays 24 {FP32}"
-# A line is a step, and all that it leaves in the folder is what it wrote. `>` keeps standard output. A line that
+# Each line is a step; its output is every file that it leaves in the folder. `>` redirects standard output. A line that
 # begins with ! is one in which shapes may fail (status 4); the flow is too little trained to have surfaces.
 STEPS = f"""
 shapes --list > categories.txt
@@ -117,13 +117,13 @@ view weights.zarr -o weights.png
 view steps.zarr -o steps.html
 view steps.zarr > steps.png
 """
-# What differs from run to run. All files but those of doctor are taken as they are.
+# Values that differ from run to run, and their replacements. Only the files of doctor need replacements.
 VARIES = {
     # Free space and memory, and the temporary folder's name, which `digest_path` replaces.
     "doctor.txt": (r"[\d.]+ GB( free| of it available)", r"_ GB\1"),
     "doctor.json": (r'("(?:available|free)": )\d+|[\d.]+ GB( free| of it available)', r"\1_\2"),
 }
-# Messages that tell of the machine and the moment: speed, kernels that no cache held yet, a probe that is slow.
+# Messages that depend on the machine and the moment: speed, compilation of kernels, slow tests of the machine.
 MOMENTARY = re.compile(r"steps a second$|compiling for this machine|waiting for ")
 
 
@@ -182,13 +182,13 @@ def run(line: str, folder: Path) -> tuple[str, str]:
                     )
                 )
             if number:
-                # The reader's copy is the only one, so that a writer notices when it leaves.
+                # Only the reader keeps its end of the pipe open, so that the writer gets an error when the reader ends.
                 processes[number - 1].stdout.close()
         statuses = [process.wait() for process in processes]
         told = "".join(Path(place, f"{number}").read_text() for number in range(len(commands)))
     if any(statuses) and not (may_fail and statuses == [4]):
         sys.exit(f"{line}\nended with status {statuses}:\n{told}")
-    # Libraries talk too (bars, with their speed); what is sdfkit's begins with its name.
+    # Libraries print too (progress bars with their speed); lines of sdfkit begin with its name.
     lines = [text for text in told.splitlines() if text.startswith("sdfkit: ") and not MOMENTARY.search(text)]
     return f"{last[0]} {last[last.index('-o') + 1] if '-o' in last else kept}", "\n".join(lines)
 

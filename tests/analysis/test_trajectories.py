@@ -40,7 +40,7 @@ def test_silhouette_overlap_is_the_iou_of_the_areas():
     silhouette = squares([0, 2, 4, 8])[None]
     found = measure(straight(1, 4), silhouette, squares([4]))
     assert np.array_equal(found.iou, [[0, 4 / 16, 1, 16 / 64]])
-    # Where there is nothing to see, seeing nothing is right; half a pixel counts, less does not.
+    # Two empty silhouettes have an overlap of 1; a coverage of one half counts as covered.
     found = measure(straight(1, 4), silhouette // 255 * np.uint8(127), squares([0]))
     assert np.array_equal(found.iou, [[1, 1, 1, 1]])
 

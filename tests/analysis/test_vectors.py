@@ -122,7 +122,7 @@ def test_every_pair_is_counted_exactly_once(block):
     assert len(pairs.counts) <= 10
     assert (pairs.min, pairs.max) == (pytest.approx(cosines.min()), pytest.approx(cosines.max()))
     expected = np.histogram(cosines, pairs.edges)[0]
-    # A cosine on an edge may fall to either side.
+    # A cosine on the edge of a bin may belong to either bin.
     assert np.abs(expected - pairs.counts).sum() <= 2
 
 

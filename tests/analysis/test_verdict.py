@@ -101,7 +101,7 @@ def test_repeated_predictions_are_judged_collapse_to_attractors(world):
         verdict = world.judge(own, truth)
         assert verdict.name == "collapse to attractors"
         assert "obj_0003, obj_0007" in verdict.evidence
-    # One answer need not be a training vector.
+    # The repeated vector need not be a training vector.
     verdict = world.judge(world.mean + world.noise(1, 1) + world.noise(12, 0.05))
     assert verdict.name == "collapse to attractors"
     assert verdict.evidence.startswith(
@@ -111,11 +111,11 @@ def test_repeated_predictions_are_judged_collapse_to_attractors(world):
 
 def test_copies_of_other_training_vectors_are_judged_recall_or_unclear(world):
     copies = world.known[world.rows]
-    # Of shapes that were not trained on: the model retrieves.
+    # For untrained shapes: the model retrieves.
     verdict = world.judge(copies, world.shapes(12))
     assert verdict.name == "recall"
     assert "12 of 12 predictions are copies of 12 training vectors" in verdict.evidence
-    # Of shapes that were: rows in another order, say.
+    # For trained shapes: for example, rows in another order.
     verdict = world.judge(np.roll(copies, 1, axis=0))
     assert verdict.name == "unclear"
     assert "check that predictions and training vectors use the same uids" in verdict.evidence

@@ -259,7 +259,7 @@ import trimesh
 from sdfkit.errors import InputError
 from sdfkit.io.meshes.reader import open_meshes
 
-trimesh.creation.box()  # what is imported late is imported now
+trimesh.creation.box()  # import now what trimesh imports late
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)
 for path in sorted(Path(sys.argv[1]).iterdir()):

@@ -60,7 +60,7 @@ def test_missing_predictions_score_the_same_in_partly_and_wholly_empty_folders(s
     assert (none["summary"]["iou"]["mean"], none["summary"]["f_score_5"]["mean"]) == (0, 0)
     assert none["summary"]["chamfer"]["mean"] == pytest.approx(2 * 3**0.5)
     assert "3 shapes, 3 of them not predicted" in sdfkit(*command).stdout
-    # One that has no folder, or no truth, has named something else.
+    # A missing folder, or a truth without meshes, is an error.
     for paths, status, words in (
         ((predicted / "gone", truth), 1, f"{predicted}/gone: No such file or directory"),
         ((truth, predicted), 3, f"{predicted}: is a folder without meshes ("),
@@ -269,7 +269,7 @@ def test_baselines_appear_in_the_same_table(sdfkit, folders, trained, tmp_path):
     assert [row["candidate"] for row in rows[:4]] == ["prediction", "mean shape", "retrieval", "oracle"]
     assert [row["trained"] for row in rows[::4]] == ["True", "False", "False"]
     text = sdfkit("compare", *folders, *options).stdout
-    # obj_0 is predicted and retrieved exactly, which nobody wins by volume; obj_2 is not predicted.
+    # obj_0 is predicted and retrieved exactly, so neither is better; obj_2 is not predicted.
     assert re.search(
         r"The prediction beats retrieval on \d+ % of shapes by Chamfer distance and on 33 % by IoU", text
     )

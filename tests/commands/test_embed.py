@@ -190,7 +190,7 @@ def test_a_photo_of_a_rendered_object_has_nearly_its_feature(sdfkit, tmp_path, m
     sdfkit("render", tmp_path / "stool.ply", "--views", 24, "-o", tmp_path / "views.zarr")
     rendered = zarr.open_group(tmp_path / "views.zarr", mode="r")
     rgb, mask = rendered["rgb"][0, 9], rendered["mask"][0, 9]
-    # What is rendered on black is already multiplied by its opacity.
+    # Colours on black are already multiplied by the opacity.
     color, opacity = (
         np.asarray(Image.fromarray(array).resize((380, 380), Image.Resampling.LANCZOS), float)
         for array in (rgb, mask)

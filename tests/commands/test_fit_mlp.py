@@ -72,7 +72,7 @@ def test_networks_start_from_a_common_anchor_or_from_independent_initialisations
     same, own, last = (read(tmp_path / f"{name}.zarr", "weights") for name in ("first", "none", "box_2"))
     assert np.allclose(same, read(tmp_path / "first.zarr", "anchor/weights"), atol=1e-6)
     assert not np.allclose(own[0], own[1], atol=1e-3)
-    # At this rate an anchor is its draw, whichever shape it is of.
+    # At this learning rate the anchor equals its initial weights, whatever its shape.
     assert np.allclose(same, last, atol=1e-6)
     assert zarr.open_group(tmp_path / "box_2.zarr", mode="r")["anchor"].attrs["uid"] == "box_2"
     assert "anchor" not in zarr.open_group(tmp_path / "none.zarr", mode="r")

@@ -262,7 +262,7 @@ def test_codes_of_another_decoder_are_refused(sdfkit, decoder, tmp_path):
 def test_a_code_without_a_surface_is_reported_with_its_range_of_distances(sdfkit, decoder, tmp_path):
     np.save(tmp_path / "codes.npy", np.array([[-1, 0, 0, 0]]))
     result = sdfkit("mesh", tmp_path / "codes.npy", "--decoder", decoder, "-o", tmp_path / "one.ply")
-    # ReLU cuts the negative code off.
+    # ReLU maps the negative code to 0.
     fails(result, 4, "row_0: no surface: distances run from 0 to 3 and never cross 0")
     assert not (tmp_path / "one.ply").exists()
 

@@ -93,7 +93,7 @@ def test_a_missing_texture_is_reported_and_replaced_by_the_material_colour(sdfki
     )
     seen = zarr.open_group(tmp_path / "plain.zarr")["rgb"][0]
     assert seen[..., 1].max() > 2 * seen[..., 0].max()
-    # A picture that lies beside the mesh is found, wherever its author had it.
+    # An image beside the mesh is found, whatever its path on the author's machine.
     Image.new("RGB", (4, 4), (0, 0, 255)).save(tmp_path / "leaf.png")
     assert "cannot be read" not in sdfkit(*line, "-o", tmp_path / "blue.zarr").stderr
     assert zarr.open_group(tmp_path / "blue.zarr")["rgb"][0].reshape(-1, 3).max(axis=0).argmax() == 2
@@ -131,7 +131,7 @@ def test_the_number_of_jobs_and_an_interruption_do_not_change_the_bytes(sdfkit, 
     assert sdfkit("render", *paths, *options, tmp_path / "one.zarr", "--jobs", 1).exit_code == 0
     assert sdfkit("render", *paths, *options, tmp_path / "two.zarr", "--jobs", 2).exit_code == 0
     cut = tmp_path / "two.zarr"
-    # As if it had been killed in the third shape: its last chunk is not there, nor what says that all is.
+    # As if it had been killed at the third shape: its last chunk and the mark of completeness are missing.
     (cut / "valid/c/2").unlink()
     root = json.loads((cut / "zarr.json").read_text())
     root["attributes"]["complete"] = False
@@ -146,3 +146,24 @@ def test_the_number_of_jobs_and_an_interruption_do_not_change_the_bytes(sdfkit, 
     assert len(files) > 20
     for path in files:
         assert (cut / path).read_bytes() == (tmp_path / "one.zarr" / path).read_bytes(), path
+
+
+@pytest.mark.parametrize("colour", [(), ("--colour",)], ids=["grey", "colour"])
+def test_a_dropped_speck_changes_no_image(sdfkit, tmp_path, colour):
+    ring, speck = trimesh.creation.torus(1, 0.3), trimesh.creation.icosphere(1, 0.01)
+    speck.apply_translation((0, 260, 0))
+    ring.visual.vertex_colors = [250, 40, 10, 255]
+    speck.visual.vertex_colors = [0, 255, 0, 255]
+    ring.export(tmp_path / "ring.ply")
+    trimesh.util.concatenate([speck, ring]).export(tmp_path / "both.ply")
+    words = ("--views", 2, "--size", 48, "--renderer", "cpu", *colour, "--jobs", 1)
+    assert sdfkit("render", tmp_path / "ring.ply", *words, "-o", tmp_path / "alone.zarr").exit_code == 0
+    result = sdfkit("render", tmp_path / "both.ply", *words, "-o", tmp_path / "both.zarr")
+    assert "the whole shape over 261, so that most of the resolution is lost" in result.stderr
+    result = sdfkit("render", tmp_path / "both.ply", *words, "--drop-specks", "-o", tmp_path / "rest.zarr")
+    assert "both: dropped 1 speck, at most 0.0346 wide" in result.stderr
+    alone, both, rest = (
+        zarr.open_group(tmp_path / f"{name}.zarr")["rgb"][:].astype(int) for name in ("alone", "both", "rest")
+    )
+    assert np.abs(alone - rest).max() <= 1
+    assert np.count_nonzero(both) < 0.01 * np.count_nonzero(alone)

@@ -62,7 +62,7 @@ def test_the_share_of_points_near_the_surface_may_be_0_or_1(sample, sphere, shar
 @pytest.mark.parametrize("kind", ["huge", "every face twice", "bow-tie"])
 @pytest.mark.parametrize("sign", ["winding", "normal", "scan"])
 def test_unusual_meshes_that_enclose_volume_get_correct_signs(sample, tmp_path, kind, sign):
-    # In the last row of each cell of a bow-tie its two boxes touch; a face that is there twice winds twice.
+    # The two boxes of the bow-tie share an edge; a duplicated face doubles the winding number.
     result, store = sample(damaged(kind, tmp_path / "odd.ply"), "--points", 2000, "--sign", sign)
     assert result.exit_code == 0, result.stderr
     point, distance = store["point"][0], store["distance"][0]
@@ -149,3 +149,23 @@ def test_mesh_to_sdf_measures_the_same_points_in_a_separate_process(sample, sphe
     assert np.abs(np.abs(scanned["distance"][0]) - np.abs(distances)).max() < 5e-3
     assert np.mean((scanned["distance"][0] < 0) != (distances < 0)) < 0.02
     assert scanned.attrs["settings"]["sign"] == "normal"
+
+
+def test_a_dropped_speck_changes_no_sample(sample, tmp_path):
+    ring, speck = trimesh.creation.torus(1, 0.3), trimesh.creation.icosphere(1, 0.01)
+    speck.apply_translation((0, 260, 0))
+    (tmp_path / "alone").mkdir()
+    ring.export(tmp_path / "alone" / "ring.ply")
+    trimesh.util.concatenate([speck, ring]).export(tmp_path / "ring.ply")
+    words = ("--points", 400, "--surface-points", 0)
+    names = ("point", "distance", "to_original")
+    result, store = sample(tmp_path / "alone" / "ring.ply", *words)
+    alone = [store[name][:] for name in names]
+    assert "resolution" not in result.stderr
+    result, _ = sample(tmp_path / "ring.ply", *words)
+    assert "the whole shape over 261, so that most of the resolution is lost" in result.stderr
+    result, store = sample(tmp_path / "ring.ply", *words, "--drop-specks")
+    assert "ring: dropped 1 speck, at most 0.0346 wide" in result.stderr
+    for name, expected in zip(names, alone, strict=True):
+        assert np.allclose(store[name][:], expected, rtol=0, atol=1e-6)
+    assert store.attrs["settings"]["drop_specks"] is True

@@ -92,7 +92,7 @@ def test_codes_of_weights_are_decoded_to_the_shapes_by_every_command(sdfkit, wei
 
 def test_field_loss_is_trained_and_shapes_without_a_surface_are_reported(sdfkit, weights, samples, tmp_path):
     vectors = octahedra.octahedra(RADII)
-    # A network that is positive everywhere: there is nothing to bring back.
+    # A network that is positive everywhere has no surface to reconstruct.
     vectors[1, -1] = 2
     weights = write(tmp_path / "one_without.zarr", "weights", weights=vectors)
     model = tmp_path / "ae.zarr"

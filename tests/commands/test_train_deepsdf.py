@@ -78,7 +78,7 @@ def test_memory_is_bounded_while_samples_are_streamed(tmp_path):
         with open_samples(sys.argv[1], recipe, context, manifest=None) as known:
             config = DeepSDFConfig(code=4, bands=2, hidden=16, layers=3, skip=1, activation="relu")
             uids = [row.uid for row in known.rows]
-            # The first windows, and what libraries take once, are not counted.
+            # The first windows, and memory that libraries allocate once, are not counted.
             training = DeepSDFTraining(config, recipe, known.samples, uids, context, torch.Generator())
             for step in range(10):
                 training.step()
@@ -110,7 +110,7 @@ def test_a_diverging_run_keeps_its_last_finite_state(sdfkit, samples, tmp_path, 
                 self.codes[1] = torch.nan
         loss = step(self)
         if self.steps_taken == 4 and fault == "gradient":
-            # The loss was fine, and what it led to is not: a checkpoint is due now.
+            # The loss is finite but the new parameters are not, and a checkpoint is due.
             with torch.no_grad():
                 self.codes[1] = torch.nan
         return loss

@@ -133,7 +133,7 @@ def test_timestep_loss_prints_and_plots_losses_by_timestep(sdfkit, stores, denoi
         assert drawn.size == (1200, 750)
     facts = json.loads(sdfkit("timestep-loss", denoiser, stores[0], "--views", 2, "--json").stdout)
     assert facts["timesteps"]["timestep"] == [0, 50, 100, 200, 300, 450]
-    # Two steps from zero weights: the model still predicts the mean, as near as makes no difference.
+    # After two steps from zero weights, the model still predicts nearly the mean.
     assert facts["mean_predictor"] == pytest.approx(1, abs=1e-3)
     assert facts["one_step"]["fvu"] == pytest.approx(1, abs=0.1)
     assert facts["verdict"].startswith("the model ignores the images")
@@ -178,7 +178,7 @@ def test_predictions_record_the_codes_to_rank_them_against(sdfkit, stores, denoi
     facts = json.loads(sdfkit("rank", predicted, "--json").stdout)
     assert (facts["known"]["name"], facts["known"]["rows"]) == (str(denoiser), SHAPES)
     assert [row["uid"] for row in facts["predictions"]][:2] == ["shape_0_s0", "shape_0_s1"]
-    # Every sample's truth is the shape it was drawn for.
+    # The truth of every sample is that of its shape.
     assert all(1 <= row["truth"]["rank"] <= SHAPES for row in facts["predictions"])
     codes = zarr.open_group(denoiser)["code"]
     codes[0] = codes[1]

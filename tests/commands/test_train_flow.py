@@ -45,7 +45,7 @@ def job(tmp_path_factory):
     for name, size in (("cube", 1), ("high", 2), ("wide", 0.5)):
         trimesh.creation.box([1, size, 1]).export(folder / f"closed/{name}.ply")
     run("render", folder / "closed", "--views", 3, "--size", 96, "--jobs", 1, "-o", folder / "views.zarr")
-    # Nothing but the pictures is left to learn from.
+    # Only the images remain for training.
     shutil.rmtree(folder / "closed")
     before = ()
     for stage in STAGES:
@@ -100,7 +100,7 @@ def test_a_flow_trained_in_all_stages_predicts_meshes(job, tmp_path):
     options = (*FEW, "--check-gradients", "--held-out", job / "views.zarr", "-o", tmp_path / "flow.zarr")
     told = run("train-flow", job / "views.zarr", *options).stderr
     assert "silhouettes at temperature 0.003: loss" in told and "ideal loss 0.0" in told
-    # Shapes held out are judged as those learned from are; here they are the same.
+    # Held-out shapes are evaluated like training shapes; here they are the same.
     learned, held_out = (
         line.partition("silhouettes ") for line in told.splitlines() if "silhouettes " in line
     )
@@ -141,7 +141,7 @@ def test_a_flow_trained_in_all_stages_predicts_meshes(job, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_model_of_every_stage_can_predict(job, tmp_path, stage):
-    # An encoder says one thing; a flow draws.
+    # An encoder gives one code; a flow samples.
     samples = 1 if stage == "encoder" else 2
     words = ("predict", job / f"{stage}.zarr", job / "views.zarr", "--samples", samples)
     run(*words, "-o", tmp_path / "codes.zarr")

@@ -112,7 +112,7 @@ def test_a_folder_of_meshes_is_drawn_as_a_contact_sheet(sdfkit, folder, tmp_path
     picture = picture_of(tmp_path / "x.png")
     assert picture.shape[0] == 12 + 17 + 2 * (64 + 2 * 17 + 12)
     dark = (picture < 200).all(axis=-1)
-    # Three of the four places are taken: their pictures are not white, and they have names below.
+    # Three of the four tiles contain images and names.
     tiles = [dark[29 + 110 * row : 93 + 110 * row, 12 + 76 * column : 76 + 76 * column].mean()
              for row in (0, 1) for column in (0, 1)]  # fmt: skip
     assert min(tiles[:3]) > 0.2
@@ -134,7 +134,7 @@ def test_a_page_shows_rotating_meshes_and_their_facts(sdfkit, folder, tmp_path):
     assert [tile["facts"] for tile in tiles] == ["320 faces, closed", "320 faces, closed", "11 faces, open"]
     frames = frames_of(tiles[0]["film"])
     assert frames.shape == (6, 48, 48, 4)
-    # What is not the shape is transparent, and every picture shows it.
+    # The background is transparent, and every image shows the shape.
     assert frames[:, 0, 0, 3].max() == 0
     assert frames[:, 24, 24, 3].min() == 255
 
@@ -190,7 +190,7 @@ def test_views_are_shown_as_they_are(sdfkit, tmp_path):
     assert [tile["error"] for tile in tiles] == ["", "no surface at all", ""]
     assert tiles[0]["facts"] == "9 views"
     reds = frames_of(tiles[0]["film"])[:, 12, 12, 0].astype(int)
-    # The first one, and two as far apart as can be.
+    # The first view, and two at the largest spacing.
     assert np.abs(reds - [25, 100, 175]).max() < 12
     assert sdfkit("view", path, "-o", tmp_path / "x.png", "--size", 32).exit_code == 4
     assert picture_of(tmp_path / "x.png")[29 + 16, 12 + 16].tolist() == pytest.approx([25, 0, 0], abs=2)

@@ -65,7 +65,7 @@ def test_predicted_weights_are_meshed_without_a_decoder(sdfkit, features, weight
     for truth in ((), ("--codes", weights)):
         told = sdfkit("timestep-loss", model, features, "--views", 2, "--steps", 10, *truth, "--json")
         facts = json.loads(told.stdout)
-        # One number in 31 tells these shapes apart.
+        # These shapes differ in one of 31 weights.
         assert facts["mean_predictor"] == pytest.approx(1 / 31, rel=1e-3)
         assert facts["sampled"]["fvu"] < 0.1
 

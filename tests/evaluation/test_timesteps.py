@@ -101,7 +101,7 @@ def test_the_loss_with_wrong_images_is_none_for_a_single_shape():
 @pytest.mark.parametrize("target", ["eps", "v"])
 def test_the_loss_of_a_zero_output_agrees_with_a_closed_form(target):
     losses = measure(DiT(dataclasses.replace(CONFIG, target=target)))
-    # Output 0: for ε the clean guess is x_t / √ᾱ, for v it is √ᾱ · x_t.
+    # If the output is 0, the predicted clean code is x_t / √ᾱ for the target ε, and √ᾱ · x_t for the target v.
     alpha, variance = losses.alpha, np.square((CODES - 0.5) / 0.1).mean()
     expected = (1 - alpha) / alpha if target == "eps" else variance * (1 - alpha) ** 2 + alpha * (1 - alpha)
     assert np.allclose(losses.loss, expected, rtol=0.15)

@@ -65,7 +65,7 @@ def test_perfect_features_score_100_and_uniform_images_score_chance(run):
     ]
     assert table.pop("chance") == ["8.3"] * 4 + ["45.5"] * 4
     assert table.pop("ours") == table.pop("ours, centred") == ["100.0 (100 to 100)"] * 8
-    # Where all are alike, the first object is found, which is one of twelve; five others have its type.
+    # If all features are equal, the first object is always retrieved: one of twelve; five others have its type.
     for name in ("16×16 pixels", "16×16 pixels, centred"):
         cells = table.pop(name)
         assert all(cell.startswith("8.3 (0 to ") for cell in cells[:4])

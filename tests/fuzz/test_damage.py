@@ -28,7 +28,7 @@ MESHES |= {
 }
 FUZZ = settings(examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
-# Where to damage, and what stands there afterwards; then how much is kept.
+# Positions and new values of damaged bytes, and the length to which the file is truncated.
 damage = st.tuples(
     st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=8)), max_size=4), st.floats(0, 1)
 )

@@ -137,7 +137,7 @@ def test_rotating_both_meshes_does_not_change_the_scores():
     turn = trimesh.transformations.random_rotation_matrix(np.array([0.1, 0.7, 0.4]))
     here = compare(one, two, 10_000)
     there = compare(one.apply_transform(turn), two.apply_transform(turn), 10_000)
-    # The cube around both does not turn with them, so the IoU has other points.
+    # The cube around both meshes does not rotate with them, so the IoU uses other points.
     assert there.iou == pytest.approx(here.iou, abs=0.03)
     volume = {"iou", "volume_ratio"}
     assert asdict(there) == pytest.approx({**asdict(here), **{name: asdict(there)[name] for name in volume}})

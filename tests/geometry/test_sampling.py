@@ -42,7 +42,7 @@ def test_sampled_distances_equal_the_closed_form_of_a_box(points, near_share, si
 
 
 def test_near_points_are_normally_distributed_and_others_uniform():
-    # Above the middle of a slab that reaches to the cube's sides only the height matters.
+    # Above the middle of a slab that extends to the sides of the cube, the distance depends only on the height.
     slab = trimesh.creation.box((2, 1e-3, 2))
     samples = draw(slab, points=100_000, near_std=(0.08, 0.02), surface_points=0)
     height = samples.point[samples.near, 1]
@@ -73,7 +73,7 @@ def test_surface_points_are_uniform_by_area_with_correct_normals():
     area = np.prod(SIDES) / SIDES
     expected = 50_000 * area / area.sum()
     assert (np.abs(np.bincount(axis) - expected) < 5 * np.sqrt(expected)).all()
-    # Even within a face: the mean of the large one's corner region is what a quarter of its area deserves.
+    # Uniform within a face: an eighth of the large face contains an eighth of its points.
     top = samples.surface_point[axis == 2]
     quarter = ((top[:, 0] > 0.25) & (top[:, 1] > 0)).mean()
     assert abs(quarter - 1 / 8) < 5 * np.sqrt(1 / 8 * 7 / 8 / len(top))

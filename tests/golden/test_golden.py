@@ -58,7 +58,7 @@ def test_signed_distances_equal_the_stored_values(golden, mug):
 
 
 def test_a_closed_mesh_equals_the_stored_values(golden, mug):
-    # A third of the faces turned round, and a piece of the handle left open.
+    # Flip a third of the faces, and remove a piece of the handle.
     faces = mug.faces.copy()
     faces[::3] = faces[::3, ::-1]
     faces = faces[mug.triangles_center[:, 0] < np.quantile(mug.triangles_center[:, 0], 0.999)]
@@ -74,5 +74,5 @@ def test_a_rendered_image_equals_the_stored_values(golden, mug):
     )
     picture = views.rgb[0]
     difference = np.abs(picture.astype(int) - golden("picture", picture)).max(axis=2)
-    # One level of rounding, but for pixels at the edge, one of whose samples may fall to the other side.
+    # Differences of one level, except at edges, where a sample of a pixel may be covered or not.
     assert (difference > 1).mean() < 0.01

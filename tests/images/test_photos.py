@@ -48,7 +48,7 @@ def photograph(render, background, *, side=380, at=(150, 290), quality=85):
     )
     canvas = background(600, 800)
     place = canvas[at[0] : at[0] + side, at[1] : at[1] + side]
-    # What is on black is already multiplied by its opacity.
+    # Colours on black are already multiplied by the opacity.
     place[:] = picture + place * (1 - opacity[..., None] / 255)
     file = io.BytesIO()
     Image.fromarray(canvas.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=quality)
@@ -81,7 +81,7 @@ def test_no_light_fringe_remains(render, background):
     rgb, mask = render
     pure = np.where(mask[..., None] > 0, rgb / np.maximum(mask[..., None] / 255, 1e-3), 0).clip(0, 255)
     opaque = np.dstack([pure.astype(np.uint8), mask])
-    # The same object cut out by its true opacity, from a lossless picture, is what it should look like.
+    # The expected result is the object cut out by its true opacity from a lossless image.
     truth, found = frame_photo(opaque, matte="alpha", **FRAME)
     assert found == "alpha"
     framed, _ = frame_photo(photograph(render, background, quality=95), matte="plain", **FRAME)

@@ -32,13 +32,13 @@ def test_shrinking_by_an_integer_factor_averages_pixels(mask, times):
 
 
 def test_a_shrunk_pixel_is_set_if_half_of_its_area_is():
-    # 7 pixels become 2, each of which has half of the middle one.
+    # 7 pixels become 2, each with half of the middle pixel.
     mask = np.zeros((1, 7, 7), dtype=np.uint8)
     mask[0, :, :2] = 255  # 2 of 3.5 columns on the left
     assert shrink_masks(mask, 2).tolist() == [[[True, False], [True, False]]]
     mask[0, :, 1] = 0
     assert not shrink_masks(mask, 2).any()
-    # Half-covered pixels, as four samples a pixel give them, are enough.
+    # Pixels with a coverage of one half are set.
     assert shrink_masks(np.full((1, 7, 7), 128, dtype=np.uint8), 2).all()
 
 

@@ -12,7 +12,7 @@ def test_a_square_prism_looks_the_same_after_a_quarter_turn():
     prism = trimesh.creation.box((0.6, 1.4, 0.6))
     pictures = draw_turntable(prism, views=4, size=48)
     assert pictures.shape == (4, 48, 48, 4)
-    # Samples on edges may fall to either side.
+    # Samples on edges may be covered or not.
     assert np.count_nonzero((pictures != pictures[:1]).any(axis=-1)) < 4 * 12
 
 

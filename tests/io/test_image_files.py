@@ -102,7 +102,7 @@ def test_transparency_of_palette_and_rgb_images_is_read(tmp_path):
 
 def test_exif_orientation_is_applied(tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was held so that the picture must be turned clockwise
+    exif[0x0112] = 6  # the image must be rotated clockwise
     picture = load(save(tmp_path, Image.fromarray(COLORS), "phone.png", exif=exif))
     assert np.array_equal(picture[..., :3], np.rot90(COLORS, -1))
 

@@ -54,7 +54,7 @@ def test_an_untrained_flow_returns_noise_at_the_scale_of_the_codes(config, veloc
     flow.spread.fill_(0.05)
     noise = torch.randn(2, config.code)
     path = flow.run(noise, seen, steps=4, guidance=1.0)
-    # Its velocity begins as zeros, so nothing moves.
+    # The initial velocity is zero, so the codes do not change.
     assert torch.allclose(path, (flow.mean + 0.05 * noise).expand(5, -1, -1), atol=1e-6)
     assert torch.allclose(flow.standardise(path[0]), noise, atol=1e-4)
 
@@ -88,5 +88,5 @@ def test_encoder_and_pooled_conditioner_have_the_same_architecture():
     assert {name: value.shape for name, value in encoder.items()} == {
         name: value.shape for name, value in conditioner.items()
     }
-    # Lights are those of the pictures, and not learned; what is sent back of them is.
+    # Directions of the lights are fixed; their intensities are learned.
     assert [name for name, _ in networks.light.named_parameters()] == ["intensities", "ambient"]

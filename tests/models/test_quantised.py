@@ -11,7 +11,7 @@ needs_vnni = pytest.mark.skipif(not has_int8_units(), reason="needs a processor 
 def test_a_quantised_layer_equals_the_layer_up_to_rounding():
     torch.manual_seed(0)
     layer = nn.Linear(64, 32)
-    layer.weight.data[3] *= 100  # a row far larger than the others must not cost them their digits
+    layer.weight.data[3] *= 100  # a much larger row must not reduce the precision of the others
     x = torch.rand(5, 7, 64) * 3 - 1
     expected = layer(x).detach()
     error = (QuantisedLinear(layer, InputQuantiser())(x) - expected).abs()

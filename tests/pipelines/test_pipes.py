@@ -128,7 +128,7 @@ def test_an_interrupted_store_is_resumed(bash, tmp_path):
     bash(f"{SPHERES} -o raw/")
     line = "sdfkit render raw/ --views 2 --size 32 --jobs 1 -o views.zarr"
     assert bash(line).returncode == 0
-    # As an interruption leaves it: one row not there, the store not complete.
+    # The state after an interruption: one row is missing, and the store is marked incomplete.
     root = json.loads((tmp_path / "views.zarr/zarr.json").read_text())
     root["attributes"]["complete"] = False
     (tmp_path / "views.zarr/zarr.json").write_text(json.dumps(root))

@@ -57,7 +57,7 @@ def test_two_processes_train_deepsdf_like_one(samples, tmp_path):
     one, two = tmp_path / "one.zarr", tmp_path / "two.zarr"
     alone(*words, "-o", one)
     told = in_two(*words, "-o", two)
-    # One process speaks.
+    # Only one process logs.
     assert told.count("wrote a decoder and 5 codes") == 1 and told.count("SDF L1 mean") == 1
     first, second = (zarr.open_group(path, mode="r") for path in (one, two))
     assert np.allclose(first["loss"][:], second["loss"][:], rtol=0, atol=1e-4)

@@ -86,7 +86,7 @@ def test_only_one_process_compiles_kernels_needed_by_several(start, tmp_path):
     both = [start(), start()]
     said = [process.communicate(timeout=600)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    # Each kernel is compiled once: by the same process, or by one each.
+    # Each kernel is compiled once, both by one process or one by each process.
     assert compiling.NOTICE in "".join(said)
     kept = list((tmp_path / "cache").rglob("*.nbc"))
     assert len(kept) == 2

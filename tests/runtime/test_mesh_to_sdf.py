@@ -13,7 +13,7 @@ from sdfkit.runtime import mesh_to_sdf, opengl
 SCRIPT = """
 import sys
 import numpy as np, trimesh
-import mesh_to_sdf as library  # only to make it scan less: 20 images of 100 pixels
+import mesh_to_sdf as library  # only to render fewer and smaller images: 20 of 100 pixels
 from sdfkit.runtime import mesh_to_sdf
 from sdfkit.errors import GeometryError
 

@@ -34,7 +34,7 @@ class Table:
 
 def square(row):
     if row.index == 0:
-        time.sleep(0.2)  # the first ends last
+        time.sleep(0.2)  # the first row finishes last
     return {"square": row.index**2}
 
 

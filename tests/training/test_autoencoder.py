@@ -41,7 +41,7 @@ def test_both_losses_reconstruct_the_surfaces(loss):
     assert codes.shape == (SHAPES, 2)
     before, after = compare_fields(NETWORK, training.vectors, made, SAMPLES, 32)
     assert (before.iou == 1).all() and (before.true_iou == 1).all()
-    # Of 4,000 points 18 lie inside the smallest.
+    # Only 18 of 4,000 points lie inside the smallest octahedron.
     assert after.iou.min() > 0.85 and after.true_iou.mean() > 0.9
     assert not after.lost.any()
 

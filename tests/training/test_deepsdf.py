@@ -130,7 +130,7 @@ def test_regularised_training_learns_the_same_shapes(options):
 @pytest.mark.slow
 def test_the_eikonal_loss_brings_gradients_nearer_to_1():
     def unlike(weight):
-        # Far from the surface a clamp of 0.1 teaches no slope.
+        # With a clamp of 0.1, the gradient far from the surface is not trained.
         training = start(dataclasses.replace(SETTINGS, first_clamp=0.1, clamp=0.1, eikonal=weight))
         for _ in range(150):
             training.step()
@@ -290,7 +290,7 @@ def test_errors_beyond_the_clamp_have_no_effect():
 
 
 def test_the_mean_cosine_of_codes_agrees_with_a_closed_form():
-    # Each direction meets two at right angles and its opposite: (0 + 0 - 1) / 3.
+    # Each direction is perpendicular to two others and opposite to the third: (0 + 0 - 1) / 3.
     codes = torch.tensor([[1.0, 0], [0, 2], [-3, 0], [0, -4]])
     assert mean_cosine(codes) == pytest.approx(-1 / 3)
     assert mean_cosine(codes[:1]) == pytest.approx(0, abs=1e-6)
@@ -313,7 +313,7 @@ def test_streamed_samples_give_the_same_training():
     assert not streamed.samples.in_memory and held.samples.in_memory
     assert not reads and whole == [(row, 0, TWO[0].shape[1]) for row in (0, 1)]
     assert [streamed.step() for _ in range(40)] == [held.step() for _ in range(40)]
-    # One window a step, of which the four last ones are kept.
+    # One window per step; the last four are kept in memory.
     assert 10 <= len(reads) <= 43
     assert all(
         np.array_equal(a, b)

@@ -44,7 +44,7 @@ def test_gradients_with_several_threads_equal_those_with_one(threads, count):
             torch.equal(p.grad, g) for p, g in zip(layer.parameters(), first, strict=True)
         )
         first = [parameter.grad.clone() for parameter in layer.parameters()]
-    # Threads share what torch was given, and the caller keeps its own.
+    # torch's threads are divided among the threads; the number of the calling thread does not change.
     assert set(inside) == {count // pool.count} and torch.get_num_threads() == count
 
 

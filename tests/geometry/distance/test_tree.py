@@ -22,8 +22,7 @@ def soup(triangles: np.ndarray) -> TriangleTree:
 
 
 def to_segment(a: np.ndarray, b: np.ndarray, points: np.ndarray) -> np.ndarray:
-    along, length = (points - a) @ (b - a), (b - a) @ (b - a)
-    share = np.clip(along / length, 0, 1) if length > 0 else np.zeros(len(points))
+    share = np.clip((points - a) @ (b - a) / max((b - a) @ (b - a), 1e-300), 0, 1)  # 0 if a equals b
     return np.linalg.norm(points - a - share[:, None] * (b - a), axis=1)
 
 
@@ -112,12 +111,12 @@ def test_all_signs_are_correct_for_unions_of_boxes(filled, flat, sign, seed):
     vertices, faces = mesh_of_cells(filled)
     if flat:
         vertices, faces = with_flat_faces(vertices, faces, rng)
-    # Sheared, so that cells have sharp edges, where one face's normal says the wrong thing about the other.
+    # Sheared, so that cells have sharp edges, where the normal of a single face would give a wrong sign.
     shear = np.eye(3) + np.triu(rng.uniform(-3, 3, (3, 3)), 1)
     vertices = vertices @ shear
     tree = TriangleTree(vertices, faces)
     assert tree.closed
-    # Beside free points a lattice of quarters: its nearest features are edges and corners of several cells.
+    # Random points, and a lattice with a spacing of 1/4, whose nearest features are edges and corners of cells.
     points = np.concatenate([rng.uniform(-1, 4, (150, 3)), rng.integers(-4, 16, (150, 3)) / 4 + 1e-4])
     distance = tree.signed(points @ shear, sign)
     cell = np.clip(np.floor(points).astype(int), -1, 3) + 1
@@ -198,7 +197,7 @@ def test_scan_signs_are_correct_in_a_closed_mesh_with_randomly_flipped_faces(fil
     vertices, faces = mesh_of_cells(filled)
     flipped = rng.random(len(faces)) < 0.5
     faces[flipped] = faces[flipped, ::-1]
-    # Points in the middle of cells see along edges and corners of the mesh, where a ray might slip through.
+    # Rays from the centres of cells pass along edges and corners of the mesh, where they might miss all faces.
     points = np.concatenate([rng.uniform(-1, 4, (200, 3)), rng.integers(-2, 8, (200, 3)) / 2 + 0.25])
     inside = TriangleTree(vertices, faces).signed(points, "scan") < 0
     cell = np.clip(np.floor(points).astype(int), -1, 3) + 1
@@ -258,7 +257,7 @@ def test_a_scan_treats_a_sphere_with_a_small_hole_as_solid_and_an_open_box_as_em
     points = points[np.abs(np.linalg.norm(points, axis=1) - 1) > 0.01]
     truth = np.linalg.norm(points, axis=1) < 1
     wrong = (holed.signed(points, "scan") < 0) != truth
-    # Only points within a few widths of the hole see enough of the outside through it.
+    # Only for points near the hole do enough rays leave through it.
     assert 0 < wrong.mean() < 0.02
     assert np.linalg.norm(points[wrong] - [0, 1, 0], axis=1).max() < 0.75
 
@@ -317,7 +316,7 @@ def test_distances_to_round_shapes_equal_those_of_the_generators_fields_up_to_fa
     solid = normalise(ROUND[name])
     mesh = solid_mesh(solid, 64)
     surface, _ = trimesh.sample.sample_surface(mesh, 20_000, seed=0)
-    # Vertices lie on the surface, so facets leave it by this, and so do distances: no less can be asked.
+    # Vertices lie on the surface, so this is the error of facets, and hence of distances.
     sag = 1.2 * np.abs(solid.distance(np.asarray(surface))).max()
     assert solid.exact and 1e-5 < sag < 4e-3
     points = np.random.default_rng(0).uniform(-1, 1, (5000, 3))
@@ -340,7 +339,7 @@ def test_distances_follow_translation_rotation_and_scaling(filled, scale, sign, 
         for v, p in ((vertices, points), (scale * vertices @ turn + shift, scale * points @ turn + shift))
     )
     assert np.allclose(np.abs(there), scale * np.abs(here), rtol=0, atol=1e-11 * scale)
-    # What is seen depends on the directions that are tried, which do not turn: that sign is not held to this.
+    # The sign method "scan" is left out, because its ray directions do not rotate with the mesh.
     clear = np.abs(here) > 1e-9
     assert sign == "scan" or np.array_equal(there[clear] < 0, here[clear] < 0)
 
@@ -364,7 +363,7 @@ def test_reversing_all_faces_swaps_inside_and_outside(filled, seed):
     distance = TriangleTree(vertices, faces).signed(points, "normal")
     turned = TriangleTree(vertices, faces[:, ::-1].copy()).signed(points, "normal")
     regular = TriangleTree(vertices, faces)._topology.regular.all()
-    # Where parts meet only in an edge the winding number decides, which is 0 and -1 for an inside-out mesh.
+    # Where parts share only an edge, signs come from the winding number, which is 0 or -1 for an inverted mesh.
     assert not regular or np.allclose(turned, -distance, rtol=0, atol=1e-12)
 
 

@@ -108,7 +108,7 @@ def test_a_broken_mesh_keeps_the_visible_shape(solid: Solid, mesh: trimesh.Trime
     broken, names = break_mesh(mesh, np.random.default_rng(seed))
     assert len(names) >= 2
     assert set(names) <= set(DEFECTS)
-    # What is not inside lies on the true surface, and nearly all of the surface is still there.
+    # Vertices that are not inside lie on the true surface, and nearly all of the surface remains.
     assert solid.distance(broken.vertices).max() < 0.01
     middles = {tuple(np.round(middle, 9)) for middle in broken.triangles_center}
     kept = sum(tuple(np.round(middle, 9)) in middles for middle in mesh.triangles_center)

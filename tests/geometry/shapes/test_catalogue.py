@@ -42,7 +42,7 @@ def test_the_field_is_a_signed_distance_in_the_unit_frame(category: str) -> None
     solid, mesh = example(category)
     rng = np.random.default_rng(0)
 
-    # 1-Lipschitz, on near pairs and far ones.
+    # 1-Lipschitz, for pairs of near points and of distant ones.
     points = rng.uniform(-1, 1, (3000, 3))
     moved = points + rng.normal(size=points.shape) * 10 ** rng.uniform(-4, 0, (3000, 1))
     values = solid.distance(points)
@@ -130,7 +130,7 @@ def test_a_chain_consists_of_interlocked_rings() -> None:
     links = solid_mesh(generate("chain", stream(0, 0)), 112).split()
     assert 3 <= len(links) <= 6
     assert {link.euler_number for link in links} == {0}
-    # Each link's hull reaches into its neighbour's: they cannot be drawn apart.
+    # The bounding boxes of neighbouring links overlap, so the links are interlocked.
     order = sorted(links, key=lambda link: link.centroid[0])
     for left, right in itertools.pairwise(order):
         assert left.bounds[1, 0] > right.bounds[0, 0]

@@ -89,7 +89,7 @@ def folder(tmp_path_factory):
         if name not in built:
             torch.manual_seed(0)
             network, processor = build(name)
-            for parameter in network.parameters():  # LayerNorms too must do something
+            for parameter in network.parameters():  # so that LayerNorms are not the identity
                 torch.nn.init.normal_(parameter, std=0.3)
             built[name] = tmp_path_factory.mktemp(name)
             network.save_pretrained(built[name])
@@ -116,7 +116,7 @@ EXPECTED = {
     "dinov3": (lambda network, outputs: outputs.last_hidden_state[:, 0], 16),
     "vit": (lambda network, outputs: outputs.last_hidden_state[:, 0], 16),
     "clip": (lambda network, outputs: network.post_layernorm(outputs.last_hidden_state[:, 0]), 16),
-    # What the network pools.
+    # The network's pooled output.
     "siglip": (lambda network, outputs: network.head(outputs.last_hidden_state), 16),
     "resnet": (lambda network, outputs: outputs.last_hidden_state.mean(dim=(2, 3)), 49),
 }
@@ -227,7 +227,7 @@ def test_features_of_stacked_images_are_concatenated(folder, tokens):
         count = {"patch": 16, "all": 1 + 3 + 16}[tokens]
         assert arrays["token"].shape == (3, count, 64)
         assert np.allclose(arrays["token"][..., 32:], encoder.embed_with_tokens(depth)[1], atol=1e-5)
-    if tokens == "all":  # the class token leads
+    if tokens == "all":  # the class token is first
         assert np.array_equal(arrays["token"][:, 0], arrays["feature"])
 
 
@@ -250,7 +250,7 @@ def test_the_class_token_of_a_model_without_one_is_refused(folder):
 def test_int8_features_have_nearly_the_direction_of_fp32_features(folder):
     exact, fast = load(folder("dinov2")), load(folder("dinov2"), precision="int8")
     assert fast.describe()["precision"] == "int8"
-    views = pictures(9)  # more than go through together
+    views = pictures(9)  # more than one batch
     a, b = exact.embed(views), fast.embed(views)
     assert not np.array_equal(a, b)
     cosine = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)

@@ -29,7 +29,7 @@ def test_look_at_is_a_right_handed_rotation_that_faces_the_target(eye, target, l
     assert np.linalg.det(rotation) == pytest.approx(1)
     ahead = np.linalg.inv(camera) @ np.append(target, 1)
     assert np.allclose(ahead, [0, 0, -np.linalg.norm(eye - target), 1], atol=1e-6)
-    assert camera[1, 1] >= -1e-9  # up in the picture is up in the world
+    assert camera[1, 1] >= -1e-9  # +Y of the world is upwards in the image
     assert abs(camera[1, 0]) < 1e-6 or abs(rotation[1, 2]) > 0.999  # the horizon is level
 
 

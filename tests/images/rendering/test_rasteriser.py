@@ -126,7 +126,7 @@ def test_triangles_with_shared_edges_leave_no_gap_and_do_not_overlap(seed):
     mesh = trimesh.Trimesh(np.column_stack([flat, np.zeros(len(flat))]), faces, process=False)
     views = draw(mesh, cull=False)
     assert views.mask.min() == 255
-    # Half of the triangles and the other half cover every sample once between them.
+    # Together, the two halves of the triangles cover every sample exactly once.
     one = draw(trimesh.Trimesh(mesh.vertices, faces[::2], process=False), cull=False)
     other = draw(trimesh.Trimesh(mesh.vertices, faces[1::2], process=False), cull=False)
     share = one.mask.astype(float) + other.mask

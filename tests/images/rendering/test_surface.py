@@ -48,7 +48,7 @@ def test_a_cylinder_is_smooth_on_its_side_and_creased_at_its_rim(sections):
     on_cap = np.abs(mesh.face_normals[:, 2]) > 0.5
     assert np.allclose(normals[on_cap], mesh.face_normals[on_cap, None], atol=1e-5)
     radial = mesh.triangles[~on_cap] * [1, 1, 0]
-    # A corner has two faces to one side and one to the other, so blending is even to a fraction of a facet.
+    # A corner has two faces on one side and one on the other, so the mean normal is exact to a fraction of a facet.
     assert np.abs(normals[~on_cap] - radial).max() < 2 * math.pi / sections
 
 
@@ -68,7 +68,7 @@ def test_normals_average_the_faces_within_the_crease_angle(seed, crease):
     angles = mesh.face_angles
     cosine = normals @ normals.T
     if np.abs(cosine - math.cos(math.radians(crease))).min() < 1e-4:
-        return  # rounding may decide either way
+        return  # the result depends on rounding
     for face in range(20):
         for corner in range(3):
             weights = (

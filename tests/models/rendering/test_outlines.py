@@ -22,7 +22,7 @@ def test_the_ideal_loss_of_a_disc_agrees_with_a_closed_form():
     length = torch.full((1, 256, 256), 1 / 128)
     assert ideal_loss(distances, length, 0.01) == pytest.approx(expected, rel=0.02)
     assert ideal_loss(-distances, length, 0.01) == ideal_loss(distances, length, 0.01)
-    # Lengths and temperatures have no unit of their own.
+    # The result does not depend on the unit of length.
     assert ideal_loss(distances, 3 * length, 0.03) == pytest.approx(ideal_loss(distances, length, 0.01))
 
 

@@ -127,7 +127,7 @@ def test_the_gradient_of_shading_agrees_with_finite_differences():
     field, codes = Bent(smooth=True).to(kind), torch.randn(2, 5, dtype=kind, requires_grad=True)
     field.sphere = lambda points: points.norm(dim=-1) - 0.6
     cameras, *rays = camera_rays(kind=kind)
-    # Only rays that meet the surface squarely: at outlines rays begin and cease to meet it.
+    # Only rays that are not tangent to the surface: at outlines, the set of hits changes discontinuously.
     squarely = torch.linalg.cross(*rays).norm(dim=-1).max(0).values < 0.3
     rays = [ray[:, squarely] for ray in rays]
 

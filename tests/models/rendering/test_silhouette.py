@@ -183,7 +183,7 @@ def test_bounded_march_finds_thin_rings_with_few_samples(kind):
     away = few.hits & (dense.distances > 0)
     lost, worse = ((nearest.distances - dense.distances)[away] for nearest in (few, even))
     assert lost.abs().max() < 0.003 and lost.mean() < worse.mean() / 100
-    # What is told of the nearest point is of that point.
+    # The stored distance is that of the nearest point.
     assert torch.allclose(rings(codes, few.points)[few.hits], few.distances[few.hits], atol=1e-6)
 
 
@@ -200,7 +200,7 @@ def test_samples_lie_in_their_intervals():
 
 
 def test_rays_belong_to_their_shape_however_many_hit_the_ball():
-    # The second shape is seen from so near that more rays hit the ball; each is as if it were alone.
+    # More rays of the second, nearer camera hit the ball; each shape has the same result as alone.
     distances = (2.5, 1.2, 8.0)
     rays = [
         torch.cat(parts) for parts in zip(*(camera_rays(1, distance) for distance in distances), strict=True)
@@ -256,8 +256,10 @@ def test_wrong_fields_violate_the_bounds_with_a_gradient_of_the_right_sign(infla
     loss, codes, rays, sines, mask = bounds_of_spheres(inflated)
     assert torch.all(loss > 0)
     (gradient,) = torch.autograd.grad(loss.sum(), codes)
-    assert torch.all(gradient.sign() == math.copysign(1, inflated))  # so a step shrinks or grows each sphere
-    # As it is written, every sample with gradient.
+    assert torch.all(
+        gradient.sign() == math.copysign(1, inflated)
+    )  # so that a step shrinks or enlarges each sphere
+    # The reference evaluates every sample with gradient.
     near, far = ball_span(*rays, 1.0)
     depths = near[..., None] + (far - near)[..., None] * (torch.arange(48) + 0.5) / 48
     points = rays[0][:, :, None] + depths[..., None] * rays[1][:, :, None]

@@ -139,7 +139,7 @@ def test_shading_trains_the_light_and_the_decoder(distilled):
     training.step()
     assert set(training.gradient_norms()) == {"conditioner", "flow", "decoder", "light"}
     assert min(training.gradient_norms().values()) > 0
-    assert training.networks.light.intensities.item() > before  # the balls send back 0.8, it begins at 0.3
+    assert training.networks.light.intensities.item() > before  # 0.8 is correct, 0.3 initial
 
 
 @pytest.mark.parametrize("stop", [3, 5, 6])
@@ -204,11 +204,11 @@ def test_rays_are_drawn_more_often_near_the_outline(encoded):
         rays = choose_rays(BALLS, rows, views, chances, edge=edge)
         assert rays.origins.shape == (1, 400, 3)
         passing = torch.linalg.cross(rays.origins, rays.directions).norm(dim=2)
-        # The mask of a ray is what its way past the ball says: rays and pixels belong together.
+        # The mask agrees with the distance of the ray from the ball's centre, so rays and pixels match.
         assert torch.equal(rays.mask, passing < RADII[1]) and (passing < 1).all()
         shares.append(((passing - RADII[1]).abs() < 0.08).float().mean().item())
     assert shares[1] > 2 * shares[0]
-    # As many as there are pixels: each of them, once.
+    # As many rays as pixels: each pixel once.
     rays = choose_rays(BALLS, rows, views, torch.rand(1, 2, SIZE * SIZE), edge=8.0)
     assert torch.equal(rays.mask, BALLS.mask[1, :2].reshape(1, -1))
 
