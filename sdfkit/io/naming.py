@@ -14,6 +14,8 @@ from typing import Literal
 from sdfkit.rows import printable, unique
 
 log = logging.getLogger(__name__)
+# Paths are text here: with objects of pathlib, naming 100,000 files took four times as long.
+SEPARATOR = os.sep
 Rule = Literal["auto", "stem", "folder"]
 # File names that do not tell one shape from another.
 STEMS = {
@@ -73,7 +75,7 @@ class FileName:
         suffix: Whether the name ends with the file's suffix.
     """
 
-    path: Path
+    path: str
     levels: tuple[int, ...]
     given: str = ""
     suffix: bool = False
@@ -82,13 +84,14 @@ class FileName:
     def uid(self) -> str:
         """The uid."""
         words = [self.part(level) for level in self.levels]
-        return "_".join([*words, self.path.suffix[1:]] if self.suffix else words)
+        return "_".join([*words, Path(self.path).suffix[1:]] if self.suffix else words)
 
     def part(self, level: int) -> str:
         """Return a part of the path; empty above the root."""
         if level == 0:
-            return self.given or self.path.stem
-        return self.path.parents[level - 1].name if level <= len(self.path.parents) else ""
+            return self.given or _split(self.path)[1]
+        parts = self.path.split(SEPARATOR)
+        return parts[-1 - level] if level < len(parts) else ""
 
     def extend(self, level: int) -> "FileName":
         """Return the same name with one more part of the path."""
@@ -112,89 +115,96 @@ class FileNamer:
     """
 
     suffixes: Collection[str]
-    own_name: Callable[[Path], str]
-    _stems: dict[Path, dict[str, list[str]]] = field(default_factory=dict)
-    _folders: dict[Path, list[str]] = field(default_factory=dict)
-    _beside: dict[tuple[Path, Path], dict[str, list[str]]] = field(default_factory=dict)
-    _cousins: dict[tuple[Path, Path, str], list[tuple[str, bool]]] = field(default_factory=dict)
-    _resolved: dict[Path, Path] = field(default_factory=dict)
+    own_name: Callable[[str], str]
+    # Of folders: the files by their names without suffix; their folders; the names of up to two foreign files.
+    _stems: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    _folders: dict[str, list[str]] = field(default_factory=dict)
+    _foreign: dict[str, list[str]] = field(default_factory=dict)
+    # Of folders of folders: the folders by the names of the files at a place in them.
+    _beside: dict[tuple[str, str], dict[str, list[str]]] = field(default_factory=dict)
+    _cousins: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
+    _resolved: dict[str, str] = field(default_factory=dict)
 
     def name(self, path: Path, rule: Rule = "auto") -> FileName:
         """Name a file, by default as described above, or after its stem, or after the nearest folder with a name."""
-        path = self.locate(path)
+        name = FileName(self.locate(path), (0,))
         if rule == "stem":
-            return FileName(path, (0,))
+            return name
         if rule == "folder":
-            return FileName(path, (next(self._naming_levels(path), 1),))
-        return FileName(path, self._find_levels(path))
+            return replace(name, levels=(next(_naming_levels(name), 1),))
+        return replace(name, levels=self._find_levels(name))
 
-    def locate(self, path: Path) -> Path:
-        """Return `canonical_path(path)`; the folders of earlier paths are kept."""
-        if path.parent not in self._resolved:
-            self._resolved[path.parent] = path.parent.resolve()
-        return self._resolved[path.parent] / path.name
+    def locate(self, path: Path) -> str:
+        """Return `canonical_path(path)` as text; the folders of earlier paths are kept."""
+        folder = str(path.parent)
+        if folder not in self._resolved:
+            self._resolved[folder] = str(path.parent.resolve())
+        return _join(self._resolved[folder], path.name)
 
-    def _find_levels(self, path: Path) -> tuple[int, ...]:
-        alone = self._is_alone(path)
-        if is_generic(path.stem):
-            levels = list(islice(self._naming_levels(path), CLIMBED))
+    def _find_levels(self, name: FileName) -> tuple[int, ...]:
+        folder, stem = _split(name.path)
+        alone = self._is_alone(folder, stem)
+        if is_generic(stem):
+            levels = list(islice(_naming_levels(name), CLIMBED))
             level = next(
-                (level for level in levels if self._find_cousins(path, level)), next(iter(levels), 0)
+                (level for level in levels if self._find_cousins(name, level)), next(iter(levels), 0)
             )
             return (level,) if alone or not level else (level, 0)
         level = 1
-        while path.parents[level - 1].name.casefold() in KINDS:
+        while name.part(level).casefold() in KINDS:
             level += 1
-        if is_stage(path.parents[level - 1].name):
+        if is_stage(name.part(level)):
             return (0,)
-        cousins = self._find_cousins(path, level)
+        cousins = self._find_cousins(name, level)
         if not cousins:
             return (0,)
-        return (level,) if alone and all(alone for _, alone in cousins) else (level, 0)
+        return (level,) if alone and all(self._is_alone(cousin, stem) for cousin in cousins) else (level, 0)
 
-    def _naming_levels(self, path: Path) -> Iterator[int]:
-        """Yield the folders above a file, the nearest first, that may name it."""
-        count = len(path.parents)
-        for level in range(1, count):
-            # In /home/NAME, the second part names a person.
-            is_person = level == count - 2 and path.parents[count - 2].name in ("home", "Users")
-            if not is_stage(path.parents[level - 1].name) and not is_person:
-                yield level
-
-    def _find_cousins(self, path: Path, level: int) -> list[tuple[str, bool]]:
-        """Find folders beside the folder `level` levels above a file in which a file has the same place and name.
+    def _find_cousins(self, name: FileName, level: int) -> list[str]:
+        """Find the files that have the same place and name in folders beside the one `level` levels above a file.
 
         Returns:
-            The name of each folder, and whether the file in it is the only one.
+            The folders of up to two of these files.
         """
-        folder = path.parents[level - 1]
-        above, below = folder.parent, path.parent.relative_to(folder)
-        key = (above, below, path.stem)
+        folder, stem = _split(name.path)
+        parts = folder.split(SEPARATOR)
+        above, below = (
+            SEPARATOR.join(parts[:-level]) or SEPARATOR,
+            SEPARATOR.join(parts[len(parts) - level + 1 :]),
+        )
+        key = (above, below, stem)
         if key not in self._cousins:
-            self._cousins[key] = list(islice(self._search_beside(above, below, path.stem), CLIMBED * 3))
-        return [cousin for cousin in self._cousins[key] if cousin[0] != folder.name]
+            self._cousins[key] = list(islice(self._search_beside(above, below, stem), 3))
+        return [cousin for cousin in self._cousins[key] if cousin != folder][:2]
 
-    def _search_beside(self, above: Path, below: Path, stem: str) -> Iterator[tuple[str, bool]]:
+    def _search_beside(self, above: str, below: str, stem: str) -> Iterator[str]:
         if above in _shared_folders():
             return
         if (above, below) not in self._beside:
             found: dict[str, list[str]] = {}
             for name in self._list_folders(above):
-                for each in self._list_stems(above / name / below):
+                for each in self._list_stems(_join(above, name, below)):
                     found.setdefault(each, []).append(name)
             self._beside[above, below] = found
         for name in self._beside[above, below].get(stem, ()):
-            folder = above / name / below
-            files = self._list_stems(folder).get(stem, ())
-            if not is_stage(name) and any(not self.own_name(folder / file) for file in files):
-                yield name, self._is_alone(folder / files[0])
+            folder = _join(above, name, below)
+            files = self._list_stems(folder)[stem]
+            if not is_stage(name) and any(not self.own_name(_join(folder, file)) for file in files):
+                yield folder
 
-    def _is_alone(self, path: Path) -> bool:
-        """Return whether no file of another name lies beside a file."""
-        others = (files for stem, files in self._list_stems(path.parent).items() if stem != path.stem)
-        return all(self.own_name(path.parent / file) for files in others for file in files)
+    def _is_alone(self, folder: str, stem: str) -> bool:
+        """Return whether all other files of a folder name themselves."""
+        if folder not in self._foreign:
+            files = (
+                (each, _join(folder, name))
+                for each, names in self._list_stems(folder).items()
+                for name in names
+            )
+            others = dict.fromkeys(each for each, path in files if not self.own_name(path))
+            self._foreign[folder] = list(islice(others, 2))
+        return all(other == stem for other in self._foreign[folder])
 
-    def _list_folders(self, folder: Path) -> list[str]:
+    def _list_folders(self, folder: str) -> list[str]:
         if folder not in self._folders:
             with os.scandir(folder) as entries:
                 names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
@@ -202,18 +212,39 @@ class FileNamer:
             self._folders[folder] = seen[:SEARCHED]
         return self._folders[folder]
 
-    def _list_stems(self, folder: Path) -> dict[str, list[str]]:
+    def _list_stems(self, folder: str) -> dict[str, list[str]]:
         if folder not in self._stems:
             stems: dict[str, list[str]] = {}
             for name in _list_names(folder):
-                file = Path(name)
-                if file.suffix.lower() in self.suffixes and not name.startswith("."):
-                    stems.setdefault(file.stem, []).append(name)
+                stem, dot, suffix = name.rpartition(".")
+                if stem and not name.startswith(".") and (dot + suffix).lower() in self.suffixes:
+                    stems.setdefault(stem, []).append(name)
             self._stems[folder] = stems
         return self._stems[folder]
 
 
-def _list_names(folder: Path) -> list[str]:
+def _naming_levels(name: FileName) -> Iterator[int]:
+    """Yield the folders above a file, the nearest first, that may name it."""
+    count = name.path.count(SEPARATOR)
+    for level in range(1, count):
+        # In /home/NAME, the second part names a person.
+        is_person = level == count - 2 and name.part(level + 1) in ("home", "Users")
+        if not is_stage(name.part(level)) and not is_person:
+            yield level
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Return the folder of a file, and its name without its suffix."""
+    folder, _, name = path.rpartition(SEPARATOR)
+    stem, _, _ = name.rpartition(".")
+    return folder or SEPARATOR, stem or name
+
+
+def _join(*parts: str) -> str:
+    return SEPARATOR.join(part.rstrip(SEPARATOR) for part in parts if part)
+
+
+def _list_names(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries)
@@ -222,9 +253,9 @@ def _list_names(folder: Path) -> list[str]:
 
 
 @cache
-def _shared_folders() -> tuple[Path, ...]:
+def _shared_folders() -> tuple[str, ...]:
     """Return the folders whose subfolders belong to different projects, so that their names tell no shapes apart."""
-    return tuple(Path(folder).resolve() for folder in (tempfile.gettempdir(), Path.home(), os.sep))
+    return tuple(str(Path(folder).resolve()) for folder in (tempfile.gettempdir(), Path.home(), SEPARATOR))
 
 
 def tell_apart(names: Sequence[FileName]) -> list[str]:
@@ -257,7 +288,7 @@ def _extend(group: set[FileName]) -> list[tuple[FileName, FileName]]:
     def differ() -> bool:
         return len({name.uid for name in new} - taken) == len(new)
 
-    for level in range(max(len(name.path.parents) for name in old)):
+    for level in range(max(name.path.count(SEPARATOR) for name in old)):
         if differ():
             break
         if len(old) == 1 or len({name.part(level) for name in old}) > 1:

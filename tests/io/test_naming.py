@@ -138,24 +138,24 @@ def test_a_file_that_is_given_twice_gets_a_number(tmp_path, caplog):
 
 def test_a_single_given_uid_is_kept_and_two_are_extended(tmp_path):
     paths = write_files(tmp_path / "data", ["x/a.obj", "y/z/a.obj"])
-    given, free = FileName(paths[0], (0,), "a"), FileName(paths[1], (0,))
+    given, free = FileName(str(paths[0]), (0,), "a"), FileName(str(paths[1]), (0,))
     assert tell_apart([free, given]) == ["z_a", "a"]
-    assert tell_apart([FileName(path, (0,), "chair") for path in paths]) == ["x_chair", "z_chair"]
+    assert tell_apart([FileName(str(path), (0,), "chair") for path in paths]) == ["x_chair", "z_chair"]
 
 
 def test_files_that_name_themselves_do_not_rename_their_neighbours(tmp_path):
     ours, made = write_files(tmp_path / "data", ["chairs/a.obj", "chairs_low/a.obj"])
     assert find_uids([ours]) == ["chairs"]
-    assert find_uids([ours], own_name=lambda path: "a" * (path == made)) == ["a"]
+    assert find_uids([ours], own_name=lambda path: "a" * (path == str(made))) == ["a"]
     model, beside = write_files(tmp_path / "data", ["stool/model.obj", "stool/result.ply"])
     assert find_uids([model]) == ["stool_model"]
-    assert find_uids([model], own_name=lambda path: "stool" * (path == beside)) == ["stool"]
+    assert find_uids([model], own_name=lambda path: "stool" * (path == str(beside))) == ["stool"]
 
 
 def test_projects_in_the_temporary_folder_do_not_name_each_others_files(tmp_path, monkeypatch):
     from sdfkit.io import naming
 
-    monkeypatch.setattr(naming, "_shared_folders", lambda: (tmp_path,))
+    monkeypatch.setattr(naming, "_shared_folders", lambda: (str(tmp_path),))
     paths = write_files(tmp_path, ["project1/chair.obj", "project2/chair.obj"])
     assert [find_uids([path]) for path in paths] == [["chair"], ["chair"]]
 

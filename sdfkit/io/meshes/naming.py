@@ -35,26 +35,29 @@ def find_names(
 
     With another rule than "auto", the uids in the files are not used.
     """
-    infos: dict[Path, dict[str, Any]] = {}
+    infos: dict[str, dict[str, Any]] = {}
 
-    def info_of(path: Path) -> dict[str, Any]:
+    def info_of(path: str) -> dict[str, Any]:
         if path not in infos:
-            infos[path] = read_info(path)
+            infos[path] = read_info(Path(path))
         return infos[path]
 
-    def own_name(path: Path) -> str:
+    def own_name(path: str) -> str:
         try:
             info = info_of(path)
-            # An STL of sdfkit has an origin, but no room for a uid.
-            return str(info.get("uid") or info.get("origin") or "")
         except OSError:  # a link to nothing, or a file that may not be read
             return ""
+        # An STL of sdfkit has an origin, but no room for a uid.
+        return str(info.get("uid") or info.get("origin") or "")
 
     namer = FileNamer(MESH_SUFFIXES, own_name)
-    names = []
-    for path in paths:
-        given = known.get(namer.locate(path), "")
+    uids = {str(path): uid for path, uid in known.items()}
+    places = [namer.locate(path) for path in paths]
+    names: dict[str, FileName] = {}
+    for place, path in zip(places, paths, strict=True):
+        given = uids.get(place, "")
         if rule == "auto":
-            given = given or str(info_of(path).get("uid") or "")
-        names.append(FileName(namer.locate(path), (0,), given) if given else namer.name(path, rule))
-    return [info_of(path) for path in paths], names
+            given = given or str(info_of(place).get("uid") or "")
+        if place not in names:
+            names[place] = FileName(place, (0,), given) if given else namer.name(path, rule)
+    return [info_of(place) for place in places], [names[place] for place in places]
