@@ -69,8 +69,7 @@ def classify(
             vectors.
         is_copy: Whether the prediction is an inexact copy of a training vector.
         crowding: Share of predictions of other shapes that are similar to each prediction, minus the expected share;
-        see
-            `measure_crowding`.
+            see `measure_crowding`.
         truths: True vectors of the predictions; None if they are unknown.
     """
     fits = {"copy": is_copy, "mean": size < AT_MEAN, "crowded": crowding >= CROWD, "far": size > FAR}

@@ -192,7 +192,7 @@ class Flow(nn.Module):
     Attributes:
         mean: Mean of the training codes; 0 for no standardisation.
         spread: Standard deviation of the training codes, one number for all dimensions; 1 for no standardisation.
-            Stores contain this name.
+            Existing stores contain this name.
     """
 
     mean: Tensor
