@@ -79,6 +79,10 @@ class MeshRow(Row):
         digest = hashlib.sha256(self.content or Path(self.path).read_bytes()).hexdigest()[:16]
         return digest if self.up == "y" else f"{digest}-{self.up}"
 
+    def find_origin(self) -> str:
+        """Return the origin that sdfkit wrote into the file, or the digest of a file of another program."""
+        return self.origin if self.info else self.identity[:16]
+
     def load(self) -> "trimesh.Trimesh":
         """Load the mesh, with all its parts in one object and its vertices unchanged (equal vertices are not merged).
 
