@@ -55,6 +55,14 @@ Timeout = Annotated[
 Cluster = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Address of a Dask scheduler that processes the shapes.")
 ]
+DropSpecks = Annotated[
+    bool,
+    typer.Option(
+        "--drop-specks",
+        help="Leave out specks: connected pieces beside those that hold 90 % of the area, farther from their bounding "
+        "box than half its diagonal.",
+    ),
+]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first shape that fails.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]

@@ -4,7 +4,18 @@ from typing import Annotated, Literal
 import typer
 
 from sdfkit.images.rendering.defaults import DEFAULT_DISTANCE, DEFAULT_SIZE, DEFAULT_YFOV_DEGREES
-from sdfkit.options import STANDARD, Cluster, FailFast, Jobs, Manifest, Meshes, Output, Overwrite, Timeout
+from sdfkit.options import (
+    STANDARD,
+    Cluster,
+    DropSpecks,
+    FailFast,
+    Jobs,
+    Manifest,
+    Meshes,
+    Output,
+    Overwrite,
+    Timeout,
+)
 from sdfkit.runtime.cores import CORES  # fmt: skip
 
 
@@ -42,6 +53,7 @@ def render(
     normal: Annotated[
         bool, typer.Option("--normal", help="Also store images of the surface normals.")
     ] = False,
+    drop_specks: DropSpecks = False,
     renderer: Annotated[
         Literal["auto", "cpu", "gl"],
         typer.Option(
@@ -82,7 +94,7 @@ def render(
 
     options = ViewOptions(
         views=views, distance=distance, yfov=yfov, size=size, crease=crease, colour=colour, depth=depth,
-        normal=normal, renderer=choose_renderer(renderer),
+        normal=normal, drop_specks=drop_specks, renderer=choose_renderer(renderer),
     )  # fmt: skip
     check_cameras(options)
     with (

@@ -8,6 +8,7 @@ from sdfkit.geometry.defaults import NEAR_SHARE, NEAR_STD, SAMPLES, SURFACE_POIN
 from sdfkit.options import (
     STANDARD,
     Cluster,
+    DropSpecks,
     FailFast,
     Jobs,
     Manifest,
@@ -47,8 +48,8 @@ def sample_sdf(
     sign: Annotated[
         Literal["normal", "winding", "scan"] | None,
         typer.Option(
-            help="How points inside are found. normal: by the normal of the nearest face; winding: by the winding "
-            "number; scan: by rays, of which none reaches the outside.",
+            help="How inside and outside are told apart. normal: by the normal of the nearest face; winding: by the "
+            "winding number; scan: by the number of rays from the point that hit nothing.",
             show_default="winding; normal with --method scan",
         ),
     ] = None,
@@ -60,6 +61,7 @@ def sample_sdf(
             help="Refuse a shape if the signs of a second method agree at less than this share of points.",
         ),
     ] = 0.99,
+    drop_specks: DropSpecks = False,
     seed: Seed = 0,
     manifest: Manifest = None,
     output: Output = STANDARD,
@@ -73,8 +75,9 @@ def sample_sdf(
 
     --near-share of the query points are surface points plus Gaussian noise; if there are several --near-std, equal
     numbers of points have each standard deviation. The other query points are uniform in the query cube, from -1 to 1
-    along each axis. All are shuffled, so that every contiguous part is a fair sample. Distances to the triangles are
-    exact, negative inside, and measured in the unit frame (centred on the bounding box, farthest vertex at distance 1).
+    along each axis. All are shuffled, so that every contiguous part has the same distribution. Distances to the
+    triangles are exact, negative inside, and measured in the unit frame (centred on the bounding box, farthest vertex
+    at distance 1).
 
     On closed meshes all signs are correct: run sdfkit watertight first. On other meshes the signs are estimates. They
     are compared with those of a second method (the winding number or, for --sign winding, the nearest normal), and a
@@ -99,7 +102,7 @@ def sample_sdf(
 
     options = SdfOptions(
         points=points, near_share=near_share, near_std=tuple(near_std), surface_points=surface_points,
-        method=method, sign=choose_sign(method, sign), agreement=agreement, seed=seed,
+        method=method, sign=choose_sign(method, sign), agreement=agreement, drop_specks=drop_specks, seed=seed,
     )  # fmt: skip
     with (
         open_meshes(inputs, manifest=manifest) as meshes,

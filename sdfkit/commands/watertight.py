@@ -7,6 +7,7 @@ from sdfkit.geometry.defaults import GAP, PARTICLES, THICKNESS, WATERTIGHT_RESOL
 from sdfkit.options import (
     STANDARD,
     Cluster,
+    DropSpecks,
     FailFast,
     Format,
     Jobs,
@@ -46,6 +47,7 @@ def watertight(
         int, typer.Option(min=1000, help="Number of particles, for --method particles.")
     ] = PARTICLES,
     seed: Seed = 0,
+    drop_specks: DropSpecks = False,
     frame: Annotated[Literal["unit", "original"], typer.Option(help="Coordinates of the result.")] = "unit",
     manifest: Manifest = None,
     output: Output = STANDARD,
@@ -71,6 +73,11 @@ def watertight(
     Shapes are normalised to the unit frame (centred on the bounding box, farthest vertex at distance 1). The file
     stores the matrix that maps the unit frame to the original coordinates; --frame original applies this matrix.
     Doubling --resolution takes about five times as long.
+
+    The unit frame contains all faces, so that a speck far away or a sheet around a shape reduces its resolution. A
+    warning is printed if the shape extends over less than half of the frame. --drop-specks leaves out specks, prints
+    how many, and records their number and the size of the largest one in the file. Another warning gives the number of
+    pieces that are lost because they are as small as a grid cell.
 
     --simplify removes faces that flat and slightly curved regions do not need. The result stays closed and keeps all
     handles and pieces; if N faces are too few for that, the result has the smallest number of faces that keeps them.
@@ -102,7 +109,8 @@ def watertight(
         if source is not None and source.name == "COMMANDLINE":
             raise UsageError(f"--{name.replace('_', '-')}: applies only to --method {other}")
     settings: dict[str, Any] = {
-        "method": method, "simplify": simplify, "frame": frame, "resolution": resolution,
+        "method": method, "simplify": simplify, "frame": frame, "drop_specks": drop_specks,
+        "resolution": resolution,
         **{name: given[name] for name in METHOD_SETTINGS[method]},
     }  # fmt: skip
     with (

@@ -55,10 +55,9 @@ def close_row(
         lost = measure_losses(unit, closed, 2.0 / resolution)
         if lost.count:
             log.warning(
-                "%s: %d of %d pieces, %.2g %% of the area, are about as small as a grid cell and are lost; keep them with a "
-                "higher --resolution%s",
-                row.uid, lost.count, lost.pieces, 100 * lost.share,
-                "" if settings["keep_parts"] else " or with --keep-parts",
+                "%s: %d of %d pieces, with %.2g %% of the area, are about as small as a grid cell and are lost; raise "
+                "--resolution%s to keep them", row.uid, lost.count, lost.pieces, 100 * lost.share,
+                "" if settings["keep_parts"] else " or add --keep-parts",
             )  # fmt: skip
     else:
         import numpy as np

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from sdfkit.errors import GeometryError
 from sdfkit.images.rendering.cameras import check_outside, fibonacci_cameras, silhouette_share
+from sdfkit.preparation.framing import make_frame
 
 if TYPE_CHECKING:
     from sdfkit.io.meshes.reader import MeshRow
@@ -32,6 +33,7 @@ class ViewOptions:
         colour: Use the colours and textures of the meshes; otherwise all meshes are grey.
         depth: Also store depth images.
         normal: Also store normal images.
+        drop_specks: Leave out small pieces far from the rest, see `make_frame`.
         renderer: A return value of `runtime.opengl.choose_renderer`.
     """
 
@@ -43,6 +45,7 @@ class ViewOptions:
     colour: bool
     depth: bool
     normal: bool
+    drop_specks: bool
     renderer: str
 
     @cached_property
@@ -100,8 +103,7 @@ def render_row(row: "MeshRow", *, options: ViewOptions) -> dict[str, Any]:
     Raises:
         GeometryError: The mesh has no faces, or none with an area.
     """
-    from sdfkit.geometry.frame import normalise
-    from sdfkit.images.rendering.paint import join_parts, load_textures
+    from sdfkit.images.rendering.paint import join_parts, keep_faces, load_textures
     from sdfkit.images.rendering.rasteriser import NOT_VISIBLE, pixels_per_unit
 
     if options.renderer == "cpu":
@@ -113,7 +115,8 @@ def render_row(row: "MeshRow", *, options: ViewOptions) -> dict[str, Any]:
     if options.colour:
         parts, missing = row.load_parts(colour=True)
         mesh, colors = join_parts(parts)
-        unit, _ = normalise(mesh)
+        unit, _, kept, _ = make_frame(mesh, row.uid, drop_specks=options.drop_specks)
+        colors = keep_faces(colors, np.asarray(mesh.faces), kept)
         scale = pixels_per_unit(options.cameras, yfov, options.size)
         paint, unreadable = load_textures(colors, np.asarray(unit.vertices), np.asarray(unit.faces), scale)
         if missing or unreadable:
@@ -122,7 +125,7 @@ def render_row(row: "MeshRow", *, options: ViewOptions) -> dict[str, Any]:
                 "%s: these textures cannot be read, and plain colours are used instead: %s", row.uid, names
             )
     else:
-        unit, _ = normalise(row.load())
+        unit, *_ = make_frame(row.load(), row.uid, drop_specks=options.drop_specks)
     # Back faces are drawn too: in a mesh with openings they show the inner side of its walls.
     views = render(
         unit, options.cameras, yfov=yfov, size=options.size, crease=math.radians(options.crease), cull=False,

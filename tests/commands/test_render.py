@@ -151,7 +151,7 @@ def test_the_number_of_jobs_and_an_interruption_do_not_change_the_bytes(sdfkit, 
 @pytest.mark.parametrize("colour", [(), ("--colour",)], ids=["grey", "colour"])
 def test_a_dropped_speck_changes_no_image(sdfkit, tmp_path, colour):
     ring, speck = trimesh.creation.torus(1, 0.3), trimesh.creation.icosphere(1, 0.01)
-    speck.apply_translation((0, 260, 0))
+    speck.apply_translation((0, 26, 0))
     ring.visual.vertex_colors = [250, 40, 10, 255]
     speck.visual.vertex_colors = [0, 255, 0, 255]
     ring.export(tmp_path / "ring.ply")
@@ -159,11 +159,11 @@ def test_a_dropped_speck_changes_no_image(sdfkit, tmp_path, colour):
     words = ("--views", 2, "--size", 48, "--renderer", "cpu", *colour, "--jobs", 1)
     assert sdfkit("render", tmp_path / "ring.ply", *words, "-o", tmp_path / "alone.zarr").exit_code == 0
     result = sdfkit("render", tmp_path / "both.ply", *words, "-o", tmp_path / "both.zarr")
-    assert "the whole shape over 261, so that most of the resolution is lost" in result.stderr
+    assert "and the whole shape over 27.4, so that most of the resolution is lost" in result.stderr
     result = sdfkit("render", tmp_path / "both.ply", *words, "--drop-specks", "-o", tmp_path / "rest.zarr")
-    assert "both: dropped 1 speck, at most 0.0346 wide" in result.stderr
+    assert "both: dropped 1 speck, at most 0.034" in result.stderr
     alone, both, rest = (
         zarr.open_group(tmp_path / f"{name}.zarr")["rgb"][:].astype(int) for name in ("alone", "both", "rest")
     )
     assert np.abs(alone - rest).max() <= 1
-    assert np.count_nonzero(both) < 0.01 * np.count_nonzero(alone)
+    assert np.count_nonzero(both) < 0.05 * np.count_nonzero(alone)

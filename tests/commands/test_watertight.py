@@ -146,3 +146,35 @@ def test_settings_in_the_file_name_the_method(sdfkit, tmp_path):
     report = json.loads(sdfkit("info", out, "--json").stdout)
     assert report["settings"]["method"] == "offset"
     assert "seed" not in report["settings"]
+
+
+def put_specks(path):
+    """A torus and two specks 30 of its diameters away."""
+    specks = [trimesh.creation.icosphere(1, 0.01).apply_translation((0, 57, 20 * k)) for k in range(2)]
+    trimesh.util.concatenate([RING, *specks]).export(path)
+    return path
+
+
+def test_a_speck_far_away_is_reported_and_kept(sdfkit, tmp_path):
+    result = sdfkit("watertight", put_specks(tmp_path / "ring.ply"), *SMALL, "-o", tmp_path / "out.ply")
+    assert result.exit_code == 0
+    assert (
+        "ring: 99.97 % of the area extends over 2.73 and the whole shape over 61.4, so that" in result.stderr
+    )
+    assert "ring: 2 of 3 pieces, with 0.034 % of the area, are about as small as a grid cell" in result.stderr
+    info = read_info(tmp_path / "out.ply")
+    assert info["settings"]["drop_specks"] is False
+    assert "dropped_specks" not in info
+
+
+def test_dropped_specks_are_counted_and_the_hole_is_kept(sdfkit, tmp_path):
+    ring, out = put_specks(tmp_path / "ring.ply"), tmp_path / "out.ply"
+    result = sdfkit("watertight", ring, *SMALL, "--drop-specks", "--frame", "original", "-o", out)
+    assert result.exit_code == 0
+    assert "ring: dropped 2 specks, at most 0.0346 wide" in result.stderr
+    assert "resolution" not in result.stderr
+    mesh, info = load(out), read_info(out)
+    assert mesh.euler_number == 0
+    assert mesh.volume == pytest.approx(RING.volume, rel=0.01)
+    assert info["settings"]["drop_specks"] is True
+    assert info["dropped_specks"] == {"count": 2, "largest": pytest.approx(0.0346, rel=1e-2)}

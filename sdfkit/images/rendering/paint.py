@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import trimesh
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
 from sdfkit.images.rendering.appearance import Material, Part, Texture
@@ -105,6 +105,20 @@ def join_parts(parts: Sequence[Part]) -> tuple[trimesh.Trimesh, Colors]:
         np.concatenate(rows).astype(np.int32), list(table), np.concatenate(uvs).astype(np.float32), tint
     )
     return mesh, colors
+
+
+def keep_faces(colors: Colors, faces: Int[np.ndarray, "face 3"], kept: Bool[np.ndarray, " face"]) -> Colors:
+    """Return the colours of a mesh without some of its faces, and without the vertices that only these use.
+
+    Args:
+        colors: Colours of the mesh.
+        faces: All faces of the mesh.
+        kept: Which of them the result has.
+    """
+    used = np.zeros(len(colors.uv), dtype=bool)
+    used[faces[kept]] = True
+    tint = None if colors.tint is None else colors.tint[used]
+    return Colors(colors.material[kept], colors.materials, colors.uv[used], tint)
 
 
 def load_textures(

@@ -11,7 +11,14 @@ from PIL import Image
 
 from sdfkit.images.rendering.appearance import Material, Part, Texture
 from sdfkit.images.rendering.cameras import fibonacci_cameras
-from sdfkit.images.rendering.paint import BASE_COLOR, WRAPS, decode_srgb, join_parts, load_textures
+from sdfkit.images.rendering.paint import (
+    BASE_COLOR,
+    WRAPS,
+    decode_srgb,
+    join_parts,
+    keep_faces,
+    load_textures,
+)
 from sdfkit.images.rendering.rasteriser import pixels_per_unit, render_views
 
 YFOV = math.radians(55)
@@ -198,3 +205,14 @@ def test_colours_change_no_silhouette():
 def test_no_parts_make_an_empty_mesh():
     mesh, paint, missing = load()
     assert len(mesh.faces) == len(paint.material) == len(missing) == 0
+
+
+def test_kept_faces_keep_their_colours():
+    coloured = box(tint=np.random.default_rng(0).random((8, 3)))
+    mesh, colors = join_parts([square((1.0, 0.0, 0.0)), coloured, square((0.0, 1.0, 0.0), uv=UV / 2)])
+    kept = np.repeat([False, True, False, True], [2, 6, 6, 2])
+    found = keep_faces(colors, np.array(mesh.faces), kept)
+    used = np.unique(mesh.faces[kept])
+    assert np.array_equal(found.material, colors.material[kept])
+    assert np.array_equal(found.uv, colors.uv[used])
+    assert np.array_equal(found.tint, colors.tint[used])
