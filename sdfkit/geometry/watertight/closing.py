@@ -19,6 +19,8 @@ from sdfkit.geometry.defaults import GAP, THICKNESS, WATERTIGHT_RESOLUTION
 from sdfkit.geometry.pieces import label_pieces, select_pieces
 from sdfkit.geometry.watertight import closing_kernels as kernels
 from sdfkit.geometry.watertight import leaks
+from sdfkit.geometry.watertight.caps import Caps
+from sdfkit.geometry.watertight.flood import reached_from_border
 
 # In cells. Half a cell stops the flood at a wall, but a wire without thickness may be sqrt(1/2) away from the nodes
 # around it. Of 40 wires in all directions, offsets of 0.72 and 0.66 kept all in one piece, 0.6 kept 30 and 0.55 kept 8;
@@ -82,7 +84,9 @@ def make_watertight(
     cell = 2.0 / resolution
     opening = 0.5 * gap / cell
     triangles, origin, field = _distance_grid(mesh, cell, max(BAND, leaks.WIDER * opening + 1))
-    _flood(field, triangles, opening)
+    caps = Caps(mesh, origin, cell, field, BAND, OFFSET)
+    _flood(field, triangles, caps, opening)
+    triangles = np.concatenate([triangles, caps.used])
     vertices, faces = _contour(field)
     positions = _return_to_surface(vertices, faces, triangles, field, max(thickness / cell, 0.25))
     closed = trimesh.Trimesh(origin + positions * cell, faces, process=False)
@@ -114,19 +118,22 @@ def _distance_grid(
 
 
 def _flood(
-    field: Float[np.ndarray, "x y z"], triangles: Float[np.ndarray, "triangle corner xyz"], opening: float
+    field: Float[np.ndarray, "x y z"],
+    triangles: Float[np.ndarray, "triangle corner xyz"],
+    caps: Caps,
+    opening: float,
 ) -> None:
     """Make the field negative at nodes that are not connected with the outside, and finite and nonzero, in place."""
-    outside = leaks.reached_from_border(field > 0)
+    outside = reached_from_border(field > 0)
     field[~outside & (field > 0)] = -OFFSET
-    if opening > 0 and leaks.seal_missing_pieces(field, outside, triangles, OFFSET):
-        outside = leaks.reached_from_border(field > 0)
+    if opening > 0 and leaks.seal_missing_pieces(field, outside, triangles, caps, OFFSET):
+        outside = reached_from_border(field > 0)
         field[~outside & (field > 0)] = -OFFSET
     # Narrow openings first: one of half the gap may lead into a rod that a ball as wide as the gap does not fit in.
     for share in leaks.OPENINGS:
-        if share * opening > OFFSET and leaks.seal_gaps(field, outside, share * opening, OFFSET):
+        if share * opening > OFFSET and leaks.seal_gaps(field, outside, caps, share * opening, OFFSET):
             # Sealing may cut off pockets that were connected only through the cavity.
-            outside = leaks.reached_from_border(field > 0)
+            outside = reached_from_border(field > 0)
             field[~outside & (field > 0)] = -OFFSET
     np.minimum(field, np.float32(2.0), out=field)
     near_zero = np.abs(field) < NEAREST_TO_ZERO

@@ -2,6 +2,8 @@
 # mypy: disable-error-code="no-untyped-def"
 # numba infers the types; tests cannot check them here.
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -9,38 +11,57 @@ from sdfkit.geometry.distance.triangle_kernels import ray_distance
 
 
 @njit(cache=True, error_model="numpy")
-def _squared_distance(node, other, strides, shape):
-    """Return the squared distance between two nodes; infinite if `other` is negative."""
-    if other < 0:
-        return np.inf
+def _length(node, other, strides, shape):
+    """Return the distance between two nodes in a straight line."""
     dx = node // strides[0] - other // strides[0]
     dy = node // strides[1] % shape[1] - other // strides[1] % shape[1]
     dz = node % shape[2] - other % shape[2]
-    return float(dx * dx + dy * dy + dz * dz)
+    return math.sqrt(dx * dx + dy * dy + dz * dz)
 
 
 @njit(cache=True, error_model="numpy")
-def seed_distances(shape, seeds, allowed, reach):
-    """Compute the squared distance of each node to the nearest seed that is connected with it by allowed nodes.
+def _visible(node, other, length, strides, shape, allowed):
+    """Return whether the straight line between two nodes, of a known length, passes only by allowed nodes."""
+    x, y, z = node // strides[0], node // strides[1] % shape[1], node % shape[2]
+    steps = math.ceil(2 * length)
+    dx = (other // strides[0] - x) / steps
+    dy = (other // strides[1] % shape[1] - y) / steps
+    dz = (other % shape[2] - z) / steps
+    for step in range(1, steps):
+        i, j, k = round(x + step * dx), round(y + step * dy), round(z + step * dz)
+        if not allowed[i * strides[0] + j * strides[1] + k]:
+            return False
+    return True
 
-    Distances are straight lines, and the connection only decides which seeds count. Level sets are therefore round,
-    as with an unrestricted distance, but do not pass through walls.
+
+@njit(cache=True, error_model="numpy")
+def path_lengths(shape, seeds, allowed, reach):
+    """Compute the length of the shortest path of allowed nodes from each node to a seed.
+
+    Paths are straight lines that turn only at nodes from which the last turn is not visible. Level sets around a seed
+    are therefore round, as those of an unrestricted distance.
 
     Args:
         shape: Nodes along each axis of the grid.
         seeds: Which nodes are seeds.
-        allowed: Which nodes the connection may pass through.
-        reach: Largest distance; farther nodes get an infinite one.
+        allowed: Which nodes a path may pass.
+        reach: Longest path; nodes with longer paths get an infinite length.
 
     Returns:
-        Squared distances in cells, float32.
+        Lengths in cells, float32.
+
+    Reference: Nash, Daniel, Koenig and Felner, Theta*: Any-Angle Path Planning on Grids (2007), here from all seeds at
+        once.
     """
-    origin = np.full(seeds.size, -1, dtype=np.int32)
+    turn = np.full(seeds.size, -1, dtype=np.int32)
+    before = np.zeros(seeds.size, dtype=np.float32)
+    lengths = np.full(seeds.size, np.inf, dtype=np.float32)
     strides = (shape[1] * shape[2], shape[2], 1)
     frontier = [np.int32(0) for _ in range(0)]
     for start in range(seeds.size):
         if seeds[start]:
-            origin[start] = start
+            turn[start] = start
+            lengths[start] = 0.0
             for stride in strides:
                 if not (seeds[max(start - stride, 0)] and seeds[min(start + stride, seeds.size - 1)]):
                     frontier.append(np.int32(start))
@@ -48,29 +69,27 @@ def seed_distances(shape, seeds, allowed, reach):
     while len(frontier):
         reached = [np.int32(0) for _ in range(0)]
         for node in frontier:
-            x, y, z = node // strides[0], node // strides[1] % shape[1], node % shape[2]
-            seed = origin[node]
-            dx, dy, dz = x - seed // strides[0], y - seed // strides[1] % shape[1], z - seed % shape[2]
-            here = dx * dx + dy * dy + dz * dz
             for side in range(6):
                 axis, step = side // 2, 2 * (side % 2) - 1
-                place = x if axis == 0 else (y if axis == 1 else z)
+                place = node // strides[axis] % shape[axis] + step
                 neighbour = node + step * strides[axis]
-                if place + step < 0 or place + step >= shape[axis] or not allowed[neighbour]:
+                if place < 0 or place >= shape[axis] or not allowed[neighbour]:
                     continue
-                away = dx if axis == 0 else (dy if axis == 1 else dz)
-                found = here + 2 * step * away + 1
-                if found <= reach * reach and found < _squared_distance(
-                    neighbour, origin[neighbour], strides, shape
-                ):
-                    origin[neighbour] = seed
-                    reached.append(np.int32(neighbour))
+                last, passed = turn[node], before[node]
+                straight = _length(neighbour, last, strides, shape)
+                # The margin covers float32 rounding.
+                if passed + straight > min(reach, lengths[neighbour] - 1e-4):
+                    continue
+                if not _visible(neighbour, last, straight, strides, shape, allowed):
+                    last, passed, straight = node, lengths[node], 1.0
+                    if passed + straight > min(reach, lengths[neighbour] - 1e-4):
+                        continue
+                turn[neighbour] = last
+                before[neighbour] = passed
+                lengths[neighbour] = passed + straight
+                reached.append(np.int32(neighbour))
         frontier = reached
-    # Reuse the memory of `origin`, because grids are large.
-    squared = origin.view(np.float32)
-    for start in range(seeds.size):
-        squared[start] = _squared_distance(start, origin[start], strides, shape)
-    return squared
+    return lengths
 
 
 @njit(cache=True, error_model="numpy")

@@ -11,6 +11,8 @@ from scipy import ndimage
 
 from sdfkit.geometry.sphere import fibonacci_sphere
 from sdfkit.geometry.watertight import leak_kernels
+from sdfkit.geometry.watertight.caps import Caps
+from sdfkit.geometry.watertight.flood import reached_from_border
 
 # A cavity is sealed only where it is wider than its opening by this factor.
 WIDER = 1.25
@@ -37,31 +39,32 @@ POINTS, RAYS = 12, 12
 DOUBLED = 0.1
 
 
-def reached_from_border(free: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
-    """Return the free nodes that are connected with the first node of the grid."""
-    labels, _ = ndimage.label(free)
-    return np.asarray(labels == labels[0, 0, 0], dtype=bool)
-
-
 def seal_gaps(
-    field: Float[np.ndarray, "x y z"], outside: Bool[np.ndarray, "x y z"], opening: float, offset: float
+    field: Float[np.ndarray, "x y z"],
+    outside: Bool[np.ndarray, "x y z"],
+    caps: Caps,
+    opening: float,
+    offset: float,
 ) -> bool:
     """Close openings narrower than 2 `opening` cells that lead into wider cavities, in place.
 
     A ball of radius `opening` that rolls in from the border cannot enter such a cavity, although it fits inside. The
-    seam consists of the points at equal distance from the ball's possible positions outside and inside, so it lies
-    across the hole and nowhere else. A morphological closing would instead fill every concave corner.
+    opening is closed by the caps of the mesh if these fit, and by a seam otherwise. The seam consists of the points at
+    equal distance from the ball's possible positions outside and inside, so it lies across the hole and nowhere else. A
+    morphological closing would instead fill every concave corner.
 
     Args:
         field: Distance minus offset; made negative behind the seam.
         outside: Nodes that are connected with the border.
+        caps: The caps of the mesh that `field` was computed from.
         opening: Half the width of the widest opening to close, in cells.
         offset: The offset, in cells.
 
     Returns:
         Whether there were any.
     """
-    labels, pieces = ndimage.label(outside & (field > opening - offset))
+    balls = outside & (field > opening - offset)
+    labels, pieces = ndimage.label(balls)
     leaks = np.zeros(pieces + 1, dtype=bool)
     leaks[labels[field > WIDER * opening - offset]] = True
     leaks[[0, labels[0, 0, 0]]] = False
@@ -69,15 +72,16 @@ def seal_gaps(
         return False
     core, cavities = labels == labels[0, 0, 0], leaks[labels]
     del labels
+    cavities &= ~caps.close(balls, cavities, 1, opening)
+    if not cavities.any():
+        return True
     shape = np.array(field.shape)
     # The seam is nearer than this; nodes farther away are cut off by it.
     reach = 2 * opening + 2
-    squared = leak_kernels.seed_distances(shape, cavities.ravel(), outside.ravel(), reach)
-    near = np.isfinite(squared)
-    to_cavity = np.sqrt(squared[near])
-    del squared, cavities
-    squared = leak_kernels.seed_distances(shape, core.ravel() & near, near, 2 * reach)
-    seam = 0.5 * (to_cavity - np.sqrt(np.minimum(squared[near], (2 * reach) ** 2)))
+    to_cavity = leak_kernels.path_lengths(shape, cavities.ravel(), outside.ravel(), reach)
+    near = np.isfinite(to_cavity)
+    to_core = leak_kernels.path_lengths(shape, core.ravel() & near, near, 2 * reach)
+    seam = 0.5 * (to_cavity[near] - np.minimum(to_core[near], 2 * reach))
     near = near.reshape(field.shape)
     field[near] = np.minimum(field[near], np.maximum(seam, -offset))
     return True
@@ -87,18 +91,21 @@ def seal_missing_pieces(
     field: Float[np.ndarray, "x y z"],
     outside: Bool[np.ndarray, "x y z"],
     triangles: Float[np.ndarray, "triangle corner xyz"],
+    caps: Caps,
     offset: float,
 ) -> bool:
     """Close openings of any width that look like missing pieces of a wall of single sheets, in place.
 
     Balls of growing radius roll in from the border. A cavity that a ball fits into but cannot reach lies behind an
-    opening narrower than itself, which no straight vessel or tube does. The opening is sealed if it is a small share
-    of the boundary of the cavity, and if the wall of the cavity is a single sheet.
+    opening narrower than itself, which no straight vessel or tube does. It is sealed, by caps or by a seam as in
+    `seal_gaps`, if the opening is a small share of the boundary of the cavity, and if the wall of the cavity is a
+    single sheet.
 
     Args:
         field: Distance minus offset; made negative behind the seam.
         outside: Nodes that are connected with the border.
         triangles: The triangles, in grid coordinates.
+        caps: The caps of the mesh that `field` was computed from.
         offset: The offset, in cells.
 
     Returns:
@@ -128,7 +135,11 @@ def seal_missing_pieces(
             nodes = np.argwhere(core)
             points = step * nodes[:: -(-len(nodes) // POINTS)] + 0.5 * (step - 1)
             if leak_kernels.odd_rays(points, _directions(RAYS), triangles, DOUBLED) > ODD:
-                _lay(field, outside, free, seam, step, offset)
+                capped = caps.close((clearance > radius) & inner, core, step, step * radius)
+                if capped.any():
+                    cavity = capped
+                else:
+                    _lay(field, outside, free, seam, step, offset)
                 free &= ~cavity
                 clearance = ndimage.distance_transform_edt(free)
                 sealed = True
@@ -154,9 +165,9 @@ def _seam(
     free, cavity = np.pad(free, margin, constant_values=True), np.pad(cavity, margin)
     core = reached_from_border(ndimage.distance_transform_edt(free) > radius)
     shape, reach = np.array(free.shape), 2 * radius + 2
-    to_cavity = leak_kernels.seed_distances(shape, cavity.ravel(), free.ravel(), reach)
-    to_core = leak_kernels.seed_distances(shape, core.ravel(), free.ravel(), 2 * reach)
-    seam = 0.5 * (np.sqrt(to_cavity) - np.minimum(np.sqrt(to_core), 2 * reach))
+    to_cavity = leak_kernels.path_lengths(shape, cavity.ravel(), free.ravel(), reach)
+    to_core = leak_kernels.path_lengths(shape, core.ravel(), free.ravel(), 2 * reach)
+    seam = 0.5 * (to_cavity - np.minimum(to_core, 2 * reach))
     return np.asarray(seam.reshape(shape)[(slice(margin, -margin),) * 3])
 
 
@@ -179,21 +190,20 @@ def _lay(
     fine = tuple(slice(a * step, b * step) for a, b in zip(low, high, strict=True))
     allowed = outside[fine]
     shape = np.array(allowed.shape)
-    squared: list[Float[np.ndarray, " between"]] = []
+    lengths: list[Float[np.ndarray, " between"]] = []
     for side in (seam < -CLEAR, free & ~(seam <= CLEAR)):
         seeds = side[rough]
         for axis in range(3):
             seeds = np.repeat(seeds, step, axis=axis).take(range(shape[axis]), axis=axis)
         seeds &= allowed
-        found = leak_kernels.seed_distances(shape, seeds.ravel(), allowed.ravel(), 4.0 * step).reshape(
-            allowed.shape
-        )
-        if not squared:
+        found = leak_kernels.path_lengths(shape, seeds.ravel(), allowed.ravel(), 4.0 * step)
+        found = found.reshape(allowed.shape)
+        if not lengths:
             field[fine][seeds] = -offset
             between = np.isfinite(found) & ~seeds
-        squared.append(np.minimum(found[between], 16 * step * step))
+        lengths.append(np.minimum(found[between], 4 * step))
         del found
-    nearer = 0.5 * (np.sqrt(squared[0]) - np.sqrt(squared[1])) - OUTWARDS * step
+    nearer = 0.5 * (lengths[0] - lengths[1]) - OUTWARDS * step
     field[fine][between] = np.minimum(field[fine][between], np.maximum(nearer, -offset))
 
 
