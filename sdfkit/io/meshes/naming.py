@@ -42,13 +42,16 @@ def find_names(
             infos[path] = read_info(Path(path))
         return infos[path]
 
+    def uid_in(path: str) -> str:
+        info = info_of(path)
+        # An STL has no room for a uid, but sdfkit names the file after it.
+        return str(info.get("uid") or Path(path).stem * bool(info))
+
     def own_name(path: str) -> str:
         try:
-            info = info_of(path)
+            return uid_in(path)
         except OSError:  # a link to nothing, or a file that may not be read
             return ""
-        # An STL of sdfkit has an origin, but no room for a uid.
-        return str(info.get("uid") or info.get("origin") or "")
 
     namer = FileNamer(MESH_SUFFIXES, own_name)
     uids = {str(path): uid for path, uid in known.items()}
@@ -57,7 +60,7 @@ def find_names(
     for place, path in zip(places, paths, strict=True):
         given = uids.get(place, "")
         if rule == "auto":
-            given = given or str(info_of(place).get("uid") or "")
+            given = given or uid_in(place)
         if place not in names:
             names[place] = FileName(place, (0,), given) if given else namer.name(path, rule)
     return [info_of(place) for place in places], [names[place] for place in places]

@@ -21,8 +21,11 @@ def write_title(info: Mapping[str, Any]) -> bytes:
 
 
 def read_title(start: bytes) -> dict[str, Any]:
-    """Return the metadata that the start of an STL holds: `origin`. It is empty for files of other programs."""
-    origin = start[ORIGIN:LENGTH]
-    if not start.startswith(MARK) or not re.fullmatch(rb"[0-9a-f]{16}", origin):
+    """Return the metadata that the start of an STL holds: `origin`, or nothing for files of other programs.
+
+    The words before the origin are not read, because they may be cut.
+    """
+    if not start.startswith(MARK):
         return {}
-    return {"origin": origin.decode()}
+    origin = start[ORIGIN:LENGTH]
+    return {"origin": origin.decode() if re.fullmatch(rb"[0-9a-f]{16}", origin) else ""}
