@@ -20,6 +20,7 @@ from sdfkit.errors import InputError
 
 MARK = b"sdfkit "
 LONGEST_HEADER = 1 << 22
+LONGEST_LIST = 1 << 40
 TYPES = {
     "char": "i1", "uchar": "u1", "int8": "i1", "uint8": "u1",
     "short": "i2", "ushort": "u2", "int16": "i2", "uint16": "u2",
@@ -127,7 +128,7 @@ def read_header(stream: io.BufferedIOBase, name: str) -> Header:
                 header.elements[-1].properties.append(Property(words[4].decode(), kind, count))
             elif words[:1] == [b"property"]:
                 header.elements[-1].properties.append(Property(words[2].decode(), TYPES[words[1].decode()]))
-        except (IndexError, KeyError, ValueError) as error:
+        except (IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise InputError(f"{name}: the header of a PLY has an invalid line: {line[:60]!r}") from error
     if encoding not in ORDERS:
         raise InputError(f"{name}: the header of a PLY names an unknown format; use ascii or binary")
@@ -170,8 +171,8 @@ class Rows:
         return sizes, flat
 
     def widths(self) -> Int[np.ndarray, " row"]:
-        """Return the number of bytes of each row."""
-        widths = np.zeros(self.element.rows, np.int64)
+        """Return the number of bytes of each row; none for an element without properties."""
+        widths = np.zeros(self.element.rows if self._groups else 0, np.int64)
         for which, rows in self._groups:
             widths[which] = rows.itemsize
         return widths
@@ -227,12 +228,14 @@ def read_rows(
     if not lists:
         raise _ends_early(element, name)
     starts, lengths, end = _walk(body, at, element, order, name)
-    different, group = np.unique(lengths, axis=0, return_inverse=True)
-    group = group.reshape(-1)
-    groups = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+    key = np.zeros(len(lengths), np.int64)
+    for column in lengths.T:  # faster than np.unique of rows
+        _, place = np.unique(column, return_inverse=True)
+        _, key = np.unique(key * (place.max() + 1) + place, return_inverse=True)
+    groups = np.split(np.argsort(key, kind="stable"), np.cumsum(np.bincount(key))[:-1])
     parts = []
-    for which, sizes in zip(groups, different.tolist(), strict=True):
-        kind = _row_type(element, order, sizes)
+    for which in groups:
+        kind = _row_type(element, order, lengths[which[0]].tolist())
         windows = np.lib.stride_tricks.sliding_window_view(body, kind.itemsize)
         parts.append((which, windows[starts[which]].view(kind)[:, 0]))
     return Rows(declared, parts), end
@@ -265,25 +268,31 @@ def _walk(
     for part in element.properties:
         width = np.dtype(part.kind).itemsize
         if part.count:
-            steps.append((skip, _count_reader(part, order), width))
+            reader = _count_reader(part, order)
+            steps.append((skip, reader.unpack_from, reader.size, width))
             skip = 0
         else:
             skip += width
-    starts, lengths, content = array("q"), array("q"), body.data
+    starts, lengths, content = array("q"), array("d"), body.data
     try:
         for _ in range(element.rows):
             starts.append(at)
-            for before, reader, width in steps:
+            for before, unpack, own, width in steps:
                 at += before
-                size = _length(reader.unpack_from(content, at)[0], element, name)
-                at += reader.size + size * width
+                (size,) = unpack(content, at)
+                if not 0 <= size < LONGEST_LIST:
+                    raise _bad_length(size, element, name)
+                at += own + int(size) * width
                 lengths.append(size)
             at += skip
     except struct.error as error:
         raise _ends_early(element, name) from error
+    sizes = np.array(lengths)
+    if (sizes % 1).any():  # in a text
+        raise _bad_length(sizes[sizes % 1 > 0][0], element, name)
     if at > len(body):
         raise _ends_early(element, name)
-    return np.array(starts, np.int64), np.array(lengths, np.int64).reshape(-1, max(1, len(steps))), at
+    return np.array(starts, np.int64), sizes.astype(np.int64).reshape(-1, max(1, len(steps))), at
 
 
 def _count_reader(part: Property, order: str) -> struct.Struct:
@@ -296,13 +305,17 @@ def _ends_early(element: Element, name: str) -> InputError:
     )
 
 
-def _length(value: int | float, element: Element, name: str) -> int:
-    """Return the length of a list as an integer; in a text it is a number of any kind."""
-    if not (0 <= value < 1 << 40 and value == int(value)):
-        raise InputError(
-            f"{name}: a list of the element {element.name} of a PLY has {value:g} items; is it damaged?"
-        )
-    return int(value)
+def _bad_length(size: int | float, element: Element, name: str) -> InputError:
+    return InputError(
+        f"{name}: a list of the element {element.name} of a PLY has {size:g} items; is it damaged?"
+    )
+
+
+def _read_length(content: bytes, reader: struct.Struct, element: Element, name: str) -> int:
+    size: int | float = reader.unpack_from(content)[0]
+    if not (0 <= size < LONGEST_LIST and size == int(size)):
+        raise _bad_length(size, element, name)
+    return int(size)
 
 
 def read_ply(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], bytes]:
@@ -351,8 +364,7 @@ def _copy_element(
         for reader, width in zip(readers, widths, strict=True):
             items = 1
             if reader is not None:
-                count = reader.unpack(_copy(stream, body, reader.size, element, name))[0]
-                items = _length(count, element, name)
+                items = _read_length(_copy(stream, body, reader.size, element, name), reader, element, name)
             _copy(stream, body, items * width, element, name)
         left -= 1
 
@@ -366,7 +378,7 @@ def _equal_rows(buffered: bytes, count: int, element: Element, order: str, name:
     if len(element.properties) > 1 or len(buffered) < np.dtype(only.count).itemsize:
         return 0, 0
     reader = _count_reader(only, order)
-    items = _length(reader.unpack_from(buffered)[0], element, name)
+    items = _read_length(buffered, reader, element, name)
     row = reader.size + items * np.dtype(only.kind).itemsize
     whole = min(len(buffered) // row, count)
     head = np.frombuffer(buffered, np.uint8, whole * row).reshape(whole, row)[:, : reader.size]

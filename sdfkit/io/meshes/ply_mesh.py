@@ -120,8 +120,8 @@ def _check_lines(text: bytes, tables: dict[str, Rows], source: Source) -> None:
     Usually each row ends with a line. If not, all numbers must belong to rows and all faces must have 3 corners, which
     is not so if a number is missing from a mesh of triangles.
     """
-    widths = np.concatenate([rows.widths() // 8 for rows in tables.values()])
-    rows, lines = np.cumsum(widths[widths > 0]), find_line_ends(text)
+    widths = np.concatenate([np.zeros(0, np.int64), *(rows.widths() // 8 for rows in tables.values())])
+    rows, lines = np.cumsum(widths), find_line_ends(text)
     if np.isin(rows, lines).all():
         return
     sizes, _ = _read_corners(tables.get("face"), source)
@@ -243,6 +243,7 @@ def _put_textures(
     materials = dict(enumerate(Material(texture=texture) for texture in textures))
     if number is None or len(names) == 1:
         number = np.zeros(len(part.faces))
+    number = np.where(np.isin(number, list(materials)), number, -1)  # -1: none of the textures
     return [
         replace(
             part,

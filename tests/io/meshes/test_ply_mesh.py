@@ -254,6 +254,28 @@ def test_texture_coordinates_of_corners_and_several_textures(tmp_path, encoding)
     }
 
 
+def test_faces_whose_texture_does_not_exist_are_kept(tmp_path):
+    (tmp_path / "0.png").write_bytes(b"PNG")
+    content = write_ply(
+        "ascii",
+        ("vertex", [*XYZ, "float s", "float t"], [(*v, 0, 0) for v in SQUARE]),
+        (
+            "face",
+            [*CORNERS, "float texnumber"],
+            [([0, 1, 2], 0), ([0, 2, 3], np.nan), ([1, 2, 3], 7), ([0, 1, 3], 1)],
+        ),
+        header="comment TextureFile 0.png\ncomment TextureFile gone.png",
+    )
+    parts, source = read(content, colour=True, folder=tmp_path)
+    assert source.missing == ["gone.png"]
+    textures = [part.material.texture and part.material.texture.content for part in parts]
+    assert dict(zip(textures, (part.faces.tolist() for part in parts), strict=True)) == {
+        None: [[0, 2, 3], [1, 2, 3]],
+        b"PNG": [[0, 1, 2]],
+        b"": [[0, 1, 3]],
+    }
+
+
 def test_a_missing_texture_leaves_the_colours_of_vertices():
     content = write_ply(
         "ascii",
@@ -368,6 +390,16 @@ def test_rows_that_do_not_arrive_are_refused(encoding, name):
         read(content.rstrip(b"\n")[:-last] if encoding == "ascii" else content[:-last])
 
 
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_rows_without_properties_take_no_memory(encoding):
+    content = write_ply(
+        encoding, ("nothing", [], []), ("vertex", XYZ, SQUARE), ("face", CORNERS, [[[0, 1, 2]]])
+    )
+    (part,), source = read(content.replace(b"nothing 0", b"nothing 1000000000000000"))
+    assert part.faces.tolist() == [[0, 1, 2]]
+    assert source.left_out == ["the element nothing was left out (1000000000000000 rows)"]
+
+
 def test_a_list_longer_than_the_file_is_refused():
     for kind in ("int", "uint"):
         content = write_ply(
@@ -376,6 +408,16 @@ def test_a_list_longer_than_the_file_is_refused():
         content = content.replace(b"face 0", b"face 1") + b"\xff\xff\xff\x7f"
         with pytest.raises(InputError, match="a PLY ends early"):
             read(content)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("more", [b"", b"0 0 0\n"])
+def test_files_without_vertices_are_refused(encoding, more):
+    for elements in ([], [("face", CORNERS, [])], [("vertex", [], [])]):
+        with pytest.raises(InputError, match="is a PLY without x, y and z in an element vertex"):
+            read(write_ply(encoding, *elements) + more)
+    with pytest.raises(GeometryError, match="holds no vertices and no faces"):
+        read(write_ply(encoding, ("vertex", XYZ, [])) + more)
 
 
 @pytest.mark.parametrize(
