@@ -7,27 +7,17 @@ from xml.parsers import expat
 from sdfkit.errors import InputError
 
 
-def parse_xml(
-    content: bytes,
-    name: str,
-    start: Callable[[str, dict[str, str]], object],
-    end: Callable[[str], object] | None = None,
-    text: Callable[[str], object] | None = None,
-    prefix: Callable[[str | None, str], object] | None = None,
-) -> None:
+def parse_xml(content: bytes, name: str, connect: Callable[[expat.XMLParserType], None]) -> None:
     """Parse XML, and call a function for each event.
 
     Entities are how a short XML grows without bound or reads other files. They need a document type, which neither
-    COLLADA nor 3MF allows, so XML with a document type is refused.
+    COLLADA nor 3MF has, so XML with a document type is refused.
 
     Args:
         content: The XML.
         name: Name of the file in messages.
-        start: Called with the name of each element that starts ("namespace name", or "name" without a namespace), and
-            its attributes.
-        end: Called with the name of each element that ends.
-        text: Called with text between tags.
-        prefix: Called with each prefix of a namespace and the namespace, before the start of its element.
+        connect: Called with the parser, to set its handlers. Names of elements and attributes that have a namespace
+            come as "namespace name".
 
     Raises:
         InputError: The XML is damaged or truncated, or has a document type.
@@ -39,10 +29,7 @@ def parse_xml(
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = refuse
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = text
-    parser.StartNamespaceDeclHandler = prefix
+    connect(parser)
     try:
         parser.Parse(content, True)
     except expat.ExpatError as error:
@@ -60,7 +47,12 @@ def read_tree(content: bytes, name: str) -> Element:
     def start(tag: str, attributes: dict[str, str]) -> None:
         builder.start(local_name(tag), {local_name(key): value for key, value in attributes.items()})
 
-    parse_xml(content, name, start, lambda tag: builder.end(local_name(tag)), builder.data)
+    def connect(parser: expat.XMLParserType) -> None:
+        parser.StartElementHandler = start
+        parser.EndElementHandler = lambda tag: builder.end(local_name(tag))
+        parser.CharacterDataHandler = builder.data
+
+    parse_xml(content, name, connect)
     return builder.close()
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from sdfkit.errors import InputError
 from sdfkit.images.rendering.appearance import Part
-from sdfkit.io.meshes.manufacturing.model import Model, Object, Use, read_model
+from sdfkit.io.meshes.manufacturing.model import SETTINGS, Model, Object, Use, read_model
 from sdfkit.io.meshes.manufacturing.package import Package
 from sdfkit.io.meshes.manufacturing.properties import paint
 from sdfkit.io.meshes.manufacturing.slicers import read_volumes
@@ -28,7 +28,7 @@ MOST_OBJECTS = 100_000
 MOST_FACES_PER_BYTE = 10
 FEW_FACES = 10_000_000
 # Objects of these kinds are no part of the shape.
-AUXILIARY = {"support", "solidsupport", "other"}
+AUXILIARY = {"support", "solidsupport", "other", *SETTINGS}
 
 
 def read_3mf(content: bytes, source: Source) -> list[Part]:

@@ -268,6 +268,18 @@ def test_parts_that_bambu_studio_prints_otherwise_are_noted():
     assert source.left_out == ["1 objects of type negative_part were left out"]
 
 
+@pytest.mark.parametrize("setting", ["support_mesh", "infill_mesh", "anti_overhang_mesh", "cutting_mesh"])
+def test_meshes_that_cura_prints_otherwise_are_noted(setting):
+    def settings(value):
+        entries = f'<metadata name="cura:extruder_nr">0</metadata><metadata name="cura:{setting}">{value}</metadata>'
+        return f"<metadatagroup>{entries}</metadatagroup>{mesh()}"
+
+    objects = thing(1, settings("False")) + thing(2, settings("True")) + thing(3)
+    parts, source = read(package(model(objects, [use(k, moved(10 * k)) for k in (1, 2, 3)])))
+    assert sorted(bounds([part])[0] for part in parts) == [10, 30]
+    assert source.left_out == [f"1 objects of type cura:{setting} were left out"]
+
+
 def damaged():
     """A package with one byte of the model changed, which its checksum shows."""
     content = bytearray(package())

@@ -13,6 +13,7 @@ from sdfkit.io.meshes.collada.document import Document
 from sdfkit.io.meshes.collada.geometry import Mesh, read_inputs, read_mesh, read_source
 
 DEEPEST = 16
+MATRIX = [f"{row}{column}" for row in range(4) for column in range(4)]
 
 
 def read_controlled(
@@ -109,7 +110,7 @@ def _pose(
     if not {"JOINT", "INV_BIND_MATRIX"} <= sources.keys() or not {"JOINT", "WEIGHT"} <= columns.keys():
         raise InputError(f"{document.name}: a skin has no joints or no weights; is it damaged?")
     names = _read_names(sources["JOINT"])
-    inverse = read_source(document, sources["INV_BIND_MATRIX"], range(16)).reshape(-1, 4, 4)
+    inverse = read_source(document, sources["INV_BIND_MATRIX"], MATRIX).reshape(-1, 4, 4)
     if len(inverse) != len(names):
         raise InputError(
             f"{document.name}: a skin has {len(names)} joints, but {len(inverse)} matrices for them"

@@ -187,7 +187,8 @@ def read_source(
         document.left_out[f"numbers that source {source.get('id')} does not declare"] += (
             len(numbers) - declared
         )
-    return numbers[offset + stride * np.arange(count)[:, None] + columns]
+    rows: np.ndarray = numbers[offset + stride * np.arange(count)[:, None] + columns]
+    return rows
 
 
 def _read_primitive(

@@ -2,6 +2,7 @@
 
 from array import array
 from dataclasses import dataclass, field
+from xml.parsers.expat import XMLParserType
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,6 +17,8 @@ HONOURED = {
     CORE, MATERIAL, SPECIFICATIONS + "production/2015/06", SPECIFICATIONS + "trianglesets/2021/07",
 }  # fmt: skip
 VERTEX, TRIANGLE = f"{CORE} vertex", f"{CORE} triangle"
+# Settings of Cura for meshes that are no part of the shape.
+SETTINGS = {"cura:anti_overhang_mesh", "cura:cutting_mesh", "cura:infill_mesh", "cura:support_mesh"}
 # Elements of extensions that hold a shape, in an object that may have a mesh, too.
 SHAPES = {"beam", "ball", "booleanshape", "displacementmesh", "levelset"}
 GROUPS = {"basematerials", "colorgroup", "texture2dgroup", "compositematerials", "multiproperties"}
@@ -43,7 +46,7 @@ class Object:
 
     Attributes:
         id: The id in its model part.
-        kind: What the mesh is for: model, surface, support, solidsupport or other.
+        kind: What the mesh is for: model, surface, support, solidsupport or other, or a setting of `SETTINGS`.
         group: The id of the default property group of the triangles. Empty if there is none.
         entry: The default property in it.
         coordinates: Coordinates of the vertices, one after another.
@@ -122,7 +125,7 @@ def read_model(content: bytes, name: str, *, colour: bool) -> Model:
     """
     reader = _ModelReader(name, colour)
     try:
-        parse_xml(content, name, reader.start, prefix=reader.declare)
+        parse_xml(content, name, reader.connect)
     except (KeyError, ValueError, OverflowError) as error:
         raise InputError(f"{name}: has an incomplete element ({error}); is it damaged?") from error
     return reader.model
@@ -138,6 +141,12 @@ class _ModelReader:
         self.is_first = True
         self.object: Object | None = None
         self.resource: Resource | None = None
+
+    def connect(self, parser: XMLParserType) -> None:
+        """Set the handlers of a parser."""
+        self.parser = parser
+        parser.StartElementHandler = self.start
+        parser.StartNamespaceDeclHandler = self.declare
 
     def declare(self, prefix: str | None, namespace: str) -> None:
         self.prefixes.setdefault(prefix or "", namespace)
@@ -159,6 +168,7 @@ class _ModelReader:
             self._start_other(tag, local_name(tag), attributes)
 
     def _start_other(self, tag: str, name: str, attributes: dict[str, str]) -> None:
+        self.parser.CharacterDataHandler = None
         if self.is_first:
             self._check_root(name, attributes)
             self.is_first = False
@@ -180,6 +190,13 @@ class _ModelReader:
             self.object.components.append(_read_use(attributes))
         elif tag == f"{CORE} item":
             self.model.build.append(_read_use(attributes))
+        elif self.object is not None and attributes.get("name") in SETTINGS:
+            thing, setting = self.object, attributes["name"]
+
+            def read_setting(text: str) -> None:
+                thing.kind = setting if text.strip().lower() == "true" else thing.kind
+
+            self.parser.CharacterDataHandler = read_setting
         elif name in SHAPES and self.object is not None:
             self.object.shapes[name] = self.object.shapes.get(name, 0) + 1
         elif self.colour and (name in GROUPS or name == "texture2d"):

@@ -42,7 +42,8 @@ def paint(
     group, entries = np.zeros(len(thing.faces), np.int64), np.full((len(thing.faces), 3), thing.entry)
     if thing.properties:
         triangles, groups, *corners = zip(*thing.properties, strict=True)
-        names, codes = np.unique([thing.group, *groups], return_inverse=True)
+        names = sorted({thing.group, *groups})
+        codes = np.searchsorted(names, [thing.group, *groups])
         group[:] = codes[0]
         group[list(triangles)] = codes[1:]
         entries[list(triangles)] = np.transpose(corners)
@@ -51,7 +52,7 @@ def paint(
         chosen = group == code
         if not chosen.any():
             continue
-        resource = resources.get(str(identifier))
+        resource = resources.get(identifier)
         count = len(resource.entries) if resource is not None else 0
         rows = entries[chosen]
         if resource is not None and (rows.min() < 0 or rows.max() >= count):
@@ -105,7 +106,8 @@ def _read_colours(
     except (KeyError, ValueError, IndexError) as error:
         raise InputError(f"{name}: a colour of {resource.kind} is damaged ({error})") from error
     shares[shares.sum(axis=1) <= 0] = 1
-    return shares / shares.sum(axis=1, keepdims=True) @ mixed
+    light: np.ndarray = shares / shares.sum(axis=1, keepdims=True) @ mixed
+    return light
 
 
 def _map_texture(
