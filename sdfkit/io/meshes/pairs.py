@@ -12,7 +12,7 @@ from typing import Literal
 from sdfkit.errors import InputError
 from sdfkit.io.meshes.folders import is_empty
 from sdfkit.io.meshes.reader import Meshes, MeshRow, open_meshes
-from sdfkit.rows import Row, require_same_origins
+from sdfkit.rows import Row
 
 log = logging.getLogger(__name__)
 Pairing = Literal["auto", "uid", "order"]
@@ -36,9 +36,13 @@ class Pair(Row):
         Raises:
             InputError: The meshes were paired by their uids, but a prediction was made from another file.
         """
-        if self.by_uid:
-            made = [(guess, self.truth) for guess in self.guesses if guess.origin]
-            require_same_origins(made, "the pictures or samples of the prediction", "the true mesh")
+        for guess in self.guesses if self.by_uid else ():
+            truth = self.truth.find_origin() if guess.origin else ""
+            if truth not in ("", guess.origin):
+                raise InputError(
+                    f"the prediction was made from another mesh file than the true mesh (origin {guess.origin[:8]}…, "
+                    f"{truth[:8]}…); give the mesh that was predicted, or add --pair order"
+                )
 
 
 @contextmanager
