@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from sdfkit.errors import GeometryError, InputError, UsageError
 from sdfkit.geometry.baselines import retrieve
 from sdfkit.io.meshes.reader import MeshRow
-from sdfkit.rows import Row
+from sdfkit.rows import Row, require_same_origins
 
 if TYPE_CHECKING:
     import trimesh
@@ -32,6 +32,7 @@ class Pictures:
     Attributes:
         name: Name of their views store, for messages.
         rows: Index of a shape in the arrays, by its uid.
+        known: Row of a shape in the store, by its uid.
         masks: Share of each pixel that the shape covers, from 0 to 255.
         camera_to_world: Cameras.
         yfov: Vertical fields of view in radians.
@@ -42,16 +43,20 @@ class Pictures:
     masks: UInt8[np.ndarray, "shape view row column"] = field(repr=False)
     camera_to_world: Float[np.ndarray, "shape view 4 4"] = field(repr=False)
     yfov: Float[np.ndarray, "shape view"] = field(repr=False)
+    known: Mapping[str, Row] = field(repr=False)
 
     def require(self, rows: Iterable[R]) -> Iterator[R]:
         """Yield the rows unchanged.
 
         Raises:
-            InputError: The store has no images of a row.
+            InputError: The store has no images of a row, or images of another mesh file.
         """
         for row in rows:
             if row.uid not in self.rows:
                 raise InputError(f"{self.name}: has no images of {row.uid}; render every true shape")
+            require_same_origins(
+                [(self.known[row.uid], row)], f"the images of {self.name}", "the true meshes"
+            )
             yield row
 
 
@@ -59,7 +64,8 @@ def read_pictures(store: "StoreReader") -> Pictures:
     """Read masks and cameras from an open views store."""
     rows, arrays = store.read_rows("mask", "camera_to_world", "yfov")
     by_uid = {row.uid: row.index for row in rows if not row.error}
-    return Pictures(store.name, by_uid, arrays["mask"], arrays["camera_to_world"], arrays["yfov"])
+    known = {row.uid: row for row in rows}
+    return Pictures(store.name, by_uid, arrays["mask"], arrays["camera_to_world"], arrays["yfov"], known)
 
 
 @dataclass(frozen=True)
@@ -69,22 +75,28 @@ class Retrieval:
     Attributes:
         name: Name of the store with the features of the true shapes' images, for messages.
         choices: Index of the chosen training shape, by the uid of the true shape.
+        known: Row of the true shape in the store, by its uid.
     """
 
     name: str
     choices: Mapping[str, int]
+    known: Mapping[str, Row]
 
     def require(self, rows: Iterable[R]) -> Iterator[R]:
         """Yield the rows unchanged.
 
         Raises:
-            InputError: Retrieval has chosen nothing for a row, because the store has no features of that shape.
+            InputError: Retrieval has chosen nothing for a row, because the store has no features of that shape, or
+                features of another mesh file.
         """
         for row in rows:
             if row.uid not in self.choices:
                 raise InputError(
                     f"{self.name}: has no features of {row.uid}; embed the images of every true shape"
                 )
+            require_same_origins(
+                [(self.known[row.uid], row)], f"the features of {self.name}", "the true meshes"
+            )
             yield row
 
 
@@ -98,7 +110,7 @@ def retrieve_by_features(query: "StoreReader", known: "StoreReader", rows: Seque
 
     Raises:
         InputError: The two stores were embedded by different encoders, or `known` lacks the features of a training
-            shape.
+            shape, or has those of another mesh file.
     """
     encoders = [
         {
@@ -122,10 +134,16 @@ def retrieve_by_features(query: "StoreReader", known: "StoreReader", rows: Seque
         raise InputError(
             f"{known.name}: has no features of {len(missing)} training shapes ({missing[0]} …); embed all of them"
         )
+    require_same_origins(
+        [(known_rows[index_of[row.uid]], row) for row in rows],
+        f"the features of {known.name}", "the training meshes",
+    )  # fmt: skip
     training = known_arrays["feature"][[index_of[row.uid] for row in rows]]
     nearest = retrieve(query_arrays["feature"], training)
     return Retrieval(
-        query.name, {row.uid: int(choice) for row, choice in zip(query_rows, nearest, strict=True)}
+        query.name,
+        {row.uid: int(choice) for row, choice in zip(query_rows, nearest, strict=True)},
+        {row.uid: row for row in query_rows},
     )
 
 
@@ -144,7 +162,7 @@ def predict_by_ridge(
         The mesh of each true shape by uid; None for a code without a surface.
 
     Raises:
-        InputError: No shape of `codes` has features in `known`.
+        InputError: No shape of `codes` has features in `known`, or a shape has those of another mesh file.
     """
     import torch
 
@@ -160,6 +178,10 @@ def predict_by_ridge(
         raise InputError(
             f"{known.name}: has features of no shape of {codes.name}; embed the images of its training shapes"
         )
+    require_same_origins(
+        [(known_rows[index_of[row.uid]], row) for row in both],
+        f"the features of {known.name}", f"the codes of {codes.name}",
+    )  # fmt: skip
     training = known_arrays["feature"][[index_of[row.uid] for row in both]].mean(axis=1)
     ridge = KernelRidge(training, arrays["code"][[row.index for row in both]].astype(np.float64))
     log.info(

@@ -30,6 +30,10 @@ class Pair(Row):
     by_uid: bool
     """Whether the meshes were paired by their uids."""
 
+    def find_origin(self) -> str:
+        """Return the origin of the true mesh if the meshes were paired by their uids; otherwise an empty string."""
+        return self.truth.find_origin() if self.by_uid else ""
+
     def check(self) -> None:
         """Check that the predictions were made from this mesh, if they say from which file they were made.
 
