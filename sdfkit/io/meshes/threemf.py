@@ -159,7 +159,7 @@ class _Reader:
         for name, count in thing.shapes.items():
             self.left_out[f"elements {name}"] += count
         kind = thing.kind if thing.kind in AUXILIARY else self.volumes.components.get((parent, thing.id))
-        if not thing.corners:
+        if not len(thing.faces):
             self.left_out["objects without triangles"] += not thing.components
         elif kind is not None:
             self.left_out[f"objects of type {kind}"] += 1

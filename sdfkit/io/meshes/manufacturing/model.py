@@ -1,6 +1,5 @@
 """The model parts of a 3MF file: objects, build items and resources."""
 
-from array import array
 from dataclasses import dataclass, field
 from xml.parsers.expat import XMLParserType
 
@@ -49,8 +48,8 @@ class Object:
         kind: What the mesh is for: model, surface, support, solidsupport or other, or a setting of `SETTINGS`.
         group: The id of the default property group of the triangles. Empty if there is none.
         entry: The default property in it.
-        coordinates: Coordinates of the vertices, one after another.
-        corners: The vertices of the triangles, one after another.
+        vertices: Positions of the vertices.
+        faces: The vertices of the triangles.
         properties: For triangles with properties of their own: triangle, property group, and the properties of the
             three corners.
         components: Other objects that it consists of.
@@ -61,25 +60,11 @@ class Object:
     kind: str
     group: str
     entry: int
-    coordinates: "array[float]" = field(default_factory=lambda: array("d"))
-    corners: "array[int]" = field(default_factory=lambda: array("q"))
+    vertices: Float[np.ndarray, "vertex 3"] = field(default_factory=lambda: np.zeros((0, 3)))
+    faces: Int[np.ndarray, "face 3"] = field(default_factory=lambda: np.zeros((0, 3), np.int64))
     properties: list[tuple[int, str, int, int, int]] = field(default_factory=list)
     components: list[Use] = field(default_factory=list)
     shapes: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def vertices(self) -> Float[np.ndarray, "vertex 3"]:
-        """Positions of the vertices."""
-        return np.frombuffer(self.coordinates).reshape(-1, 3) if self.coordinates else np.zeros((0, 3))
-
-    @property
-    def faces(self) -> Int[np.ndarray, "face 3"]:
-        """The vertices of the triangles."""
-        return (
-            np.frombuffer(self.corners, np.int64).reshape(-1, 3)
-            if self.corners
-            else np.zeros((0, 3), np.int64)
-        )
 
 
 @dataclass
@@ -126,6 +111,7 @@ def read_model(content: bytes, name: str, *, colour: bool) -> Model:
     reader = _ModelReader(name, colour)
     try:
         parse_xml(content, name, reader.connect)
+        reader.finish_object()
     except (KeyError, ValueError, OverflowError) as error:
         raise InputError(f"{name}: has an incomplete element ({error}); is it damaged?") from error
     return reader.model
@@ -140,6 +126,7 @@ class _ModelReader:
         self.prefixes: dict[str, str] = {}
         self.is_first = True
         self.object: Object | None = None
+        self.coordinates, self.corners = list[str](), list[str]()
         self.resource: Resource | None = None
 
     def connect(self, parser: XMLParserType) -> None:
@@ -153,19 +140,26 @@ class _ModelReader:
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         # Nearly all elements are triangles or vertices, so these come first.
-        thing = self.object
-        if tag == TRIANGLE and thing is not None:
-            thing.corners.extend((int(attributes["v1"]), int(attributes["v2"]), int(attributes["v3"])))
-            if self.colour and "p1" in attributes:
+        if tag == TRIANGLE:
+            self.corners.extend((attributes["v1"], attributes["v2"], attributes["v3"]))
+            if self.colour and "p1" in attributes and self.object is not None:
                 first = attributes["p1"]
-                thing.properties.append((
-                    len(thing.corners) // 3 - 1, attributes.get("pid", thing.group),
+                self.object.properties.append((
+                    len(self.corners) // 3 - 1, attributes.get("pid", self.object.group),
                     int(first), int(attributes.get("p2", first)), int(attributes.get("p3", first)),
                 ))  # fmt: skip
-        elif tag == VERTEX and thing is not None:
-            thing.coordinates.extend((float(attributes["x"]), float(attributes["y"]), float(attributes["z"])))
+        elif tag == VERTEX:
+            self.coordinates.extend((attributes["x"], attributes["y"], attributes["z"]))
         else:
             self._start_other(tag, local_name(tag), attributes)
+
+    def finish_object(self) -> None:
+        """Convert the vertices and triangles of the current object."""
+        if self.object is not None:
+            self.object.vertices = np.array(self.coordinates, dtype=np.float64).reshape(-1, 3)
+            self.object.faces = np.array(self.corners, dtype=np.int64).reshape(-1, 3)
+        self.coordinates.clear()
+        self.corners.clear()
 
     def _start_other(self, tag: str, name: str, attributes: dict[str, str]) -> None:
         self.parser.CharacterDataHandler = None
@@ -173,6 +167,7 @@ class _ModelReader:
             self._check_root(name, attributes)
             self.is_first = False
         elif tag == f"{CORE} object":
+            self.finish_object()
             identifier = attributes["id"]
             if identifier in self.model.objects:
                 raise InputError(f"{self.name}: has two objects with the id {identifier}; is it damaged?")
