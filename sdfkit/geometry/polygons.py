@@ -75,7 +75,13 @@ def triangulate_faces(
         which = np.flatnonzero(sizes == size)
         fan = make_fan(int(size))
         if size > 3:
-            covered = fan_covers(vertices[corners[first[which, None] + np.arange(size)]])
+            polygons = vertices[corners[first[which, None] + np.arange(size)]]
+            covered = fan_covers(polygons)
+            if size == 4:  # The fan around the next corner covers the other quadrilaterals, nearly always.
+                turned = ~covered & fan_covers(np.roll(polygons, -1, axis=1))
+                triangles.append((first[which[turned], None, None] + (fan + 1) % 4).reshape(-1, 3))
+                faces.append(np.repeat(which[turned], 2))
+                covered, which = covered[~turned], which[~turned]
             for face in which[~covered]:
                 cut = triangulate(vertices[corners[first[face] : first[face + 1]]])
                 triangles.append(first[face] + cut)

@@ -7,27 +7,32 @@ GLB, in the first comment of an OBJ.
 import hashlib
 import io
 import json
-import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from sdfkit.errors import GeometryError, InputError, MissingError
+from sdfkit.errors import GeometryError, InputError
 from sdfkit.images.rendering.appearance import Part
 from sdfkit.io.manifests import Entry, label, read_manifest, uids_by_path
-from sdfkit.io.meshes.checks import check_gltf, check_obj, check_off, check_stl, check_zip, info_of, read_glb
+from sdfkit.io.meshes.dae import read_dae
 from sdfkit.io.meshes.folders import find_meshes
+from sdfkit.io.meshes.gltf.document import info_of, take_glb
+from sdfkit.io.meshes.gltf.reader import read_gltf
 from sdfkit.io.meshes.naming import name_meshes
-from sdfkit.io.meshes.obj_polygons import cut_polygons
+from sdfkit.io.meshes.obj import read_obj
+from sdfkit.io.meshes.off import read_off
 from sdfkit.io.meshes.ply import MARK, read_ply
+from sdfkit.io.meshes.ply_mesh import read_ply_mesh
 from sdfkit.io.meshes.source import Source
+from sdfkit.io.meshes.stl import read_stl
 from sdfkit.io.meshes.stl_title import read_title
+from sdfkit.io.meshes.threemf import read_3mf
 from sdfkit.io.streams import name_of, open_input, sniff
 from sdfkit.options import STANDARD
 from sdfkit.rows import LABELS, Row, unique
@@ -35,26 +40,14 @@ from sdfkit.rows import LABELS, Row, unique
 if TYPE_CHECKING:
     import trimesh
 
-PACKAGES = {"3mf": "lxml networkx", "dae": "pycollada"}
-CHECKS: dict[str, Callable[[bytes, str], object]] = {
-    "3mf": check_zip, "gltf": check_gltf, "obj": check_obj, "off": check_off, "stl": check_stl
+READERS: dict[str, Callable[[bytes, Source], list[Part]]] = {
+    "3mf": read_3mf, "dae": read_dae, "glb": read_gltf, "gltf": read_gltf, "obj": read_obj, "off": read_off,
+    "ply": read_ply_mesh, "stl": read_stl,
 }  # fmt: skip
 HEADER = 1 << 16
 Up = Literal["y", "z"]
 # Formats whose files say which axis points up; their readers return +Y up.
 SAY_UP = ("glb", "gltf", "dae")
-# Errors that parsers raise for damaged files.
-PARSER_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 
 
 @dataclass(frozen=True)
@@ -124,13 +117,7 @@ class MeshRow(Row):
                 found = sniff(stream, name)
                 kind = found if found in ("ply", "glb") else kind
                 content = stream.read()
-        try:
-            parts = READERS[kind](content, source)
-        except PARSER_ERRORS as error:
-            reason = " ".join(str(error).split())[:120] or type(error).__name__
-            raise InputError(
-                f"{name}: cannot be read as {kind.upper()} ({reason}); is it truncated or damaged?"
-            ) from error
+        parts = READERS[kind](content, source)
         source.warn()
         if self.up == "z" and kind not in SAY_UP:
             parts = [replace(part, vertices=part.vertices[:, [0, 2, 1]] * [1, 1, -1]) for part in parts]
@@ -139,41 +126,6 @@ class MeshRow(Row):
 
 def _kind(content: bytes) -> str:
     return "ply" if content.startswith(b"ply") else "glb"
-
-
-def _read_with_trimesh(kind: str, content: bytes, source: Source) -> list[Part]:
-    import trimesh
-
-    stream = io.BufferedReader(io.BytesIO(content))
-    if kind == "ply":
-        content = read_ply(stream, source.name)[1]
-    elif kind == "glb":
-        content = read_glb(stream, source.name)[1]
-    elif kind in CHECKS:
-        CHECKS[kind](content, source.name)
-    if kind == "obj":
-        content = cut_polygons(content)
-    try:
-        resolver = trimesh.resolvers.FilePathResolver(str(source.folder / "x")) if source.folder else None
-        scene = trimesh.load_scene(io.BytesIO(content), file_type=kind, resolver=resolver, process=False)
-    except ImportError as error:
-        needed = error.name or PACKAGES[kind]
-        raise MissingError(
-            f"{source.name}: reading {kind} files needs the package {needed}; pip install {needed}"
-        ) from error
-    meshes = [mesh for mesh in scene.dump() if isinstance(mesh, trimesh.Trimesh)]
-    for mesh in meshes:
-        if len(mesh.faces) and (mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices)):
-            raise InputError(
-                f"{source.name}: a face refers to a vertex that does not exist; is the file damaged?"
-            )
-    return [Part(np.asarray(mesh.vertices), np.asarray(mesh.faces)) for mesh in meshes]
-
-
-READERS: dict[str, Callable[[bytes, Source], list[Part]]] = {
-    kind: partial(_read_with_trimesh, kind)
-    for kind in ("3mf", "dae", "glb", "gltf", "obj", "off", "ply", "stl")
-}
 
 
 def read_info(path: Path) -> dict[str, Any]:
@@ -321,9 +273,9 @@ def _stream_rows(
 
 def _next_mesh(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], bytes] | None:
     """Read the next mesh of a stream: the metadata that sdfkit wrote, and the bytes. None at the end of the stream."""
-    start = stream.peek(12)
+    start = stream.peek(1)
     if not start:
         return None
-    if start.startswith(b"glTF"):
-        return read_glb(stream, name)
+    if start.startswith(b"g"):  # At the end of the buffer, `peek` returns as little as one byte.
+        return take_glb(stream, name)
     return read_ply(stream, name)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from sdfkit.errors import InputError
+from sdfkit.errors import GeometryError, InputError
 from sdfkit.images.rendering.appearance import Material, Part
 from sdfkit.io.meshes.gltf.document import Document, counted, natural, omitted, open_document
 from sdfkit.io.meshes.gltf.materials import Materials
@@ -35,7 +35,8 @@ def read_gltf(content: bytes, source: Source) -> list[Part]:
         Parts with faces, in the order of the nodes, +Y up, in the unit of the file (metres).
 
     Raises:
-        InputError: The file is damaged, not glTF 2.0, requires an extension that is not supported, or has no triangles.
+        InputError: The file is damaged, not glTF 2.0, or requires an extension that is not supported.
+        GeometryError: The file has no triangles.
         MissingError: The file is compressed with Draco, and DracoPy is not installed.
     """
     try:
@@ -44,7 +45,7 @@ def read_gltf(content: bytes, source: Source) -> list[Part]:
         with np.errstate(all="ignore"):  # Numbers that are not finite are passed on; later steps refuse them.
             parts = _read_parts(document, skipped)
         if not parts:
-            raise InputError(f"{source.name}: {_describe(document, skipped)}; sdfkit needs a surface")
+            raise GeometryError(f"{source.name}: {_describe(document, skipped)}; sdfkit needs a surface")
     except DAMAGE as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(
