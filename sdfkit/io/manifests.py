@@ -65,15 +65,17 @@ def read_manifest(path: Path) -> dict[str, Entry]:
             raise ValueError("a path contains a NUL character")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: is not a manifest ({error}); make one with sdfkit manifest") from error
-    entries = [
-        replace(entry, **{name: printable(getattr(entry, name)) for name in ("uid", *LABELS)})
-        for entry in entries
-    ]
+    entries = [_make_printable(entry) for entry in entries]
     shapes = {entry.uid: entry for entry in entries}
     if len(shapes) < len(entries):
         twice = next(uid for uid, n in Counter(entry.uid for entry in entries).items() if n > 1)
         raise InputError(f"{path}: lists several shapes with the uid {twice}; give every shape its own uid")
     return shapes
+
+
+def _make_printable(entry: Entry) -> Entry:
+    texts: dict[str, Any] = {name: printable(getattr(entry, name)) for name in ("uid", *LABELS)}
+    return replace(entry, **texts)
 
 
 def label(row: R, manifest: Mapping[str, Entry]) -> R:
