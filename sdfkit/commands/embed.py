@@ -87,7 +87,8 @@ def embed(
     each subfolder is one shape whose views are the files in it. The object is separated from its background
     (see --matte), placed on black, and scaled to the average size of objects in rendered views. Enclosed background,
     such as between the legs of a chair, may remain: remove it yourself. Features of image files are stored without
-    cameras; a denoiser that was trained with cameras predicts a little worse from them.
+    cameras; a denoiser that was trained with cameras predicts a little worse from them. HEIC photos need pip install
+    'sdfkit[photos]'.
 
     \b
     Examples:
