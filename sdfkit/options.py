@@ -55,12 +55,18 @@ Timeout = Annotated[
 Cluster = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Address of a Dask scheduler that processes the shapes.")
 ]
+Up = Annotated[
+    Literal["y", "z"],
+    typer.Option(
+        help="Axis that points up in files that do not say (OBJ, OFF, PLY, STL, 3MF). z: rotate them to +Y up."
+    ),
+]
 DropSpecks = Annotated[
     bool,
     typer.Option(
         "--drop-specks",
-        help="Leave out specks: connected pieces beside those that hold 90 % of the area, farther from their bounding "
-        "box than half its diagonal.",
+        help="Leave out small pieces that lie far from the rest of the shape: farther than half the diagonal of the "
+        "bounding box of the pieces that hold 90 % of the area.",
     ),
 ]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first shape that fails.")]

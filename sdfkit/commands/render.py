@@ -15,6 +15,7 @@ from sdfkit.options import (
     Output,
     Overwrite,
     Timeout,
+    Up,
 )
 from sdfkit.runtime.cores import CORES  # fmt: skip
 
@@ -54,6 +55,7 @@ def render(
         bool, typer.Option("--normal", help="Also store images of the surface normals.")
     ] = False,
     drop_specks: DropSpecks = False,
+    up: Up = "y",
     renderer: Annotated[
         Literal["auto", "cpu", "gl"],
         typer.Option(
@@ -98,10 +100,10 @@ def render(
     )  # fmt: skip
     check_cameras(options)
     with (
-        open_meshes(inputs, manifest=manifest) as meshes,
+        open_meshes(inputs, manifest=manifest, up=up) as meshes,
         create_store(
             output, "views", rows=meshes.rows, count=len(meshes), history=meshes.history,
-            settings=options.describe(), overwrite=overwrite, resumable=True,
+            settings=options.describe() | {"up": up}, overwrite=overwrite, resumable=True,
         ) as store,
     ):  # fmt: skip
         create_view_arrays(store, len(meshes), options)

@@ -17,6 +17,7 @@ from sdfkit.options import (
     Overwrite,
     Seed,
     Timeout,
+    Up,
 )
 from sdfkit.runtime.cores import CORES
 
@@ -62,6 +63,7 @@ def sample_sdf(
         ),
     ] = 0.99,
     drop_specks: DropSpecks = False,
+    up: Up = "y",
     seed: Seed = 0,
     manifest: Manifest = None,
     output: Output = STANDARD,
@@ -105,10 +107,10 @@ def sample_sdf(
         method=method, sign=choose_sign(method, sign), agreement=agreement, drop_specks=drop_specks, seed=seed,
     )  # fmt: skip
     with (
-        open_meshes(inputs, manifest=manifest) as meshes,
+        open_meshes(inputs, manifest=manifest, up=up) as meshes,
         create_store(
             output, "samples", rows=meshes.rows, count=len(meshes), history=meshes.history,
-            settings=asdict(options), seed=seed, overwrite=overwrite, resumable=True,
+            settings=asdict(options) | {"up": up}, seed=seed, overwrite=overwrite, resumable=True,
         ) as samples,
     ):  # fmt: skip
         create_sample_arrays(samples, len(meshes), options)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 import typer
 
 from sdfkit.errors import UsageError
-from sdfkit.options import STANDARD, Jobs, Manifest, Output, Overwrite, Timeout
+from sdfkit.options import STANDARD, Jobs, Manifest, Output, Overwrite, Timeout, Up
 from sdfkit.runtime.cores import CORES
 
 PAGES = (".html", ".htm")
@@ -49,6 +49,7 @@ def view(
     limit: Annotated[
         int, typer.Option(min=1, help="Maximum number of shapes to draw; maps always show all shapes.")
     ] = 64,
+    up: Up = "y",
     manifest: Manifest = None,
     output: Output = STANDARD,
     jobs: Jobs = CORES,
@@ -87,7 +88,7 @@ def view(
     with open_output(output, overwrite=overwrite) as stream:
         kinds = [find_kind(path) for path in inputs]
         if set(kinds) == {"mesh"}:
-            with open_meshes(inputs, manifest=manifest) as meshes:
+            with open_meshes(inputs, manifest=manifest, up=up) as meshes:
                 drawing = draw_meshes(meshes, appearance, options)
         elif len(inputs) > 1:
             drawing = draw_runs(read_runs(inputs, limit, manifest=manifest), appearance)

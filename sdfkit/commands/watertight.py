@@ -17,6 +17,7 @@ from sdfkit.options import (
     Overwrite,
     Seed,
     Timeout,
+    Up,
 )
 from sdfkit.runtime.cores import CORES
 
@@ -48,6 +49,7 @@ def watertight(
     ] = PARTICLES,
     seed: Seed = 0,
     drop_specks: DropSpecks = False,
+    up: Up = "y",
     frame: Annotated[Literal["unit", "original"], typer.Option(help="Coordinates of the result.")] = "unit",
     manifest: Manifest = None,
     output: Output = STANDARD,
@@ -114,11 +116,11 @@ def watertight(
         **{name: given[name] for name in METHOD_SETTINGS[method]},
     }  # fmt: skip
     with (
-        open_meshes(inputs, manifest=manifest) as meshes,
+        open_meshes(inputs, manifest=manifest, up=up) as meshes,
         create_meshes(
             output,
             len(meshes),
-            settings=settings,
+            settings=settings | {"up": up},
             seed=settings.get("seed"),
             kind=format,
             overwrite=overwrite,
