@@ -52,7 +52,10 @@ def read_tree(content: bytes, name: str) -> Element:
         parser.EndElementHandler = lambda tag: builder.end(local_name(tag))
         parser.CharacterDataHandler = builder.data
 
-    parse_xml(content, name, connect)
+    try:
+        parse_xml(content, name, connect)
+    except (LookupError, ValueError) as error:  # an encoding that expat does not know
+        raise InputError(f"{name}: cannot be read as XML ({error}); save it as UTF-8") from error
     return builder.close()
 
 

@@ -188,6 +188,8 @@ class _Reader:
             shown[first : last + 1] = False
             self.left_out[f"volumes of type {name}"] += 1
         vertices, kept = thing.vertices @ matrix[:3] + matrix[3], np.flatnonzero(shown)
+        if not len(kept):
+            return
         parts = [Part(vertices, faces[kept])]
         if self.source.colour:
             resources = self.models[instance.part].resources

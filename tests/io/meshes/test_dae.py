@@ -238,6 +238,8 @@ TWIN = '<node id="x"><instance_node url="#x"/></node>'
             b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "cccc">]><a>&b;</a>',
             "declares a document type (DOCTYPE)",
         ),
+        (collada().replace(b"utf-8", b"gbk"), "multi-byte encodings are not supported"),
+        (collada().replace(b"utf-8", b"utf-9"), "unknown encoding"),
         (b"<html/>", "is not COLLADA; its outermost element is html"),
         (collada(version="1.3.1"), "is COLLADA 1.3.1, but only 1.4 and 1.5"),
         (collada(up="W_UP"), "up_axis 'W_UP' is unknown"),

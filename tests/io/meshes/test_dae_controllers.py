@@ -137,6 +137,7 @@ MORPHING = collada(
     [
         (broken("<v>0 0", "<v>2 0", SKINNED), "joint or weight that does not exist"),
         (broken("<v>0 0", "<v>0 8", SKINNED), "joint or weight that does not exist"),
+        (broken("<v>0 0", "<v>0.5 0", SKINNED), "joint or weight that does not exist"),
         (broken("<v>0 0", "<v>0", SKINNED), "not all of them"),
         (broken("<vcount>1 ", "<vcount>", SKINNED), "weights for 7 of 8 vertices"),
         (broken("low high", "low tail", SKINNED), "joint tail of a skin is not in the scene"),

@@ -268,6 +268,14 @@ def test_parts_that_bambu_studio_prints_otherwise_are_noted():
     assert source.left_out == ["1 objects of type negative_part were left out"]
 
 
+def test_notes_of_slicers_that_are_damaged_are_refused():
+    volume = '<volume firstid="0" lastid="{}"><metadata key="volume_type" value="SupportBlocker"/></volume>'
+    for last, message in (("x", "has a volume without triangles"), ("11", "no faces")):
+        config = f'<config><object id="1">{volume.format(last)}</object></config>'
+        with pytest.raises((InputError, GeometryError), match=message):
+            read(package(parts={"Metadata/Slic3r_PE_model.config": config}))
+
+
 @pytest.mark.parametrize("setting", ["support_mesh", "infill_mesh", "anti_overhang_mesh", "cutting_mesh"])
 def test_meshes_that_cura_prints_otherwise_are_noted(setting):
     def settings(value):
@@ -312,6 +320,7 @@ BOOLEAN = '<bo:booleanshape objectid="1" operation="difference"><bo:boolean obje
         (package(b"0" * 10_000_000), "as in a zip bomb"),
         (package(rels=relationships("/3D/x.model")), "refers to its part /3D/x.model, which does not exist"),
         (package(rels=relationships(more=KEYSTORE)), "is encrypted (3MF secure content)"),
+        (package(model().replace("UTF-8", "UTF-9")), "unknown encoding"),
         (package("<a/>"), "is not a 3MF model; its outermost element is a"),
         (package(model()[:-20]), "not well-formed XML"),
         (package('<!DOCTYPE a [<!ENTITY b "c">]>' + model().partition("?>")[2]), "declares a document type"),

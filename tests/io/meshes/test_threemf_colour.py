@@ -1,5 +1,8 @@
 """Colours of 3MF files: base materials, colour groups, textures and mixtures."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -139,6 +142,15 @@ def test_missing_textures_are_noted():
     assert source.missing == ["/b.png"]
 
 
+def test_damaged_coordinates_are_refused():
+    damaged = b'u="x"'
+    content = textured()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        root = archive.read("3D/3dmodel.model").replace(b'u="1"', damaged, 1).decode()
+    with pytest.raises(InputError, match="a texture coordinate is damaged"):
+        read(package(root), colour=True)
+
+
 def test_no_picture_is_unpacked_without_colour():
     (part,), source = read(textured("/b.png"))
     assert part.material == Material()
@@ -157,6 +169,7 @@ def test_each_part_has_its_own_resources():
     [
         (['p1="2"'], BASES, "refers to entry 2 of property group 5, which has 2"),
         (['p1="-1"'], BASES, "refers to entry"),
+        ([f'p1="{10**30}"'], BASES, "a property that does not exist"),
         ([], BASES.replace("#FF0000", "red"), "a colour of basematerials is damaged"),
         ([], BASES.replace("#FF0000", "#FFF"), "a colour of basematerials is damaged"),
     ],

@@ -129,7 +129,7 @@ def _pose(
         [*(worlds[node] @ by_name[name] for name, node in zip(order, nodes, strict=True)), np.eye(4)]
     )
     shares = read_source(document, columns["WEIGHT"].source, ("WEIGHT",))[:, 0]
-    counts = document.numbers(weights.find("vcount")).astype(np.int64)
+    counts = document.numbers(weights.find("vcount"))
     pairs = document.numbers(weights.find("v"))
     width = 1 + max(entry.offset for entry in columns.values())
     if len(counts) != len(base) or (counts < 0).any() or counts.sum() * width != len(pairs):
@@ -137,15 +137,15 @@ def _pose(
             f"{document.name}: a skin has weights for {len(counts)} of {len(base)} vertices, or not all of them; "
             "is it damaged?"
         )
-    rows = pairs.reshape(-1, width).astype(np.int64)
+    rows, influences = pairs.reshape(-1, width).astype(np.int64), counts.astype(np.int64)
     joint, share = rows[:, columns["JOINT"].offset], rows[:, columns["WEIGHT"].offset]
-    if len(rows) and (
-        joint.min() < -1 or joint.max() >= len(order) or share.min() < 0 or share.max() >= len(shares)
-    ):
+    is_whole = (rows.reshape(-1) == pairs).all() and (influences == counts).all()
+    is_joint, is_share = (joint >= -1) & (joint < len(order)), (share >= 0) & (share < len(shares))
+    if not (is_whole and is_joint.all() and is_share.all()):
         raise InputError(
             f"{document.name}: a skin refers to a joint or weight that does not exist; is it damaged?"
         )
-    vertex = np.repeat(np.arange(len(base)), counts)
+    vertex = np.repeat(np.arange(len(base)), influences)
     table = coo_array((shares[share], (vertex, joint % len(matrices))), (len(base), len(matrices))).tocsr()
     total = table.sum(axis=1)
     blend = (table @ matrices.reshape(-1, 16)) / np.where(total == 0, 1, total)[:, None]

@@ -234,7 +234,7 @@ def _values(
     """Read the values of an input, and check the indices of the corners."""
     values = read_source(document, entry.source, names)
     index = corners.astype(np.int64)
-    if len(index) and (index.min() < 0 or index.max() >= len(values)):
+    if len(index) and ((index != corners).any() or index.min() < 0 or index.max() >= len(values)):
         raise InputError(
             f"{document.name}: a face refers to a {entry.semantic} that does not exist; is the file damaged?"
         )
@@ -283,7 +283,7 @@ def _read_corners(
     elif element.tag == "polylist":
         counts = document.numbers(element.find("vcount"))
         found, sizes = len(counts), counts.astype(np.int64)
-        if (sizes != counts).any() or (sizes < 0).any() or sizes.sum() != len(rows):
+        if (sizes != counts).any() or (sizes < 0).any() or counts.sum() != len(rows):
             raise InputError(
                 f"{document.name}: the polygons of a polylist have {counts.sum():g} corners, but there are indices "
                 f"of {len(rows)}; is it damaged?"

@@ -112,7 +112,7 @@ def read_model(content: bytes, name: str, *, colour: bool) -> Model:
     try:
         parse_xml(content, name, reader.connect)
         reader.finish_object()
-    except (KeyError, ValueError, OverflowError) as error:
+    except (LookupError, ValueError, OverflowError) as error:
         raise InputError(f"{name}: has an incomplete element ({error}); is it damaged?") from error
     return reader.model
 

@@ -1,6 +1,8 @@
 """The zip package of a 3MF file, and the relationships between its parts."""
 
 import io
+import lzma
+import struct
 import zipfile
 import zlib
 from urllib.parse import unquote
@@ -13,14 +15,9 @@ LARGEST_RATIO = 200
 SMALLEST_BOMB = 1 << 20
 MODEL = "/3dmodel"
 ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    RuntimeError,
-    NotImplementedError,
-    EOFError,
-    ValueError,
-    OSError,
-)
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, LookupError, NotImplementedError, OSError,
+    RuntimeError, ValueError,
+)  # fmt: skip
 
 
 class Package:

@@ -39,14 +39,20 @@ def paint(
         InputError: A triangle refers to a property that does not exist, or a colour is damaged.
     """
     names = [thing.group]
-    group, entries = np.zeros(len(thing.faces), np.int64), np.full((len(thing.faces), 3), thing.entry)
-    if thing.properties:
-        triangles, groups, *corners = zip(*thing.properties, strict=True)
-        names = sorted({thing.group, *groups})
-        codes = np.searchsorted(names, [thing.group, *groups])
-        group[:] = codes[0]
-        group[list(triangles)] = codes[1:]
-        entries[list(triangles)] = np.transpose(corners)
+    try:
+        group, entries = (
+            np.zeros(len(thing.faces), np.int64),
+            np.full((len(thing.faces), 3), thing.entry, np.int64),
+        )
+        if thing.properties:
+            triangles, groups, *corners = zip(*thing.properties, strict=True)
+            names = sorted({thing.group, *groups})
+            codes = np.searchsorted(names, [thing.group, *groups])
+            group[:] = codes[0]
+            group[list(triangles)] = codes[1:]
+            entries[list(triangles)] = np.array(corners, dtype=np.int64).T
+    except OverflowError as error:
+        raise InputError(f"{name}: a triangle refers to a property that does not exist ({error})") from error
     group, entries = group[kept], entries[kept]
     for code, identifier in enumerate(names):
         chosen = group == code
@@ -60,7 +66,7 @@ def paint(
                 f"{name}: a triangle refers to entry {rows.max()} of property group {identifier}, which has {count}"
             )
         if resource is not None and resource.kind == "texture2dgroup":
-            yield _map_texture(vertices, faces[chosen], rows, resource, resources, find)
+            yield _map_texture(vertices, faces[chosen], rows, resource, resources, find, name)
             continue
         colours = None if resource is None else _read_colours(resource, resources, name)
         if colours is None:
@@ -117,9 +123,13 @@ def _map_texture(
     group: Resource,
     resources: dict[str, Resource],
     find: Callable[[str], bytes | None],
+    name: str,
 ) -> Part:
     """Return triangles with a texture."""
-    coordinates = np.array([(float(entry["u"]), float(entry["v"])) for entry in group.entries])
+    try:
+        coordinates = np.array([(float(entry["u"]), float(entry["v"])) for entry in group.entries])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{name}: a texture coordinate is damaged ({error})") from error
     texture = resources.get(group.attributes.get("texid", ""))
     attributes = {} if texture is None else texture.attributes
     path = attributes.get("path", "")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
+from sdfkit.errors import InputError
 from sdfkit.io.meshes.manufacturing.package import Package
 from sdfkit.io.meshes.markup import read_tree
 
@@ -47,8 +48,13 @@ def read_volumes(package: Package) -> Volumes:
             for volume in thing.findall("volume"):
                 kind = _read_kind(volume)
                 if kind not in SHAPE:
-                    limits = int(volume.get("firstid", 0)), int(volume.get("lastid", 0))
-                    volumes.ranges.setdefault(identifier, []).append((*limits, kind))
+                    try:
+                        first, last = (int(volume.get(key, "")) for key in ("firstid", "lastid"))
+                    except ValueError as error:
+                        raise InputError(
+                            f"{package.name}: {config} has a volume without triangles ({error})"
+                        ) from error
+                    volumes.ranges.setdefault(identifier, []).append((first, last, kind))
     return volumes
 
 
