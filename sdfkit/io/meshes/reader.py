@@ -69,6 +69,8 @@ class MeshRow(Row):
 
     @cached_property
     def identity(self) -> str:
+        if not self.content and not self.path:
+            return ""
         digest = hashlib.sha256(self.content or Path(self.path).read_bytes()).hexdigest()[:16]
         return digest if self.up == "y" else f"{digest}-{self.up}"
 
