@@ -1,5 +1,6 @@
 """Caps: triangles that cover the holes of a mesh, to close openings exactly at their rims."""
 
+import math
 from collections import defaultdict
 from functools import cached_property
 
@@ -79,6 +80,7 @@ class Caps:
 
     def close(
         self,
+        outside: Bool[np.ndarray, "x y z"],
         balls: Bool[np.ndarray, "i j k"],
         cavities: Bool[np.ndarray, "i j k"],
         step: int,
@@ -87,6 +89,7 @@ class Caps:
         """Close cavities with caps, in place, where caps separate them from the outside and enclose little else.
 
         Args:
+            outside: Nodes that are connected with the border.
             balls: Positions at which a ball fits into the free space, on a grid of every `step`-th node.
             cavities: Those of them that lie in cavities to be closed.
             step: Number of nodes from one position to the next along each axis.
@@ -104,28 +107,42 @@ class Caps:
         squared, nearest = (grid.reshape(shape) for grid in kernels.splat(triangles, shape, self.band))
         # The border reaches hidden nodes only if there are no caps. Caps divide the hidden space into regions.
         free = (self.field > 0) & (squared > self.offset**2)
-        hidden = reached_from_border(self.field > 0) & ~reached_from_border(free)
-        regions, count = ndimage.label(hidden & free)
+        hidden = outside & (self.field > 0) & ~reached_from_border(free)
+        if not (hidden[::step, ::step, ::step] & cavities).any():
+            return np.zeros_like(cavities)
+        box = _box_around(hidden, math.ceil(self.band) + 1)
+        regions = np.zeros(self.field.shape, dtype=np.int32)
+        count = ndimage.label(hidden[box] & free[box], output=regions[box])
         places = regions[::step, ::step, ::step]
         filled = np.bincount(places[cavities], minlength=count + 1)
         fitting_balls = np.bincount(places[balls], minlength=count + 1)
         chosen = (filled > 0) & (filled >= FILLED * fitting_balls)
+        chosen[0] = False
         # Regions too narrow for a ball, such as a leg that is a tube of its own, are the passage to the cavity.
-        spaces, spaces_count = ndimage.label(hidden)
+        spaces, spaces_count = ndimage.label(hidden[box])
         space = np.zeros(count + 1, dtype=np.int64)
-        space[regions] = spaces
+        space[regions[box]] = spaces
         closed = np.zeros(spaces_count + 1, dtype=bool)
         closed[space[chosen]] = True
         chosen |= closed[space] & (fitting_balls == 0)
         chosen[0] = False
-        behind = chosen[regions]
-        covers = ndimage.binary_dilation(behind) & (self.field > 0) & (squared <= self.offset**2)
+
+        behind = chosen[regions[box]]
+        field, squared, nearest = self.field[box], squared[box], nearest[box]
+        covers = ndimage.binary_dilation(behind) & (field > 0) & (squared <= self.offset**2)
         used = np.isin(caps, caps[nearest[covers]])
         near = (nearest >= 0) & used[nearest]
-        self.field[near] = np.minimum(self.field[near], np.sqrt(squared[near]) - np.float32(self.offset))
-        self.field[behind & (self.field > 0)] = -self.offset
+        field[near] = np.minimum(field[near], np.sqrt(squared[near]) - np.float32(self.offset))
+        field[behind & (field > 0)] = -self.offset
         self.used = np.concatenate([self.used, triangles[used]])
         return np.asarray(chosen[places])
+
+
+def _box_around(nodes: Bool[np.ndarray, "x y z"], margin: int) -> tuple[slice, slice, slice]:
+    """Return the slices of a grid that contain all of some nodes and, within the grid, a margin around them."""
+    spans = [np.flatnonzero(nodes.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    x, y, z = (slice(max(int(span[0]) - margin, 0), int(span[-1]) + margin + 1) for span in spans)
+    return x, y, z
 
 
 def boundary_loops(faces: Int[np.ndarray, "face 3"]) -> list[Int[np.ndarray, " corner"]]:

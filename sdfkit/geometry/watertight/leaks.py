@@ -72,7 +72,7 @@ def seal_gaps(
         return False
     core, cavities = labels == labels[0, 0, 0], leaks[labels]
     del labels
-    cavities &= ~caps.close(balls, cavities, 1, opening)
+    cavities &= ~caps.close(outside, balls, cavities, 1, opening)
     if not cavities.any():
         return True
     shape = np.array(field.shape)
@@ -135,7 +135,7 @@ def seal_missing_pieces(
             nodes = np.argwhere(core)
             points = step * nodes[:: -(-len(nodes) // POINTS)] + 0.5 * (step - 1)
             if leak_kernels.odd_rays(points, _directions(RAYS), triangles, DOUBLED) > ODD:
-                capped = caps.close((clearance > radius) & inner, core, step, step * radius)
+                capped = caps.close(outside, (clearance > radius) & inner, core, step, step * radius)
                 if capped.any():
                     cavity = capped
                 else:

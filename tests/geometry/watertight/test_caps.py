@@ -95,7 +95,7 @@ def test_caps_close_only_openings_as_narrow_as_balls(radius, closes):
     caps = Caps(mesh, np.full(3, -2.0), 1.0, field, 1.77, 0.72)
     inside = np.zeros(field.shape, dtype=bool)
     inside[5:8, 5:8, 5:8] = True
-    behind = caps.close(inside, inside, 1, radius)
+    behind = caps.close(field > 0, inside, inside, 1, radius)
     assert behind[6, 6, 6] == closes
     assert (field[6, 6, 6] < 0) == closes
     assert field[0, 6, 6] > 0
