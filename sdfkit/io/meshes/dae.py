@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from jaxtyping import Float
 
-from sdfkit.errors import InputError
+from sdfkit.errors import GeometryError, InputError
 from sdfkit.images.rendering.appearance import Part
 from sdfkit.io.meshes.collada.controllers import read_controlled
 from sdfkit.io.meshes.collada.document import Document
@@ -18,7 +18,7 @@ from sdfkit.io.meshes.collada.geometry import Mesh, Primitive
 from sdfkit.io.meshes.collada.materials import Materials
 from sdfkit.io.meshes.collada.scene import read_scene, read_up_axis
 from sdfkit.io.meshes.source import Source
-from sdfkit.io.meshes.values import decode_colours, no_faces
+from sdfkit.io.meshes.values import decode_colours
 
 # Largest number of triangles per byte of a file, with all instances, in files with more than a few.
 MOST_FACES_PER_BYTE = 10
@@ -50,7 +50,8 @@ def read_dae(content: bytes, source: Source) -> list[Part]:
         parts = list(_read_parts(document))
     document.note_left_out()
     if not parts:
-        raise no_faces(source, 0)
+        others = f" ({'; '.join(source.left_out)})" if source.left_out else ""
+        raise GeometryError(f"{source.name}: has no faces{others}; sdfkit needs a surface")
     return parts
 
 

@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from sdfkit.errors import InputError
+from sdfkit.errors import GeometryError, InputError
 from sdfkit.images.rendering.appearance import Part
 from sdfkit.io.meshes.manufacturing.model import SETTINGS, Model, Object, Use, read_model
 from sdfkit.io.meshes.manufacturing.package import Package
 from sdfkit.io.meshes.manufacturing.properties import paint
 from sdfkit.io.meshes.manufacturing.slicers import read_volumes
 from sdfkit.io.meshes.source import Source
-from sdfkit.io.meshes.values import no_faces
 
 DEEPEST = 200
 # Largest number of objects, with all repetitions, in fewer bytes of XML.
@@ -51,7 +50,8 @@ def read_3mf(content: bytes, source: Source) -> list[Part]:
     with np.errstate(all="ignore"):  # Numbers that are not finite are refused later, by name.
         parts = list(_Reader(content, source).read())
     if not parts:
-        raise no_faces(source, 0)
+        others = f" ({'; '.join(source.left_out)})" if source.left_out else ""
+        raise GeometryError(f"{source.name}: has no faces{others}; sdfkit needs a surface")
     return parts
 
 

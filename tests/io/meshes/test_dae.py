@@ -191,6 +191,13 @@ def test_faces_with_fewer_than_three_corners_are_noted():
     assert file.left_out == ["1 faces with fewer than 3 corners were left out"]
 
 
+def test_two_geometries_may_use_the_same_ids():
+    large = geometry(points=2 * np.array(BOX), name="large").replace("large-", "g-")
+    nodes = '<node><instance_geometry url="#g"/><instance_geometry url="#large"/></node>'
+    parts, _ = read(collada(nodes, geometry() + large))
+    assert [bounds([part]) for part in parts] == [[0, 0, 0, 1, 2, 3], [0, 0, 0, 2, 4, 6]]
+
+
 def test_a_reference_may_name_the_file_itself():
     nodes = '<node><instance_geometry url="file:///C:/x/a.dae#g"/></node>'
     assert volume(read(collada(nodes))[0]) == pytest.approx(6)
@@ -275,8 +282,12 @@ TWIN = '<node id="x"><instance_node url="#x"/></node>'
             broken("4 4 4 4 4 4", "4 4 4 4 4 5", collada(geometries=geometry(PRIMITIVES["polylist"]))),
             "have 25 corners",
         ),
-        (collada("<node/>"), "no faces"),
-        (collada(geometries=LINES_ONLY), "no faces"),
+        (collada("<node/>", ""), "has no faces; sdfkit needs a surface"),
+        (collada(geometries=LINES_ONLY), "has no faces (1 primitives of kind lines were left out); sdfkit"),
+        (
+            collada('<node><instance_geometry url="b.dae#g"/></node>', ""),
+            "has no faces (1 elements that refer to the file b.dae were left out)",
+        ),
     ],
 )
 @pytest.mark.parametrize("colour", [False, True])

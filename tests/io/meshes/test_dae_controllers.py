@@ -75,6 +75,11 @@ def test_vertices_without_weights_and_joint_minus_one_keep_the_bind_shape():
     assert np.allclose(bounds(read(collada(SKELETON, more=skin([(-1, 1)] * 8)))[0]), expected)
 
 
+def test_joints_are_found_without_a_skeleton():
+    nodes = SKELETON.replace("<skeleton>#l</skeleton>", "")
+    assert np.allclose(bounds(read(collada(nodes, more=skin([(1, 1)] * 8)))[0]), [10, 0, 100, 11, 2, 103])
+
+
 def test_joints_may_be_named_by_id():
     content = collada(SKELETON, more=skin([(1, 1)] * 8, joints=("l", "h"), kind="IDREF_array"))
     assert np.allclose(bounds(read(content)[0]), [10, 0, 100, 11, 2, 103])

@@ -229,6 +229,12 @@ def test_beams_and_empty_objects_are_noted():
     ]
 
 
+@pytest.mark.parametrize("namespace", [f"{SCHEMAS}2013/01", ""])
+def test_old_namespaces_of_the_core_are_read(namespace):
+    root = model().replace(f'xmlns="{SCHEMAS}core/2015/02"', f'xmlns="{namespace}"')
+    assert volume(read(package(root))[0]) == pytest.approx(6)
+
+
 def test_triangle_sets_and_materials_may_be_required():
     sets = '<t:trianglesets><t:triangleset name="a" identifier="a"><t:ref index="0"/></t:triangleset></t:trianglesets>'
     root = model(thing(1, mesh(more=sets)), requiredextensions="m p t")
@@ -342,7 +348,7 @@ BOOLEAN = '<bo:booleanshape objectid="1" operation="difference"><bo:boolean obje
         (package(model().replace('v3="3"', "", 1)), "has an incomplete element ('v3')"),
         (package(model().replace('x="0"', 'x="0,5"', 1)), "has an incomplete element"),
         (package(model(thing(1, mesh(triangles=[])))), "no faces"),
-        (package(model(thing(type="support"))), "no faces"),
+        (package(model(thing(type="support"))), "no faces (1 objects of type support were left out)"),
     ],
 )
 @pytest.mark.parametrize("colour", [False, True])

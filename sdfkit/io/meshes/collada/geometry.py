@@ -149,8 +149,8 @@ def read_source(
     Args:
         document: The document.
         source: The source.
-        names: Names of the numbers in each row. If the parameters of the accessor have other names, its first ones
-            that have a name are taken, or its first ones if none has a name.
+        names: Names of the numbers in each row. If the parameters of the accessor have other names, the first ones that
+            have a name are taken. A single parameter stands for all numbers of a row.
 
     Raises:
         InputError: The accessor is missing, or asks for more numbers than there are.
@@ -168,7 +168,7 @@ def read_source(
     parameters = [parameter.get("name", "") for parameter in accessor.findall("param")]
     if set(names) <= set(parameters):
         columns = [parameters.index(name) for name in names]
-    elif len(parameters) < 2:  # One parameter stands for all numbers: a matrix, for example.
+    elif len(parameters) < 2:
         columns = list(range(min(stride, len(names))))
     else:
         columns = [k for k, name in enumerate(parameters) if name][: len(names)]

@@ -15,7 +15,6 @@ CORE, MATERIAL = SPECIFICATIONS + "core/2015/02", SPECIFICATIONS + "material/201
 HONOURED = {
     CORE, MATERIAL, SPECIFICATIONS + "production/2015/06", SPECIFICATIONS + "trianglesets/2021/07",
 }  # fmt: skip
-VERTEX, TRIANGLE = f"{CORE} vertex", f"{CORE} triangle"
 # Settings of Cura for meshes that are no part of the shape.
 SETTINGS = {"cura:anti_overhang_mesh", "cura:cutting_mesh", "cura:infill_mesh", "cura:support_mesh"}
 # Elements of extensions that hold a shape, in an object that may have a mesh, too.
@@ -118,13 +117,14 @@ def read_model(content: bytes, name: str, *, colour: bool) -> Model:
 
 
 class _ModelReader:
-    """Collects a model from the starts of its elements. (Calls for their ends, too, would take 0.3 s per 200,000.)"""
+    """Collects a model from the starts of its elements. Their ends are not needed, and calls for them take time."""
 
     def __init__(self, name: str, colour: bool) -> None:
         self.name, self.colour = name, colour
         self.model = Model()
         self.prefixes: dict[str, str] = {}
-        self.is_first = True
+        # The namespace of the core elements, with a space behind it, is that of the outermost element.
+        self.core, self.vertex, self.triangle = "", "", ""
         self.object: Object | None = None
         self.coordinates, self.corners = list[str](), list[str]()
         self.resource: Resource | None = None
@@ -140,7 +140,7 @@ class _ModelReader:
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         # Nearly all elements are triangles or vertices, so these come first.
-        if tag == TRIANGLE:
+        if tag == self.triangle:
             self.corners.extend((attributes["v1"], attributes["v2"], attributes["v3"]))
             if self.colour and "p1" in attributes and self.object is not None:
                 first = attributes["p1"]
@@ -148,7 +148,7 @@ class _ModelReader:
                     len(self.corners) // 3 - 1, attributes.get("pid", self.object.group),
                     int(first), int(attributes.get("p2", first)), int(attributes.get("p3", first)),
                 ))  # fmt: skip
-        elif tag == VERTEX:
+        elif tag == self.vertex:
             self.coordinates.extend((attributes["x"], attributes["y"], attributes["z"]))
         else:
             self._start_other(tag, local_name(tag), attributes)
@@ -163,27 +163,24 @@ class _ModelReader:
 
     def _start_other(self, tag: str, name: str, attributes: dict[str, str]) -> None:
         self.parser.CharacterDataHandler = None
-        if self.is_first:
+        if not self.triangle:
             self._check_root(name, attributes)
-            self.is_first = False
-        elif tag == f"{CORE} object":
+            self.core = tag.removesuffix(name)
+            self.vertex, self.triangle = f"{self.core}vertex", f"{self.core}triangle"
+        elif tag == f"{self.core}object":
             self.finish_object()
             identifier = attributes["id"]
             if identifier in self.model.objects:
                 raise InputError(f"{self.name}: has two objects with the id {identifier}; is it damaged?")
+            kind, group = attributes.get("type", "model"), attributes.get("pid", "")
             self.resource, self.object = (
                 None,
-                Object(
-                    identifier,
-                    attributes.get("type", "model"),
-                    attributes.get("pid", ""),
-                    int(attributes.get("pindex", 0)),
-                ),
+                Object(identifier, kind, group, int(attributes.get("pindex", 0))),
             )
             self.model.objects[identifier] = self.object
-        elif tag == f"{CORE} component" and self.object is not None:
+        elif tag == f"{self.core}component" and self.object is not None:
             self.object.components.append(_read_use(attributes))
-        elif tag == f"{CORE} item":
+        elif tag == f"{self.core}item":
             self.model.build.append(_read_use(attributes))
         elif self.object is not None and attributes.get("name") in SETTINGS:
             thing, setting = self.object, attributes["name"]
