@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Int, Num, UInt8
 
 from sdfkit.errors import InputError
+from sdfkit.io.meshes.metadata import MARK, parse_info
 
-MARK = b"sdfkit "
 LONGEST_HEADER = 1 << 22
 LONGEST_LIST = 1 << 40
 TYPES = {
@@ -114,7 +114,7 @@ def read_header(stream: io.BufferedIOBase, name: str) -> Header:
         words = line.split()
         try:
             if line.startswith(b"comment " + MARK):
-                header.info = dict(json.loads(line.split(MARK, 1)[1]))
+                header.info = parse_info(line.split(MARK, 1)[1], name)
             elif words[:1] == [b"comment"] and [word.lower() for word in words[1:2]] == [b"texturefile"]:
                 header.textures.append(line.split(words[1], 1)[1].strip().decode(errors="replace"))
             elif words[:1] == [b"format"]:

@@ -24,14 +24,15 @@ from sdfkit.io.meshes.dae import read_dae
 from sdfkit.io.meshes.folders import find_meshes
 from sdfkit.io.meshes.gltf.document import info_of, take_glb
 from sdfkit.io.meshes.gltf.reader import read_gltf
+from sdfkit.io.meshes.metadata import find_comment
 from sdfkit.io.meshes.naming import name_meshes
 from sdfkit.io.meshes.obj import read_obj
 from sdfkit.io.meshes.off import read_off
-from sdfkit.io.meshes.ply import MARK, read_ply
+from sdfkit.io.meshes.ply import read_ply
 from sdfkit.io.meshes.ply_mesh import read_ply_mesh
 from sdfkit.io.meshes.source import Source
 from sdfkit.io.meshes.stl import read_stl
-from sdfkit.io.meshes.stl_title import read_title
+from sdfkit.io.meshes.stl_title import LENGTH, read_title
 from sdfkit.io.meshes.threemf import read_3mf
 from sdfkit.io.streams import name_of, open_input, sniff
 from sdfkit.options import STANDARD
@@ -44,7 +45,6 @@ READERS: dict[str, Callable[[bytes, Source], list[Part]]] = {
     "3mf": read_3mf, "dae": read_dae, "glb": read_gltf, "gltf": read_gltf, "obj": read_obj, "off": read_off,
     "ply": read_ply_mesh, "stl": read_stl,
 }  # fmt: skip
-HEADER = 1 << 16
 Up = Literal["y", "z"]
 # Formats whose files say which axis points up; their readers return +Y up.
 SAY_UP = ("glb", "gltf", "dae")
@@ -119,6 +119,8 @@ class MeshRow(Row):
                 found = sniff(stream, name)
                 kind = found if found in ("ply", "glb") else kind
                 content = stream.read()
+        if kind == "obj":
+            find_comment(io.BytesIO(content), name)  # which the readers of PLY and GLB check themselves
         parts = READERS[kind](content, source)
         source.warn()
         if self.up == "z" and kind not in SAY_UP:
@@ -133,26 +135,24 @@ def _kind(content: bytes) -> str:
 def read_info(path: Path) -> dict[str, Any]:
     """Read the metadata that sdfkit wrote into a mesh file, without loading the mesh.
 
-    The result is empty for files of other programs.
+    The result is empty for files of other programs, and if the metadata are damaged, which `load` reports: one such
+    file in a folder fails as one row.
     """
     with path.open("rb") as file:
         start = file.read(20)
-        if start[:4] == b"glTF":
-            # At most the size of the file, because `read` allocates what the header declares.
-            content = file.read(min(int.from_bytes(start[12:16], "little"), path.stat().st_size))
-            try:
-                return info_of(json.loads(content))
-            except (ValueError, RecursionError):
-                return {}
-        head = start + file.read(HEADER)
-    for line in head.split(b"end_header", 1)[0].splitlines()[:8]:
-        if line.startswith((b"comment " + MARK, b"# " + MARK)):
-            try:
-                info = json.loads(line.split(MARK, 1)[1])
-            except (ValueError, RecursionError):
-                return {}
-            return info if isinstance(info, dict) else {}
-    return read_title(head)
+        try:
+            if start[:4] == b"glTF":
+                # At most the size of the file, because `read` allocates what the header declares.
+                content = file.read(min(int.from_bytes(start[12:16], "little"), path.stat().st_size))
+                return info_of(json.loads(content), str(path))
+            file.seek(0)
+            found = find_comment(file, str(path))
+        except (InputError, ValueError, RecursionError):
+            return {}
+        if found is not None:
+            return found
+        file.seek(0)
+        return read_title(file.read(LENGTH))
 
 
 class Meshes:

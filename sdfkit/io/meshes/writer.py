@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from sdfkit.errors import GeometryError, InputError, UsageError
-from sdfkit.io.meshes.ply import MARK, write_comment, write_double
+from sdfkit.io.meshes.metadata import MARK
+from sdfkit.io.meshes.ply import write_comment, write_double
 from sdfkit.io.meshes.reader import read_info
 from sdfkit.io.meshes.stl_title import LENGTH, write_title
 from sdfkit.io.streams import open_output, refuse_existing

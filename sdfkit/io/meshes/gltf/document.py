@@ -8,6 +8,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from sdfkit.errors import InputError
 from sdfkit.io.meshes.gltf.meshopt import decode_view
+from sdfkit.io.meshes.metadata import check_info
 from sdfkit.io.meshes.source import Source
 
 # Bytes that are read from a stream at once: memory grows with the data, not with the length in a header.
@@ -43,6 +44,7 @@ class Document:
     """
 
     def __init__(self, tree: Any, binary: memoryview | None, size: int, source: Source) -> None:
+        info_of(tree, source.name)
         asset = tree.get("asset", {})
         version = str(asset.get("version", "1.0" if isinstance(tree.get("meshes"), dict) else ""))
         if not version:
@@ -228,15 +230,19 @@ def take_glb(stream: io.BufferedReader, name: str) -> tuple[dict[str, Any], byte
     content = b"".join(pieces)
     text, _ = split_chunks(content, name)
     try:
-        return info_of(json.loads(bytes(text))), content
+        return info_of(json.loads(bytes(text)), name), content
     except (ValueError, RecursionError) as error:
         raise InputError(f"{name}: the JSON of a GLB is damaged ({error})") from error
 
 
-def info_of(tree: Any) -> dict[str, Any]:
-    """Return the metadata that sdfkit wrote into the JSON of a glTF; empty for files of other programs."""
+def info_of(tree: Any, name: str) -> dict[str, Any]:
+    """Return the metadata that sdfkit wrote into the JSON of a glTF; empty for files of other programs.
+
+    Raises:
+        InputError: The metadata are damaged; see `metadata.check_info`.
+    """
     try:
         info = tree["asset"]["extras"]["sdfkit"]
     except (LookupError, TypeError):
         return {}
-    return info if isinstance(info, dict) else {}
+    return check_info(info, name)
