@@ -62,7 +62,10 @@ def measure_pieces(mesh: trimesh.Trimesh) -> Pieces:
     start, end = faces[solid, :2].ravel(), faces[solid, 1:].ravel()
     count = int(place.max()) + 1
     joined = coo_array((np.ones(len(start), dtype=bool), (start, end)), shape=(count, count))
-    _, labels = connected_components(joined, directed=False)
+    found, labels = connected_components(joined, directed=False)
+    if found == 1 and solid.all():
+        low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+        return Pieces(np.zeros(len(faces), dtype=np.int64), areas.sum(keepdims=True), low[None], high[None])
     _, label = np.unique(
         np.where(solid, labels[faces[:, 0]], count + np.arange(len(faces))), return_inverse=True
     )
