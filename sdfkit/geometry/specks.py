@@ -135,7 +135,7 @@ def describe_frame(mesh: trimesh.Trimesh, scale: float = 1.0) -> str | None:
                 f"{share:.4g} % of the area extends over {scale * inner:.3g} and the whole shape over "
                 f"{scale * extent:.3g}, so that most of the resolution is lost; remove the rest with {remedy}"
             )
-    rest = _extent_without_sheet(mesh.triangles, sample, extent)
+    rest = _extent_within_sheet(mesh.triangles, areas, sample, extent)
     if rest is not None and extent > WIDE * rest:
         return (
             f"all faces but a flat sheet extend over {scale * rest:.3g} and the whole shape over "
@@ -166,14 +166,16 @@ def _is_concentrated(points: Float[np.ndarray, "point 3"], extents: Float[np.nda
     return bool((WIDE * (points[count:] - points[:-count]) < extents).any())
 
 
-def _extent_without_sheet(
+def _extent_within_sheet(
     triangles: Float[np.ndarray, "face corner 3"],
+    areas: Float[np.ndarray, " face"],
     sample: Float[np.ndarray, "sample corner 3"],
     extent: float,
 ) -> float | None:
     """Measure the extent of the faces that do not lie in the plane with the largest area.
 
-    Return None if there are none, or if the faces in this plane have less than the share `SHEET` of the area.
+    Return None if there are none, or if the faces in this plane are no sheet that is wide in both directions: the blade
+    of a saw is flat, too.
     """
     tried = sample[:: SAMPLES // PLANES]
     normals = np.cross(tried[:, 1] - tried[:, 0], tried[:, 2] - tried[:, 0])
@@ -183,5 +185,8 @@ def _extent_without_sheet(
     best = int(shares.argmax())
     if shares[best] < SHEET:
         return None
-    rest = triangles[np.abs(triangles @ normals[best] - offsets[best]).max(axis=1) >= FLAT * extent]
-    return float(np.linalg.norm(np.ptp(rest.reshape(-1, 3), axis=0))) if len(rest) else None
+    flat = np.abs(triangles @ normals[best] - offsets[best]).max(axis=1) < FLAT * extent
+    if flat.all():
+        return None
+    rest = float(np.linalg.norm(np.ptp(triangles[~flat].reshape(-1, 3), axis=0)))
+    return rest if areas[flat].sum() > rest * extent else None

@@ -118,12 +118,13 @@ def test_a_sheet_around_a_shape_is_described_with_both_extents(angle):
         join(sheet(1), at(sheet(1), 0, 0.5, 0)),
         join(RING, at(RING, 3, 0, 0)),
         join(sheet(1.5, height=-0.3), RING),
+        join(sheet(1).apply_scale((20, 1, 1)), at(box((4, 0.4, 1.6)), 22, 0, 0)),
         join(
             box((2, 0.02, 1)),
             *(at(box((0.05, 0.7, 0.05)), x, -0.36, z) for x in (-0.9, 0.9) for z in (-0.4, 0.4)),
         ),
     ],
-    ids=["ring", "sheet alone", "two sheets", "two rings", "ring on a small sheet", "table"],
+    ids=["ring", "sheet alone", "two sheets", "two rings", "ring on a small sheet", "saw", "table"],
 )
 def test_frames_that_fit_are_not_described(mesh):
     assert describe_frame(mesh) is None
