@@ -144,7 +144,7 @@ def test_samples_have_the_chunks_on_the_page(tmp_path):
 def test_a_piped_mesh_contains_the_metadata_on_the_page():
     import trimesh
 
-    from sdfkit.io.meshes.ply import read_ply
+    from sdfkit.io.meshes.formats.ply.elements import read_ply
     from sdfkit.io.meshes.writer import MeshWriter
 
     stream = io.BytesIO()

@@ -13,7 +13,7 @@ def samples(sdfkit, tmp_path):
     (tmp_path / "closed").mkdir()
     for index, extents in enumerate(([1, 1, 1], [1, 2, 1], [1, 1, 3])):
         trimesh.creation.box(extents).export(tmp_path / f"closed/box_{index}.ply")
-    options = ("--points", 2000, "--surface-points", 0, "--jobs", 1)
+    options = ("--points", 2000, "--surface-points", 0, "--jobs", 1, "--seed", 2)
     made = sdfkit("sample-sdf", tmp_path / "closed", *options, "-o", tmp_path / "samples.zarr")
     assert made.exit_code == 0, made.stderr
     return tmp_path / "samples.zarr"

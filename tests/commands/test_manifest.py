@@ -147,7 +147,10 @@ def test_an_existing_manifest_is_not_overwritten(sdfkit, raw, tmp_path):
             ["file,category", "a.obj,chair"],
             "none of its 1 rows matches a mesh; each file must be that of a mesh, such as chair/a.obj",
         ),
-        (["uid,category"], "none of its 0 rows matches a mesh; each uid must be that of a mesh, such as chair_a"),
+        (
+            ["uid,category"],
+            "none of its 0 rows matches a mesh; each uid must be that of a mesh, such as chair_a",
+        ),
         (["uid;category", "a;chair"], "has no column uid or file, only ['uid;category']; add one"),
         (["uid,kind", "a,chair"], "has no column category, licence or source, only ['uid', 'kind']; add one"),
         (["uid,category", "a,chair", "a,lamp"], "has several rows for a; keep one"),

@@ -20,20 +20,20 @@ import numpy as np
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.images.rendering.appearance import Part
 from sdfkit.io.manifests import Entry, label, read_manifest, uids_by_path
-from sdfkit.io.meshes.dae import read_dae
 from sdfkit.io.meshes.folders import find_meshes
-from sdfkit.io.meshes.gltf.document import info_of, take_glb
-from sdfkit.io.meshes.gltf.reader import read_gltf
+from sdfkit.io.meshes.formats.collada.reader import read_dae
+from sdfkit.io.meshes.formats.gltf.document import info_of, take_glb
+from sdfkit.io.meshes.formats.gltf.reader import read_gltf
+from sdfkit.io.meshes.formats.obj.reader import read_obj
+from sdfkit.io.meshes.formats.off import read_off
+from sdfkit.io.meshes.formats.ply.elements import read_ply
+from sdfkit.io.meshes.formats.ply.reader import read_ply_mesh
+from sdfkit.io.meshes.formats.source import Source
+from sdfkit.io.meshes.formats.stl import read_stl
+from sdfkit.io.meshes.formats.stl_title import LENGTH, read_title
+from sdfkit.io.meshes.formats.threemf.reader import read_3mf
 from sdfkit.io.meshes.metadata import find_comment
 from sdfkit.io.meshes.naming import name_meshes
-from sdfkit.io.meshes.obj import read_obj
-from sdfkit.io.meshes.off import read_off
-from sdfkit.io.meshes.ply import read_ply
-from sdfkit.io.meshes.ply_mesh import read_ply_mesh
-from sdfkit.io.meshes.source import Source
-from sdfkit.io.meshes.stl import read_stl
-from sdfkit.io.meshes.stl_title import LENGTH, read_title
-from sdfkit.io.meshes.threemf import read_3mf
 from sdfkit.io.streams import name_of, open_input, sniff
 from sdfkit.options import STANDARD
 from sdfkit.rows import LABELS, Row, unique

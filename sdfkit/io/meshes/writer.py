@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from sdfkit.errors import GeometryError, InputError, UsageError
+from sdfkit.io.meshes.formats.ply.elements import write_comment, write_double
+from sdfkit.io.meshes.formats.stl_title import LENGTH, write_title
 from sdfkit.io.meshes.metadata import MARK
-from sdfkit.io.meshes.ply import write_comment, write_double
 from sdfkit.io.meshes.reader import read_info
-from sdfkit.io.meshes.stl_title import LENGTH, write_title
 from sdfkit.io.streams import open_output, refuse_existing
 from sdfkit.options import STANDARD
 from sdfkit.rows import LABELS, Row, history_step

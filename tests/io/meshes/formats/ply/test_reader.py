@@ -1,0 +1,443 @@
+"""Meshes in PLY files: every encoding, polygons, strips and colours."""
+
+import numpy as np
+import pytest
+
+from sdfkit.errors import GeometryError, InputError
+from sdfkit.io.meshes.formats.ply.reader import read_ply_mesh
+from sdfkit.io.meshes.formats.source import Source
+from tests.io.meshes.formats.ply.ply_files import CODES, CORNERS, ENCODINGS, SQUARE, XYZ, mesh_ply, write_ply
+from tests.io.meshes.formats.prism import AREA, POLYGONS, TRIANGLES, VERTICES, VOLUME, measure
+
+
+def read(content, *, colour=False, folder=None):
+    source = Source("a.ply", folder, colour)
+    return read_ply_mesh(content, source), source
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_concave_polygons_of_mixed_sizes_keep_their_shape(encoding):
+    for polygons in (POLYGONS, POLYGONS[::-1], POLYGONS[2:] + POLYGONS[:2]):
+        (part,), source = read(mesh_ply(encoding, polygons=polygons))
+        assert len(part.faces) == TRIANGLES
+        assert measure(part) == pytest.approx((VOLUME, AREA))
+        assert np.array_equal(part.vertices, VERTICES)
+        assert source.left_out == []
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("kind", CODES)
+def test_coordinates_may_have_any_type(encoding, kind):
+    properties = [f"{kind} {axis}" for axis in "zyx"]
+    content = write_ply(
+        encoding, ("vertex", properties, [v[::-1] for v in SQUARE]), ("face", CORNERS, [[[0, 1, 2]]])
+    )
+    (part,), _ = read(content)
+    assert part.vertices.dtype == np.float64
+    assert np.array_equal(part.vertices, SQUARE)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_double_coordinates_keep_all_digits(encoding):
+    vertices = [(1 / 3, 1e300, -1e-300), (1 + 2**-52, 0, 0), (0, 1, 0)]
+    content = write_ply(
+        encoding, ("vertex", [f"double {axis}" for axis in "xyz"], vertices), ("face", CORNERS, [[[0, 1, 2]]])
+    )
+    (part,), _ = read(content)
+    assert np.array_equal(part.vertices, vertices)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("count", ["char", "uchar", "short", "ushort", "int", "uint"])
+@pytest.mark.parametrize("kind", ["char", "uchar", "short", "ushort", "int", "uint", "float", "double"])
+def test_lists_of_faces_may_have_any_type(encoding, count, kind):
+    properties = [f"list {count} {kind} vertex_index"]
+    content = write_ply(
+        encoding, ("vertex", XYZ, SQUARE), ("face", properties, [[[0, 1, 2, 3]], [[0, 2, 3]]])
+    )
+    (part,), _ = read(content)
+    assert part.faces.dtype == np.int64
+    assert part.faces.tolist() == [[0, 1, 2], [0, 2, 3], [0, 2, 3]]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_other_properties_and_elements_are_skipped(encoding):
+    content = write_ply(
+        encoding,
+        ("before", ["short a", "list uchar double b", "uchar c"], [(1, [0.5], 2), (1, [], 2)]),
+        ("face", ["uchar flags", "list int float weights", *CORNERS, "list uchar uchar more", "double d"],
+         [(1, [0.5, 2], [0, 1, 2], [7], 1e9), (2, [], [0, 1, 2, 3], [], 0), (0, [1], [0, 2, 3], [1, 2], 4)]),
+        ("between", [], [[], []]),
+        ("vertex", ["list uchar int rings", "float y", "float nx", "float z", "uchar q", "double x"],
+         [([1] * k, y, 9, z, 9, x) for k, (x, y, z) in enumerate(SQUARE)]),
+        ("after", ["int v"], [[3]]),
+    )  # fmt: skip
+    (part,), source = read(content)
+    assert np.array_equal(part.vertices, SQUARE)
+    assert part.faces.tolist() == [[0, 1, 2], [0, 1, 2], [0, 2, 3], [0, 2, 3]]
+    assert source.left_out == [
+        "the element before was left out (2 rows)",
+        "the element between was left out (2 rows)",
+        "the element after was left out (1 row)",
+    ]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_strips_alternate_and_start_anew_after_minus_one(encoding):
+    strips = [[[0, 1, 3, 2, -1, 4, 5, 6, -1, -1, 0, 2, 3]], [[3, 4, 5, 6]]]
+    content = write_ply(
+        encoding, ("vertex", XYZ, VERTICES), ("tristrips", ["list int int vertex_indices"], strips)
+    )
+    (part,), source = read(content)
+    assert part.faces.tolist() == [[0, 1, 3], [1, 2, 3], [4, 5, 6], [0, 2, 3], [3, 4, 5], [4, 6, 5]]
+    assert source.left_out == []
+
+
+def test_strips_of_a_box_are_closed_and_face_outwards():
+    # A strip around the sides, in which repeated vertices join the top and the bottom to it.
+    corners = [(x, y, z) for z in (0, 1) for x, y in ((0, 0), (2, 0), (2, 3), (0, 3))]
+    strip = [4, 0, 5, 1, 6, 2, 7, 3, 4, 0, 0, 0, 3, 1, 2, -1, 4, 5, 7, 6]
+    content = write_ply(
+        "binary_big_endian",
+        ("vertex", XYZ, corners),
+        ("tristrips", ["list int int vertex_indices"], [[strip]]),
+    )
+    (part,), _ = read(content)
+    assert len(part.faces) == 12
+    assert measure(part) == pytest.approx((6, 22))
+
+
+def test_faces_and_strips_are_joined():
+    content = write_ply(
+        "ascii",
+        ("vertex", XYZ, SQUARE),
+        ("tristrips", ["list int int vertex_indices"], [[[0, 2, 3]]]),
+        ("face", CORNERS, [[[0, 1, 2]]]),
+    )
+    (part,), _ = read(content)
+    assert part.faces.tolist() == [[0, 1, 2], [0, 2, 3]]
+
+
+def test_what_has_no_area_by_its_number_of_corners_is_noted():
+    content = write_ply(
+        "ascii",
+        ("vertex", XYZ, SQUARE),
+        ("face", CORNERS, [[[0, 1]], [[0, 1, 2]], [[]], [[2]]]),
+        ("tristrips", ["list int int vertex_indices"], [[[0, 1, -1, 3, -1, 0, 2, 3]]]),
+    )
+    (part,), source = read(content)
+    assert part.faces.tolist() == [[0, 1, 2], [0, 2, 3]]
+    assert source.left_out == [
+        "3 faces with fewer than 3 corners were left out",
+        "2 triangle strips with fewer than 3 vertices were left out",
+    ]
+
+
+@pytest.mark.parametrize("width", range(1, 29))
+def test_lines_of_any_number_of_numbers(width):
+    corners, faces = (
+        [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)],
+        [[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]],
+    )
+    header, body = mesh_ply(vertices=corners, polygons=faces).split(b"end_header\n")
+    words = body.split()
+    lines = [b" ".join(words[at : at + width]) for at in range(0, len(words), width)]
+    (part,), _ = read(b"\n".join([header + b"end_header", *lines]))
+    assert measure(part) == pytest.approx((1 / 6, 1.5 + 3**0.5 / 2))
+
+
+def test_text_may_be_distributed_over_lines_in_any_way():
+    content = mesh_ply()
+    header, body = content.split(b"end_header\n")
+    for layout in (body.replace(b"\n", b" "), body.replace(b" ", b"\n"), body.replace(b"\n", b"\r\n\n\t")):
+        (part,), source = read(header + b"end_header\n" + layout)
+        assert measure(part) == pytest.approx((VOLUME, AREA))
+        assert source.left_out == []
+
+
+@pytest.mark.parametrize("polygons", [POLYGONS, [[0, 1, 2]] * 3, [[0, 1, 2], [0, 1], [1]]])
+def test_a_text_in_which_a_number_or_a_line_is_missing_is_refused(polygons):
+    header, body = mesh_ply(polygons=polygons).split(b"end_header\n")
+    lines = body.splitlines(keepends=True)
+    for at, line in enumerate(lines):
+        for less in (line[: line.rindex(b" ")] + b"\n", b""):
+            with pytest.raises((InputError, GeometryError)):
+                read(header + b"end_header\n" + b"".join([*lines[:at], less, *lines[at + 1 :]]))
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_headers_may_have_windows_line_ends_and_remarks(encoding):
+    header = "comment made by hand\nobj_info num_cols 3\n\ncomment  end_header"
+    (part,), _ = read(mesh_ply(encoding, header=header, line_end="\r\n"))
+    assert measure(part) == pytest.approx((VOLUME, AREA))
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_numbers_that_are_not_finite_are_passed_on(encoding):
+    vertices = [(np.nan, 0, np.inf), (1, 0, -np.inf), (0, 1, 0)]
+    (part,), _ = read(mesh_ply(encoding, vertices, [[0, 1, 2]]))
+    assert np.array_equal(part.vertices, vertices, equal_nan=True)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize(
+    ("kind", "largest", "rows"),
+    [
+        ("uchar", 255, [(255, 0, 0), (0, 188, 0), (0, 0, 0)]),
+        ("ushort", 65535, [(65535, 0, 0), (0, 48316, 0), (0, 0, 0)]),
+        ("float", 1, [(1, 0, 0), (0, 188 / 255, 0), (0, 0, 0)]),
+        ("double", 255, [(255, 0, 0), (0, 188, 0), (0, 0, 0)]),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "diffuse_"])
+def test_colours_of_vertices_are_decoded_from_srgb(encoding, kind, largest, rows, prefix):
+    properties = XYZ + [f"{kind} {prefix}{name}" for name in ("red", "green", "blue")] + ["uchar alpha"]
+    content = write_ply(
+        encoding,
+        ("vertex", properties, [(*v, *c, 9) for v, c in zip(SQUARE[:3], rows, strict=True)]),
+        ("face", CORNERS, [[[0, 1, 2]]]),
+    )
+    (part,), _ = read(content, colour=True)
+    light = ((188 / 255 + 0.055) / 1.055) ** 2.4  # IEC 61966-2-1
+    assert np.allclose(part.tint, [(1, 0, 0), (0, light, 0), (0, 0, 0)], atol=1e-12)
+    assert part.face_tint is None
+    assert read(content)[0][0].tint is None
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_colours_of_faces_follow_their_triangles(encoding):
+    properties = ["uchar red", *CORNERS, "uchar green", "uchar blue"]
+    rows = [(255, face, 0, 0) if len(face) == 6 else (0, face, 0, 255) for face in POLYGONS]
+    (part,), _ = read(write_ply(encoding, ("vertex", XYZ, VERTICES), ("face", properties, rows)), colour=True)
+    is_cap = np.ptp(part.vertices[part.faces][:, :, 2], axis=1) == 0
+    assert is_cap.sum() == 8
+    assert np.array_equal(part.face_tint, np.where(is_cap[:, None], [1, 0, 0], [0, 0, 1]))
+
+
+@pytest.mark.parametrize("names", [("s", "t"), ("u", "v"), ("texture_u", "texture_v")])
+def test_texture_coordinates_of_vertices(tmp_path, names):
+    (tmp_path / "a picture.png").write_bytes(b"PNG")
+    content = write_ply(
+        "binary_little_endian",
+        ("vertex", XYZ + [f"float {name}" for name in names], [(*v, v[0], 1 - v[1]) for v in SQUARE]),
+        ("face", CORNERS, [[[0, 1, 2, 3]]]),
+        header="comment TextureFile a picture.png",
+    )
+    (part,), source = read(content, colour=True, folder=tmp_path)
+    assert (part.material.texture.name, part.material.texture.content) == ("a picture.png", b"PNG")
+    assert np.array_equal(part.uv, [(x, 1 - y) for x, y, _ in SQUARE])
+    assert source.missing == []
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_texture_coordinates_of_corners_and_several_textures(tmp_path, encoding):
+    for name in ("0.png", "1.png"):
+        (tmp_path / name).write_bytes(name.encode())
+    wedges = [[0, 0, 1, 0, 1, 1, 0, 1], [0.5, 0, 0.75, 0, 0.5, 0.25]]
+    properties = [*CORNERS, "list uchar float texcoord", "int texnumber"]
+    content = write_ply(
+        encoding,
+        ("vertex", XYZ, SQUARE),
+        ("face", properties, [([0, 1, 2, 3], wedges[0], 1), ([2, 1, 0], wedges[1], 0)]),
+        header="comment TextureFile 0.png\ncomment TextureFile 1.png",
+    )
+    parts, _ = read(content, colour=True, folder=tmp_path)
+    seen = {
+        part.material.texture.content: (part.vertices[part.faces].tolist(), part.uv[part.faces].tolist())
+        for part in parts
+    }
+    corner = [[float(x) for x in v] for v in SQUARE]
+    first = [corner[k] for k in (0, 1, 2)], [corner[k] for k in (0, 2, 3)]
+    assert seen == {
+        b"0.png": ([[corner[2], corner[1], corner[0]]], [[[0.5, 0], [0.75, 0], [0.5, 0.25]]]),
+        b"1.png": ([*first], [[[0, 0], [1, 0], [1, 1]], [[0, 0], [1, 1], [0, 1]]]),
+    }
+
+
+def test_faces_whose_texture_does_not_exist_are_kept(tmp_path):
+    (tmp_path / "0.png").write_bytes(b"PNG")
+    content = write_ply(
+        "ascii",
+        ("vertex", [*XYZ, "float s", "float t"], [(*v, 0, 0) for v in SQUARE]),
+        (
+            "face",
+            [*CORNERS, "float texnumber"],
+            [([0, 1, 2], 0), ([0, 2, 3], np.nan), ([1, 2, 3], 7), ([0, 1, 3], 1)],
+        ),
+        header="comment TextureFile 0.png\ncomment TextureFile gone.png",
+    )
+    parts, source = read(content, colour=True, folder=tmp_path)
+    assert source.missing == ["gone.png"]
+    textures = [part.material.texture and part.material.texture.content for part in parts]
+    assert dict(zip(textures, (part.faces.tolist() for part in parts), strict=True)) == {
+        None: [[0, 2, 3], [1, 2, 3]],
+        b"PNG": [[0, 1, 2]],
+        b"": [[0, 1, 3]],
+    }
+
+
+def test_a_missing_texture_leaves_the_colours_of_vertices():
+    content = write_ply(
+        "ascii",
+        ("vertex", [*XYZ, "float s", "float t", "uchar red", "uchar green", "uchar blue"],
+         [(*v, 0, 0, 255, 0, 0) for v in SQUARE]),
+        ("face", CORNERS, [[[0, 1, 2, 3]]]),
+        header="comment TextureFile gone.png",
+    )  # fmt: skip
+    (part,), source = read(content, colour=True)
+    assert source.missing == ["gone.png"]
+    assert part.material.texture is None
+    assert np.array_equal(part.tint, [[1, 0, 0]] * 4)
+    assert read(content)[1].missing == []
+
+
+def test_texture_coordinates_that_do_not_match_their_faces_are_noted():
+    content = write_ply(
+        "ascii",
+        ("vertex", XYZ, SQUARE),
+        ("face", [*CORNERS, "list uchar float texcoord"], [([0, 1, 2, 3], [0, 0, 1, 1])]),
+        header="comment TextureFile gone.png",
+    )
+    (part,), source = read(content, colour=True)
+    assert part.uv is None
+    assert source.left_out == [
+        "texture coordinates that do not match the corners of their faces were left out"
+    ]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_what_follows_the_last_row_is_noted(encoding):
+    content = mesh_ply(encoding)
+    unit = "numbers" if encoding == "ascii" else "bytes"
+    more = b"1 2 3" if encoding == "ascii" else b"123"
+    assert read(content + b"\n\0\r\n")[1].left_out == []
+    assert read(content + more)[1].left_out == [f"3 {unit} behind its last row were left out"]
+    assert read(content + content)[1].left_out == [
+        "the meshes behind the first were left out; pipe the file to read all"
+    ]
+
+
+SPLATS = [
+    *XYZ,
+    "float f_dc_0",
+    "float f_dc_1",
+    "float f_dc_2",
+    "float opacity",
+    "float scale_0",
+    "float rot_0",
+]
+
+
+@pytest.mark.parametrize(
+    ("elements", "message"),
+    [
+        ([("vertex", XYZ, SQUARE)], "holds a point cloud of 4 points and no faces; sdfkit needs a surface"),
+        ([("vertex", XYZ, []), ("face", CORNERS, [])], "holds no vertices and no faces"),
+        (
+            [("vertex", XYZ, SQUARE), ("face", CORNERS, [[[0, 1]]])],
+            r"4 points, an element face \(1 row\) and no faces",
+        ),
+        (
+            [("vertex", XYZ, SQUARE), ("edge", ["int vertex1", "int vertex2"], [(0, 1), (1, 2)])],
+            r"holds a point cloud of 4 points, an element edge \(2 rows\) and no faces",
+        ),
+        (
+            [("vertex", XYZ, SQUARE), ("range_grid", CORNERS, [[[0]], [[]], [[3]]])],
+            r"holds a point cloud of 4 points, an element range_grid \(3 rows\) and no faces",
+        ),
+        ([("vertex", SPLATS, [[0] * 9] * 5)], "holds 5 Gaussian splats and no faces; sdfkit needs a surface"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_files_without_faces_are_named(encoding, elements, message):
+    with pytest.raises(GeometryError, match=rf"^a\.ply: .*{message}"):
+        read(write_ply(encoding, *elements))
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize(
+    ("element", "corner"),
+    [
+        ("face", -1),
+        *((element, corner) for element in ("face", "tristrips") for corner in (4, -2, 2**31 - 1, -(2**31))),
+    ],
+)
+def test_vertices_that_do_not_exist_are_refused(encoding, corner, element):
+    content = write_ply(
+        encoding,
+        ("vertex", XYZ, SQUARE),
+        (element, ["list int int vertex_index"], [[[0, 1, 2]], [[1, corner, 3, 2]]]),
+    )
+    with pytest.raises(
+        InputError, match=rf"a face refers to a vertex that does not exist \(vertex {corner} of 4,"
+    ):
+        read(content)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("name", ["vertex", "face"])
+def test_rows_that_do_not_arrive_are_refused(encoding, name):
+    content = mesh_ply(encoding)
+    count = 12 if name == "vertex" else 8
+    for rows in (count + 20, 1_000_000_000, 10**30):
+        claim = content.replace(f"{name} {count}".encode(), f"{name} {rows}".encode())
+        with pytest.raises(
+            InputError, match=r"a PLY ends early; its header declares \d+ rows of the element"
+        ):
+            read(claim)
+    last = 2 if encoding == "ascii" else 1
+    with pytest.raises(InputError, match="a PLY ends early; its header declares 8 rows of the element face"):
+        read(content.rstrip(b"\n")[:-last] if encoding == "ascii" else content[:-last])
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_rows_without_properties_take_no_memory(encoding):
+    content = write_ply(
+        encoding, ("nothing", [], []), ("vertex", XYZ, SQUARE), ("face", CORNERS, [[[0, 1, 2]]])
+    )
+    (part,), source = read(content.replace(b"nothing 0", b"nothing 1000000000000000"))
+    assert part.faces.tolist() == [[0, 1, 2]]
+    assert source.left_out == ["the element nothing was left out (1000000000000000 rows)"]
+
+
+def test_a_list_longer_than_the_file_is_refused():
+    for kind in ("int", "uint"):
+        content = write_ply(
+            "binary_little_endian", ("vertex", XYZ, SQUARE), ("face", [f"list {kind} int vertex_index"], [])
+        )
+        content = content.replace(b"face 0", b"face 1") + b"\xff\xff\xff\x7f"
+        with pytest.raises(InputError, match="a PLY ends early"):
+            read(content)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("more", [b"", b"0 0 0\n"])
+def test_files_without_vertices_are_refused(encoding, more):
+    for elements in ([], [("face", CORNERS, [])], [("vertex", [], [])]):
+        with pytest.raises(InputError, match="is a PLY without x, y and z in an element vertex"):
+            read(write_ply(encoding, *elements) + more)
+    with pytest.raises(GeometryError, match="holds no vertices and no faces"):
+        read(write_ply(encoding, ("vertex", XYZ, [])) + more)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (mesh_ply().replace(b"\n6 ", b"\n-6 "), "a list of the element face of a PLY has -6 items; is it damaged"),
+        (mesh_ply().replace(b"\n6 ", b"\n6.5 "), "a list of the element face of a PLY has 6.5 items"),
+        (mesh_ply().replace(b"\n6 ", b"\nnan "), "a list of the element face of a PLY has nan items"),
+        (mesh_ply(polygons=[[0, 1, 0.5]]), r"\(vertex 0.5 of 12, counted from 0\)"),
+        (mesh_ply(polygons=[[0, 1, np.nan]]), r"\(vertex nan of 12, counted from 0\)"),
+        (mesh_ply().replace(b"\n0 0 0", b"\n0 0,5 0"), "has '0,5' in place of a number; .* decimals .* commas"),
+        (mesh_ply().replace(b"\n0 0 0", b"\n0 zero 0"), "has 'zero' in place of a number"),
+        (mesh_ply().replace(b"float y", b"float w"), "is a PLY without x, y and z in an element vertex"),
+        (mesh_ply().replace(b"element vertex", b"element point"), "is a PLY without x, y and z"),
+        (mesh_ply().replace(b"vertex_indices", b"corners"), "element face has no list vertex_indices"),
+        (mesh_ply().replace(b"element face", b"element vertex"), "is a PLY with two elements vertex"),
+    ],
+)  # fmt: skip
+def test_damaged_files_are_refused_in_one_line(content, message):
+    with pytest.raises(InputError, match=message) as caught:
+        read(content)
+    assert str(caught.value).startswith("a.ply: ")
+    assert "\n" not in str(caught.value)
