@@ -52,11 +52,11 @@ def close_row(
         from sdfkit.geometry.watertight.losses import measure_losses
 
         closed = make_watertight(unit, resolution=resolution, **settings)
-        lost = measure_losses(unit, closed, 2.0 / resolution)
-        if lost.count:
+        losses = measure_losses(unit, closed, 2.0 / resolution)
+        if losses.lost:
             log.warning(
                 "%s: %d of %d pieces, with %.2g %% of the area, are about as small as a grid cell and are lost; raise "
-                "--resolution%s to keep them", row.uid, lost.count, lost.pieces, 100 * lost.share,
+                "--resolution%s to keep them", row.uid, losses.lost, losses.pieces, 100 * losses.share,
                 "" if settings["keep_parts"] else " or add --keep-parts",
             )  # fmt: skip
     else:

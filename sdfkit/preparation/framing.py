@@ -29,30 +29,30 @@ def make_frame(mesh: trimesh.Trimesh, uid: str, *, drop_specks: bool = False) ->
     Args:
         mesh: Any mesh.
         uid: Name of the shape in warnings.
-        drop_specks: Leave out small pieces far from the rest, as `geometry.specks.find_specks` defines them, and report
+        drop_specks: Leave out small pieces far from the rest, as `geometry.pieces.find_specks` defines them, and report
             how many.
 
     Raises:
         GeometryError: The mesh has no frame; see `geometry.frame.normalise`.
     """
-    from sdfkit.geometry.frame import normalise
-    from sdfkit.geometry.specks import describe_frame, find_specks
+    from sdfkit.geometry.frame import describe_frame, normalise
+    from sdfkit.geometry.pieces import find_specks
 
     unit, to_original = normalise(mesh)
     kept, dropped = np.ones(len(mesh.faces), dtype=bool), {"count": 0, "largest": 0.0}
     if drop_specks:
         specks = find_specks(unit)
-        if specks.count:
+        if specks.number:
             kept, dropped = (
                 ~specks.faces,
-                {"count": specks.count, "largest": specks.largest * to_original[0, 0]},
+                {"count": specks.number, "largest": specks.largest * to_original[0, 0]},
             )
             rest = mesh.copy()
             rest.update_faces(kept)
             unit, to_original = normalise(rest)
-            plural = "s" if specks.count > 1 else ""
+            plural = "s" if specks.number > 1 else ""
             log.warning(
-                "%s: dropped %d speck%s, at most %.3g wide", uid, specks.count, plural, dropped["largest"]
+                "%s: dropped %d speck%s, at most %.3g wide", uid, specks.number, plural, dropped["largest"]
             )
     reason = describe_frame(unit, to_original[0, 0])
     if reason:

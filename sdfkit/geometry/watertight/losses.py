@@ -6,7 +6,7 @@ import numpy as np
 import trimesh
 
 from sdfkit.geometry.distance.tree import TriangleTree
-from sdfkit.geometry.specks import measure_pieces
+from sdfkit.geometry.pieces import measure_pieces
 
 # In cells. Pieces with a longer diagonal are never lost, and pieces nearer than the distance are merged with others.
 SMALL, NEAR = 3.0, 1.5
@@ -15,7 +15,7 @@ SMALL, NEAR = 3.0, 1.5
 class Losses(NamedTuple):
     """Connected pieces of a mesh that are outside its closed surface."""
 
-    count: int
+    lost: int
     """Number of lost pieces."""
     pieces: int
     """Number of all pieces."""

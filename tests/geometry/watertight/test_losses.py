@@ -26,17 +26,17 @@ def test_leaves_of_a_third_of_a_cell_are_counted():
     leaves = [leaf_at(0.7, 0.2 * k - 0.6, 0.03 * k) for k in range(7)]
     losses = losses_of(ball, *leaves)
     area = 7 * 6 * LEAF**2
-    assert (losses.count, losses.pieces) == (7, 8)
+    assert (losses.lost, losses.pieces) == (7, 8)
     assert losses.share == pytest.approx(area / (area + ball.area))
 
 
 @pytest.mark.parametrize("place", [(0.0, 0.0, 0.1), (0.5, 0.0, 0.0)], ids=["hidden inside", "at the surface"])
 def test_small_pieces_inside_or_at_the_surface_are_not_lost(place):
-    assert losses_of(icosphere(3, radius=0.5), leaf_at(*place)).count == 0
+    assert losses_of(icosphere(3, radius=0.5), leaf_at(*place)).lost == 0
 
 
 def test_pieces_of_several_cells_are_not_lost():
-    assert losses_of(icosphere(3, radius=0.5), box((0.2, 0.2, 0.2)).apply_translation((0.8, 0, 0))).count == 0
+    assert losses_of(icosphere(3, radius=0.5), box((0.2, 0.2, 0.2)).apply_translation((0.8, 0, 0))).lost == 0
 
 
 def test_pieces_count_whether_their_vertices_are_joined_or_not():
