@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 # Formats that are opened, by Pillow's names. EPS is left out, because Pillow runs Ghostscript to read it.
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "HEIF", "JXL")
 SUFFIXES = (
-    ".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl", ".pgm", ".png",
-    ".ppm", ".tif", ".tiff", ".webp",
+    ".apng", ".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpf",
+    ".jpg", ".jpx", ".jxl", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 # Camera raw files. Most are TIFF files, of which Pillow would read the thumbnail.
 RAW = (
@@ -35,9 +35,9 @@ RAW = (
 )  # fmt: skip
 # Other pictures that are not read. Those in folders are counted.
 FOREIGN = (
-    *RAW, ".ai", ".bpg", ".dcm", ".dds", ".djvu", ".emf", ".eps", ".exr", ".fits", ".flif", ".hdr", ".icns", ".ico",
-    ".j2k", ".jpf", ".jpx", ".jxr", ".kra", ".ktx", ".pbm", ".pcx", ".pic", ".pnm", ".psb", ".psd", ".qoi", ".sgi",
-    ".svg", ".svgz", ".tga", ".wdp", ".wmf", ".xcf", ".xpm",
+    *RAW, ".ai", ".bpg", ".dcm", ".dds", ".djvu", ".emf", ".eps", ".exr", ".fits", ".flif", ".hdr", ".icns",
+    ".ico", ".jxr", ".kra", ".ktx", ".pcx", ".pic", ".psb", ".psd", ".qoi", ".sgi", ".svg", ".svgz", ".tga",
+    ".wdp", ".wmf", ".xcf", ".xpm",
 )  # fmt: skip
 READABLE = "PNG, JPEG, WebP, AVIF, TIFF, GIF, BMP, PPM or JPEG 2000"
 # Formats that Pillow alone does not read: bytes near the start of the file, and the format's name.

@@ -31,7 +31,9 @@ def load(path):
     return picture
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.ppm", "a.gif", "a.webp", "a.jp2"])
+@pytest.mark.parametrize(
+    "name", ["a.png", "a.bmp", "a.tif", "a.ppm", "a.gif", "a.webp", "a.jp2", "a.pnm", "a.J2K"]
+)
 def test_lossless_formats_preserve_every_byte(tmp_path, name):
     options = {"lossless": True} if name == "a.webp" else {}
     picture = load(save(tmp_path, Image.fromarray(COLORS), name, **options))
@@ -292,7 +294,7 @@ def test_image_files_are_grouped_into_shapes_by_folder(tmp_path):
     assert [row.uid for row in rows] == ["1", "x", "y", "1_2"]
     assert all(len(row.paths) == 1 for row in rows)
     (tmp_path / "none").mkdir()
-    with pytest.raises(InputError, match=r"none: is a folder without images \(\.avif"):
+    with pytest.raises(InputError, match=r"none: is a folder without images \(\.apng, \.avif"):
         find_images([str(tmp_path / "none")], manifest=None)
     with pytest.raises(FileNotFoundError):
         find_images([str(tmp_path / "missing.png")], manifest=None)
