@@ -144,7 +144,8 @@ def describe_frame(mesh: trimesh.Trimesh, scale: float = 1.0) -> str | None:
     if rest is not None and extent > WIDE * rest:
         return (
             f"all faces but a flat sheet extend over {scale * rest:.3g} and the whole shape over "
-            f"{scale * extent:.3g}, so that most of the resolution is lost; remove the sheet with a mesh editor"
+            f"{scale * extent:.3g}, so that most of the resolution is lost; if the sheet is no part of the shape, "
+            "remove it with a mesh editor"
         )
     return None
 

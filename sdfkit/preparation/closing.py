@@ -55,7 +55,7 @@ def close_row(
         losses = measure_losses(unit, closed, 2.0 / resolution)
         if losses.lost:
             log.warning(
-                "%s: %d of %d pieces, with %.2g %% of the area, are about as small as a grid cell and are lost; raise "
+                "%s: %d of %d pieces, with %.3g %% of the area, are about as small as a grid cell and are lost; raise "
                 "--resolution%s to keep them", row.uid, losses.lost, losses.pieces, 100 * losses.share,
                 "" if settings["keep_parts"] else " or add --keep-parts",
             )  # fmt: skip
