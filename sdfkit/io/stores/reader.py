@@ -5,7 +5,6 @@ one. The manual page sdfkit-store(5) describes the format.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -16,9 +15,20 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from sdfkit.errors import InputError
+from sdfkit.errors import InputError, first_line
 from sdfkit.io.manifests import Entry, label, read_manifest
 from sdfkit.io.stores.arrays import plain_store
+from sdfkit.io.stores.checks import (
+    CHUNK_ERRORS,
+    METADATA_ERRORS,
+    SMALL,
+    bad_metadata,
+    check_array,
+    check_attributes,
+    check_stored,
+    shared_sizes,
+    size_in_memory,
+)
 from sdfkit.io.stores.layout import COLUMNS, FORMAT, OPTIONAL, describe_kinds, open_remote
 from sdfkit.io.streams import name_of, open_input, sniff
 from sdfkit.options import STANDARD
@@ -53,19 +63,46 @@ class StoreReader:
     def __init__(self, group: "zarr.Group", name: str, manifest: Mapping[str, Entry]) -> None:
         self.group = group
         self.name = name
-        self.attributes: dict[str, Any] = dict(group.attrs)
+        self.attributes = check_attributes(dict(group.attrs), name)
         self.kind = str(self.attributes.get("kind"))
         self.history: list[dict[str, Any]] = list(self.attributes.get("history", []))
         self._manifest = manifest
         self._arrays: dict[str, zarr.Array[Any]] = {}
         self._columns: dict[str, list[str]] = {}
+        # The length of each axis that several arrays have, and the first array that has it.
+        self._lengths: dict[str, tuple[int, str]] = {}
+        self._stored: dict[str, int] = {}
 
     def __contains__(self, name: str) -> bool:
-        return name in self.group
+        return name in self._arrays or self._node(name) is not None
 
     def __len__(self) -> int:
-        """Return the number of rows."""
-        return int(self.array("uid").shape[0])
+        """Return the number of rows.
+
+        Raises:
+            InputError: The uids of that many rows are not stored.
+        """
+        uid = self.array("uid")
+        if uid.chunks != (1,) or not self._is_pipe:  # On a pipe, `rows` checks that each row arrives.
+            self._require_stored(uid, "uid", ...)
+        return int(uid.shape[0])
+
+    @property
+    def _is_pipe(self) -> bool:
+        return hasattr(self.group.store, "forget")
+
+    def _node(self, name: str) -> "zarr.Array[Any] | zarr.Group | None":
+        """Return an array or group. None if there is none.
+
+        Raises:
+            InputError: Its metadata cannot be read.
+        """
+        try:
+            return self.group[name]
+        except KeyError:
+            return None
+        except METADATA_ERRORS as error:
+            raise bad_metadata(self.name, f"the metadata of {name}", error) from error
 
     def array(self, name: str) -> "zarr.Array[Any]":
         """Return a Zarr array without reading its chunks. On a pipe, the shape is known before the chunks arrive."""
@@ -74,14 +111,21 @@ class StoreReader:
         # Opened arrays are kept: parsing the metadata takes longer than reading a row.
         if name in self._arrays:
             return self._arrays[name]
-        try:
-            array = self.group[name]
-        except KeyError as error:
-            raise InputError(
-                f"{self.name}: has {self.kind} without the array {name}; was it made by sdfkit?"
-            ) from error
+        array = self._node(name)
+        if array is None:
+            raise InputError(f"{self.name}: has {self.kind} without the array {name}; was it made by sdfkit?")
         if not isinstance(array, zarr.Array):
             raise InputError(f"{self.name}: {name} is a Zarr group, but an array is needed")
+        check_array(array, name, self.name)
+        if name != "uid" and "uid" in self:
+            self.array("uid")
+        for axis, length in shared_sizes(array, name, self.kind).items():
+            first, other = self._lengths.setdefault(axis, (length, name))
+            if length != first:
+                raise InputError(
+                    f"{self.name}: the array {name} has {length} entries along the axis {axis}, but {other} has "
+                    f"{first}; make the store again"
+                )
         self._arrays[name] = array
         return array
 
@@ -103,12 +147,28 @@ class StoreReader:
 
     def attributes_of(self, name: str) -> dict[str, Any]:
         """Return the attributes of a subgroup, such as a network's configuration."""
-        return dict(self.group[name].attrs)
+        return dict(self._subgroup(name).attrs)
+
+    def _subgroup(self, name: str) -> "zarr.Group":
+        import zarr
+
+        group = self._node(name)
+        if not isinstance(group, zarr.Group):
+            raise InputError(f"{self.name}: has {self.kind} without the group {name}; was it made by sdfkit?")
+        return group
+
+    def _members(self, group: "zarr.Group") -> "dict[str, zarr.Array[Any]]":
+        """Return all arrays of a group and its subgroups by their paths, sorted."""
+        import zarr
+
+        try:
+            members = sorted(group.members(max_depth=None))
+        except METADATA_ERRORS as error:
+            raise bad_metadata(self.name, "the metadata of an array", error) from error
+        return {path: node for path, node in members if isinstance(node, zarr.Array)}
 
     def describe_arrays(self) -> list[dict[str, Any]]:
         """List name, axes, shape, type and size in bytes (None for strings) of every array, also in subgroups."""
-        import zarr
-
         return [
             {
                 "name": name,
@@ -117,27 +177,42 @@ class StoreReader:
                 "dtype": "string" if node.dtype.kind == "T" else node.dtype.name,
                 "bytes": None if node.dtype.kind == "T" else node.nbytes,
             }
-            for name, node in sorted(self.group.members(max_depth=None))
-            if isinstance(node, zarr.Array)
+            for name, node in self._members(self.group).items()
         ]
 
     def read_group(self, name: str) -> dict[str, np.ndarray]:
         """Read every array of a subgroup, by its path within the subgroup."""
-        import zarr
-
-        group = self.group[name]
-        assert isinstance(group, zarr.Group)
-        arrays = (path for path, node in group.members(max_depth=None) if isinstance(node, zarr.Array))
-        return {path: self.read(f"{name}/{path}") for path in sorted(arrays)}
+        return {path: self.read(f"{name}/{path}") for path in self._members(self._subgroup(name))}
 
     def _get(self, array: "zarr.Array[Any]", name: str, selection: Any) -> np.ndarray:
+        self._require_stored(array, name, selection)
         try:
             return np.asarray(array[selection])
-        except (ValueError, RuntimeError, OSError, BadZipFile) as error:
-            # These are what the codecs raise for a chunk that cannot be decoded.
+        except CHUNK_ERRORS as error:
             raise InputError(
-                f"{self.name}: a chunk of the array {name} is damaged ({error}); make the store again"
+                f"{self.name}: a chunk of the array {name} is damaged ({first_line(error)}); make the store again"
             ) from error
+
+    def _require_stored(self, array: "zarr.Array[Any]", name: str, selection: Any) -> None:
+        """Raise InputError if a part of an array takes far more memory than the chunks that are stored.
+
+        Chunks that are missing are read as zeros, so that a few bytes could declare an array of any size.
+        """
+        first = selection[0] if isinstance(selection, tuple) else selection
+        rows = 1 if isinstance(first, (int, np.integer)) else array.shape[0] if array.shape else 1
+        if isinstance(first, slice):
+            rows = len(range(*first.indices(rows)))
+        size = size_in_memory(array, rows)
+        if size <= SMALL:
+            return
+        store: Any = self.group.store
+        if self._is_pipe:
+            # The chunk of the last row, behind which the other chunks have arrived.
+            last = (rows if first is ... else first if rows == 1 else first.stop) - 1
+            store.read_to(f"{name}/c/{min(last, array.shape[0] - 1) // (array.shards or array.chunks)[0]}/")
+        if name not in self._stored or self._is_pipe:
+            self._stored[name] = array.nbytes_stored()
+        check_stored(size, self._stored[name], name, self.name)
 
     @cached_property
     def _columns_here(self) -> tuple[str, ...]:
@@ -176,6 +251,8 @@ class StoreReader:
         Raises:
             InputError: All shapes failed.
         """
+        for name in names:
+            self._row_array(name)
         rows = self.all_rows()
         good = [row for row in rows if not row.error]
         if not good:
@@ -192,17 +269,33 @@ class StoreReader:
             }
         return [replace(row, index=index) for index, row in enumerate(good)], arrays
 
+    def _row_array(self, name: str) -> "zarr.Array[Any]":
+        """Return an array that has one entry for each row."""
+        array = self.array(name)
+        if array.shape[:1] != (len(self),):
+            raise InputError(
+                f"{self.name}: the array {name} has the shape {array.shape}, but the store has {len(self)} rows; "
+                "make the store again"
+            )
+        return array
+
     def rows(self, *names: str) -> Iterator[ArrayRow]:
         """Yield the rows in order, each with the entries of the named arrays for this row.
 
         Memory does not grow with the number of rows.
         """
-        arrays = {name: self.array(name) for name in names}
+        arrays = {name: self._row_array(name) for name in names}
         forget = getattr(self.group.store, "forget", None)
         # Where an array is sharded, a stored object is a shard.
-        by_row = [name for name, node in self.group.arrays() if (node.shards or node.chunks)[:1] == (1,)]
+        by_row = [
+            name
+            for name, node in self._members(self.group).items()
+            if (node.shards or node.chunks)[:1] == (1,)
+        ]
         for index in range(len(self)):
             row = self.row(index)
+            if forget is not None and self.array("uid").chunks == (1,):
+                self.group.store.require(f"uid/c/{index}")  # type: ignore[attr-defined]
             wanted = {} if row.error else arrays
             parts = {name: self._get(array, name, index) for name, array in wanted.items()}
             yield ArrayRow(**vars(row), arrays=parts, steps=self.history)
@@ -267,9 +360,9 @@ def _file_store(path: str, name: str, kinds: Sequence[str]) -> Any:
         if kind != "zarr":
             holds = "meshes" if kind in ("ply", "glb") else "data in an unknown format"
             raise InputError(f"{name}: holds {holds}, but {describe_kinds(kinds)} needed")
-    from zarr.storage import ZipStore
+    from sdfkit.io.stores.zip_stream import ZipFileReader
 
-    return ZipStore(path)
+    return ZipFileReader(path)
 
 
 def _check(
@@ -278,9 +371,12 @@ def _check(
     import zarr
 
     try:
-        group = zarr.open_group(store, mode="r")
-    except (FileNotFoundError, json.JSONDecodeError, ValueError, KeyError) as error:
+        # Version 2 of Zarr has codecs that unpickle.
+        group = zarr.open_group(store, mode="r", zarr_format=3)
+    except FileNotFoundError as error:
         raise InputError(f"{name}: is not a Zarr store; {describe_kinds(kinds)} needed") from error
+    except METADATA_ERRORS as error:
+        raise bad_metadata(name, "the metadata of the root", error) from error
     reader = StoreReader(group, name, labels)
     if reader.attributes.get("format", 0) > FORMAT:
         raise InputError(

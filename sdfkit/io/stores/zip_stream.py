@@ -9,7 +9,8 @@ import struct
 import zipfile
 import zlib
 from collections.abc import AsyncIterator, Iterable
-from typing import TYPE_CHECKING, BinaryIO
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zarr.abc.store import (
     ByteRequest,
@@ -19,8 +20,10 @@ from zarr.abc.store import (
     SuffixByteRequest,
 )
 from zarr.buffer import default_buffer_prototype
+from zarr.storage import ZipStore
 
 from sdfkit.errors import InputError
+from sdfkit.io.stores.checks import SMALL
 
 if TYPE_CHECKING:
     from zarr.abc.buffer import Buffer, BufferPrototype
@@ -28,6 +31,38 @@ if TYPE_CHECKING:
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 CENTRAL, END, END64 = b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06"
 LARGEST_MEMBER = 1 << 40
+# Members may unpack to this many bytes for each byte in the archive. sdfkit does not compress them, and other programs
+# reach a few.
+DENSEST = 200
+
+
+def is_bomb(unpacked: int, packed: int) -> bool:
+    """Return whether zip members unpack to so many bytes that the archive was made to fill the memory."""
+    return unpacked > SMALL + DENSEST * packed
+
+
+class ZipFileReader(ZipStore):
+    """A read-only Zarr store in a zip file.
+
+    Raises:
+        InputError: A member unpacks to far more bytes than it takes in the archive.
+    """
+
+    def _get(self, key: str, *rest: Any, **options: Any) -> "Buffer | None":
+        if not self._is_open:
+            self._sync_open()
+        with suppress(KeyError):
+            member = self._zf.getinfo(key)
+            if is_bomb(member.file_size, member.compress_size):
+                raise InputError(
+                    f"{self.path}: the zip member {key} unpacks from {member.compress_size} to {member.file_size} "
+                    "bytes; make the store again"
+                )
+        return super()._get(key, *rest, **options)
+
+    async def getsize(self, key: str) -> int:
+        """Return the size of a member. Unlike the method of zarr, this does not unpack it."""
+        return self._zf.getinfo(key).file_size
 
 
 class _MemberBuffer:
@@ -186,6 +221,7 @@ class ZipReader(_StreamStore):
         self._name = name
         # Hashes of the members' names take less memory than the names: 10,000 shapes have about 100,000 members.
         self._seen: set[int] = set()
+        self._packed = self._unpacked = 0
         self._chunks_have_begun = False
         self.has_ended = False
 
@@ -203,6 +239,20 @@ class ZipReader(_StreamStore):
         """Drop the data of a key, or of all keys below a prefix, to free their memory."""
         for key in [key for key in self._members if key == prefix or key.startswith(f"{prefix}/")]:
             del self._members[key]
+
+    def read_to(self, prefix: str) -> None:
+        """Read the stream up to the first member whose name starts with `prefix`, or to its end."""
+        while not self.has_ended and not any(f"{key}/".startswith(prefix) for key in self._members):
+            self._read_member()
+
+    def require(self, key: str) -> None:
+        """Read the stream up to a member. InputError if there is none: `get` returns None, which is read as zeros."""
+        if self._find(key) is None:
+            raise self._fault(f"is damaged; it has no zip member {key}")
+
+    async def getsize_prefix(self, prefix: str) -> int:
+        """Return the number of bytes of the members below `prefix` that have arrived and are not forgotten."""
+        return sum(len(content) for key, content in self._members.items() if key.startswith(prefix))
 
     def finish(self) -> None:
         """Read to the end of the stream and check that it is complete."""
@@ -259,6 +309,11 @@ class ZipReader(_StreamStore):
         if 0xFFFFFFFF in (stored, size):
             stored, size = self._large_sizes(extra)
         content = self._read_exactly(stored)
+        self._packed, self._unpacked = self._packed + stored, self._unpacked + size
+        if is_bomb(self._unpacked, self._packed):
+            raise self._fault(
+                f"its zip members unpack from {self._packed} to {self._unpacked} bytes; is it damaged?"
+            )
         if method == zipfile.ZIP_DEFLATED:
             try:
                 content = zlib.decompressobj(-15).decompress(content, size + 1)

@@ -100,12 +100,12 @@ def test_the_first_row_is_written_before_the_second_is_computed():
     stream = io.BytesIO()
     zipped = ZipWriter(stream)
     writer = StoreWriter(zipped, ROOT, ROWS, 3, in_order=True)
-    writer.create_array("rgb", shape=(3, 1), dtype="u1", axes=("shape", "view"))
-    writer.write(ROWS[0], rgb=np.array([7], np.uint8))
+    writer.create_array("number", shape=(3, 1), dtype="u1", axes=("shape", "view"))
+    writer.write(ROWS[0], number=np.array([7], np.uint8))
     _, reader = open_archive(stream.getvalue())  # only what has been sent so far
-    row = next(reader.rows("rgb"))
+    row = next(reader.rows("number"))
     assert row.uid == "obj_0000"
-    assert row.arrays["rgb"].tolist() == [7]
+    assert row.arrays["number"].tolist() == [7]
 
 
 def test_testing_for_an_absent_array_does_not_read_to_the_end(archive):
@@ -219,13 +219,13 @@ def test_arrays_that_are_not_requested_are_dropped_from_memory():
     rows = [Row(index, f"obj_{index}") for index in range(20)]
     writer = StoreWriter(zipped, ROOT, rows, 20, in_order=True)
     writer.create_array("yfov", shape=(20, 1), dtype="f4", axes=("shape", "view"))
-    writer.create_array("rgb", shape=(20, 100), dtype="u1", axes=("shape", "pixel"))
+    writer.create_array("number", shape=(20, 100), dtype="u1", axes=("shape", "pixel"))
     for row in rows:
-        writer.write(row, yfov=np.ones(1, np.float32), rgb=np.ones(100, np.uint8))
+        writer.write(row, yfov=np.ones(1, np.float32), number=np.ones(100, np.uint8))
     zipped.finish()
     store, reader = open_archive(stream.getvalue())
     for _ in reader.rows("yfov"):
-        assert sum(key.startswith("rgb/c/") for key in store._members) <= 1
+        assert sum(key.startswith("number/c/") for key in store._members) <= 1
 
 
 def test_a_stream_lists_its_arrays_before_the_first_row_is_read(archive):

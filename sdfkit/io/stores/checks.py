@@ -1,0 +1,145 @@
+"""Checks of a store before its chunks are read: types of attributes, axes and codecs of arrays, sizes in memory."""
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+from sdfkit.errors import InputError, first_line
+from sdfkit.io.fields import COUNT, FLAG, HISTORY, INDEX, OBJECT, TEXT, check_fields
+from sdfkit.io.stores.layout import COLUMNS, OPTIONAL
+
+if TYPE_CHECKING:
+    import zarr
+
+REMEDY = "make the store again"
+# Errors that zarr raises for metadata that it cannot read, and its codecs for damaged chunks.
+METADATA_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+CHUNK_ERRORS = (*METADATA_ERRORS, AssertionError, BadZipFile, EOFError, MemoryError, OSError, zlib.error)
+# Attributes of the root that sdfkit reads, of all kinds of stores.
+ATTRIBUTES = {
+    **dict.fromkeys(("settings", "encoder", "network", "report"), OBJECT),
+    **dict.fromkeys(("kind", "condition", "stage", "noise", "decoder_sha256", "known", "denoiser", "decoder"), TEXT),
+    "format": INDEX,
+    "complete": FLAG,
+    "history": HISTORY,
+    "euler": COUNT,
+}  # fmt: skip
+# The kinds of NumPy types, and the axes, of arrays that mean the same in all kinds of stores. See sdfkit-store(5).
+TEXTS, FLAGS, FLOATS, BYTES = "TU", "b", "f", "u"
+ARRAYS: dict[str, tuple[str, tuple[str, ...]]] = {
+    **dict.fromkeys((*COLUMNS, *OPTIONAL, "error"), (TEXTS, ("shape",))),
+    "valid": (FLAGS, ("shape",)),
+    "to_original": (FLOATS, ("shape", "to", "from")),
+    "sign_agreement": (FLOATS, ("shape",)),
+    "point": (FLOATS, ("shape", "sample", "xyz")),
+    "distance": (FLOATS, ("shape", "sample")),
+    "near": (FLAGS, ("shape", "sample")),
+    "surface_point": (FLOATS, ("shape", "surface", "xyz")),
+    "surface_normal": (FLOATS, ("shape", "surface", "xyz")),
+    "camera_to_world": (FLOATS, ("shape", "view", "to", "from")),
+    "yfov": (FLOATS, ("shape", "view")),
+    "rgb": (BYTES, ("shape", "view", "row", "column", "channel")),
+    "mask": (BYTES, ("shape", "view", "row", "column")),
+    "depth": (FLOATS, ("shape", "view", "row", "column")),
+    "normal": (FLOATS, ("shape", "view", "row", "column", "xyz")),
+}
+NUMBERS_OR_TEXTS = TEXTS + "biuf"
+SIZES = {"xyz": 3, "to": 4, "from": 4, "channel": 3}
+# Axes of one length in all arrays of a store. The rows of `ranks` are predictions.
+SHARED = {"shape": "shape", "prediction": "shape", "sample": "sample", "surface": "surface", "view": "view"}
+SHARED_BY_VIEWS = {"row": "row", "column": "column"}
+# All codecs of sdfkit's stores, and those of Zarr's specification that decode without running code.
+CODECS = {"blosc", "bytes", "crc32c", "gzip", "sharding_indexed", "transpose", "vlen-utf8", "zstd"}
+# Bytes in memory that are allocated without a look at the bytes that are stored.
+SMALL = 1 << 26
+# Largest number of bytes in memory per stored byte. Masks of 4096² pixels reach 1,000 with zstd, and the rows of
+# shapes that failed are not stored at all.
+DENSEST = 1 << 12
+# Bytes that count for each chunk, because Zarr needs time and memory to look for it.
+PER_CHUNK = 1 << 12
+
+
+def check_attributes(attributes: Any, name: str) -> dict[str, Any]:
+    """Return the attributes of a store's root.
+
+    Raises:
+        InputError: The type of one of `ATTRIBUTES` is wrong.
+    """
+    return check_fields(attributes, ATTRIBUTES, name, "attributes", REMEDY)
+
+
+def check_array(array: "zarr.Array[Any]", name: str, store: str) -> None:
+    """Check the codecs of an array, and its type and axes.
+
+    Args:
+        array: The array.
+        name: Its name in the store.
+        store: The name of the store in messages.
+
+    Raises:
+        InputError: A codec is not one of `CODECS`, or the type or the axes differ from those in `ARRAYS`.
+    """
+    foreign = [codec for codec in _codec_names(array.metadata.to_dict()["codecs"]) if codec not in CODECS]
+    if foreign:
+        raise InputError(f"{store}: the array {name} has the codec {foreign[0]}, which is not read; {REMEDY}")
+    kinds, axes = ARRAYS.get(name, (NUMBERS_OR_TEXTS, None))
+    wrong = array.dtype.kind not in kinds
+    if axes is not None:
+        wrong |= len(array.shape) != len(axes)
+        wrong |= any(SIZES.get(axis, size) != size for axis, size in zip(axes, array.shape, strict=False))
+    if wrong:
+        raise InputError(
+            f"{store}: the array {name} has the type {array.dtype} and the shape {array.shape}, but "
+            f"{_describe(kinds, axes)} is needed; {REMEDY}"
+        )
+
+
+def _codec_names(codecs: Any) -> Sequence[str]:
+    """Return the names of codecs, also of those within shards."""
+    names = []
+    for codec in codecs:
+        names.append(str(codec["name"]))
+        inner = codec.get("configuration") or {}
+        names += [name for part in ("codecs", "index_codecs") for name in _codec_names(inner.get(part, ()))]
+    return names
+
+
+def _describe(kinds: str, axes: Sequence[str] | None) -> str:
+    nouns = {TEXTS: "texts", FLAGS: "booleans", FLOATS: "floating-point numbers", BYTES: "bytes"}
+    noun = nouns.get(kinds, "numbers or texts")
+    if axes is None:
+        return f"an array of {noun}"
+    sizes = [f"{axis} {SIZES[axis]}" if axis in SIZES else axis for axis in axes]
+    return f"an array of {noun} with the axes ({', '.join(sizes)})"
+
+
+def shared_sizes(array: "zarr.Array[Any]", name: str, kind: str) -> dict[str, int]:
+    """Return the lengths of the axes of an array that must be equal in all arrays of a store of this kind."""
+    _, axes = ARRAYS.get(name, ("", array.metadata.dimension_names or ()))  # type: ignore[union-attr]
+    shared: Mapping[str | None, str] = SHARED | (SHARED_BY_VIEWS if kind == "views" else {})
+    return {shared[axis]: size for axis, size in zip(axes, array.shape, strict=False) if axis in shared}
+
+
+def size_in_memory(array: "zarr.Array[Any]", rows: int) -> int:
+    """Return the number of bytes that reading some rows of an array takes, of whole chunks and for each chunk."""
+    stored = array.shards or array.chunks
+    lengths = (rows, *array.shape[1:]) if array.shape else ()
+    padded = [-(-length // part) * part for length, part in zip(lengths, stored, strict=True)]
+    chunks = math.prod(-(-length // part) for length, part in zip(padded, array.chunks, strict=True))
+    return math.prod(padded) * array.dtype.itemsize + PER_CHUNK * chunks
+
+
+def check_stored(size: int, stored: int, name: str, store: str) -> None:
+    """Raise InputError if reading an array takes far more memory than the bytes that are stored of it."""
+    if size > SMALL + DENSEST * stored:
+        raise InputError(
+            f"{store}: the array {name} needs {size / 1e9:.3g} GB of memory, but only {stored} bytes of it are "
+            f"stored; {REMEDY}"
+        )
+
+
+def bad_metadata(store: str, what: str, error: BaseException) -> InputError:
+    """Return the error to raise for metadata that zarr cannot read."""
+    return InputError(f"{store}: {what} cannot be read ({first_line(error)[:120]}); {REMEDY}")
