@@ -39,10 +39,7 @@ def compare(
     ] = "none",
     training: Annotated[
         str | None,
-        typer.Option(
-            metavar="MESHES",
-            help="Training meshes; adds the scores of two baselines, mean shape and nearest training shape.",
-        ),
+        typer.Option(metavar="MESHES", help="Training meshes; adds two baselines, mean shape and oracle."),
     ] = None,
     features: Annotated[
         str | None,
@@ -97,21 +94,16 @@ def compare(
     of a shape (predict --samples) count as one shape with the mean of their scores; the score of the best sample and
     the distance between samples are reported separately.
 
-    --training adds two baselines that need no model. Mean shape: a level set of the mean signed distances of the
-    training shapes. Nearest training shape: for each true shape, the training shape with the smallest Chamfer distance
-    to it (the oracle), which no choice of a training shape can surpass.
+    Baselines show what a model must beat. --training: mean shape, a level set of the mean signed distances of the
+    training shapes; oracle, for each true shape the training shape with the smallest Chamfer distance to it, which no
+    choice of a training shape can surpass. --features: retrieval, the training shape whose images have the largest
+    cosine with those given to the model (for each image given the best image of the training shape, averaged).
+    --views: visual hull, the largest solid with the silhouettes of the images; retrieval by silhouettes, the training
+    shape whose silhouettes have the largest mean IoU with them. --codes: kernel ridge, the codes of the training shapes
+    regressed on the mean features of their images (Gaussian kernel, chosen by leave-one-out errors) and decoded.
 
-    --features adds retrieval: the training shape whose images are most similar to those given to the model, by the
-    cosine between features. For each image given, the largest cosine with an image of the training shape is taken, and
-    these are averaged. A model whose scores are not better than those of retrieval has learned little. The report
-    counts true shapes that are also training shapes: their scores measure recall of the training set, and retrieval may
-    return the shape itself.
-
-    --views adds two baselines that use the silhouettes of the images. Visual hull: the largest solid with these
-    silhouettes, which knows no other shapes. Retrieval by silhouettes: the training shape whose silhouettes have the
-    largest IoU with those of the images, averaged over the images. --codes adds kernel ridge: the codes of the training
-    shapes are regressed on the mean features of their images (Gaussian kernel; bandwidth and penalty by leave-one-out
-    errors), and the predicted codes are meshed with the decoder.
+    A model that is not better than retrieval has learned little. The report counts true shapes that are also training
+    shapes: their scores measure recall, and retrieval may return the shape itself.
 
     \b
     Examples:

@@ -181,7 +181,7 @@ def _decode(texture: Texture, area: float, pixels: float) -> UInt8[np.ndarray, "
                 texels = math.sqrt(area * picture.width * picture.height / pixels)
                 factor = max(1, min(int(texels), picture.width, picture.height))
             if picture.mode.startswith("I;16"):
-                levels = (np.asarray(picture) >> 8).astype(np.uint8)
-                picture = Image.fromarray(levels)
-            converted = picture.convert("RGB")
+                converted = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
+            else:
+                converted = picture.convert("RGB")
     return np.array(converted.reduce(factor) if factor > 1 else converted)

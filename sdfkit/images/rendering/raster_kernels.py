@@ -11,6 +11,8 @@ import math
 import numpy as np
 from numba import njit
 
+from sdfkit.images.rendering.texture_kernels import surface_color
+
 GRID = 256
 
 # Vertical positions of a pixel's samples, from left to right. Colours have four samples, at the positions of Mesa;
@@ -268,64 +270,6 @@ def _brightness(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _find_texels(coordinate, count, wrap):  # type: ignore[no-untyped-def]
-    """Return the two of `count` texels between which a texture coordinate lies, and its place from 0 to 1 between them.
-
-    Texels have their colour at their centres. `wrap` is an index into `paint.WRAPS`.
-    """
-    if wrap == 0:  # repeat
-        place = (coordinate - np.floor(coordinate)) * count - 0.5
-        first = math.floor(place)
-        return first % count, (first + 1) % count, place - first
-    if wrap == 1:  # mirror
-        coordinate = 1.0 - abs(coordinate - 2.0 * np.floor(coordinate / 2.0) - 1.0)
-    place = min(max(coordinate, 0.0), 1.0) * count - 0.5
-    first = math.floor(place)
-    return max(first, 0), min(first + 1, count - 1), place - first
-
-
-@njit(cache=True)
-def _reflect(face, wa, wb, wc, faces, paint):  # type: ignore[no-untyped-def]
-    """Return the colour (red, green, blue) of a face's material at a point, as linear light.
-
-    `paint` holds, in this order:
-        materials: The material of each face, (face) i4.
-        bases: The base colour of each material, (material, 3) f8.
-        sheets: For each material the first texel of its texture, its rows and columns, and how it continues along u and
-            v (an index into `paint.WRAPS`), (material, 5) i8. Rows are 0 without a texture.
-        texels: The sRGB bytes of all textures, concatenated, (texel, 3) u1.
-        uv: Texture coordinates of vertices, from the lower left, (point, 2) f4.
-        tints: Colours of vertices, (point, 3) f4.
-        decode: The light of each byte, (257) f8.
-    """
-    materials, bases, sheets, texels, uv, _, decode = paint
-    material = materials[face]
-    red, green, blue = bases[material, 0], bases[material, 1], bases[material, 2]
-    start, rows, columns = sheets[material, 0], sheets[material, 1], sheets[material, 2]
-    if rows:
-        v0, v1, v2 = faces[face, 0], faces[face, 1], faces[face, 2]
-        u = wa * uv[v0, 0] + wb * uv[v1, 0] + wc * uv[v2, 0]
-        v = wa * uv[v0, 1] + wb * uv[v1, 1] + wc * uv[v2, 1]
-        left, right, across = _find_texels(u, columns, sheets[material, 3])
-        lower, upper, up = _find_texels(v, rows, sheets[material, 4])
-        lower, upper, down = (
-            start + (rows - 1 - lower) * columns,
-            start + (rows - 1 - upper) * columns,
-            1.0 - up,
-        )
-        light = np.empty(3)
-        # Bytes are interpolated before they are decoded, as in OpenGL.
-        for channel in range(3):
-            above = texels[upper + left, channel] * (1.0 - across) + texels[upper + right, channel] * across
-            below = texels[lower + left, channel] * (1.0 - across) + texels[lower + right, channel] * across
-            byte = above * (1.0 - down) + below * down
-            whole = int(byte)
-            light[channel] = decode[whole] + (byte - whole) * (decode[whole + 1] - decode[whole])
-        red, green, blue = red * light[0], green * light[1], blue * light[2]
-    return red, green, blue
-
-
-@njit(cache=True)
 def _encode(light, steps, guesses):  # type: ignore[no-untyped-def]
     """Return the byte whose range of light, from its step to the next one, contains `light`."""
     # With the arguments in this order a NaN becomes 0. An early return for values out of range costs 2 ms per image.
@@ -344,7 +288,7 @@ def shade(  # type: ignore[no-untyped-def]
     Each face is shaded once per pixel, at the pixel's centre, however many samples it owns there. `mask` is the share
     of samples that a face owns, 255 for all. `normals` (normal, xyz) f4 are in world space, and `normal_rows` (face, 3)
     i4 holds the row of each corner; if it is empty, faces are flat. `shading` holds material, lights and encoding, see
-    `rasteriser._shading_tables`. `paint` holds colours, see `_reflect`; if it is empty, the base colour in `shading`
+    `rasteriser._shading_tables`. `paint` holds colours, see `texture_kernels.surface_color`; if it is empty, the base colour in `shading`
     is used.
     """
     color, dielectric, metallic, roughness, lights, steps, guesses = shading
@@ -372,7 +316,7 @@ def shade(  # type: ignore[no-untyped-def]
                     )
                     base = (color[0], color[1], color[2])
                     if len(tints):
-                        base = _reflect(face, wa, wb, wc, faces, paint)
+                        base = surface_color(face, wa, wb, wc, faces, paint)
                     light = _brightness(
                         depth, across, down, nx, ny, nz, base, dielectric, metallic, roughness, lights
                     )

@@ -146,7 +146,7 @@ def pixels_per_unit(camera_to_world: Float[np.ndarray, "view 4 4"], yfov: float,
 
 
 def _color_tables(paint: Paint | None) -> tuple[np.ndarray, ...]:
-    """Return the colours in the form that `shade` takes, see `raster_kernels._reflect`."""
+    """Return the colours in the form that `shade` takes, see `texture_kernels.surface_color`."""
     none = np.zeros((0, 3))
     texels = [np.zeros((0, 3), dtype=np.uint8)]
     if paint is None:
