@@ -1,17 +1,20 @@
 """Reads .npy and .npz files without unpickling, and wraps an array as a store in memory."""
 
 import io
+import lzma
 import struct
+import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from tokenize import TokenError
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
 from sdfkit.errors import InputError
-from sdfkit.io.stores.layout import COLUMNS, FORMAT, PLAIN, describe_kinds
+from sdfkit.io.stores.layout import COLUMNS, FORMAT, PLAIN, describe_kinds, is_bomb
 
 NEEDED = "a matrix of finite numbers is needed, one row per shape"
 # Errors that NumPy raises for a damaged header or archive.
@@ -21,11 +24,13 @@ NUMPY_ERRORS = (
     EOFError,
     LookupError,
     MemoryError,
-    NotImplementedError,
+    OSError,
+    RuntimeError,
     SyntaxError,
     TokenError,
     TypeError,
     ValueError,
+    lzma.LZMAError,
     struct.error,
     zlib.error,
 )
@@ -51,9 +56,12 @@ def load_matrix(stream: io.BufferedReader, name: str) -> np.ndarray:
 
 
 def require_matrix(shape: Sequence[int], dtype: np.dtype[Any], name: str) -> None:
-    """Raise InputError unless shape and type are those of a matrix of numbers."""
+    """Raise InputError unless shape and type are those of a matrix of numbers, with at least one column."""
     if len(shape) != 2 or min(shape) < 0 or dtype.kind not in "fiu":
         raise InputError(f"{name}: holds a {dtype} array of shape {tuple(shape)}; {NEEDED}")
+    if not shape[1]:
+        # Such a file of a few bytes may declare any number of rows.
+        raise InputError(f"{name}: its rows have no columns; {NEEDED}")
 
 
 def load_arrays(stream: io.BufferedReader, name: str) -> dict[str, np.ndarray]:
@@ -62,15 +70,37 @@ def load_arrays(stream: io.BufferedReader, name: str) -> dict[str, np.ndarray]:
     Raises:
         InputError: The file is a pickle or damaged.
     """
+    content = stream.read()
+    with numpy_errors(name):
+        if not content.startswith(b"PK"):
+            return {"": np.load(io.BytesIO(content), allow_pickle=False)}
+        _refuse_bomb(content, name)
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            # A member that is not a .npy is returned as bytes.
+            return {member: np.asarray(archive[member]) for member in archive.files}
+
+
+@contextmanager
+def numpy_errors(name: str) -> Iterator[None]:
+    """Turn the errors that NumPy raises for a damaged file into InputError, and drop its warnings about old headers."""
     try:
-        content = np.load(io.BytesIO(stream.read()), allow_pickle=False)
-        if isinstance(content, np.lib.npyio.NpzFile):
-            return {member: content[member] for member in content.files}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except NUMPY_ERRORS as error:
         raise InputError(
             f"{name}: is not a NumPy array of numbers ({' '.join(str(error).split())[:120]})"
         ) from error
-    return {"": content}
+
+
+def _refuse_bomb(content: bytes, name: str) -> None:
+    """Raise InputError if the members of a .npz unpack to far more bytes than they take in the file."""
+    with ZipFile(io.BytesIO(content)) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if is_bomb(unpacked, len(content)):
+        raise InputError(
+            f"{name}: unpacks from {len(content)} to {unpacked} bytes; save its arrays with numpy.savez"
+        )
 
 
 def plain_store(stream: io.BufferedReader, name: str, kinds: Sequence[str]) -> Any:

@@ -8,7 +8,7 @@ from zipfile import BadZipFile
 
 from sdfkit.errors import InputError, first_line
 from sdfkit.io.fields import COUNT, FLAG, HISTORY, INDEX, OBJECT, TEXT, check_fields
-from sdfkit.io.stores.layout import COLUMNS, OPTIONAL
+from sdfkit.io.stores.layout import COLUMNS, OPTIONAL, SMALL
 
 if TYPE_CHECKING:
     import zarr
@@ -52,8 +52,6 @@ SHARED = {"shape": "shape", "prediction": "shape", "sample": "sample", "surface"
 SHARED_BY_VIEWS = {"row": "row", "column": "column"}
 # All codecs of sdfkit's stores, and those of Zarr's specification that decode without running code.
 CODECS = {"blosc", "bytes", "crc32c", "gzip", "sharding_indexed", "transpose", "vlen-utf8", "zstd"}
-# Bytes in memory that are allocated without a look at the bytes that are stored.
-SMALL = 1 << 26
 # Largest number of bytes in memory per stored byte. Masks of 4096² pixels reach 1,000 with zstd, and the rows of
 # shapes that failed are not stored at all.
 DENSEST = 1 << 12

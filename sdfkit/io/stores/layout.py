@@ -24,6 +24,11 @@ PLAIN = {
     "features": "feature",
 }
 SAMPLES_PER_CHUNK = 8192
+# Bytes in memory that are allocated without a look at the bytes that are stored.
+SMALL = 1 << 26
+# The members of a zip archive may unpack to this many bytes for each byte in the archive. sdfkit does not compress
+# them, and other programs reach a few.
+DENSEST_ZIP = 200
 
 
 def describe_kinds(kinds: Sequence[str]) -> str:
@@ -43,3 +48,8 @@ def open_remote(path: str) -> Any:
         return FsspecStore.from_url(path)
     except ImportError as error:
         raise MissingError(f"{path}: {error}; pip install 'sdfkit[cloud]'") from error
+
+
+def is_bomb(unpacked: int, packed: int) -> bool:
+    """Return whether zip members unpack to so many bytes that the archive was made to fill the memory."""
+    return unpacked > SMALL + DENSEST_ZIP * packed

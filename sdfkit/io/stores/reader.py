@@ -21,7 +21,6 @@ from sdfkit.io.stores.arrays import plain_store
 from sdfkit.io.stores.checks import (
     CHUNK_ERRORS,
     METADATA_ERRORS,
-    SMALL,
     bad_metadata,
     check_array,
     check_attributes,
@@ -29,7 +28,7 @@ from sdfkit.io.stores.checks import (
     shared_sizes,
     size_in_memory,
 )
-from sdfkit.io.stores.layout import COLUMNS, FORMAT, OPTIONAL, describe_kinds, open_remote
+from sdfkit.io.stores.layout import COLUMNS, FORMAT, OPTIONAL, SMALL, describe_kinds, open_remote
 from sdfkit.io.streams import name_of, open_input, sniff
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from sdfkit.errors import InputError
-from sdfkit.io.stores.arrays import NEEDED, NUMPY_ERRORS, load_matrix, require_matrix
+from sdfkit.io.stores.arrays import NEEDED, load_matrix, numpy_errors, require_matrix
 from sdfkit.io.stores.layout import PLAIN
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.streams import name_of, open_input, sniff
@@ -123,19 +123,17 @@ def _read_plain(
 ) -> np.ndarray | RowBlocks:
     if kind == "npz":
         return load_matrix(stream, name)
-    try:
+    with numpy_errors(name):
         version = np.lib.format.read_magic(stream)
         read_header = {
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
         }
+        if version not in read_header:
+            raise ValueError(f"version {version[0]}.{version[1]} of the format has texts only")
         shape, by_column, dtype = read_header[version](stream)
         if dtype.hasobject:
             raise ValueError("it holds objects, which need pickle; pickles are not read")
-    except NUMPY_ERRORS as error:
-        raise InputError(
-            f"{name}: is not a NumPy array of numbers ({' '.join(str(error).split())[:120]})"
-        ) from error
     require_matrix(shape, dtype, name)
     size = math.prod(shape) * dtype.itemsize
     if size <= LARGEST_IN_MEMORY:

@@ -23,7 +23,7 @@ from zarr.buffer import default_buffer_prototype
 from zarr.storage import ZipStore
 
 from sdfkit.errors import InputError
-from sdfkit.io.stores.checks import SMALL
+from sdfkit.io.stores.layout import is_bomb
 
 if TYPE_CHECKING:
     from zarr.abc.buffer import Buffer, BufferPrototype
@@ -31,14 +31,6 @@ if TYPE_CHECKING:
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 CENTRAL, END, END64 = b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06"
 LARGEST_MEMBER = 1 << 40
-# Members may unpack to this many bytes for each byte in the archive. sdfkit does not compress them, and other programs
-# reach a few.
-DENSEST = 200
-
-
-def is_bomb(unpacked: int, packed: int) -> bool:
-    """Return whether zip members unpack to so many bytes that the archive was made to fill the memory."""
-    return unpacked > SMALL + DENSEST * packed
 
 
 class ZipFileReader(ZipStore):
