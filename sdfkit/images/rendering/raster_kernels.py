@@ -288,8 +288,8 @@ def shade(  # type: ignore[no-untyped-def]
     Each face is shaded once per pixel, at the pixel's centre, however many samples it owns there. `mask` is the share
     of samples that a face owns, 255 for all. `normals` (normal, xyz) f4 are in world space, and `normal_rows` (face, 3)
     i4 holds the row of each corner; if it is empty, faces are flat. `shading` holds material, lights and encoding, see
-    `rasteriser._shading_tables`. `paint` holds colours, see `texture_kernels.surface_color`; if it is empty, the base colour in `shading`
-    is used.
+    `rasteriser._shading_tables`. `paint` holds colours, see `texture_kernels.surface_color`; if it is empty, the base
+    colour in `shading` is used.
     """
     color, dielectric, metallic, roughness, lights, steps, guesses = shading
     tints = paint[5]
