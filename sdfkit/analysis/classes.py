@@ -133,7 +133,10 @@ def _compare_shapes(
     shape_of: Int[np.ndarray, " shape"],
     mean: Float[np.ndarray, " dim"],
 ) -> tuple[Float[np.ndarray, " shape"], float | None]:
-    """Return the share of vectors of other shapes similar to each vector, and the mean cosine between shapes."""
+    """Return for each vector the share of the other shapes' vectors that are similar to it, and the mean cosine of all.
+
+    Vectors are similar if their cosine, after `mean` is subtracted from both, is at least the threshold.
+    """
     columns = np.unique(np.linspace(0, len(vectors) - 1, COMPARED).astype(np.int64))
     right = directions_of(vectors[columns], mean)
     share = np.zeros(len(vectors))

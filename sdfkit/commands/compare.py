@@ -91,16 +91,15 @@ def compare(
     score with its 95 % interval (bootstrap over shapes). Meshes are paired by uid; if there is one predicted and one
     true mesh, they are paired whatever their names. If there are several predictions, or PREDICTED is a folder, each
     true shape without a prediction gets the worst scores; if the folder is empty, all true shapes do. Several samples
-    of a shape (predict --samples) count as one shape with the mean of their scores; the score of the best sample and
-    the distance between samples are reported separately.
+    of a shape (predict --samples) count as one shape with the mean of their scores.
 
     Baselines show what a model must beat. --training: mean shape, a level set of the mean signed distances of the
     training shapes; oracle, for each true shape the training shape with the smallest Chamfer distance to it, which no
-    choice of a training shape can surpass. --features: retrieval, the training shape whose images have the largest
-    cosine with those given to the model (for each image given the best image of the training shape, averaged).
-    --views: visual hull, the largest solid with the silhouettes of the images; retrieval by silhouettes, the training
-    shape whose silhouettes have the largest mean IoU with them. --codes: kernel ridge, the codes of the training shapes
-    regressed on the mean features of their images (Gaussian kernel, chosen by leave-one-out errors) and decoded.
+    choice of a training shape can surpass. --features: retrieval, the training shape whose images are most similar to
+    those given to the model (each image given is matched with the image that has the largest cosine, and these cosines
+    are averaged). --views: visual hull, the largest solid with the silhouettes of the images; retrieval by silhouettes,
+    the training shape whose silhouettes have the largest mean IoU with them. --codes: kernel ridge, the codes of the
+    training shapes regressed on the mean features of their images (Gaussian kernel, chosen by leave-one-out errors).
 
     A model that is not better than retrieval has learned little. The report counts true shapes that are also training
     shapes: their scores measure recall, and retrieval may return the shape itself.
@@ -108,8 +107,7 @@ def compare(
     \b
     Examples:
       sdfkit compare predicted.ply closed/obj_0003.ply
-      sdfkit compare predicted/ closed/ -o table.csv
-      sdfkit mesh codes.zarr --decoder deepsdf.zarr | sdfkit compare - closed/
+      sdfkit mesh codes.zarr --decoder deepsdf.zarr | sdfkit compare - closed/ -o table.csv
       sdfkit compare predicted/ test/ --training train/ --features test.zarr --training-features train.zarr
       sdfkit compare predicted/ test/ --training train/ --views test.views.zarr
     """

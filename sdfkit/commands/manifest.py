@@ -61,8 +61,8 @@ def manifest(
       1. the CSV file of --csv
       2. Objaverse's metadata, with --lvis
       3. the labels that sdfkit wrote into the mesh file
-      4. for the category, without --lvis: the first folder between MESH and the file, except folders that name the
-         shape, and folders such as train, raw or meshes
+      4. for the category, without --lvis: the topmost folder below the folder MESH that contains the file; folders
+         whose names are part of the uid, and folders such as train, raw or meshes, do not count
       5. --licence and --source
 
     The CSV file has a column uid, or a column file (the path relative to MESH), and any of the columns category,

@@ -71,7 +71,7 @@ def train_flow(
     """Train Flow-SDF: images to shapes, without 3-D data.
 
     Training uses only rendered views (masks, cameras, colours), and no mesh, sample or distance. --stage all trains the
-    four stages in order; a single stage but the first continues from the store of the previous one (--start):
+    four stages in order. A stage that is trained alone continues from the store of the previous stage (--start):
 
     \b
       encoder  an encoder from images to latent codes, and a decoder from codes to signed distances, whose

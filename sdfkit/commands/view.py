@@ -66,8 +66,8 @@ def view(
     Codes with trajectories (of sdfkit predict --trajectory) become a page on which you step through the sampling of
     each code: its path in the latent space, the silhouette at each step, and the true silhouette. As an image, they are
     drawn as strips of silhouettes. Several stores with trajectories of the same shapes become one page on which you
-    switch between the stores, for example between predictions with and without scaled noise. The URL of the page
-    records the selection: #shape=0&step=4&noise=1.
+    switch between the stores, for example between two models. The URL of the page records the selection:
+    #shape=0&step=4&noise=1, where noise is the index of the store.
 
     \b
     Examples:

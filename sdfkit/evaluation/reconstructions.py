@@ -179,7 +179,11 @@ class Reconstructions:
         return {"before": float(self.before.true_iou.mean()), "after": float(self.after.true_iou.mean())}
 
     def attributes(self, uids: list[str]) -> dict[str, Any]:
-        """Return the values that the store of an autoencoder holds as its report; see sdfkit-store(5)."""
+        """Return the report that is written into the attributes of an autoencoder's store; see sdfkit-store(5).
+
+        Args:
+            uids: The uids of the shapes, by which the report names them.
+        """
         report: dict[str, Any] = {
             "mse": self.vectors.mse, "fvu": self.vectors.fvu, **self.summaries,
             "code_cosine": self.vectors.code_cosine, "original_cosine": self.vectors.original_cosine,

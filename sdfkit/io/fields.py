@@ -30,10 +30,18 @@ FLAG = Field(lambda value: isinstance(value, bool), "true or false")
 INDEX = Field(lambda value: type(value) is int and 0 <= value < 1 << 62, "a whole number from 0")
 COUNT = Field(lambda value: type(value) is int and 0 < value < 1 << 62, "a whole number from 1")
 OBJECT = Field(lambda value: isinstance(value, dict), "an object")
+# Widths and numbers of layers of networks; with more, Python's loops alone take long.
+SIZE = Field(lambda value: type(value) is int and 0 <= value <= 1 << 20, "a whole number from 0 to 1048576")
+NUMBER = Field(lambda value: type(value) in (int, float) and -(2**53) < value < 2**53, "a number")
 HISTORY = Field(
     lambda value: isinstance(value, list) and all(map(_is_step, value)),
     "a list of objects with the texts version and command",
 )
+
+
+def one_of(*choices: str) -> Field:
+    """Return the field of a text that is one of several."""
+    return Field(lambda value: isinstance(value, str) and value in choices, " or ".join(choices))
 
 
 def parse_json(text: bytes | str) -> Any:
@@ -80,7 +88,9 @@ def check_fields(
         InputError: The content is not an object, a value is of another type, or `check_json` finds a fault.
     """
     if not isinstance(content, dict):
-        raise InputError(f"{name}: its {kind} are {_shorten(content)}, but an object is needed; {remedy}")
+        raise InputError(
+            f"{name}: its {kind} are {_shorten(content)}, but a JSON object {{…}} is needed; {remedy}"
+        )
     for key, field in fields.items():
         if key in content and not field.fits(content[key]):
             raise InputError(

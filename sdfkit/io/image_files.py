@@ -181,7 +181,11 @@ def _shapes(path: Path, namer: FileNamer) -> Iterator[tuple[FileName, list[Path]
             f"{path}: is a folder without images ({', '.join(SUFFIXES)}){holds}; give image files"
         )
     if others:
-        log.warning("%s: %s are skipped; convert them to PNG or JPEG, or give their folder", path, others)
+        log.warning(
+            "%s: %s are skipped; convert them to PNG or JPEG; name deeper folders one by one",
+            path,
+            others,
+        )
 
 
 def _pictures_in(folder: Path, skipped: Counter[str]) -> list[Path]:

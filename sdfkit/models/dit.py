@@ -98,7 +98,7 @@ def weights_132m(dim: int, feature: int) -> DiTConfig:
 
 
 def small(dim: int, feature: int) -> DiTConfig:
-    """Return a configuration for codes on two CPU cores.
+    """Return the configuration of a denoiser of latent codes that trains within minutes on two CPU cores.
 
     It has 799,424 parameters for codes of length 64 and features of length 1,280.
     """

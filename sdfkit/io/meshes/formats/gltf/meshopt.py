@@ -77,7 +77,7 @@ def _decode_attributes(
         part = slice(4 * channel, 4 * channel + 4)
         mode, turn = modes[channel] & 15, modes[channel] >> 4
         if mode > 2 or (mode < 2 and turn):
-            raise ValueError(f"channel mode {modes[channel]} in a compressed view")
+            raise ValueError(f"a compressed bufferView has the unknown channel mode {modes[channel]}")
         kind = ("u1", "<u2", "<u4")[mode]
         values = np.concatenate([base[None, part], deltas[:, part]]).view(kind)
         steps = values[1:]

@@ -193,7 +193,7 @@ def _read_instances(document: Document, node: dict[str, Any]) -> Float[np.ndarra
     attributes = node["extensions"][INSTANCING]["attributes"]
     counts = {document.item("accessors", index)["count"] for index in attributes.values()}
     if len(counts) != 1:
-        raise ValueError(f"{INSTANCING} with {len(counts)} different counts")
+        raise ValueError(f"the attributes of {INSTANCING} have {len(counts)} different numbers of instances")
     if max(counts) > document.size:
         raise ValueError(f"{INSTANCING} declares {max(counts)} instances, but has no data for them")
     parts = {

@@ -171,7 +171,7 @@ class Rows:
         return sizes, flat
 
     def widths(self) -> Int[np.ndarray, " row"]:
-        """Return the number of bytes of each row; none for an element without properties."""
+        """Return the number of bytes of each row; an empty array for an element without properties."""
         widths = np.zeros(self.element.rows if self._groups else 0, np.int64)
         for which, rows in self._groups:
             widths[which] = rows.itemsize

@@ -186,7 +186,7 @@ def test_rotations_of_instances_may_be_normalized(kind, whole):
 
 
 def test_instances_with_different_counts_are_refused():
-    with pytest.raises(InputError, match="with 2 different counts"):
+    with pytest.raises(InputError, match="have 2 different numbers of instances"):
         read(instanced(TRANSLATION=([(0, 0, 0)],), SCALE=([(1, 1, 1)] * 2,)))
 
 

@@ -77,7 +77,7 @@ def test_the_comment_is_read_back():
         (b"ply\nelement a 1\nproperty float\n", "has an invalid line"),
         (b"ply\nelement a 1\nproperty list uchar int\n", "has an invalid line"),
         (b"ply\ncomment sdfkit {\n", "its metadata are not JSON"),
-        (b"ply\ncomment sdfkit 5\n", "its metadata are 5, but an object is needed"),
+        (b"ply\ncomment sdfkit 5\n", "its metadata are 5, but a JSON object {…} is needed"),
         (b"ply\ncomment sdfkit " + b"[" * 100_000 + b"\n", "it has more than 64 levels"),
         (
             mesh_ply("binary_little_endian")[:-1],
