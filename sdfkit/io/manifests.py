@@ -1,6 +1,5 @@
 """Manifests: JSON files that list shapes with their uid, category, licence, source and checksum."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sdfkit.errors import InputError
+from sdfkit.io.fields import INDEX, parse_json
 from sdfkit.rows import LABELS, Row, printable
 
 FORMAT = 1
@@ -52,7 +52,9 @@ def read_manifest(path: Path) -> dict[str, Entry]:
         InputError: The file is not a manifest, its format is newer than this sdfkit, or two of its shapes share a uid.
     """
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = parse_json(path.read_text(encoding="utf-8"))
+        if not INDEX.fits(content["format"]):
+            raise TypeError(f"format must be {INDEX.needed}")
         if content["format"] > FORMAT:
             newer = content["format"]
             raise InputError(
@@ -63,7 +65,7 @@ def read_manifest(path: Path) -> dict[str, Entry]:
             raise TypeError("a label is not a string")
         if any("\0" in entry.path for entry in entries):
             raise ValueError("a path contains a NUL character")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is not a manifest ({error}); make one with sdfkit manifest") from error
     entries = [_make_printable(entry) for entry in entries]
     shapes = {entry.uid: entry for entry in entries}

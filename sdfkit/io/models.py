@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from sdfkit.errors import InputError
-from sdfkit.io.stores.layout import PLAIN
+from sdfkit.io.stores.layout import PLAIN, SMALL
 from sdfkit.io.stores.reader import StoreReader, open_store
 from sdfkit.io.stores.writer import create_store
 
@@ -325,13 +325,18 @@ def read_mlp(store: StoreReader) -> "MLPConfig":
     Raises:
         InputError: The store has no valid configuration.
     """
+    return parse_mlp(store.attributes, store.name)
+
+
+def parse_mlp(attributes: Mapping[str, Any], name: str) -> "MLPConfig":
+    """Return the configuration of the small network per shape from the attributes of a store; see `read_mlp`."""
     from sdfkit.models.layers import MLPConfig
 
     try:
-        return MLPConfig(**store.attributes.get("network", {}))
+        return MLPConfig(**attributes.get("network", {}))
     except TypeError as error:
         raise InputError(
-            f"{store.name}: has no configuration of its per-shape networks ({error}); was it made by sdfkit?"
+            f"{name}: has no configuration of its per-shape networks ({error}); was it made by sdfkit?"
         ) from error
 
 
@@ -354,12 +359,16 @@ def rebuild(store: StoreReader, group: str, build: "Callable[[dict[str, Any]], N
 
     if group not in store:
         raise InputError(f"{store.name}: holds no {group}; give a store that {MAKERS[group]} wrote")
+    config, parameters = store.attributes_of(group), store.read_group(group)
     try:
-        network = build(store.attributes_of(group))
-        network.load_state_dict(
-            {name: torch.from_numpy(value) for name, value in store.read_group(group).items()}
-        )
-    except (TypeError, RuntimeError) as error:
+        with torch.device("meta"):  # counts parameters without memory for them
+            needed = sum(value.numel() for value in build(config).state_dict().values())
+        held = sum(value.size for value in parameters.values())
+        if 4 * needed > SMALL + 4 * held:
+            raise ValueError(f"its configuration has {needed} parameters, but {held} are stored")
+        network = build(config)
+        network.load_state_dict({name: torch.from_numpy(value) for name, value in parameters.items()})
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
         # PyTorch's message for parameters that do not fit.
         reason = " ".join(str(error).split())
         raise InputError(

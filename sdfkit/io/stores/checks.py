@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from sdfkit.errors import InputError, first_line
-from sdfkit.io.fields import COUNT, FLAG, HISTORY, INDEX, OBJECT, TEXT, check_fields
+from sdfkit.io.fields import (
+    COUNT,
+    FLAG,
+    HISTORY,
+    INDEX,
+    NUMBER,
+    OBJECT,
+    SIZE,
+    TEXT,
+    Field,
+    check_fields,
+    one_of,
+)
 from sdfkit.io.stores.layout import COLUMNS, OPTIONAL, SMALL
 
 if TYPE_CHECKING:
@@ -25,6 +37,25 @@ ATTRIBUTES = {
     "complete": FLAG,
     "history": HISTORY,
     "euler": COUNT,
+}  # fmt: skip
+# Attributes of groups: the configurations of networks, whose names mean the same in all of them, and single facts.
+GROUP_ATTRIBUTES = {
+    "uid": TEXT,
+    "kind": one_of("relu-pe", "siren"),
+    "activation": one_of("relu", "silu"),
+    "velocity": one_of("mlp", "dit"),
+    **dict.fromkeys(
+        ("bands", "hidden", "code", "skip", "dim", "patches", "width", "heads", "ffn", "blocks"), SIZE
+    ),
+    "layers": Field(lambda value: type(value) is int and 0 <= value <= 1000, "a whole number from 0 to 1000"),
+    "feature": Field(lambda value: value is None or SIZE.fits(value), f"{SIZE.needed}, or null"),
+    "tokens": Field(
+        lambda value: all(map(SIZE.fits, value if isinstance(value, list) else [value])),
+        f"{SIZE.needed}, or a list of them",
+    ),
+    "gated": FLAG,
+    "frequency": NUMBER,
+    "floored": INDEX,
 }  # fmt: skip
 # The kinds of NumPy types, and the axes, of arrays that mean the same in all kinds of stores. See sdfkit-store(5).
 TEXTS, FLAGS, FLOATS, BYTES = "TU", "b", "f", "u"
@@ -65,7 +96,14 @@ def check_attributes(attributes: Any, name: str) -> dict[str, Any]:
     Raises:
         InputError: The type of one of `ATTRIBUTES` is wrong.
     """
-    return check_fields(attributes, ATTRIBUTES, name, "attributes", REMEDY)
+    checked = check_fields(attributes, ATTRIBUTES, name, "attributes", REMEDY)
+    check_group(checked.get("network", {}), "network", name)
+    return checked
+
+
+def check_group(attributes: Any, group: str, name: str) -> dict[str, Any]:
+    """Return the attributes of a group, or of the network of each shape. InputError if a type is wrong."""
+    return check_fields(attributes, GROUP_ATTRIBUTES, name, f"attributes of {group}", REMEDY)
 
 
 def check_array(array: "zarr.Array[Any]", name: str, store: str) -> None:
@@ -113,10 +151,16 @@ def _describe(kinds: str, axes: Sequence[str] | None) -> str:
     return f"an array of {noun} with the axes ({', '.join(sizes)})"
 
 
+def axes_of(array: "zarr.Array[Any]") -> tuple[str, ...] | None:
+    """Return the names of an array's axes; empty for an axis without a name, and None if no axis has one."""
+    names = array.metadata.dimension_names  # type: ignore[union-attr]
+    return None if names is None else tuple(name or "" for name in names)
+
+
 def shared_sizes(array: "zarr.Array[Any]", name: str, kind: str) -> dict[str, int]:
     """Return the lengths of the axes of an array that must be equal in all arrays of a store of this kind."""
-    _, axes = ARRAYS.get(name, ("", array.metadata.dimension_names or ()))  # type: ignore[union-attr]
-    shared: Mapping[str | None, str] = SHARED | (SHARED_BY_VIEWS if kind == "views" else {})
+    _, axes = ARRAYS.get(name, ("", axes_of(array) or ()))
+    shared: Mapping[str, str] = SHARED | (SHARED_BY_VIEWS if kind == "views" else {})
     return {shared[axis]: size for axis, size in zip(axes, array.shape, strict=False) if axis in shared}
 
 

@@ -21,9 +21,11 @@ from sdfkit.io.stores.arrays import plain_store
 from sdfkit.io.stores.checks import (
     CHUNK_ERRORS,
     METADATA_ERRORS,
+    axes_of,
     bad_metadata,
     check_array,
     check_attributes,
+    check_group,
     check_stored,
     shared_sizes,
     size_in_memory,
@@ -131,7 +133,7 @@ class StoreReader:
     def read(self, name: str, *axes: str) -> np.ndarray:
         """Read a whole array. If `axes` are given, the array must have these names of axes."""
         array = self.array(name)
-        stored = array.metadata.dimension_names  # type: ignore[union-attr]
+        stored = axes_of(array)
         if axes and tuple(stored or ()) != axes:
             raise InputError(f"{self.name}: the array {name} has the axes {stored}, but needs {axes}")
         return self._get(array, name, ...)
@@ -146,7 +148,7 @@ class StoreReader:
 
     def attributes_of(self, name: str) -> dict[str, Any]:
         """Return the attributes of a subgroup, such as a network's configuration."""
-        return dict(self._subgroup(name).attrs)
+        return check_group(dict(self._subgroup(name).attrs), name, self.name)
 
     def _subgroup(self, name: str) -> "zarr.Group":
         import zarr
@@ -171,7 +173,7 @@ class StoreReader:
         return [
             {
                 "name": name,
-                "axes": node.metadata.dimension_names,  # type: ignore[union-attr]
+                "axes": axes_of(node),
                 "shape": node.shape,
                 "dtype": "string" if node.dtype.kind == "T" else node.dtype.name,
                 "bytes": None if node.dtype.kind == "T" else node.nbytes,

@@ -12,7 +12,8 @@ import numpy as np
 from sdfkit.analysis.statistics import COMPONENTS, Statistics, explain
 from sdfkit.analysis.vectors import capture_by_dims
 from sdfkit.errors import InputError
-from sdfkit.models.layers import MLPConfig, name_layers
+from sdfkit.io.models import parse_mlp
+from sdfkit.models.layers import name_layers
 from sdfkit.report.plots import Curve, Panel
 from sdfkit.report.tables import Facts, format_table
 
@@ -46,10 +47,10 @@ def find_parts(sets: Sequence["Vectors"]) -> list[tuple[str, int]]:
             f"{last.name}: has weights of another architecture than {first.name} ({networks[-1]}, {networks[0]}); "
             "compare weights of one architecture"
         )
-    network = next((network for network in networks if network), None)
-    if network is None:
+    described = next((vectors for vectors in sets if vectors.attributes.get("network")), None)
+    if described is None:
         return []
-    parts = name_layers(MLPConfig(**network))
+    parts = name_layers(parse_mlp(described.attributes, described.name))
     total = sum(length for _, length in parts)
     if total != first.dim:
         raise InputError(
