@@ -5,6 +5,7 @@ one. The manual page sdfkit-store(5) describes the format.
 """
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -163,7 +164,9 @@ class StoreReader:
         import zarr
 
         try:
-            members = sorted(group.members(max_depth=None))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of files that are no part of the store
+                members = sorted(group.members(max_depth=None))
         except METADATA_ERRORS as error:
             raise bad_metadata(self.name, "the metadata of an array", error) from error
         return {path: node for path, node in members if isinstance(node, zarr.Array)}
