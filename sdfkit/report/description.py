@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sdfkit.errors import InputError
+from sdfkit.errors import GeometryError, InputError
 from sdfkit.io.streams import find_kind, name_of, open_input
 from sdfkit.options import STANDARD
 from sdfkit.report.tables import Facts, format_json, format_table
@@ -112,6 +112,8 @@ def _describe_meshes(paths: list[str], manifest: Path | None) -> Iterator[Facts]
                     if len(meshes) == 1:
                         raise
                     facts |= {"error": str(error), "unreadable": True}
+                except GeometryError as error:
+                    facts |= {"error": str(error)}
             yield facts
 
 

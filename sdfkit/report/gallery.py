@@ -211,11 +211,10 @@ def _slice_samples(row: "ArrayRow", *, slices: int) -> dict[str, Any]:
 
 def _find_losses(store: "StoreReader") -> list[str]:
     """Return the names of the arrays that have one number for each training step."""
-    arrays: dict[str, Any] = dict(store.group.arrays())
     return sorted(
-        name
-        for name, array in arrays.items()
-        if tuple(array.metadata.dimension_names or ()) == ("step",) and array.shape[0]
+        array["name"]
+        for array in store.describe_arrays()
+        if array["axes"] == ("step",) and array["shape"][0] and "/" not in array["name"]
     )
 
 

@@ -66,7 +66,7 @@ def test_a_shape_without_samples_is_marked_as_failed_and_others_are_fitted(sdfki
     point[1, :, 0] = -np.abs(point[1, :, 0])
     store["point"][:] = point
     done = fit(sdfkit, trained, "--half-space", "+x", "-o", trained / "codes.zarr")
-    assert done.exit_code == 4 and "none lies in the half-space" in done.stderr
+    assert done.exit_code == 4 and "no sample lies in the half-space" in done.stderr
     codes = zarr.open_group(trained / "codes.zarr", mode="r")
     assert codes["valid"][:].tolist() == [True, False, True]
 
