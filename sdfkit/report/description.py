@@ -196,7 +196,7 @@ def _format_origin(facts: Facts) -> Iterator[str]:
 def format_mesh(facts: Facts) -> str:
     """Lay out the facts about one mesh as text."""
     lines = [
-        (name.replace("euler_", "Euler "), _format_fact(facts[name]))
+        (name.replace("euler_", "Euler "), _format_fact(facts.get(name, 0)))
         for name in ("uid", "category", "licence", "source", "error", "vertices", "faces", "watertight",
                      "euler_number", "pieces", "bounds")
         if facts.get(name) not in (None, "") or name == "faces"

@@ -197,6 +197,9 @@ def test_defects_of_a_mesh_are_reported_without_an_error(sdfkit, tmp_path):
         "points.ply: holds a point cloud of 2 points and no faces; sdfkit needs a surface"
     )
     assert "watertight" not in nan
+    alone = sdfkit("info", tmp_path / "points.ply")
+    assert alone.exit_code == 0
+    assert "holds a point cloud of 2 points and no faces; sdfkit needs a surface\nfaces  0" in alone.stdout
 
 
 @pytest.mark.parametrize(
