@@ -23,6 +23,8 @@ case $size in
 tiny | small) ;;
 *) refuse "--size must be tiny or small, not $size" ;;
 esac
+# pip compiles nothing below; where modules cannot be kept compiled, every command would compile torch again.
+unset PYTHONDONTWRITEBYTECODE
 mkdir -p "$work"
 cd "$work"
 

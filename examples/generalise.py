@@ -78,7 +78,7 @@ def collect(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Mapping[st
 
 
 def write_table(options: argparse.Namespace) -> None:
-    """Print the scores on each set, and the share of shapes for which the model is better than retrieval."""
+    """Print the scores on each set, and the share of shapes for which the model is better than each baseline."""
     runs = collect(options.reports)
     folders = {name: sorted(path.stem for path in (options.folder / name).iterdir()) for name in SETS}
     trained = {model: len(list((options.folder / model).iterdir())) for model, _ in runs}
@@ -109,15 +109,15 @@ def write_table(options: argparse.Namespace) -> None:
     for (model, seen), shapes in runs.items():
         for name, title in list(SETS.items())[1:]:
             judged = [shapes[uid] for uid in folders[name] if uid in shapes]
-            more = np.array([shape["iou"] - shape["baselines"]["retrieval"]["iou"] for shape in judged])
-            nearer = np.array(
-                [shape["chamfer"] < shape["baselines"]["retrieval"]["chamfer"] for shape in judged]
-            )
-            wins = [f"{100 * won.mean():.0f} %" for won in (more > 0, nearer)]
-            print(
-                f"* trained on {trained[model]}, images: {seen}, {title}: IoU minus retrieval's {interval(more)}, "
-                f"higher for {wins[0]} of shapes; Chamfer distance lower for {wins[1]}."
-            )
+            for baseline in judged[0]["baselines"]:
+                pairs = [(shape, shape["baselines"][baseline]) for shape in judged]
+                more = np.array([shape["iou"] - answer["iou"] for shape, answer in pairs])
+                nearer = np.array([shape["chamfer"] < answer["chamfer"] for shape, answer in pairs])
+                wins = [f"{100 * won.mean():.0f} %" for won in (more > 0, nearer)]
+                print(
+                    f"* trained on {trained[model]}, images: {seen}, {title}: IoU minus that of {baseline} "
+                    f"{interval(more)}, higher for {wins[0]} of shapes; Chamfer distance lower for {wins[1]}."
+                )
 
 
 def link_retrieved(options: argparse.Namespace) -> None:

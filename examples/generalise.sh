@@ -3,8 +3,9 @@
 # Generated shapes of 40 kinds (with --furniture: all real models of examples/furniture.sh) are split at random into
 # training shapes, held-out instances of the same kinds, and held-out kinds. Two models predict shapes from new images:
 # the model trained on all training shapes from 1, 4 and 8 images, the model trained on only 20 of them from 4. Their
-# meshes are compared with three baselines: the mean shape, retrieval (the training shape whose image features are
-# nearest), and an oracle (the training shape whose mesh is nearest).
+# meshes are compared with baselines: the mean shape, retrieval (the training shape whose image features, or whose
+# silhouettes, are nearest), the visual hull of the images, kernel ridge regression of the codes, and an oracle (the
+# training shape whose mesh is nearest).
 #   sh examples/generalise.sh [--size tiny|small] [--furniture] [FOLDER]
 # small: takes 45 minutes on one core, 90 minutes of wall time on a busy machine.
 # tiny: takes three minutes and tests that the script runs; its models are not trained long enough to evaluate.
@@ -48,13 +49,14 @@ for model in few all; do
     whole "$(store dit)" || sdfkit train-dit "$(store features)" --codes "$(store deepsdf)" --steps "$denoiser" -o "$(store dit)"
     for seen in $seen_by; do
         name=$model.$seen
-        whole "$seen.features.zarr" || sdfkit render split/judged/ --views "$seen" | embed -o "$seen.features.zarr"
+        whole "$seen.views.zarr" || sdfkit render split/judged/ --views "$seen" -o "$seen.views.zarr"
+        whole "$seen.features.zarr" || embed "$seen.views.zarr" -o "$seen.features.zarr"
         [ -e "reports/$name.json" ] || {
             # mesh ends with status 4 if a prediction has no surface; compare gives this prediction a score of 0.
             sdfkit predict "$(store dit)" "$seen.features.zarr" |
                 sdfkit mesh --decoder "$(store deepsdf)" -o "$name.meshes/" || [ $? -eq 4 ]
             sdfkit compare "$name.meshes/" split/judged/ --training "split/$model/" --features "$seen.features.zarr" \
-                --training-features "$(store features)" --points "$points" --json >"$name.part"
+                --training-features "$(store features)" --codes "$(store deepsdf)" --views "$seen.views.zarr" --points "$points" --json >"$name.part"
             mv "$name.part" "reports/$name.json"
         }
     done
