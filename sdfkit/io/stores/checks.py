@@ -120,6 +120,9 @@ def check_array(array: "zarr.Array[Any]", name: str, store: str) -> None:
     foreign = [codec for codec in _codec_names(array.metadata.to_dict()["codecs"]) if codec not in CODECS]
     if foreign:
         raise InputError(f"{store}: the array {name} has the codec {foreign[0]}, which is not read; {REMEDY}")
+    chunks = [part for part in (array.shards, array.chunks) if part is not None]
+    if any(len(part) != array.ndim or (0 in part and 0 not in array.shape) for part in chunks):
+        raise InputError(f"{store}: the array {name} has chunks of the shape {chunks[0]}; {REMEDY}")
     kinds, axes = ARRAYS.get(name, (NUMBERS_OR_TEXTS, None))
     wrong = array.dtype.kind not in kinds
     if axes is not None:
@@ -168,6 +171,8 @@ def size_in_memory(array: "zarr.Array[Any]", rows: int) -> int:
     """Return the number of bytes that reading some rows of an array takes, of whole chunks and for each chunk."""
     stored = array.shards or array.chunks
     lengths = (rows, *array.shape[1:]) if array.shape else ()
+    if 0 in lengths:
+        return 0
     padded = [-(-length // part) * part for length, part in zip(lengths, stored, strict=True)]
     chunks = math.prod(-(-length // part) for length, part in zip(padded, array.chunks, strict=True))
     return math.prod(padded) * array.dtype.itemsize + PER_CHUNK * chunks
