@@ -374,6 +374,9 @@ def _check(
 ) -> StoreReader:
     import zarr
 
+    from sdfkit.io.stores.codecs import use_checked_codecs
+
+    use_checked_codecs()
     try:
         # Version 2 of Zarr has codecs that unpickle.
         group = zarr.open_group(store, mode="r", zarr_format=3)
