@@ -4,7 +4,7 @@ Those of zarr allocate what the first bytes of a chunk say: four damaged bytes i
 """
 
 import math
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import zarr
 from zarr import codecs
@@ -34,7 +34,7 @@ class ZstdCodec(codecs.ZstdCodec):
         declared = content_size(chunk_bytes[:18].to_bytes())
         if declared is None or (declared > needed and chunk_spec.dtype.to_native_dtype().kind != "T"):
             raise ValueError(f"it declares {declared} bytes, but {needed} are needed")
-        return cast("Buffer", await super()._decode_single(chunk_bytes, chunk_spec))
+        return await super()._decode_single(chunk_bytes, chunk_spec)
 
 
 def content_size(start: bytes) -> int | None:
