@@ -82,6 +82,7 @@ def ends_in_one_line(result, inputs=1):
     return True
 
 
+@pytest.mark.slow
 @FUZZ
 @given(st.data(), others, st.sampled_from(["ply", "obj", "glb"]))
 def test_a_mesh_with_any_value_of_its_metadata_replaced(tmp_path, data, other, kind):
@@ -98,6 +99,7 @@ def test_a_mesh_with_any_value_of_its_metadata_replaced(tmp_path, data, other, k
         assert ends_in_one_line(run(*words))
 
 
+@pytest.mark.slow
 @FUZZ
 @given(st.data(), others)
 def test_a_store_with_any_value_of_its_metadata_replaced(stores, tmp_path, data, other):
