@@ -17,7 +17,8 @@ import numpy as np
 from sdfkit.errors import SdfkitError
 from sdfkit.geometry.frame import normalise
 from sdfkit.images.turntable import draw_turntable
-from sdfkit.io.meshes.reader import MeshRow, is_empty, open_meshes
+from sdfkit.io.meshes.folders import is_empty
+from sdfkit.io.meshes.reader import MeshRow, open_meshes
 from sdfkit.report.contact_sheet import Tile, caption, draw_sheet
 
 

@@ -250,7 +250,11 @@ def test_unsuitable_views_are_refused(sdfkit, job, tmp_path):
     store = zarr.open_group(mixed)
     del store["mask"]
     store.create_array("mask", shape=(3, 3, 48, 48), dtype="u1")
-    fails(sdfkit("train-flow", mixed, *FEW, "-o", output), 3, "images of 96×96 and masks of 48×48")
+    fails(
+        sdfkit("train-flow", mixed, *FEW, "-o", output),
+        3,
+        "the array mask has 48 entries along the axis row, but rgb has 96",
+    )
     fails(
         sdfkit("train-flow", job / "views.zarr", "--views-per-shape", 4, "-o", output),
         3,

@@ -125,11 +125,8 @@ def _check_sizes(store: "StoreReader", most: int | None) -> None:
             f"{store.name}: has views without masks, which training needs; render the meshes again"
         )
     _, views, height, width, _ = store.array("rgb").shape
-    if height != width or store.array("mask").shape[2:] != (height, width):
-        sizes = f"{height}×{width} and masks of {'×'.join(map(str, store.array('mask').shape[2:]))}"
-        raise InputError(
-            f"{store.name}: has images of {sizes}; images and masks must be square and of the same size"
-        )
+    if height != width:
+        raise InputError(f"{store.name}: has images of {height}×{width} pixels; images must be square")
     if most is not None and most > views:
         raise InputError(
             f"{store.name}: has {views} views per shape, but --views-per-shape is {most}; "
