@@ -16,8 +16,8 @@ from PIL import Image
 from sdfkit.geometry.frame import normalise
 from sdfkit.geometry.shapes import generate, solid_mesh
 from sdfkit.images.rendering.cameras import look_at
-from sdfkit.images.rendering.paint import join_painted
-from sdfkit.images.rendering.rasteriser import render_views
+from sdfkit.images.rendering.paint import join_parts, load_textures
+from sdfkit.images.rendering.rasteriser import pixels_per_unit, render_views
 from sdfkit.io.meshes.reader import open_meshes
 from sdfkit.runtime.opengl import render_views_gl
 
@@ -37,10 +37,14 @@ def main() -> None:
     shapes = [(name, solid_mesh(generate(name, np.random.default_rng(1)), 96), None) for name in GENERATED]
     if options.meshes:
         with open_meshes(options.meshes, manifest=None) as rows:
-            shapes += [(row.uid, *join_painted(row.load_parts()[0])[:2]) for row in rows]
+            shapes += [(row.uid, *join_parts(row.load_parts(colour=True)[0])) for row in rows]
     columns = []
-    for name, mesh, paint in shapes:
+    for name, mesh, colors in shapes:
         unit, _ = normalise(mesh)
+        paint = None
+        if colors is not None:
+            scale = pixels_per_unit(camera, math.radians(50), options.size)
+            paint, _ = load_textures(colors, np.asarray(unit.vertices), np.asarray(unit.faces), scale)
         pair = [
             draw(
                 unit, camera, yfov=math.radians(50), size=options.size, crease=math.radians(40), cull=False,
