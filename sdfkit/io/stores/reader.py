@@ -99,11 +99,16 @@ class StoreReader:
         Raises:
             InputError: Its metadata cannot be read.
         """
+        from zarr.errors import ZarrUserWarning
+
         try:
-            return self.group[name]
+            with warnings.catch_warnings():
+                # zarr 3.4 reads some invalid metadata as if they were valid, with a warning.
+                warnings.simplefilter("error", ZarrUserWarning)
+                return self.group[name]
         except KeyError:
             return None
-        except METADATA_ERRORS as error:
+        except (*METADATA_ERRORS, ZarrUserWarning) as error:
             raise bad_metadata(self.name, f"the metadata of {name}", error) from error
 
     def array(self, name: str) -> "zarr.Array[Any]":
