@@ -1,11 +1,15 @@
 """Linear layers in 8-bit integers, for encoders on CPUs with VNNI (instructions that multiply 8-bit integers)."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+
+# Values of ONEDNN_MAX_CPU_ISA with which oneDNN does not use VNNI.
+WITHOUT_VNNI = ("SSE41", "AVX", "AVX2", "AVX512_CORE")
 
 
 class InputQuantiser:
@@ -83,9 +87,13 @@ def quantise(network: nn.Module) -> int:
 
 
 def has_int8_units() -> bool:
-    """Return whether this processor has VNNI, which adds products of 8-bit integers to 32-bit sums.
+    """Return whether oneDNN uses VNNI here, which adds products of 8-bit integers to 32-bit sums.
 
-    Older versions of torch have no `torch.cpu.get_capabilities`; the result is then False.
+    Without VNNI the sums have 16 bits and saturate. The environment variable ONEDNN_MAX_CPU_ISA can keep oneDNN from
+    using what the processor has. Older versions of torch have no `torch.cpu.get_capabilities`; the result is then False.
     """
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
+    if limit.upper() in WITHOUT_VNNI:
+        return False
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_vnni", False))

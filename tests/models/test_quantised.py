@@ -7,6 +7,12 @@ from sdfkit.models.quantised import InputQuantiser, QuantisedLinear, has_int8_un
 needs_vnni = pytest.mark.skipif(not has_int8_units(), reason="needs a processor with VNNI")
 
 
+def test_a_limit_of_onednn_below_vnni_is_respected(monkeypatch):
+    for limit in ("AVX2", "avx512_core"):
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+        assert not has_int8_units()
+
+
 @needs_vnni
 def test_a_quantised_layer_equals_the_layer_up_to_rounding():
     torch.manual_seed(0)
