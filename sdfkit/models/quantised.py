@@ -90,7 +90,7 @@ def has_int8_units() -> bool:
     """Return whether oneDNN uses VNNI here, which adds products of 8-bit integers to 32-bit sums.
 
     Without VNNI the sums have 16 bits and saturate. The environment variable ONEDNN_MAX_CPU_ISA can keep oneDNN from
-    using what the processor has. Older versions of torch have no `torch.cpu.get_capabilities`; the result is then False.
+    using what the processor has. Older torch has no `torch.cpu.get_capabilities`; the result is then False.
     """
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
     if limit.upper() in WITHOUT_VNNI:
