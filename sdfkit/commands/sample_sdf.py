@@ -49,8 +49,8 @@ def sample_sdf(
     sign: Annotated[
         Literal["normal", "winding", "scan"] | None,
         typer.Option(
-            help="How inside and outside are told apart. normal: by the normal of the nearest face; winding: by the "
-            "winding number; scan: by the number of rays from the point that hit nothing.",
+            help="How the sign of a distance is found. normal: from the normal of the nearest face; winding: from the "
+            "winding number; scan: from the number of rays from the point that hit nothing.",
             show_default="winding; normal with --method scan",
         ),
     ] = None,

@@ -55,9 +55,6 @@ def read_gltf(content: bytes, source: Source) -> list[Part]:
     return parts
 
 
-read_glb = read_gltf
-
-
 def _read_parts(document: Document, skipped: Counter[str]) -> list[Part]:
     """Read the parts of the scene, and count the primitives of points and lines in `skipped`."""
     source = document.source

@@ -96,9 +96,9 @@ def test_nothing_of_a_picture_is_read_unless_colour_is_wanted(tmp_path):
     file = textured(images=[{"uri": "picture.png"}])
     file.tree["buffers"] = [{}, {"byteLength": 9, "uri": "pictures.bin"}]
     source = Closed("file.glb", tmp_path)
-    from sdfkit.io.meshes.formats.gltf.reader import read_glb
+    from sdfkit.io.meshes.formats.gltf.reader import read_gltf
 
-    [part] = read_glb(file.glb(), source)
+    [part] = read_gltf(file.glb(), source)
     assert part.material == Material() and part.uv is None and source.missing == []
 
 
