@@ -15,11 +15,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 HF_HUB_OFFLINE=1 OMP_NUM_THREADS="${OMP_N
 # that the tests start would compile torch again, for 4 seconds.
 unset PYTHONDONTWRITEBYTECODE
 
+# Not by `activate`: in some releases of Python it reads variables that are not set, which `set -u` refuses.
+enter() { PATH="$(cd "$venv/bin" && pwd):$PATH"; }
+
 # An environment that was made of the same requirements, by the same Python, in the same place, is used again.
 made_of=$("$python" --version && pwd && cat pyproject.toml constraints.txt)
 if [ "$(cat "$venv/made_of" 2>/dev/null || true)" != "$made_of" ]; then
     "$python" -m venv --clear "$venv"
-    . "$venv/bin/activate"
+    enter
 
     echo "== a plain install, as users have it: the program starts, and meshes need no torch"
     # -qq: errors only.
@@ -39,7 +42,7 @@ if [ "$(cat "$venv/made_of" 2>/dev/null || true)" != "$made_of" ]; then
     pip install -qq --no-compile --constraint constraints.txt --editable '.[test,offline,text,draco,photos]'
     echo "$made_of" >"$venv/made_of"
 fi
-. "$venv/bin/activate"
+enter
 
 echo "== checks"
 ruff check .
