@@ -32,7 +32,7 @@ from sdfkit.rows import printable
 STAGES = {
     "Prepare meshes": ("shapes", "manifest", "watertight", "sample-sdf"),
     "Turn them into pictures and features": ("render", "embed"),
-    "Learn": ("train-deepsdf", "fit-code", "fit-mlp", "train-ae", "train-dit", "train-flow"),
+    "Learn": ("train-deepsdf", "fit-code", "fit-mlp", "train-ae", "train-dit", "train-flow", "train-recon"),
     "Predict": ("predict", "mesh"),
     "Judge": ("compare", "rank"),
     "Diagnose": ("timestep-loss", "weight-stats", "perturb"),

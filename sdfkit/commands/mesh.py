@@ -44,14 +44,14 @@ def mesh(
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Turn codes or weights into meshes.
+    """Turn codes, weights or grids of distances into meshes.
 
-    Each latent code, with its decoder, or each vector of weights of a small network defines the signed distances of a
-    shape. The mesh is extracted by marching cubes in the query cube, from -1 to 1 along each axis. The grid is refined
-    from coarse to fine, and the network is evaluated only where the surface can be; the triangles are those of the full
-    grid.
+    Each latent code, with its decoder, each vector of weights of a small network, and each grid of a reconstruction
+    network (sdfkit train-recon) defines the signed distances of a shape. The mesh is extracted by marching cubes in the
+    query cube, from -1 to 1 along each axis. The grid is refined from coarse to fine, and the network is evaluated only
+    where the surface can be; the triangles are those of the full grid.
 
-    Codes need --decoder. A store of train-deepsdf or train-ae alone gives the meshes of its training shapes, and a
+    Only codes need --decoder. A store of train-deepsdf or train-ae alone gives the meshes of its training shapes, and a
     store of fit-mlp those of its networks. A shape whose distances have no zero crossing has no surface; it is reported
     as failed, with the range of its distances.
 
@@ -74,7 +74,8 @@ def mesh(
     trained = load_code_decoder(decoder, place) if decoder is not None else None
     options = MeshOptions(resolution, margin, largest, simplify, smooth_normals)
     settings = {"decoder": decoder or codes, **asdict(options)}
-    with open_store(codes, "codes", "deepsdf", "weights", "autoencoder", "flow", manifest=manifest) as store:
+    kinds = ("codes", "deepsdf", "weights", "grids", "autoencoder", "flow")
+    with open_store(codes, *kinds, manifest=manifest) as store:
         mesher = make_mesher(store, trained, place, options)
         with create_meshes(
             output, len(store), settings=settings, seed=None, kind=format, overwrite=overwrite

@@ -9,7 +9,8 @@ def predict(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="Store that train-dit (a denoiser) or train-flow (a flow) wrote."
+            metavar="MODEL",
+            help="Store that train-dit (a denoiser), train-flow (a flow) or train-recon wrote.",
         ),
     ],
     inputs: Annotated[
@@ -94,15 +95,14 @@ def predict(
     settings = choose_settings(
         predictor, samples=samples, steps=steps, eta=eta, guidance=guidance, trajectory=trajectory
     )
-    kind = "codes" if predictor.mlp is None else "weights"
     with open_features(inputs, predictor, matte=matte, device=place, manifest=manifest) as features:
         count = features.count * samples
         with create_store(
-            output, kind, count=count, history=features.history, settings=settings | {"seed": seed}, seed=seed,
-            attributes=describe_origin(predictor, model), overwrite=overwrite,
+            output, predictor.kind, count=count, history=features.history, seed=seed,
+            settings=settings | {"seed": seed}, attributes=describe_origin(predictor, model), overwrite=overwrite,
         ) as vectors:  # fmt: skip
             create_arrays(vectors, predictor, count, settings, features.holds)
             sampler = SampleWriter(vectors, predictor, settings, seed)
             features.send(sampler)
-    what = kind if samples == 1 else f"{samples} {kind} each"
+    what = predictor.kind if samples == 1 else f"{samples} {predictor.kind} each"
     report_outcome(output, what, features.count, sampler.failed)

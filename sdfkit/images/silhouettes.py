@@ -1,7 +1,7 @@
-"""Masks for training with silhouettes: downsampling, and the distance of each pixel from the outline."""
+"""Masks for networks: downsampling, and the distance of each pixel from the outline."""
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from scipy.ndimage import distance_transform_edt
 
 from sdfkit.errors import GeometryError
@@ -59,6 +59,18 @@ def mask_distances(masks: Bool[np.ndarray, "view row column"]) -> Float[np.ndarr
     return np.where(masks, 0.5 - inside, outside - 0.5).astype(np.float32)
 
 
+def shrink_outlines(
+    masks: UInt8[np.ndarray, "view side side"], size: int
+) -> Float[np.ndarray, "view size size"]:
+    """Return `mask_distances` of masks, averaged over the area of each of `size` × `size` pixels, in these pixels.
+
+    Raises:
+        GeometryError: A mask has no outline, because it is empty or full.
+    """
+    distances = mask_distances(binarise_masks(masks))
+    return _average(distances, size) * np.float32(size / masks.shape[-1])
+
+
 def silhouette_overlap(
     masks: Bool[np.ndarray, "view row column"], known: Bool[np.ndarray, "shape view row column"]
 ) -> Float[np.ndarray, " shape"]:
@@ -73,7 +85,9 @@ def silhouette_overlap(
     return share
 
 
-def _average(pictures: UInt8[np.ndarray, "*any side side"], size: int) -> Float[np.ndarray, "*any size size"]:
+def _average(
+    pictures: Shaped[np.ndarray, "*any side side"], size: int
+) -> Float[np.ndarray, "*any size size"]:
     """Average images over the area of each of `size` × `size` pixels, which may cover fractions of the given pixels."""
     side = pictures.shape[-1]
     edges = np.linspace(0, side, size + 1)

@@ -169,6 +169,7 @@ def open_features(
         MissingError: The encoder of the model's training features cannot be loaded on this machine.
     """
     from sdfkit.inference.predictors import check_features
+    from sdfkit.inference.reconstruction import Reconstructor, open_posed
     from sdfkit.io.image_files import holds_images
     from sdfkit.io.stores.reader import open_store
     from sdfkit.io.views import find_views, views_of
@@ -176,6 +177,10 @@ def open_features(
     if predictor.condition == "picture":
         with _open_pictures(inputs, matte=matte, manifest=manifest) as pictures:
             yield pictures
+        return
+    if isinstance(predictor, Reconstructor):
+        with open_posed(inputs, predictor, manifest=manifest) as posed:
+            yield posed
         return
     kinds = predictor.encoder.get("views") or ["rgb"]
     if holds_images(inputs):

@@ -1,4 +1,4 @@
-"""Meshes the distance functions that are stored as latent codes or as network weights."""
+"""Meshes the distance functions that are stored as latent codes, network weights or grids of distances."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Number of points at which a network is evaluated at once.
 BATCH = 1 << 15
+# The array of a row that is meshed, and what a message calls it, for kinds of stores that do not hold codes.
+ARRAYS = {"weights": ("weights", "weights"), "grids": ("grid", "grids")}
 log = logging.getLogger(__name__)
 
 
@@ -44,17 +46,16 @@ class MeshOptions:
 
 
 def require_decoder(store: "StoreReader", *, has_decoder: bool) -> None:
-    """Check that a decoder is given if the store holds latent codes, and none if it holds network weights.
+    """Check that a decoder is given if the store holds latent codes, and none if it holds weights or grids.
 
     Raises:
-        UsageError: The decoder of the codes is missing, or a decoder is given for weights.
+        UsageError: The decoder of the codes is missing, or a decoder is given for weights or grids.
     """
     if store.kind == "codes" and not has_decoder:
         raise UsageError(f"{store.name}: holds latent codes without their decoder; add --decoder STORE")
-    if store.kind == "weights" and has_decoder:
-        raise UsageError(
-            f"{store.name}: holds weights of whole networks, which need no decoder; leave out --decoder"
-        )
+    if store.kind in ARRAYS and has_decoder:
+        what = "weights of whole networks" if store.kind == "weights" else "grids of distances"
+        raise UsageError(f"{store.name}: holds {what}, which need no decoder; leave out --decoder")
 
 
 def mesh_field(
@@ -104,7 +105,7 @@ class Mesher:
     """Meshes the rows of a store of latent codes or network weights.
 
     Attributes:
-        array: Name of the array of the store that is decoded: "code" or "weights".
+        array: Name of the array of the store that is decoded: "code", "weights" or "grid".
         fields: The network that turns a code or a vector of weights into a distance function.
         device: Name of the torch device on which the distance functions are evaluated.
         options: How to mesh the distance functions.
@@ -158,7 +159,7 @@ def make_mesher(
     """Make a mesher for the rows of a store.
 
     Args:
-        store: A codes, weights, deepsdf, autoencoder or flow store.
+        store: A codes, weights, grids, deepsdf, autoencoder or flow store.
         decoder: The network that decodes the codes; None if the store itself holds the network.
         device: Name of the torch device to compute on.
         options: How to mesh.
@@ -173,7 +174,7 @@ def make_mesher(
     if decoder is not None:
         check_codes(store, decoder)
     fields = read_fields(store, device) if decoder is None else decoder.fields
-    array, what = ("weights", "weights") if store.kind == "weights" else ("code", "codes")
+    array, what = ARRAYS.get(store.kind, ("code", "codes"))
     width = store.array(array).shape[1]
     if width != fields.width:
         reader = store.name if decoder is None else decoder.name

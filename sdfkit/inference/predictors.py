@@ -1,5 +1,6 @@
 """Loads denoisers and flows: models that predict latent codes or network weights from images."""
 
+import hashlib
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sdfkit.errors import InputError
@@ -28,7 +29,7 @@ SAMPLES = 48
 
 
 class Predictor(Protocol):
-    """A model that predicts the latent code, or the network weights, of a shape from images or from their features."""
+    """A model that predicts the code, the network weights or the distances of a shape from images or features."""
 
     @property
     def name(self) -> str:
@@ -43,39 +44,39 @@ class Predictor(Protocol):
         """The training shapes."""
 
     @property
-    def codes(self) -> "np.ndarray":
-        """Codes or weights of the training shapes, one per row."""
+    def what(self) -> str:
+        """What kind of model it is, for messages: "is a flow"."""
 
     @property
-    def encoder(self) -> "dict[str, Any]":
+    def kind(self) -> str:
+        """Kind of store that holds the predictions: "codes", "weights" or "grids"."""
+
+    @property
+    def array(self) -> "tuple[str, tuple[int, ...], tuple[str, ...]]":
+        """Name of the array of a prediction, its shape and the names of its axes."""
+
+    @property
+    def encoder(self) -> "Mapping[str, Any]":
         """Description of the encoder that computed the training features; empty if there are none."""
 
     @property
-    def decoder(self) -> str | None:
-        """SHA-256 of the decoder of the predicted codes; None if the store of the training codes did not record it."""
-
-    @property
-    def mlp(self) -> "dict[str, Any] | None":
-        """Architecture of the networks whose weights the model predicts; None if it predicts codes."""
+    def identity(self) -> "dict[str, Any]":
+        """Attributes of the store of predictions by which later commands recognise the training codes and decoder."""
 
     @property
     def condition(self) -> str:
-        """Name of the array that the model is conditioned on: `feature`, `token` (features of patches) or `picture`."""
+        """The condition: `feature`, `token` (features of patches), `picture`, or `posed` (with masks and cameras)."""
 
     @property
     def feature(self) -> int:
-        """Length of a feature vector."""
+        """Length of a feature vector; 0 if the model is not conditioned on features."""
 
     @property
     def patches(self) -> int:
         """Number of feature vectors for each view: the number of patches, or 1."""
 
     @property
-    def dim(self) -> int:
-        """Length of a latent code, or of a vector of weights."""
-
-    @property
-    def settings(self) -> "dict[str, Any]":
+    def settings(self) -> "Mapping[str, Any]":
         """Options of `draw` with their default values, except `samples`."""
 
     def draw(
@@ -90,8 +91,22 @@ class Predictor(Protocol):
             options: `samples`, the number of samples, and the options of `settings`.
 
         Returns:
-            For each sample, the arrays of its row in a store: `code` or `weights`, and the trajectory if asked for.
+            For each sample, the arrays of its row in a store: that of `array`, and the trajectory if asked for.
         """
+
+
+def identify(codes: "np.ndarray", decoder: str | None, mlp: "Mapping[str, Any] | None") -> "dict[str, Any]":
+    """Return `Predictor.identity` of a model of codes or weights.
+
+    Args:
+        codes: Codes or weights of the training shapes. The command rank recognises them by their digest.
+        decoder: SHA-256 of the decoder, which the command mesh compares; None if it is unknown.
+        mlp: Architecture of the networks whose weights are predicted; None for codes.
+    """
+    attributes: dict[str, Any] = {"known": hashlib.sha256(codes.tobytes()).hexdigest()}
+    if decoder is not None:
+        attributes["decoder_sha256"] = decoder
+    return attributes if mlp is None else attributes | {"network": mlp}
 
 
 class Denoiser(NamedTuple):
@@ -103,6 +118,10 @@ class Denoiser(NamedTuple):
     attributes: "dict[str, Any]"
     rows: "list[Row]"
     codes: "np.ndarray"
+
+    @property
+    def what(self) -> str:
+        return "is a denoiser"
 
     @property
     def encoder(self) -> "dict[str, Any]":
@@ -117,6 +136,19 @@ class Denoiser(NamedTuple):
         return self.attributes.get("network")
 
     @property
+    def kind(self) -> str:
+        return "codes" if self.mlp is None else "weights"
+
+    @property
+    def array(self) -> tuple[str, tuple[int, ...], tuple[str, ...]]:
+        shape = (self.network.config.dim,)
+        return ("code", shape, ("dim",)) if self.mlp is None else ("weights", shape, ("parameter",))
+
+    @property
+    def identity(self) -> "dict[str, Any]":
+        return identify(self.codes, self.decoder, self.mlp)
+
+    @property
     def condition(self) -> str:
         return str(self.attributes["condition"])
 
@@ -127,10 +159,6 @@ class Denoiser(NamedTuple):
     @property
     def patches(self) -> int:
         return self.network.config.patches
-
-    @property
-    def dim(self) -> int:
-        return self.network.config.dim
 
     @property
     def settings(self) -> "dict[str, Any]":
@@ -147,7 +175,7 @@ class Denoiser(NamedTuple):
             self.network, self.standardizer, views, cameras_of(arrays, self.condition, 1)[None],
             generators=[generator], **options,
         )[0]  # fmt: skip
-        return [{"code" if self.mlp is None else "weights": vector} for vector in drawn]
+        return [{self.array[0]: vector} for vector in drawn]
 
 
 class FlowModel(NamedTuple):
@@ -164,6 +192,14 @@ class FlowModel(NamedTuple):
     codes: "np.ndarray"
 
     @property
+    def kind(self) -> str:
+        return "codes"
+
+    @property
+    def what(self) -> str:
+        return "is a flow of stage encoder" if self.flow is None else "is a flow"
+
+    @property
     def encoder(self) -> "dict[str, Any]":
         return dict(self.attributes.get("encoder", {}))
 
@@ -172,8 +208,12 @@ class FlowModel(NamedTuple):
         return str(self.attributes["decoder_sha256"])
 
     @property
-    def mlp(self) -> None:
-        return None
+    def array(self) -> tuple[str, tuple[int, ...], tuple[str, ...]]:
+        return "code", (self.config.code,), ("dim",)
+
+    @property
+    def identity(self) -> "dict[str, Any]":
+        return identify(self.codes, self.decoder, None)
 
     @property
     def condition(self) -> str:
@@ -187,10 +227,6 @@ class FlowModel(NamedTuple):
     @property
     def patches(self) -> int:
         return self.config.patches
-
-    @property
-    def dim(self) -> int:
-        return self.config.code
 
     @property
     def settings(self) -> "dict[str, Any]":
@@ -293,7 +329,7 @@ def check_features(features: StoreReader, model: "Predictor") -> None:
         )
 
 
-def _kind(encoder: "dict[str, Any]") -> tuple[str, str, str]:
+def _kind(encoder: "Mapping[str, Any]") -> tuple[str, str, str]:
     """Return the facts that must be equal for features to be comparable: model, output, and kinds of images."""
     output = encoder.get("preprocessing", {}).get("output", "unknown")
     return (
@@ -323,18 +359,21 @@ def cameras_of(arrays: "Mapping[str, np.ndarray]", condition: str, axes: int) ->
     return np.zeros((*arrays[condition].shape[:axes], 4, 4), np.float32)
 
 
-def load_predictor(path: str, device: str) -> Denoiser | FlowModel:
-    """Load a denoiser or a flow.
+def load_predictor(path: str, device: str) -> "Denoiser | FlowModel | Reconstructor":
+    """Load a denoiser, a flow or a reconstruction network.
 
     Args:
-        path: A store that `train-dit` or `train-flow` wrote.
+        path: A store that `train-dit`, `train-flow` or `train-recon` wrote.
         device: Name of the torch device to compute on.
 
     Raises:
-        InputError: The store holds neither of the two, or lacks some of the model's arrays.
+        InputError: The store holds none of them, or lacks some of the model's arrays.
     """
-    with open_store(path, "denoiser", "flow", manifest=None) as store:
-        return _read_denoiser(store, device) if store.kind == "denoiser" else _read_flow(store, device)
+    from sdfkit.inference.reconstruction import read_reconstructor
+
+    readers = {"denoiser": _read_denoiser, "flow": _read_flow, "recon": read_reconstructor}
+    with open_store(path, *readers, manifest=None) as store:
+        return readers[store.kind](store, device)
 
 
 def load_denoiser(path: str, device: str) -> Denoiser:

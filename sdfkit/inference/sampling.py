@@ -1,6 +1,5 @@
 """Samples latent codes or network weights from a model, and writes them to a store shape by shape."""
 
-import hashlib
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -50,7 +49,7 @@ def choose_settings(
         settings |= {"steps": steps or settings["steps"], "guidance": guidance}
     elif any(asked.values()):
         unused = ", ".join(option for option, is_asked in asked.items() if is_asked)
-        raise UsageError(f"{name}: is a flow of stage encoder, which does not sample; leave {unused} out")
+        raise UsageError(f"{name}: {predictor.what}, which does not sample; leave {unused} out")
     trained = predictor.attributes.get("settings", {})
     if guidance != 1 and trained.get("feature_dropout", trained.get("dropout")) == 0:
         log.warning(
@@ -60,7 +59,7 @@ def choose_settings(
     if "eta" in settings:
         settings["eta"] = eta
     elif eta:
-        raise UsageError(f"{name}: is a flow, which adds no noise in its steps; leave --eta out")
+        raise UsageError(f"{name}: {predictor.what}, which adds no noise in its steps; leave --eta out")
     if trajectory:
         if "trajectory" not in settings:
             raise UsageError(
@@ -77,15 +76,8 @@ def describe_origin(predictor: Predictor, path: str) -> dict[str, Any]:
         predictor: The model.
         path: Path of the model's store, as on the command line.
     """
-    attributes = {
-        # The command rank finds the training codes by the path of the model, and recognises them by their digest.
-        "denoiser": path,
-        "known": hashlib.sha256(predictor.codes.tobytes()).hexdigest(),
-    }
-    if predictor.decoder is not None:
-        # The command mesh checks that its decoder has this digest.
-        attributes["decoder_sha256"] = predictor.decoder
-    return attributes if predictor.mlp is None else attributes | {"network": predictor.mlp}
+    # The command rank finds the training codes by the path of the model.
+    return {"denoiser": path, **predictor.identity}
 
 
 def create_arrays(
@@ -104,19 +96,16 @@ def create_arrays(
         settings: Return value of `choose_settings`.
         pictures: Which of the arrays `picture` and `mask` the inputs have. They are stored with trajectories.
     """
-    shape = (count, predictor.dim)
-    if predictor.mlp is None:
-        writer.create_array("code", shape=shape, dtype="f4", axes=("shape", "dim"))
-    else:
-        writer.create_array("weights", shape=shape, dtype="f4", axes=("shape", "parameter"))
+    name, shape, axes = predictor.array
+    writer.create_array(name, shape=(count, *shape), dtype="f4", axes=("shape", *axes))
     if settings["samples"] > 1:
         writer.create_array("sample_of", shape=(count,), dtype=np.dtypes.StringDType(), axes=("shape",))
     if settings.get("trajectory"):
-        _create_trajectory(writer, shape, settings["steps"] + 1, pictures)
+        _create_trajectory(writer, (count, *shape), settings["steps"] + 1, pictures)
 
 
 def _create_trajectory(
-    writer: StoreWriter, shape: tuple[int, int], steps: int, pictures: Collection[str]
+    writer: StoreWriter, shape: tuple[int, ...], steps: int, pictures: Collection[str]
 ) -> None:
     from sdfkit.models.flow import SIZE
 

@@ -116,9 +116,10 @@ def measure_denoiser(
         f"the features of {features.name}", f"the codes of {origin}",
     )  # fmt: skip
     truth = vectors[places]
-    if truth.shape[1] != denoiser.dim:
+    dim = denoiser.network.config.dim
+    if truth.shape[1] != dim:
         raise InputError(
-            f"{origin}: its codes have {truth.shape[1]} numbers, but {denoiser.name} predicts {denoiser.dim}"
+            f"{origin}: its codes have {truth.shape[1]} numbers, but {denoiser.name} predicts {dim}"
         )
     stored = arrays[denoiser.condition].shape[1]
     if views > stored:

@@ -38,6 +38,7 @@ MAKERS = {
     "encoder": "train-flow",
     "conditioner": "train-flow",
     "flow": "train-flow",
+    "recon": "train-recon",
 }
 
 
@@ -305,10 +306,17 @@ def check_codes(codes: StoreReader, model: MadeForDecoder) -> None:
 
 
 def read_fields(store: StoreReader, device: str) -> "Fields":
-    """Load the network that turns rows of an open deepsdf, flow, autoencoder or weights store into distance fields."""
+    """Return what turns rows of an open deepsdf, flow, autoencoder, weights or grids store into distance fields."""
     from sdfkit.models.autoencoder import Autoencoder, AutoencoderConfig
-    from sdfkit.models.fields import fields_of_autoencoder, fields_of_codes, fields_of_weights
+    from sdfkit.models.fields import (
+        fields_of_autoencoder,
+        fields_of_codes,
+        fields_of_grids,
+        fields_of_weights,
+    )
 
+    if store.kind == "grids":
+        return fields_of_grids(store.array("grid").shape[1])
     if store.kind in ("deepsdf", "flow"):
         return fields_of_codes(read_decoder(store, device))
     if store.kind == "autoencoder":

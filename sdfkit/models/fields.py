@@ -1,4 +1,4 @@
-"""Signed distance functions represented by latent codes, or by the weights of one network per shape."""
+"""Signed distance functions represented by latent codes, weights of one network per shape, or grids of values."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,15 +21,18 @@ DistanceFunction: TypeAlias = Callable[[Float[Tensor, "1 point 3"]], Float[Tenso
 
 @dataclass(frozen=True)
 class Fields:
-    """A family of signed distance functions, one for each vector (a latent code or the weights of a network).
+    """A family of signed distance functions, one for each latent code, vector of weights of a network, or grid.
 
     Attributes:
-        width: Length of a vector.
-        of: Function from a vector to its distance function.
+        width: Length of a code or vector, or number of nodes of a grid along a side.
+        of: Function from a code, vector or grid to its distance function.
     """
 
     width: int
-    of: Callable[[Float[Tensor, " dim"]], DistanceFunction]
+    of: (
+        Callable[[Float[Tensor, " dim"]], DistanceFunction]
+        | Callable[[Float[Tensor, "x y z"]], DistanceFunction]
+    )
 
 
 def fields_of_codes(decoder: DeepSDF) -> Fields:
@@ -48,6 +51,19 @@ def fields_of_autoencoder(autoencoder: Autoencoder, config: MLPConfig) -> Fields
         autoencoder.config.code,
         lambda code: MLPs(config, autoencoder.decode(code[None])).requires_grad_(False),
     )
+
+
+def fields_of_grids(nodes: int) -> Fields:
+    """Return the distance functions of grids over the query cube, which are interpolated linearly."""
+    return Fields(nodes, lambda grid: partial(_interpolate, grid))
+
+
+def _interpolate(
+    grid: Float[Tensor, "x y z"], points: Float[Tensor, "1 point 3"]
+) -> Float[Tensor, "1 point"]:
+    # grid_sample takes the coordinates of the last axis first.
+    positions = points.flip(-1)[:, None, None]
+    return F.grid_sample(grid[None, None], positions, padding_mode="border", align_corners=True)[:, 0, 0, 0]
 
 
 def evaluate_field(

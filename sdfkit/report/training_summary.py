@@ -7,6 +7,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from sdfkit.evaluation.field_errors import DecoderErrors
+    from sdfkit.evaluation.reconstruction_errors import ReconstructionErrors
     from sdfkit.evaluation.reconstructions import Reconstructions
     from sdfkit.evaluation.silhouettes import SilhouetteErrors
     from sdfkit.io.stores.training_views import TrainingViews
@@ -38,6 +39,15 @@ def describe_decoder(errors: "DecoderErrors", rows: Sequence["Row"]) -> list[str
         f"(clamped at 0.1: mean {errors.clamped_l1.mean():.5f}, max {errors.clamped_l1.max():.5f}); "
         f"mean cosine between codes {errors.code_cosine:.2f}",
         _worst(list(zip(errors.clamped_l1.tolist(), rows, strict=True)), 10),
+    ]
+
+
+def describe_reconstruction_errors(errors: Sequence["ReconstructionErrors"]) -> list[str]:
+    """Describe the errors of a reconstruction network, for each number of views, beside those of the visual hull."""
+    return [
+        f"from {one.views} view{'s' * (one.views > 1)}: clamped SDF L1 {one.network:.5f} on training shapes, "
+        f"{one.hull:.5f} for the visual hull"
+        for one in errors
     ]
 
 

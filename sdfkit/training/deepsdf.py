@@ -195,21 +195,12 @@ class DeepSDFTraining:
         if settings.latent_noise or settings.kl:
             noise = torch.randn(count, self.config.code, generator=generator)[own]
         split = round(settings.near * settings.points)
-        points, distances = [], []
-        for shape, index, place in zip(shapes.tolist(), windows.tolist(), places, strict=True):
-            window = self.samples.window(shape // processes, index)
-            others = len(window.distances) - window.near
-            place[:split] *= window.near
-            place[split:] = window.near + place[split:] * others
-            # Rounding may give an index one past the last sample.
-            samples = place.long().clamp_max(len(window.distances) - 1)
-            points.append(window.points[samples])
-            distances.append(window.distances[samples])
+        points, distances = self.samples.draw(shapes // processes, windows, places, split)
         device = self.context.device
         return Draw(
             (shapes // processes).to(device),
-            torch.stack(points).to(device),  # (row, point, 3)
-            torch.stack(distances).to(device),  # (row, point)
+            points.to(device),
+            distances.to(device),
             None if noise is None else noise.to(device),
             count,
         )

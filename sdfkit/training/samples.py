@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sdfkit.errors import InputError
@@ -127,3 +127,29 @@ class SampleReader:
                 )
         order = np.argsort(~near, kind="stable")
         return Window(torch.from_numpy(points[order]), torch.from_numpy(distances[order]), count)
+
+    def draw(
+        self,
+        rows: Int[Tensor, " row"],
+        windows: Int[Tensor, " row"],
+        places: Float[Tensor, "row point"],
+        near: int,
+    ) -> tuple[Float[Tensor, "row point 3"], Float[Tensor, "row point"]]:
+        """Take points of shapes, the first `near` of each near the surface.
+
+        Args:
+            rows: The shapes.
+            windows: A window of each shape.
+            places: Random numbers from 0 to 1 that choose the points within their part of the window. Overwritten.
+            near: Number of points near the surface.
+        """
+        points, distances = [], []
+        for row, index, place in zip(rows.tolist(), windows.tolist(), places, strict=True):
+            window = self.window(row, index)
+            place[:near] *= window.near
+            place[near:] = window.near + place[near:] * (len(window.distances) - window.near)
+            # Rounding may give an index one past the last sample.
+            samples = place.long().clamp_max(len(window.distances) - 1)
+            points.append(window.points[samples])
+            distances.append(window.distances[samples])
+        return torch.stack(points), torch.stack(distances)

@@ -16,7 +16,7 @@ from scipy.ndimage import maximum_filter
 from skimage.measure import marching_cubes
 
 from sdfkit.errors import GeometryError
-from sdfkit.geometry.isosurface.grid import FARTHEST, Grid
+from sdfkit.geometry.isosurface.grid import FARTHEST, Grid, interpolate_grid
 
 DistanceFunction: TypeAlias = Callable[[Float[np.ndarray, "point 3"]], Float[np.ndarray, " point"]]
 
@@ -112,7 +112,7 @@ def extract_surface(
     values = evaluator.evaluate(grid, nodes).reshape((coarsest + 1,) * 3)
     if halvings:
         cells = np.indices((coarsest,) * 3, dtype=np.int32).reshape(3, -1).T
-        errors = np.abs(_interpolate(values[::2, ::2, ::2]) - values).ravel()
+        errors = np.abs(interpolate_grid(values[::2, ::2, ::2]) - values).ravel()
         # Cells of the coarsest grid are as large as parts of the shape. A part may lie between two cells, so the bound
         # of a cell is the maximum over its neighbours.
         cell_bounds = margin * maximum_filter(_largest(nodes, errors, coarsest // 2), 3)
@@ -125,16 +125,6 @@ def extract_surface(
         low, high = float(evaluator.lowest), float(evaluator.highest)
         raise GeometryError(f"no surface: distances run from {low:.3g} to {high:.3g} and never cross 0")
     return _marching_cubes(grid, resolution), evaluator.count
-
-
-def _interpolate(values: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "u v w"]:
-    """Interpolate linearly to a grid that is twice as fine."""
-    for axis in range(3):
-        coarse = np.moveaxis(values, axis, 0)
-        fine = np.empty((2 * len(coarse) - 1, *coarse.shape[1:]), dtype=np.float32)
-        fine[::2], fine[1::2] = coarse, 0.5 * (coarse[1:] + coarse[:-1])
-        values = np.moveaxis(fine, 0, axis)
-    return values
 
 
 def _largest(

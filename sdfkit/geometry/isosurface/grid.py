@@ -105,3 +105,13 @@ class Grid:
         """Return whether the blocks between two planes contain values of both signs."""
         blocks = self.table[first >> BITS : (last - 1 >> BITS) + 1]
         return bool(blocks.max() > 1 or blocks.min() != blocks.max())
+
+
+def interpolate_grid(values: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "u v w"]:
+    """Interpolate linearly to a grid that is twice as fine."""
+    for axis in range(3):
+        coarse = np.moveaxis(values, axis, 0)
+        fine = np.empty((2 * len(coarse) - 1, *coarse.shape[1:]), dtype=np.float32)
+        fine[::2], fine[1::2] = coarse, 0.5 * (coarse[1:] + coarse[:-1])
+        values = np.moveaxis(fine, 0, axis)
+    return values

@@ -45,7 +45,8 @@ GROUP_ATTRIBUTES = {
     "activation": one_of("relu", "silu"),
     "velocity": one_of("mlp", "dit"),
     **dict.fromkeys(
-        ("bands", "hidden", "code", "skip", "dim", "patches", "width", "heads", "ffn", "blocks"), SIZE
+        ("bands", "hidden", "code", "skip", "dim", "patches", "width", "heads", "ffn", "blocks",
+         "size", "cells", "volume", "latent"), SIZE
     ),
     "layers": Field(lambda value: type(value) is int and 0 <= value <= 1000, "a whole number from 0 to 1000"),
     "feature": Field(lambda value: value is None or SIZE.fits(value), f"{SIZE.needed}, or null"),

@@ -3,13 +3,14 @@
 They are kept in memory if they fit, and otherwise read when they are needed.
 """
 
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sdfkit.errors import InputError
 from sdfkit.io.stores.layout import SAMPLES_PER_CHUNK
@@ -20,15 +21,27 @@ from sdfkit.rows import require_same_origins
 if TYPE_CHECKING:
     from sdfkit.rows import Row
     from sdfkit.training.autoencoder import ShapeSamples
-    from sdfkit.training.deepsdf_recipes import DeepSDFSettings
     from sdfkit.training.run import DeviceContext
     from sdfkit.training.samples import ReadChunk, SampleChunk, SampleReader
 
+log = logging.getLogger(__name__)
 ARRAYS = ("point", "distance", "near")
 # Samples per shape for the training and the evaluation of autoencoders, so few that those of all shapes fit in memory.
 FIRST_SAMPLES = 1 << 15
 # Share of the free memory for samples. The rest is for the network, its optimizer and the system's file cache.
 SHARE_OF_MEMORY = 0.5
+
+
+class Drawn(Protocol):
+    """Settings of a training run that draws samples."""
+
+    @property
+    def points(self) -> int:
+        """Number of points of a shape per step."""
+
+    @property
+    def near(self) -> float:
+        """Share of these points near the surface."""
 
 
 class TrainingSet(NamedTuple):
@@ -47,7 +60,7 @@ class TrainingSet(NamedTuple):
 
 @contextmanager
 def open_samples(
-    path: str, settings: "DeepSDFSettings", context: "DeviceContext", *, manifest: Path | None
+    path: str, settings: "Drawn", context: "DeviceContext", *, manifest: Path | None
 ) -> Iterator[TrainingSet]:
     """Open the samples of shapes for training.
 
@@ -65,29 +78,69 @@ def open_samples(
         InputError: The store holds no samples, all of its shapes failed, or a shape has fewer samples than one training
             step needs.
     """
-    from sdfkit.runtime.doctor import free_memory
-    from sdfkit.training.samples import SampleReader
-
-    near = round(settings.near * settings.points)
     with open_store(path, "samples", manifest=manifest) as store:
         rows = [row for row in store.all_rows() if not row.error]
         if not rows:
             raise InputError(f"{store.name}: all of its {len(store)} shapes failed in an earlier step")
-        own = rows[context.own]
-        read: ReadChunk
-        if path == STANDARD or Path(path).is_file():
-            memory, waiting = sys.maxsize, _in_order(store, {row.index for row in own})
-            read = lambda row, start, stop: next(waiting)  # noqa: E731
-        else:
-            memory = int(SHARE_OF_MEMORY * free_memory()) // context.processes
-            read = partial(_read, store, [row.index for row in own])
-        samples = SampleReader(
-            read, [row.uid for row in own], store.array("point").shape[1], window=SAMPLES_PER_CHUNK,
-            near=near, others=settings.points - near, memory=memory,
-        )  # fmt: skip
+        samples = _make_reader(store, path, rows[context.own], settings, context)
         yield TrainingSet(
             [replace(row, index=index) for index, row in enumerate(rows)], store.history, samples
         )
+
+
+@contextmanager
+def open_samples_of(
+    shapes: "Sequence[Row]", what: str, path: str, settings: "Drawn", context: "DeviceContext"
+) -> Iterator[TrainingSet]:
+    """Open the samples of given shapes, all of them in every process; see `open_samples`.
+
+    Shapes without samples are left out with a warning. `index` of the rows is the position among the given shapes.
+
+    Args:
+        shapes: The shapes.
+        what: Where they come from, for messages, such as "the views of views.zarr".
+        path, settings, context: As for `open_samples`.
+
+    Raises:
+        InputError: Fewer than two of the shapes have samples, or samples are of another mesh file.
+    """
+    with open_store(path, "samples", manifest=None) as store:
+        known = {row.uid: row for row in store.all_rows() if not row.error}
+        kept = [(shape, known[shape.uid]) for shape in shapes if shape.uid in known]
+        if len(kept) < 2:
+            raise InputError(
+                f"{store.name}: has samples of {len(kept)} shapes of {what}, but training needs two or more; the same "
+                "uids are needed in both"
+            )
+        require_same_origins(kept, what, f"the samples of {store.name}")
+        if len(kept) < len(shapes):
+            log.warning(
+                "%d of %d shapes have no samples and are left out", len(shapes) - len(kept), len(shapes)
+            )
+        in_order = sorted(kept, key=lambda pair: pair[1].index)
+        samples = _make_reader(store, path, [row for _, row in in_order], settings, context)
+        rows = [replace(shape, index=shapes.index(shape)) for shape, _ in in_order]
+        yield TrainingSet(rows, store.history, samples)
+
+
+def _make_reader(
+    store: StoreReader, path: str, rows: "Sequence[Row]", settings: "Drawn", context: "DeviceContext"
+) -> "SampleReader":
+    from sdfkit.runtime.doctor import free_memory
+    from sdfkit.training.samples import SampleReader
+
+    near = round(settings.near * settings.points)
+    read: ReadChunk
+    if path == STANDARD or Path(path).is_file():
+        memory, waiting = sys.maxsize, _in_order(store, {row.index for row in rows})
+        read = lambda row, start, stop: next(waiting)  # noqa: E731
+    else:
+        memory = int(SHARE_OF_MEMORY * free_memory()) // context.processes
+        read = partial(_read, store, [row.index for row in rows])
+    return SampleReader(
+        read, [row.uid for row in rows], store.array("point").shape[1], window=SAMPLES_PER_CHUNK,
+        near=near, others=settings.points - near, memory=memory,
+    )  # fmt: skip
 
 
 def _read(store: StoreReader, rows: Sequence[int], row: int, start: int, stop: int) -> "SampleChunk":

@@ -1,0 +1,103 @@
+from typing import Annotated, Literal
+
+import typer
+
+from sdfkit.options import STANDARD, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
+
+
+def train_recon(
+    views: Input = STANDARD,
+    *,
+    samples: Annotated[
+        str, typer.Option(metavar="STORE", help="Store of sdfkit sample-sdf with samples of the same shapes.")
+    ],
+    preset: Annotated[
+        Literal["small", "large"], typer.Option(help="Network and training settings, see Presets.")
+    ] = "small",
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps; default: the preset's.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Shapes per step; default: the preset's.")] = None,
+    points: Annotated[
+        int | None, typer.Option(min=1, help="Points per shape and step; default: the preset's.")
+    ] = None,
+    most: Annotated[
+        int | None,
+        typer.Option("--views", min=1, help="Maximum of views per shape and step; default: the preset's."),
+    ] = None,
+    turned: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of shapes that are turned at random; default: the preset's."),
+    ] = None,
+    lr: Annotated[float | None, typer.Option(min=0, help="Learning rate; default: the preset's.")] = None,
+    curve: Curve = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    manifest: Manifest = None,
+    output: Output = STANDARD,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a network that reconstructs shapes from images with known cameras.
+
+    It is the model to choose for shapes and kinds of shapes that are not in the training set. A model of train-dit or
+    train-flow can only predict shapes that its decoder represents. This network projects every point of space into
+    every image, and reads there the image's features and the distance from the silhouette; a coarse volume of such
+    features completes what no image shows. Predictions agree with the images, and improve with each further image.
+
+    The input is a views store of sdfkit render (24 views of each shape are enough), and the samples of the same shapes.
+    In each step, the network sees 1 to 8 views of each shape. Half of the shapes are mirrored, and some are turned
+    about the vertical axis, together with their cameras. The loss is the mean absolute error of distances clamped at
+    0.1. It is reported beside the error of the visual hull, which needs no training: a model whose error is not lower
+    is of no use.
+
+    Predictions need masks and cameras. sdfkit predict writes a grid of signed distances for each shape, and sdfkit mesh
+    needs no decoder for it.
+
+    \b
+    Examples:
+      sdfkit train-recon views.zarr --samples samples.zarr -o recon.zarr
+      sdfkit render new.glb --views 4 | sdfkit predict recon.zarr | sdfkit mesh > new.ply
+    """
+    import logging
+    from dataclasses import asdict
+
+    import torch
+
+    from sdfkit.evaluation.reconstruction_errors import measure_errors
+    from sdfkit.io.models import ModelContents, ModelOutput, network_group
+    from sdfkit.io.stores.posed_views import read_view_set
+    from sdfkit.io.stores.samples import open_samples_of
+    from sdfkit.io.training_runs import log_written, run_training
+    from sdfkit.models.recon import PRESETS
+    from sdfkit.report.plots import check_picture, draw_losses
+    from sdfkit.report.training_summary import describe_reconstruction_errors
+    from sdfkit.runtime.training_loop import open_training_context
+    from sdfkit.training.recon import RECIPES, ReconTraining, TrainingViews
+    from sdfkit.training.run import override
+
+    if curve is not None:
+        check_picture(curve, overwrite)
+    config = PRESETS[preset]
+    recipe = override(
+        RECIPES[preset], steps=steps, shapes=batch, points=points, views=most, turned=turned, lr=lr
+    )
+    context = open_training_context(device, precision, (views, samples, output))
+    seen = read_view_set(views, config.size, manifest=manifest)
+    settings = {"preset": preset, "seed": seed, "precision": context.precision, **asdict(recipe)}
+    with open_samples_of(seen.rows, f"the views of {seen.name}", samples, recipe, context) as known:
+        indices = [row.index for row in known.rows]
+        arrays = TrainingViews(*(torch.from_numpy(part[indices]) for part in seen.arrays))
+        training = ReconTraining(
+            config, recipe, arrays, known.samples, [row.uid for row in known.rows], context,
+            torch.Generator().manual_seed(seed),
+        )  # fmt: skip
+        history = [*seen.history, *(step for step in known.history if step not in seen.history)]
+        target = ModelOutput(output, "recon", known.rows, history, settings, seed, overwrite)
+        losses = run_training(
+            training, recipe.steps, target,
+            lambda _: ModelContents({}, {"recon": network_group(training.result(), config)}, {}),
+        )  # fmt: skip
+        for line in describe_reconstruction_errors(measure_errors(training)):
+            logging.getLogger(__name__).info("%s", line)
+    if curve is not None and context.process == 0:
+        draw_losses(curve, losses, title=output, overwrite=overwrite)
+    log_written(target, f"a reconstruction network for {len(known.rows)} shapes")
