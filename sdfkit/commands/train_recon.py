@@ -92,10 +92,12 @@ def train_recon(
         )  # fmt: skip
         history = [*seen.history, *(step for step in known.history if step not in seen.history)]
         target = ModelOutput(output, "recon", known.rows, history, settings, seed, overwrite)
-        losses = run_training(
-            training, recipe.steps, target,
-            lambda _: ModelContents({}, {"recon": network_group(training.result(), config)}, {}),
-        )  # fmt: skip
+
+        def describe(complete: bool) -> ModelContents:
+            group = network_group(training.result(), config)
+            return ModelContents({"grid": training.grids.numpy()}, {"recon": group}, {})
+
+        losses = run_training(training, recipe.steps, target, describe)
         for line in describe_reconstruction_errors(measure_errors(training)):
             logging.getLogger(__name__).info("%s", line)
     if curve is not None and context.process == 0:

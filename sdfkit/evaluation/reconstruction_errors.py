@@ -20,7 +20,7 @@ class ReconstructionErrors(NamedTuple):
 
 
 def measure_errors(training: "ReconTraining") -> list[ReconstructionErrors]:
-    """Measure errors on random training shapes, views and points, without mirroring and turning."""
+    """Measure errors on random training shapes, views and points. The neighbours of a shape are other shapes."""
     network, clamp = training.result(), training.settings.clamp
     available = training.views.yfov.shape[1]
     found = []
@@ -30,12 +30,11 @@ def measure_errors(training: "ReconTraining") -> list[ReconstructionErrors]:
             # Steps after the last one of the training have draws of their own.
             drawn = training.draw(training.settings.steps + batch)
             chances = torch.rand(len(drawn.rows), available, generator=torch.Generator().manual_seed(batch))
-            views = training.views.select(
-                drawn.rows, chances.argsort(dim=1)[:, :count], training.context.device
-            )
-            points, truth = (part.to(training.context.device) for part in (drawn.points, drawn.distances))
+            drawn = training.with_views(drawn, chances.argsort(dim=1)[:, :count])
+            views, neighbours, points = training.inputs(drawn)
+            truth = drawn.distances.to(points.device)
             with torch.inference_mode():
-                predicted = network(network.encode(views), points)
+                predicted = network(network.encode(views, neighbours), points)
                 hull = views.cone_distances(views.project(points)).amax(1)
             for place, values in enumerate((predicted, hull)):
                 sums[place] += (values.clamp(-clamp, clamp) - truth.clamp(-clamp, clamp)).abs().mean().item()

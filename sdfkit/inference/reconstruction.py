@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from sdfkit.inference.encoders import Features
     from sdfkit.io.stores.reader import ArrayRow, StoreReader
+    from sdfkit.models.neighbours import Library, Neighbours
+    from sdfkit.models.posed_views import PosedViews
     from sdfkit.models.recon import Recon
     from sdfkit.rows import Row
 
@@ -35,6 +37,7 @@ class Reconstructor:
 
     name: str
     network: "Recon"
+    library: "Library"
     attributes: "dict[str, Any]"
     rows: "list[Row]"
 
@@ -63,13 +66,26 @@ class Reconstructor:
         )
         views = PosedViews(pictures / 255, outlines, cameras, yfov)
         with torch.inference_mode():
-            scene = self.network.encode(views)
+            scene = self.network.encode(views, self.find_neighbours(views))
 
             def distance(points: np.ndarray) -> np.ndarray:
                 parts = torch.split(torch.from_numpy(points).to(device), BATCH)
                 return torch.cat([self.network(scene, part[None])[0] for part in parts]).cpu().numpy()
 
             return [{"grid": fill_grid(distance)}]
+
+    def find_neighbours(self, views: "PosedViews") -> "Neighbours":
+        """Find the training shapes whose silhouettes are most similar to those of one shape."""
+        import torch
+
+        from sdfkit.models.neighbours import Neighbours, retrieve, shrink_silhouettes
+
+        known = self.library.silhouettes(views.cameras[0], views.yfov[0])
+        masks = shrink_silhouettes(views.pictures[0, :, 3])
+        everyone = torch.arange(len(known), device=known.device)
+        indices, overlaps = retrieve(masks, known, everyone, self.network.config.neighbours)
+        turns = torch.eye(3, device=known.device)[None]
+        return Neighbours(self.library.grids[indices][None], overlaps[None], turns)
 
 
 def fill_grid(
@@ -99,11 +115,16 @@ def _nodes(cells: int) -> Float[np.ndarray, "x y z 3"]:
 
 def read_reconstructor(store: "StoreReader", device: str) -> Reconstructor:
     """Load the network of an open store that `train-recon` wrote."""
+    import torch
+
     from sdfkit.io.models import rebuild
+    from sdfkit.models.neighbours import Library
     from sdfkit.models.recon import Recon, ReconConfig
 
     network = rebuild(store, "recon", lambda config: Recon(ReconConfig(**config)), device)
-    return Reconstructor(store.name, network, store.attributes, store.all_rows())
+    rows, arrays = store.read_rows("grid")
+    library = Library(torch.from_numpy(arrays["grid"]).to(device))
+    return Reconstructor(store.name, network, library, store.attributes, rows)
 
 
 @contextmanager

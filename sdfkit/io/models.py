@@ -75,7 +75,7 @@ class ModelContents(NamedTuple):
     """What a model store holds, apart from its rows, the losses and the state of training.
 
     Attributes:
-        vectors: Arrays with one row per training shape, such as the latent codes.
+        vectors: Arrays with one row per training shape, such as the latent codes, or grids over the query cube.
         groups: The networks, by name.
         attributes: Attributes of the store's root group.
     """
@@ -113,7 +113,8 @@ def save_model(
         attributes=contents.attributes, overwrite=target.overwrite, complete=complete,
     ) as model:  # fmt: skip
         for name, vectors in contents.vectors.items():
-            model.create_array(name, data=vectors, axes=("shape", "dim")[: vectors.ndim])
+            axes = ("shape", "x", "y", "z") if vectors.ndim == 4 else ("shape", "dim")[: vectors.ndim]
+            model.create_array(name, data=vectors, axes=axes)
         model.create_array("loss", data=np.array(losses, np.float32), axes=("step",))
         for name, group in contents.groups.items():
             model.create_group(name, attributes=group.attributes, arrays=group.arrays)

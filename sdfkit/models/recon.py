@@ -2,7 +2,8 @@
 
 Every point is projected into every image, where it reads features of the pixel and its distance from the outline. A
 coarse volume of such features, processed by a 3-D U-Net, completes what no image shows. Fine features are read again
-at the query point, so that details are as sharp as the images.
+at the query point, so that details are as sharp as the images. The network also gets the distances of the training
+shapes whose silhouettes are most similar, and learns how far to trust them.
 
 References: Saito et al., PIFu (2019), for features at the projections of points; Çiçek et al., 3D U-Net (2016); Murez
 et al., Atlas (2020), for a volume of features of posed images.
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sdfkit.models.neighbours import Neighbours
 from sdfkit.models.posed_views import PosedViews, read_maps, read_volume
 
 # Normalisation groups of all convolutions.
@@ -44,6 +46,7 @@ class ReconConfig:
         hidden: Width of the layers that decode a point.
         layers: Number of residual layers that decode a point.
         latent: Length of the vector that describes all images together.
+        neighbours: Number of similar training shapes whose distances the network gets.
     """
 
     size: int
@@ -53,11 +56,16 @@ class ReconConfig:
     hidden: int
     layers: int
     latent: int
+    neighbours: int
 
 
 PRESETS = {
-    "small": ReconConfig(size=112, width=16, cells=16, volume=32, hidden=128, layers=2, latent=256),
-    "large": ReconConfig(size=224, width=32, cells=32, volume=64, hidden=256, layers=4, latent=512),
+    "small": ReconConfig(
+        size=112, width=16, cells=16, volume=32, hidden=128, layers=2, latent=256, neighbours=4
+    ),
+    "large": ReconConfig(
+        size=224, width=32, cells=32, volume=64, hidden=256, layers=4, latent=512, neighbours=4
+    ),
 }
 
 
@@ -65,6 +73,7 @@ class Scene(NamedTuple):
     """What the network knows about shapes after it has seen their images."""
 
     views: PosedViews
+    neighbours: Neighbours
     maps: Float[Tensor, "shape view channel row column"]
     """Fine features of the pixels."""
     volume: Float[Tensor, "shape channel z y x"]
@@ -134,7 +143,7 @@ class Recon(nn.Module):
         w1, w2, w3 = (config.volume << level for level in range(3))
         self.images = ImageNetwork(config.width, config.latent)
         self.lift = nn.Linear(coarse + 2, 2 * w1)
-        self.enter = nn.Linear(4 * w1 + 5, w1)
+        self.enter = nn.Linear(4 * w1 + 5 + 2 * config.neighbours, w1)
         self.down = nn.ModuleList(
             [Block(nn.Conv3d, w1, w1), Block(nn.Conv3d, w1, w2, 2), Block(nn.Conv3d, w2, w3, 2)]
         )
@@ -143,15 +152,15 @@ class Recon(nn.Module):
         self.up = nn.ModuleList([nn.Conv3d(w2, w1, 1), nn.Conv3d(w3, w2, 1)])
         self.join = nn.ModuleList([Block(nn.Conv3d, w1, w1), Block(nn.Conv3d, w2, w2)])
         self.read = nn.Linear(fine + 2, 32)
-        self.first = nn.Linear(w1 + 64 + 2 + 3 + 6 * OCTAVES, config.hidden)
+        self.first = nn.Linear(w1 + 64 + 2 + 3 * config.neighbours + 3 + 6 * OCTAVES, config.hidden)
         self.layers = nn.ModuleList(nn.Linear(config.hidden, config.hidden) for _ in range(config.layers))
         self.last = nn.Linear(config.hidden, 1)
         side = (torch.arange(config.cells) + 0.5) / config.cells * 2 - 1
         z, y, x = torch.meshgrid(side, side, side, indexing="ij")
         self.register_buffer("centres", torch.stack([x, y, z], dim=-1).reshape(-1, 3), persistent=False)
 
-    def encode(self, views: PosedViews) -> Scene:
-        """Read the images of shapes."""
+    def encode(self, views: PosedViews, neighbours: Neighbours) -> Scene:
+        """Read the images of shapes, and the distances of similar shapes."""
         fine, coarse, vector = self.images(views)
         centres = self.get_buffer("centres").expand(len(vector), -1, -1)
         projections = views.project(centres)
@@ -160,7 +169,9 @@ class Recon(nn.Module):
             self.lift(_beside(read_maps(coarse, projections.positions), cones, projections.depths))
         )
         hull = torch.stack([cones.amax(1), cones.mean(1)], dim=-1).clamp(-FARTHEST, FARTHEST)
-        x = self.enter(torch.cat([_pool(lifted), hull, centres], dim=-1))
+        known = neighbours.distances(centres).clamp(-FARTHEST, FARTHEST)
+        overlaps = neighbours.overlaps[:, None].expand_as(known)
+        x = self.enter(torch.cat([_pool(lifted), hull, centres, known, overlaps], dim=-1))
         levels = [x.mT.reshape(len(x), -1, *[self.config.cells] * 3)]  # (shape, channel, z, y, x)
         for block in self.down:
             levels.append(block(levels[-1]))
@@ -168,7 +179,7 @@ class Recon(nn.Module):
         volume = self.middle(levels[3] * (1 + scale) + shift)
         for i in (1, 0):
             volume = self.join[i](levels[i + 1] + _resize(self.up[i](volume), levels[i + 1]))
-        return Scene(views, fine, volume)
+        return Scene(views, neighbours, fine, volume)
 
     def forward(self, scene: Scene, points: Float[Tensor, "shape point 3"]) -> Float[Tensor, "shape point"]:
         """Return signed distances, negative inside, in units of the query cube's half side."""
@@ -178,10 +189,11 @@ class Recon(nn.Module):
             self.read(_beside(read_maps(scene.maps, projections.positions), cones, projections.depths))
         )
         hull = cones.amax(1)[..., None]
+        known = scene.neighbours.distances(points)
+        overlaps = scene.neighbours.overlaps[:, None].expand_as(known)
         waves = [wave(points * (math.pi * 2**k)) for k in range(OCTAVES) for wave in (torch.sin, torch.cos)]
         x = torch.cat([
-            read_volume(scene.volume, points), _pool(pixels), hull.clamp(-FARTHEST, FARTHEST),
-            hull.clamp(-NEAREST, NEAREST) * (FARTHEST / NEAREST), points, *waves,
+            read_volume(scene.volume, points), _pool(pixels), _scales(hull), _scales(known), overlaps, points, *waves,
         ], dim=-1)  # fmt: skip
         x = F.silu(self.first(x))
         for layer in self.layers:
@@ -196,6 +208,12 @@ def _beside(
     depths: Float[Tensor, "shape view point"],
 ) -> Float[Tensor, "shape view point channel+2"]:
     return torch.cat([features, cones.clamp(-FARTHEST, FARTHEST)[..., None], depths[..., None] - 2.5], dim=-1)
+
+
+def _scales(distances: Float[Tensor, "shape point value"]) -> Float[Tensor, "shape point 2*value"]:
+    """Return distances at two scales."""
+    near = distances.clamp(-NEAREST, NEAREST) * (FARTHEST / NEAREST)
+    return torch.cat([distances.clamp(-FARTHEST, FARTHEST), near], dim=-1)
 
 
 def _pool(x: Float[Tensor, "shape view *rest"]) -> Float[Tensor, "shape *pooled"]:

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Float16, Int, UInt8
 from torch import Tensor
 
+from sdfkit.geometry.interpolation import interpolate_samples
+from sdfkit.models.neighbours import Neighbours, retrieve, shrink_silhouettes
 from sdfkit.models.posed_views import PosedViews
 from sdfkit.models.recon import Recon, ReconConfig
 from sdfkit.training.run import (
@@ -31,6 +33,11 @@ from sdfkit.training.threads import GradientThreads
 
 # Steps in which the learning rate rises from 0.
 WARM_UP = 100
+# Smallest and largest share of the training shapes among which `ReconSettings.fewer` looks for neighbours, and the
+# largest number of candidates in all cases.
+FEWER, CANDIDATES = (0.03, 0.5), 1024
+# Nodes along a side of the grids of training shapes, and the samples that they are interpolated from.
+NODES, SAMPLES = 33, 1 << 15
 # Largest norm of the gradient of all parameters.
 LARGEST_GRADIENT = 1.0
 
@@ -47,6 +54,8 @@ class ReconSettings:
         views: Maximum number of views per shape.
         single: Share of the steps that see one view of each shape. The others see the same random number of views of
             all shapes, from 2 to the maximum.
+        fewer: Share of shapes whose neighbours are chosen from a few random training shapes, not from all. It makes
+            neighbours as dissimilar as they are for new kinds of shapes.
         turned: Share of shapes that are turned, with their cameras, about the vertical axis by a random angle. With
             more, shapes of new kinds are reconstructed better from many views, and known kinds worse from one.
         clamp: True and predicted distances are limited to this absolute value before they are compared.
@@ -61,6 +70,7 @@ class ReconSettings:
     near: float
     views: int
     single: float
+    fewer: float
     turned: float
     clamp: float
     lr: float
@@ -77,6 +87,7 @@ RECIPES = {
         near=0.5,
         views=8,
         single=0.4,
+        fewer=0.3,
         turned=0.5,
         clamp=0.1,
         lr=2e-3,
@@ -90,6 +101,7 @@ RECIPES = {
         near=0.5,
         views=8,
         single=0.4,
+        fewer=0.3,
         turned=0.5,
         clamp=0.1,
         lr=1e-3,
@@ -122,6 +134,8 @@ class Draw(NamedTuple):
     views: Int[Tensor, "row view"]
     mirrored: Bool[Tensor, " row"]
     angles: Float[Tensor, " row"]
+    neighbours: Int[Tensor, "row neighbour"]
+    overlaps: Float[Tensor, "row neighbour"]
     points: Float[Tensor, "row point 3"]
     distances: Float[Tensor, "row point"]
 
@@ -153,6 +167,8 @@ class ReconTraining:
     ) -> None:
         self.config, self.settings, self.views, self.samples = config, settings, views, samples
         self.uids, self.context, self.generator = uids, context, generator
+        self.masks = shrink_silhouettes(views.pictures[:, :, 3] / 255)  # (shape, view, pixel)
+        self.grids = torch.from_numpy(make_grids(samples, len(uids)))
         with seeded(generator):
             self.network = Recon(config).to(context.device)
         self.parameters = dict(self.network.named_parameters())
@@ -205,21 +221,54 @@ class ReconTraining:
         mirrored = torch.rand(count, generator=generator) < 0.5
         turned = torch.rand(count, generator=generator) < settings.turned
         angles = 2 * math.pi * torch.rand(count, generator=generator) * turned
+        neighbours, overlaps = self.find_neighbours(rows, views, generator)
         windows = torch.randint(self.samples.windows, (count,), generator=generator)
         places = torch.rand(count, settings.points, generator=generator)  # (row, point)
         points, distances = self.samples.draw(rows, windows, places, round(settings.near * settings.points))
-        return Draw(rows, views, mirrored, angles, points, distances)
+        return Draw(rows, views, mirrored, angles, neighbours, overlaps, points, distances)
+
+    def find_neighbours(
+        self, rows: Int[Tensor, " row"], views: Int[Tensor, "row view"], generator: torch.Generator
+    ) -> tuple[Int[Tensor, "row neighbour"], Float[Tensor, "row neighbour"]]:
+        """For each of some training shapes, find others whose silhouettes in its views are similar."""
+        low, high = FEWER
+        found = []
+        for row, seen in zip(rows, views, strict=True):
+            others = torch.randperm(len(self.uids), generator=generator)
+            others = others[others != row]
+            share, chance = torch.rand(2, generator=generator).tolist()
+            count = CANDIDATES
+            if chance < self.settings.fewer:
+                count = max(self.config.neighbours, int(len(others) * (low + (high - low) * share)))
+            candidates = others[:count]
+            known = self.masks[candidates[:, None], seen]
+            found.append(retrieve(self.masks[row, seen], known, candidates, self.config.neighbours))
+        neighbours, overlaps = zip(*found, strict=True)
+        return torch.stack(neighbours), torch.stack(overlaps)
+
+    def with_views(self, drawn: Draw, views: Int[Tensor, "row view"]) -> Draw:
+        """Replace the views of a draw."""
+        generator = torch.Generator().manual_seed(0)
+        neighbours, overlaps = self.find_neighbours(drawn.rows, views, generator)
+        return drawn._replace(views=views, neighbours=neighbours, overlaps=overlaps)
+
+    def inputs(self, drawn: Draw) -> tuple[PosedViews, Neighbours, Float[Tensor, "row point 3"]]:
+        """Return the views, neighbours and points of a draw, mirrored and turned."""
+        device = self.context.device
+        turns = turn_matrices(drawn.mirrored, drawn.angles).to(device)
+        views = transform(
+            self.views.select(drawn.rows, drawn.views, device), drawn.mirrored.to(device), turns
+        )
+        grids = self.grids[drawn.neighbours].to(device)
+        return views, Neighbours(grids, drawn.overlaps.to(device), turns), drawn.points.to(device) @ turns.mT
 
     def errors(self, drawn: Draw) -> Float[Tensor, " row"]:
         """Return the mean absolute error of the clamped distances of each shape."""
-        device, clamp = self.context.device, self.settings.clamp
-        views = self.views.select(drawn.rows, drawn.views, device)
-        views, points = transform(
-            views, drawn.points.to(device), drawn.mirrored.to(device), drawn.angles.to(device)
-        )
+        clamp = self.settings.clamp
+        views, neighbours, points = self.inputs(drawn)
         with self.context.autocast():
-            predicted = self.network(self.network.encode(views), points)
-        truth = drawn.distances.to(device).clamp(-clamp, clamp)
+            predicted = self.network(self.network.encode(views, neighbours), points)
+        truth = drawn.distances.to(points.device).clamp(-clamp, clamp)
         errors: Tensor = (predicted.float().clamp(-clamp, clamp) - truth).abs().mean(dim=1)
         return errors
 
@@ -250,24 +299,43 @@ class ReconTraining:
         self.steps_taken = unpack_clock(state, self.generator)
 
 
+def make_grids(samples: SampleReader, count: int) -> Float16[np.ndarray, "shape x y z"]:
+    """Interpolate the samples of each training shape at the nodes of a coarse grid."""
+    grids = np.empty((count, NODES, NODES, NODES), np.float16)
+    for row in range(count):
+        windows = [samples.window(row, index) for index in range(min(samples.windows, SAMPLES // 8192))]
+        points = np.concatenate([part.points.numpy() for part in windows])
+        distances = np.concatenate([part.distances.numpy() for part in windows])
+        grids[row] = interpolate_samples(points, distances, NODES)
+    return grids
+
+
+def turn_matrices(mirrored: Bool[Tensor, " row"], angles: Float[Tensor, " row"]) -> Float[Tensor, "row 3 3"]:
+    """Return matrices that mirror at the plane x = 0, where asked for, and then turn about the y axis."""
+    sign = torch.where(mirrored, -1.0, 1.0)
+    turns = torch.zeros(len(sign), 3, 3)
+    turns[:, 0, 0], turns[:, 0, 2] = sign * torch.cos(angles), torch.sin(angles)
+    turns[:, 1, 1] = 1
+    turns[:, 2, 0], turns[:, 2, 2] = -sign * torch.sin(angles), torch.cos(angles)
+    return turns
+
+
 def transform(
-    views: PosedViews,
-    points: Float[Tensor, "row point 3"],
-    mirrored: Bool[Tensor, " row"],
-    angles: Float[Tensor, " row"],
-) -> tuple[PosedViews, Float[Tensor, "row point 3"]]:
-    """Mirror shapes at the plane x = 0, then turn them about the y axis, together with their cameras and points.
+    views: PosedViews, mirrored: Bool[Tensor, " row"], turns: Float[Tensor, "row 3 3"]
+) -> PosedViews:
+    """Mirror and turn shapes together with their cameras.
 
     The images of a mirrored shape are flipped: its cameras are the mirrored ones, whose own x axis is reversed so that
     they remain rotations.
+
+    Args:
+        views: The views.
+        mirrored: Which shapes are mirrored.
+        turns: Return value of `turn_matrices`.
     """
-    sign = torch.where(mirrored, -1.0, 1.0)
-    turn = torch.zeros(len(sign), 4, 4, device=points.device)
-    turn[:, 0, 0], turn[:, 0, 2] = sign * torch.cos(angles), torch.sin(angles)
-    turn[:, 2, 0], turn[:, 2, 2] = -sign * torch.sin(angles), torch.cos(angles)
-    turn[:, 1, 1] = turn[:, 3, 3] = 1
-    flip = torch.stack([sign, *[torch.ones_like(sign)] * 3], dim=1)
-    cameras = turn[:, None] @ views.cameras * flip[:, None, None]
+    cameras = views.cameras.clone()
+    cameras[:, :, :3] = turns[:, None] @ views.cameras[:, :, :3]
+    cameras[:, :, :, 0] *= torch.where(mirrored, -1.0, 1.0)[:, None, None]
     pictures = torch.where(mirrored[:, None, None, None, None], views.pictures.flip(-1), views.pictures)
     outlines = torch.where(mirrored[:, None, None, None], views.outlines.flip(-1), views.outlines)
-    return PosedViews(pictures, outlines, cameras, views.yfov), points @ turn[:, :3, :3].mT
+    return PosedViews(pictures, outlines, cameras, views.yfov)
