@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sdfkit
 from sdfkit.errors import InputError
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,7 +90,7 @@ def require_same_origins(pairs: Iterable[tuple[Row, Row]], one: str, other: str)
     differing = {uid: pair for uid, pair in origins.items() if pair[1] and pair[0] != pair[1]}
     if differing:
         uid, (first_origin, second_origin) = next(iter(differing.items()))
-        more = f", and {len(differing) - 1} more shapes" if len(differing) > 1 else ""
+        more = f", and {counted(len(differing) - 1, 'more shape')}" if len(differing) > 1 else ""
         raise InputError(
             f"{uid}: {one} are of another mesh file than {other} (origin {first_origin[:8]}…, {second_origin[:8]}…)"
             f"{more}; make both from the same files, or give different shapes different uids with sdfkit manifest"

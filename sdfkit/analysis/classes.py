@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from sdfkit.analysis.ranking import TruthRanking
 from sdfkit.analysis.vectors import blocks, directions_of
+from sdfkit.wording import agreeing
 
 # The leave-one-out distance of a training vector is its distance from the nearest other training vector. A prediction
 # within half of this distance of a training vector is nearer to this training vector than to any other, by the triangle
@@ -96,11 +97,11 @@ def describe_classes(classes: np.ndarray, has_truths: bool) -> str:
     if len(counts) == 1:
         kind = next(iter(counts))
         if kind == "new" and not has_truths:
-            none = "the prediction" if total == 1 else f"none of the {total} predictions"
-            return f"{none} matches {'no' if total == 1 else 'a'} known vector"
-        return f"{'the prediction is' if total == 1 else f'all {total} predictions are'} {CLASSES[kind]}"
+            several = f"none of the {total} predictions matches a known vector"
+            return agreeing(total, "the prediction matches no known vector", several)
+        return f"{agreeing(total, 'the prediction is', f'all {total} predictions are')} {CLASSES[kind]}"
     *others, last = (
-        f"{count} {'is' if count == 1 else 'are'} {CLASSES[kind]}" for kind, count in counts.items()
+        f"{count} {agreeing(count, 'is', 'are')} {CLASSES[kind]}" for kind, count in counts.items()
     )
     return f"of the {total} predictions, {', '.join(others)} and {last}"
 

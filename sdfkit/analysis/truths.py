@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from sdfkit.analysis.vectors import VectorSet, measure_moments
 from sdfkit.errors import InputError
 from sdfkit.rows import require_same_origins
+from sdfkit.wording import counted
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ def require_comparable(vectors: VectorSet, known: VectorSet) -> None:
     """
     if vectors.dim != known.dim:
         raise InputError(
-            f"{vectors.name}: each vector has {vectors.dim} numbers, but those of {known.name} have {known.dim}; "
-            "give vectors of the same kind"
+            f"{vectors.name}: each vector has {counted(vectors.dim, 'number')}, but those of {known.name} have "
+            f"{known.dim}; give vectors of the same kind"
         )
     if len(known.rows) < 2:
         raise InputError(
@@ -95,7 +96,8 @@ def _match_rows(shapes: list[str], predicted: VectorSet, truth: VectorSet) -> di
     if not (predicted.has_uids and truth.has_uids):
         if len(truth.rows) != len(predicted.rows):
             raise InputError(
-                f"{truth.name}: holds {len(truth.rows)} true vectors for {len(predicted.rows)} predictions, and "
+                f"{truth.name}: holds {counted(len(truth.rows), 'true vector')} for "
+                f"{counted(len(predicted.rows), 'prediction')}, and "
                 "there are no uids to match them by; give one true vector for each prediction"
             )
         rows = dict(zip(shapes, range(len(shapes)), strict=True))

@@ -25,6 +25,7 @@ from sdfkit.analysis.classes import (
 )
 from sdfkit.analysis.ranking import Ranking
 from sdfkit.analysis.vectors import Moments
+from sdfkit.wording import agreeing, counted
 
 # The centred cosine of predictions with their truths exceeds that with the training vectors by some number of standard
 # deviations. Below CHANCE this may be chance, from SURE on it is not.
@@ -230,9 +231,10 @@ def _decide(facts: _Evidence) -> tuple[Name, str]:
     """Return the verdict and the reason for it, a sentence without a full stop."""
     total, truths = len(facts.classes), facts.truths
     if facts.sum_shares("recalled") >= NEARLY_ALL:
+        recalled = (facts.classes == "recalled").sum()
         return "recall", (
-            f"{(facts.classes == 'recalled').sum()} of {total} predictions are recalled: the distance of each from "
-            "its own training vector is at most half that vector's distance from any other"
+            f"{recalled} of {counted(total, 'prediction')} {agreeing(recalled, 'is', 'are')} recalled: the distance of "
+            "each from its own training vector is at most half that vector's distance from any other"
         )
     if truths is not None and facts.sum_shares("recalled", "following") >= MOST and facts.is_informed:
         return _decide_following(facts, truths)
@@ -257,7 +259,7 @@ def _decide(facts: _Evidence) -> tuple[Name, str]:
         within = facts.numbers.within
         if within is not None and within >= NEARLY_ALL and facts.sum_shares("new") >= MOST:
             return "noise", "samples of one shape differ as much as samples of different shapes"
-        counts, pronoun = describe_classes(facts.classes, has_truths=False), "it" if total == 1 else "them"
+        counts, pronoun = describe_classes(facts.classes, has_truths=False), agreeing(total, "it", "them")
         return "unclear", f"{counts}; give --truth to compare {pronoun} with the true vectors"
     if facts.sum_shares("noise", "far") >= MOST and facts.is_chance and facts.shapes >= FEWEST:
         mixture = "the training mean plus noise" if facts.size < 1 else "noise about the training mean"
@@ -295,7 +297,7 @@ def _decide_following(facts: _Evidence, truths: RankedTruths) -> tuple[Name, str
     shapes = "training shapes" if is_all_known else "shapes that are not in the training set"
     return "generalisation", (
         f"the predictions of {shapes} are similar to their truths without being copies of training vectors "
-        f"({len(facts.copied)} of {len(facts.classes)} are copies)"
+        f"({len(facts.copied)} of {len(facts.classes)} {agreeing(len(facts.copied), 'is', 'are')} copies)"
     )
 
 
@@ -314,13 +316,16 @@ def _decide_copies(facts: _Evidence) -> tuple[Name, str]:
             )
         names = [str(uids[place]) for place in np.argsort(-counts, kind="stable")[:4]]
         return "collapse to attractors", (
-            f"{len(copied)} of {total} predictions, of {facts.shapes} shapes, are copies of the same training vectors: "
-            f"{', '.join(names)}{', ...' if len(uids) > 4 else ''}"
+            f"{len(copied)} of {total} predictions, of {counted(facts.shapes, 'shape')}, are copies of the same "
+            f"training vectors: {', '.join(names)}{', ...' if len(uids) > 4 else ''}"
         )
     if facts.sum_shares("copy") < MOST or different < facts.shapes / 2:
         return "unclear", describe_classes(facts.classes, facts.truths is not None)
     if facts.truths is None or not facts.truths.is_known.any():
-        return "recall", f"{len(copied)} of {total} predictions are copies of {len(uids)} training vectors"
+        return (
+            "recall",
+            f"{len(copied)} of {total} predictions are copies of {counted(len(uids), 'training vector')}",
+        )
     return "unclear", (
         f"{len(copied)} of {total} predictions are copies of training vectors of other shapes; check that predictions "
         "and training vectors use the same uids"

@@ -7,6 +7,7 @@ import typer
 
 from sdfkit.options import STANDARD, Cluster, Device, FailFast, Manifest, Matte, Output, Overwrite
 from sdfkit.runtime.cores import CORES
+from sdfkit.wording import counted
 
 
 def embed(
@@ -137,5 +138,5 @@ def embed(
                 alone = partial(embed_alone, load=source.load, batch=size, options=options)
                 pool_options = PoolOptions(CORES, math.inf, cluster, fail_fast)
                 compute_rows(features, source.rows, source.count, alone, pool_options)
-    shown = f"features of {source.views} view{'s'[: source.views - 1]}"
+    shown = f"features of {counted(source.views, 'view')}"
     report_outcome(output, shown, source.count, features.failed)

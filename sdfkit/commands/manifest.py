@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from sdfkit.options import STANDARD, Output, Overwrite
+from sdfkit.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -85,5 +86,4 @@ def manifest(
         entries += list_shapes(inputs, folder, uid=uid, table=csv, lvis=lvis, licence=licence, source=source)
     place = "standard output" if output == STANDARD else output
     lacking = [f"{sum(not getattr(entry, name) for entry in entries)} without {name}" for name in LABELS]
-    count = f"{len(entries)} shape{'s'[: len(entries) != 1]}"
-    log.info("wrote a manifest of %s to %s; %s", count, place, ", ".join(lacking))
+    log.info("wrote a manifest of %s to %s; %s", counted(len(entries), "shape"), place, ", ".join(lacking))

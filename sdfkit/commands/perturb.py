@@ -10,6 +10,7 @@ from sdfkit.inference.defaults import (
     PERTURB_STRENGTHS,
 )
 from sdfkit.options import STANDARD, Device, Json, Overwrite, Seed
+from sdfkit.wording import counted
 
 
 def perturb(
@@ -124,5 +125,5 @@ def perturb(
             draw_perturbation(output, facts, overwrite=overwrite)
     if failed:
         raise GeometryError(
-            f"{failed} of {asked} shapes failed, for the reasons above; the report covers the others"
+            f"{failed} of {counted(asked, 'shape')} failed, for the reasons above; the report covers the others"
         )

@@ -18,6 +18,7 @@ from sdfkit.options import (
     Up,
 )
 from sdfkit.runtime.cores import CORES  # fmt: skip
+from sdfkit.wording import counted
 
 
 def render(
@@ -111,4 +112,4 @@ def render(
             store, meshes, len(meshes), partial(render_row, options=options),
             PoolOptions(jobs, timeout, cluster, fail_fast),
         )  # fmt: skip
-    report_outcome(output, f"{views} view{'s'[: views - 1]}", len(meshes), store.failed)
+    report_outcome(output, counted(views, "view"), len(meshes), store.failed)

@@ -20,6 +20,7 @@ from sdfkit.options import (
     Up,
 )
 from sdfkit.runtime.cores import CORES
+from sdfkit.wording import counted
 
 
 def sample_sdf(
@@ -118,4 +119,4 @@ def sample_sdf(
             samples, meshes, len(meshes), partial(sample_row, options=options),
             PoolOptions(jobs, timeout, cluster, fail_fast, options.recycle),
         )  # fmt: skip
-    report_outcome(output, f"{points} samples", len(meshes), samples.failed)
+    report_outcome(output, counted(points, "sample"), len(meshes), samples.failed)

@@ -3,6 +3,7 @@ from typing import Annotated, Literal
 import typer
 
 from sdfkit.options import STANDARD, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
+from sdfkit.wording import counted
 
 
 def train_deepsdf(
@@ -147,4 +148,4 @@ def train_deepsdf(
         log.info("%s", line)
     if curve is not None and context.process == 0:
         draw_losses(curve, losses, title=output, overwrite=overwrite)
-    log_written(target, f"a decoder and {len(known.rows)} codes")
+    log_written(target, f"a decoder and {counted(len(known.rows), 'code')}")

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from sdfkit.errors import GeometryError
 from sdfkit.geometry.pieces import MAIN, face_areas, find_specks, main_pieces, measure_pieces
+from sdfkit.wording import agreeing, counted
 
 # Frames are reported whose extent is more than this many times the extent of the main pieces.
 WIDE = 2.0
@@ -42,7 +43,8 @@ def normalise(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, Float[np.ndarray,
     wrong = int(np.count_nonzero(~np.isfinite(vertices).all(axis=1)))
     if wrong:
         raise GeometryError(
-            f"{wrong} of {len(vertices)} vertices are NaN or infinite; repair the mesh or export it again"
+            f"{wrong} of {counted(len(vertices), 'vertex')} {agreeing(wrong, 'is', 'are')} NaN or infinite; "
+            "repair the mesh or export it again"
         )
 
     # Halving before the sum, and two divisions instead of one by the norm, keep coordinates near the end of the

@@ -7,6 +7,7 @@ import trimesh
 
 from sdfkit.errors import GeometryError
 from sdfkit.geometry import simplify_kernels as kernels
+from sdfkit.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,8 @@ def simplify(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
     left = kernels.collapse(vertices, triangles, faces)
     if left > faces:
         log.warning(
-            "the mesh has %d faces, not %d: fewer faces would lose a handle or a piece, or fold the surface",
-            left,
+            "the mesh has %s, not %d: fewer faces would lose a handle or a piece, or fold the surface",
+            counted(left, "face"),
             faces,
         )
     triangles = triangles[triangles[:, 0] >= 0]

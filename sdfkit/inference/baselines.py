@@ -35,6 +35,7 @@ from sdfkit.inference.image_baselines import ImageBaselines
 from sdfkit.io.meshes.reader import MeshRow
 from sdfkit.rows import Row, seed_shape
 from sdfkit.runtime.pool import PoolOptions, compute_rows
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     import trimesh
@@ -144,7 +145,7 @@ def prepare_baselines(
     with tempfile.TemporaryDirectory(prefix="sdfkit-") as folder:
         digests, level = frozenset[str](), None
         if rows:
-            log.info("preparing the baselines from %d training shapes", len(rows))
+            log.info("preparing the baselines from %s", counted(len(rows), "training shape"))
             collected = _BaselineCollector(len(rows))
             compute_rows(collected, rows, len(rows), partial(_measure_training_shape, seed=seed), pool)
             mean, level = collected.mean.extract()

@@ -18,6 +18,7 @@ import numpy as np
 from sdfkit.errors import GeometryError, InputError, MissingError
 from sdfkit.options import STANDARD
 from sdfkit.runtime.pool import PoolOptions, compute_rows
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     from sdfkit.images.encoding.batches import Batches
@@ -320,7 +321,7 @@ def load_recorded(predictor: "Predictor", example: Any, device: str) -> "Encoder
         encoder = replace(encoder, tokens="all")
     elif token.size != predictor.patches * predictor.feature:
         raise InputError(
-            f"{name}: was trained on {predictor.patches * predictor.feature} numbers per view, but {model} gives "
-            f"{token.size} on this machine; {by_hand}"
+            f"{name}: was trained on {counted(predictor.patches * predictor.feature, 'number')} per view, but "
+            f"{model} gives {token.size} on this machine; {by_hand}"
         )
     return encoder

@@ -13,6 +13,7 @@ from sdfkit.errors import GeometryError, InputError, UsageError
 from sdfkit.geometry.baselines import retrieve
 from sdfkit.io.meshes.reader import MeshRow
 from sdfkit.rows import Row, require_same_origins
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     import trimesh
@@ -121,7 +122,7 @@ def retrieve_by_features(query: "StoreReader", known: "StoreReader", rows: Seque
         for store in (query, known)
     ]
     if encoders[0] != encoders[1]:
-        first, second = (f"{one['numbers']} numbers from {one.get('model')}" for one in encoders)
+        first, second = (f"{counted(one['numbers'], 'number')} from {one.get('model')}" for one in encoders)
         raise InputError(
             f"{query.name}: each feature has {first}, but in {known.name} {second}; "
             "embed both with the same model and options"
@@ -132,7 +133,8 @@ def retrieve_by_features(query: "StoreReader", known: "StoreReader", rows: Seque
     missing = [row.uid for row in rows if row.uid not in index_of]
     if missing:
         raise InputError(
-            f"{known.name}: has no features of {len(missing)} training shapes ({missing[0]} …); embed all of them"
+            f"{known.name}: has no features of {counted(len(missing), 'training shape')} ({missing[0]} …); "
+            "embed all of them"
         )
     require_same_origins(
         [(known_rows[index_of[row.uid]], row) for row in rows],

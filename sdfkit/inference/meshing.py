@@ -10,6 +10,7 @@ import numpy as np
 
 from sdfkit.errors import GeometryError, InputError, UsageError
 from sdfkit.inference.defaults import MESH_RESOLUTION
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     from trimesh import Trimesh
@@ -179,7 +180,9 @@ def make_mesher(
     if width != fields.width:
         reader = store.name if decoder is None else decoder.name
         needed = "their network has" if array == "weights" else f"the decoder of {reader} needs"
-        raise InputError(f"{store.name}: its {what} have {width} numbers each, but {needed} {fields.width}")
+        raise InputError(
+            f"{store.name}: its {what} have {counted(width, 'number')} each, but {needed} {fields.width}"
+        )
     if not len(store):
         raise InputError(f"{store.name}: holds no shapes")
     return Mesher(array, fields, device, options, [] if decoder is None else decoder.history)

@@ -30,6 +30,7 @@ from sdfkit.inference.defaults import (
 from sdfkit.inference.meshing import BATCH, MeshOptions, mesh_field, require_decoder
 from sdfkit.rows import seed_shape
 from sdfkit.runtime.pool import progress
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     from trimesh import Trimesh
@@ -138,7 +139,8 @@ def read_shape_vectors(
     uids = [row.uid for row in rows[: len(vectors)]]
     if vectors.shape[1] != fields.width:
         raise InputError(
-            f"{store.name}: its {array} has {vectors.shape[1]} numbers per shape, but its network needs {fields.width}"
+            f"{store.name}: its {array} has {counted(vectors.shape[1], 'number')} per shape, but its network "
+            f"needs {fields.width}"
         )
     wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if wrong.size:

@@ -8,6 +8,7 @@ from sdfkit.images.rendering.defaults import DEFAULT_DISTANCE, DEFAULT_YFOV
 from sdfkit.inference.defaults import DDIM_STEPS
 from sdfkit.io.models import read_decoder, rebuild
 from sdfkit.io.stores.reader import StoreReader, open_store
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -319,13 +320,13 @@ def check_features(features: StoreReader, model: "Predictor") -> None:
     *shape, width = features.array(model.condition).shape
     if width != model.feature:
         raise InputError(
-            f"{features.name}: its features have {width} numbers, but {model.name} was trained on {model.feature}; "
-            "embed with the same model and options"
+            f"{features.name}: its features have {counted(width, 'number')}, but {model.name} was trained on "
+            f"{model.feature}; embed with the same model and options"
         )
     if model.patches > 1 and shape[2] != model.patches:
         raise InputError(
-            f"{features.name}: has {shape[2]} patches per view, but {model.name} was trained on {model.patches}; "
-            "embed with the same model and options"
+            f"{features.name}: has {counted(shape[2], 'patch')} per view, but {model.name} was trained on "
+            f"{model.patches}; embed with the same model and options"
         )
 
 

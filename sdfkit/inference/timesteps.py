@@ -13,6 +13,7 @@ from sdfkit.inference.sampling import seed_generator
 from sdfkit.io.models import check_codes, read_vectors
 from sdfkit.io.stores.reader import StoreReader
 from sdfkit.rows import require_same_origins
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     from sdfkit.evaluation.timesteps import Sampled, TimestepLosses
@@ -119,12 +120,12 @@ def measure_denoiser(
     dim = denoiser.network.config.dim
     if truth.shape[1] != dim:
         raise InputError(
-            f"{origin}: its codes have {truth.shape[1]} numbers, but {denoiser.name} predicts {dim}"
+            f"{origin}: its codes have {counted(truth.shape[1], 'number')}, but {denoiser.name} predicts {dim}"
         )
     stored = arrays[denoiser.condition].shape[1]
     if views > stored:
         raise InputError(
-            f"{features.name}: has {stored} views per shape, but --views is {views}; choose a smaller number"
+            f"{features.name}: has {counted(stored, 'view')} per shape, but --views is {views}; choose a smaller number"
         )
     # Views are stored in an order around the sphere, so views at even intervals show all sides.
     chosen = np.linspace(0, stored - 1, views).round().astype(int)

@@ -10,6 +10,7 @@ from sdfkit.inference.predictors import cameras_of, condition_arrays
 from sdfkit.io.models import read_mlp, read_vectors
 from sdfkit.io.stores.reader import StoreReader, open_store
 from sdfkit.rows import require_same_origins
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,13 +99,14 @@ def read_training_codes(
         f"the features of {features}", f"the codes of {codes}",
     )  # fmt: skip
     if len(both) < len(rows):
-        log.warning("%d of %d shapes have no code and are left out", len(rows) - len(both), len(rows))
+        log.warning("left out %d of %s: no code", len(rows) - len(both), counted(len(rows), "shape"))
     conditions = arrays[condition][both]
     if condition == "feature":
         conditions = conditions[:, :, None]  # (shape, view, patch, feature)
     if views is not None and views > conditions.shape[1]:
         raise InputError(
-            f"{features}: has {conditions.shape[1]} views per shape, but --views is {views}; choose a smaller number"
+            f"{features}: has {counted(conditions.shape[1], 'view')} per shape, but --views is {views}; choose "
+            "a smaller number"
         )
     return TrainingCodes(
         [replace(rows[index], index=place) for place, index in enumerate(both)],

@@ -7,6 +7,7 @@ from pathlib import Path
 from sdfkit.errors import InputError
 from sdfkit.io.manifests import label, read_manifest
 from sdfkit.rows import Row
+from sdfkit.wording import counted
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ def read_captions(path: Path, *, manifest: Path | None) -> list[CaptionRow]:
     for uid, texts in captions.items():
         if len(texts) != count or not texts:
             raise InputError(
-                f"{path}: {first} has {count} captions and {uid} has {len(texts)}; every shape needs the same number "
-                "of captions, at least one"
+                f"{path}: {first} has {counted(count, 'caption')} and {uid} has {len(texts)}; every shape needs "
+                "the same number of captions, at least one"
             )
     labels = read_manifest(manifest) if manifest else {}
     return [

@@ -20,6 +20,7 @@ from sdfkit.io.naming import FileName, FileNamer, tell_apart
 from sdfkit.io.streams import MESH_SUFFIXES, name_of, open_input, sniff
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row
+from sdfkit.wording import counted
 
 log = logging.getLogger(__name__)
 # Formats that are opened, by Pillow's names. EPS is left out, because Pillow runs Ghostscript to read it.
@@ -149,7 +150,7 @@ def find_images(inputs: Sequence[str], *, manifest: Path | None) -> list[ImageRo
     for row in rows:
         if len(row.paths) != len(rows[0].paths):
             raise InputError(
-                f"{rows[0].uid} has {len(rows[0].paths)} images, but {row.uid} has {len(row.paths)}; "
+                f"{rows[0].uid} has {counted(len(rows[0].paths), 'image')}, but {row.uid} has {len(row.paths)}; "
                 "every shape needs the same number of images"
             )
     return rows

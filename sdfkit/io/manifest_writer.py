@@ -22,6 +22,7 @@ from sdfkit.io.naming import FileName, Rule, is_generic, is_stage, tell_apart
 from sdfkit.io.streams import MESH_SUFFIXES, open_output
 from sdfkit.options import STANDARD
 from sdfkit.rows import LABELS, printable
+from sdfkit.wording import counted
 
 log = logging.getLogger(__name__)
 # Folders that say for what their shapes are used. They are no categories.
@@ -169,7 +170,7 @@ def _uids_from_table(
     lacking = [file for file in files if not table.get(file, {}).get(column)]
     if lacking:
         raise InputError(
-            f"{path}: has no {column} for {len(lacking)} of {len(files)} meshes ({lacking[0]} …); add them"
+            f"{path}: has no {column} for {len(lacking)} of {counted(len(files), 'mesh')} ({lacking[0]} …); add them"
         )
     uids = [printable(table[file].pop(column)) for file in files]
     twice = next((uid for uid, count in Counter(uids).items() if count > 1), None)
@@ -224,12 +225,12 @@ def _labels_from_table(path: Path, uids: Sequence[str], files: Sequence[str]) ->
     unmatched, count = len(set(table) - set(names)), len(table)
     if not found:
         raise InputError(
-            f"{path}: none of its {count} rows matches a mesh; each {key} must be that of a mesh, such as {names[0]}"
+            f"{path}: no row matches a mesh; each {key} must be that of a mesh, such as {names[0]}"
         )
     if unmatched:
         log.warning(
-            "%s: %d of %d rows match no mesh; the %s of the first mesh is %s",
-            path, unmatched, count, key, names[0],
+            "%s: no mesh matches %d of %s; the %s of the first mesh is %s",
+            path, unmatched, counted(count, "row"), key, names[0],
         )  # fmt: skip
     return found
 
@@ -254,9 +255,7 @@ def _labels_from_objaverse(uids: Sequence[str]) -> dict[str, dict[str, str]]:
             f"--lvis: Objaverse's annotations cannot be downloaded ({reason}); connect to the network, or use --csv"
         ) from error
     if not known:
-        raise InputError(
-            f"--lvis: none of the {len(uids)} meshes has the uid of an LVIS shape; the first uid is {uids[0]}"
-        )
+        raise InputError(f"--lvis: no mesh has the uid of an LVIS shape; the first uid is {uids[0]}")
     return {uid: {"category": categories[uid], **_credit(facts.get(uid, {}))} for uid in known}
 
 

@@ -12,6 +12,7 @@ from sdfkit.errors import InputError
 from sdfkit.io.stores.layout import PLAIN, SMALL
 from sdfkit.io.stores.reader import StoreReader, open_store
 from sdfkit.io.stores.writer import create_store
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,7 +148,9 @@ def read_vectors(store: StoreReader) -> "tuple[list[Row], np.ndarray]":
 
         needed, width = count_parameters(read_mlp(store)), arrays[name].shape[1]
         if width != needed:
-            raise InputError(f"{store.name}: has {width} weights per shape, but their network has {needed}")
+            raise InputError(
+                f"{store.name}: has {counted(width, 'weight')} per shape, but their network has {needed}"
+            )
     return rows, arrays[name]
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import trimesh
 from jaxtyping import Bool, Float
 
+from sdfkit.wording import counted
+
 log = logging.getLogger(__name__)
 
 
@@ -50,10 +52,8 @@ def make_frame(mesh: trimesh.Trimesh, uid: str, *, drop_specks: bool = False) ->
             rest = mesh.copy()
             rest.update_faces(kept)
             unit, to_original = normalise(rest)
-            plural = "s" if specks.number > 1 else ""
-            log.warning(
-                "%s: dropped %d speck%s, at most %.3g wide", uid, specks.number, plural, dropped["largest"]
-            )
+            count = counted(specks.number, "speck")
+            log.warning("%s: dropped %s, at most %.3g wide", uid, count, dropped["largest"])
     reason = describe_frame(unit, to_original[0, 0])
     if reason:
         log.warning("%s: %s", uid, reason)

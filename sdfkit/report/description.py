@@ -11,6 +11,7 @@ from sdfkit.errors import GeometryError, InputError
 from sdfkit.io.streams import find_kind, name_of, open_input
 from sdfkit.options import STANDARD
 from sdfkit.report.tables import Facts, format_json, format_table
+from sdfkit.wording import agreeing, counted
 
 if TYPE_CHECKING:
     from sdfkit.io.meshes.reader import MeshRow
@@ -124,7 +125,9 @@ def _describe_mesh(row: "MeshRow") -> Facts:
     facts: Facts = {"vertices": len(mesh.vertices), "faces": len(mesh.faces)}
     wrong = int((~np.isfinite(mesh.vertices).all(axis=1)).sum())
     if wrong:
-        return facts | {"error": f"{wrong} of {len(mesh.vertices)} vertices are not finite"}
+        return facts | {
+            "error": f"{wrong} of {counted(len(mesh.vertices), 'vertex')} {agreeing(wrong, 'is', 'are')} not finite"
+        }
     if len(mesh.faces) == 0:
         return facts | {"error": "no faces"}
     mesh.remove_unreferenced_vertices()
@@ -144,7 +147,7 @@ def format_store(facts: Facts) -> str:
     parts = []
     if rows := facts.get("rows"):
         counts = {"missing": rows["missing"], "failed": len(rows["failed"])}
-        title += f", {rows['count']} shape{'s'[: rows['count'] - 1]}"
+        title += f", {counted(rows['count'], 'shape')}"
         title += "".join(f", {count} of them {name}" for name, count in counts.items() if count)
         if rows["failed"]:
             parts.append(format_table(("failed", ""), [tuple(row.values()) for row in rows["failed"]]))
@@ -169,7 +172,7 @@ def _group_arrays(arrays: list[Facts]) -> Iterator[tuple[str, Any, Any, str, int
         else:
             types = " ".join(sorted({array["dtype"] for array in members}))
             size = sum(array["bytes"] or 0 for array in members)
-            yield f"{name}/", (), (f"{len(members)} arrays",), types, size
+            yield f"{name}/", (), (counted(len(members), "array"),), types, size
 
 
 def _format_origin(facts: Facts) -> Iterator[str]:

@@ -17,6 +17,7 @@ from sdfkit.report.pages import describe_panel, make_page, pack_film
 from sdfkit.report.plots import Panel, Scatter, map_vectors, paint_panels, smooth
 from sdfkit.report.trajectory_page import draw_strips, make_stepper
 from sdfkit.runtime.pool import PoolOptions, compute_rows
+from sdfkit.wording import agreeing, counted
 
 if TYPE_CHECKING:
     from sdfkit.io.meshes.reader import Meshes, MeshRow
@@ -135,7 +136,7 @@ class Gallery:
 
 
 def _describe_count(count: int, total: int, failed: int) -> str:
-    note = f"{total} shape{'s'[: total - 1]}"
+    note = counted(total, "shape")
     if count < total:
         note = f"{count} of {total} shapes; raise --limit to show more"
     return note + f"; {failed} failed" * bool(failed)
@@ -156,7 +157,10 @@ def _draw_mesh(row: "MeshRow", *, views: int, size: int) -> dict[str, Any]:
     unit, _ = normalise(mesh)
     pictures = draw_turntable(unit, views=views, size=size)
     state = "closed" if join_vertices(unit).is_watertight else "open"
-    return {"pictures": pictures, "facts": f"{len(mesh.faces):,} faces, {state}"}
+    return {
+        "pictures": pictures,
+        "facts": f"{len(mesh.faces):,} {agreeing(len(mesh.faces), 'face', 'faces')}, {state}",
+    }
 
 
 def draw_store(
@@ -196,7 +200,7 @@ def _pick_views(row: "ArrayRow", *, views: int) -> dict[str, Any]:
     if row.error:
         raise GeometryError(row.error)
     pictures = row.arrays["rgb"]
-    facts = f"{len(pictures)} view{'s'[: len(pictures) - 1]}"
+    facts = counted(len(pictures), "view")
     return {"pictures": pick_evenly(pictures, views), "facts": facts}
 
 
@@ -206,7 +210,10 @@ def _slice_samples(row: "ArrayRow", *, slices: int) -> dict[str, Any]:
     if row.error:
         raise GeometryError(row.error)
     point, distance = row.arrays["point"], row.arrays["distance"]
-    return {"pictures": draw_slices(point, distance, slices=slices), "facts": f"{len(point):,} samples"}
+    return {
+        "pictures": draw_slices(point, distance, slices=slices),
+        "facts": f"{len(point):,} {agreeing(len(point), 'sample', 'samples')}",
+    }
 
 
 def _find_losses(store: "StoreReader") -> list[str]:

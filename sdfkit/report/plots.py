@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sdfkit.errors import UsageError
 from sdfkit.io.streams import open_output
 from sdfkit.report.tables import printable
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -189,5 +190,5 @@ def map_vectors(vectors: "Vectors", what: str) -> Scatter:
     for row, (x, y) in zip(vectors.rows, plane.coordinates.tolist(), strict=True):
         group = row.category if row.category in groups else "others"
         groups.setdefault(group, []).append((row.uid, (x, y)))
-    title = f"{len(vectors.rows)} {what} of {vectors.dim} numbers each"
+    title = f"{len(vectors.rows)} {what} of {counted(vectors.dim, 'number')} each"
     return Scatter(title, *name_axes(plane.shares), groups)

@@ -10,6 +10,7 @@ import numpy as np
 
 from sdfkit.geometry.metrics import DEFINITIONS, SCORES, compare_pairwise, summarise
 from sdfkit.report.tables import format_table
+from sdfkit.wording import agreeing, counted
 
 # With more than LONG shapes, the table lists only the WORST shapes with the largest Chamfer distances.
 LONG, WORST = 30, 10
@@ -117,23 +118,25 @@ class ScoreCard:
         ]
         if open_truths:
             notes.append(
-                f"{len(open_truths)} of {count} true meshes are open and have no inside ({open_truths[0]} …); "
-                "their IoU is meaningless."
+                f"{len(open_truths)} of {counted(count, 'true mesh')} {agreeing(len(open_truths), 'is', 'are')} "
+                f"open and without an inside ({open_truths[0]} …); IoU is meaningless there."
             )
         radii = {uid: shape["truth"]["reach"] for uid, shape in shapes.items()}
         odd = {uid: radius for uid, radius in radii.items() if abs(radius - 1) > 0.01}
         if odd:
             uid = next(iter(odd))
             notes.append(
-                f"{len(odd)} of {count} true shapes are not in the unit frame ({uid} has the radius "
-                f"{odd[uid]:.4g}, not 1); their distances and F-scores cannot be compared with those of others."
+                f"{len(odd)} of {counted(count, 'true shape')} {agreeing(len(odd), 'is', 'are')} not in the unit frame "
+                f"({uid} has the radius {odd[uid]:.4g}, not 1); distances and F-scores there cannot be compared with "
+                "those of others."
             )
         if self._level is not None:
             trained = sum(shape["truth"]["trained"] for shape in shapes.values())
             if trained:
                 notes.append(
-                    f"{trained} of {count} true shapes are training shapes; their scores measure recall, not "
-                    "generalisation."
+                    f"{trained} of {counted(count, 'true shape')} "
+                    f"{agreeing(trained, 'is a training shape', 'are training shapes')}; the scores there measure "
+                    "recall, not generalisation."
                 )
             notes.append(
                 f"The mean shape is the level set {self._level:+.3f} of the mean signed distance; at this level its "
@@ -186,7 +189,8 @@ class ScoreCard:
             ]
         settings = self.settings
         counts = (
-            f"{len(self.shapes)} shapes, {self.count('missing')} of them not predicted, {self.count('failed')} failed; "
+            f"{counted(len(self.shapes), 'shape')}, {self.count('missing')} of them not predicted, "
+            f"{self.count('failed')} failed; "
             f"paired by {settings['pairing']}; {settings['points']} points per surface, seed {settings['seed']}; "
             f"alignment: {settings['align']}"
         )

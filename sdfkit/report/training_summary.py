@@ -74,8 +74,8 @@ def describe_reconstructions(found: "Reconstructions", uids: Sequence[str]) -> l
         for row in np.flatnonzero(after.lost).tolist()[:10]
     )
     lines.append(
-        f"{after.lost.sum()} of {len(after.lost)} networks have no surface after reconstruction, before it "
-        f"{before.lost.sum()}{ranges}"
+        f"networks without a surface: {before.lost.sum()} of {len(after.lost)} before reconstruction, "
+        f"{after.lost.sum()} after it{ranges}"
     )
     return lines
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from sdfkit.errors import GeometryError, MissingError, SdfkitError
 from sdfkit.rows import Row
 from sdfkit.runtime.compiling import managed_compilation, serialise_compilation
+from sdfkit.wording import agreeing, counted
 
 log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Row)
@@ -253,6 +254,8 @@ def report_outcome(output: str, what: str, count: int, failed: set[int]) -> None
     place = "standard output" if output == "-" else output
     good = count - len(failed)
     if failed:
-        rest = f"the other {good} are in {place}" if good else "nothing was written"
-        raise GeometryError(f"{len(failed)} of {count} shapes failed, for the reasons above; {rest}")
-    log.info("wrote %s of %d shape%s to %s", what, count, "" if count == 1 else "s", place)
+        rest = f"the other {good} {agreeing(good, 'is', 'are')} in {place}" if good else "nothing was written"
+        raise GeometryError(
+            f"{len(failed)} of {counted(count, 'shape')} failed, for the reasons above; {rest}"
+        )
+    log.info("wrote %s of %s to %s", what, counted(count, "shape"), place)

@@ -167,7 +167,7 @@ BILLIONS = {
     ),
     "counts.off": (
         b"OFF\n1000000000 1000000000 0\n0 0 0\n",
-        "it declares 2000000000 vertices and faces, but has 1 lines",
+        "it declares 2000000000 vertices and faces, but has 1 line",
     ),
     "bomb.3mf": (zip_bomb(), "would unpack to 52428800 bytes, as in a zip bomb; it is not read"),
 }

@@ -136,7 +136,7 @@ def test_sample_scores_are_averaged_and_unmatched_predictions_are_reported(sdfki
     trimesh.creation.icosphere(3, 0.8).export(predicted / "obj_1_s1.ply")
     trimesh.creation.box().export(predicted / "stranger.ply")
     result = sdfkit("compare", predicted, truth, "--points", 5000, "--json")
-    assert "1 of 4 predicted meshes have no true mesh (stranger …) and are left out" in result.stderr
+    assert "left out 1 of 4 predicted meshes: no true mesh matches (stranger …)" in result.stderr
     facts = json.loads(result.stdout)
     scores = facts["shapes"]["obj_1"]
     one, two = scores["predictions"]
@@ -171,9 +171,10 @@ def test_failed_predictions_and_open_or_unnormalised_truths_are_reported(sdfkit,
     assert result.exit_code == 0
     assert "3 shapes, 0 of them not predicted, 1 failed; paired by uid; 1000 points" in result.stdout
     assert (
-        "1 of 3 true meshes are open and have no inside (sheet …); their IoU is meaningless" in result.stdout
+        "1 of 3 true meshes is open and without an inside (sheet …); IoU is meaningless there"
+        in result.stdout
     )
-    assert "1 of 3 true shapes are not in the unit frame (wide has the radius 3, not 1)" in result.stdout
+    assert "1 of 3 true shapes is not in the unit frame (wide has the radius 3, not 1)" in result.stdout
 
 
 def test_align_undoes_a_rigid_motion_and_is_reported(sdfkit, tmp_path):
@@ -256,7 +257,7 @@ def test_baselines_appear_in_the_same_table(sdfkit, folders, trained, tmp_path):
         (0.5 / 0.8) ** 3, abs=0.05
     )
     assert any(
-        "1 of 3 true shapes are training shapes; their scores measure recall" in note
+        "1 of 3 true shapes is a training shape; the scores there measure recall" in note
         for note in facts["notes"]
     )
     for name, duel in facts["against"].items():

@@ -192,7 +192,7 @@ def test_defects_of_a_mesh_are_reported_without_an_error(sdfkit, tmp_path):
     (tmp_path / "nan.off").write_text("OFF\n3 1 0\n0 0 nan\n1 0 0\n0 1 0\n3 0 1 2\n")
     trimesh.PointCloud([[0, 0, 0], [1, 1, 1]]).export(tmp_path / "points.ply")
     nan, points = facts_of(sdfkit("info", tmp_path, "--json"))
-    assert (nan["faces"], nan["error"]) == (1, "1 of 3 vertices are not finite")
+    assert (nan["faces"], nan["error"]) == (1, "1 of 3 vertices is not finite")
     assert points["error"].endswith(
         "points.ply: holds a point cloud of 2 points and no faces; sdfkit needs a surface"
     )

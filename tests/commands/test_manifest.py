@@ -98,7 +98,7 @@ def test_csv_rows_without_a_mesh_are_counted(sdfkit, raw, tmp_path):
     csv = table(tmp_path, "uid,category", "chair_a,seat", "x,seat", "y,seat")
     result = sdfkit("manifest", raw, "--csv", csv, "-o", tmp_path / "m.json")
     assert result.exit_code == 0
-    assert f"{csv}: 2 of 3 rows match no mesh; the uid of the first mesh is chair_a" in result.stderr
+    assert f"{csv}: no mesh matches 2 of 3 rows; the uid of the first mesh is chair_a" in result.stderr
     assert "wrote a manifest of 3 shapes" in result.stderr
     assert "0 without category, 3 without licence, 3 without source" in result.stderr
 
@@ -141,15 +141,15 @@ def test_an_existing_manifest_is_not_overwritten(sdfkit, raw, tmp_path):
     [
         (
             ["uid,category", "z,chair"],
-            "none of its 1 rows matches a mesh; each uid must be that of a mesh, such as chair_a",
+            "no row matches a mesh; each uid must be that of a mesh, such as chair_a",
         ),
         (
             ["file,category", "a.obj,chair"],
-            "none of its 1 rows matches a mesh; each file must be that of a mesh, such as chair/a.obj",
+            "no row matches a mesh; each file must be that of a mesh, such as chair/a.obj",
         ),
         (
             ["uid,category"],
-            "none of its 0 rows matches a mesh; each uid must be that of a mesh, such as chair_a",
+            "no row matches a mesh; each uid must be that of a mesh, such as chair_a",
         ),
         (["uid;category", "a;chair"], "has no column uid or file, only ['uid;category']; add one"),
         (["uid,kind", "a,chair"], "has no column category, licence or source, only ['uid', 'kind']; add one"),

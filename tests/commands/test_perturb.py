@@ -130,7 +130,7 @@ def test_a_shape_without_a_surface_before_noise_is_left_out(sdfkit, balls, tmp_p
     assert "ball_0: is left out, because it is broken even without noise: no surface" in done.stderr
     store = write(tmp_path / "weights.zarr", vectors[:1], network=vars(CONFIG))
     done = sdfkit("perturb", store, "--sigma", 0.01, *CPU)
-    assert done.exit_code == 4 and done.stdout == "" and "1 of 1 shapes failed" in done.stderr
+    assert done.exit_code == 4 and done.stdout == "" and "1 of 1 shape failed" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_prediction_continues_after_an_unreadable_photo(sdfkit, job, tmp_path):
     assert result.stderr.splitlines() == [
         f"sdfkit: text: {tmp_path}/text.png: is not an image in a supported format; convert it to PNG, JPEG, WebP, "
         "AVIF, TIFF, GIF, BMP, PPM or JPEG 2000",
-        f"sdfkit: 1 of 2 shapes failed, for the reasons above; the other 1 are in {tmp_path}/codes.zarr",
+        f"sdfkit: 1 of 2 shapes failed, for the reasons above; the other 1 is in {tmp_path}/codes.zarr",
     ]
     store = zarr.open_group(tmp_path / "codes.zarr", mode="r")
     assert store["valid"][:].tolist() == [True, True, False, False]

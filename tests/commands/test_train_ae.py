@@ -58,7 +58,7 @@ def test_codes_of_weights_are_decoded_to_the_shapes_by_every_command(sdfkit, wei
     model = tmp_path / "ae.zarr"
     done = sdfkit("train-ae", weights, *FEW, "--epochs", 300, "--samples", samples, "-o", model)
     assert done.exit_code == 0, done.stderr
-    assert "0 of 4 networks have no surface after reconstruction, before it 0" in done.stderr
+    assert "networks without a surface: 0 of 4 before reconstruction, 0 after it" in done.stderr
     assert "raw cosine" in done.stderr and "both mislead" in done.stderr
     group = zarr.open_group(model, mode="r")
     assert group["code"].shape == (SHAPES, 2)

@@ -197,7 +197,7 @@ def test_features_and_captions_can_replace_images(job, tmp_path, velocity):
             store.write(row)
     options = ("--features", tmp_path / "features.zarr", "--velocity", velocity, "--cfg-dropout", 0.5)
     told = run("train-flow", job / "views.zarr", *options, *FEW, "-o", tmp_path / "flow.zarr").stderr
-    assert "1 of 3 shapes have no features and are left out" in told
+    assert "left out 1 of 3 shapes: no features" in told
     words = ("predict", tmp_path / "flow.zarr", tmp_path / "features.zarr", "--guidance", 2)
     assert "--guidance" not in run(*words, "-o", tmp_path / "codes.zarr").stderr
     assert zarr.open_group(tmp_path / "codes.zarr", mode="r")["code"].shape == (2, 8)

@@ -151,7 +151,7 @@ def test_a_failed_mesh_has_an_empty_tile(sdfkit, folder, tmp_path):
     for name in ("x.html", "x.png"):
         result = sdfkit("view", folder, "-o", tmp_path / name, "--views", 1, "--jobs", 1)
         assert result.exit_code == 4
-        assert "sdfkit: aaa: 1 of 3 vertices are NaN or infinite" in result.stderr
+        assert "sdfkit: aaa: 1 of 3 vertices is NaN or infinite" in result.stderr
         last = f"1 of 4 shapes failed, for the reasons above; the other 3 are in {tmp_path / name}\n"
         assert result.stderr.endswith(last)
     content = content_of(tmp_path / "x.html")
@@ -230,7 +230,7 @@ def test_a_map_states_how_many_shapes_are_missing(sdfkit, tmp_path):
     path = write_store(tmp_path / "x.zarr", "codes", FAILED, {"code": (("shape", "dim"), VECTORS)})
     result = sdfkit("view", path, "-o", tmp_path / "x.html")
     assert (result.exit_code, result.stderr.splitlines()) == (0, [
-        f"sdfkit: {path}: 1 of 3 shapes failed in an earlier step and are left out",
+        f"sdfkit: {path}: left out 1 of 3 shapes: failed in an earlier step",
         f"sdfkit: wrote a page of 2 shapes to {tmp_path / 'x.html'}",
     ])  # fmt: skip
     (plot,) = content_of(tmp_path / "x.html")["plots"]
@@ -336,7 +336,7 @@ FLAT = (("shape", "step", "row", "column"), np.zeros((3, STEPS + 1, SIZE, SIZE),
             {"silhouette": FLAT},
             "the array silhouette has the axes ('shape', 'step', 'row', 'column') and the type float32; ",
         ),
-        ({"rows": [Row(n, f"{n}", error="no surface") for n in range(3)]}, "all of its 3 shapes failed"),
+        ({"rows": [Row(n, f"{n}", error="no surface") for n in range(3)]}, "all its shapes failed"),
     ],
 )
 def test_inconsistent_trajectories_are_refused(sdfkit, tmp_path, changes, message):

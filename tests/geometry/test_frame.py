@@ -80,8 +80,8 @@ def test_colours_and_normals_of_the_file_survive():
     ("vertices", "message"),
     [
         (np.zeros((0, 3)), "no faces: the file holds no surface"),
-        (np.array([[0, 0, 0], [1, 0, 0], [np.nan, 1, 0]]), "1 of 3 vertices are NaN or infinite"),
-        (np.array([[0, 0, 0], [1, 0, 0], [np.inf, 1, 0]]), "1 of 3 vertices are NaN or infinite"),
+        (np.array([[0, 0, 0], [1, 0, 0], [np.nan, 1, 0]]), "1 of 3 vertices is NaN or infinite"),
+        (np.array([[0, 0, 0], [1, 0, 0], [np.inf, 1, 0]]), "1 of 3 vertices is NaN or infinite"),
         (np.full((3, 3), 7.0), "has no extent: all vertices lie at one position"),
         (1e-310 * np.eye(3), "out of the range of float64; store the shape in another unit"),
         (

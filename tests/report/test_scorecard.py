@@ -37,7 +37,7 @@ def test_sample_scores_are_averaged_and_the_best_is_listed():
 
 def test_notes_state_what_the_scores_do_not_show():
     text = card([[GOOD], [GOOD]], BAD).as_text(every=False)
-    assert "1 of 2 true shapes are training shapes; their scores measure recall" in text
+    assert "1 of 2 true shapes is a training shape; the scores there measure recall" in text
     assert "The mean shape is the level set -0.050 of the mean signed distance" in text
     assert "The prediction beats the oracle on 100 % of shapes by Chamfer distance" in text
 

@@ -10,6 +10,7 @@ from jaxtyping import Float32
 
 from sdfkit.errors import InputError, MissingError
 from sdfkit.images.encoding.features import Pool, cached_commit, check_weights, read_pretrained
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     import torch
@@ -52,8 +53,8 @@ class TextEncoder:
         if counts.max() > self.longest:
             worst = int(counts.argmax())
             raise InputError(
-                f"'{captions[worst][:40]}...': the caption has {counts[worst]} tokens, but {self.name} accepts "
-                f"at most {self.longest}; shorten it"
+                f"'{captions[worst][:40]}...': the caption has {counted(counts[worst], 'token')}, but "
+                f"{self.name} accepts at most {self.longest}; shorten it"
             )
         with (
             torch.inference_mode(),

@@ -13,6 +13,7 @@ from sdfkit.errors import InputError
 from sdfkit.io.meshes.folders import is_empty
 from sdfkit.io.meshes.reader import Meshes, MeshRow, open_meshes
 from sdfkit.rows import Row
+from sdfkit.wording import counted
 
 log = logging.getLogger(__name__)
 Pairing = Literal["auto", "uid", "order"]
@@ -173,8 +174,8 @@ class MeshPairs:
                 "files equal names, or add --pair order"
             )
         log.warning(
-            "%d of %d predicted meshes have no true mesh (%s …) and are left out",
-            len(unmatched), len(self._predicted), unmatched[0],
+            "left out %d of %s: no true mesh matches (%s …)",
+            len(unmatched), counted(len(self._predicted), "predicted mesh"), unmatched[0],
         )  # fmt: skip
 
 

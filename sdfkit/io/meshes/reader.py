@@ -37,6 +37,7 @@ from sdfkit.io.meshes.naming import name_meshes
 from sdfkit.io.streams import name_of, open_input, sniff
 from sdfkit.options import STANDARD
 from sdfkit.rows import LABELS, Row, unique
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     import trimesh
@@ -258,7 +259,7 @@ def _stream_rows(
     for index in range(count):
         if mesh is None:
             raise InputError(
-                f"{name}: ends after {index} of {count} meshes; the command that wrote it did not finish"
+                f"{name}: ends after {index} of {counted(count, 'mesh')}; the command that wrote it did not finish"
             )
         info, content = mesh
         if info.get("row", index) != index:
@@ -269,7 +270,7 @@ def _stream_rows(
         mesh = _next_mesh(stream, name) if index + 1 < count else None
     if stream.peek(1):
         raise InputError(
-            f"{name}: has more than the {count} meshes that its first header declares; were two streams joined?"
+            f"{name}: has more meshes than the {count} that its first header declares; were two streams joined?"
         )
 
 

@@ -265,7 +265,7 @@ class StoreReader:
         rows = self.all_rows()
         good = [row for row in rows if not row.error]
         if not good:
-            raise InputError(f"{self.name}: all of its {len(rows)} shapes failed in an earlier step")
+            raise InputError(f"{self.name}: all its shapes failed in an earlier step")
         keep = [row.index for row in good]
         if own == slice(None):
             arrays = {name: self.read(name) for name in names}

@@ -81,7 +81,7 @@ def open_samples(
     with open_store(path, "samples", manifest=manifest) as store:
         rows = [row for row in store.all_rows() if not row.error]
         if not rows:
-            raise InputError(f"{store.name}: all of its {len(store)} shapes failed in an earlier step")
+            raise InputError(f"{store.name}: all its shapes failed in an earlier step")
         samples = _make_reader(store, path, rows[context.own], settings, context)
         yield TrainingSet(
             [replace(row, index=index) for index, row in enumerate(rows)], store.history, samples

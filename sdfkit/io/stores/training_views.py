@@ -10,6 +10,7 @@ import numpy as np
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.io.stores.reader import open_store
 from sdfkit.rows import Row, require_same_origins
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     from sdfkit.io.stores.reader import ArrayRow, StoreReader
@@ -94,11 +95,13 @@ def read_pictures(
             f"the views of {name}", f"the features of {features}",
         )  # fmt: skip
         if len(both) < len(rows):
-            log.warning("%d of %d shapes have no features and are left out", len(rows) - len(both), len(rows))
+            log.warning("left out %d of %s: no features", len(rows) - len(both), counted(len(rows), "shape"))
         rows, shapes = [rows[index] for index in both], [shapes[index] for index in both]
     if len(rows) < 2:
         reason = f" ({first})" if first else ""
-        raise InputError(f"{name}: has {len(rows)} usable shapes, but training needs two or more{reason}")
+        raise InputError(
+            f"{name}: has {counted(len(rows), 'usable shape')}, but training needs two or more{reason}"
+        )
     rgb, grey, mask, distances, cameras, yfov = (
         torch.from_numpy(np.stack(part)) for part in zip(*shapes, strict=True)
     )
@@ -129,7 +132,7 @@ def _check_sizes(store: "StoreReader", most: int | None) -> None:
         raise InputError(f"{store.name}: has images of {height}×{width} pixels; images must be square")
     if most is not None and most > views:
         raise InputError(
-            f"{store.name}: has {views} views per shape, but --views-per-shape is {most}; "
+            f"{store.name}: has {counted(views, 'view')} per shape, but --views-per-shape is {most}; "
             "choose a smaller number"
         )
 

@@ -73,7 +73,7 @@ def read_run(store: "StoreReader", limit: int) -> TrajectoryRun:
     rows = list(islice(store.rows(*names), limit))
     good = [row for row in rows if not row.error]
     if not good:
-        raise InputError(f"{store.name}: all of its {len(rows)} shapes failed in an earlier step")
+        raise InputError(f"{store.name}: all its shapes failed in an earlier step")
     arrays = {name: np.stack([row.arrays[name] for row in good]) for name in names}
     return TrajectoryRun(
         name=store.name,

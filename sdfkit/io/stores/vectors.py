@@ -24,6 +24,7 @@ from sdfkit.io.stores.reader import open_store
 from sdfkit.io.streams import name_of, open_input, sniff
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     from sdfkit.io.stores.reader import StoreReader
@@ -197,10 +198,10 @@ def vectors_of(store: "StoreReader", *, is_pipe: bool, open_files: ExitStack) ->
     found = _check(Vectors(store.name, rows, vectors, store.history, True, store.attributes))
     if len(rows) < shape[0]:
         log.warning(
-            "%s: %d of %d shapes failed in an earlier step and are left out",
+            "%s: left out %d of %s: failed in an earlier step",
             store.name,
             shape[0] - len(rows),
-            shape[0],
+            counted(shape[0], "shape"),
         )
     return found
 

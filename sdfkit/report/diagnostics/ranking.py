@@ -11,6 +11,7 @@ from sdfkit.analysis.ranking import Ranking, Similarity
 from sdfkit.analysis.truths import GroundTruth
 from sdfkit.analysis.vectors import Moments
 from sdfkit.report.tables import Facts, format_table
+from sdfkit.wording import agreeing, counted
 
 if TYPE_CHECKING:
     from sdfkit.io.stores.vectors import Vectors
@@ -131,8 +132,7 @@ def format_ranking(facts: Facts) -> str:
     The parts are: similarity of the predictions to each other; training vectors; nearest training vectors of each
     prediction, and their distances; rank of the true vector among the training vectors; verdict.
     """
-    plural = "s" if facts["rows"] > 1 else ""
-    parts = [f"{facts['name']}: {facts['rows']} prediction{plural} of {facts['dim']} numbers"]
+    parts = [f"{facts['name']}: {counted(facts['rows'], 'prediction')} of {counted(facts['dim'], 'number')}"]
     if facts["likeness"] is not None:
         parts += _format_similarity(facts["likeness"])
     if "known" in facts:
@@ -150,7 +150,7 @@ def _format_similarity(similarity: Facts) -> list[str]:
 
 def _format_known(facts: Facts) -> str:
     known, distances = facts["known"], facts["known"]["leave_one_out"]
-    text = f"{known['name']}: {known['rows']} training vectors"
+    text = f"{known['name']}: {counted(known['rows'], 'training vector')}"
     if facts["spread"] is not None:
         text += f"; the variance of the predictions is {facts['spread']:.2%} of that of the training vectors"
     sampled = f" (of {distances['rows']} of them)" if distances["rows"] < known["rows"] else ""
@@ -183,5 +183,6 @@ def _format_predictions(rows: Sequence[Facts]) -> list[str]:
     table = format_table(truth_header, [(uid, *(truth[name] for name in columns)) for uid, truth in truths])
     first = sum(truth["rank"] == 1 for _, truth in truths)
     better = sum(truth["cosine"] > truth["mean_cosine"] for _, truth in truths)
-    count = f"the true vector ranks first for {first} of {len(truths)} predictions; {better} predictions are more "
-    return [*parts, table, f"{count}similar to the true vector than the training mean is"]
+    count = f"the true vector ranks first for {first} of {counted(len(truths), 'prediction')}; "
+    more = f"{counted(better, 'prediction')} {agreeing(better, 'is', 'are')} more similar to the true vector"
+    return [*parts, table, f"{count}{more} than the training mean is"]

@@ -16,6 +16,7 @@ from sdfkit.io.models import parse_mlp
 from sdfkit.models.layers import name_layers
 from sdfkit.report.plots import Curve, Panel
 from sdfkit.report.tables import Facts, format_table
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     from sdfkit.io.stores.vectors import Vectors
@@ -39,7 +40,7 @@ def find_parts(sets: Sequence["Vectors"]) -> list[tuple[str, int]]:
     networks = [vectors.attributes.get("network") for vectors in sets]
     if first.dim != last.dim:
         raise InputError(
-            f"{last.name}: its vectors have {last.dim} numbers, but those of {first.name} have {first.dim}; "
+            f"{last.name}: its vectors have {counted(last.dim, 'number')}, but those of {first.name} have {first.dim}; "
             "compare weights of one architecture, or codes of one length"
         )
     if None not in networks and networks[0] != networks[-1]:
@@ -54,7 +55,8 @@ def find_parts(sets: Sequence["Vectors"]) -> list[tuple[str, int]]:
     total = sum(length for _, length in parts)
     if total != first.dim:
         raise InputError(
-            f"{first.name}: its vectors have {first.dim} numbers, but its network has {total}; make the store again"
+            f"{first.name}: its vectors have {counted(first.dim, 'number')}, but its network has {total}; make "
+            "the store again"
         )
     return parts
 
@@ -155,10 +157,13 @@ def _list_figures(facts: Facts, floor: float, components: Sequence[int]) -> dict
         "std per dimension, median": f"{std['median']:.4g}",
         f"dimensions with std < {floor:g}": str(facts["floored"]),
         **{
-            f"variance in top {count} dimensions": f"{share:.1%}"
+            f"variance in top {counted(count, 'dimension')}": f"{share:.1%}"
             for count, share in facts["variance_in_dims"].items()
         },
-        **{f"variance in top {count} components": _format_share(facts, count) for count in components},
+        **{
+            f"variance in top {counted(count, 'component')}": _format_share(facts, count)
+            for count in components
+        },
         "effective rank": f"{facts['effective_rank']:.4g}",
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sdfkit.report.plots import Curve, draw_curves
 from sdfkit.report.tables import format_table
+from sdfkit.wording import counted
 
 
 def format_timesteps(facts: Mapping[str, Any]) -> str:
@@ -32,10 +33,11 @@ def format_timesteps(facts: Mapping[str, Any]) -> str:
         ("from pure noise", "MSE(x0)", "FVU", "cosine", "centred"),
         [
             (name, *(_digits(facts[key][number]) for number in ("loss", "fvu", "cosine", "centred")))
-            for name, key in (("in one step", "one_step"), (f"by {steps} steps", "sampled"))
+            for name, key in (("in one step", "one_step"), (f"by {counted(steps, 'step')}", "sampled"))
         ],
     )
-    counts = f"{facts['shapes']} shapes, {facts['views']} views each; dimensions floored: {facts['floored']}"
+    counts = f"{counted(facts['shapes'], 'shape')}, {counted(facts['views'], 'view')} each"
+    counts += f"; dimensions floored: {facts['floored']}"
     return f"{facts['model']}: {counts}\n\n{table}\n\n{samples}\n\n{facts['verdict']}"
 
 
@@ -48,7 +50,7 @@ def draw_timesteps(output: Path, facts: Mapping[str, Any], *, overwrite: bool) -
         **({} if wrong is None else {"with a wrong picture": Curve(timesteps, wrong.tolist())}),
         "the mean code": Curve((), (facts["mean_predictor"],)),
         "samples, in one step": Curve((), (facts["one_step"]["loss"],)),
-        f"samples, by {facts['sampled']['steps']} steps": Curve((), (facts["sampled"]["loss"],)),
+        f"samples, by {counted(facts['sampled']['steps'], 'step')}": Curve((), (facts["sampled"]["loss"],)),
     }
     draw_curves(
         output, curves, title=facts["model"], x="timestep", y="MSE of the standardised code", log=True,

@@ -23,6 +23,7 @@ from sdfkit.io.meshes.formats.values import (
     no_faces,
     parse_numbers,
 )
+from sdfkit.wording import counted, omitted
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LOWER_CASE = re.compile(rb"\s*(?:st|c|n)*off")
@@ -73,7 +74,8 @@ def read_off(content: bytes, source: Source) -> list[Part]:
     if found is None:
         declared, lines = vertex_count + face_count, len(ends) - 1
         raise InputError(
-            f"{source.name}: an OFF ends early; it declares {declared} vertices and faces, but has {lines} lines"
+            f"{source.name}: an OFF ends early; it declares {declared} vertices and faces, but has "
+            f"{counted(lines, 'line')}"
             if lines < declared
             else f"{source.name}: the faces of an OFF are not lists of vertices; is it damaged?"
         )
@@ -85,7 +87,7 @@ def read_off(content: bytes, source: Source) -> list[Part]:
     if not len(triangles):
         raise no_faces(source, vertex_count)
     if faces.end < len(numbers):
-        source.left_out.append(f"{len(numbers) - faces.end} numbers behind its last face were left out")
+        source.left_out.append(omitted(len(numbers) - faces.end, "number", "behind its last face"))
     part = Part(rows[:, :3].copy(), corners[triangles])
     if not source.colour:
         return [part]

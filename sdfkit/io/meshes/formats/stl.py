@@ -9,6 +9,7 @@ from sdfkit.errors import GeometryError, InputError
 from sdfkit.images.rendering.appearance import Part
 from sdfkit.io.meshes.formats.source import Source
 from sdfkit.io.meshes.formats.values import SPACE, cut_faces, decode_colours, no_faces, parse_numbers
+from sdfkit.wording import agreeing, counted, omitted
 
 HEADER = 84
 TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("colour", "<u2")])
@@ -53,16 +54,18 @@ def _read_binary(content: bytes, count: int, source: Source) -> Part:
     rest += (held - count) * TRIANGLE.itemsize
     if held < count or len(content) < HEADER:
         raise InputError(
-            f"{source.name}: is not a complete STL; its header declares {count} triangles, but it holds {held}"
+            f"{source.name}: is not a complete STL; its header declares {counted(count, 'triangle')}, but it "
+            f"holds {held}"
         )
     if not count and rest:
         raise InputError(
-            f"{source.name}: the header of an STL declares no triangles, but {rest} bytes follow; is it damaged?"
+            f"{source.name}: the header of an STL declares no triangles, but {counted(rest, 'byte')} "
+            f"{agreeing(rest, 'follows', 'follow')}; is it damaged?"
         )
     if not count:
         raise no_faces(source, 0)
     if rest:
-        source.left_out.append(f"{rest} bytes behind its last triangle were left out")
+        source.left_out.append(omitted(rest, "byte", "behind its last triangle"))
     rows = np.frombuffer(content, TRIANGLE, count, HEADER)
     return Part(
         rows["corners"].reshape(-1, 3).astype(np.float64),
@@ -112,13 +115,14 @@ def _read_text(content: bytes, source: Source) -> Part:
     if not count:
         raise GeometryError(f"{source.name}: holds an empty solid and no faces; sdfkit needs a surface")
     if empty:
-        source.left_out.append(f"{empty} of {solids} solids are empty")
+        source.left_out.append(f"{empty} of {counted(solids, 'solid')} {agreeing(empty, 'is', 'are')} empty")
     # What lies between a loop and the next vertex is not read: normals are often not numbers (-1.#IND).
     loops = (part.partition(b"vertex")[2] for part in text.split(b"endloop"))
     numbers = parse_numbers(b" ".join(loops).replace(b"vertex", b" "), source.name)
     if len(numbers) != 3 * count:
         raise InputError(
-            f"{source.name}: an STL has {len(numbers)} coordinates for {count} vertices; is it damaged?"
+            f"{source.name}: an STL has {counted(len(numbers), 'coordinate')} for {counted(count, 'vertex')}; "
+            "is it damaged?"
         )
     vertices = numbers.reshape(-1, 3)
     return Part(vertices, _cut_loops(vertices, structure, source))

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int, Num
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.geometry.polygons import triangulate_faces
 from sdfkit.io.meshes.formats.source import Source
+from sdfkit.wording import counted, omitted
 
 SPACE = b" \t\n\v\f\r"
 
@@ -116,7 +117,7 @@ def cut_faces(
         return index, np.arange(len(index)).reshape(-1, 3), np.arange(len(sizes))
     small = int((sizes < 3).sum())
     if small:
-        source.left_out.append(f"{small} faces with fewer than 3 corners were left out")
+        source.left_out.append(omitted(small, "face", "with fewer than 3 corners"))
     return index, *triangulate_faces(vertices, sizes, index)
 
 
@@ -128,7 +129,7 @@ def no_faces(source: Source, points: int, others: str = "") -> GeometryError:
         points: Number of vertices in the file.
         others: What else it holds, for the message: ", 3 lines".
     """
-    held = f"a point cloud of {points} points" if points else "no vertices"
+    held = f"a point cloud of {counted(points, 'point')}" if points else "no vertices"
     return GeometryError(f"{source.name}: holds {held}{others} and no faces; sdfkit needs a surface")
 
 

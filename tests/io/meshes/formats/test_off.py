@@ -210,7 +210,7 @@ def test_what_is_left_out_is_noted():
         (b"nOFF\n5\n4 2 0\n", "is an OFF of the kind nOFF, "),
         (b"STCN4nOFF 5\n4 2 0\n", "is an OFF of the kind 4nOFF, "),
         (b"OFF BINARY\n\0\0\0\x08", "is a binary OFF, which is not supported; save it as text"),
-        (b"OFF\n1000000000 1000000000 0\n0 0 0\n", "it declares 2000000000 vertices and faces, but has 1 lines"),
+        (b"OFF\n1000000000 1000000000 0\n0 0 0\n", "it declares 2000000000 vertices and faces, but has 1 line"),
         (write_off()[:-8], "an OFF ends early; it declares 6 vertices and faces, but has 5 lines"),
         (write_off()[:-9], "an OFF ends early; it declares 6 vertices and faces, but has 5 lines"),
         *((write_off(SQUARE[:at] + ["0 1"] + SQUARE[at + 1 :]), "the faces of an OFF are not lists of vertices; is it")

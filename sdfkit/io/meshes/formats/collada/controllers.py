@@ -11,6 +11,7 @@ from scipy.sparse import coo_array
 from sdfkit.errors import InputError
 from sdfkit.io.meshes.formats.collada.document import Document
 from sdfkit.io.meshes.formats.collada.geometry import Mesh, read_inputs, read_mesh, read_source
+from sdfkit.wording import counted
 
 DEEPEST = 16
 MATRIX = [f"{row}{column}" for row in range(4) for column in range(4)]
@@ -72,7 +73,9 @@ def _morph(
     names = _read_names(inputs["MORPH_TARGET"])
     weights = read_source(document, inputs["MORPH_WEIGHT"], ("MORPH_WEIGHT",))[:, 0]
     if len(names) != len(weights):
-        raise InputError(f"{document.name}: a morph has {len(names)} targets, but {len(weights)} weights")
+        raise InputError(
+            f"{document.name}: a morph has {counted(len(names), 'target')}, but {counted(len(weights), 'weight')}"
+        )
     positions = base * (1 if morph.get("method") == "RELATIVE" else 1 - weights.sum())
     for name, weight in zip(names, weights, strict=True):
         geometry = document.find(name, "geometry")
@@ -113,7 +116,8 @@ def _pose(
     inverse = read_source(document, sources["INV_BIND_MATRIX"], MATRIX).reshape(-1, 4, 4)
     if len(inverse) != len(names):
         raise InputError(
-            f"{document.name}: a skin has {len(names)} joints, but {len(inverse)} matrices for them"
+            f"{document.name}: a skin has {counted(len(names), 'joint')}, but {counted(len(inverse), 'matrix')} "
+            "for them"
         )
     order = _read_names(columns["JOINT"].source)
     nodes = _find_joints(document, order, skeletons, worlds)
@@ -134,8 +138,8 @@ def _pose(
     width = 1 + max(entry.offset for entry in columns.values())
     if len(counts) != len(base) or (counts < 0).any() or counts.sum() * width != len(pairs):
         raise InputError(
-            f"{document.name}: a skin has weights for {len(counts)} of {len(base)} vertices, or not all of them; "
-            "is it damaged?"
+            f"{document.name}: a skin has weights for {len(counts)} of {counted(len(base), 'vertex')}, or not "
+            "all of them; is it damaged?"
         )
     rows, influences = pairs.reshape(-1, width).astype(np.int64), counts.astype(np.int64)
     joint, share = rows[:, columns["JOINT"].offset], rows[:, columns["WEIGHT"].offset]

@@ -13,6 +13,7 @@ from sdfkit.errors import InputError
 from sdfkit.io.meshes.formats.markup import read_tree
 from sdfkit.io.meshes.formats.source import Source
 from sdfkit.io.meshes.formats.values import parse_numbers
+from sdfkit.wording import counted, omitted
 
 
 class Document:
@@ -36,8 +37,8 @@ class Document:
             raise InputError(
                 f"{self.name}: is COLLADA {version}, but only 1.4 and 1.5 are supported; convert it"
             )
-        self.left_out = Counter[str]()
-        """Number of elements of each kind that are not read."""
+        self.left_out = Counter[tuple[str, str]]()
+        """Number of elements of each kind that are not read; a kind is a noun and the words after it."""
         self.geometries: dict[Element, Any] = {}
         """The geometries that were read, so that each is read once."""
         self._elements: dict[tuple[str, str], list[Element]] = {}
@@ -59,7 +60,7 @@ class Document:
         url = (url or "").strip()
         document, _, fragment = url.rpartition("#")
         if document and PurePosixPath(unquote(document)).name != PurePosixPath(self.name).name:
-            self.left_out[f"elements that refer to the file {unquote(document)}"] += 1
+            self.left_out["element", f"in the file {unquote(document)}"] += 1
             return None
         for identifier in (fragment, unquote(fragment)):
             found = [element for tag in tags for element in self._elements.get((tag, identifier), ())]
@@ -96,7 +97,8 @@ class Document:
         numbers = parse_numbers((element.text or "").encode(), self.name)
         if count is not None and len(numbers) != count:
             raise InputError(
-                f"{self.name}: an element {element.tag} has {len(numbers)} numbers in place of {count}; is it damaged?"
+                f"{self.name}: an element {element.tag} has {counted(len(numbers), 'number')} in place of "
+                f"{count}; is it damaged?"
             )
         return numbers
 
@@ -117,5 +119,5 @@ class Document:
         """Note in the source what was left out."""
         unused = set(self.root.findall("library_geometries/geometry")) - self.geometries.keys()
         if unused:
-            self.left_out["geometries that are not in the scene"] = len(unused)
-        self.source.left_out.extend(f"{count} {what} were left out" for what, count in self.left_out.items())
+            self.left_out["geometry", "outside the scene"] = len(unused)
+        self.source.left_out.extend(omitted(count, *kind) for kind, count in self.left_out.items())

@@ -11,6 +11,7 @@ from mapbox_earcut import triangulate_float64
 from sdfkit.errors import InputError
 from sdfkit.io.meshes.formats.collada.document import Document
 from sdfkit.io.meshes.formats.values import cut_faces, parse_numbers
+from sdfkit.wording import counted
 
 AXES, COLOURS, TEXTURE = ("X", "Y", "Z"), ("R", "G", "B"), ("S", "T")
 LINES = ("lines", "linestrips")
@@ -104,26 +105,22 @@ def _read_geometry(document: Document, geometry: Element) -> Mesh | None:
     if mesh is None:
         mesh = geometry.find("convex_mesh")
     if mesh is None or mesh.get("convex_hull_of"):
-        kind = (
-            "convex hulls"
-            if mesh is not None
-            else next((f"geometries of kind {x.tag}" for x in geometry), "")
-        )
-        document.left_out[kind or "empty geometries"] += 1
+        kinds = [("geometry", f"of kind {child.tag}") for child in geometry] or [("empty geometry", "")]
+        document.left_out[kinds[0] if mesh is None else ("convex hull", "")] += 1
         return None
     vertices = mesh.find("vertices")
     shared = [] if vertices is None else read_inputs(document, mesh, vertices)
     position = next((entry.source for entry in shared if entry.semantic == "POSITION"), None)
     if position is None:
         if mesh.find("source") is None:
-            document.left_out["empty geometries"] += 1
+            document.left_out["empty geometry", ""] += 1
             return None
         raise InputError(f"{document.name}: geometry {geometry.get('id')} has no positions; is it damaged?")
     positions = read_source(document, position, AXES)
     primitives = []
     for element in mesh:
         if element.tag in LINES and document.integer(element, "count", 1):
-            document.left_out[f"primitives of kind {element.tag}"] += 1
+            document.left_out["primitive", f"of kind {element.tag}"] += 1
         elif element.tag in FACES:
             primitives.append(_read_primitive(document, mesh, element, shared, positions))
     return Mesh(positions, primitives)
@@ -174,17 +171,17 @@ def read_source(
         columns = [k for k, name in enumerate(parameters) if name][: len(names)]
     if len(columns) < len(names) or max(columns) >= stride:
         raise InputError(
-            f"{document.name}: source {source.get('id')} has rows of {min(len(columns), stride)} numbers in place of "
-            f"{len(names)}; is it damaged?"
+            f"{document.name}: source {source.get('id')} has rows of "
+            f"{counted(min(len(columns), stride), 'number')} in place of {len(names)}; is it damaged?"
         )
     needed = offset + (count - 1) * stride + max(columns) + 1 if count else 0
     if len(numbers) < max(declared, needed):
         raise InputError(
-            f"{document.name}: source {source.get('id')} declares {max(declared, needed)} numbers, but has "
+            f"{document.name}: source {source.get('id')} declares {counted(max(declared, needed), 'number')}, but has "
             f"{len(numbers)}; is it truncated or damaged?"
         )
     if len(numbers) > declared:
-        document.left_out[f"numbers that source {source.get('id')} does not declare"] += (
+        document.left_out["number", f"that source {source.get('id')} does not declare"] += (
             len(numbers) - declared
         )
     rows: np.ndarray = numbers[offset + stride * np.arange(count)[:, None] + columns]
@@ -277,7 +274,7 @@ def _read_corners(
         found, left = divmod(len(rows), 3)
         if left:
             raise InputError(
-                f"{document.name}: has {len(rows)} corners of triangles, which is no multiple of 3"
+                f"{document.name}: has {counted(len(rows), 'corner')} of triangles, which is no multiple of 3"
             )
         sizes = np.full(found, 3)
     elif element.tag == "polylist":
@@ -306,7 +303,8 @@ def _read_corners(
     declared = document.integer(element, "count", found)
     if declared != found:
         raise InputError(
-            f"{document.name}: an element {element.tag} declares {declared} primitives, but has {found}; is it damaged?"
+            f"{document.name}: an element {element.tag} declares {counted(declared, 'primitive')}, but has "
+            f"{found}; is it damaged?"
         )
     return rows, sizes
 

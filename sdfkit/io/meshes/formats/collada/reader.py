@@ -74,7 +74,7 @@ def _read_parts(document: Document) -> Iterator[Part]:
         if mesh is None or not mesh.face_count:
             continue
         if not is_placed and not world[:3, :3].any():
-            document.left_out["meshes that are scaled to a point"] += 1
+            document.left_out["mesh", "scaled to a point"] += 1
             continue
         faces += mesh.face_count
         if faces > max(FEW_FACES, MOST_FACES_PER_BYTE * document.size):

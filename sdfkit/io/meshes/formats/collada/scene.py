@@ -53,7 +53,7 @@ def read_up_axis(document: Document) -> Float[np.ndarray, "3 3"]:
         raise InputError(f"{document.name}: up_axis {axis[:40]!r} is unknown; it must be X_UP, Y_UP or Z_UP")
     own = {node for node in document.root.iter("asset") if node.findtext("up_axis", axis).strip() != axis}
     if own:
-        document.left_out["changes of the up axis within the document"] += len(own)
+        document.left_out["change", "of the up axis within the document"] += len(own)
     return np.array(UP_AXES[axis], dtype=np.float64)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from sdfkit.io.meshes.formats.gltf.document import Document, natural
+from sdfkit.wording import counted
 
 COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 COLUMNS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
@@ -38,13 +39,13 @@ def read_accessor(document: Document, index: Any, *columns: int) -> Shaped[np.nd
         rows = _elements(document, start, row_kind, 1, changed)[:, 0]
         values = _elements(document, sparse["values"], kind, width, changed)
         if changed and int(rows.max()) >= count:
-            raise ValueError(f"a sparse index {rows.max()} of {count} elements")
+            raise ValueError(f"a sparse index {rows.max()} of {counted(count, 'element')}")
     if "bufferView" in accessor:
         array = _elements(document, accessor, kind, width, count)
     elif count <= MOST_ZEROS * document.size:
         array = np.zeros((count, width), kind)
     else:
-        raise ValueError(f"accessors[{index}] declares {count} elements, but has no data")
+        raise ValueError(f"accessors[{index}] declares {counted(count, 'element')}, but has no data")
     if sparse is not None:
         array = array.copy()
         array[rows] = values
@@ -83,7 +84,9 @@ def _elements(
     )
     stride = natural(view, "byteStride", 0) or size * width
     if stride < size * width:
-        raise ValueError(f"byteStride is {stride}, but an element has {size * width} bytes")
+        raise ValueError(f"byteStride is {stride}, but an element has {counted(size * width, 'byte')}")
     if count and first + (count - 1) * stride + size * width > len(content):
-        raise ValueError(f"bufferViews[{place['bufferView']}] ends before the last of {count} elements")
+        raise ValueError(
+            f"bufferViews[{place['bufferView']}] ends before the last of {counted(count, 'element')}"
+        )
     return np.ndarray((count, width), kind, content, first if count else 0, (stride, size))

@@ -10,6 +10,7 @@ from sdfkit.errors import InputError
 from sdfkit.io.meshes.formats.gltf.meshopt import decode_view
 from sdfkit.io.meshes.formats.source import Source
 from sdfkit.io.meshes.metadata import check_info
+from sdfkit.wording import counted, omitted
 
 # Bytes that are read from a stream at once: memory grows with the data, not with the length in a header.
 PIECE = 1 << 24
@@ -132,7 +133,9 @@ class Document:
             else:
                 raise ValueError(f"buffers[{index}] has no bytes")
             if len(content) < length:
-                raise ValueError(f"buffers[{index}] declares {length} bytes, but has {len(content)}")
+                raise ValueError(
+                    f"buffers[{index}] declares {counted(length, 'byte')}, but has {len(content)}"
+                )
             self._buffers[index] = memoryview(content)[:length]
         return self._buffers[index]
 
@@ -146,16 +149,6 @@ class Document:
             return content
         digits = b"".join(content.split()).rstrip(b"=")  # some writers leave out the padding
         return base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun: "1 node", "2 nodes"."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def omitted(count: int, noun: str) -> str:
-    """Return a phrase for `Source.left_out`."""
-    return f"{counted(count, noun)} {'was' if count == 1 else 'were'} left out"
 
 
 def natural(item: dict[str, Any], key: str, default: int | None = None) -> int:
@@ -179,7 +172,7 @@ def open_document(content: bytes, source: Source) -> Document:
     text, binary = split_chunks(content, source.name)
     size = int.from_bytes(content[8:12], "little")
     if size < len(content):
-        source.left_out.append(f"{len(content) - size} bytes behind the end of the GLB were left out")
+        source.left_out.append(omitted(len(content) - size, "byte", "behind the end of the GLB"))
     return Document(json.loads(bytes(text)), binary, len(content), source)
 
 

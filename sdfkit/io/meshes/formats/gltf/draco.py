@@ -8,6 +8,7 @@ from jaxtyping import Int, Shaped
 
 from sdfkit.errors import InputError, MissingError
 from sdfkit.io.meshes.formats.gltf.document import DRACO, Document, natural
+from sdfkit.wording import counted
 
 
 class Unpacked(NamedTuple):
@@ -54,6 +55,6 @@ def unpack_draco(document: Document, primitive: dict[str, Any]) -> Unpacked | No
         declared = natural(accessors[-1], "count") // 3
         if declared != len(faces):
             document.leave_out(
-                f"a compressed primitive declares {declared} triangles, but holds {len(faces)}"
+                f"a compressed primitive declares {counted(declared, 'triangle')}, but holds {len(faces)}"
             )
     return Unpacked(attributes, faces)

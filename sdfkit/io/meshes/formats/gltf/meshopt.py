@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
+from sdfkit.wording import counted
+
 
 def decode_view(content: memoryview, packed: dict[str, Any]) -> bytes:
     """Decompress one buffer view.
@@ -27,10 +29,10 @@ def decode_view(content: memoryview, packed: dict[str, Any]) -> bytes:
     stream = np.frombuffer(content, np.uint8)
     if mode == "ATTRIBUTES":
         if not (0 < stride <= 256 and stride % 4 == 0):
-            raise ValueError(f"elements of {stride} bytes in a compressed view")
+            raise ValueError(f"elements of {counted(stride, 'byte')} in a compressed view")
         return _filter(_decode_attributes(stream, count, stride), packed.get("filter", "NONE")).tobytes()
     if stride not in (2, 4):
-        raise ValueError(f"indices of {stride} bytes in a compressed view")
+        raise ValueError(f"indices of {counted(stride, 'byte')} in a compressed view")
     from sdfkit.io.meshes.formats.gltf.meshopt_kernels import decode_indices, decode_triangles
 
     # Every triangle and every single index takes at least a byte, so memory is bounded by the size of the stream.
@@ -102,7 +104,7 @@ def _filter(elements: UInt8[np.ndarray, "element byte"], kind: str) -> Shaped[np
         numbers: np.ndarray = np.ldexp(((packed << 8) >> 8).astype("<f4"), packed >> 24)
         return numbers
     if stride not in ((8,) if kind == "QUATERNION" else (4, 8)):
-        raise ValueError(f"the filter {kind} with elements of {stride} bytes")
+        raise ValueError(f"the filter {kind} with elements of {counted(stride, 'byte')}")
     integers = elements.view(f"<i{stride // 4}")
     if kind == "OCTAHEDRAL":
         return _decode_octahedral(integers)

@@ -8,7 +8,8 @@ from jaxtyping import Float
 
 from sdfkit.errors import InputError
 from sdfkit.io.meshes.formats.gltf.accessors import read_numbers
-from sdfkit.io.meshes.formats.gltf.document import Document, omitted
+from sdfkit.io.meshes.formats.gltf.document import Document
+from sdfkit.wording import agreeing, counted, omitted
 
 INSTANCING, VISIBILITY = "EXT_mesh_gpu_instancing", "KHR_node_visibility"
 REST = {"translation": (0.0, 0.0, 0.0), "rotation": (0.0, 0.0, 0.0, 1.0), "scale": (1.0, 1.0, 1.0)}
@@ -79,7 +80,8 @@ def place_meshes(document: Document) -> list[Placement]:
     unused = len(meshes) - len({placement.mesh for placement in placements})
     if unused and placements:
         document.leave_out(
-            f"{unused} of {len(meshes)} meshes were left out because the scene does not show them"
+            f"{unused} of {counted(len(meshes), 'mesh')} {agreeing(unused, 'was', 'were')} left out because the scene "
+            f"does not show {agreeing(unused, 'it', 'them')}"
         )
     return placements
 
@@ -91,7 +93,7 @@ def _weights(node: dict[str, Any], mesh: dict[str, Any]) -> tuple[float, ...]:
     if not targets:
         return ()
     if len(weights) != targets:
-        raise ValueError(f"{len(weights)} weights for {targets} morph targets")
+        raise ValueError(f"{counted(len(weights), 'weight')} for {counted(targets, 'morph target')}")
     return tuple(map(float, weights))
 
 
@@ -195,7 +197,9 @@ def _read_instances(document: Document, node: dict[str, Any]) -> Float[np.ndarra
     if len(counts) != 1:
         raise ValueError(f"the attributes of {INSTANCING} have {len(counts)} different numbers of instances")
     if max(counts) > document.size:
-        raise ValueError(f"{INSTANCING} declares {max(counts)} instances, but has no data for them")
+        raise ValueError(
+            f"{INSTANCING} declares {counted(max(counts), 'instance')}, but has no data for them"
+        )
     parts = {
         key: read_numbers(document, attributes[key.upper()], len(rest)).astype(np.float64)
         for key, rest in REST.items()
@@ -218,6 +222,8 @@ def _pose_joints(
     if "inverseBindMatrices" in skin:
         inverse = read_numbers(document, skin["inverseBindMatrices"], 16).astype(np.float64)
         if len(inverse) < len(joints):
-            raise ValueError(f"{len(inverse)} inverse bind matrices for {len(joints)} joints")
+            raise ValueError(
+                f"{counted(len(inverse), 'inverse bind matrix')} for {counted(len(joints), 'joint')}"
+            )
         matrices = matrices @ inverse[: len(joints)].reshape(-1, 4, 4).swapaxes(1, 2)
     return matrices[:, :3]

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from sdfkit.io.meshes.formats.gltf.accessors import COMPONENTS, normalise, read_accessor, read_numbers
 from sdfkit.io.meshes.formats.gltf.document import Document
 from sdfkit.io.meshes.formats.gltf.draco import unpack_draco
+from sdfkit.wording import counted
 
 POINTS, LIST, FAN = 0, 4, 6  # and 5 for strips
 
@@ -75,13 +76,17 @@ class Primitive:
         """
         values = self._read(name, *columns)
         if len(values) != self._count:
-            raise ValueError(f"{name} has {len(values)} values for {self._count} vertices")
+            raise ValueError(
+                f"{name} has {counted(len(values), 'value')} for {counted(self._count, 'vertex')}"
+            )
         numbers = values[self._used].astype(np.float64)
         for weight, target in zip(self._weights, self._targets, strict=True):
             if weight and name in target:
                 change = read_numbers(self._document, target[name], numbers.shape[1])
                 if len(change) != self._count:
-                    raise ValueError(f"a morph target has {len(change)} values for {self._count} vertices")
+                    raise ValueError(
+                        f"a morph target has {counted(len(change), 'value')} for {counted(self._count, 'vertex')}"
+                    )
                 numbers += weight * change[self._used]
         return numbers
 
@@ -91,7 +96,7 @@ class Primitive:
             return read_numbers(self._document, index, *columns)
         values = self._packed.attributes[name]
         if values.shape[1] not in columns:
-            raise ValueError(f"{name} has {values.shape[1]} components")
+            raise ValueError(f"{name} has {counted(values.shape[1], 'component')}")
         accessor = self._document.item("accessors", index)
         # DracoPy returns the integers of most attributes as float32.
         return normalise(values.astype(COMPONENTS[accessor["componentType"]]), accessor)

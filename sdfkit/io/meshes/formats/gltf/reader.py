@@ -8,11 +8,12 @@ from jaxtyping import Float, Int
 
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.images.rendering.appearance import Material, Part
-from sdfkit.io.meshes.formats.gltf.document import Document, counted, natural, omitted, open_document
+from sdfkit.io.meshes.formats.gltf.document import Document, natural, open_document
 from sdfkit.io.meshes.formats.gltf.materials import Materials
 from sdfkit.io.meshes.formats.gltf.nodes import place_meshes
 from sdfkit.io.meshes.formats.gltf.primitives import FAN, LIST, POINTS, Primitive, pose
 from sdfkit.io.meshes.formats.source import Source
+from sdfkit.wording import agreeing, counted, omitted
 
 # Errors that damaged JSON causes.
 DAMAGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -83,7 +84,10 @@ def _read_parts(document: Document, skipped: Counter[str]) -> list[Part]:
             material, uv, tint = materials.paint(primitive, entry.get("material"))
             parts.append(_repeat(vertices, faces, matrices, material, uv, tint))
     if unweighted:
-        document.leave_out(f"{unweighted} vertices have no weights and follow their first joint")
+        document.leave_out(
+            f"{counted(unweighted, 'vertex')} without weights "
+            f"{agreeing(unweighted, 'follows its', 'follow their')} first joint"
+        )
     return parts
 
 

@@ -21,6 +21,7 @@ from sdfkit.io.meshes.formats.obj.lines import SPACE, Lines, to_lines
 from sdfkit.io.meshes.formats.obj.mtl import Definition, read_mtl
 from sdfkit.io.meshes.formats.source import Source
 from sdfkit.io.meshes.formats.values import cut_faces, decode_colours, no_faces, parse_numbers
+from sdfkit.wording import counted
 
 # Statements whose geometry is left out.
 ELEMENTS = {
@@ -94,11 +95,13 @@ def read_obj(content: bytes, source: Source) -> list[Part]:
     announced = [int(number) for number in ANNOUNCED.findall(text[:HEADER])]
     if len(announced) == 1 and announced[0] > len(faces.line):
         source.left_out.append(
-            f"a comment announces {announced[0]} faces, but the file holds {len(faces.line)}"
+            f"a comment announces {counted(announced[0], 'face')}, but the file holds {len(faces.line)}"
         )
     _, triangles, face = cut_faces(vertices, faces.sizes, faces.vertex, source)
     if not len(triangles):
-        small = f", {len(faces.line)} faces with fewer than 3 corners" if len(faces.line) else ""
+        small = (
+            f", {counted(len(faces.line), 'face', 'with fewer than 3 corners')}" if len(faces.line) else ""
+        )
         raise no_faces(source, len(vertices), small + others)
     if source.colour:
         return _split_by_material(lines, vertices, colours, faces, triangles, face, source)
@@ -114,16 +117,14 @@ def _describe_others(lines: Lines, source: Source) -> str:
     words = [(lines.read(line)[0], line) for line in np.flatnonzero(is_other).tolist()]
     unknown = [line for word, line in words if word not in ELEMENTS and word not in ATTRIBUTES]
     counts = Counter(word for word, _ in words if word in ELEMENTS)
-    held = "".join(f", {count} {ELEMENTS[word]}{'s'[: count != 1]}" for word, count in counts.items())
+    held = "".join(f", {counted(count, ELEMENTS[word])}" for word, count in counts.items())
     if held:
         source.left_out.append(f"left out{held[1:]}")
     if unknown:
         first = " ".join(lines.read(unknown[0])).strip()[:40]
         if len(unknown) == len(words) and not len(lines.find(b"v")) and not len(lines.find(b"f")):
             raise InputError(f"{source.name}: is not an OBJ; it has no vertices and no faces, but {first!r}")
-        source.left_out.append(
-            f"left out {len(unknown)} unknown statement{'s'[: len(unknown) != 1]}, such as {first!r}"
-        )
+        source.left_out.append(f"left out {counted(len(unknown), 'unknown statement')}, such as {first!r}")
     return held
 
 
@@ -157,7 +158,7 @@ def _read_vertices(
     is_ignored = (counts == 5) | (counts > 7)
     is_ignored[counts > 3] |= (counts[counts > 3] == 4) & (numbers[more] != 1)
     if is_ignored.any():
-        ignored = f"{is_ignored.sum()} of {len(counts)} vertices"
+        ignored = f"{is_ignored.sum()} of {counted(len(counts), 'vertex')}"
         source.left_out.append(f"ignored weights or other numbers after the positions of {ignored}")
     colours = None
     has_colour = (counts == 6) | (counts == 7)
@@ -198,7 +199,9 @@ def _read_faces(lines: Lines, count: int, source: Source) -> Faces:
     is_absent = (vertex < 0) | (vertex >= count)
     if is_absent.any():
         number = numbers[is_absent.argmax()]
-        reason = "an OBJ numbers vertices from 1" if number == 0 else f"the file holds {count} vertices"
+        reason = (
+            "an OBJ numbers vertices from 1" if number == 0 else f"the file holds {counted(count, 'vertex')}"
+        )
         raise InputError(
             f"{source.name}: a face refers to vertex {number}, but {reason}; is it truncated or damaged?"
         )
@@ -276,7 +279,9 @@ def _split_by_material(
         uvs = _read_uvs(lines, source)
         absent = int((faces.uv >= len(uvs)).sum())
         if absent:
-            source.left_out.append(f"texture coordinates of {absent} of {len(faces.uv)} corners do not exist")
+            source.left_out.append(
+                f"texture coordinates of {absent} of {counted(len(faces.uv), 'corner')} do not exist"
+            )
     has_uv = (faces.uv >= 0) & (faces.uv < len(uvs))
     row_of_triangle = definition_of_face[face]
     is_textured = np.array([material.texture is not None for material in materials])
@@ -321,7 +326,7 @@ def _read_definitions(
     used = [name if name in table else name.partition(" #")[0] for name in used]
     unknown = list(dict.fromkeys(name for name in used if name and name not in table))
     if unknown and len(source.missing) == listed:
-        others = f" and {len(unknown) - 1} others" if len(unknown) > 1 else ""
+        others = f" and {counted(len(unknown) - 1, 'other')}" if len(unknown) > 1 else ""
         source.left_out.append(f"no MTL file defines the material {unknown[0][:40]!r}{others}")
     different: dict[Definition, int] = {}
     numbers = [different.setdefault(table.get(name, Definition()), len(different)) for name in used]

@@ -18,6 +18,7 @@ from jaxtyping import Int, Num, UInt8
 
 from sdfkit.errors import InputError
 from sdfkit.io.meshes.metadata import MARK, parse_info
+from sdfkit.wording import counted
 
 LONGEST_HEADER = 1 << 22
 LONGEST_LIST = 1 << 40
@@ -301,7 +302,7 @@ def _count_reader(part: Property, order: str) -> struct.Struct:
 
 def _ends_early(element: Element, name: str) -> InputError:
     return InputError(
-        f"{name}: a PLY ends early; its header declares {element.rows} rows of the element {element.name}"
+        f"{name}: a PLY ends early; its header declares {counted(element.rows, 'row')} of the element {element.name}"
     )
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int, Num
 
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.images.rendering.appearance import Material, Part, Texture
-from sdfkit.io.meshes.formats.ply.elements import Element, Header, Rows, read_header, read_rows
+from sdfkit.io.meshes.formats.ply.elements import Header, Rows, read_header, read_rows
 from sdfkit.io.meshes.formats.source import Source
 from sdfkit.io.meshes.formats.values import (
     SPACE,
@@ -20,6 +20,7 @@ from sdfkit.io.meshes.formats.values import (
     no_faces,
     parse_numbers,
 )
+from sdfkit.wording import counted, omitted
 
 CORNERS = ("vertex_indices", "vertex_index")
 UVS = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"), ("texture_s", "texture_t"))
@@ -101,16 +102,18 @@ def _read_tables(content: bytes, header: Header, source: Source) -> dict[str, Ro
             raise InputError(f"{source.name}: is a PLY with two elements {element.name}; is it damaged?")
         tables[element.name], at = read_rows(body, at, element, header.order, source.name)
         if element.rows and element.name not in ("vertex", "face", "tristrips"):
-            source.left_out.append(f"the element {element.name} was left out ({_count_rows(element)})")
+            source.left_out.append(
+                f"the element {element.name} was left out ({counted(element.rows, 'row')})"
+            )
     if not header.order:
         _check_lines(text, tables, source)
     rest = (content[start + at :] if header.order else content[end:]).strip(SPACE + b"\0")
     if rest.startswith(b"ply"):
         source.left_out.append("the meshes behind the first were left out; pipe the file to read all")
     elif header.order and rest:
-        source.left_out.append(f"{len(rest)} bytes behind its last row were left out")
+        source.left_out.append(omitted(len(rest), "byte", "behind its last row"))
     elif at < len(body) and not header.order:
-        source.left_out.append(f"{(len(body) - at) // 8} numbers behind its last row were left out")
+        source.left_out.append(omitted((len(body) - at) // 8, "number", "behind its last row"))
     return tables
 
 
@@ -129,10 +132,6 @@ def _check_lines(text: bytes, tables: dict[str, Rows], source: Source) -> None:
         raise InputError(
             f"{source.name}: the lines of a PLY are not the rows of its header; is a number missing?"
         )
-
-
-def _count_rows(element: Element) -> str:
-    return f"{element.rows} row" if element.rows == 1 else f"{element.rows} rows"
 
 
 def _columns(rows: Rows | None, names: tuple[str, ...]) -> Num[np.ndarray, "row column"] | None:
@@ -169,7 +168,7 @@ def _read_strips(strips: Rows | None, count: int, source: Source) -> Int[np.ndar
     lengths = np.diff(np.flatnonzero(is_end), prepend=-1) - 1
     short = int(((lengths > 0) & (lengths < 3)).sum())
     if short:
-        source.left_out.append(f"{short} triangle strips with fewer than 3 vertices were left out")
+        source.left_out.append(omitted(short, "triangle strip", "with fewer than 3 vertices"))
     begin = np.maximum.accumulate(np.where(is_end, place + 1, 0))
     triangles = np.stack([corners[:-2], corners[1:-1], corners[2:]], axis=1)
     is_odd = ((place - begin) % 2 == 1)[:-2]
@@ -184,10 +183,10 @@ def _without_faces(tables: dict[str, Rows], source: Source) -> GeometryError:
     count = tables["vertex"].element.rows
     if all(name in tables["vertex"] for name in SPLATS):
         return GeometryError(
-            f"{source.name}: holds {count} Gaussian splats and no faces; sdfkit needs a surface"
+            f"{source.name}: holds {counted(count, 'Gaussian splat')} and no faces; sdfkit needs a surface"
         )
     others = (
-        f", an element {name} ({_count_rows(rows.element)})"
+        f", an element {name} ({counted(rows.element.rows, 'row')})"
         for name, rows in tables.items()
         if name != "vertex" and rows.element.rows
     )

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from sdfkit.errors import InputError
 from sdfkit.io.meshes.formats.markup import local_name, parse_xml
+from sdfkit.wording import counted
 
 SPECIFICATIONS = "http://schemas.microsoft.com/3dmanufacturing/"
 CORE, MATERIAL = SPECIFICATIONS + "core/2015/02", SPECIFICATIONS + "material/2015/02"
@@ -213,5 +214,5 @@ def _read_use(attributes: dict[str, str]) -> Use:
     path = next((value for key, value in attributes.items() if key.endswith(" path")), "")
     numbers = [float(number) for number in attributes.get("transform", "1 0 0 0 1 0 0 0 1 0 0 0").split()]
     if len(numbers) != 12:
-        raise ValueError(f"a transform of {len(numbers)} numbers in place of 12")
+        raise ValueError(f"a transform of {counted(len(numbers), 'number')} in place of 12")
     return Use(path, attributes["objectid"], np.reshape(numbers, (4, 3)))

@@ -19,6 +19,7 @@ from sdfkit.io.meshes.formats.threemf.model import SETTINGS, Model, Object, Use,
 from sdfkit.io.meshes.formats.threemf.package import Package
 from sdfkit.io.meshes.formats.threemf.properties import paint
 from sdfkit.io.meshes.formats.threemf.slicers import read_volumes
+from sdfkit.wording import omitted
 
 DEEPEST = 200
 # Largest number of objects, with all repetitions, in fewer bytes of XML.
@@ -71,7 +72,7 @@ class _Reader:
         self.source, self.name = source, source.name
         self.package = Package(content, source.name)
         self.models: dict[str, Model] = {}
-        self.left_out = Counter[str]()
+        self.left_out = Counter[tuple[str, str]]()  # a noun and the words after it
         self.built = set[tuple[str, str]]()
         self.visits, self.faces, self.size = 0, 0, 0
 
@@ -157,14 +158,14 @@ class _Reader:
                 f"{self.name}: object {thing.id} is a {min(thing.shapes)}, which is not supported"
             )
         for name, count in thing.shapes.items():
-            self.left_out[f"elements {name}"] += count
+            self.left_out["element", name] += count
         kind = thing.kind if thing.kind in AUXILIARY else self.volumes.components.get((parent, thing.id))
         if not len(thing.faces):
-            self.left_out["objects without triangles"] += not thing.components
+            self.left_out["object", "without triangles"] += not thing.components
         elif kind is not None:
-            self.left_out[f"objects of type {kind}"] += 1
+            self.left_out["object", f"of type {kind}"] += 1
         elif not matrix[:3, :3].any():
-            self.left_out["objects that are scaled to a point"] += 1
+            self.left_out["object", "scaled to a point"] += 1
         else:
             yield _Instance(part, thing, matrix[:, :3])
 
@@ -186,7 +187,7 @@ class _Reader:
         shown = np.ones(len(faces), dtype=bool)
         for first, last, name in self.volumes.ranges.get(thing.id, ()):
             shown[first : last + 1] = False
-            self.left_out[f"volumes of type {name}"] += 1
+            self.left_out["volume", f"of type {name}"] += 1
         vertices, kept = thing.vertices @ matrix[:3] + matrix[3], np.flatnonzero(shown)
         if not len(kept):
             return
@@ -208,10 +209,8 @@ class _Reader:
         """Note in the source what was left out."""
         objects = sum(len(model.objects) for model in self.models.values())
         if len(self.built) < objects:
-            self.left_out["objects that are not built"] = objects - len(self.built)
+            self.left_out["object", "outside the build"] = objects - len(self.built)
         unread = sum(part.endswith(".model") and part not in self.models for part in self.package.parts)
         if unread:
-            self.left_out["model parts to which nothing refers"] = unread
-        self.source.left_out.extend(
-            f"{count} {what} were left out" for what, count in self.left_out.items() if count
-        )
+            self.left_out["model part", "to which nothing refers"] = unread
+        self.source.left_out.extend(omitted(count, *kind) for kind, count in self.left_out.items() if count)

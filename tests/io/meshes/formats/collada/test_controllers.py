@@ -146,7 +146,7 @@ MORPHING = collada(
         (broken("<v>0 0", "<v>0", SKINNED), "not all of them"),
         (broken("<vcount>1 ", "<vcount>", SKINNED), "weights for 7 of 8 vertices"),
         (broken("low high", "low tail", SKINNED), "joint tail of a skin is not in the scene"),
-        (broken("low high", "low", SKINNED), "has 1 joints, but 2 matrices for them"),
+        (broken("low high", "low", SKINNED), "has 1 joint, but 2 matrices for them"),
         (broken('"INV_BIND_MATRIX"', '"OTHER"', SKINNED), "a skin has no joints or no weights"),
         (broken("<skeleton>#l", "<skeleton>#x", SKINNED), "node with the id 'x', which does not exist"),
         (
@@ -155,7 +155,7 @@ MORPHING = collada(
         ),
         (broken('<skin source="#g"', '<skin source="#c"', SKINNED), "controller c"),
         (broken("t u<", "t v<", MORPHING), "geometry with the id 'v', which does not exist"),
-        (broken("t u<", "t<", MORPHING), "a morph has 1 targets, but 2 weights"),
+        (broken("t u<", "t<", MORPHING), "a morph has 1 target, but 2 weights"),
         (
             broken('semantic="MORPH_WEIGHT"', 'semantic="OTHER"', MORPHING),
             "a morph has no targets or weights",

@@ -176,11 +176,11 @@ def test_lines_and_what_is_not_in_the_scene_are_left_out_and_noted():
     parts, file = read(collada(nodes, meshes))
     assert volume(parts) == pytest.approx(6)
     assert file.left_out == [
-        "1 primitives of kind lines were left out",
-        "1 primitives of kind linestrips were left out",
-        "1 geometries of kind spline were left out",
-        "1 elements that refer to the file b.dae were left out",
-        "1 geometries that are not in the scene were left out",
+        "1 primitive of kind lines was left out",
+        "1 primitive of kind linestrips was left out",
+        "1 geometry of kind spline was left out",
+        "1 element in the file b.dae was left out",
+        "1 geometry outside the scene was left out",
     ]
 
 
@@ -188,7 +188,7 @@ def test_faces_with_fewer_than_three_corners_are_noted():
     faces = f'<polylist count="2">{vertex()}<vcount>2 3</vcount><p>0 1 0 1 2</p></polylist>'
     parts, file = read(collada(geometries=geometry(faces)))
     assert len(parts[0].faces) == 1
-    assert file.left_out == ["1 faces with fewer than 3 corners were left out"]
+    assert file.left_out == ["1 face with fewer than 3 corners was left out"]
 
 
 def test_two_geometries_may_use_the_same_ids():
@@ -283,10 +283,10 @@ TWIN = '<node id="x"><instance_node url="#x"/></node>'
             "have 25 corners",
         ),
         (collada("<node/>", ""), "has no faces; sdfkit needs a surface"),
-        (collada(geometries=LINES_ONLY), "has no faces (1 primitives of kind lines were left out); sdfkit"),
+        (collada(geometries=LINES_ONLY), "has no faces (1 primitive of kind lines was left out); sdfkit"),
         (
             collada('<node><instance_geometry url="b.dae#g"/></node>', ""),
-            "has no faces (1 elements that refer to the file b.dae were left out)",
+            "has no faces (1 element in the file b.dae was left out)",
         ),
     ],
 )

@@ -122,7 +122,7 @@ def test_filters_are_undone_to_the_precision_of_their_bits(name):
         (TRIANGLES, 95, 2, {"mode": "TRIANGLES"}, "has not 95 indices"),
         (TRIANGLES, 3 * 10**12, 2, {"mode": "TRIANGLES"}, "has not 3000000000000 indices"),
         (TRIANGLES, 93, 2, {"mode": "TRIANGLES"}, "has not 93 indices"),
-        (TRIANGLES, 96, 1, {"mode": "TRIANGLES"}, "indices of 1 bytes"),
+        (TRIANGLES, 96, 1, {"mode": "TRIANGLES"}, "indices of 1 byte"),
         (INDICES, 23, 4, {"mode": "INDICES"}, "has not 23 indices"),
         (INDICES, 24, 4, {"mode": "TRIANGLES"}, "of an unknown version"),
         ("", 3, 4, {"mode": "INDICES"}, "has not 3 indices"),

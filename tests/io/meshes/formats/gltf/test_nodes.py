@@ -89,7 +89,7 @@ def two_cubes(**tree):
             {"scene": 0, "scenes": [{"nodes": [1]}]},
             8.5,
             9.5,
-            ["1 of 2 meshes were left out because the scene does not show them"],
+            ["1 of 2 meshes was left out because the scene does not show it"],
         ),
         (
             {"scene": 1, "scenes": [{"nodes": [0]}, {"nodes": [1, 0]}]},
@@ -103,7 +103,7 @@ def two_cubes(**tree):
             0.5,
             [
                 "2 other scenes were left out",
-                "1 of 2 meshes were left out because the scene does not show them",
+                "1 of 2 meshes was left out because the scene does not show it",
             ],
         ),
     ],
@@ -270,7 +270,7 @@ def test_joints_that_mirror_flip_the_faces():
 def test_vertices_without_weights_follow_their_first_joint_and_are_counted():
     parts, source = read(skinned([1, 0, 0, 0], [0, 0, 0, 0], [{}, {"translation": [4, 0, 0]}]))
     assert np.allclose(bounds(parts), ([3.5, -0.5, -0.5], [4.5, 0.5, 0.5]))
-    assert source.left_out == ["8 vertices have no weights and follow their first joint"]
+    assert source.left_out == ["8 vertices without weights follow their first joint"]
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_vertices_without_weights_follow_their_first_joint_and_are_counted():
         (lambda file: file.primitive()["attributes"].pop("WEIGHTS_0"), "WEIGHTS_0"),
         (
             lambda file: file.tree["skins"][0].update(inverseBindMatrices=file.accessor([np.eye(4).ravel()])),
-            "1 inverse bind matrices for 2 joints",
+            "1 inverse bind matrix for 2 joints",
         ),
         (
             lambda file: file.tree["nodes"][0].update(extensions={"EXT_mesh_gpu_instancing": {}}),

@@ -360,7 +360,7 @@ def test_unknown_materials_are_noted(folder):
     text = "mtllib a.mtl\n" + CORNERS + "usemtl gold\nf 1 2 3\nusemtl silver\nf 1 2 4\nusemtl red\n"
     (part,), source = read(text, folder, colour=True)
     assert part.material.base is None
-    assert source.left_out == ["no MTL file defines the material 'gold' and 1 others"]
+    assert source.left_out == ["no MTL file defines the material 'gold' and 1 other"]
 
 
 def test_missing_libraries_are_listed(folder):

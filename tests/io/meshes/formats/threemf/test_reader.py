@@ -127,7 +127,7 @@ def test_relationships_name_the_model(path, target):
     content = package(path=path, rels=relationships(target), parts={"3D/other.model": other})
     parts, source = read(content)
     assert bounds(parts) == [0, 0, 0, 1, 2, 3]
-    assert source.left_out == ["1 model parts to which nothing refers were left out"]
+    assert source.left_out == ["1 model part to which nothing refers was left out"]
 
 
 def test_without_a_relationship_the_only_model_is_read():
@@ -195,10 +195,10 @@ def test_supports_and_objects_that_are_not_built_are_noted():
     parts, source = read(package(model(objects, [use(k, moved(10 * k)) for k in range(5)])))
     assert sorted(bounds([part])[0] for part in parts) == [0, 40]
     assert source.left_out == [
-        "1 objects of type support were left out",
-        "1 objects of type solidsupport were left out",
-        "1 objects of type other were left out",
-        "1 objects that are not built were left out",
+        "1 object of type support was left out",
+        "1 object of type solidsupport was left out",
+        "1 object of type other was left out",
+        "1 object outside the build was left out",
     ]
 
 
@@ -213,7 +213,7 @@ def test_without_a_build_all_objects_are_read_once():
     assert sorted(bounds([part])[0] for part in parts) == [0, 10]
     assert source.left_out == [
         "nothing is built, so all objects are read",
-        "1 objects of type support were left out",
+        "1 object of type support was left out",
     ]
 
 
@@ -224,8 +224,8 @@ def test_beams_and_empty_objects_are_noted():
     assert volume(parts) == pytest.approx(6)
     assert source.left_out == [
         "4 elements beam were left out",
-        "1 objects without triangles were left out",
-        "1 objects that are scaled to a point were left out",
+        "1 object without triangles was left out",
+        "1 object scaled to a point was left out",
     ]
 
 
@@ -257,7 +257,7 @@ def test_volumes_that_prusaslicer_prints_otherwise_are_noted(kind):
     parts, source = read(package(root, {"Metadata/Slic3r_PE_model.config": config}))
     assert bounds(parts) == [0, 0, 0, 1, 2, 3]
     name = kind.replace("1", "ParameterModifier")
-    assert source.left_out == [f"1 volumes of type {name} were left out"]
+    assert source.left_out == [f"1 volume of type {name} was left out"]
 
 
 def test_parts_that_bambu_studio_prints_otherwise_are_noted():
@@ -271,7 +271,7 @@ def test_parts_that_bambu_studio_prints_otherwise_are_noted():
     )
     parts, source = read(content)
     assert bounds(parts) == [0, 0, 0, 1, 2, 3]
-    assert source.left_out == ["1 objects of type negative_part were left out"]
+    assert source.left_out == ["1 object of type negative_part was left out"]
 
 
 def test_notes_of_slicers_that_are_damaged_are_refused():
@@ -291,7 +291,7 @@ def test_meshes_that_cura_prints_otherwise_are_noted(setting):
     objects = thing(1, settings("False")) + thing(2, settings("True")) + thing(3)
     parts, source = read(package(model(objects, [use(k, moved(10 * k)) for k in (1, 2, 3)])))
     assert sorted(bounds([part])[0] for part in parts) == [10, 30]
-    assert source.left_out == [f"1 objects of type cura:{setting} were left out"]
+    assert source.left_out == [f"1 object of type cura:{setting} was left out"]
 
 
 def damaged():
@@ -348,7 +348,7 @@ BOOLEAN = '<bo:booleanshape objectid="1" operation="difference"><bo:boolean obje
         (package(model().replace('v3="3"', "", 1)), "has an incomplete element ('v3')"),
         (package(model().replace('x="0"', 'x="0,5"', 1)), "has an incomplete element"),
         (package(model(thing(1, mesh(triangles=[])))), "no faces"),
-        (package(model(thing(type="support"))), "no faces (1 objects of type support were left out)"),
+        (package(model(thing(type="support"))), "no faces (1 object of type support was left out)"),
     ],
 )
 @pytest.mark.parametrize("colour", [False, True])

@@ -1,0 +1,34 @@
+"""Numbers and their nouns in messages and reports."""
+
+IRREGULAR = {"vertex": "vertices", "index": "indices", "matrix": "matrices", "axis": "axes"}
+
+
+def agreeing(count: int, singular: str, plural: str) -> str:
+    """Return the form of a word that agrees with a number: the singular for 1, the plural for all others."""
+    return singular if count == 1 else plural
+
+
+def pluralise(noun: str) -> str:
+    """Return the plural of a noun, which may have adjectives before it: "line primitive" becomes "line primitives"."""
+    words, _, last = noun.rpartition(" ")
+    if last in IRREGULAR:
+        return f"{words} {IRREGULAR[last]}".strip()
+    if last.endswith("y") and last[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return noun + ("es" if last.endswith(("s", "x", "ch", "sh")) else "s")
+
+
+def counted(count: int, noun: str, rest: str = "") -> str:
+    """Return a number with its noun: "1 node", "2 nodes", "0 nodes".
+
+    Args:
+        count: The number.
+        noun: The noun in the singular, which may have adjectives before it.
+        rest: Words that follow the noun and do not change with the number, such as "of type lines".
+    """
+    return f"{count} {agreeing(count, noun, pluralise(noun))} {rest}".rstrip()
+
+
+def omitted(count: int, noun: str, rest: str = "") -> str:
+    """Return "2 line primitives were left out", by the arguments of `counted`."""
+    return f"{counted(count, noun, rest)} {agreeing(count, 'was', 'were')} left out"
