@@ -48,7 +48,7 @@ class Program(TyperGroup):
         words = list(sys.argv[1:] if args is None else args)
         if words[:1] == ["help"]:
             words = [*words[1:2], "--help"]
-        # What stands behind -- is never an option.
+        # What follows -- is never an option.
         end = words.index("--") if "--" in words else len(words)
         flags = [word for word in words[:end] if word in (*QUIET, *VERBOSE)]
         words = [*flags, *(word for word in words[:end] if word not in flags), *words[end:]]

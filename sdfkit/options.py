@@ -58,7 +58,7 @@ Cluster = Annotated[
 Up = Annotated[
     Literal["y", "z"],
     typer.Option(
-        help="Axis that points up in files that do not say (OBJ, OFF, PLY, STL, 3MF). z: rotate them to +Y up."
+        help="Axis that points up in files that do not record it (OBJ, OFF, PLY, STL, 3MF). z: rotate them to +Y up."
     ),
 ]
 DropSpecks = Annotated[

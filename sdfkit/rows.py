@@ -92,7 +92,8 @@ def require_same_origins(pairs: Iterable[tuple[Row, Row]], one: str, other: str)
         uid, (first_origin, second_origin) = next(iter(differing.items()))
         more = f", and {counted(len(differing) - 1, 'more shape')}" if len(differing) > 1 else ""
         raise InputError(
-            f"{uid}: {one} are of another mesh file than {other} (origin {first_origin[:8]}…, {second_origin[:8]}…)"
+            f"{uid}: {one} were made from another mesh file than {other} (origin {first_origin[:8]}…, "
+            f"{second_origin[:8]}…)"
             f"{more}; make both from the same files, or give different shapes different uids with sdfkit manifest"
         )
 

@@ -50,7 +50,7 @@ def test_rows_of_different_files_are_refused_by_name():
     with pytest.raises(InputError) as error:
         require_same_origins(zip(one, other, strict=True), "the features of f.zarr", "the codes of c.zarr")
     assert str(error.value) == (
-        "obj_1: the features of f.zarr are of another mesh file than the codes of c.zarr (origin bbbbbbbb…, "
+        "obj_1: the features of f.zarr were made from another mesh file than the codes of c.zarr (origin bbbbbbbb…, "
         "cccccccc…); make both from the same files, or give different shapes different uids with sdfkit manifest"
     )
     require_same_origins(zip(one[:1] + one[2:], other[:1] + other[2:], strict=True), "one", "other")

@@ -93,13 +93,12 @@ def compare(
     true shape without a prediction gets the worst scores; if the folder is empty, all true shapes do. Several samples
     of a shape (predict --samples) count as one shape with the mean of their scores.
 
-    Baselines show what a model must beat. --training: mean shape, a level set of the mean signed distances of the
-    training shapes; oracle, for each true shape the training shape with the smallest Chamfer distance to it, which no
-    choice of a training shape can surpass. --features: retrieval, the training shape whose images are most similar to
-    those given to the model (each image given is matched with the image that has the largest cosine, and these cosines
-    are averaged). --views: visual hull, the largest solid with the silhouettes of the images; retrieval by silhouettes,
-    the training shape whose silhouettes have the largest mean IoU with them. --codes: kernel ridge, the codes of the
-    training shapes regressed on the mean features of their images (Gaussian kernel, chosen by leave-one-out errors).
+    Baselines show what a model must beat. --training adds the mean shape, a level set of the mean signed distances of
+    the training shapes, and the oracle, the training shape with the smallest Chamfer distance to the true shape.
+    --features adds retrieval, the training shape whose images are most similar to the given ones (mean over the given
+    images of the largest cosine). --views adds the visual hull, the largest solid with the silhouettes of the given
+    images, and the training shape whose silhouettes have the largest mean IoU with them. --codes adds kernel ridge, a
+    regression that predicts codes from the mean features of the images (Gaussian kernel, chosen by leave-one-out error).
 
     A model that is not better than retrieval has learned little. The report counts true shapes that are also training
     shapes: their scores measure recall, and retrieval may return the shape itself.
@@ -122,7 +121,7 @@ def compare(
 
     if [predicted, truth, training].count(STANDARD) > 1 or training == STANDARD:
         raise UsageError(
-            "only PREDICTED or TRUTH can be standard input, not both; name files for the other inputs"
+            "only PREDICTED or TRUTH can be standard input, not both; give files for the other inputs"
         )
     check_options(training, features, training_features=training_features, codes=codes)
     if output is not None:

@@ -39,7 +39,7 @@ def doctor(*, as_json: Json = False) -> None:
             typer.echo(_format_line(fact))
     if missing:
         reasons = "; ".join(f"{fact.name}: {fact.summary}: {fact.remedy}" for fact in missing)
-        raise MissingError(f"this machine cannot go from meshes to a predicted mesh: {reasons}")
+        raise MissingError(f"this machine cannot run all steps from meshes to a predicted mesh: {reasons}")
     if not as_json:
         typer.echo("\nThis machine can go from meshes to a predicted mesh.")
 

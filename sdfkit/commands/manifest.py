@@ -52,8 +52,8 @@ def manifest(
     file. Files of other programs are named by their path: by the file's name without its suffix (chair.obj: chair),
     preceded by the folder's name if a neighbouring folder contains a file of the same name (chair/0001.off:
     chair_0001), or by the folder's name alone if the file's name is generic (ID/models/model_normalized.obj: ID). All
-    commands that read meshes name them in this way, whatever other files are given. Only if two files would get the
-    same uid, parts of their paths are added, with a warning. The uids in a manifest stay the same, whatever files a
+    commands that read meshes name them in this way, whatever other files are given. If two files would get the same
+    uid, parts of their paths are added to both, with a warning. The uids in a manifest stay the same, whatever files a
     later command is given.
 
     Each label (category, licence, source) is taken from the first of these that has it:

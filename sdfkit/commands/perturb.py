@@ -71,9 +71,9 @@ def perturb(
     """Measure how much noise on weights or codes breaks their mesh.
 
     A shape is given by a vector: the weights of its small network (of fit-mlp), or its latent code (of train-deepsdf or
-    fit-code). For each --sigma, normal noise is added to the vector, and the noisy shape is compared with the shape of
-    the clean vector: IoU of the interiors, evaluated at the centres of all grid cells of the query cube (-1 to 1 along
-    each axis); number of connected pieces; Euler number. For one shape, all values of sigma scale the same random
+    fit-code). For each --sigma, Gaussian noise is added to the vector, and the noisy shape is compared with the shape
+    of the clean vector: IoU of the interiors, evaluated at the centres of all grid cells of the query cube (-1 to 1
+    along each axis); number of connected pieces; Euler number. For one shape, all values of sigma scale the same random
     noise. The report gives the sigma at which the mean IoU of the shapes falls below --criterion.
 
     --per layer and --per dimension are for weights only. --per layer adds noise to one weight matrix or bias at a time.
@@ -102,7 +102,7 @@ def perturb(
     if output is not None:
         check_picture(output, overwrite)
     if stores.count(STANDARD) > 1:
-        raise UsageError("only one STORE can be standard input; name files for the others")
+        raise UsageError("only one STORE can be standard input; give files for the others")
     place = choose_device(device)
     trained = None if decoder is None else load_decoder(decoder, place)
     reports, asked, failed = [], 0, 0

@@ -69,8 +69,8 @@ def predict(
     come without cameras; a model that was trained with cameras predicts a little worse without them.
 
     With --samples N each shape gives N rows, named uid_s0, uid_s1 ...; the more these samples differ from each other,
-    the less certain the model is. A flow of stage encoder does not sample: it takes no --samples, --steps or
-    --guidance.
+    the less certain the model is. A flow of train-flow --stage encoder predicts one code without
+    sampling, and takes no --samples, --steps or --guidance.
 
     \b
     Examples:
@@ -89,7 +89,7 @@ def predict(
     from sdfkit.runtime.pool import report_outcome
 
     if model == STANDARD and STANDARD in inputs:
-        raise UsageError("standard input can be read only once; name a file for MODEL or INPUT")
+        raise UsageError("standard input can be read only once; give a file for MODEL or INPUT")
     place = choose_device(device)
     predictor = load_predictor(model, place)
     settings = choose_settings(

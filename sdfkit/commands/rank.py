@@ -84,7 +84,7 @@ def rank(
     from sdfkit.report.tables import format_json
 
     if [predicted, known, truth].count(STANDARD) > 1:
-        raise UsageError("standard input can be read only once; name files for --known and --truth")
+        raise UsageError("standard input can be read only once; give files for --known and --truth")
     with ExitStack() as stack:
         guesses = stack.enter_context(open_vectors(predicted, *KINDS, manifest=manifest))
         vectors = guesses.vectors[:]
@@ -106,7 +106,7 @@ def rank(
         require_comparable(guesses, training)
         if known is None and training.digest() != guesses.attributes["known"]:
             raise InputError(
-                f"{guesses.name}: {path} has changed since the prediction; name the training codes with --known"
+                f"{guesses.name}: {path} has changed since the prediction; give the training codes with --known"
             )
         right = None if truth is None else stack.enter_context(open_vectors(truth, *KINDS, manifest=None))
         shapes, truths = find_truths(guesses, training, right)
@@ -121,7 +121,7 @@ def rank(
             moments = measure_moments(training.vectors, uids, training.name)
             if not moments.total_variance:
                 raise InputError(
-                    f"{training.name}: all training vectors are equal; name the vectors of different shapes"
+                    f"{training.name}: all training vectors are equal; give the vectors of different shapes"
                 )
             diagnosis = diagnose(vectors, shapes, truths, training.vectors, moments, uids, top)
             facts |= describe_diagnosis(guesses, training, diagnosis, truths, own, moments)
@@ -141,7 +141,7 @@ def _find_training_codes(guesses: "Vectors") -> str | None:
     if path is None or Path(path).exists():
         return path
     logging.getLogger(__name__).warning(
-        "%s: the model %s, which made the predictions, does not exist; name its training codes with --known",
+        "%s: the model %s, which made the predictions, does not exist; give its training codes with --known",
         guesses.name,
         path,
     )

@@ -75,7 +75,7 @@ def render(
 
     Shapes are normalised to the unit frame (centred on the bounding box, farthest vertex at distance 1), and rendered
     in grey-blue on black, under a headlight and a rim light. The store also holds masks and cameras. At the default
-    distance and field of view no shape is cut off, neither by the edge of the image nor by the centre crop of DINOv2.
+    distance and field of view no shape is cut off, either by the edge of the image or by the centre crop of DINOv2.
     Rendering needs no display and, with --renderer cpu, no graphics driver.
 
     --colour needs meshes with colours: render the original files, because the output of sdfkit watertight has none.

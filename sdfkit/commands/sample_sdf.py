@@ -76,9 +76,9 @@ def sample_sdf(
 ) -> None:
     """Sample the signed distance of meshes.
 
-    --near-share of the query points are surface points plus Gaussian noise; if there are several --near-std, equal
-    numbers of points have each standard deviation. The other query points are uniform in the query cube, from -1 to 1
-    along each axis. All are shuffled, so that every contiguous part has the same distribution. Distances to the
+    A share of the query points (--near-share) are surface points plus Gaussian noise; if there are several --near-std,
+    equal numbers of points have each standard deviation. The other query points are uniform in the query cube, from -1
+    to 1 along each axis. All are shuffled, so that every contiguous part has the same distribution. Distances to the
     triangles are exact, negative inside, and measured in the unit frame (centred on the bounding box, farthest vertex
     at distance 1).
 

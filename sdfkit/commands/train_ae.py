@@ -99,7 +99,7 @@ def train_ae(
     if loss == "field" and samples is None:
         raise UsageError("--loss field compares distances at samples; add --samples STORE")
     if [weights, samples].count(STANDARD) > 1:
-        raise UsageError("standard input can be read only once; name a file for the weights or for --samples")
+        raise UsageError("standard input can be read only once; give a file for the weights or for --samples")
     if curve is not None:
         check_picture(curve, overwrite)
     recipe = override(

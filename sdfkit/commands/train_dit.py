@@ -32,7 +32,9 @@ def train_dit(
     ] = None,
     standardise: Annotated[
         bool,
-        typer.Option("--standardise/--raw", help="Standardise each dimension of the codes, or leave it."),
+        typer.Option(
+            "--standardise/--raw", help="Standardise each dimension of the codes, or keep the codes."
+        ),
     ] = True,
     prediction: Annotated[
         Literal["x0", "eps", "v"],
@@ -40,7 +42,7 @@ def train_dit(
     ] = "x0",
     min_snr: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Limit of the loss weights of timesteps (min-SNR); 5 is common."),
+        typer.Option(min=0.1, help="Maximum of the loss weights of timesteps (min-SNR); 5 is common."),
     ] = None,
     views: Annotated[
         int | None, typer.Option(min=1, help="Maximum of views per sample; default: the preset's.")

@@ -62,21 +62,22 @@ def watertight(
 ) -> None:
     """Make meshes watertight: replace them by their outer surface.
 
-    --method offset, the default, accepts any triangles: with holes, or with flipped, doubled or hidden faces. Every
-    region that is not connected to the outside becomes solid, and sheets without thickness become plates of
+    --method offset, the default, accepts any triangle mesh, even with holes, or with flipped, doubled or hidden faces.
+    Every region that is not connected to the outside becomes solid, and sheets without thickness become plates of
     --thickness, so that every result is a closed 2-manifold.
 
     An opening narrower than --gap is closed if it leads into a cavity wider than the opening. A cage whose bars are
-    closer together than --gap therefore becomes solid: lower --gap for it. A wider opening is closed only in a hull of
-    sheets, and only if its area is at most about 4 % of the area of the walls around the cavity: it then counts as a
-    missing piece. Cups and vases stay open. With --gap 0 only openings of less than about two grid cells are closed;
-    sheets still become plates.
+    closer together than --gap therefore becomes solid: lower --gap for it. A wider opening is closed only in a shape of
+    sheets without thickness, and only if its area is at most about 4 % of the area of the walls around the cavity: it
+    then counts as a missing piece. Cups and vases stay open. With --gap 0 only openings of less than about two grid
+    cells are closed; sheets still become plates.
 
     Shapes are normalised to the unit frame (centred on the bounding box, farthest vertex at distance 1). The file
     stores the matrix that maps the unit frame to the original coordinates; --frame original applies this matrix.
     Doubling --resolution takes about five times as long.
 
-    The unit frame contains all faces, so that a speck far away or a sheet around a shape reduces its resolution. A
+    The unit frame contains all faces. A speck far away, or a large sheet around a shape, therefore makes the rest of
+    the shape small in the frame, and leaves it fewer grid cells. A
     warning is printed if the shape extends over less than half of the frame. --drop-specks leaves out specks, prints
     how many, and records their number and the size of the largest one in the file. Another warning gives the number of
     pieces that are lost because they are as small as a grid cell.

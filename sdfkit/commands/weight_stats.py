@@ -89,7 +89,7 @@ def weight_stats(
     from sdfkit.report.tables import format_json
 
     if vectors == compare == STANDARD:
-        raise UsageError("standard input can be read only once; name a file for --compare")
+        raise UsageError("standard input can be read only once; give a file for --compare")
     picture = None
     if output is not None and not output.rstrip("/").endswith((".zarr", ".zip", STANDARD)):
         picture = Path(output)

@@ -44,7 +44,7 @@ class VisualHull:
 
         The distance of a point from one silhouette's cone is measured in the plane of the image, in pixels, and scaled
         by the point's depth; the result is the maximum over the views. The sign is that of the hull; near the surface
-        the value exceeds the Euclidean distance by at most the inverse cosine of half the field of view.
+        the value exceeds the Euclidean distance by at most the factor 1 / cos(half the field of view).
 
         Raises:
             GeometryError: A point lies behind a camera.
@@ -55,7 +55,7 @@ class VisualHull:
             x, y, z = ((points - pose[:3, 3]) @ pose[:3, :3]).T
             if (z > -NEAR).any():
                 raise GeometryError(
-                    f"a camera at distance {math.dist(pose[:3, 3], (0, 0, 0)):.3g} is inside the region of the shape; "
+                    f"a camera at distance {math.dist(pose[:3, 3], (0, 0, 0)):.3g} is too close to the shape; "
                     "move it away"
                 )
             row, column = height / 2 + focal * y / z - 0.5, width / 2 - focal * x / z - 0.5

@@ -178,7 +178,7 @@ def predict_by_ridge(
     both = [row for row in rows if row.uid in index_of]
     if not both:
         raise InputError(
-            f"{known.name}: has features of no shape of {codes.name}; embed the images of its training shapes"
+            f"{known.name}: has no features of the shapes of {codes.name}; embed the images of its training shapes"
         )
     require_same_origins(
         [(known_rows[index_of[row.uid]], row) for row in both],

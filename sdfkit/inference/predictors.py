@@ -315,7 +315,7 @@ def check_features(features: StoreReader, model: "Predictor") -> None:
         if theirs != ours:
             raise InputError(
                 f"{features.name}: was embedded with {theirs}, but {model.name} was trained on {ours}; "
-                "embed with that"
+                "embed with the same model and options"
             )
     *shape, width = features.array(model.condition).shape
     if width != model.feature:

@@ -49,7 +49,7 @@ def choose_settings(
         settings |= {"steps": steps or settings["steps"], "guidance": guidance}
     elif any(asked.values()):
         unused = ", ".join(option for option, is_asked in asked.items() if is_asked)
-        raise UsageError(f"{name}: {predictor.what}, which does not sample; leave {unused} out")
+        raise UsageError(f"{name}: {predictor.what}, which predicts without sampling; leave {unused} out")
     trained = predictor.attributes.get("settings", {})
     if guidance != 1 and trained.get("feature_dropout", trained.get("dropout")) == 0:
         log.warning(

@@ -87,7 +87,7 @@ def read_training_codes(
     both = [index for index, row in enumerate(rows) if row.uid in row_of]
     if not both:
         raise InputError(
-            f"{codes}: has no shape of {features}; the uids must be the same, but are {known[0].uid} … and "
+            f"{codes}: has none of the shapes of {features}; the uids must be the same, but are {known[0].uid} … and "
             f"{rows[0].uid} …"
         )
     if len(both) == 1:

@@ -183,7 +183,7 @@ def _shapes(path: Path, namer: FileNamer) -> Iterator[tuple[FileName, list[Path]
         )
     if others:
         log.warning(
-            "%s: %s are skipped; convert them to PNG or JPEG; name deeper folders one by one",
+            "%s: %s are skipped; convert pictures to PNG or JPEG, and give deeper folders one by one",
             path,
             others,
         )

@@ -163,7 +163,9 @@ def _uids_from_table(
 ) -> tuple[list[str], dict[str, dict[str, str]]]:
     """Return the uid of each file from a column of a CSV file whose column `file` names the files; and the labels."""
     if path is None:
-        raise UsageError(f"--uid {column}: is a column of a CSV file; add --csv, or use auto, stem or folder")
+        raise UsageError(
+            f"--uid {column}: names a column of a CSV file; add --csv FILE, or use auto, stem or folder"
+        )
     key, table = read_table(path, (column, *LABELS))
     if key != "file":
         raise InputError(f"{path}: has no column file, which --uid {column} needs; add it")

@@ -35,7 +35,7 @@ def open_input(path: str) -> io.BufferedReader:
             raise InputError(f"{path}: is a folder, but a file is needed")
         return io.BufferedReader(io.FileIO(path), BUFFER)
     if sys.stdin is None or sys.stdin.isatty():
-        raise UsageError("no input: name a file, or pipe data to standard input")
+        raise UsageError("no input: give a file, or pipe data to standard input")
     # One buffered reader per process: bytes that were peeked at must not be lost for the next caller.
     reader = _readers.get(sys.stdin)
     if reader is None or reader.closed:

@@ -1,4 +1,4 @@
-"""Inputs of encoders: a views store, image files or captions, behind one interface."""
+"""Inputs of encoders: a views store, image files or captions, with one interface."""
 
 import logging
 import math

@@ -111,7 +111,7 @@ def _deepsdf() -> list[TableRow]:
                 "near": "share of points near surface (--near-focus)",
             },
         ),
-        ("clamp of distances in the loss", list(clamps)),
+        ("clamp of distances, first to last", list(clamps)),
         *_fields(
             settings,
             {

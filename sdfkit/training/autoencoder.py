@@ -140,7 +140,7 @@ class AutoencoderTraining:
 
     @property
     def batch(self) -> int:
-        """Shapes per step."""
+        """Number of shapes per step."""
         return min(self.settings.batch, len(self.vectors))
 
     def step(self) -> float:

@@ -64,7 +64,7 @@ CASES = [
     ("cut glb", 3, "a GLB ends early"),
     ("cut ply", 3, "a PLY ends early"),
     ("cut ply header", 3, "ends within the header of a PLY"),
-    ("nan", 4, "1 of 8 vertices are NaN or infinite"),
+    ("nan", 4, "1 of 8 vertices is NaN or infinite"),
     ("no faces", 4, "no faces"),
     ("no extent", 4, "no extent"),
     ("face past the end", 3, "a face refers to a vertex that does not exist"),
@@ -150,7 +150,7 @@ BILLIONS = {
     ),
     "view.glb": (
         change_glb(lambda tree, _: tree["bufferViews"][0].update(byteLength=HUGE)),
-        "cannot be read as glTF (a bufferView ends behind byte 240 of its buffer)",
+        "cannot be read as glTF (a bufferView ends after byte 240 of its buffer)",
     ),
     "count.glb": (
         change_glb(lambda _, position: position.update(count=1_000_000_000)),
@@ -175,7 +175,7 @@ BAD = BILLIONS | {
     "negative.ply": (PLY.replace(b"vertex 8", b"vertex -8"), "the header of a PLY has an invalid line"),
     "past_view.glb": (
         change_glb(lambda tree, _: tree["bufferViews"][0].update(byteOffset=9999)),
-        "cannot be read as glTF (a bufferView ends behind byte 240 of its buffer)",
+        "cannot be read as glTF (a bufferView ends after byte 240 of its buffer)",
     ),
     "sparse.glb": (
         change_glb(lambda _, position: position.update(sparse={"count": 1})),
@@ -216,10 +216,10 @@ BAD = BILLIONS | {
         "is not an OFF; it must begin with OFF and the numbers of vertices",
     ),
     "text.obj": (b"hello, this is a text\n", "is not an OBJ; it has no vertices and no faces"),
-    "nan.stl": (set_in(STL, 96, np.float32(np.nan).tobytes()), "1 of 36 vertices are NaN or infinite"),
+    "nan.stl": (set_in(STL, 96, np.float32(np.nan).tobytes()), "1 of 36 vertices is NaN or infinite"),
     "infinite.ply": (
         set_in(PLY, PLY.index(b"end_header\n") + 11, np.float32(-np.inf).tobytes()),
-        "1 of 8 vertices are NaN or infinite",
+        "1 of 8 vertices is NaN or infinite",
     ),
     "points.ply": (bytes(trimesh.PointCloud(BOX.vertices).export(file_type="ply")), "no faces"),
 }
@@ -298,7 +298,7 @@ def test_processing_continues_after_a_bad_shape(sdfkit, tmp_path, sphere):
         "watertight", sphere, bad, sphere, "--resolution", 32, "--jobs", 1, "-o", tmp_path / "closed/"
     )
     assert result.exit_code == 4
-    assert "bad: 1 of 8 vertices are NaN" in result.stderr
+    assert "bad: 1 of 8 vertices is NaN" in result.stderr
     assert "1 of 3 shapes failed" in result.stderr
     assert sorted(path.name for path in (tmp_path / "closed").iterdir()) == ["sphere.ply", "sphere_2.ply"]
 

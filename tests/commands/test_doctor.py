@@ -68,7 +68,7 @@ def test_missing_requirements_are_summarised_in_one_line(sdfkit, tries, monkeypa
     result = sdfkit("doctor")
     assert (result.exit_code, result.stderr) == (
         5,
-        f"sdfkit: this machine cannot go from meshes to a predicted mesh: {reason}\n",
+        f"sdfkit: this machine cannot run all steps from meshes to a predicted mesh: {reason}\n",
     )
     assert "This machine can" not in result.stdout
     facts = json.loads(sdfkit("doctor", "--json").stdout)

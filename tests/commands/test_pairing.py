@@ -71,8 +71,10 @@ def write_weights(path, origins):
 
 def is_refused(result, one, other):
     assert result.exit_code == 3, result.stderr
-    (line,) = [line for line in result.stderr.splitlines() if "of another mesh" in line]
-    assert line.startswith(f"sdfkit: chair_1: {one} are of another mesh file than {other} (origin "), line
+    (line,) = [line for line in result.stderr.splitlines() if "from another mesh" in line]
+    assert line.startswith(
+        f"sdfkit: chair_1: {one} were made from another mesh file than {other} (origin "
+    ), line
     assert "make both from the same files" in line
 
 

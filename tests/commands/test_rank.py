@@ -293,7 +293,7 @@ def test_incompatible_options_are_usage_errors(sdfkit, plain, tmp_path):
         2,
         "-o and --truth need training vectors; add --known STORE",
     )
-    message = "standard input can be read only once; name files for --known and --truth"
+    message = "standard input can be read only once; give files for --known and --truth"
     fails(sdfkit("rank", "--known", "-"), 2, message)
     fails(sdfkit("rank", plain, "--known", "-", "--truth", "-"), 2, message)
 
@@ -303,7 +303,7 @@ def test_a_plain_folder_and_equal_training_vectors_are_refused(sdfkit, plain, tm
     assert (result.exit_code, result.stderr.count("\n")) == (3, 1)
     assert result.stderr.startswith(f"sdfkit: {tmp_path}: is not a Zarr store")
     np.save(tmp_path / "same.npy", np.tile(KNOWN[0], (5, 1)))
-    message = f"{tmp_path / 'same.npy'}: all training vectors are equal; name the vectors of different shapes"
+    message = f"{tmp_path / 'same.npy'}: all training vectors are equal; give the vectors of different shapes"
     fails(sdfkit("rank", plain, "--known", tmp_path / "same.npy"), 3, message)
 
 

@@ -189,7 +189,7 @@ def test_predictions_record_the_codes_to_rank_them_against(sdfkit, stores, denoi
     )
     denoiser.rename(tmp_path / "elsewhere.zarr")
     alone = sdfkit("rank", predicted)
-    assert alone.exit_code == 0 and "does not exist; name its training codes with --known" in alone.stderr
+    assert alone.exit_code == 0 and "does not exist; give its training codes with --known" in alone.stderr
     assert "pairwise cosine" in alone.stdout
 
 

@@ -329,7 +329,9 @@ def test_predict_refuses_options_that_a_flow_does_not_support(sdfkit, job, tmp_p
     ):  # fmt: skip
         refused = sdfkit("predict", job / "encoder.zarr", job / "views.zarr", *options, "-o", output)
         fails(
-            refused, 2, f"encoder.zarr: is a flow of stage encoder, which does not sample; leave {told} out\n"
+            refused,
+            2,
+            f"encoder.zarr: is a flow of stage encoder, which predicts without sampling; leave {told} out\n",
         )
     broken = change(job / "joint.zarr", tmp_path / "broken.zarr")
     del zarr.open_group(broken)["flow"]

@@ -186,7 +186,7 @@ def test_incompatible_options_are_usage_errors(sdfkit, tmp_path):
     fails(
         sdfkit("weight-stats", "--compare", "-"),
         2,
-        "standard input can be read only once; name a file for --compare",
+        "standard input can be read only once; give a file for --compare",
     )
     fails(
         sdfkit("weight-stats", tmp_path / "x.npy", "-o", tmp_path / "x.jpg"),

@@ -66,5 +66,5 @@ def test_masks_without_an_outline_and_points_behind_a_camera_are_refused():
     yfov = np.full(2, YFOV)
     with pytest.raises(GeometryError, match="view 0: the mask is empty"):
         VisualHull(np.zeros((2, 8, 8), np.uint8), cameras, yfov)
-    with pytest.raises(GeometryError, match="inside the region of the shape; move it away"):
+    with pytest.raises(GeometryError, match="too close to the shape; move it away"):
         hull_of(trimesh.creation.icosphere(), cameras).distance(cameras[:1, :3, 3] * 1.1)

@@ -23,6 +23,6 @@ def test_baselines_refuse_images_of_other_meshes_than_the_true_ones(kind):
     rows = [Row(0, "a", origin="1" * 16), Row(1, "b"), Row(1, "b", origin="3" * 16)]
     assert list(baseline.require(rows[:2])) == rows[:2]
     with pytest.raises(
-        InputError, match=rf"b: the {kind} of {baseline.name} are of another mesh file than the true"
+        InputError, match=rf"b: the {kind} of {baseline.name} were made from another mesh file than the true"
     ):
         list(baseline.require(rows))

@@ -239,7 +239,7 @@ def test_pictures_of_formats_that_are_not_read_are_counted(tmp_path, caplog):
     rows = find_images([str(tmp_path)], manifest=None)
     assert [row.uid for row in rows] == ["a", "b"]
     assert caplog.messages == [
-        f"{tmp_path}: 2 .nef, 1 .psd are skipped; convert them to PNG or JPEG; name deeper folders one by one"
+        f"{tmp_path}: 2 .nef, 1 .psd are skipped; convert pictures to PNG or JPEG, and give deeper folders one by one"
     ]
     for name in ("a.png", "b.JPG"):
         (tmp_path / name).unlink()

@@ -16,7 +16,7 @@ class Texture:
     Attributes:
         name: File name of the picture, for messages.
         content: The encoded picture (PNG, JPEG, …), sRGB, row 0 at the top. Empty if its file is missing.
-        wrap: How it continues outside of 0 to 1, along u and along v.
+        wrap: How it continues at texture coordinates outside 0 to 1, along u and along v.
     """
 
     name: str

@@ -62,7 +62,7 @@ class MeshRow(Row):
     path: str = ""
     content: bytes = field(default=b"", repr=False)
     up: Up = "y"
-    """The axis that points up in files that do not say; see `open_meshes`."""
+    """The axis that points up in files that do not record it; see `open_meshes`."""
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -192,7 +192,7 @@ def open_meshes(inputs: Sequence[str], *, manifest: Path | None, up: Up = "y") -
     Args:
         inputs: Paths.
         manifest: A manifest with the labels of the meshes; None for none.
-        up: The axis that points up in files that do not say (OBJ, OFF, PLY, STL, 3MF). "z" rotates them to +Y up.
+        up: The axis that points up in files that do not record it (OBJ, OFF, PLY, STL, 3MF). "z" rotates them to +Y up.
 
     Raises:
         InputError: The stream or a folder has no meshes.

@@ -99,7 +99,8 @@ def _refuse_bomb(content: bytes, name: str) -> None:
         unpacked = sum(member.file_size for member in archive.infolist())
     if is_bomb(unpacked, len(content)):
         raise InputError(
-            f"{name}: unpacks from {len(content)} to {unpacked} bytes; save its arrays with numpy.savez"
+            f"{name}: unpacks from {len(content)} to {unpacked} bytes, as in a zip bomb; save its arrays with "
+            "numpy.savez"
         )
 
 

@@ -120,7 +120,9 @@ def check_array(array: "zarr.Array[Any]", name: str, store: str) -> None:
     """
     foreign = [codec for codec in _codec_names(array.metadata.to_dict()["codecs"]) if codec not in CODECS]
     if foreign:
-        raise InputError(f"{store}: the array {name} has the codec {foreign[0]}, which is not read; {REMEDY}")
+        raise InputError(
+            f"{store}: the array {name} has the codec {foreign[0]}, which is not supported; {REMEDY}"
+        )
     chunks = [part for part in (array.shards, array.chunks) if part is not None]
     if any(len(part) != array.ndim or (0 in part and 0 not in array.shape) for part in chunks):
         raise InputError(f"{store}: the array {name} has chunks of the shape {chunks[0]}; {REMEDY}")

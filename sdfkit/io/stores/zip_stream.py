@@ -48,7 +48,7 @@ class ZipFileReader(ZipStore):
             if is_bomb(member.file_size, member.compress_size):
                 raise InputError(
                     f"{self.path}: the zip member {key} unpacks from {member.compress_size} to {member.file_size} "
-                    "bytes; make the store again"
+                    "bytes, as in a zip bomb; make the store again"
                 )
         return super()._get(key, *rest, **options)
 
@@ -304,7 +304,8 @@ class ZipReader(_StreamStore):
         self._packed, self._unpacked = self._packed + stored, self._unpacked + size
         if is_bomb(self._unpacked, self._packed):
             raise self._fault(
-                f"its zip members unpack from {self._packed} to {self._unpacked} bytes; is it damaged?"
+                f"its zip members unpack from {self._packed} to {self._unpacked} bytes, as in a zip bomb; is it "
+                "damaged?"
             )
         if method == zipfile.ZIP_DEFLATED:
             try:

@@ -100,7 +100,7 @@ def lambert(
         normals: Unit normals in world space.
         camera_to_world: Cameras, to which the lights are fixed.
         lights: Directions towards the lights in camera space, of any length.
-        intensities: Light that a surface reflects from each light when it faces it; their sum should not exceed 1.
+        intensities: Share of the light of each source that a surface facing it reflects; their sum should not exceed 1.
         ambient: Light that a surface reflects from all directions.
     """
     towards = F.normalize(lights, dim=-1) @ camera_to_world[..., :3, :3].mT  # (*view, light, 3)

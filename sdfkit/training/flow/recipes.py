@@ -141,7 +141,7 @@ def adapt_network(
     velocity: Literal["mlp", "dit"],
     features: Float[Tensor, "shape view patch feature"] | None,
 ) -> FlowConfig:
-    """Return a network's configuration for a velocity network, and for features if these are the conditions."""
+    """Return a flow's configuration with a kind of velocity network, sized for the features if there are any."""
     config = replace(network, velocity=velocity)
     if features is None:
         return config

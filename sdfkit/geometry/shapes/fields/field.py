@@ -148,7 +148,7 @@ class Field:
 
 
 def rotation(axis: str, angle: float) -> Float[np.ndarray, "3 3"]:
-    """Return the matrix that rotates column vectors counter-clockwise about a coordinate axis, by radians."""
+    """Return the matrix that rotates column vectors counter-clockwise about a coordinate axis, in radians."""
     first, second = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
     matrix = np.eye(3)
     matrix[first, first] = matrix[second, second] = np.cos(angle)

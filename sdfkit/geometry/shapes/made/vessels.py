@@ -152,7 +152,7 @@ def wine_glass(rng: np.random.Generator) -> Field:
 
 
 def goblet(rng: np.random.Generator) -> Field:
-    """A trophy or chalice: a cup on a knotted stem and a stepped foot, with two ears."""
+    """A trophy or chalice: a cup on a knotted stem and a stepped foot, with two handles."""
     wall, cup, stem = 0.06, rng.uniform(0.28, 0.4), rng.uniform(0.3, 0.5)
     tall = rng.uniform(0.4, 0.65)
     knots = [(0.06, stem), (cup * rng.uniform(0.75, 0.95), stem + 0.35 * tall), (cup, stem + tall)]
@@ -206,7 +206,7 @@ def teapot(rng: np.random.Generator) -> Field:
 
 
 def jug(rng: np.random.Generator) -> Field:
-    """A pitcher: an open wall drawn to a lip, and one tall handle."""
+    """A pitcher: an open vessel with a pouring lip and one tall handle."""
     height, wall, grip = 1.0, rng.uniform(0.045, 0.06), rng.uniform(0.04, 0.05)
     foot, belly = rng.uniform(0.18, 0.26), rng.uniform(0.3, 0.38)
     neck = rng.uniform(0.15, 0.22)

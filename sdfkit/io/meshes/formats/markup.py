@@ -6,12 +6,33 @@ from xml.parsers import expat
 
 from sdfkit.errors import InputError
 
+# Largest number of triangles per byte of XML, with all instances, in files with more than a few.
+MOST_FACES_PER_BYTE = 10
+FEW_FACES = 10_000_000
+
+
+def check_repeats(faces: int, size: int, name: str) -> None:
+    """Check that a file does not repeat its meshes to more faces than the memory should hold.
+
+    Args:
+        faces: Number of triangles that were read, with all instances.
+        size: Number of bytes of XML.
+        name: Name of the file in messages.
+
+    Raises:
+        InputError: There are too many faces for so few bytes.
+    """
+    if faces > max(FEW_FACES, MOST_FACES_PER_BYTE * size):
+        raise InputError(
+            f"{name}: repeats its meshes to {faces} faces or more, too many for {size} bytes of XML; it is not read"
+        )
+
 
 def parse_xml(content: bytes, name: str, connect: Callable[[expat.XMLParserType], None]) -> None:
     """Parse XML, and call a function for each event.
 
-    Entities are how a short XML grows without bound or reads other files. They need a document type, which neither
-    COLLADA nor 3MF has, so XML with a document type is refused.
+    Entities can make a short XML document grow without bound, or read other files. They are declared in a document type
+    (DOCTYPE), which neither COLLADA nor 3MF needs, so XML with a document type is refused.
 
     Args:
         content: The XML.

@@ -87,7 +87,7 @@ def read_off(content: bytes, source: Source) -> list[Part]:
     if not len(triangles):
         raise no_faces(source, vertex_count)
     if faces.end < len(numbers):
-        source.left_out.append(omitted(len(numbers) - faces.end, "number", "behind its last face"))
+        source.left_out.append(omitted(len(numbers) - faces.end, "number", "after its last face"))
     part = Part(rows[:, :3].copy(), corners[triangles])
     if not source.colour:
         return [part]
@@ -99,7 +99,7 @@ def read_off(content: bytes, source: Source) -> list[Part]:
 
 
 def _read_keyword(content: bytes, name: str) -> tuple[str, bytes]:
-    """Return the letters before OFF (ST, C and N), and the text behind it, without comments."""
+    """Return the letters before OFF (ST, C and N), and the text after it, without comments."""
     text = content.removeprefix(BYTE_ORDER_MARK).rstrip(b"\0")
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")

@@ -23,7 +23,7 @@ FACETS = re.compile(rb"(?:\$|cpv{3,}pc)*")
 def read_stl(content: bytes, source: Source) -> list[Part]:
     """Read an STL. Its triangles share no vertices.
 
-    A file is binary if it is as long as its header says; many binary files also begin with the word solid. Bytes behind
+    A file is binary if it is as long as its header says; many binary files also begin with the word solid. Bytes after
     the last triangle are left out. Loops with more than 3 vertices, which the format does not allow, are cut into
     triangles. Normals are ignored; the order of the vertices decides which side is outside.
 
@@ -65,7 +65,7 @@ def _read_binary(content: bytes, count: int, source: Source) -> Part:
     if not count:
         raise no_faces(source, 0)
     if rest:
-        source.left_out.append(omitted(rest, "byte", "behind its last triangle"))
+        source.left_out.append(omitted(rest, "byte", "after its last triangle"))
     rows = np.frombuffer(content, TRIANGLE, count, HEADER)
     return Part(
         rows["corners"].reshape(-1, 3).astype(np.float64),

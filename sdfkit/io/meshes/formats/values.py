@@ -50,7 +50,7 @@ def find_line_ends(text: bytes) -> Int[np.ndarray, " line"]:
 def may_be_lines(rows: Int[np.ndarray, " row"], lines: Int[np.ndarray, " line"]) -> bool:
     """Return whether rows of numbers may have been written in lines like these.
 
-    If a number is missing, the rows behind it end within lines, while there are still nearly as many lines as rows.
+    If a number is missing, the rows after it end within lines, while there are still nearly as many lines as rows.
 
     Args:
         rows: How many numbers stand before the end of each row.

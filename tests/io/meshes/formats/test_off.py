@@ -191,7 +191,7 @@ def test_what_is_left_out_is_noted():
     assert part.faces.tolist() == [[0, 1, 2]]
     assert source.left_out == [
         "2 faces with fewer than 3 corners were left out",
-        "4 numbers behind its last face were left out",
+        "4 numbers after its last face were left out",
     ]
 
 

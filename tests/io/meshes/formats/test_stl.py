@@ -61,7 +61,7 @@ def test_binary_files_may_begin_with_any_word(header):
 def test_bytes_behind_the_last_triangle_are_noted(header, more):
     part, source = read(write_binary(header) + more)
     assert is_tetrahedron(part)
-    assert source.left_out == [f"{len(more)} bytes behind its last triangle were left out"]
+    assert source.left_out == [f"{len(more)} bytes after its last triangle were left out"]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ def read_controlled(
         return None, False
     if is_placed:
         raise InputError(
-            f"{document.name}: controller {element.get('id')} deforms a skin; export the mesh without it"
+            f"{document.name}: controller {element.get('id')} deforms a mesh that a skin deforms; export the "
+            "mesh without one of them"
         )
     if skin is None:
         return replace(mesh, positions=_morph(document, kind, mesh.positions)), False
@@ -82,7 +83,7 @@ def _morph(
         target = read_mesh(document, geometry) if geometry is not None else None
         if target is None or len(target.positions) != len(base):
             raise InputError(
-                f"{document.name}: morph target {name} has other vertices than its base; is it damaged?"
+                f"{document.name}: morph target {name} has another number of vertices than its base; is it damaged?"
             )
         positions = positions + weight * target.positions
     return positions
@@ -138,8 +139,8 @@ def _pose(
     width = 1 + max(entry.offset for entry in columns.values())
     if len(counts) != len(base) or (counts < 0).any() or counts.sum() * width != len(pairs):
         raise InputError(
-            f"{document.name}: a skin has weights for {len(counts)} of {counted(len(base), 'vertex')}, or not "
-            "all of them; is it damaged?"
+            f"{document.name}: the weights of a skin do not match its {counted(len(base), 'vertex')}; "
+            "is it damaged?"
         )
     rows, influences = pairs.reshape(-1, width).astype(np.int64), counts.astype(np.int64)
     joint, share = rows[:, columns["JOINT"].offset], rows[:, columns["WEIGHT"].offset]

@@ -274,7 +274,8 @@ def _read_corners(
         found, left = divmod(len(rows), 3)
         if left:
             raise InputError(
-                f"{document.name}: has {counted(len(rows), 'corner')} of triangles, which is no multiple of 3"
+                f"{document.name}: an element triangles has {counted(len(rows), 'corner')}, which is not a "
+                "multiple of 3"
             )
         sizes = np.full(found, 3)
     elif element.tag == "polylist":
@@ -283,7 +284,7 @@ def _read_corners(
         if (sizes != counts).any() or (sizes < 0).any() or counts.sum() != len(rows):
             raise InputError(
                 f"{document.name}: the polygons of a polylist have {counts.sum():g} corners, but there are indices "
-                f"of {len(rows)}; is it damaged?"
+                f"for {len(rows)}; is it damaged?"
             )
     elif element.tag == "polygons":
         holes = element.findall("ph")

@@ -10,19 +10,16 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from jaxtyping import Float
 
-from sdfkit.errors import GeometryError, InputError
+from sdfkit.errors import GeometryError
 from sdfkit.images.rendering.appearance import Part
 from sdfkit.io.meshes.formats.collada.controllers import read_controlled
 from sdfkit.io.meshes.formats.collada.document import Document
 from sdfkit.io.meshes.formats.collada.geometry import Mesh, Primitive
 from sdfkit.io.meshes.formats.collada.materials import Materials
 from sdfkit.io.meshes.formats.collada.scene import read_scene, read_up_axis
+from sdfkit.io.meshes.formats.markup import check_repeats
 from sdfkit.io.meshes.formats.source import Source
 from sdfkit.io.meshes.formats.values import decode_colours
-
-# Largest number of triangles per byte of a file, with all instances, in files with more than a few.
-MOST_FACES_PER_BYTE = 10
-FEW_FACES = 10_000_000
 
 
 def read_dae(content: bytes, source: Source) -> list[Part]:
@@ -77,11 +74,7 @@ def _read_parts(document: Document) -> Iterator[Part]:
             document.left_out["mesh", "scaled to a point"] += 1
             continue
         faces += mesh.face_count
-        if faces > max(FEW_FACES, MOST_FACES_PER_BYTE * document.size):
-            raise InputError(
-                f"{document.name}: its instances have {faces} faces or more, in a file of {document.size} bytes; "
-                "it is not read"
-            )
+        check_repeats(faces, document.size, document.name)
         yield from _place(document, mesh, np.eye(4) if is_placed else world, turn, instance, materials)
 
 

@@ -127,7 +127,7 @@ def read_transformation(document: Document, node: Element) -> Float[np.ndarray, 
     if not np.allclose(matrix[3], [0, 0, 0, 1]) and np.isfinite(matrix).all():
         raise InputError(
             f"{document.name}: the matrix of node {node.get('id')} ends with {matrix[3]} in place of 0 0 0 1; "
-            "is it written by columns?"
+            "is it in column-major order?"
         )
     return matrix
 

@@ -113,7 +113,7 @@ class Document:
         content = self._buffer(view["buffer"])
         first, length = natural(view, "byteOffset", 0), natural(view, "byteLength")
         if first + length > len(content):
-            raise ValueError(f"a bufferView ends behind byte {len(content)} of its buffer")
+            raise ValueError(f"a bufferView ends after byte {len(content)} of its buffer")
         return content[first : first + length]
 
     def _buffer(self, index: Any) -> memoryview:
@@ -172,7 +172,7 @@ def open_document(content: bytes, source: Source) -> Document:
     text, binary = split_chunks(content, source.name)
     size = int.from_bytes(content[8:12], "little")
     if size < len(content):
-        source.left_out.append(omitted(len(content) - size, "byte", "behind the end of the GLB"))
+        source.left_out.append(omitted(len(content) - size, "byte", "after the end of the GLB"))
     return Document(json.loads(bytes(text)), binary, len(content), source)
 
 

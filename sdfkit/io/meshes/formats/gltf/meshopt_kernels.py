@@ -1,6 +1,6 @@
 """Compiled kernels that decode the bit streams of KHR_meshopt_compression and EXT_meshopt_compression.
 
-They return the position behind the last byte that they read, or -1 if the stream ends early.
+They return the position after the last byte that they read, or -1 if the stream ends early.
 
 Reference: KHR_meshopt_compression, appendix A.
 """
@@ -80,7 +80,7 @@ def unpack_deltas(stream, at, end, version, block, deltas):
 
 @njit(cache=True)
 def read_varint(stream, at, end):
-    """Read an unsigned LEB128 number of at most 5 bytes; returns it and the position behind it."""
+    """Read an unsigned LEB128 number of at most 5 bytes; returns it and the position after it."""
     value = np.int64(0)
     for shift in range(0, 35, 7):
         if at >= end:
@@ -109,7 +109,7 @@ def decode_indices(stream, at, end, indices):
 
 @njit(cache=True)
 def decode_triangles(stream, at, end, triangles):
-    """Decode a list of triangles (mode 1). The last 16 bytes behind `end` are the table of frequent codes."""
+    """Decode a list of triangles (mode 1). The last 16 bytes after `end` are the table of frequent codes."""
     edges, edge_count = np.zeros((16, 2), np.int64), 0
     recent, recent_count = np.zeros(16, np.int64), 0
     fresh, last = np.int64(0), np.int64(0)

@@ -45,9 +45,7 @@ def place_meshes(document: Document) -> list[Placement]:
     roots = _find_roots(document, parents)
     worlds, order = _world_matrices(nodes, [k for k, parent in enumerate(parents) if parent is None])
     if len(order) < len(nodes):
-        raise InputError(
-            f"{document.source.name}: its nodes form a cycle, so they have no place; is it damaged?"
-        )
+        raise InputError(f"{document.source.name}: its nodes form a cycle; is it damaged?")
     shown, hidden = set(roots), 0
     rigid: dict[tuple[int, tuple[float, ...]], list[Float[np.ndarray, "instance 4 4"]]] = {}
     skinned: list[Placement] = []
@@ -68,7 +66,10 @@ def place_meshes(document: Document) -> list[Placement]:
             hidden += int((~has_size).sum())
             rigid.setdefault((node["mesh"], weights), []).append(matrices[has_size])
         elif INSTANCING in extensions:
-            raise InputError(f"{document.source.name}: has instances of a skinned mesh; export it without")
+            raise InputError(
+                f"{document.source.name}: has instances of a skinned mesh, which are not "
+                "supported; export it without"
+            )
         else:
             joints = _pose_joints(document, node["skin"], worlds)
             skinned.append(Placement(node["mesh"], weights, np.eye(4)[None], joints))
@@ -105,7 +106,7 @@ def _find_parents(document: Document, nodes: list[dict[str, Any]]) -> list[int |
             if parents[child] is not None:
                 raise InputError(
                     f"{document.source.name}: node {child} is a child of nodes {parents[child]} and {k},"
-                    " so it has no place; is it damaged?"
+                    " so its position is ambiguous; is it damaged?"
                 )
             parents[child] = k
     return parents
@@ -125,8 +126,8 @@ def _find_roots(document: Document, parents: list[int | None]) -> list[int]:
         document.item("nodes", root)
         if parents[root] is not None:
             raise InputError(
-                f"{source.name}: node {root} belongs to a scene and to node {parents[root]}, so it has no place;"
-                " is it damaged?"
+                f"{source.name}: node {root} belongs to a scene and to node {parents[root]}, so its position is "
+                "ambiguous; is it damaged?"
             )
     if len(set(roots)) < len(roots):
         raise InputError(f"{source.name}: a scene has a node twice; is it damaged?")

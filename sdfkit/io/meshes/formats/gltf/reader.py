@@ -73,7 +73,8 @@ def _read_parts(document: Document, skipped: Counter[str]) -> list[Part]:
             total += max(len(primitive), len(primitive.faces)) * len(placement.matrices)
             if total > max(MOST_REPEATED, DENSEST * document.size):
                 raise InputError(
-                    f"{source.name}: repeats its meshes to more than {total:,} vertices or faces; it is not read"
+                    f"{source.name}: repeats its meshes to {total:,} vertices or faces or more, too many for "
+                    f"{document.size} bytes; it is not read"
                 )
             vertices, faces, matrices = primitive.read("POSITION", 3), primitive.faces, placement.matrices
             if placement.joints is not None:

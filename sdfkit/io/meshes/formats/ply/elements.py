@@ -200,7 +200,7 @@ def read_rows(
     Memory grows with the bytes that were read, not with the number of rows in the header.
 
     Args:
-        body: The bytes behind the header. The numbers of a text are given as float64 in native byte order.
+        body: The bytes after the header. The numbers of a text are given as float64 in native byte order.
         at: Where the element starts.
         element: The element.
         order: Byte order; empty for a text.

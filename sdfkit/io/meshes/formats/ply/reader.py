@@ -109,16 +109,18 @@ def _read_tables(content: bytes, header: Header, source: Source) -> dict[str, Ro
         _check_lines(text, tables, source)
     rest = (content[start + at :] if header.order else content[end:]).strip(SPACE + b"\0")
     if rest.startswith(b"ply"):
-        source.left_out.append("the meshes behind the first were left out; pipe the file to read all")
+        source.left_out.append(
+            "the meshes after the first were left out; to read all, pipe the file to standard input"
+        )
     elif header.order and rest:
-        source.left_out.append(omitted(len(rest), "byte", "behind its last row"))
+        source.left_out.append(omitted(len(rest), "byte", "after its last row"))
     elif at < len(body) and not header.order:
-        source.left_out.append(omitted((len(body) - at) // 8, "number", "behind its last row"))
+        source.left_out.append(omitted((len(body) - at) // 8, "number", "after its last row"))
     return tables
 
 
 def _check_lines(text: bytes, tables: dict[str, Rows], source: Source) -> None:
-    """Refuse a text in which a number is missing, so that all numbers behind it would be read as others.
+    """Refuse a text in which a number is missing, so that all numbers after it would be read as others.
 
     Usually each row ends with a line. If not, all numbers must belong to rows and all faces must have 3 corners, which
     is not so if a number is missing from a mesh of triangles.
@@ -130,7 +132,7 @@ def _check_lines(text: bytes, tables: dict[str, Rows], source: Source) -> None:
     sizes, _ = _read_corners(tables.get("face"), source)
     if not ((sizes == 3).all() or may_be_lines(rows, lines)) or lines[-1] > rows[-1] or (sizes < 3).any():
         raise InputError(
-            f"{source.name}: the lines of a PLY are not the rows of its header; is a number missing?"
+            f"{source.name}: the lines of a PLY do not match the rows that its header declares; is a number missing?"
         )
 
 

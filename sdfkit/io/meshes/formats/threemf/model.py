@@ -124,7 +124,7 @@ class _ModelReader:
         self.name, self.colour = name, colour
         self.model = Model()
         self.prefixes: dict[str, str] = {}
-        # The namespace of the core elements, with a space behind it, is that of the outermost element.
+        # The namespace of the core elements, followed by a space, is that of the outermost element.
         self.core, self.vertex, self.triangle = "", "", ""
         self.object: Object | None = None
         self.coordinates, self.corners = list[str](), list[str]()

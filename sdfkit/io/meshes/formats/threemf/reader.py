@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.images.rendering.appearance import Part
+from sdfkit.io.meshes.formats.markup import check_repeats
 from sdfkit.io.meshes.formats.source import Source
 from sdfkit.io.meshes.formats.threemf.model import SETTINGS, Model, Object, Use, read_model
 from sdfkit.io.meshes.formats.threemf.package import Package
@@ -24,9 +25,6 @@ from sdfkit.wording import omitted
 DEEPEST = 200
 # Largest number of objects, with all repetitions, in fewer bytes of XML.
 MOST_OBJECTS = 100_000
-# Largest number of triangles per byte of XML, with all instances, in files with more than a few.
-MOST_FACES_PER_BYTE = 10
-FEW_FACES = 10_000_000
 # Objects of these kinds are no part of the shape.
 AUXILIARY = {"support", "solidsupport", "other", *SETTINGS}
 
@@ -112,7 +110,7 @@ class _Reader:
             (self.locate(use, part), use.object)
             for part, model in self.models.items() for thing in model.objects.values() for use in thing.components
         }  # fmt: skip
-        self.source.left_out.append("nothing is built, so all objects are read")
+        self.source.left_out.append("the build is empty, so all objects are read")
         return [use for use in uses if (use.part, use.object) not in components]
 
     def locate(self, use: Use, part: str) -> str:
@@ -179,11 +177,7 @@ class _Reader:
                 f"{faces.max()} of {count}, counted from 0); is the file damaged?"
             )
         self.faces += len(faces)
-        if self.faces > max(FEW_FACES, MOST_FACES_PER_BYTE * self.size):
-            raise InputError(
-                f"{self.name}: its build repeats meshes to {self.faces} faces or more, from {self.size} bytes of XML; "
-                "it is not read"
-            )
+        check_repeats(self.faces, self.size, self.name)
         shown = np.ones(len(faces), dtype=bool)
         for first, last, name in self.volumes.ranges.get(thing.id, ()):
             shown[first : last + 1] = False

@@ -143,8 +143,8 @@ MORPHING = collada(
         (broken("<v>0 0", "<v>2 0", SKINNED), "joint or weight that does not exist"),
         (broken("<v>0 0", "<v>0 8", SKINNED), "joint or weight that does not exist"),
         (broken("<v>0 0", "<v>0.5 0", SKINNED), "joint or weight that does not exist"),
-        (broken("<v>0 0", "<v>0", SKINNED), "not all of them"),
-        (broken("<vcount>1 ", "<vcount>", SKINNED), "weights for 7 of 8 vertices"),
+        (broken("<v>0 0", "<v>0", SKINNED), "the weights of a skin do not match"),
+        (broken("<vcount>1 ", "<vcount>", SKINNED), "the weights of a skin do not match its 8 vertices"),
         (broken("low high", "low tail", SKINNED), "joint tail of a skin is not in the scene"),
         (broken("low high", "low", SKINNED), "has 1 joint, but 2 matrices for them"),
         (broken('"INV_BIND_MATRIX"', '"OTHER"', SKINNED), "a skin has no joints or no weights"),
@@ -172,5 +172,5 @@ def test_targets_have_the_vertices_of_their_base():
     other = geometry(points=[*BOX, (9, 9, 9)], name="u")
     meshes = MORPHED.replace(geometry(points=np.array(BOX) * [1, 5, 1], name="u"), other)
     controllers = f"<library_controllers>{morph('', (0.5, 0))}</library_controllers>"
-    with pytest.raises(InputError, match="morph target u has other vertices than its base"):
+    with pytest.raises(InputError, match="morph target u has another number of vertices than its base"):
         read(collada('<node><instance_controller url="#m"/></node>', meshes, more=controllers))

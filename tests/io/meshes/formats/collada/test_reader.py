@@ -261,7 +261,7 @@ TWIN = '<node id="x"><instance_node url="#x"/></node>'
         (collada("<node><translate>1 2,5 3</translate></node>"), "'2,5' in place of a number"),
         (
             collada("<node><matrix>1 0 0 0 0 1 0 0 0 0 1 0 5 6 7 1</matrix></node>"),
-            "is it written by columns?",
+            "is it in column-major order?",
         ),
         (broken('count="24"', 'count="25"'), "declares 25 numbers, but has 24"),
         (broken('count="8" stride="3"', 'count="9" stride="3"'), "declares 27 numbers, but has 24"),
@@ -271,7 +271,7 @@ TWIN = '<node id="x"><instance_node url="#x"/></node>'
         (broken("<p>0 1 3", "<p>0 1 8"), "does not exist (vertex 8 of 8"),
         (broken("<p>0 1 3", "<p>0 -1 3"), "does not exist (vertex -1 of 8"),
         (broken("<p>0 1 3", "<p>0 1.5 3"), "does not exist (vertex 1.5 of 8"),
-        (broken("<p>0 1 3", "<p>0 1 3 3"), "37 corners of triangles"),
+        (broken("<p>0 1 3", "<p>0 1 3 3"), "an element triangles has 37 corners"),
         (broken("VERTEX", "NORMAL"), "triangles has no input VERTEX"),
         (broken("POSITION", "NORMAL"), "geometry g has no positions"),
         (
@@ -311,7 +311,7 @@ def test_instances_of_instances_do_not_explode(monkeypatch):
 
 
 def test_repeated_meshes_do_not_explode(monkeypatch):
-    monkeypatch.setattr("sdfkit.io.meshes.formats.collada.reader.MOST_FACES_PER_BYTE", 0)
-    monkeypatch.setattr("sdfkit.io.meshes.formats.collada.reader.FEW_FACES", 100)
-    with pytest.raises(InputError, match="have 108 faces or more"):
+    monkeypatch.setattr("sdfkit.io.meshes.formats.markup.MOST_FACES_PER_BYTE", 0)
+    monkeypatch.setattr("sdfkit.io.meshes.formats.markup.FEW_FACES", 100)
+    with pytest.raises(InputError, match="repeats its meshes to 108 faces or more, too many for"):
         read(collada('<node><instance_geometry url="#g"/></node>' * 9))

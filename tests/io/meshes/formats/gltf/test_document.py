@@ -79,7 +79,7 @@ def test_a_byte_order_mark_before_the_json_is_ignored():
 def test_bytes_behind_the_end_of_a_glb_are_left_out_and_counted():
     parts, source = read(cube().glb() + b"more")
     assert volume(parts) == 1
-    assert source.left_out == ["4 bytes behind the end of the GLB were left out"]
+    assert source.left_out == ["4 bytes after the end of the GLB were left out"]
 
 
 def test_unknown_chunks_are_skipped():

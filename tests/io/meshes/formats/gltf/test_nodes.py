@@ -202,7 +202,7 @@ def test_a_small_file_does_not_repeat_its_mesh_without_end(monkeypatch):
     monkeypatch.setattr("sdfkit.io.meshes.formats.gltf.reader.MOST_REPEATED", 100)
     monkeypatch.setattr("sdfkit.io.meshes.formats.gltf.reader.DENSEST", 0)
     assert len(corners(read(instanced(TRANSLATION=([(0, 0, 0)] * 8,)))[0])) == 96
-    with pytest.raises(InputError, match="repeats its meshes to more than 108 vertices or faces"):
+    with pytest.raises(InputError, match="repeats its meshes to 108 vertices or faces or more"):
         read(instanced(TRANSLATION=([(0, 0, 0)] * 9,)))
 
 

@@ -311,9 +311,9 @@ def test_what_follows_the_last_row_is_noted(encoding):
     unit = "numbers" if encoding == "ascii" else "bytes"
     more = b"1 2 3" if encoding == "ascii" else b"123"
     assert read(content + b"\n\0\r\n")[1].left_out == []
-    assert read(content + more)[1].left_out == [f"3 {unit} behind its last row were left out"]
+    assert read(content + more)[1].left_out == [f"3 {unit} after its last row were left out"]
     assert read(content + content)[1].left_out == [
-        "the meshes behind the first were left out; pipe the file to read all"
+        "the meshes after the first were left out; to read all, pipe the file to standard input"
     ]
 
 

@@ -212,7 +212,7 @@ def test_without_a_build_all_objects_are_read_once():
     parts, source = read(package(model(objects, [])))
     assert sorted(bounds([part])[0] for part in parts) == [0, 10]
     assert source.left_out == [
-        "nothing is built, so all objects are read",
+        "the build is empty, so all objects are read",
         "1 object of type support was left out",
     ]
 
@@ -375,9 +375,9 @@ def test_components_of_components_do_not_explode(monkeypatch, leaf):
 
 
 def test_repeated_meshes_do_not_explode(monkeypatch):
-    monkeypatch.setattr("sdfkit.io.meshes.formats.threemf.reader.MOST_FACES_PER_BYTE", 0)
-    monkeypatch.setattr("sdfkit.io.meshes.formats.threemf.reader.FEW_FACES", 100)
-    with pytest.raises(InputError, match="repeats meshes to 108 faces"):
+    monkeypatch.setattr("sdfkit.io.meshes.formats.markup.MOST_FACES_PER_BYTE", 0)
+    monkeypatch.setattr("sdfkit.io.meshes.formats.markup.FEW_FACES", 100)
+    with pytest.raises(InputError, match="repeats its meshes to 108 faces or more, too many for"):
         read(package(model(build=[use()] * 9)))
 
 
