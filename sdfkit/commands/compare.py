@@ -98,7 +98,7 @@ def compare(
     --features adds retrieval, the training shape whose images are most similar to the given ones (mean over the given
     images of the largest cosine). --views adds the visual hull, the largest solid with the silhouettes of the given
     images, and the training shape whose silhouettes have the largest mean IoU with them. --codes adds kernel ridge, a
-    regression that predicts codes from the mean features of the images (Gaussian kernel, chosen by leave-one-out error).
+    regression that predicts codes from the mean features of the images (Gaussian kernel, by leave-one-out error).
 
     A model that is not better than retrieval has learned little. The report counts true shapes that are also training
     shapes: their scores measure recall, and retrieval may return the shape itself.

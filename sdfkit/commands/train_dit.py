@@ -32,9 +32,7 @@ def train_dit(
     ] = None,
     standardise: Annotated[
         bool,
-        typer.Option(
-            "--standardise/--raw", help="Standardise each dimension of the codes, or keep the codes."
-        ),
+        typer.Option("--standardise/--raw", help="Standardise each dimension of the codes, or not."),
     ] = True,
     prediction: Annotated[
         Literal["x0", "eps", "v"],

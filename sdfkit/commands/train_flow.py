@@ -23,7 +23,7 @@ def train_flow(
         typer.Option(metavar="STORE", help="Condition on features of the same shapes, not on images."),
     ] = None,
     velocity: Annotated[
-        Literal["mlp", "dit"], typer.Option(help="Network of the flow; dit attends to parts of images.")
+        Literal["mlp", "dit"], typer.Option(help="Network of the flow; dit attends to the patches of images.")
     ] = "mlp",
     supervision: Annotated[
         Literal["mask", "mask+rgb"], typer.Option(help="mask: leave stage rgb out of --stage all.")

@@ -1,9 +1,7 @@
 """`sdfkit rank`: text and JSON reports, the output store, and errors."""
 
-import io
 import json
 import os
-import pickle
 import subprocess
 import sys
 
@@ -176,74 +174,6 @@ def test_existing_output_is_not_overwritten(sdfkit, predicted, known, tmp_path):
         f"{output}: exists; choose another name or add --overwrite",
     )
     assert sdfkit("rank", predicted, "--known", known, "-o", output, "--overwrite").exit_code == 0
-
-
-def save_pickle(path):
-    path.write_bytes(pickle.dumps({"code": [1, 2]}))
-
-
-def saved(array):
-    stream = io.BytesIO()
-    np.save(stream, array)
-    return stream.getvalue()
-
-
-BAD = {
-    "nan": (
-        lambda path: np.save(path, np.array([[1, 2], [np.nan, 1]])),
-        "row_1: the vector holds numbers that are not finite; drop it or make it again",
-    ),
-    "too large": (
-        lambda path: np.save(path, np.array([[1, 2], [1e300, 1]])),
-        "row_1: the vector holds numbers that are not finite; drop it or make it again",
-    ),
-    "zero": (
-        lambda path: np.save(path, np.array([[1, 2], [0, 0]])),
-        "row_1: the vector is all zeros, so it has no direction",
-    ),
-    "no rows": (lambda path: np.save(path, np.zeros((0, 4))), "has no row that can be used"),
-    "a vector": (
-        lambda path: np.save(path, np.zeros(4)),
-        "holds a float64 array of shape (4,); a matrix of finite numbers",
-    ),
-    "text": (
-        lambda path: np.save(path, np.array([["a", "b"]])),
-        "holds a <U1 array of shape (1, 2); a matrix of finite numbers",
-    ),
-    "objects": (
-        lambda path: np.save(path, np.array([[{}, {}]])),
-        "is not a NumPy array of numbers (it holds objects, which need pickle; pickles are not read)",
-    ),
-    "no numbers": (lambda path: np.save(path, np.zeros((4, 0))), "its rows have no columns"),
-    "cut rows": (
-        lambda path: path.write_bytes(saved(np.ones((4, 4)))[:-8]),
-        "is truncated after 120 of 128 bytes; make it again",
-    ),
-    "text file": (lambda path: path.write_text("1 2 3\n"), "holds data in an unknown format"),
-    "pickle": (save_pickle, "holds data in an unknown format"),
-    "mesh": (
-        lambda path: path.write_bytes(b"ply\n"),
-        "holds meshes, but a store of kind codes or deepsdf or denoiser or weights or autoencoder or flow is needed",
-    ),
-    "empty": (lambda path: path.write_bytes(b""), "is empty; did the command that wrote it fail?"),
-    "cut": (
-        lambda path: path.write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr'"),
-        "is not a NumPy array of numbers",
-    ),
-}
-
-
-@pytest.mark.parametrize("bad", BAD)
-@pytest.mark.parametrize("side", ["predicted", "known"])
-def test_invalid_vectors_are_refused_in_one_line(sdfkit, tmp_path, plain, bad, side):
-    make, message = BAD[bad]
-    path = tmp_path / "bad.npy"
-    make(path)
-    np.save(plain, KNOWN[:4, :2])
-    words = [path] if side == "predicted" else [plain, "--known", path]
-    result = sdfkit("rank", *words)
-    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (3, "", 1)
-    assert result.stderr.startswith(f"sdfkit: {path}: {message}")
 
 
 def test_a_store_with_non_finite_values_is_refused(sdfkit, tmp_path):

@@ -1,9 +1,6 @@
 """`sdfkit view`: contact sheets and pages of meshes and of every kind of store."""
 
-import base64
 import io
-import json
-import re
 import subprocess
 import sys
 
@@ -13,52 +10,17 @@ import trimesh
 from PIL import Image
 
 from sdfkit.io.meshes.writer import create_meshes
-from sdfkit.io.stores.writer import create_store
 from sdfkit.rows import Row
-
-EVIL = "<script>alert(1)</script>"
-ROWS = [Row(0, "obj_0000", "chair"), Row(1, EVIL, "</script>$x_$"), Row(2, "obj_0002", "lamp")]
-FAILED = [ROWS[0], Row(1, "obj_0001", "chair", error="no surface at all"), ROWS[2]]
-STEPS, SIZE = 4, 16
-
-
-def write_store(path, kind, rows, arrays, settings=None, **options):
-    """Write a store with the given arrays for each row that did not fail."""
-    with create_store(
-        str(path), kind, rows=rows, history=[], settings=settings or {}, overwrite=False, **options
-    ) as store:
-        for name, (axes, values) in arrays.items():
-            if axes[0] == "shape":
-                store.create_array(name, shape=values.shape, dtype=values.dtype, axes=axes)
-            else:
-                store.create_array(name, data=values, axes=axes)
-        for row in rows:
-            own = {name: values[row.index] for name, (axes, values) in arrays.items() if axes[0] == "shape"}
-            store.write(row, **({} if row.error else own))
-    return path
-
-
-def discs(radii):
-    row, column = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
-    return ((np.hypot(row, column) < np.asarray(radii)[..., None, None]) * 255).astype(np.uint8)
-
-
-def write_trajectories(path, rows=ROWS, noise="scaled", steps=STEPS, **changes):
-    """Write straight trajectories from noise to codes, whose silhouettes grow to a disc half as wide as the image."""
-    rng = np.random.default_rng(0)
-    ends, starts = rng.standard_normal((2, len(rows), 1, 6))
-    share = np.linspace(0, 1, steps + 1)[:, None]
-    trajectory = ((1 - share) * starts + share * ends).astype(np.float32)
-    radii = np.tile(np.linspace(0, SIZE / 4, steps + 1), (len(rows), 1))
-    arrays = {
-        "code": (("shape", "dim"), trajectory[:, -1]),
-        "trajectory": (("shape", "step", "dim"), trajectory),
-        "silhouette": (("shape", "step", "row", "column"), discs(radii)),
-        "truth": (("shape", "row", "column"), discs(radii[:, -1])),
-        "picture": (("shape", "row", "column", "channel"), np.full((len(rows), SIZE, SIZE, 3), 99, np.uint8)),
-    } | changes  # fmt: skip
-    settings = {"steps": steps, "noise": noise}
-    return write_store(path, "codes", rows, {n: a for n, a in arrays.items() if a is not None}, settings)
+from tests.commands.view_files import (
+    EVIL,
+    FAILED,
+    ROWS,
+    content_of,
+    frames_of,
+    picture_of,
+    write_store,
+    write_trajectories,
+)
 
 
 @pytest.fixture
@@ -75,34 +37,6 @@ def folder(tmp_path):
         ):
             meshes.write(row, mesh=mesh)
     return tmp_path / "meshes"
-
-
-def picture_of(path):
-    return np.asarray(Image.open(path).convert("RGB")).astype(int)
-
-
-def content_of(path):
-    """Return the data of a page, after checking that it loads nothing else and runs only its own script."""
-    page = path.read_text(encoding="utf-8")
-    assert page.startswith("<!doctype html>")
-    assert page.count("<script") == page.count("</script") == 2
-    assert EVIL not in page
-    assert "default-src 'none'" in page
-    assert not re.findall(r"(?:src|href)=|@import|url\((?!\"\$\{film\.image\}\"\))", page)
-    assert set(re.findall(r"https?://[^\"]*", page)) == {"http://www.w3.org/2000/svg"}
-    return json.loads(re.search(r'<script type="application/json" id="content">(.*?)</script>', page)[1])
-
-
-def frames_of(film):
-    """Return the frames of an animation on a page."""
-    kind, text = re.fullmatch(r"data:image/(png|webp);base64,(.*)", film["image"]).groups()
-    sheet = Image.open(io.BytesIO(base64.b64decode(text)))
-    assert sheet.format.lower() == kind
-    wide = sheet.width // film["across"]
-    high = sheet.height // -(-film["frames"] // film["across"])
-    assert film["aspect"] == wide / high
-    corners = [(n % film["across"] * wide, n // film["across"] * high) for n in range(film["frames"])]
-    return np.stack([np.asarray(sheet.crop((x, y, x + wide, y + high))) for x, y in corners])
 
 
 def test_a_folder_of_meshes_is_drawn_as_a_contact_sheet(sdfkit, folder, tmp_path):
@@ -262,89 +196,6 @@ def test_an_incomplete_or_diverged_training_can_be_viewed(sdfkit, tmp_path, comp
     curve, cloud = content["plots"]
     assert curve["lines"] == [{"name": "loss", "x": [1, 2, 3, 4], "y": [1, 0.1, None, 0.01]}]
     assert len(cloud["points"]) == 2
-
-
-def test_trajectories_become_a_page_with_steps_and_a_choice_of_runs(sdfkit, tmp_path):
-    scaled = write_trajectories(tmp_path / "a.zarr")
-    unit = write_trajectories(tmp_path / "b.zarr", noise="unit", steps=2, truth=None, picture=None)
-    assert sdfkit("view", scaled, unit, "-o", tmp_path / "x.html").exit_code == 0
-    stepper = content_of(tmp_path / "x.html")["stepper"]
-    assert [run["name"] for run in stepper["runs"]] == ["scaled noise", "unit noise"]
-    assert [shape["uid"] for shape in stepper["shapes"]] == [row.uid for row in ROWS]
-    one, other = (run["shapes"][0] for run in stepper["runs"])
-    assert len(one["path"]) == len(one["norm"]) == one["film"]["frames"] == STEPS + 1
-    assert (len(other["path"]), other["iou"]) == (3, None)
-    assert (one["iou"][0], one["iou"][-1]) == (0, 1)
-    assert np.all(np.diff(one["iou"]) > 0)
-    assert one["moved"] == pytest.approx([0, *[one["moved"][1]] * STEPS], rel=1e-4)
-    assert np.array_equal(frames_of(one["film"]), discs(np.linspace(0, SIZE / 4, STEPS + 1)))
-    (truth,) = frames_of(stepper["shapes"][0]["truth"])
-    assert np.array_equal(truth, discs(SIZE / 4))
-    assert frames_of(stepper["shapes"][0]["picture"]).shape == (1, SIZE, SIZE, 3)
-
-
-def test_trajectories_become_rows_of_images(sdfkit, tmp_path):
-    path = write_trajectories(tmp_path / "a.zarr", picture=None)
-    assert sdfkit("view", path, "-o", tmp_path / "x.png", "--size", 32).exit_code == 0
-    picture = picture_of(tmp_path / "x.png")
-    strip = picture[12 + 2 * 17 :][:32, 12 : 12 + 6 * 34 - 2, 0]
-    white = [(strip[:, 34 * place : 34 * place + 32] > 128).mean() for place in range(6)]
-    assert white[0] == 0
-    assert np.all(np.diff(white[:5]) > 0)
-    assert white[5] == white[4]
-
-
-def test_a_failed_shape_keeps_its_place_among_trajectories(sdfkit, tmp_path):
-    path = write_trajectories(tmp_path / "a.zarr", FAILED, noise="none")
-    for name in ("x.html", "x.png"):
-        result = sdfkit("view", path, "-o", tmp_path / name, "--size", 32)
-        assert result.exit_code == 4
-        assert result.stderr.splitlines()[0] == f"sdfkit: {path}: obj_0001: no surface at all"
-    stepper = content_of(tmp_path / "x.html")["stepper"]
-    assert stepper["runs"][0]["name"] == str(path)
-    assert stepper["runs"][0]["shapes"][1] == {"error": "no surface at all"}
-    assert len(stepper["runs"][0]["shapes"][2]["path"]) == STEPS + 1
-
-
-def with_nan():
-    trajectory = np.zeros((3, STEPS + 1, 6), np.float32)
-    trajectory[1, 2, 0] = np.nan
-    return {"trajectory": (("shape", "step", "dim"), trajectory)}
-
-
-def of(count):
-    return (("shape", "step", "row", "column"), np.zeros((3, count, SIZE, SIZE), np.uint8))
-
-
-TRUTH = (("shape", "row", "column"), np.zeros((3, 8, 8), np.uint8))
-FLAT = (("shape", "step", "row", "column"), np.zeros((3, STEPS + 1, SIZE, SIZE), np.float32))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            with_nan(),
-            f"{EVIL}, step 2: the vector holds numbers that are not finite; drop it or make it again",
-        ),
-        (
-            {"silhouette": of(3)},
-            "the array silhouette has 3 steps, but trajectory has 5; make the store again",
-        ),
-        ({"truth": TRUTH}, "the array truth has 8 rows, but silhouette has 16; make the store again"),
-        (
-            {"silhouette": FLAT},
-            "the array silhouette has the axes ('shape', 'step', 'row', 'column') and the type float32; ",
-        ),
-        ({"rows": [Row(n, f"{n}", error="no surface") for n in range(3)]}, "all its shapes failed"),
-    ],
-)
-def test_inconsistent_trajectories_are_refused(sdfkit, tmp_path, changes, message):
-    path = write_trajectories(tmp_path / "a.zarr", **changes)
-    result = sdfkit("view", path, "-o", tmp_path / "x.html")
-    assert (result.exit_code, result.stderr.count("\n")) == (3, 1)
-    assert result.stderr.startswith(f"sdfkit: {path}: {message}")
-    assert not list(tmp_path.glob("*x.html*"))
 
 
 def test_inputs_that_cannot_be_shown_side_by_side_are_refused(sdfkit, folder, tmp_path):
