@@ -3,7 +3,6 @@ from typing import Annotated, Literal
 import typer
 
 from sdfkit.options import STANDARD, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
-from sdfkit.wording import counted
 
 
 def train_ae(
@@ -137,4 +136,4 @@ def train_ae(
     losses = run_training(training, training.steps, target, describe)
     if curve is not None and context.process == 0:
         draw_losses(curve, losses, title=output, overwrite=overwrite)
-    log_written(target, f"an autoencoder and {counted(len(rows), 'code')}")
+    log_written(target, f"an autoencoder and {len(rows)} codes")

@@ -119,9 +119,7 @@ def train_deepsdf(
     context = open_training_context(device, precision, (samples, output))
     with open_samples(samples, recipe, context, manifest=manifest) as known:
         if len(known.rows) == 1:
-            log.warning(
-                "%s: has only one shape; the decoder will not be able to represent other shapes", samples
-            )
+            log.warning("%s: has only one shape; the decoder cannot represent others", samples)
         if not known.samples.in_memory:
             log.info(
                 "the samples do not fit into half of the free memory; they are read when they are needed"

@@ -3,7 +3,6 @@ from typing import Annotated, Literal
 import typer
 
 from sdfkit.options import STANDARD, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
-from sdfkit.wording import counted
 
 
 def train_dit(
@@ -147,4 +146,4 @@ def train_dit(
     logging.getLogger(__name__).info("%s", describe_denoiser(losses, training.mean_loss()))
     if curve is not None and context.process == 0:
         draw_losses(curve, losses, title=output, overwrite=overwrite)
-    log_written(target, f"a denoiser for {counted(len(known.rows), 'shape')}")
+    log_written(target, f"a denoiser for {len(known.rows)} shapes")

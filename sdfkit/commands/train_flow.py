@@ -3,7 +3,6 @@ from typing import Annotated, Literal
 import typer
 
 from sdfkit.options import STANDARD, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
-from sdfkit.wording import counted
 
 
 def train_flow(
@@ -148,4 +147,4 @@ def train_flow(
         logging.getLogger(__name__).info("%s", line)
     if curve is not None and context.process == 0:
         draw_losses(curve, losses, title=output, overwrite=overwrite)
-    log_written(target, f"a flow for {counted(len(known.rows), 'shape')}")
+    log_written(target, f"a flow for {len(known.rows)} shapes")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sdfkit.wording import counted
+
 if TYPE_CHECKING:
     from sdfkit.evaluation.field_errors import DecoderErrors
     from sdfkit.evaluation.reconstruction_errors import ReconstructionErrors
@@ -45,7 +47,7 @@ def describe_decoder(errors: "DecoderErrors", rows: Sequence["Row"]) -> list[str
 def describe_reconstruction_errors(errors: Sequence["ReconstructionErrors"]) -> list[str]:
     """Describe the errors of a reconstruction network, for each number of views, beside those of the visual hull."""
     return [
-        f"from {one.views} view{'s' * (one.views > 1)}: clamped SDF L1 {one.network:.5f} on training shapes, "
+        f"from {counted(one.views, 'view')}: clamped SDF L1 {one.network:.5f} on training shapes, "
         f"{one.hull:.5f} for the visual hull"
         for one in errors
     ]

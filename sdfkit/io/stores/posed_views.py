@@ -12,6 +12,7 @@ from jaxtyping import Float, Float16, UInt8
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.io.stores.reader import open_store
 from sdfkit.rows import Row
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     from sdfkit.io.stores.reader import StoreReader
@@ -98,6 +99,6 @@ def read_view_set(path: str, size: int, *, manifest: Path | None) -> ViewSet:
             rows.append(replace(Row(**{name: getattr(row, name) for name in names}), index=len(rows)))
         if len(rows) < 2:
             raise InputError(
-                f"{store.name}: has {len(rows)} usable shapes, but training needs two or more{first}"
+                f"{store.name}: has {counted(len(rows), 'usable shape')}, but training needs two or more{first}"
             )
         return ViewSet(store.name, rows, ViewArrays(*map(np.stack, zip(*shapes, strict=True))), store.history)

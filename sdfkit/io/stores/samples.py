@@ -17,6 +17,7 @@ from sdfkit.io.stores.layout import SAMPLES_PER_CHUNK
 from sdfkit.io.stores.reader import StoreReader, open_store
 from sdfkit.options import STANDARD
 from sdfkit.rows import require_same_origins
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     from sdfkit.rows import Row
@@ -109,8 +110,8 @@ def open_samples_of(
         kept = [(shape, known[shape.uid]) for shape in shapes if shape.uid in known]
         if len(kept) < 2:
             raise InputError(
-                f"{store.name}: has samples of {len(kept)} shapes of {what}, but training needs two or more; the same "
-                "uids are needed in both"
+                f"{store.name}: has samples of {counted(len(kept), 'shape')} of {what}, but training needs two "
+                "or more; the same uids are needed in both"
             )
         require_same_origins(kept, what, f"the samples of {store.name}")
         if len(kept) < len(shapes):
