@@ -62,7 +62,7 @@ def mask_distances(masks: Bool[np.ndarray, "view row column"]) -> Float[np.ndarr
 def shrink_outlines(
     masks: UInt8[np.ndarray, "view side side"], size: int
 ) -> Float[np.ndarray, "view size size"]:
-    """Return `mask_distances` of masks, averaged over the area of each of `size` × `size` pixels, in these pixels.
+    """Return `mask_distances` of masks, reduced to `size` × `size` pixels by averaging, in units of these pixels.
 
     Raises:
         GeometryError: A mask has no outline, because it is empty or full.

@@ -43,7 +43,7 @@ class Paint(NamedTuple):
     textures: list[UInt8[np.ndarray, "row column 3"] | None]
     """Textures of materials: sRGB bytes, row 0 at the top. None for a material without texture."""
     wraps: Int[np.ndarray, "material 2"]
-    """How the texture of a material continues outside of 0 to 1, along u and v, as indices into `WRAPS`."""
+    """How the texture of a material continues at coordinates outside 0 to 1, along u and v, as indices into `WRAPS`."""
     uv: Float[np.ndarray, "point 2"]
     """Texture coordinates of vertices, from (0, 0) at the lower left to (1, 1) at the upper right."""
     tint: Float[np.ndarray, "point 3"]

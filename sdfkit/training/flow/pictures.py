@@ -87,7 +87,7 @@ def choose_rays(
         rows: The shapes to draw rays for.
         views: Some views of each of these shapes.
         chances: Position within its part of the line at which each ray is taken, from 0 to 1.
-        edge: How many times as likely a pixel near the edge is as another.
+        edge: Ratio of the probability of a pixel near the edge to that of another pixel.
     """
     at, rays = (rows[:, None], views), chances.shape[2]
     height, width = pictures.mask.shape[2:]

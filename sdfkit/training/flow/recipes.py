@@ -29,7 +29,7 @@ class FlowSettings:
             masks do not make steps slower, and show details that are thinner than a pixel of smaller masks.
         views: Number of views per shape whose silhouettes are compared in a step.
         rays: Number of rays through each of these views.
-        edge: How many times as likely a ray near the silhouette's edge is drawn as another ray.
+        edge: Ratio of the probability of a ray near the silhouette's edge to that of another ray.
         batch: Number of images per step of the stage distil.
         draws: Number of noise vectors, each at its own time, for each of these images.
         first_temperature: Temperature of the soft silhouette at the first step of the stage encoder.

@@ -244,7 +244,7 @@ def bucket(rng: np.random.Generator) -> Field:
 
 
 def cooking_pot(rng: np.random.Generator) -> Field:
-    """A saucepan, pan or stock pot: a long handle or two ears; with a lid or open."""
+    """A saucepan, pan or stock pot: a long handle or two short ones; with a lid or open."""
     radius, height, wall = 0.5, rng.uniform(0.18, 0.75), 0.055
     path = polygon((radius, 0), (radius, height))
     parts = [_open_wall(path, wall)]

@@ -25,7 +25,7 @@ class Definition:
     Attributes:
         base: Diffuse colour (Kd), linear light from 0 to 1. None if the MTL gives none as red, green and blue.
         picture: Name of the file of the texture (map_Kd) as written in the MTL. Empty without a texture.
-        wrap: How the texture continues outside of 0 to 1.
+        wrap: How the texture continues at texture coordinates outside 0 to 1.
         scale: Factors of u and v.
         offset: Added to u and v after scaling.
     """
