@@ -199,7 +199,8 @@ class Recon(nn.Module):
         for layer in self.layers:
             x = x + F.silu(layer(x))
         distances: Tensor = self.last(x)[..., 0].float() * NEAREST
-        return distances
+        # No shape extends beyond the visual hull of its images.
+        return torch.maximum(distances, hull[..., 0])
 
 
 def _beside(

@@ -90,7 +90,7 @@ RECIPES = {
         fewer=0.3,
         turned=0.5,
         clamp=0.1,
-        lr=2e-3,
+        lr=1e-3,
         weight_decay=1e-2,
         ema_decay=0.998,
     ),
