@@ -2,14 +2,14 @@
 """Split shapes into training and evaluation sets, and summarise the scores that sdfkit compare wrote for the latter.
 
 python generalise.py split manifest.json meshes/ -o split/
-python generalise.py table split/ all.1.json all.4.json few.1.json ...
+python generalise.py table split/ all-recon.1.json all-dit.4.json few-dit.4.json ...
 """
 
 import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,51 +72,62 @@ def interval(values: np.ndarray) -> str:
     return f"{values.mean():.3f} ({low:.3f} to {high:.3f})"
 
 
-def collect(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Mapping[str, Any]]]:
-    """The scores of each shape, by model and number of images seen."""
-    return {tuple(path.stem.split(".")): json.loads(path.read_text())["shapes"] for path in paths}  # type: ignore[misc]
+class Run(NamedTuple):
+    """The scores of one answer for each evaluated shape."""
+
+    trained: str
+    """Name of the set of training shapes."""
+    model: str
+    """Command that trained the model."""
+    images: int
+    shapes: dict[str, Mapping[str, Any]]
+
+
+def collect(paths: Sequence[Path]) -> list[Run]:
+    """Read reports whose names are SET-MODEL.IMAGES.json, those of the largest number of training shapes first."""
+    runs = []
+    for path in paths:
+        name, images = path.stem.split(".")
+        trained, model = name.split("-")
+        runs.append(Run(trained, f"train-{model}", int(images), json.loads(path.read_text())["shapes"]))
+    return sorted(runs, key=lambda run: (run.trained, run.images, run.model != "train-recon"))
 
 
 def write_table(options: argparse.Namespace) -> None:
-    """Print the scores on each set, and the share of shapes for which the model is better than each baseline."""
+    """Print the scores on each set, and the share of shapes for which a model is better than each baseline."""
     runs = collect(options.reports)
     folders = {name: sorted(path.stem for path in (options.folder / name).iterdir()) for name in SETS}
-    trained = {model: len(list((options.folder / model).iterdir())) for model, _ in runs}
+    trained = {run.trained: len(list((options.folder / run.trained).iterdir())) for run in runs}
     print("| evaluated on | trained on | images | answer |", " | ".join(COLUMNS.values()), "|")
     print("|---" * (4 + len(COLUMNS)) + "|")
     for name, title in SETS.items():
-        for (model, seen), shapes in sorted(
-            runs.items(), key=lambda run: (-trained[run[0][0]], int(run[0][1]))
-        ):
-            judged = [shapes[uid] for uid in folders[name] if uid in shapes]
-            answers = {"**model**": judged} | {
-                baseline: [shape["baselines"][baseline] for shape in judged]
-                for baseline in judged[0]["baselines"]
-            }
-            for answer, scores in answers.items():
-                if name == "recalled" and answer != "**model**":
-                    continue  # baselines would answer with these very training shapes
-                if answer in ("mean shape", "oracle") and seen != min(other for _, other in runs):
-                    continue  # does not depend on the images, so it is printed once
-                cells = [interval(np.array([score[column] for score in scores])) for column in COLUMNS]
-                pictures = "any" if answer in ("mean shape", "oracle") else seen
-                print(
-                    f"| {title} ({len(judged)}) | {trained[model]} | {pictures} | {answer} |",
-                    " | ".join(cells),
-                    "|",
-                )
+        printed = set()
+        for run in runs:
+            judged = [run.shapes[uid] for uid in folders[name] if uid in run.shapes]
+            answers: dict[tuple[str, str], list[Any]] = {(f"**{run.model}**", str(run.images)): judged}
+            if name != "recalled":  # else baselines would answer with these very training shapes
+                for baseline in judged[0]["baselines"]:
+                    images = "any" if baseline in ("mean shape", "oracle") else str(run.images)
+                    answers[baseline, images] = [shape["baselines"][baseline] for shape in judged]
+            for (answer, images), scores in answers.items():
+                line = (trained[run.trained], images, answer)
+                if line not in printed:  # baselines are the same for all models
+                    cells = [interval(np.array([score[column] for score in scores])) for column in COLUMNS]
+                    print(f"| {title} ({len(judged)}) |", " | ".join(map(str, [*line, *cells])), "|")
+                printed.add(line)
     print()
-    for (model, seen), shapes in runs.items():
+    for run in runs:
         for name, title in list(SETS.items())[1:]:
-            judged = [shapes[uid] for uid in folders[name] if uid in shapes]
+            judged = [run.shapes[uid] for uid in folders[name] if uid in run.shapes]
             for baseline in judged[0]["baselines"]:
                 pairs = [(shape, shape["baselines"][baseline]) for shape in judged]
                 more = np.array([shape["iou"] - answer["iou"] for shape, answer in pairs])
                 nearer = np.array([shape["chamfer"] < answer["chamfer"] for shape, answer in pairs])
                 wins = [f"{100 * won.mean():.0f} %" for won in (more > 0, nearer)]
                 print(
-                    f"* trained on {trained[model]}, images: {seen}, {title}: IoU minus that of {baseline} "
-                    f"{interval(more)}, higher for {wins[0]} of shapes; Chamfer distance lower for {wins[1]}."
+                    f"* {run.model}, trained on {trained[run.trained]}, images: {run.images}, {title}: IoU minus that "
+                    f"of {baseline} {interval(more)}, higher for {wins[0]} of shapes; Chamfer distance lower for "
+                    f"{wins[1]}."
                 )
 
 
@@ -146,7 +157,7 @@ def main() -> None:
     table = commands.add_parser("table")
     table.add_argument("folder", type=Path, help="folder that `split` wrote")
     table.add_argument(
-        "reports", type=Path, nargs="+", help="reports by sdfkit compare --json, named MODEL.IMAGES.json"
+        "reports", type=Path, nargs="+", help="reports by sdfkit compare --json, named SET-MODEL.IMAGES.json"
     )
     table.set_defaults(run=write_table)
     found = commands.add_parser("retrieved")
