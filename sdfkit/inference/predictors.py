@@ -394,6 +394,12 @@ def _read_denoiser(store: StoreReader, device: str) -> Denoiser:
     floored = store.attributes_of("standard").get("floored")
     if floored is None or "condition" not in store.attributes or not (mean + std).isfinite().all():
         raise InputError(f"{store.name}: the denoiser is incomplete; train it again")
+    # Networks for ε had no skip connection before the number of timesteps was stored.
+    if network.config.target == "eps" and "timesteps" not in store.attributes.get("settings", {}):
+        raise InputError(
+            f"{store.name}: predicts noise without a skip connection, as train-dit --prediction eps did before, which "
+            "gives wrong codes; train it again"
+        )
     rows, arrays = store.read_rows("code")
     return Denoiser(
         name=store.name,

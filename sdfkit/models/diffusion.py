@@ -14,9 +14,10 @@ from torch import Tensor
 
 Target = Literal["x0", "eps", "v"]
 TIMESTEPS = 500
-# A prediction of ε does not determine x_0 where ᾱ is 0, and shortly before, an error of ε becomes an error of x_0 that
-# is about 1/√ᾱ times as large. The schedule for the target ε therefore ends where the factor of x_0, √ᾱ, is 3 %.
-LEAST_ALPHA_OF_EPS = 1e-3
+# A prediction of ε does not determine x_0 where ᾱ is 0, and the loss of ε gives the noisiest timesteps almost no weight:
+# an error of ε becomes an error of x_0 that is 1/√ᾱ times as large. The schedule for the target ε therefore ends where
+# this factor is 7.
+LEAST_ALPHA_OF_EPS = 0.02
 
 
 def cosine_alphas(steps: int) -> Float[Tensor, " step"]:
@@ -34,7 +35,7 @@ def cosine_alphas(steps: int) -> Float[Tensor, " step"]:
 
 
 def schedule(target: Target) -> Float[Tensor, " timestep"]:
-    """Return ᾱ at the timesteps for training and sampling with this target: all 500, or 489 for ε."""
+    """Return ᾱ at the timesteps for training and sampling with this target: all 500, or 454 for ε."""
     alphas = cosine_alphas(TIMESTEPS)
     return alphas[alphas >= LEAST_ALPHA_OF_EPS] if target == "eps" else alphas
 
@@ -66,10 +67,15 @@ def clean_from(
     noisy: Float[Tensor, "batch dim"],
     alphas: Float[Tensor, " batch"],
 ) -> Float[Tensor, "batch dim"]:
-    """Compute x_0 from the noisy x_t and the output of a network that predicts `target`."""
-    if target == "eps":
-        return clean_from_noise(noisy, output, alphas)
-    return clean_from_velocity(noisy, output, alphas) if target == "v" else output
+    """Compute x_0 from the noisy x_t and the output of a network that predicts `target`.
+
+    A network for ε has a skip connection from its input to its output, ε = √(1 - ᾱ) · x_t + √ᾱ · output, so its output
+    is a velocity. Without this connection, it must pass all of x_t through its layers, and the error of ε exceeds the
+    share √ᾱ of x_0 where noise is strong: on 20 codes of 64 numbers, networks of width 128 left 0.85 of the variance
+    unexplained after 400 steps, and 0.03 with the connection. A schedule that ended at ᾱ = 0.02 and a bound on x_0 left
+    0.65.
+    """
+    return output if target == "x0" else clean_from_velocity(noisy, output, alphas)
 
 
 def add_noise(
@@ -94,13 +100,6 @@ def clean_from_velocity(
 ) -> Float[Tensor, "batch dim"]:
     """Compute x_0 from x_t and v, which is possible at every timestep."""
     return alphas[:, None].sqrt() * noisy - (1 - alphas[:, None]).sqrt() * velocities
-
-
-def clean_from_noise(
-    noisy: Float[Tensor, "batch dim"], noise: Float[Tensor, "batch dim"], alphas: Float[Tensor, " batch"]
-) -> Float[Tensor, "batch dim"]:
-    """Compute x_0 from x_t and ε; undefined where ᾱ is 0."""
-    return (noisy - (1 - alphas[:, None]).sqrt() * noise) / alphas[:, None].sqrt()
 
 
 def noise_from_clean(

@@ -225,3 +225,17 @@ def test_features_of_another_encoder_are_refused(sdfkit, stores, denoiser, tmp_p
     other = write(tmp_path / "other.zarr", "features", arrays, {"encoder": encoder})
     refused = sdfkit("predict", denoiser, other, "-o", tmp_path / "codes.zarr")
     assert refused.exit_code == 3 and words in refused.stderr
+
+
+@pytest.mark.slow
+def test_models_of_noise_without_a_skip_connection_are_refused(sdfkit, stores, tmp_path):
+    features, _, codes = stores
+    model = tmp_path / "dit.zarr"
+    options = ("--prediction", "eps", "--steps", 1, "--batch", 2)
+    assert sdfkit("train-dit", features, "--codes", codes, *options, "-o", model).exit_code == 0
+    group = zarr.open_group(model, mode="r+")
+    assert group.attrs["settings"]["timesteps"] == 454
+    settings = {name: value for name, value in group.attrs["settings"].items() if name != "timesteps"}
+    group.attrs["settings"] = settings
+    refused = sdfkit("predict", model, features, "-o", tmp_path / "predicted.zarr")
+    assert refused.exit_code == 3 and "predicts noise without a skip connection" in refused.stderr

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from sdfkit.models.diffusion import (
     add_noise,
     clean_from,
-    clean_from_noise,
     clean_from_velocity,
     clean_weights,
     cosine_alphas,
@@ -39,12 +38,11 @@ def test_prediction_targets_convert_into_each_other(timestep, seed):
     clean, noise = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(seed)).double()
     alphas = ALPHAS[timestep].double().expand(3)
     noisy = add_noise(clean, noise, alphas)
-    assert torch.allclose(clean_from_noise(noisy, noise, alphas), clean)
     assert torch.allclose(noise_from_clean(noisy, clean, alphas), noise)
     assert torch.allclose(clean_from_velocity(noisy, velocity(clean, noise, alphas), alphas), clean)
 
 
-@given(st.sampled_from(["x0", "eps", "v"]), st.integers(0, 488), st.integers(0, 1000))
+@given(st.sampled_from(["x0", "eps", "v"]), st.integers(0, 453), st.integers(0, 1000))
 def test_weighted_errors_of_the_clean_vector_equal_errors_of_the_target(target, timestep, seed):
     clean, noise, output = torch.randn(3, 2, 8, generator=torch.Generator().manual_seed(seed)).double()
     alphas = schedule(target).double()
@@ -53,7 +51,9 @@ def test_weighted_errors_of_the_clean_vector_equal_errors_of_the_target(target, 
     truth = {"x0": clean, "eps": noise, "v": velocity(clean, noise, now)}[target]
     error = (clean_from(target, output, noisy, now) - clean).square().mean()
     weight = clean_weights(target, alphas, None)[timestep]
-    assert torch.allclose(weight * error, (output - truth).square().mean())
+    # A network for noise adds its input to its output.
+    guess = (1 - now[:, None]).sqrt() * noisy + now[:, None].sqrt() * output if target == "eps" else output
+    assert torch.allclose(weight * error, (guess - truth).square().mean())
 
 
 @pytest.mark.parametrize("target", ["x0", "eps", "v"])
@@ -65,7 +65,7 @@ def test_min_snr_weights_are_equal_for_all_targets(target):
 
 def test_the_schedule_for_noise_ends_before_pure_noise():
     alphas = schedule("eps")
-    assert len(alphas) == 489 and torch.equal(alphas, ALPHAS[:489])
+    assert len(alphas) == 454 and torch.equal(alphas, ALPHAS[:454]) and alphas[-1] > 0.02
     assert torch.equal(schedule("x0"), ALPHAS) and torch.equal(schedule("v"), ALPHAS)
 
 

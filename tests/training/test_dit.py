@@ -104,6 +104,20 @@ def test_codes_are_recalled_with_noise_and_velocity_as_targets(target, min_snr):
     assert distances.argmin(axis=1).tolist() == list(range(SHAPES))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["x0", "eps", "v"])
+def test_samples_of_every_target_leave_less_than_a_tenth_of_the_variance(target):
+    """Noise must pass through a network for ε: without a skip connection, the loss is low and samples are wrong."""
+    codes = np.random.default_rng(1).normal(size=(SHAPES, 32)).astype(np.float32)
+    config = dataclasses.replace(CONFIG, dim=32, target=target)
+    training = start(dataclasses.replace(SETTINGS, steps=300), codes, config=config)
+    for _ in range(300):
+        training.step()
+    for steps in (10, 50):
+        error = predict(training, steps=steps)[:, 0] - codes
+        assert np.square(error).sum() < 0.1 * np.square(codes - codes.mean(axis=0)).sum()
+
+
 @pytest.mark.parametrize("target", ["x0", "eps", "v"])
 @pytest.mark.parametrize("min_snr", [None, 5.0])
 def test_mean_loss_is_the_loss_of_predicting_the_mean(target, min_snr):
