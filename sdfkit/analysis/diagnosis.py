@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from sdfkit.analysis.classes import RankedTruths
+from sdfkit.analysis.kinds import Labels, compare_within_kinds
 from sdfkit.analysis.ranking import (
     Ranking,
     Similarity,
@@ -52,6 +53,7 @@ def diagnose(
     moments: Moments,
     uids: Sequence[str],
     top: int,
+    labels: Labels | None = None,
 ) -> Diagnosis:
     """Rank the training vectors and the truths for each prediction, measure distances, and decide on a verdict.
 
@@ -59,10 +61,11 @@ def diagnose(
         predicted: Predicted vectors, one a row, none of them zero.
         shape_of: A number for the shape of each prediction, equal for samples of one shape.
         truths: True vectors of the predictions, as far as they are known.
-        known: Two or more training vectors, not all equal, none of them zero; they are read in blocks, three times.
+        known: Two or more training vectors, not all equal, none of them zero; they are read in blocks, four times.
         moments: Moments of the training vectors.
         uids: Uids of the training vectors.
         top: Number of most similar training vectors to keep for each prediction.
+        labels: Categories of the predictions and of the training vectors; None if they are unknown.
     """
     count, dim = known.shape
     mean = moments.mean
@@ -82,9 +85,15 @@ def diagnose(
         judged = truths.rows
         ranked = rank_truths(predicted[judged], truths.vectors, truths.own, known, mean)
         evidence = RankedTruths(truths.vectors, ranked, of_truths, truths.own < count)
+    kinds = None
+    if labels is not None:
+        labels = Labels([labels.predicted[int(row)] for row in judged], labels.known)
+        kinds = compare_within_kinds(
+            predicted[judged], shape_of[judged], labels, known, moments, (sample, sampled), evidence
+        )
     verdict = judge(
         predicted[judged], shape_of[judged], select_rows(ranking, judged), of_nearest[judged], moments, sampled, uids,
-        evidence,
+        evidence, kinds,
     )  # fmt: skip
     return Diagnosis(ranking, ranked, of_nearest, of_sample, judged, verdict)
 

@@ -2,7 +2,7 @@ from typing import Annotated
 
 import typer
 
-from sdfkit.inference.defaults import MESH_RESOLUTION
+from sdfkit.inference.defaults import MESH_RESOLUTION, SPECK_AREA
 from sdfkit.options import STANDARD, Device, FailFast, Format, Input, Manifest, Output, Overwrite
 
 
@@ -30,6 +30,14 @@ def mesh(
     largest: Annotated[
         bool, typer.Option("--largest", help="Keep only the largest connected piece of each mesh.")
     ] = False,
+    speck_area: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Leave out specks: connected pieces with less than this share of the area of the mesh; 0 keeps all.",
+        ),
+    ] = SPECK_AREA,
     simplify: Annotated[
         int | None,
         typer.Option(min=4, metavar="FACES", help="Reduce each mesh to at most about FACES faces."),
@@ -53,7 +61,8 @@ def mesh(
 
     Only codes need --decoder. A store of train-deepsdf or train-ae alone gives the meshes of its training shapes, and a
     store of fit-mlp those of its networks. A shape whose distances have no zero crossing has no surface; it is reported
-    as failed, with the range of its distances.
+    as failed, with the range of its distances. The log counts meshes of one piece and specks; with -v, it lists the
+    pieces and the Euler number of each mesh.
 
     \b
     Examples:
@@ -72,7 +81,7 @@ def mesh(
 
     place = choose_device(device)
     trained = load_code_decoder(decoder, place) if decoder is not None else None
-    options = MeshOptions(resolution, margin, largest, simplify, smooth_normals)
+    options = MeshOptions(resolution, margin, largest, simplify, smooth_normals, speck_area)
     settings = {"decoder": decoder or codes, **asdict(options)}
     kinds = ("codes", "deepsdf", "weights", "grids", "autoencoder", "flow")
     with open_store(codes, *kinds, manifest=manifest) as store:
@@ -83,5 +92,5 @@ def mesh(
             # In this process: the network uses all cores, and rows are meshed as the pipe delivers them.
             pool = PoolOptions(1, 0, None, fail_fast)
             compute_rows(meshes, mesher.rows(store), len(store), mesher.mesh, pool)
-    mesher.log_evaluations()
+    mesher.log_outcomes()
     report_outcome(output, "meshes", len(store), meshes.failed)

@@ -39,7 +39,7 @@ def rank(
     overwrite: Overwrite = False,
     manifest: Manifest = None,
 ) -> None:
-    """Classify predictions: recall, generalisation, noise, collapse.
+    """Classify predictions: recall, generalisation, kinds only, noise, collapse.
 
     Predictions are latent codes, or weights of small networks, one vector per shape. They are compared with the vectors
     of the training shapes: those of --known, or those in the model that made the predictions, which sdfkit predict
@@ -54,10 +54,12 @@ def rank(
 
     The verdict covers the predictions with a truth or, if there are none, all of them. Recall: the distance from a
     prediction to a training vector is less than half the distance from that training vector to the nearest other one.
-    Generalisation: predictions are similar to their truths, but are not copies of training vectors. Noise: predictions
-    differ from each other, but their differences are unrelated to those of their truths. Collapse: predictions are the
-    training mean, or the same few vectors, for all inputs. If none of these holds for a large majority, the verdict is
-    "unclear". The training vectors are read three or four times, in blocks.
+    Generalisation: predictions are similar to their truths, also about the mean of their category, but are no copies of
+    training vectors. Kinds only: they match the categories of their truths and nothing more. Noise: they differ, but
+    not as their truths do. Collapse: they are the training mean, or the same few vectors, for all inputs. Wrong scale:
+    they are right but for a factor, for example because they are still standardised. If none of these holds for a large
+    majority, or there are fewer than 3 shapes, 8 training vectors or 4 dimensions, the verdict is "unclear". The
+    training vectors are read four or five times, in blocks.
 
     \b
     Examples:
@@ -68,6 +70,7 @@ def rank(
       sdfkit rank predicted.zarr --known deepsdf.zarr --json | jq '.verdict'
     """
     from sdfkit.analysis.diagnosis import diagnose
+    from sdfkit.analysis.kinds import Labels
     from sdfkit.analysis.ranking import measure_similarity
     from sdfkit.analysis.truths import find_truths, require_comparable
     from sdfkit.analysis.vectors import measure_moments
@@ -123,7 +126,8 @@ def rank(
                 raise InputError(
                     f"{training.name}: all training vectors are equal; give the vectors of different shapes"
                 )
-            diagnosis = diagnose(vectors, shapes, truths, training.vectors, moments, uids, top)
+            labels = Labels([row.category for row in guesses.rows], [row.category for row in training.rows])
+            diagnosis = diagnose(vectors, shapes, truths, training.vectors, moments, uids, top, labels)
             facts |= describe_diagnosis(guesses, training, diagnosis, truths, own, moments)
             typer.echo(format_json(facts) if as_json else format_ranking(facts))
             if writer is not None:

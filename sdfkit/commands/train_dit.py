@@ -76,8 +76,8 @@ def train_dit(
     The denoiser learns to remove noise from the latent code of a shape, given the features and the cameras of views of
     the shape (sdfkit embed). Each training sample is the standardised code of one shape with 1 to 8 of its views. The
     loss is reported beside that of always predicting the mean code: a model whose loss is not lower ignores its views.
-    Diffusion has 500 timesteps; models that predict noise (--prediction eps) skip the 46 noisiest, at which noise hardly
-    determines the code. predict --guidance needs a model trained with --cfg-dropout.
+    Diffusion has 500 timesteps; models that predict noise (--prediction eps) skip the 46 noisiest, at which noise
+    hardly determines the code. predict --guidance needs a model trained with --cfg-dropout.
 
     --codes takes a deepsdf, codes, autoencoder or weights store. With a weights store of fit-mlp, the denoiser learns
     the weights of one small network per shape in place of codes, and sdfkit mesh needs no decoder for its predictions.
@@ -129,7 +129,8 @@ def train_dit(
     )  # fmt: skip
     settings = {
         "preset": preset, "condition": condition, "tokens": config.tokens, "standardise": standardise,
-        "prediction": prediction, "timesteps": len(training.alphas), "seed": seed, "precision": context.precision, **asdict(recipe),
+        "prediction": prediction, "timesteps": len(training.alphas), "seed": seed, "precision": context.precision,
+        **asdict(recipe),
     }  # fmt: skip
     target = ModelOutput(output, "denoiser", known.rows, known.history, settings, seed, overwrite)
 

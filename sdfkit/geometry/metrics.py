@@ -27,6 +27,8 @@ iou                 volume inside both meshes over volume inside at least one, e
                     of a grid over the bounding cube of both, padded by 10 %; inside is where the winding number
                     exceeds 1/2, so an inside-out mesh or an open sheet has no inside; 0 if neither has an inside
 normal_consistency  mean |n . n'| of the unit normals at a point and at the nearest point, averaged over both directions
+pieces              connected pieces of the surface, where vertices at one position count as one; the Euler number is
+                    vertices minus edges plus faces, 2 for a sphere and 0 for a torus
 An empty prediction scores 0; its distances count as the diagonal of the query cube, 3.464.
 """
 

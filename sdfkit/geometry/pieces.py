@@ -62,6 +62,24 @@ def largest_piece(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     return select_pieces(mesh, labels == areas.argmax())
 
 
+def drop_small_pieces(mesh: trimesh.Trimesh, share: float) -> tuple[trimesh.Trimesh, int]:
+    """Leave out the connected pieces with less than a share of the area of the mesh; never the largest piece.
+
+    Args:
+        mesh: A mesh with at least one face.
+        share: Least share of the area of a piece that is kept; 0 keeps all pieces.
+
+    Returns:
+        The mesh of the other pieces, and the number of pieces that are left out.
+    """
+    labels = label_pieces(mesh)
+    areas = np.bincount(labels[mesh.faces[:, 0]], weights=mesh.area_faces)
+    kept = areas >= min(share * areas.sum(), areas.max())
+    if kept.all():
+        return mesh, 0
+    return select_pieces(mesh, kept[labels]), int(np.count_nonzero(~kept))
+
+
 def measure_pieces(mesh: trimesh.Trimesh) -> Pieces:
     """Find the connected pieces of a mesh with at least one face, and measure them."""
     triangles = mesh.triangles

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sdfkit.errors import GeometryError, InputError, UsageError
-from sdfkit.inference.defaults import MESH_RESOLUTION
+from sdfkit.inference.defaults import MESH_RESOLUTION, SPECK_AREA
 from sdfkit.wording import counted
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class MeshOptions:
         margin: Cells are skipped if interpolated distances show that they contain no surface, even if the interpolation
             error is `margin` times as large as measured.
         largest: Keep only the largest connected piece.
+        speck_area: Leave out connected pieces with less than this share of the area; 0 keeps all.
         simplify: Approximate maximum number of faces; None to keep all faces.
         smooth_normals: Store vertex normals: the gradient of the distance function at each vertex.
     """
@@ -44,6 +45,19 @@ class MeshOptions:
     largest: bool = False
     simplify: int | None = None
     smooth_normals: bool = False
+    speck_area: float = SPECK_AREA
+
+
+class MeshCounts(NamedTuple):
+    """Counts about an extracted mesh.
+
+    Attributes:
+        evaluated: Number of points at which the distance function was evaluated.
+        dropped: Number of specks that were left out.
+    """
+
+    evaluated: int
+    dropped: int
 
 
 def require_decoder(store: "StoreReader", *, has_decoder: bool) -> None:
@@ -61,7 +75,7 @@ def require_decoder(store: "StoreReader", *, has_decoder: bool) -> None:
 
 def mesh_field(
     field: "DistanceFunction", device: str, options: MeshOptions = MeshOptions()
-) -> "tuple[Trimesh, int]":
+) -> "tuple[Trimesh, MeshCounts]":
     """Extract the surface of a distance function.
 
     Args:
@@ -70,7 +84,7 @@ def mesh_field(
         options: How to mesh the function.
 
     Returns:
-        The mesh, and the number of points at which the function was evaluated.
+        The mesh, and counts about it.
 
     Raises:
         GeometryError: The function has no zero crossing in the query cube, from -1 to 1 along each axis.
@@ -81,13 +95,18 @@ def mesh_field(
     from sdfkit.models.fields import evaluate_field, field_normals
 
     distance = partial(evaluate_field, field, device=device)
-    surface, count = extract_surface(
+    surface, evaluated = extract_surface(
         distance, resolution=options.resolution, margin=options.margin, batch=BATCH
     )
+    dropped = 0
     if options.largest:
         from sdfkit.geometry.pieces import largest_piece
 
         surface = largest_piece(surface)
+    elif options.speck_area:
+        from sdfkit.geometry.pieces import drop_small_pieces
+
+        surface, dropped = drop_small_pieces(surface, options.speck_area)
     if options.simplify is not None:
         from sdfkit.geometry.simplify import simplify
 
@@ -98,7 +117,7 @@ def mesh_field(
         vertices = torch.from_numpy(surface.vertices.astype(np.float32)).to(device)
         normals = field_normals(field, vertices, BATCH).cpu().numpy()
         surface = trimesh.Trimesh(surface.vertices, surface.faces, vertex_normals=normals, process=False)
-    return surface, count
+    return surface, MeshCounts(evaluated, dropped)
 
 
 @dataclass(frozen=True)
@@ -111,7 +130,8 @@ class Mesher:
         device: Name of the torch device on which the distance functions are evaluated.
         options: How to mesh the distance functions.
         history: History of the decoder's store if the decoder is in another store; otherwise empty.
-        evaluated: For each row that was meshed, the number of points at which its function was evaluated.
+        outcomes: For each row that was meshed, counts about its mesh, its number of pieces and its Euler number.
+        empty: Uids of the rows without a surface.
     """
 
     array: str
@@ -119,7 +139,8 @@ class Mesher:
     device: str
     options: MeshOptions
     history: Sequence[Mapping[str, Any]]
-    evaluated: list[int] = field(default_factory=list)
+    outcomes: list[tuple[MeshCounts, int, int]] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
 
     def rows(self, store: "StoreReader") -> "Iterator[ArrayRow]":
         """Yield the rows of the store. The history of the decoder precedes the row's own history."""
@@ -134,19 +155,40 @@ class Mesher:
         """
         import torch
 
+        from sdfkit.geometry.topology import describe_topology
+
         if row.error:
             raise GeometryError(row.error)
         if not np.isfinite(row.arrays[self.array]).all():
             raise GeometryError(f"its {self.array} holds numbers that are not finite")
         vector = torch.from_numpy(row.arrays[self.array]).to(self.device)
-        surface, count = mesh_field(self.fields.of(vector), self.device, self.options)
-        self.evaluated.append(count)
+        try:
+            surface, counts = mesh_field(self.fields.of(vector), self.device, self.options)
+        except GeometryError:
+            self.empty.append(row.uid)
+            raise
+        pieces, euler = describe_topology(surface)
+        self.outcomes.append((counts, pieces, euler))
+        log.debug(
+            "%s: pieces %d, Euler number %d, specks left out %d", row.uid, pieces, euler, counts.dropped
+        )
         return {"mesh": surface}
 
-    def log_evaluations(self) -> None:
-        """Log the share of the grid's points at which the functions were evaluated."""
-        if self.evaluated:
-            share = sum(self.evaluated) / (len(self.evaluated) * (self.options.resolution + 1) ** 3)
+    def log_outcomes(self) -> None:
+        """Log whether the meshes are whole, and the share of the grid's points at which functions were evaluated."""
+        total = len(self.outcomes) + len(self.empty)
+        if total:
+            pieces = [pieces for _, pieces, _ in self.outcomes]
+            dropped = [counts.dropped for counts, *_ in self.outcomes]
+            log.info(
+                "%d of %d meshes are one piece, the others have up to %d; %d specks left out of %d meshes; %d shapes "
+                "without surface",
+                pieces.count(1), total, max(pieces, default=0), sum(dropped), np.count_nonzero(dropped),
+                len(self.empty),
+            )  # fmt: skip
+        if self.outcomes:
+            evaluated = [counts.evaluated for counts, *_ in self.outcomes]
+            share = sum(evaluated) / (len(evaluated) * (self.options.resolution + 1) ** 3)
             log.info(
                 "evaluated the network at %.1f %% of the grid's points, %.0f times fewer than the whole grid",
                 100 * share,

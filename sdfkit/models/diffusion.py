@@ -14,9 +14,9 @@ from torch import Tensor
 
 Target = Literal["x0", "eps", "v"]
 TIMESTEPS = 500
-# A prediction of ε does not determine x_0 where ᾱ is 0, and the loss of ε gives the noisiest timesteps almost no weight:
-# an error of ε becomes an error of x_0 that is 1/√ᾱ times as large. The schedule for the target ε therefore ends where
-# this factor is 7.
+# A prediction of ε does not determine x_0 where ᾱ is 0, and the loss of ε gives the noisiest timesteps almost no
+# weight: an error of ε becomes an error of x_0 that is 1/√ᾱ times as large. The schedule for the target ε therefore
+# ends where this factor is 7.
 LEAST_ALPHA_OF_EPS = 0.02
 
 

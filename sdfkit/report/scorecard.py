@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from sdfkit.wording import agreeing, counted
 # With more than LONG shapes, the table lists only the WORST shapes with the largest Chamfer distances.
 LONG, WORST = 30, 10
 INFORMATION = ("volume_ratio", "pieces", "euler")
+TOPOLOGY = ("empty", "whole", "same_euler")
 Shape = dict[str, Any]
 
 
@@ -82,6 +83,18 @@ class ScoreCard:
         """Mean Chamfer distance between two samples of a shape, averaged over shapes; None without two samples."""
         means = [np.mean(shape["apart"]) for shape in self.shapes.values() if shape["apart"]]
         return float(np.mean(means)) if means else None
+
+    @cached_property
+    def topology(self) -> dict[str, dict[str, float]]:
+        """Whether meshes are whole, by candidate: see `_summarise_topology`; `truth` has the number of pieces only."""
+        shapes = list(self.shapes.values())
+        if not shapes:
+            return {}
+        result = {"truth": {"pieces": float(np.median([shape["truth"]["pieces"] for shape in shapes]))}}
+        result["prediction"] = _summarise_topology([shape["predictions"] for shape in shapes], shapes)
+        for name in self._baselines:
+            result[name] = _summarise_topology([[shape["baselines"][name]] for shape in shapes], shapes)
+        return result
 
     def _rng(self) -> np.random.Generator:
         # The bootstrap has the same seed for all candidates, so that their intervals can be compared.
@@ -157,7 +170,7 @@ class ScoreCard:
             "not_predicted": self.count("missing"),
             "failed": self.count("failed"), "shapes": shapes, "summary": self.summaries["prediction"],
             "baselines": {name: line for name, line in self.summaries.items() if name != "prediction"},
-            "against": self.against, "notes": self.notes, "definitions": DEFINITIONS,
+            "against": self.against, "topology": self.topology, "notes": self.notes, "definitions": DEFINITIONS,
         }  # fmt: skip
         return json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
 
@@ -187,6 +200,8 @@ class ScoreCard:
                 self._list_differences(),
                 "\n".join(_describe_difference(name, scores) for name, scores in self.against.items()),
             ]
+        if self.shapes:
+            parts.append(self._list_topology())
         settings = self.settings
         counts = (
             f"{counted(len(self.shapes), 'shape')}, {self.count('missing')} of them not predicted, "
@@ -219,6 +234,24 @@ class ScoreCard:
             header, rows = header[1:], [[row[0], *row[2:]] for row in rows]
         return format_table(header, rows) if rows else ""
 
+    def _list_topology(self) -> str:
+        header = (
+            "whole meshes",
+            "median pieces",
+            "no surface",
+            "at most twice the pieces",
+            "same Euler number",
+        )
+        rows = [
+            (
+                name,
+                f"{facts['pieces']:g}",
+                *(f"{facts[share]:.0%}" if share in facts else "" for share in TOPOLOGY),
+            )
+            for name, facts in self.topology.items()
+        ]
+        return format_table(header, rows)
+
     def _list_differences(self) -> str:
         rows: list[list[Any]] = [
             [f"against {name}" if not place else "", score, *line.values()]
@@ -226,6 +259,37 @@ class ScoreCard:
             for place, (score, line) in enumerate(scores.items())
         ]
         return format_table(["", "", "better", "difference", "from", "to"], rows)
+
+
+def _summarise_topology(
+    meshes: Sequence[Sequence[Mapping[str, Any]]], shapes: Sequence[Shape]
+) -> dict[str, float]:
+    """Compare pieces and Euler numbers of meshes with those of the true meshes.
+
+    Args:
+        meshes: For each shape, the scores of one or more meshes.
+        shapes: The shapes.
+
+    Returns:
+        The median number of pieces of the meshes that have a surface; and shares of all meshes: without surface
+        (`empty`), with a surface in at most twice as many pieces as the truth (`whole`), and with the Euler number of
+        the truth (`same_euler`). Shapes count alike, whatever the number of their meshes.
+    """
+    pieces = [one["pieces"] for each in meshes for one in each if one["pieces"]]
+
+    def share(holds: Callable[[Mapping[str, Any], Mapping[str, Any]], bool]) -> float:
+        by_shape = [
+            np.mean([holds(one, shape["truth"]) for one in each])
+            for each, shape in zip(meshes, shapes, strict=True)
+        ]
+        return float(np.mean(by_shape))
+
+    return {
+        "pieces": float(np.median(pieces)) if pieces else 0.0,
+        "empty": share(lambda one, truth: not one["pieces"]),
+        "whole": share(lambda one, truth: 0 < one["pieces"] <= 2 * truth["pieces"]),
+        "same_euler": share(lambda one, truth: one["pieces"] > 0 and one["euler"] == truth["euler"]),
+    }
 
 
 def _mean(predictions: Sequence[Mapping[str, Any]]) -> dict[str, float]:

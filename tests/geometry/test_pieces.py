@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trimesh.creation import box, cylinder, icosphere, torus
 
-from sdfkit.geometry.pieces import find_specks, label_pieces, largest_piece, measure_pieces, select_pieces
+from sdfkit.geometry.pieces import (
+    drop_small_pieces,
+    find_specks,
+    label_pieces,
+    largest_piece,
+    measure_pieces,
+    select_pieces,
+)
 from tests.properties import examples
 
 RING = torus(1, 0.3)
@@ -45,6 +52,18 @@ def test_the_largest_piece_is_kept_unchanged():
     largest = largest_piece(three_pieces())
     assert np.array_equal(largest.vertices, icosphere(2, radius=0.5).vertices)
     assert np.array_equal(largest.faces, icosphere(2, radius=0.5).faces)
+
+
+@pytest.mark.parametrize(("share", "pieces"), [(0, 3), (0.01, 2), (0.5, 1), (1, 1)])
+def test_pieces_with_a_small_share_of_the_area_are_left_out(share, pieces):
+    balls = [
+        icosphere(2, radius=radius) for radius in (0.5, 0.1, 0.02)
+    ]  # 95.9 %, 3.8 % and 0.2 % of the area
+    for place, ball in enumerate(balls):
+        ball.apply_translation([place, 0, 0])
+    mesh, dropped = drop_small_pieces(trimesh.util.concatenate(balls), share)
+    assert (mesh.body_count, dropped) == (pieces, 3 - pieces)
+    assert mesh.is_watertight
 
 
 def test_select_pieces_keeps_the_chosen_pieces():

@@ -11,11 +11,11 @@ def ball(points):
 
 
 def test_the_mesh_of_a_ball_is_a_sphere_with_outward_normals():
-    mesh, evaluated = mesh_field(ball, "cpu", MeshOptions(resolution=64, smooth_normals=True))
+    mesh, counts = mesh_field(ball, "cpu", MeshOptions(resolution=64, smooth_normals=True))
     assert mesh.is_watertight and mesh.euler_number == 2
     assert np.allclose(np.linalg.norm(mesh.vertices, axis=1), 0.5, atol=2e-3)
     assert np.allclose(mesh.vertex_normals, mesh.vertices / 0.5, atol=1e-2)
-    assert 0 < evaluated < 65**3
+    assert 0 < counts.evaluated < 65**3 and counts.dropped == 0
 
 
 def test_options_keep_the_largest_piece_and_reduce_the_faces():
@@ -26,6 +26,18 @@ def test_options_keep_the_largest_piece_and_reduce_the_faces():
     mesh, _ = mesh_field(two_balls, "cpu", MeshOptions(resolution=32, largest=True, simplify=200))
     assert mesh.body_count == 1 and len(mesh.faces) <= 200
     assert mesh.volume == pytest.approx(4 / 3 * np.pi * 0.5**3, rel=0.05)
+
+
+@pytest.mark.parametrize(("radius", "pieces"), [(0.01, 1), (0.03, 2)])
+def test_specks_are_left_out_and_other_pieces_are_kept(radius, pieces):
+    def with_speck(points):
+        return torch.minimum(ball(points), (points - torch.tensor([0.7, 0, 0])).norm(dim=-1) - radius)
+
+    # The area of the small ball is 0.04 % and 0.36 % of that of the large one.
+    mesh, counts = mesh_field(with_speck, "cpu", MeshOptions(resolution=200))
+    assert (mesh.body_count, counts.dropped) == (pieces, 2 - pieces)
+    mesh, counts = mesh_field(with_speck, "cpu", MeshOptions(resolution=200, speck_area=0))
+    assert (mesh.body_count, counts.dropped) == (2, 0)
 
 
 def test_a_field_without_a_surface_is_refused():

@@ -49,3 +49,20 @@ def test_csv_has_one_line_for_each_scored_mesh():
         ("obj_1", "prediction", "obj_1"), ("obj_1", "oracle", "known"),
     ]  # fmt: skip
     assert [*rows[0]][3:9] == [*SCORES]
+
+
+def test_pieces_and_euler_numbers_are_compared_with_those_of_the_truth():
+    shapes = {}
+    for index, (pieces, euler) in enumerate([(1, 2), (2, 2), (3, -24), (0, 0)]):
+        guess = score(GOOD, f"obj_{index}") | {"pieces": pieces, "euler": euler}
+        truth = {"pieces": 1, "euler": 2, "reach": 1.0, "trained": False}
+        shapes[f"obj_{index}"] = {
+            "predictions": [guess], "baselines": {"oracle": score(GOOD, "known")}, "truth": truth, "apart": [],
+        }  # fmt: skip
+    whole = ScoreCard(shapes, pairing="uid", align="none", points=1000, seed=0, level=-0.05)
+    facts = json.loads(whole.as_json())["topology"]
+    assert facts["truth"] == {"pieces": 1}
+    assert facts["prediction"] == {"pieces": 2, "empty": 0.25, "whole": 0.5, "same_euler": 0.5}
+    assert facts["oracle"] == {"pieces": 1, "empty": 0, "whole": 1, "same_euler": 1}
+    lines = [line.split() for line in whole.as_text(every=False).splitlines()]
+    assert ["prediction", "2", "25%", "50%", "50%"] in lines and ["truth", "1"] in lines
