@@ -73,6 +73,24 @@ FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first s
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 Curve = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Plot the training loss of every step.")]
+HeldOut = Annotated[
+    float,
+    typer.Option(
+        "--held-out",
+        min=0,
+        max=0.9,
+        metavar="SHARE",
+        help="Share of the shapes to keep out of training, chosen by uid and --seed, and to report errors of.",
+    ),
+]
+Ema = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Decay of the moving average (EMA) of what is trained; 0: none; default: the preset's.",
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
 Device = Annotated[
     Literal["auto", "cpu", "gpu"], typer.Option(help="Device to compute on; auto is the GPU if there is one.")

@@ -5,7 +5,7 @@ import re
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +115,34 @@ def seed_shape(seed: int, uid: str, *key: int) -> "np.random.SeedSequence":
 
     words = np.frombuffer(hashlib.sha256(uid.encode("utf-8", "surrogatepass")).digest()[:16], "<u4")
     return np.random.SeedSequence(seed, spawn_key=(*words.tolist(), *key))
+
+
+def choose_held_out(uids: Sequence[str], share: float, seed: int) -> list[int]:
+    """Choose shapes that are kept out of training, by their uids and a seed, whatever the order of the rows.
+
+    Args:
+        uids: Uids of all shapes.
+        share: Share of the shapes to hold out, at least one shape; 0 holds none out.
+        seed: Seed of the choice.
+
+    Returns:
+        The rows of these shapes, ascending.
+
+    Raises:
+        InputError: Fewer than two shapes would remain.
+    """
+    import numpy as np
+
+    if not share:
+        return []
+    count = max(1, round(share * len(uids)))
+    if len(uids) - count < 2:
+        raise InputError(
+            f"--held-out {share:g}: leaves {len(uids) - count} of {len(uids)} shapes to train on, but two are needed; "
+            "give a smaller share"
+        )
+    lots = [int(seed_shape(seed, uid, 1).generate_state(1, np.uint64)[0]) for uid in uids]
+    return sorted(sorted(range(len(uids)), key=lots.__getitem__)[:count])
 
 
 def unique(names: Iterable[str]) -> list[str]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdfkit.errors import InputError
-from sdfkit.rows import Row, printable, require_same_origins, seed_shape
+from sdfkit.rows import Row, choose_held_out, printable, require_same_origins, seed_shape
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,19 @@ def test_rows_of_different_files_are_refused_by_name():
     require_same_origins(zip(one[:1] + one[2:], other[:1] + other[2:], strict=True), "one", "other")
     with pytest.raises(InputError, match=r"obj_0: .*…\), and 3 more shapes; make both"):
         require_same_origins(zip(rows("abcd"), rows("efgh"), strict=True), "one", "other")
+
+
+@given(st.integers(5, 40), st.floats(0.1, 0.6), st.integers(0, 9), st.randoms(use_true_random=False))
+def test_held_out_shapes_do_not_depend_on_the_order_of_the_rows(count, share, seed, random):
+    uids = [f"obj_{index:04d}" for index in range(count)]
+    mixed = random.sample(uids, count)
+    held_out, others = choose_held_out(uids, share, seed), choose_held_out(mixed, share, seed)
+    assert len(held_out) == max(1, round(share * count)) and held_out == sorted(held_out)
+    assert {uids[row] for row in held_out} == {mixed[row] for row in others}
+    assert choose_held_out(uids, 0, seed) == []
+
+
+@pytest.mark.parametrize(("count", "share"), [(1, 0.1), (3, 0.5), (10, 0.9)])
+def test_held_out_shares_that_leave_too_few_are_refused(count, share):
+    with pytest.raises(InputError, match="but two are needed; give a smaller share"):
+        choose_held_out([str(index) for index in range(count)], share, 0)

@@ -121,7 +121,9 @@ def _withhold(facts: Evidence, known: Moments) -> tuple[Name, str] | None:
             f"a verdict needs vectors that vary in at least {FEWEST_DIMENSIONS:g} dimensions, but these vary in about "
             f"{dimensions:.2g}, where vectors at random are often similar"
         )
-    return reason and ("unclear", f"{describe_classes(facts.classes, facts.truths is not None)}; {reason}")
+    if reason is None:
+        return None
+    return "unclear", f"{describe_classes(facts.classes, facts.truths is not None)}; {reason}"
 
 
 def _find_fault(

@@ -57,9 +57,8 @@ def rank(
     Generalisation: predictions are similar to their truths, also about the mean of their category, but are no copies of
     training vectors. Kinds only: they match the categories of their truths and nothing more. Noise: they differ, but
     not as their truths do. Collapse: they are the training mean, or the same few vectors, for all inputs. Wrong scale:
-    they are right but for a factor, for example because they are still standardised. If none of these holds for a large
-    majority, or there are fewer than 3 shapes, 8 training vectors or 4 dimensions, the verdict is "unclear". The
-    training vectors are read four or five times, in blocks.
+    right but for a factor, as when still standardised. If none of these holds for a large majority, or there are fewer
+    than 3 shapes, 8 training vectors or 4 dimensions, the verdict is "unclear".
 
     \b
     Examples:
@@ -100,7 +99,7 @@ def rank(
                 raise UsageError("-o and --truth need training vectors; add --known STORE")
             if similarity is None:
                 raise InputError(
-                    f"{guesses.name}: has one row, and there is nothing to compare it with; add --known STORE"
+                    f"{guesses.name}: has one row and nothing to compare it with; add --known STORE"
                 )
             facts |= describe_similarity(similarity)
             typer.echo(format_json(facts) if as_json else format_ranking(facts))
@@ -126,7 +125,7 @@ def rank(
                 raise InputError(
                     f"{training.name}: all training vectors are equal; give the vectors of different shapes"
                 )
-            labels = Labels([row.category for row in guesses.rows], [row.category for row in training.rows])
+            labels = Labels(*([row.category for row in one.rows] for one in (guesses, training)))
             diagnosis = diagnose(vectors, shapes, truths, training.vectors, moments, uids, top, labels)
             facts |= describe_diagnosis(guesses, training, diagnosis, truths, own, moments)
             typer.echo(format_json(facts) if as_json else format_ranking(facts))

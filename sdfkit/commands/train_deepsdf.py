@@ -2,7 +2,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from sdfkit.options import STANDARD, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
+from sdfkit.options import (
+    STANDARD,
+    Curve,
+    Device,
+    Ema,
+    HeldOut,
+    Input,
+    Manifest,
+    Output,
+    Overwrite,
+    Precision,
+    Seed,
+)
 from sdfkit.wording import counted
 
 
@@ -56,17 +68,9 @@ def train_deepsdf(
     eikonal: Annotated[
         float, typer.Option(min=0, help="Weight of the eikonal loss at points away from the surface.")
     ] = 0.0,
-    ema: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Decay of the moving average (EMA) of decoder and codes; 0: none; default: the preset's.",
-        ),
-    ] = None,
-    compile: Annotated[
-        bool, typer.Option("--compile", help="Use torch.compile, for long runs on a GPU.")
-    ] = False,
+    ema: Ema = None,
+    compile: Annotated[bool, typer.Option("--compile", help="Use torch.compile, on a GPU.")] = False,
+    held_out: HeldOut = 0.0,
     curve: Curve = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -80,9 +84,9 @@ def train_deepsdf(
     The decoder f(code, point) computes the signed distance of a point from the surface of the shape with this latent
     code. All shapes share the decoder and differ only in their codes. The samples are those of sdfkit sample-sdf. A run
     saves its state every few minutes, and when a signal stops it; the same command then continues the run. Samples that
-    do not fit into half of the free memory are read from their folder or URL when they are needed. A low training loss
-    does not guarantee good shapes: extract meshes (sdfkit mesh), and compare them with the true meshes (sdfkit
-    compare).
+    do not fit into half of the free memory are read when they are needed. A low loss does not guarantee good shapes:
+    compare meshes (sdfkit mesh, sdfkit compare). With --held-out, codes are fitted in the end to half of the samples of
+    each held-out shape, and the errors of its other samples are reported.
 
     \b
     Examples:
@@ -95,13 +99,14 @@ def train_deepsdf(
 
     import torch
 
-    from sdfkit.evaluation.field_errors import measure_decoder
-    from sdfkit.io.models import ModelContents, ModelOutput, fingerprint, network_group
+    from sdfkit.evaluation.field_errors import measure_decoder, measure_held_out
+    from sdfkit.io.model_contents import decoder_contents
+    from sdfkit.io.models import ModelOutput
     from sdfkit.io.stores.samples import open_samples
     from sdfkit.io.training_runs import log_written, run_training
     from sdfkit.models.deepsdf import PRESETS
     from sdfkit.report.plots import check_picture, draw_losses
-    from sdfkit.report.training_summary import describe_decoder
+    from sdfkit.report.training_summary import describe_decoder, describe_held_out
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.deepsdf import DeepSDFTraining
     from sdfkit.training.deepsdf_recipes import RECIPES
@@ -117,7 +122,7 @@ def train_deepsdf(
         latent_noise=latent_noise, kl=kl, eikonal=eikonal,
     )  # fmt: skip
     context = open_training_context(device, precision, (samples, output))
-    with open_samples(samples, recipe, context, manifest=manifest) as known:
+    with open_samples(samples, recipe, context, held_out=held_out, seed=seed, manifest=manifest) as known:
         if len(known.rows) == 1:
             log.warning("%s: has only one shape; the decoder cannot represent others", samples)
         if not known.samples.in_memory:
@@ -130,19 +135,15 @@ def train_deepsdf(
         if compile:
             training.compile()
         settings = {
-            "preset": preset, "seed": seed, "precision": context.precision, "compile": compile, **asdict(recipe),
+            "preset": preset, "held_out": held_out, "seed": seed, "precision": context.precision,
+            "compile": compile, **asdict(recipe),
         }  # fmt: skip
         target = ModelOutput(output, "deepsdf", known.rows, known.history, settings, seed, overwrite)
 
-        def describe(complete: bool) -> ModelContents:
-            decoder, codes = training.result()
-            group = network_group(decoder, config)
-            attributes = {"decoder_sha256": fingerprint(group.arrays)}
-            return ModelContents({"code": codes.cpu().numpy()}, {"decoder": group}, attributes)
-
-        losses = run_training(training, recipe.steps, target, describe)
+        losses = run_training(training, recipe.steps, target, lambda complete: decoder_contents(training))
         errors = measure_decoder(training, samples=20_000, clamp=0.1)
-    for line in describe_decoder(errors, known.rows):
+    unseen = describe_held_out(measure_held_out(training, known.held_out), known.held_out)
+    for line in [*describe_decoder(errors, known.rows), *unseen]:
         log.info("%s", line)
     if curve is not None and context.process == 0:
         draw_losses(curve, losses, title=output, overwrite=overwrite)

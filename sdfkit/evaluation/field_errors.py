@@ -13,6 +13,11 @@ from sdfkit.models.deepsdf import DeepSDF
 from sdfkit.models.layers import MLPConfig
 from sdfkit.models.mlp import MLPs
 from sdfkit.training.deepsdf import DeepSDFTraining
+from sdfkit.training.fitting import FitSettings, fit_codes
+from sdfkit.training.samples import SampleChunk
+
+# The fit of codes to held-out shapes: the defaults of fit-code, with half of its steps.
+HELD_OUT_FIT = FitSettings(steps=400, batch=1_024, lr=5e-3, clamp=0.1, penalty=1e-4, chunk=8_192)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,35 @@ def measure_decoder(training: DeepSDFTraining, samples: int, clamp: float) -> De
         )[0]
     full, clamped = context.whole(errors, training.shapes).T.cpu().numpy()
     return DecoderErrors(full, clamped, mean_cosine(codes))
+
+
+def measure_held_out(
+    training: DeepSDFTraining, samples: Sequence[SampleChunk]
+) -> Float[np.ndarray, " shape"]:
+    """Fit codes to half of the samples of held-out shapes, and measure the decoded distances of the other half.
+
+    Args:
+        training: Training whose decoder is measured.
+        shapes: The held-out shapes, and samples of each, in random order and equally many.
+
+    Returns:
+        The mean absolute error of distances clamped at `HELD_OUT_FIT.clamp`, per shape.
+    """
+    if not shapes:
+        return np.zeros(0)
+    decoder, codes = training.result()
+    decoder.requires_grad_(False)
+    points, distances = (
+        torch.from_numpy(np.stack([getattr(one, name) for one in samples]))
+        for name in ("points", "distances")
+    )
+    half = points.shape[1] // 2
+    centre, std = codes.mean(dim=0), codes.std(dim=0, correction=0).clamp_min(1e-4)
+    fitted = fit_codes(decoder, points[:, :half], distances[:, :half], centre, std, HELD_OUT_FIT)
+    errors = decoder_errors(
+        decoder, fitted, points[:, half:], distances[:, half:], (HELD_OUT_FIT.clamp,), HELD_OUT_FIT.chunk
+    )
+    return np.asarray(errors[:, 0].cpu().numpy())
 
 
 @torch.no_grad()

@@ -230,7 +230,7 @@ class _CleanShape:
     def __init__(self, shapes: ShapeVectors, row: int, resolution: int) -> None:
         self.vector = shapes.vectors[row]
         self._fields, self._device = shapes.fields, shapes.device
-        self._options = MeshOptions(resolution, speck_area=0)
+        self._options = MeshOptions(resolution, speck_area=0.0)
         centres = (np.arange(resolution, dtype=np.float32) + 0.5) * (2 / resolution) - 1
         self._cells = np.stack(np.meshgrid(centres, centres, centres, indexing="ij"), axis=-1).reshape(-1, 3)
         self._inside, self.mesh = self._decode(self.vector)

@@ -9,7 +9,7 @@ from sdfkit.errors import InputError, UsageError
 from sdfkit.inference.predictors import cameras_of, condition_arrays
 from sdfkit.io.models import read_mlp, read_vectors
 from sdfkit.io.stores.reader import StoreReader, open_store
-from sdfkit.rows import require_same_origins
+from sdfkit.rows import choose_held_out, require_same_origins
 from sdfkit.wording import counted
 
 if TYPE_CHECKING:
@@ -118,6 +118,34 @@ def read_training_codes(
         {"encoder": encoder, "condition": condition, **origin},
         history,
     )
+
+
+def hold_out(known: TrainingCodes, share: float, seed: int) -> tuple[TrainingCodes, TrainingCodes | None]:
+    """Divide shapes into those to train on and held-out ones, by `rows.choose_held_out`.
+
+    Returns:
+        The training shapes, and the held-out shapes; None without any.
+
+    Raises:
+        InputError: Fewer than two shapes would remain.
+    """
+    import numpy as np
+
+    held_out = choose_held_out([row.uid for row in known.rows], share, seed)
+    if not held_out:
+        return known, None
+    rest = np.setdiff1d(np.arange(len(known.rows)), held_out).tolist()
+    own, others = (
+        known._replace(
+            rows=[replace(known.rows[row], index=place) for place, row in enumerate(chosen)],
+            codes=known.codes[chosen],
+            conditions=known.conditions[chosen],
+            cameras=known.cameras[chosen],
+            attributes={**known.attributes, "held_out": [known.rows[row].uid for row in held_out]},
+        )
+        for chosen in (rest, held_out)
+    )
+    return own, others
 
 
 def _parse_tokens(tokens: str | None, store: StoreReader) -> int | list[int] | None:

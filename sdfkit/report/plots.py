@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from sdfkit.io.stores.vectors import Vectors
+    from sdfkit.training.held_out import HeldOutLoss
 
 # Maximum number of points of a plot whose names are written beside them; more names would hide the points.
 NAMED = 60
@@ -163,9 +164,19 @@ def smooth(losses: "Sequence[float] | np.ndarray") -> Curve:
     return Curve(ends, [float(part.mean()) for part in parts])
 
 
-def draw_losses(output: Path, losses: Sequence[float], *, title: str, overwrite: bool) -> None:
-    """Write the smoothed losses of a training run to a PNG file; see `smooth`."""
+def draw_losses(
+    output: Path,
+    losses: Sequence[float],
+    held_out: "HeldOutLoss | None" = None,
+    *,
+    title: str,
+    overwrite: bool,
+) -> None:
+    """Write the smoothed losses of a training run to a PNG file, with those of held-out shapes; see `smooth`."""
     curves = {"training": smooth(losses)}
+    if held_out is not None:
+        steps, values = zip(*held_out.measured, strict=True)
+        curves["held out"] = Curve(steps, values)
     draw_curves(output, curves, title=title, x="step", y="loss", log=True, overwrite=overwrite)
 
 

@@ -128,7 +128,7 @@ def _deepsdf() -> list[TableRow]:
 
 def _dit() -> list[TableRow]:
     from sdfkit.models.dit import PRESETS, DiT
-    from sdfkit.training.dit import RECIPES
+    from sdfkit.training.dit_recipes import FEW_SHAPES, GROWTH, RECIPES
 
     configs = {
         preset: build(WEIGHTS if preset.startswith("weights") else CODE, FEATURE)
@@ -143,10 +143,14 @@ def _dit() -> list[TableRow]:
             "parameters, 768-d features",
             [_count(partial(DiT, config)) for config in configs.values()],
         ),
+        ("steps (--steps, --epochs)", [RECIPES[preset].steps for preset in PRESETS]),
+        (
+            f"times, for n > {FEW_SHAPES} shapes",
+            [f"(n / {FEW_SHAPES})^{GROWTH[preset]:g}" if preset in GROWTH else None for preset in PRESETS],
+        ),
         *_fields(
             {preset: RECIPES[preset] for preset in PRESETS},
             {
-                "steps": "steps (--steps)",
                 "batch": "samples per step (--batch)",
                 "views": "maximum views (--views)",
                 "lr": "learning rate (--lr)",

@@ -1,7 +1,7 @@
 """The lines that the commands for training and fitting log about their results."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sdfkit.evaluation.silhouettes import SilhouetteErrors
     from sdfkit.io.stores.training_views import TrainingViews
     from sdfkit.rows import Row
+    from sdfkit.training.dit import DiTTraining
     from sdfkit.training.flow.training import FlowTraining
 
 # The report counts fits with a loss above this, as the paper "image to 3-D from small data" does.
@@ -53,6 +54,23 @@ def describe_reconstruction_errors(errors: Sequence["ReconstructionErrors"]) -> 
     ]
 
 
+def describe_held_out(errors: np.ndarray, shapes: Sequence[tuple["Row", Any]]) -> list[str]:
+    """Describe the errors of held-out shapes after their codes were fitted; an empty list without such shapes.
+
+    Args:
+        errors: Mean absolute error of clamped distances of each shape.
+        shapes: The shapes; the second item of each pair is not used.
+    """
+    if not shapes:
+        return []
+    rows = [row for row, _ in shapes]
+    return [
+        f"{counted(len(rows), 'held-out shape')}, fitted to half of the samples: SDF L1 of the others clamped at 0.1 "
+        f"mean {errors.mean():.5f}, max {errors.max():.5f}; "
+        + _worst(list(zip(errors.tolist(), rows, strict=True)), 5)
+    ]
+
+
 def describe_reconstructions(found: "Reconstructions", uids: Sequence[str]) -> list[str]:
     """Describe how well an autoencoder reconstructs weights and surfaces."""
     vectors, before, after, summaries = found.vectors, found.before, found.after, found.summaries
@@ -82,10 +100,17 @@ def describe_reconstructions(found: "Reconstructions", uids: Sequence[str]) -> l
     return lines
 
 
-def describe_denoiser(losses: Sequence[float], mean_loss: float) -> str:
-    """Describe the last training losses of a denoiser, compared with the loss of always predicting the mean code."""
+def describe_denoiser(losses: Sequence[float], training: "DiTTraining") -> str:
+    """Describe the losses of a denoiser, compared with the loss of always predicting the mean code."""
+    last, mean = np.mean(losses[-100:]), training.mean_loss()
+    text = f"loss {last:.3g} in the last 100 steps; predicting the mean code: {mean:.3g}"
+    held_out = training.held_out
+    if held_out is None or not held_out.measured:
+        return text
+    step, least = min(held_out.measured, key=lambda pair: pair[1])
     return (
-        f"loss {np.mean(losses[-100:]):.3g} in the last 100 steps; predicting the mean code: {mean_loss:.3g}"
+        f"{text}; held-out shapes: {least:.3g} after step {step}, which is kept, and {held_out.measured[-1][1]:.3g} at "
+        f"the end; predicting the mean code: {held_out.mean_loss:.3g}"
     )
 
 

@@ -14,6 +14,8 @@ from torch import Tensor
 from sdfkit.errors import InputError
 from sdfkit.models.diffusion import add_noise, clean_from, clean_weights, guide, sample_ddim, schedule
 from sdfkit.models.dit import DiT, DiTConfig
+from sdfkit.training.dit_recipes import DiTSettings
+from sdfkit.training.held_out import HeldOutLoss
 from sdfkit.training.run import (
     DeviceContext,
     State,
@@ -31,81 +33,6 @@ from sdfkit.training.run import (
 
 # Lower bound of the standard deviations by which the dimensions of codes are divided.
 STD_FLOOR = 1e-4
-
-
-@dataclass(frozen=True)
-class DiTSettings:
-    """Training settings of a denoiser.
-
-    Attributes:
-        steps: Number of steps. The learning rate follows a cosine schedule from its initial value to 0.
-        batch: Number of samples per step; the shape of each sample is drawn at random, with replacement.
-        views: Maximum number of views per sample. The number is drawn uniformly from 1 to this maximum.
-        lr: Learning rate.
-        feature_dropout: Share of samples without views, which classifier-free guidance needs.
-        camera_dropout: Share of samples without cameras.
-        ema_decay: Decay of the exponential moving average (EMA) of the parameters, which is the trained network; 0
-            takes the last parameters.
-        min_snr: Upper bound of the weight of a timestep in the loss, which limits nearly clean timesteps; see
-            `diffusion.clean_weights`. None uses the weights that follow from the target of the network.
-    """
-
-    steps: int
-    batch: int
-    views: int
-    lr: float
-    feature_dropout: float
-    camera_dropout: float
-    ema_decay: float
-    min_snr: float | None
-
-
-# By the name of the network in sdfkit.models.dit.PRESETS.
-RECIPES = {
-    "latent-10m": DiTSettings(
-        steps=15_000,
-        batch=32,
-        views=8,
-        lr=3e-4,
-        feature_dropout=0.0,
-        camera_dropout=0.0,
-        ema_decay=0.999,
-        min_snr=None,
-    ),
-    # A larger batch and learning rate: with 20 shapes, a step uses each shape at six timesteps on average.
-    "small": DiTSettings(
-        steps=3_000,
-        batch=128,
-        views=8,
-        lr=2e-3,
-        feature_dropout=0.0,
-        camera_dropout=0.0,
-        ema_decay=0.999,
-        min_snr=None,
-    ),
-    # Phase 7 of "Small-data image-to-3-D". The paper states steps and dropout; batch and learning rate are those of its
-    # denoiser of codes.
-    "weights-132m": DiTSettings(
-        steps=30_000,
-        batch=32,
-        views=8,
-        lr=3e-4,
-        feature_dropout=0.1,
-        camera_dropout=0.2,
-        ema_decay=0.999,
-        min_snr=None,
-    ),
-    "weights-small": DiTSettings(
-        steps=2_000,
-        batch=32,
-        views=8,
-        lr=1e-3,
-        feature_dropout=0.1,
-        camera_dropout=0.2,
-        ema_decay=0.999,
-        min_snr=None,
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -147,6 +74,10 @@ def fit_standardizer(vectors: Float[Tensor, "shape dim"], floor: float | None) -
     return Standardizer(vectors.mean(dim=0), std.clamp_min(floor), int((std < floor).sum()))
 
 
+# Codes, features (shape, view, patch, feature) and cameras (shape, view, 4, 4) of held-out shapes.
+HeldOutShapes = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
 class DiTTraining:
     """Training of a denoiser.
 
@@ -161,6 +92,8 @@ class DiTTraining:
             phase 8 of "Small-data image-to-3-D".
         context: Device, precision and processes.
         generator: Source of all random numbers, on the CPU. The training object keeps it.
+        held_out: Codes, features and cameras of shapes that are kept out of training. Their loss is measured during
+            training, and the result is the network whose loss on them is the lowest. None for no such shapes.
 
     Raises:
         InputError: A code or feature is not finite.
@@ -177,6 +110,7 @@ class DiTTraining:
         floor: float | None,
         context: DeviceContext,
         generator: torch.Generator,
+        held_out: HeldOutShapes | None = None,
     ) -> None:
         for row, uid in enumerate(uids):
             if not (np.isfinite(codes[row]).all() and np.isfinite(features[row]).all()):
@@ -203,6 +137,13 @@ class DiTTraining:
         self.ema = {name: value.detach().clone() for name, value in self.parameters.items()}
         self.network = network
         self.steps_taken = 0
+        self.held_out: HeldOutLoss | None = None
+        if held_out is not None:
+            vectors, conditions, poses = (torch.from_numpy(array) for array in held_out)
+            self.held_out = HeldOutLoss(
+                self.standardizer.apply(vectors), conditions, poses, settings.views, self.alphas, self.weights,
+                settings.steps, generator.initial_seed(),
+            )  # fmt: skip
 
     def step(self) -> float:
         """Take one step.
@@ -241,6 +182,8 @@ class DiTTraining:
         self.optimizers[0].step()
         update_ema(self.ema, self.parameters, self.settings.ema_decay, self.steps_taken)
         self.steps_taken += 1
+        if self.held_out is not None and self.held_out.is_due(self.steps_taken):
+            self.held_out.measure(self._network_of(self.ema), self.config.target, self.steps_taken, self.ema)
         return loss
 
     def draw_views(
@@ -270,9 +213,12 @@ class DiTTraining:
         return rows, self.features[rows[:, None], views], cameras, view_mask
 
     def result(self) -> DiT:
-        """Return the EMA of the network."""
+        """Return the EMA of the network; with held-out shapes, that of the step at which their loss was the lowest."""
+        return self._network_of((self.held_out and self.held_out.best) or self.ema)
+
+    def _network_of(self, parameters: Mapping[str, Tensor]) -> DiT:
         network = DiT(self.config)
-        network.load_state_dict(self.ema)
+        network.load_state_dict(parameters)
         return network.to(self.context.device).eval()
 
     def mean_loss(self) -> float:
@@ -293,6 +239,7 @@ class DiTTraining:
             | pack("moments", moments(self.optimizers, self.parameters))
             | pack("standard", standard)
             | {"standard/floored": np.array(self.standardizer.floored, dtype=np.int64)}
+            | ({} if self.held_out is None else self.held_out.state())
             | pack_clock(self.steps_taken, self.generator)
         )
 
@@ -305,6 +252,8 @@ class DiTTraining:
         unpack("parameters", self.parameters, state)
         unpack("average", self.ema, state)
         unpack("moments", moments(self.optimizers, self.parameters), state)
+        if self.held_out is not None:
+            self.held_out.load_state(state, self.ema)
         self.steps_taken = unpack_clock(state, self.generator)
 
 

@@ -130,7 +130,7 @@ def test_one_prediction_can_be_ranked_but_not_compared(sdfkit, tmp_path, known):
     fails(
         sdfkit("rank", tmp_path / "one.npy"),
         3,
-        f"{tmp_path / 'one.npy'}: has one row, and there is nothing to compare it with; add --known STORE",
+        f"{tmp_path / 'one.npy'}: has one row and nothing to compare it with; add --known STORE",
     )
 
 

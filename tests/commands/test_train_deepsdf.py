@@ -184,3 +184,22 @@ def test_the_papers_preset_runs_in_bfloat16(sdfkit, samples, tmp_path, preset, p
     group = zarr.open_group(model, mode="r")
     assert sum(array.size for _, array in group["decoder"].arrays()) == parameters
     assert group.attrs["settings"]["precision"] == "bf16"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["folder", "zip"])
+def test_held_out_shapes_are_not_trained_on_and_reported(sdfkit, tmp_path, where):
+    samples = write_samples(tmp_path / ("samples.zarr" + ".zip" * (where == "zip")), 5, 20_000)
+    model = tmp_path / "deepsdf.zarr"
+    done = sdfkit("train-deepsdf", *TRAIN, "--steps", 3, "--held-out", 0.4, samples, "-o", model)
+    assert done.exit_code == 0, done.stderr
+    assert (
+        "2 held-out shapes, fitted to half of the samples: SDF L1 of the others clamped at 0.1" in done.stderr
+    )
+    kept = zarr.open_group(model, mode="r")["uid"][:].tolist()
+    named = [
+        f"ball_{index}"
+        for index in range(5)
+        if f"; ball_{index} " in done.stderr or f"worst: ball_{index} " in done.stderr
+    ]
+    assert len(kept) == 3 and set(named) >= {f"ball_{index}" for index in range(5)} - set(kept)

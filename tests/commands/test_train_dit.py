@@ -239,3 +239,22 @@ def test_models_of_noise_without_a_skip_connection_are_refused(sdfkit, stores, t
     group.attrs["settings"] = settings
     refused = sdfkit("predict", model, features, "-o", tmp_path / "predicted.zarr")
     assert refused.exit_code == 3 and "predicts noise without a skip connection" in refused.stderr
+
+
+@pytest.mark.slow
+def test_held_out_shapes_are_reported_drawn_and_left_out_of_the_codes(sdfkit, stores, tmp_path):
+    features, _, codes = stores
+    model, picture = tmp_path / "dit.zarr", tmp_path / "loss.png"
+    line = ("train-dit", features, "--codes", codes, "--held-out", 0.25, "--epochs", 10, "--batch", 4)
+    done = sdfkit(*line, "--curve", picture, "-o", model)
+    assert done.exit_code == 0, done.stderr
+    assert "held-out shapes: " in done.stderr and ", which is kept, and " in done.stderr
+    group = zarr.open_group(model, mode="r")
+    (held_out,) = group.attrs["held_out"]
+    kept = [row.uid for row in ROWS if row.uid != held_out]
+    assert group["uid"][:].tolist() == kept
+    assert group.attrs["settings"]["steps"] == 8  # 10 uses of 3 shapes, 4 a step
+    with Image.open(picture) as drawn:
+        assert drawn.size == (1200, 750)
+    refused = sdfkit(*line, "--steps", 3, "-o", tmp_path / "other.zarr")
+    assert refused.exit_code == 2 and "give only one of them" in refused.stderr

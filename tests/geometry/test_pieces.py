@@ -54,7 +54,7 @@ def test_the_largest_piece_is_kept_unchanged():
     assert np.array_equal(largest.faces, icosphere(2, radius=0.5).faces)
 
 
-@pytest.mark.parametrize(("share", "pieces"), [(0, 3), (0.01, 2), (0.5, 1), (1, 1)])
+@pytest.mark.parametrize(("share", "pieces"), [(0.0, 3), (0.01, 2), (0.5, 1), (1.0, 1)])
 def test_pieces_with_a_small_share_of_the_area_are_left_out(share, pieces):
     balls = [
         icosphere(2, radius=radius) for radius in (0.5, 0.1, 0.02)

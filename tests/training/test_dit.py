@@ -7,16 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sdfkit.errors import InputError, SdfkitError
+from sdfkit.errors import InputError, SdfkitError, UsageError
 from sdfkit.models.dit import PRESETS, DiTConfig
-from sdfkit.training.dit import (
-    RECIPES,
-    DiTSettings,
-    DiTTraining,
-    Standardizer,
-    fit_standardizer,
-    predict_codes,
-)
+from sdfkit.training.dit import DiTTraining, Standardizer, fit_standardizer, predict_codes
+from sdfkit.training.dit_recipes import RECIPES, DiTSettings, choose_steps
 from sdfkit.training.run import open_device_context
 
 SHAPES, VIEWS, FEATURE, DIM = 6, 5, 12, 8
@@ -61,9 +55,9 @@ def views_and_codes():
 CODES, FEATURES, CAMERAS = views_and_codes()
 
 
-def start(settings=SETTINGS, codes=CODES, features=FEATURES, config=CONFIG, seed=0):
+def start(settings=SETTINGS, codes=CODES, features=FEATURES, config=CONFIG, seed=0, held_out=None):
     generator = torch.Generator().manual_seed(seed)
-    return DiTTraining(config, settings, UIDS, codes, features, CAMERAS, FLOOR, CPU, generator)
+    return DiTTraining(config, settings, UIDS, codes, features, CAMERAS, FLOOR, CPU, generator, held_out)
 
 
 def generators(*seeds):
@@ -237,6 +231,66 @@ def test_features_and_cameras_are_dropped_at_their_rates():
     _, _, cameras, seen = start(settings).draw_views()
     assert (~seen.any(dim=1)).float().mean() == pytest.approx(0.1, abs=0.02)
     assert (cameras == 0).all(dim=(1, 2, 3)).float().mean() == pytest.approx(0.2, abs=0.02)
+
+
+def others():
+    """Codes, features and cameras of two shapes that are not trained on."""
+    rng = np.random.default_rng(7)
+    return (
+        (0.05 * rng.normal(size=(2, DIM)) + 0.3).astype(np.float32),
+        rng.normal(size=(2, VIEWS, 1, FEATURE)).astype(np.float32),
+        CAMERAS[:2],
+    )
+
+
+def test_held_out_shapes_change_no_step_and_the_best_network_is_kept():
+    settings = dataclasses.replace(SETTINGS, steps=30, batch=8)
+    plain, measured = start(settings), start(settings, held_out=others())
+    measured.held_out.every = 5
+    assert [plain.step() for _ in range(30)] == [measured.step() for _ in range(30)]
+    steps, losses = zip(*measured.held_out.measured, strict=True)
+    assert steps == (5, 10, 15, 20, 25, 30)
+    best = steps[int(np.argmin(losses))]
+    again = start(dataclasses.replace(settings), held_out=others())
+    again.held_out.every = 5
+    for _ in range(best):
+        again.step()
+    kept = measured.result().state_dict()
+    assert all(torch.equal(value, again.ema[name]) for name, value in kept.items())
+    # Features of these shapes say nothing about their codes: the mean is not beaten by much.
+    assert min(losses) > 0.5 * measured.held_out.mean_loss
+
+
+def test_a_resumed_run_continues_its_held_out_losses():
+    settings = dataclasses.replace(SETTINGS, steps=12, batch=8)
+    straight, resumed = (start(settings, held_out=others(), seed=seed) for seed in (0, 0))
+    for _ in range(7):
+        straight.step()
+    resumed.load_state(straight.state())
+    for _ in range(5):
+        assert straight.step() == resumed.step()
+    first, second = straight.state(), resumed.state()
+    assert first.keys() == second.keys() and first["held_out"].shape == (12, 2)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("preset", "shapes", "options", "steps"),
+    [
+        ("small", 2, {}, 3_000), ("small", 20, {}, 3_000), ("small", 645, {}, 40599), ("latent-10m", 976, {}, 15_000),
+        ("small", 645, {"steps": 7}, 7), ("small", 645, {"epochs": 10}, 51), ("weights-small", 100, {}, 2_000),
+    ],
+)  # fmt: skip
+def test_steps_grow_with_the_shapes(preset, shapes, options, steps):
+    chosen = {"steps": None, "epochs": None} | options
+    assert choose_steps(preset, shapes, None, **chosen) == steps
+
+
+def test_steps_and_epochs_exclude_each_other():
+    with pytest.raises(
+        UsageError, match="^--steps and --epochs both set the length of the training; give only one"
+    ):
+        choose_steps("small", 20, None, steps=1, epochs=1)
 
 
 def test_a_resumed_run_is_bit_identical():

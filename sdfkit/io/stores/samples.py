@@ -16,7 +16,7 @@ from sdfkit.errors import InputError
 from sdfkit.io.stores.layout import SAMPLES_PER_CHUNK
 from sdfkit.io.stores.reader import StoreReader, open_store
 from sdfkit.options import STANDARD
-from sdfkit.rows import require_same_origins
+from sdfkit.rows import choose_held_out, require_same_origins
 from sdfkit.wording import counted
 
 if TYPE_CHECKING:
@@ -49,19 +49,27 @@ class TrainingSet(NamedTuple):
     """Samples for training.
 
     Attributes:
-        rows: The shapes of the samples store that did not fail.
+        rows: The shapes of the samples store that did not fail and are not held out.
         history: The commands that made the store, oldest first.
         samples: The samples of those shapes that this process trains on.
+        held_out: The held-out shapes, and up to `FIRST_SAMPLES` samples of each.
     """
 
     rows: "list[Row]"
     history: list[dict[str, Any]]
     samples: "SampleReader"
+    held_out: "list[tuple[Row, SampleChunk]]"
 
 
 @contextmanager
 def open_samples(
-    path: str, settings: "Drawn", context: "DeviceContext", *, manifest: Path | None
+    path: str,
+    settings: "Drawn",
+    context: "DeviceContext",
+    *,
+    held_out: float = 0.0,
+    seed: int = 0,
+    manifest: Path | None,
 ) -> Iterator[TrainingSet]:
     """Open the samples of shapes for training.
 
@@ -73,19 +81,24 @@ def open_samples(
         path: A samples store.
         settings: The number of points of a shape per training step, and the share of these near the surface.
         context: The number of processes, and the slice of shapes that this process trains on.
+        held_out: Share of the shapes to hold out; see `rows.choose_held_out`.
+        seed: Seed of the choice of these shapes.
         manifest: Manifest whose labels replace the stored ones.
 
     Raises:
-        InputError: The store holds no samples, all of its shapes failed, or a shape has fewer samples than one training
-            step needs.
+        InputError: The store holds no samples, too few shapes would remain, all of its shapes failed, or a shape has
+            fewer samples than one training step needs.
     """
     with open_store(path, "samples", manifest=manifest) as store:
         rows = [row for row in store.all_rows() if not row.error]
         if not rows:
             raise InputError(f"{store.name}: all its shapes failed in an earlier step")
-        samples = _make_reader(store, path, rows[context.own], settings, context)
+        unseen = choose_held_out([row.uid for row in rows], held_out, seed)
+        others = [rows[row] for row in unseen]
+        rows = [row for index, row in enumerate(rows) if index not in unseen]
+        samples, apart = _make_reader(store, path, rows[context.own], settings, context, others)
         yield TrainingSet(
-            [replace(row, index=index) for index, row in enumerate(rows)], store.history, samples
+            [replace(row, index=index) for index, row in enumerate(rows)], store.history, samples, apart
         )
 
 
@@ -119,29 +132,42 @@ def open_samples_of(
                 "%d of %d shapes have no samples and are left out", len(shapes) - len(kept), len(shapes)
             )
         in_order = sorted(kept, key=lambda pair: pair[1].index)
-        samples = _make_reader(store, path, [row for _, row in in_order], settings, context)
+        samples, _ = _make_reader(store, path, [row for _, row in in_order], settings, context, [])
         rows = [replace(shape, index=shapes.index(shape)) for shape, _ in in_order]
-        yield TrainingSet(rows, store.history, samples)
+        yield TrainingSet(rows, store.history, samples, [])
 
 
 def _make_reader(
-    store: StoreReader, path: str, rows: "Sequence[Row]", settings: "Drawn", context: "DeviceContext"
-) -> "SampleReader":
+    store: StoreReader,
+    path: str,
+    rows: "Sequence[Row]",
+    settings: "Drawn",
+    context: "DeviceContext",
+    held_out: "Sequence[Row]",
+) -> "tuple[SampleReader, list[tuple[Row, SampleChunk]]]":
+    """Make the reader of some rows of an open store, and read the first samples of the held-out rows."""
     from sdfkit.runtime.doctor import free_memory
     from sdfkit.training.samples import SampleReader
 
     near = round(settings.near * settings.points)
     read: ReadChunk
+    waiting: Iterator[SampleChunk] = iter(())
+    kept: dict[int, SampleChunk] = {}
     if path == STANDARD or Path(path).is_file():
-        memory, waiting = sys.maxsize, _in_order(store, {row.index for row in rows})
+        unseen = {row.index for row in held_out}
+        memory, waiting = sys.maxsize, _in_order(store, {row.index for row in rows}, unseen, kept)
         read = lambda row, start, stop: next(waiting)  # noqa: E731
     else:
         memory = int(SHARE_OF_MEMORY * free_memory()) // context.processes
         read = partial(_read, store, [row.index for row in rows])
-    return SampleReader(
+        kept = {row.index: _read(store, [row.index], 0, 0, FIRST_SAMPLES) for row in held_out}
+    samples = SampleReader(
         read, [row.uid for row in rows], store.array("point").shape[1], window=SAMPLES_PER_CHUNK,
         near=near, others=settings.points - near, memory=memory,
     )  # fmt: skip
+    for _ in waiting:  # reads held-out shapes that come after the last training shape
+        pass
+    return samples, [(row, kept[row.index]) for row in held_out]
 
 
 def _read(store: StoreReader, rows: Sequence[int], row: int, start: int, stop: int) -> "SampleChunk":
@@ -151,13 +177,20 @@ def _read(store: StoreReader, rows: Sequence[int], row: int, start: int, stop: i
     return SampleChunk(*(store.read_part(name, (rows[row], slice(start, stop))) for name in ARRAYS))
 
 
-def _in_order(store: StoreReader, wanted: set[int]) -> "Iterator[SampleChunk]":
-    """Yield the samples of the wanted rows in the order of the store, one row in memory at a time."""
+def _in_order(
+    store: StoreReader, wanted: set[int], held_out: set[int], kept: "dict[int, SampleChunk]"
+) -> "Iterator[SampleChunk]":
+    """Yield the samples of the wanted rows in the order of the store, one row in memory at a time.
+
+    The first samples of held-out rows are put into `kept`.
+    """
     from sdfkit.training.samples import SampleChunk
 
     for row in store.rows(*ARRAYS):
         if row.index in wanted:
             yield SampleChunk(*(row.arrays[name] for name in ARRAYS))
+        elif row.index in held_out:
+            kept[row.index] = SampleChunk(*(row.arrays[name][:FIRST_SAMPLES].copy() for name in ARRAYS))
 
 
 def read_shape_samples(path: str, rows: "Sequence[Row]") -> "tuple[ShapeSamples, list[dict[str, Any]]]":
