@@ -145,7 +145,6 @@ def _find_training_codes(guesses: "Vectors") -> str | None:
         return path
     logging.getLogger(__name__).warning(
         "%s: the model %s, which made the predictions, does not exist; give its training codes with --known",
-        guesses.name,
-        path,
-    )
+        guesses.name, path,
+    )  # fmt: skip
     return None
