@@ -142,8 +142,9 @@ def train_deepsdf(
 
         losses = run_training(training, recipe.steps, target, lambda complete: decoder_contents(training))
         errors = measure_decoder(training, samples=20_000, clamp=0.1)
-    unseen = describe_held_out(measure_held_out(training, known.held_out), known.held_out)
-    for line in [*describe_decoder(errors, known.rows), *unseen]:
+    unseen = measure_held_out(training, [part for _, part in known.held_out])
+    rows = [row for row, _ in known.held_out]
+    for line in [*describe_decoder(errors, known.rows), *describe_held_out(unseen, rows)]:
         log.info("%s", line)
     if curve is not None and context.process == 0:
         draw_losses(curve, losses, title=output, overwrite=overwrite)

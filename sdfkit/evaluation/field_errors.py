@@ -68,12 +68,12 @@ def measure_held_out(
 
     Args:
         training: Training whose decoder is measured.
-        shapes: The held-out shapes, and samples of each, in random order and equally many.
+        samples: Samples of each held-out shape, in random order and equally many.
 
     Returns:
         The mean absolute error of distances clamped at `HELD_OUT_FIT.clamp`, per shape.
     """
-    if not shapes:
+    if not samples:
         return np.zeros(0)
     decoder, codes = training.result()
     decoder.requires_grad_(False)

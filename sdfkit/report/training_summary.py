@@ -1,7 +1,7 @@
 """The lines that the commands for training and fitting log about their results."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -54,16 +54,15 @@ def describe_reconstruction_errors(errors: Sequence["ReconstructionErrors"]) -> 
     ]
 
 
-def describe_held_out(errors: np.ndarray, shapes: Sequence[tuple["Row", Any]]) -> list[str]:
+def describe_held_out(errors: np.ndarray, rows: Sequence["Row"]) -> list[str]:
     """Describe the errors of held-out shapes after their codes were fitted; an empty list without such shapes.
 
     Args:
         errors: Mean absolute error of clamped distances of each shape.
-        shapes: The shapes; the second item of each pair is not used.
+        rows: The shapes.
     """
-    if not shapes:
+    if not rows:
         return []
-    rows = [row for row, _ in shapes]
     return [
         f"{counted(len(rows), 'held-out shape')}, fitted to half of the samples: SDF L1 of the others clamped at 0.1 "
         f"mean {errors.mean():.5f}, max {errors.max():.5f}; "
