@@ -41,7 +41,7 @@ ONE, CPU, FP32 = "--jobs 1", "--device cpu", "--device cpu --precision fp32"
 LITE = f"--model efficientnet-lite0 {FP32}"
 FLOW = f"--batch 2 --rays 24 {FP32}"
 # Each line is a step; its output is every file that it leaves in the folder. `>` redirects standard output. A line that
-# begins with ! is one in which shapes may fail (status 4); the flow is too little trained to have surfaces.
+# begins with ! is one in which shapes may fail (status 4); some networks are too little trained to have surfaces.
 STEPS = f"""
 shapes --list > categories.txt
 shapes --category table --category bowl --category chair --count 3 --resolution 40 --messy --seed 1 --jobs 2 -o raw/
@@ -78,15 +78,18 @@ train-flow views.zarr --stage encoder --velocity dit --features features.zarr --
 -o encoder.zarr
 train-flow views.zarr --stage distil --start encoder.zarr --features features.zarr --velocity dit --steps 1 {FLOW} \
 -o distil.zarr
+train-recon views.zarr --samples samples.zarr --steps 2 --batch 2 --points 64 --curve recon.png {FP32} -o recon.zarr
 predict dit.zarr features.zarr --samples 2 --steps 5 --eta 0.5 --seed 1 {CPU} -o codes.zarr
 predict ae_dit.zarr tokens.zarr.zip --guidance 2 --steps 3 {CPU} -o ae_codes.zarr
 predict weight_dit.zarr features.zarr --steps 3 {CPU} -o predicted.zarr
 predict flow.zarr views.zarr --trajectory --steps 1 {CPU} -o steps.zarr
 predict distil.zarr features.zarr --steps 2 --samples 2 {CPU} > distilled.zarr.zip
+predict recon.zarr views.zarr {CPU} -o grids.zarr
 predict dit.zarr photo.ppm --steps 3 {CPU} | mesh --decoder deepsdf.zarr --resolution 32 {CPU} > photo.ply
 mesh codes.zarr --decoder deepsdf.zarr --resolution 32 {CPU} -o codes/
 mesh predicted.zarr --resolution 32 --smooth-normals --format glb {CPU} -o predicted/
 ! mesh ae.zarr --resolution 32 --largest --format obj {CPU} -o recoded/
+! mesh grids.zarr --resolution 32 {CPU} -o reconstructed/
 ! mesh steps.zarr --decoder flow.zarr --resolution 32 {CPU} -o flown/
 ! mesh plain.npy --decoder deepsdf.zarr --resolution 32 --simplify 500 --format stl {CPU} -o plain/
 timestep-loss dit.zarr features.zarr --views 2 --draws 1 --steps 3 {CPU} -o timesteps.png > timesteps.txt

@@ -56,21 +56,22 @@ def predict(
     output: Output = STANDARD,
     overwrite: Overwrite = False,
 ) -> None:
-    """Predict codes of shapes, or weights, from images of them.
+    """Predict codes of shapes, weights, or grids of distances, from images of them.
 
     The result is a latent code per shape, which sdfkit mesh turns into a mesh with the decoder of the training codes. A
-    denoiser that was trained on weights of small networks, one per shape, predicts such weights; sdfkit mesh needs no
-    decoder for them.
+    denoiser that was trained on weights of small networks, one per shape, predicts such weights, and a network of
+    train-recon predicts grids of signed distances; sdfkit mesh needs no decoder for either.
 
     Features are used as they are. Views and image files are first embedded with the encoder of the denoiser's training
     features; a flow takes the images themselves, unless it was trained on features. Each image file is one shape with
     the name of the file. Several photos of one object go into a subfolder: in sdfkit predict photos/, each file in
     photos/ is a shape, and each subfolder is one shape whose files are its views and are used together. Image files
-    come without cameras; a model that was trained with cameras predicts a little worse without them.
+    come without cameras; a model that was trained with cameras predicts a little worse without them. A network of
+    train-recon needs views with masks and cameras, and takes no image files.
 
     With --samples N each shape gives N rows, named uid_s0, uid_s1 ...; the more these samples differ from each other,
     the less certain the model is. A flow of train-flow --stage encoder predicts one code without
-    sampling, and takes no --samples, --steps or --guidance.
+    sampling, and takes no --samples, --steps or --guidance; nor does a network of train-recon.
 
     \b
     Examples:

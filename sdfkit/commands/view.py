@@ -59,7 +59,8 @@ def view(
     """Draw a store or mesh as an image or as a page for a browser.
 
     Meshes and views are drawn as a contact sheet of images with the names of the shapes; on a page, drag a shape to
-    turn it. Samples are drawn as slices, with points inside the shape in blue and points outside in orange. Codes,
+    turn it. Grids of distances (of sdfkit predict, with a model of train-recon) are drawn as the meshes of their
+    surfaces. Samples are drawn as slices, with points inside the shape in blue and points outside in orange. Codes,
     weights and features are drawn as a map of their first two principal components, coloured by category. A model is
     drawn as the curve of its training loss, also during training, with a map of its codes.
 

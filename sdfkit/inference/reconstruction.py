@@ -114,7 +114,11 @@ def _nodes(cells: int) -> Float[np.ndarray, "x y z 3"]:
 
 
 def read_reconstructor(store: "StoreReader", device: str) -> Reconstructor:
-    """Load the network of an open store that `train-recon` wrote."""
+    """Load the network of an open store that `train-recon` wrote.
+
+    Raises:
+        InputError: The network cannot be loaded, or the grid of a training shape is not finite.
+    """
     import torch
 
     from sdfkit.io.models import rebuild
@@ -123,6 +127,11 @@ def read_reconstructor(store: "StoreReader", device: str) -> Reconstructor:
 
     network = rebuild(store, "recon", lambda config: Recon(ReconConfig(**config)), device)
     rows, arrays = store.read_rows("grid")
+    broken = [row.uid for row, grid in zip(rows, arrays["grid"], strict=True) if not np.isfinite(grid).all()]
+    if broken:
+        raise InputError(
+            f"{store.name}: the grid of {broken[0]} holds numbers that are not finite; train the network again"
+        )
     library = Library(torch.from_numpy(arrays["grid"]).to(device))
     return Reconstructor(store.name, network, library, store.attributes, rows)
 

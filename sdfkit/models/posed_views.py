@@ -10,12 +10,17 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+# Points nearer to a camera than this, or behind it, are outside every shape: cameras are outside the unit ball, which
+# contains the shape, while the query cube extends beyond the ball.
+NEAR = 0.05
+
 
 class Projections(NamedTuple):
     """Points as cameras see them."""
 
     positions: Float[Tensor, "shape view point 2"]
-    """Column and row in the image, from -1 at the left and the top edge to 1 at the right and the bottom edge."""
+    """Column and row in the image, from -1 at the left and the top edge to 1 at the right and the bottom edge.
+    They have no meaning for points at a depth below `NEAR`."""
     depths: Float[Tensor, "shape view point"]
     """Distances from the camera along its viewing direction."""
 
@@ -37,17 +42,19 @@ class PosedViews(NamedTuple):
         offsets = points[:, None] - self.cameras[:, :, None, :3, 3]
         x, y, z = (offsets @ self.cameras[:, :, :3, :3]).unbind(-1)  # each (shape, view, point)
         depths = -z
-        scale = depths * torch.tan(self.yfov / 2)[:, :, None]
+        scale = depths.clamp(min=NEAR) * torch.tan(self.yfov / 2)[:, :, None]
         return Projections(torch.stack([x / scale, -y / scale], dim=-1), depths)
 
     def cone_distances(self, projections: Projections) -> Float[Tensor, "shape view point"]:
         """Return signed distances from the cone of each silhouette, negative inside.
 
-        The maximum over the views is the distance from the visual hull, as `images.visual_hull` defines it.
+        The maximum over the views is the distance from the visual hull, as `images.visual_hull` defines it. A cone ends
+        at the depth `NEAR`.
         """
         pixels = read_maps(self.outlines[:, :, None], projections.positions)[..., 0]
         lengths = 2 / self.outlines.shape[-1] * torch.tan(self.yfov / 2)[:, :, None]
-        return pixels * projections.depths * lengths
+        cones = pixels * projections.depths.clamp(min=NEAR) * lengths
+        return torch.maximum(cones, NEAR - projections.depths)
 
 
 def read_maps(

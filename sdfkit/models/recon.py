@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sdfkit.models.neighbours import Neighbours
+from sdfkit.models.neighbours import SIDE, Neighbours
 from sdfkit.models.posed_views import PosedViews, read_maps, read_volume
 
 # Normalisation groups of all convolutions.
@@ -29,6 +29,8 @@ FARTHEST = 0.5
 NEAREST = 0.1
 # Outlines, as channel of the images: pixels are divided by this, and limited to ±2.
 PIXELS = 8
+# Largest size of the images, and largest number of cells along a side.
+LARGEST = 1024
 # Octaves of the sine and cosine of a point's coordinates. With six, kinds of shapes that were not in the training set
 # are reconstructed worse (see examples/LOG.md).
 OCTAVES = 3
@@ -39,7 +41,7 @@ class ReconConfig:
     """Architecture of a reconstruction network.
 
     Attributes:
-        size: Width and height in pixels of the images.
+        size: Width and height in pixels of the images, a multiple of `neighbours.SIDE`.
         width: Width of the first convolution over the images; each of the three further levels doubles it.
         cells: Cells of the volume along a side, a multiple of 4.
         volume: Width of the finest level of the U-Net; each of the two further levels doubles it.
@@ -47,6 +49,9 @@ class ReconConfig:
         layers: Number of residual layers that decode a point.
         latent: Length of the vector that describes all images together.
         neighbours: Number of similar training shapes whose distances the network gets.
+
+    Raises:
+        ValueError: `size` or `cells` is not such a multiple, or is too large. They do not change the parameters.
     """
 
     size: int
@@ -57,6 +62,14 @@ class ReconConfig:
     layers: int
     latent: int
     neighbours: int
+
+    def __post_init__(self) -> None:
+        for name, factor in (("size", SIDE), ("cells", 4)):
+            value = getattr(self, name)
+            if value % factor or not 0 < value <= LARGEST:
+                raise ValueError(
+                    f"its {name} is {value}, but a multiple of {factor} up to {LARGEST} is needed"
+                )
 
 
 PRESETS = {

@@ -20,6 +20,8 @@ from sdfkit.runtime.pool import PoolOptions, compute_rows
 from sdfkit.wording import agreeing, counted
 
 if TYPE_CHECKING:
+    from trimesh import Trimesh
+
     from sdfkit.io.meshes.reader import Meshes, MeshRow
     from sdfkit.io.stores.reader import ArrayRow, StoreReader
     from sdfkit.io.stores.trajectories import TrajectoryRun
@@ -149,11 +151,14 @@ def draw_meshes(meshes: "Meshes", appearance: Appearance, options: PoolOptions) 
 
 
 def _draw_mesh(row: "MeshRow", *, views: int, size: int) -> dict[str, Any]:
+    return _draw_turning(row.load(), views, size)
+
+
+def _draw_turning(mesh: "Trimesh", views: int, size: int) -> dict[str, Any]:
     from sdfkit.geometry.frame import normalise
     from sdfkit.geometry.topology import join_vertices
     from sdfkit.images.turntable import draw_turntable
 
-    mesh = row.load()
     unit, _ = normalise(mesh)
     pictures = draw_turntable(unit, views=views, size=size)
     state = "closed" if join_vertices(unit).is_watertight else "open"
@@ -166,7 +171,8 @@ def _draw_mesh(row: "MeshRow", *, views: int, size: int) -> dict[str, Any]:
 def draw_store(
     path: str, appearance: Appearance, options: PoolOptions, *, manifest: Path | None, is_pipe: bool
 ) -> Drawing:
-    """Draw the content of a store: trajectories, views, slices of samples, or the losses and vectors of a model.
+    """Draw the content of a store: trajectories, views, slices of samples, the surfaces of grids, or the losses and
+    vectors of a model.
 
     Raises:
         InputError: The store is not complete and has no training losses, or it holds nothing that can be drawn.
@@ -191,6 +197,10 @@ def draw_store(
             gallery = Gallery(appearance, label="slice, from back to front", turns=False)
             draw = partial(_slice_samples, slices=appearance.count_views(ONE))
             return gallery.fill(store.rows("point", "distance"), len(store), draw, options)
+        if store.kind == "grids":
+            gallery = Gallery(appearance, label="turn all", turns=True)
+            draw = partial(_draw_grid, views=appearance.count_views(ONE), size=appearance.size)
+            return gallery.fill(store.rows("grid"), len(store), draw, options)
         return _draw_model(store, losses, appearance, is_pipe=is_pipe, open_files=open_files)
 
 
@@ -214,6 +224,14 @@ def _slice_samples(row: "ArrayRow", *, slices: int) -> dict[str, Any]:
         "pictures": draw_slices(point, distance, slices=slices),
         "facts": f"{len(point):,} {agreeing(len(point), 'sample', 'samples')}",
     }
+
+
+def _draw_grid(row: "ArrayRow", *, views: int, size: int) -> dict[str, Any]:
+    from sdfkit.geometry.isosurface.extraction import mesh_grid
+
+    if row.error:
+        raise GeometryError(row.error)
+    return _draw_turning(mesh_grid(row.arrays["grid"]), views, size)
 
 
 def _find_losses(store: "StoreReader") -> list[str]:

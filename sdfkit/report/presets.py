@@ -45,6 +45,7 @@ def make_tables() -> dict[str, str]:
         "train-dit": _lay_out(_dit()),
         "train-ae": _lay_out(_autoencoder()),
         "train-flow": _lay_out(_flow()),
+        "train-recon": _lay_out(_recon()),
         "fit-mlp": _lay_out(_mlp()),
     }
 
@@ -225,6 +226,37 @@ def _flow() -> list[TableRow]:
                 "conditioner_lr": "learning rate of encoder and conditioner",
                 "flow_lr": "learning rate of flow",
                 "lr_scale": "factor of learning rates in stages joint and rgb",
+            },
+        ),
+    ]
+
+
+def _recon() -> list[TableRow]:
+    from sdfkit.models.recon import PRESETS, Recon
+    from sdfkit.training.recon import RECIPES
+
+    configs = PRESETS.values()
+    return [
+        ("preset", list(PRESETS)),
+        ("side of images in pixels", [config.size for config in configs]),
+        ("cells of the volume along a side", [config.cells for config in configs]),
+        ("layers x width that decode a point", [f"{config.layers} x {config.hidden}" for config in configs]),
+        ("similar training shapes", [config.neighbours for config in configs]),
+        ("parameters", [_count(partial(Recon, config)) for config in configs]),
+        *_fields(
+            {preset: RECIPES[preset] for preset in PRESETS},
+            {
+                "steps": "steps (--steps)",
+                "shapes": "shapes per step (--batch)",
+                "points": "points per shape and step (--points)",
+                "near": "share of points near surface",
+                "views": "maximum views (--views)",
+                "single": "share of steps with one view",
+                "fewer": "share of shapes with few candidates for similarity",
+                "turned": "share of shapes that are turned (--turned)",
+                "clamp": "clamp of distances in the loss",
+                "lr": "learning rate (--lr)",
+                "ema_decay": "EMA decay",
             },
         ),
     ]

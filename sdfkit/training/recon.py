@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Bool, Float, Float16, Int, UInt8
 from torch import Tensor
 
-from sdfkit.geometry.interpolation import interpolate_samples
 from sdfkit.models.neighbours import Neighbours, retrieve, shrink_silhouettes
 from sdfkit.models.posed_views import PosedViews
 from sdfkit.models.recon import Recon, ReconConfig
+from sdfkit.training.coarse_grids import make_grids
 from sdfkit.training.run import (
     DeviceContext,
     State,
@@ -36,8 +36,6 @@ WARM_UP = 100
 # Smallest and largest share of the training shapes among which `ReconSettings.fewer` looks for neighbours, and the
 # largest number of candidates in all cases.
 FEWER, CANDIDATES = (0.03, 0.5), 1024
-# Nodes along a side of the grids of training shapes, and the samples that they are interpolated from.
-NODES, SAMPLES = 33, 1 << 15
 # Largest norm of the gradient of all parameters.
 LARGEST_GRADIENT = 1.0
 
@@ -297,17 +295,6 @@ class ReconTraining:
         unpack("average", self.ema, state)
         unpack("moments", moments(self.optimizers, self.parameters), state)
         self.steps_taken = unpack_clock(state, self.generator)
-
-
-def make_grids(samples: SampleReader, count: int) -> Float16[np.ndarray, "shape x y z"]:
-    """Interpolate the samples of each training shape at the nodes of a coarse grid."""
-    grids = np.empty((count, NODES, NODES, NODES), np.float16)
-    for row in range(count):
-        windows = [samples.window(row, index) for index in range(min(samples.windows, SAMPLES // 8192))]
-        points = np.concatenate([part.points.numpy() for part in windows])
-        distances = np.concatenate([part.distances.numpy() for part in windows])
-        grids[row] = interpolate_samples(points, distances, NODES)
-    return grids
 
 
 def turn_matrices(mirrored: Bool[Tensor, " row"], angles: Float[Tensor, " row"]) -> Float[Tensor, "row 3 3"]:

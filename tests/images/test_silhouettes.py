@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sdfkit.errors import GeometryError
-from sdfkit.images.silhouettes import mask_distances, shrink_masks, shrink_pictures, silhouette_overlap
+from sdfkit.images.silhouettes import (
+    mask_distances,
+    shrink_masks,
+    shrink_outlines,
+    shrink_pictures,
+    silhouette_overlap,
+)
 
 pictures = st.integers(2, 12).flatmap(lambda side: arrays(np.uint8, (2, side, side)))
 
@@ -57,6 +63,22 @@ def test_distances_from_a_disc_agree_with_a_closed_form():
     for distances, radius in zip(mask_distances(masks), (20, 11.3), strict=True):
         assert distances.dtype == np.float32
         assert np.abs(distances - (np.hypot(at[:, None], at) - radius)).max() < 0.75
+
+
+@pytest.mark.parametrize(("side", "size"), [(224, 56), (100, 64), (48, 64), (64, 64)])
+def test_shrunk_outlines_are_distances_in_pixels_of_the_small_image(side, size):
+    masks = (disc(side, 0.3 * side)[None] * 255).astype(np.uint8)
+    at = np.arange(size) + 0.5 - size / 2
+    expected = np.hypot(at[:, None], at) - 0.3 * size
+    distances = shrink_outlines(masks, size)
+    assert distances.dtype == np.float32 and distances.shape == (1, size, size)
+    # The distance of a large pixel is uncertain by 0.75 of its own side.
+    assert np.abs(distances[0] - expected).max() < 0.75 * max(1, size / side) + 0.25
+
+
+def test_shrinking_outlines_needs_an_outline():
+    with pytest.raises(GeometryError, match="view 0: the mask is empty"):
+        shrink_outlines(np.zeros((1, 8, 8), np.uint8), 4)
 
 
 @given(arrays(np.bool_, (2, 9, 7)))

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
-from sdfkit.models.fields import field_normals, fields_of_codes, fields_of_weights
+from sdfkit.models.fields import field_normals, fields_of_codes, fields_of_grids, fields_of_weights
 from sdfkit.models.layers import MLPConfig, count_parameters
 from sdfkit.models.mlp import MLPs, draw_weights
 
@@ -22,6 +22,20 @@ def test_the_field_of_a_weight_vector_is_its_network():
     fields, points = fields_of_weights(SHAPE), torch.rand(1, 7, 3)
     assert fields.width == count_parameters(SHAPE)
     assert torch.allclose(fields.of(weights[0])(points), MLPs(SHAPE, weights)(points), atol=1e-6)
+
+
+def test_the_field_of_a_grid_interpolates_it():
+    slope, axis = torch.tensor([1.0, -2.0, 3.0]), torch.linspace(-1, 1, 4)
+    nodes = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1)
+    fields, points = fields_of_grids(4), 2 * torch.rand(1, 30, 3) - 1
+    assert fields.width == 4
+    # A linear function is interpolated exactly, and a node has its value.
+    assert torch.allclose(fields.of(nodes @ slope)(points), points @ slope, atol=1e-5)
+    values = torch.rand(4, 4, 4)
+    assert torch.allclose(fields.of(values)(nodes.reshape(1, -1, 3)), values.reshape(1, -1), atol=1e-5)
+    # Between two nodes along an axis, the value is between theirs.
+    half = (nodes[:-1] + nodes[1:]).reshape(1, -1, 3) / 2
+    assert torch.allclose(fields.of(values)(half)[0], (values[:-1] + values[1:]).reshape(-1) / 2, atol=1e-5)
 
 
 def test_normals_are_the_directions_of_the_gradient():

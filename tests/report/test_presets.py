@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from sdfkit.report.presets import format_tables, make_tables, preset_table
+from sdfkit.training.recon import RECIPES
 
 
 def test_the_stored_tables_agree_with_the_code():
@@ -27,6 +28,7 @@ def test_the_stored_tables_agree_with_the_code():
             ["parameters,", "for", "networks", "of", "54,785", "weights", "28,302,465", "116,717,185"],
         ),
         ("train-flow", ["steps", "of", "stage", "rgb", "(--steps)", "120", "5,000"]),
+        ("train-recon", ["steps", "(--steps)", *(f"{recipe.steps:,}" for recipe in RECIPES.values())]),
         ("fit-mlp", ["steps", "(--steps,", "--epochs)", "2,000", "2,000", "200", "epochs", "200", "epochs"]),
     ],
 )

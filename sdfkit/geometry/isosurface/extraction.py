@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import trimesh
 from jaxtyping import Bool, Float, Int
-from scipy.ndimage import maximum_filter
+from scipy.ndimage import map_coordinates, maximum_filter
 from skimage.measure import marching_cubes
 
 from sdfkit.errors import GeometryError
@@ -125,6 +125,26 @@ def extract_surface(
         low, high = float(evaluator.lowest), float(evaluator.highest)
         raise GeometryError(f"no surface: distances run from {low:.3g} to {high:.3g} and never cross 0")
     return _marching_cubes(grid, resolution), evaluator.count
+
+
+def mesh_grid(values: Float[np.ndarray, "node node node"]) -> trimesh.Trimesh:
+    """Extract the zero level set of a grid of distances over the query cube, in the cells of the grid.
+
+    Args:
+        values: Signed distances at nodes from -1 to 1 along each axis, negative inside.
+
+    Raises:
+        GeometryError: The distances never cross 0, or are not finite.
+    """
+    cells = len(values) - 1
+
+    def distance(points: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, " point"]:
+        read: Float[np.ndarray, " point"] = map_coordinates(
+            values, (points.T + 1) * (cells / 2), order=1, mode="nearest"
+        )
+        return read
+
+    return extract_surface(distance, resolution=cells, margin=1.0, batch=1 << 18)[0]
 
 
 def _largest(

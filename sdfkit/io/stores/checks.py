@@ -46,7 +46,7 @@ GROUP_ATTRIBUTES = {
     "velocity": one_of("mlp", "dit"),
     **dict.fromkeys(
         ("bands", "hidden", "code", "skip", "dim", "patches", "width", "heads", "ffn", "blocks",
-         "size", "cells", "volume", "latent"), SIZE
+         "size", "cells", "volume", "latent", "neighbours"), SIZE
     ),
     "layers": Field(lambda value: type(value) is int and 0 <= value <= 1000, "a whole number from 0 to 1000"),
     "feature": Field(lambda value: value is None or SIZE.fits(value), f"{SIZE.needed}, or null"),
@@ -76,9 +76,12 @@ ARRAYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "mask": (BYTES, ("shape", "view", "row", "column")),
     "depth": (FLOATS, ("shape", "view", "row", "column")),
     "normal": (FLOATS, ("shape", "view", "row", "column", "xyz")),
+    "grid": (FLOATS, ("shape", "x", "y", "z")),
 }
 NUMBERS_OR_TEXTS = TEXTS + "biuf"
 SIZES = {"xyz": 3, "to": 4, "from": 4, "channel": 3}
+# The axes of a grid over the query cube, which have the same number of nodes, and at least two.
+CUBE = ("x", "y", "z")
 # Axes of one length in all arrays of a store. The rows of `ranks` are predictions.
 SHARED = {"shape": "shape", "prediction": "shape", "sample": "sample", "surface": "surface", "view": "view"}
 SHARED_BY_VIEWS = {"row": "row", "column": "column"}
@@ -131,6 +134,8 @@ def check_array(array: "zarr.Array[Any]", name: str, store: str) -> None:
     if axes is not None:
         wrong |= len(array.shape) != len(axes)
         wrong |= any(SIZES.get(axis, size) != size for axis, size in zip(axes, array.shape, strict=False))
+        sides = {size for axis, size in zip(axes, array.shape, strict=False) if axis in CUBE}
+        wrong |= len(sides) > 1 or min(sides, default=2) < 2
     if wrong:
         raise InputError(
             f"{store}: the array {name} has the type {array.dtype} and the shape {array.shape}, but "
@@ -148,13 +153,14 @@ def _codec_names(codecs: Any) -> Sequence[str]:
     return names
 
 
-def _describe(kinds: str, axes: Sequence[str] | None) -> str:
+def _describe(kinds: str, axes: tuple[str, ...] | None) -> str:
     nouns = {TEXTS: "texts", FLAGS: "booleans", FLOATS: "floating-point numbers", BYTES: "bytes"}
     noun = nouns.get(kinds, "numbers or texts")
     if axes is None:
         return f"an array of {noun}"
     sizes = [f"{axis} {SIZES[axis]}" if axis in SIZES else axis for axis in axes]
-    return f"an array of {noun} with the axes ({', '.join(sizes)})"
+    cube = ", the last three of one length from 2" if axes[-3:] == CUBE else ""
+    return f"an array of {noun} with the axes ({', '.join(sizes)}){cube}"
 
 
 def axes_of(array: "zarr.Array[Any]") -> tuple[str, ...] | None:

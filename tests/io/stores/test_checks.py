@@ -119,6 +119,7 @@ def test_a_wrong_attribute_is_refused_by_name(store, name, value):
         ({"bands": -1}, "bands"),
         ({"kind": "other"}, "kind"), ({"frequency": "30"}, "frequency"), ({"tokens": ["x"]}, "tokens"),
         ({"gated": 1}, "gated"), ({"velocity": None}, "velocity"), ({"feature": []}, "feature"),
+        ({"neighbours": -1}, "neighbours"), ({"cells": 1.5}, "cells"),
     ],
 )  # fmt: skip
 def test_a_wrong_configuration_of_a_network_is_refused_by_name(group, value):
@@ -185,6 +186,32 @@ PICKLED = [{"name": "bytes"}, {"name": "numcodecs.pickle"}]
 def test_an_array_that_cannot_be_what_it_says_is_refused_by_name(store, name, values, message):
     change(store, name, **values)
     refused(store, message)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "is_good"),
+    [
+        ((2, 4, 4, 4), "f4", True), ((2, 4, 4, 4), "f2", True), ((2, 4, 4, 4), "i4", False),
+        ((2, 4, 4), "f4", False), ((2, 4, 4, 5), "f4", False), ((2, 1, 1, 1), "f4", False),
+        ((2, 0, 0, 0), "f4", False),
+    ],
+)  # fmt: skip
+def test_a_grid_is_a_cube_of_floating_point_numbers(tmp_path, shape, dtype, is_good):
+    path = str(tmp_path / "g.zarr")
+    axes = ("shape", "x", "y", "z")[: len(shape)]
+    with create_store(path, "grids", rows=ROWS[:2], history=[], settings={}, overwrite=False) as writer:
+        writer.create_array("grid", data=np.zeros(shape, dtype), axes=axes)
+        for row in ROWS[:2]:
+            writer.write(row)
+    with open_store(path, "grids", manifest=None) as reader:
+        if is_good:
+            assert reader.array("grid").shape == shape
+            return
+        needed = (
+            r"axes \(shape, x, y, z\), the last three of one length from 2 is needed; make the store again$"
+        )
+        with pytest.raises(InputError, match=needed):
+            reader.array("grid")
 
 
 def grid(*shape):
