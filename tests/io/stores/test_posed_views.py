@@ -78,7 +78,7 @@ def test_shapes_that_cannot_be_used_are_left_out_with_the_reason(tmp_path, caplo
     assert [(row.uid, row.index, row.category) for row in found.rows] == [("a", 0, "ball"), ("b", 1, "ball")]
     assert found.arrays.pictures.shape == (2, 3, 4, 28, 28) and found.arrays.yfov.shape == (2, 3)
     assert np.array_equal(found.arrays.outlines[1], prepare_views(ball(2), 28).outlines)
-    assert found.history == [{"version": "1", "command": "x"}] and found.name == path
+    assert found.history[0] == {"version": "1", "command": "x"} and found.name == path
     told = [record.getMessage() for record in caplog.records]
     assert told[0] == "failed: is left out: no surface"
     assert told[1].startswith("empty: is left out: view 0: the mask is empty") and len(told) == 2
