@@ -26,6 +26,7 @@ def choose_settings(
     eta: float = 0,
     guidance: float = 1,
     trajectory: bool = False,
+    refine: bool = False,
 ) -> dict[str, Any]:
     """Combine the options of a user with the default settings of a model.
 
@@ -36,6 +37,7 @@ def choose_settings(
         eta: DDIM's eta: 0 for deterministic steps, 1 to add as much new noise in each step as DDPM.
         guidance: Weight of classifier-free guidance; 1 for no guidance.
         trajectory: Whether to store the code after every step of a flow.
+        refine: Whether the codes are refined, see `inference.refinement`.
 
     Returns:
         The options of `predictor.draw`.
@@ -66,6 +68,11 @@ def choose_settings(
                 f"{name}: is not a flow, but --trajectory stores the steps of a flow; leave it out"
             )
         settings["trajectory"] = True
+    if refine:
+        if samples > 1 or trajectory:
+            option = "--samples" if samples > 1 else "--trajectory"
+            raise UsageError(f"--refine writes the one code that fits the images best; leave {option} out")
+        settings["refine"] = True
     return settings
 
 
@@ -98,6 +105,8 @@ def create_arrays(
     """
     name, shape, axes = predictor.array
     writer.create_array(name, shape=(count, *shape), dtype="f4", axes=("shape", *axes))
+    if settings.get("refine"):
+        writer.create_array("silhouette_iou", shape=(count,), dtype="f4", axes=("shape",))
     if settings["samples"] > 1:
         writer.create_array("sample_of", shape=(count,), dtype=np.dtypes.StringDType(), axes=("shape",))
     if settings.get("trajectory"):
