@@ -10,7 +10,7 @@ from sdfkit.training.refinement.descent import CodePrior, Refinement, Refinement
 from tests.training.refinement.balls import decode_balls, see_balls
 
 SETTINGS = RefinementSettings(
-    steps=60, rays=96, checked=192, edge=4.0, samples=8, rounds=3, refine=2, first_temperature=0.05,
+    steps=60, rays=96, checked=192, edge=4.0, samples=8, rounds=3, refine=2, reuse=2, first_temperature=0.05,
     temperature=0.005, lr=0.2, prior=1e-6, narrow=15, interval=10, patience=2, least=0.01,
 )  # fmt: skip
 # Radii 0.62 and 0.35, off-centre.
