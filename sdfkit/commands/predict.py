@@ -85,7 +85,7 @@ def predict(
 
     --refine starts from several samples of the model, from the training codes whose silhouettes fit the images best and
     from the mean code. It moves them until the decoded silhouettes agree with the masks, keeps the codes probable among
-    the training codes, and writes the code that fits best. It takes about SECONDS CPU seconds a shape, and needs views
+    the training codes, and writes the code that fits best. It takes about 4 CPU seconds a shape, and needs views
     with masks and cameras. A flow has its own decoder; other models need --decoder.
 
     \b

@@ -19,7 +19,7 @@ SETTINGS = RefinementSettings(
 # Number of training codes that are compared in detail, and number of initial codes that are refined.
 NEAREST, STARTS = 4, 3
 # Cells of the coarse grid of the training codes, samples on a ray there, and the temperature.
-CELLS, COARSE_SAMPLES, COARSE_TEMPERATURE = 20, 24, 0.05
+CELLS, COARSE_SAMPLES, COARSE_TEMPERATURE = 16, 24, 0.05
 
 
 class CodeRefiner:
