@@ -89,13 +89,13 @@ def mesh(
     from sdfkit.inference.meshing import MeshOptions, make_mesher
     from sdfkit.io.meshes.writer import create_meshes
     from sdfkit.io.models import load_code_decoder
-    from sdfkit.io.posed_views import find_posed_views
+    from sdfkit.io.stores.outlines import index_images
     from sdfkit.io.stores.reader import open_store
     from sdfkit.runtime.device import choose_device
     from sdfkit.runtime.pool import PoolOptions, compute_rows, report_outcome
 
     if [codes, decoder, views].count(STANDARD) > 1:
-        raise UsageError("standard input can be read only once; name files for the other stores")
+        raise UsageError("standard input can be read only once; give files for the other stores")
     place = choose_device(device)
     trained = load_code_decoder(decoder, place) if decoder is not None else None
     options = MeshOptions(resolution, margin, largest, simplify, smooth_normals, speck_area)
@@ -103,7 +103,7 @@ def mesh(
     with ExitStack() as stack:
         images = None
         if views is not None:
-            images = find_posed_views(stack.enter_context(open_store(views, "views", manifest=None)))
+            images = index_images(stack.enter_context(open_store(views, "views", manifest=None)))
         kinds = ("codes", "deepsdf", "weights", "grids", "autoencoder", "flow")
         store = stack.enter_context(open_store(codes, *kinds, manifest=manifest))
         mesher = make_mesher(store, trained, place, options, images)

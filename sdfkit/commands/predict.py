@@ -115,27 +115,21 @@ def predict(
     place = choose_device(device)
     predictor = load_predictor(model, place)
     settings = choose_settings(
-        predictor,
-        samples=samples,
-        steps=steps,
-        eta=eta,
-        guidance=guidance,
-        trajectory=trajectory,
-        refine=refine,
+        predictor, samples=samples, steps=steps, eta=eta, guidance=guidance, trajectory=trajectory
     )
     lines: list[str] = []
     if refine:
         from sdfkit.inference.refinement import RefiningWriter, draw_starts, load_refiner
 
-        refiner = load_refiner(predictor, decoder, place)
+        refiner = load_refiner(predictor, decoder, place, settings)
+        settings |= {"refine": True, "decoder": decoder}
     with open_features(
         inputs, predictor, matte=matte, device=place, manifest=manifest, outlines=refine
     ) as features:
         count = features.count * samples
         with create_store(
             output, predictor.kind, count=count, history=features.history, seed=seed,
-            settings=settings | {"seed": seed} | ({"decoder": decoder} if refine else {}),
-            attributes=describe_origin(predictor, model), overwrite=overwrite,
+            settings=settings | {"seed": seed}, attributes=describe_origin(predictor, model), overwrite=overwrite,
         ) as vectors:  # fmt: skip
             create_arrays(vectors, predictor, count, settings, features.holds)
             if refine:

@@ -93,22 +93,22 @@ def choose_fit(
     import torch
 
     from sdfkit.inference.refinement import RefiningWriter
-    from sdfkit.io.posed_views import POSED, require_masks
+    from sdfkit.io.stores.outlines import OUTLINES, require_outlines
     from sdfkit.training.refinement.refiner import SETTINGS, CodeRefiner
 
     unused = [f"--{name.replace('_', '-')}" for name in (*chosen, *own) if name != "steps"]
     if unused:
         raise UsageError(
-            f"{store.name}: holds views; {', '.join(unused)} applies to samples only; leave it out"
+            f"{store.name}: holds views, but only samples are fitted with {', '.join(unused)}; leave it out"
         )
-    require_masks(store)
+    require_outlines(store)
     settings = replace(SETTINGS, **chosen)
 
     def fit_views(fitted: "StoreWriter", advance: Callable[[int], Any]) -> dict[str, float]:
         codes = torch.from_numpy(trained.codes).to(next(trained.network.parameters()).device)
         refiner = CodeRefiner(trained.network, codes, settings)
         writer = RefiningWriter(fitted, refiner, 0, advance=advance)
-        for row in store.rows(*POSED):
+        for row in store.rows(*OUTLINES):
             writer.write(row, **row.arrays)
         writer.finish()
         return writer.overlaps

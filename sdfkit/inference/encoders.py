@@ -180,7 +180,7 @@ def open_features(
     from sdfkit.inference.predictors import check_features
     from sdfkit.inference.reconstruction import Reconstructor, open_posed
     from sdfkit.io.image_files import holds_images
-    from sdfkit.io.posed_views import require_masks
+    from sdfkit.io.stores.outlines import require_outlines
     from sdfkit.io.stores.reader import open_store
     from sdfkit.io.views import find_views, views_of
 
@@ -215,7 +215,7 @@ def open_features(
                 "embedded"
             )
         if outlines:
-            require_masks(store)
+            require_outlines(store)
         if store.kind == "features":
             check_features(store, predictor)
             yield Features(len(store), store.history, partial(_send_features, store, predictor.condition))
@@ -234,7 +234,7 @@ def _open_pictures(
     """
     from sdfkit.images.silhouettes import shrink_masks, shrink_pictures
     from sdfkit.io.image_files import holds_images
-    from sdfkit.io.posed_views import require_masks
+    from sdfkit.io.stores.outlines import require_outlines
     from sdfkit.io.stores.reader import open_store
     from sdfkit.io.views import find_views
     from sdfkit.models.flow import SIZE
@@ -266,7 +266,7 @@ def _open_pictures(
         return
     with open_store(inputs[0], "views", manifest=manifest) as store:
         if outlines:
-            require_masks(store)
+            require_outlines(store)
         masks = ("mask",) if "mask" in store else ()
         rows = store.rows("rgb", "camera_to_world", "yfov", *masks)
         yield Features(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trimesh import Trimesh
 
     from sdfkit.io.models import CodeDecoder
-    from sdfkit.io.posed_views import PosedViews
+    from sdfkit.io.stores.outlines import ImagesByUid
     from sdfkit.io.stores.reader import ArrayRow, StoreReader
     from sdfkit.models.fields import DistanceFunction, Fields
 
@@ -141,7 +141,7 @@ class Mesher:
     device: str
     options: MeshOptions
     history: Sequence[Mapping[str, Any]]
-    views: "PosedViews | None" = None
+    views: "ImagesByUid | None" = None
     outcomes: list[tuple[MeshCounts, int, int]] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
 
@@ -217,7 +217,7 @@ def make_mesher(
     decoder: "CodeDecoder | None",
     device: str,
     options: MeshOptions = MeshOptions(),
-    views: "PosedViews | None" = None,
+    views: "ImagesByUid | None" = None,
 ) -> Mesher:
     """Make a mesher for the rows of a store.
 

@@ -11,10 +11,11 @@ import numpy as np
 from sdfkit.errors import GeometryError, InputError, UsageError
 from sdfkit.images.rendering.cameras import check_outside
 from sdfkit.images.silhouettes import binarise_masks, mask_distances
-from sdfkit.inference.predictors import FlowModel, Predictor
+from sdfkit.inference.predictors import Denoiser, FlowModel, Predictor
 from sdfkit.inference.sampling import seed_generator
 from sdfkit.io.models import check_same_decoder, load_decoder
 from sdfkit.rows import Row
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     import torch
@@ -31,25 +32,32 @@ SAMPLES = 4
 BATCH = 8
 
 
-def load_refiner(predictor: Predictor, decoder: str | None, device: str) -> "CodeRefiner":
+def load_refiner(
+    predictor: Predictor, decoder: str | None, device: str, settings: Mapping[str, Any]
+) -> "CodeRefiner":
     """Load what refines the codes that a model predicts.
 
     Args:
         predictor: The model.
         decoder: Store of train-deepsdf with the decoder of the codes; None for a flow, which has its own.
         device: Name of the torch device to compute on.
+        settings: Return value of `sampling.choose_settings`.
 
     Raises:
-        UsageError: The model predicts weights, or the decoder is missing, or is given for a flow.
+        UsageError: The model predicts no codes, or the decoder is missing, or is given for a flow; or several samples
+            or a trajectory are asked for.
         InputError: The decoder is another one than that of the model's training codes.
     """
     import torch
 
     from sdfkit.training.refinement.refiner import CodeRefiner
 
-    if predictor.mlp is not None:
+    if settings["samples"] > 1 or settings.get("trajectory"):
+        option = "--samples" if settings["samples"] > 1 else "--trajectory"
+        raise UsageError(f"--refine writes the one code that fits the images best; leave {option} out")
+    if not isinstance(predictor, FlowModel | Denoiser) or predictor.kind != "codes":
         raise UsageError(
-            f"{predictor.name}: predicts weights of networks, but --refine moves latent codes; leave it out"
+            f"{predictor.name}: predicts {predictor.kind}, but --refine moves latent codes; leave it out"
         )
     if isinstance(predictor, FlowModel):
         if decoder is not None:
@@ -59,10 +67,11 @@ def load_refiner(predictor: Predictor, decoder: str | None, device: str) -> "Cod
         raise UsageError("--refine compares decoded shapes with the images; add --decoder STORE")
     trained = load_decoder(decoder, device)
     check_same_decoder(f"{predictor.name}: its", predictor.decoder, trained)
-    if trained.codes.shape[1] != predictor.dim:
+    (dim,) = predictor.array[1]
+    if trained.codes.shape[1] != dim:
         raise InputError(
-            f"{predictor.name}: its codes have {predictor.dim} numbers each, but the decoder of {trained.name} needs "
-            f"{trained.codes.shape[1]}"
+            f"{predictor.name}: its codes have {counted(dim, 'number')} each, but the decoder of "
+            f"{trained.name} needs {trained.codes.shape[1]}"
         )
     return CodeRefiner(trained.network, torch.from_numpy(trained.codes).to(device))
 
@@ -74,10 +83,9 @@ def draw_starts(predictor: Predictor, settings: Mapping[str, Any]) -> Draw:
         predictor: The model.
         settings: Return value of `sampling.choose_settings`.
     """
-    options = {name: value for name, value in settings.items() if name != "refine"}
     # A flow of stage encoder predicts one code, without sampling.
     samples = SAMPLES if "steps" in settings else 1
-    return partial(predictor.draw, **options | {"samples": samples})
+    return partial(predictor.draw, **{name: settings[name] for name in predictor.settings}, samples=samples)
 
 
 class RefiningWriter:

@@ -26,7 +26,6 @@ def choose_settings(
     eta: float = 0,
     guidance: float = 1,
     trajectory: bool = False,
-    refine: bool = False,
 ) -> dict[str, Any]:
     """Combine the options of a user with the default settings of a model.
 
@@ -37,7 +36,6 @@ def choose_settings(
         eta: DDIM's eta: 0 for deterministic steps, 1 to add as much new noise in each step as DDPM.
         guidance: Weight of classifier-free guidance; 1 for no guidance.
         trajectory: Whether to store the code after every step of a flow.
-        refine: Whether the codes are refined, see `inference.refinement`.
 
     Returns:
         The options of `predictor.draw`.
@@ -68,11 +66,6 @@ def choose_settings(
                 f"{name}: is not a flow, but --trajectory stores the steps of a flow; leave it out"
             )
         settings["trajectory"] = True
-    if refine:
-        if samples > 1 or trajectory:
-            option = "--samples" if samples > 1 else "--trajectory"
-            raise UsageError(f"--refine writes the one code that fits the images best; leave {option} out")
-        settings["refine"] = True
     return settings
 
 
@@ -100,7 +93,7 @@ def create_arrays(
         writer: The store.
         predictor: The model.
         count: Number of rows: the number of shapes times the number of samples.
-        settings: Return value of `choose_settings`.
+        settings: Return value of `choose_settings`, and `refine` if the codes are refined.
         pictures: Which of the arrays `picture` and `mask` the inputs have. They are stored with trajectories.
     """
     name, shape, axes = predictor.array

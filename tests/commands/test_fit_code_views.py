@@ -102,7 +102,7 @@ def test_options_of_samples_are_refused_for_views(sdfkit, work):
     views = work / "views.zarr"
     refuses(
         fit(sdfkit, work, "--half-space", "+x", "--lr", 1e-3, "-o", work / "x.zarr"), 2,
-        f"{views}: holds views; --lr, --half-space applies to samples only; leave it out",
+        f"{views}: holds views, but only samples are fitted with --lr, --half-space; leave it out",
     )  # fmt: skip
     shutil.rmtree(views)
     write_views(views, [(Row(0, "one"), octahedron(0.5))], leave_out=["mask"])

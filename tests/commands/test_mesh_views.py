@@ -86,7 +86,7 @@ def test_views_without_masks_and_two_pipes_are_refused(sdfkit, weights, tmp_path
     )  # fmt: skip
     fails(
         sdfkit("mesh", "--views", "-"), 2,
-        "standard input can be read only once; name files for the other stores",
+        "standard input can be read only once; give files for the other stores",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The masks and cameras of a views store, found by the uids of shapes."""
+"""The masks and cameras of the images in a views store, found by the uids of shapes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from sdfkit.io.stores.reader import ArrayRow, StoreReader
 
 # The arrays from which outlines in space follow.
-POSED = ("mask", "camera_to_world", "yfov")
+OUTLINES = ("mask", "camera_to_world", "yfov")
 
 
 @dataclass(frozen=True)
-class PosedViews:
+class ImagesByUid:
     """An open views store whose rows are read by uid, one at a time.
 
     Attributes:
@@ -27,7 +27,7 @@ class PosedViews:
     rows: Mapping[str, Row]
 
     def join(self, rows: "Iterable[ArrayRow]", what: str) -> "Iterator[ArrayRow]":
-        """Yield rows of another store with the arrays `POSED` of their images; rows that failed stay unchanged.
+        """Yield rows of another store with the arrays `OUTLINES` of their images; rows that failed stay unchanged.
 
         Args:
             rows: The rows. One that is one of several samples of a shape gets the images of this shape.
@@ -45,23 +45,23 @@ class PosedViews:
             if known is None:
                 raise InputError(f"{self.store.name}: has no images of {uid}; render all of {what}")
             require_same_origins([(known, row)], f"the images of {self.store.name}", what)
-            images = {name: self.store.read_part(name, known.index) for name in POSED}
+            images = {name: self.store.read_part(name, known.index) for name in OUTLINES}
             yield replace(row, arrays={**row.arrays, **images})
 
 
-def find_posed_views(store: "StoreReader") -> PosedViews:
-    """Prepare an open views store for reading by uid.
+def index_images(store: "StoreReader") -> ImagesByUid:
+    """Return the images of an open views store by uid.
 
     Raises:
         InputError: The views have no masks.
     """
-    require_masks(store)
-    return PosedViews(store, {row.uid: row for row in store.all_rows() if not row.error})
+    require_outlines(store)
+    return ImagesByUid(store, {row.uid: row for row in store.all_rows() if not row.error})
 
 
-def require_masks(store: "StoreReader") -> None:
+def require_outlines(store: "StoreReader") -> None:
     """Raise InputError if an open views store has no masks or no cameras."""
-    for name in POSED:
+    for name in OUTLINES:
         if name not in store:
             raise InputError(
                 f"{store.name}: has views without the array {name}, from which their outlines follow; render the "
