@@ -7,6 +7,7 @@ import pytest
 import trimesh
 
 from sdfkit.io.meshes.reader import read_info
+from sdfkit.io.stores.writer import create_store
 from sdfkit.rows import Row
 from tests.commands.test_mesh import ELLIPSOIDS, SIREN, fails, write
 from tests.commands.views_store import write_views
@@ -74,7 +75,7 @@ def test_rows_without_images_or_with_images_of_another_mesh_are_refused(sdfkit, 
     refused = sdfkit("mesh", weights, "--views", views, "-o", f"{tmp_path}/cut2/")
     assert refused.exit_code == 3 and refused.stderr.count("\n") == 1
     assert (
-        f"egg: the images of {views} are of another mesh file than the shapes of {weights}" in refused.stderr
+        f"egg: the images of {views} were made from another mesh file than the shapes of {weights}" in refused.stderr
     )
 
 
@@ -97,3 +98,16 @@ def test_a_shape_with_an_empty_mask_fails_and_others_are_cut(sdfkit, weights, tm
     done = sdfkit("mesh", weights, "--resolution", 24, "--views", views, "-o", f"{tmp_path}/cut/")
     assert done.exit_code == 4 and "egg: view 0: the mask is empty" in done.stderr
     assert (tmp_path / "cut/ball.ply").exists() and not (tmp_path / "cut/egg.ply").exists()
+
+
+def test_grids_of_distances_are_cut_too(sdfkit, tmp_path):
+    row = Row(0, "ball")
+    path = str(tmp_path / "grids.zarr")
+    with create_store(path, "grids", rows=[row], history=[], settings={}, overwrite=False) as store:
+        store.create_array("grid", shape=(1, 9, 9, 9), dtype="f4", axes=("shape", "x", "y", "z"))
+        store.write(row, grid=np.full((9, 9, 9), -1, np.float32))
+    views = write_views(tmp_path / "views.zarr", [(row, SMALL)], views=24)
+    done = sdfkit("mesh", path, "--resolution", 32, "--views", views, "-o", tmp_path / "hull.ply")
+    assert done.exit_code == 0, done.stderr
+    hull = trimesh.load_mesh(tmp_path / "hull.ply")
+    assert hull.is_watertight and 0.92 < hull.volume / (4 / 3 * np.pi * 0.45**3) < 1.3

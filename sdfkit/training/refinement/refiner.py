@@ -13,8 +13,8 @@ from sdfkit.training.refinement.descent import CodePrior, Refinement, Refinement
 from sdfkit.training.refinement.starts import CoarseFields
 
 SETTINGS = RefinementSettings(
-    steps=60, rays=192, checked=384, edge=4.0, samples=8, rounds=3, refine=2, reuse=2, first_temperature=0.05,
-    temperature=0.01, lr=0.2, prior=1e-4, narrow=15, interval=10, patience=2, least=0.01,
+    steps=60, rays=192, checked=384, edge=4.0, samples=8, rounds=3, refine=2, reuse=1, first_temperature=0.05,
+    temperature=0.01, lr=0.1, prior=3e-4, narrow=15, interval=10, patience=2, least=0.01,
 )  # fmt: skip
 # Number of training codes that are compared in detail, and number of initial codes that are refined.
 NEAREST, STARTS = 4, 3
