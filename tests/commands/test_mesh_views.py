@@ -75,7 +75,8 @@ def test_rows_without_images_or_with_images_of_another_mesh_are_refused(sdfkit, 
     refused = sdfkit("mesh", weights, "--views", views, "-o", f"{tmp_path}/cut2/")
     assert refused.exit_code == 3 and refused.stderr.count("\n") == 1
     assert (
-        f"egg: the images of {views} were made from another mesh file than the shapes of {weights}" in refused.stderr
+        f"egg: the images of {views} were made from another mesh file than the shapes of {weights}"
+        in refused.stderr
     )
 
 

@@ -14,7 +14,7 @@ from sdfkit.training.refinement.starts import CoarseFields
 
 SETTINGS = RefinementSettings(
     steps=60, rays=192, checked=384, edge=4.0, samples=8, rounds=3, refine=2, reuse=1, first_temperature=0.05,
-    temperature=0.01, lr=0.1, prior=3e-4, narrow=15, interval=10, patience=2, least=0.01,
+    temperature=0.01, lr=0.2, prior=3e-5, narrow=15, interval=10, patience=2, least=0.01,
 )  # fmt: skip
 # Number of training codes that are compared in detail, and number of initial codes that are refined.
 NEAREST, STARTS = 4, 3
