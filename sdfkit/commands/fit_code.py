@@ -19,25 +19,36 @@ def fit_code(
         typer.Option(help="Fit only to the samples on this side of the centre; +x: those with x > 0."),
     ] = None,
     steps: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=1, help="Number of Adam steps; after half of them, the learning rate falls to a tenth."
+            min=1,
+            show_default="800; with views 60",
+            help="Number of Adam steps; after half of them, the learning rate falls to a tenth. With views: at "
+            "most this number.",
         ),
-    ] = 800,
-    batch: Annotated[int, typer.Option(min=1, help="Number of samples per shape and step.")] = 1024,
-    lr: Annotated[float, typer.Option(min=0, help="Initial learning rate.")] = 5e-3,
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, show_default="1024", help="Number of samples per shape and step.")
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(min=0, show_default="0.005", help="Initial learning rate.")
+    ] = None,
     penalty: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=0, help="Weight of the squared distance between code and mean training code in the loss."
+            min=0,
+            show_default="0.0001",
+            help="Weight of the squared distance between code and mean training code in the loss.",
         ),
-    ] = 1e-4,
+    ] = None,
     clamp: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=0, help="Limit predicted and true distances to this absolute value before comparing them."
+            min=0,
+            show_default="0.1",
+            help="Limit predicted and true distances to this absolute value before comparing them.",
         ),
-    ] = 0.1,
+    ] = None,
     device: Device = "auto",
     manifest: Manifest = None,
     output: Output = STANDARD,
@@ -50,44 +61,38 @@ def fit_code(
     only some of the samples, and the decoder completes the shape. The reported error is the mean absolute error of
     clamped distances at all samples, also those that were not fitted. Compare the meshes with sdfkit compare.
 
+    Given views with masks and cameras in place of samples, the code is optimised until the decoded silhouettes agree
+    with the masks, as sdfkit predict --refine does; of the other options only --steps applies.
+
     \b
     Examples:
       sdfkit fit-code unseen.zarr --decoder deepsdf.zarr -o codes.zarr
+      sdfkit fit-code views.zarr --decoder deepsdf.zarr -o codes.zarr
       sdfkit fit-code unseen.zarr --decoder deepsdf.zarr --half-space +x | sdfkit mesh --decoder deepsdf.zarr -o whole/
     """
     import logging
 
-    from sdfkit.errors import InputError
-    from sdfkit.inference.code_fitting import ARRAYS, CHUNK, fit_rows
-    from sdfkit.io.models import load_decoder
+    from sdfkit.inference.code_fitting import choose_fit, load_fitted_decoder
     from sdfkit.io.stores.reader import open_store
     from sdfkit.io.stores.writer import create_store
-    from sdfkit.report.training_summary import describe_codes
+    from sdfkit.report.training_summary import describe_codes, describe_overlaps
     from sdfkit.runtime.device import choose_device
     from sdfkit.runtime.pool import progress, report_outcome
-    from sdfkit.training.fitting import FitSettings
 
-    trained = load_decoder(decoder, choose_device(device))
-    if len(trained.codes) == 1:
-        raise InputError(
-            f"{decoder}: was trained on one shape, so it cannot represent others; train a decoder on several shapes"
-        )
-    recipe = FitSettings(steps=steps, batch=batch, lr=lr, clamp=clamp, penalty=penalty, chunk=CHUNK)
-    settings = {
-        "decoder": decoder, "points": points, "half_space": half_space, "steps": steps, "batch": batch, "lr": lr,
-        "penalty": penalty, "clamp": clamp,
-    }  # fmt: skip
-    with open_store(samples, "samples", manifest=manifest) as store:
+    trained = load_fitted_decoder(decoder, choose_device(device))
+    given = {"steps": steps, "batch": batch, "lr": lr, "penalty": penalty, "clamp": clamp}
+    with open_store(samples, "samples", "views", manifest=manifest) as store:
+        fit = choose_fit(store, trained, given, points=points, half_space=half_space)
         count, dim = len(store), trained.codes.shape[1]
         with create_store(
-            output, "codes", count=count, history=store.history, settings=settings,
+            output, "codes", count=count, history=store.history, settings={"decoder": decoder} | fit.settings,
             attributes={"decoder": decoder, "decoder_sha256": trained.decoder}, overwrite=overwrite,
         ) as fitted, progress(count, "shape") as bar:  # fmt: skip
             fitted.create_array("code", shape=(count, dim), dtype="f4", axes=("shape", "dim"))
-            fitted.create_array("sdf_l1", shape=(count,), dtype="f4", axes=("shape",))
-            errors = fit_rows(
-                trained, store.rows(*ARRAYS), fitted, recipe, half_space, points, advance=bar.update
-            )
-    for line in describe_codes(errors, clamp):
+            fitted.create_array(fit.score, shape=(count,), dtype="f4", axes=("shape",))
+            scores = fit.run(fitted, bar.update)
+    is_sampled = fit.score == "sdf_l1"
+    lines = describe_codes(scores, fit.settings["clamp"]) if is_sampled else describe_overlaps(scores)
+    for line in lines:
         logging.getLogger(__name__).info("%s", line)
     report_outcome(output, "codes", count, fitted.failed)

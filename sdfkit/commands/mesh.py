@@ -16,6 +16,13 @@ def mesh(
             help="Store with the decoder of the codes: of train-deepsdf, train-flow or train-ae.",
         ),
     ] = None,
+    views: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE",
+            help="Views store with images of the shapes: leave out what extends beyond their silhouettes.",
+        ),
+    ] = None,
     resolution: Annotated[
         int, typer.Option(min=16, max=1024, help="Grid cells along a side of the query cube.")
     ] = MESH_RESOLUTION,
@@ -64,28 +71,42 @@ def mesh(
     as failed, with the range of its distances. The log counts meshes of one piece and specks; with -v, it lists the
     pieces and the Euler number of each mesh.
 
+    With --views, each shape is cut by the visual hull of its images (masks and cameras), with an edge that is rounded
+    by half a pixel. The rows are paired by their uids. The images must show the shape in the frame of its distances, as
+    the images from which a shape was predicted do: those of sdfkit render, not photos.
+
     \b
     Examples:
       sdfkit mesh deepsdf.zarr -o meshes/
       sdfkit predict dit.zarr features.zarr | sdfkit mesh --decoder deepsdf.zarr -o predicted/
+      sdfkit predict dit.zarr views.zarr | sdfkit mesh --decoder deepsdf.zarr --views views.zarr -o cut/
       sdfkit mesh weights.zarr --resolution 256 --smooth-normals --format glb -o meshes/
     """
+    from contextlib import ExitStack
     from dataclasses import asdict
 
+    from sdfkit.errors import UsageError
     from sdfkit.inference.meshing import MeshOptions, make_mesher
     from sdfkit.io.meshes.writer import create_meshes
     from sdfkit.io.models import load_code_decoder
+    from sdfkit.io.stores.outlines import index_images
     from sdfkit.io.stores.reader import open_store
     from sdfkit.runtime.device import choose_device
     from sdfkit.runtime.pool import PoolOptions, compute_rows, report_outcome
 
+    if [codes, decoder, views].count(STANDARD) > 1:
+        raise UsageError("standard input can be read only once; give files for the other stores")
     place = choose_device(device)
     trained = load_code_decoder(decoder, place) if decoder is not None else None
     options = MeshOptions(resolution, margin, largest, simplify, smooth_normals, speck_area)
-    settings = {"decoder": decoder or codes, **asdict(options)}
-    kinds = ("codes", "deepsdf", "weights", "grids", "autoencoder", "flow")
-    with open_store(codes, *kinds, manifest=manifest) as store:
-        mesher = make_mesher(store, trained, place, options)
+    settings = {"decoder": decoder or codes, **asdict(options)} | ({"views": views} if views else {})
+    with ExitStack() as stack:
+        images = None
+        if views is not None:
+            images = index_images(stack.enter_context(open_store(views, "views", manifest=None)))
+        kinds = ("codes", "deepsdf", "weights", "grids", "autoencoder", "flow")
+        store = stack.enter_context(open_store(codes, *kinds, manifest=manifest))
+        mesher = make_mesher(store, trained, place, options, images)
         with create_meshes(
             output, len(store), settings=settings, seed=None, kind=format, overwrite=overwrite
         ) as meshes:

@@ -49,6 +49,17 @@ def predict(
             help="Also store the code and the silhouette at every step of a flow, for sdfkit view.",
         ),
     ] = False,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine",
+            help="Move the codes until the silhouettes of the shapes agree with the images (views).",
+        ),
+    ] = False,
+    decoder: Annotated[
+        str | None,
+        typer.Option(metavar="STORE", help="For --refine: the decoder of the codes (of train-deepsdf)."),
+    ] = None,
     matte: Matte = "auto",
     seed: Seed = 0,
     device: Device = "auto",
@@ -73,37 +84,65 @@ def predict(
     the less certain the model is. A flow of train-flow --stage encoder predicts one code without
     sampling, and takes no --samples, --steps or --guidance; nor does a network of train-recon.
 
+    --refine starts from several samples of the model, from the training codes whose silhouettes fit the images best and
+    from the mean code. It moves them until the decoded silhouettes agree with the masks, keeps the codes probable among
+    the training codes, and writes the code that fits best. It takes about 4 CPU seconds a shape, and needs views
+    with masks and cameras. A flow has its own decoder; other models need --decoder.
+
     \b
     Examples:
       sdfkit predict dit.zarr photo.jpg | sdfkit mesh --decoder deepsdf.zarr > photo.ply
       sdfkit render new.glb --views 4 | sdfkit predict dit.zarr | sdfkit mesh --decoder deepsdf.zarr > new.ply
       sdfkit predict dit.zarr features.zarr --samples 4 | sdfkit mesh --decoder deepsdf.zarr | sdfkit compare - closed/
       sdfkit predict dit.zarr features.zarr | sdfkit rank
+      sdfkit predict dit.zarr views.zarr --refine --decoder deepsdf.zarr -o refined.zarr
       sdfkit predict flow.zarr views.zarr --trajectory | sdfkit view -o steps.html
     """
+    import logging
+
     from sdfkit.errors import UsageError
     from sdfkit.inference.encoders import open_features
     from sdfkit.inference.predictors import load_predictor
     from sdfkit.inference.sampling import SampleWriter, choose_settings, create_arrays, describe_origin
     from sdfkit.io.stores.writer import create_store
+    from sdfkit.report.training_summary import describe_overlaps
     from sdfkit.runtime.device import choose_device
     from sdfkit.runtime.pool import report_outcome
 
-    if model == STANDARD and STANDARD in inputs:
-        raise UsageError("standard input can be read only once; give a file for MODEL or INPUT")
+    if [model, decoder, *inputs].count(STANDARD) > 1:
+        raise UsageError("standard input can be read only once; give files for the other stores")
+    if decoder is not None and not refine:
+        raise UsageError("--decoder is used by --refine only; add --refine or leave --decoder out")
     place = choose_device(device)
     predictor = load_predictor(model, place)
     settings = choose_settings(
         predictor, samples=samples, steps=steps, eta=eta, guidance=guidance, trajectory=trajectory
     )
-    with open_features(inputs, predictor, matte=matte, device=place, manifest=manifest) as features:
+    lines: list[str] = []
+    if refine:
+        from sdfkit.inference.refinement import RefiningWriter, draw_starts, load_refiner
+
+        refiner = load_refiner(predictor, decoder, place, settings)
+        settings |= {"refine": True, "decoder": decoder}
+    with open_features(
+        inputs, predictor, matte=matte, device=place, manifest=manifest, outlines=refine
+    ) as features:
         count = features.count * samples
         with create_store(
             output, predictor.kind, count=count, history=features.history, seed=seed,
             settings=settings | {"seed": seed}, attributes=describe_origin(predictor, model), overwrite=overwrite,
         ) as vectors:  # fmt: skip
             create_arrays(vectors, predictor, count, settings, features.holds)
-            sampler = SampleWriter(vectors, predictor, settings, seed)
-            features.send(sampler)
+            if refine:
+                refined = RefiningWriter(vectors, refiner, seed, draw_starts(predictor, settings))
+                features.send(refined)
+                refined.finish()
+                failed, lines = refined.failed, describe_overlaps(refined.overlaps)
+            else:
+                sampled = SampleWriter(vectors, predictor, settings, seed)
+                features.send(sampled)
+                failed = sampled.failed
+    for line in lines:
+        logging.getLogger(__name__).info("%s", line)
     what = predictor.kind if samples == 1 else f"{samples} {predictor.kind} each"
-    report_outcome(output, what, features.count, sampler.failed)
+    report_outcome(output, what, features.count, failed)

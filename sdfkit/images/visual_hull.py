@@ -39,6 +39,12 @@ class VisualHull:
         self._cameras = camera_to_world.astype(np.float64)
         self._focal = masks.shape[1] / 2 / np.tan(np.asarray(yfov, dtype=np.float64) / 2)
 
+    @property
+    def pixel(self) -> float:
+        """Length that a pixel spans at the distance of the origin, on average over the views."""
+        distances = np.linalg.norm(self._cameras[:, :3, 3], axis=1)
+        return float((distances / self._focal).mean())
+
     def distance(self, points: Float[np.ndarray, "point 3"]) -> Float32[np.ndarray, " point"]:
         """Return signed distances from the hull's surface, negative inside.
 

@@ -1,14 +1,14 @@
 """Fits latent codes to the shapes of a samples store, with a trained DeepSDF decoder."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sdfkit.errors import GeometryError
-from sdfkit.io.stores.reader import ArrayRow
+from sdfkit.errors import GeometryError, InputError, UsageError
+from sdfkit.io.stores.reader import ArrayRow, StoreReader
 
 if TYPE_CHECKING:
     from sdfkit.io.models import Decoder
@@ -17,9 +17,103 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ARRAYS = ("point", "distance")
+# Settings of a fit to samples, by the names of the options of fit-code.
+DEFAULTS = {"steps": 800, "batch": 1024, "lr": 5e-3, "penalty": 1e-4, "clamp": 0.1}
 # Number of shapes that are fitted at once; number of points that pass through the decoder at once, which fit in the
 # cache of a CPU; number of samples of each shape on which the fitted code is evaluated.
 BATCH, CHUNK, EVALUATED = 16, 8_192, 20_000
+
+
+class Fit(NamedTuple):
+    """How the codes of the shapes of a store are fitted.
+
+    Attributes:
+        settings: Settings to record.
+        score: Name of the array that says how well each code fits.
+        run: Function that fits all shapes and writes them to a codes store, given this store and a function to call
+            with the number of rows that are done. It returns the scores by uid.
+    """
+
+    settings: dict[str, Any]
+    score: str
+    run: "Callable[[StoreWriter, Callable[[int], Any]], dict[str, float]]"
+
+
+def load_fitted_decoder(path: str, device: str) -> "Decoder":
+    """Load a decoder to which codes are fitted; see `load_decoder`.
+
+    Raises:
+        InputError: It was trained on one shape.
+    """
+    from sdfkit.io.models import load_decoder
+
+    trained = load_decoder(path, device)
+    if len(trained.codes) == 1:
+        raise InputError(
+            f"{path}: was trained on one shape, so it cannot represent others; train a decoder on several shapes"
+        )
+    return trained
+
+
+def choose_fit(
+    store: "StoreReader",
+    trained: "Decoder",
+    given: Mapping[str, Any],
+    *,
+    points: int | None,
+    half_space: str | None,
+) -> Fit:
+    """Choose how to fit codes to an open store: to the distances of samples, or to the outlines of views.
+
+    Args:
+        store: A samples or views store.
+        trained: The decoder and the latent codes of its training shapes.
+        given: Values of the options that `DEFAULTS` names; None for those that were not given.
+        points, half_space: See `fit_rows`.
+
+    Raises:
+        UsageError: An option is given that does not apply to views.
+        InputError: The views have no masks.
+    """
+    from sdfkit.training.fitting import FitSettings
+
+    chosen = {name: value for name, value in given.items() if value is not None}
+    own = {
+        name: value for name, value in (("points", points), ("half_space", half_space)) if value is not None
+    }
+    if store.kind == "samples":
+        options: dict[str, Any] = DEFAULTS | chosen
+        recipe = FitSettings(**options, chunk=CHUNK)
+
+        def fit_samples(fitted: "StoreWriter", advance: Callable[[int], Any]) -> dict[str, float]:
+            return fit_rows(trained, store.rows(*ARRAYS), fitted, recipe, half_space, points, advance)
+
+        return Fit({"points": points, "half_space": half_space} | options, "sdf_l1", fit_samples)
+
+    import torch
+
+    from sdfkit.inference.refinement import RefiningWriter
+    from sdfkit.io.stores.outlines import OUTLINES, require_outlines
+    from sdfkit.training.refinement.refiner import SETTINGS, CodeRefiner
+
+    unused = [f"--{name.replace('_', '-')}" for name in (*chosen, *own) if name != "steps"]
+    if unused:
+        raise UsageError(
+            f"{store.name}: holds views, but only samples are fitted with {', '.join(unused)}; leave it out"
+        )
+    require_outlines(store)
+    settings = replace(SETTINGS, **chosen)
+
+    def fit_views(fitted: "StoreWriter", advance: Callable[[int], Any]) -> dict[str, float]:
+        codes = torch.from_numpy(trained.codes).to(next(trained.network.parameters()).device)
+        refiner = CodeRefiner(trained.network, codes, settings)
+        writer = RefiningWriter(fitted, refiner, 0, advance=advance)
+        for row in store.rows(*OUTLINES):
+            writer.write(row, **row.arrays)
+        writer.finish()
+        return writer.overlaps
+
+    return Fit({"steps": settings.steps}, "silhouette_iou", fit_views)
 
 
 def fit_rows(

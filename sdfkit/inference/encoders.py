@@ -154,7 +154,13 @@ class Features:
 
 @contextmanager
 def open_features(
-    inputs: Sequence[str], predictor: "Predictor", *, matte: str, device: str, manifest: Path | None
+    inputs: Sequence[str],
+    predictor: "Predictor",
+    *,
+    matte: str,
+    device: str,
+    manifest: Path | None,
+    outlines: bool = False,
 ) -> Iterator[Features]:
     """Open features for a model, or images, which are embedded in the same way as the model's training images.
 
@@ -164,19 +170,27 @@ def open_features(
         matte: How to separate the object in an image file from its background; see `images.photos.frame_photo`.
         device: Name of the torch device to embed on.
         manifest: Manifest whose labels replace the stored ones.
+        outlines: Also pass the arrays `mask`, `camera_to_world` and `yfov`, which only a views store has.
 
     Raises:
-        InputError: The input is neither features nor images, or not of the kind that the model was trained on.
+        InputError: The input is neither features nor images, or not of the kind that the model was trained on; or it
+            has no outlines.
         MissingError: The encoder of the model's training features cannot be loaded on this machine.
     """
     from sdfkit.inference.predictors import check_features
     from sdfkit.inference.reconstruction import Reconstructor, open_posed
     from sdfkit.io.image_files import holds_images
+    from sdfkit.io.stores.outlines import require_outlines
     from sdfkit.io.stores.reader import open_store
     from sdfkit.io.views import find_views, views_of
 
+    if outlines and holds_images(inputs):
+        raise InputError(
+            f"{inputs[0]}: image files have no cameras, which --refine needs; give views of sdfkit render, or leave "
+            "--refine out"
+        )
     if predictor.condition == "picture":
-        with _open_pictures(inputs, matte=matte, manifest=manifest) as pictures:
+        with _open_pictures(inputs, matte=matte, manifest=manifest, outlines=outlines) as pictures:
             yield pictures
         return
     if isinstance(predictor, Reconstructor):
@@ -195,19 +209,32 @@ def open_features(
         )
         return
     with open_store(inputs[0], "features", "views", manifest=manifest) as store:
+        if outlines and store.kind == "features":
+            raise InputError(
+                f"{store.name}: has features without the masks that --refine needs; give the views store that was "
+                "embedded"
+            )
+        if outlines:
+            require_outlines(store)
         if store.kind == "features":
             check_features(store, predictor)
             yield Features(len(store), store.history, partial(_send_features, store, predictor.condition))
         else:
-            source = views_of(store, kinds, is_pipe=inputs[0] == STANDARD)
+            source = views_of(store, kinds, is_pipe=inputs[0] == STANDARD, outlines=outlines)
             yield _embed_source(source, predictor, kinds, device)
 
 
 @contextmanager
-def _open_pictures(inputs: Sequence[str], *, matte: str, manifest: Path | None) -> Iterator[Features]:
-    """Open images for a flow, scaled to its input size. If they come from a store, masks are included."""
+def _open_pictures(
+    inputs: Sequence[str], *, matte: str, manifest: Path | None, outlines: bool
+) -> Iterator[Features]:
+    """Open images for a flow, scaled to its input size.
+
+    If they come from a store, masks are included, with `outlines` in full size.
+    """
     from sdfkit.images.silhouettes import shrink_masks, shrink_pictures
     from sdfkit.io.image_files import holds_images
+    from sdfkit.io.stores.outlines import require_outlines
     from sdfkit.io.stores.reader import open_store
     from sdfkit.io.views import find_views
     from sdfkit.models.flow import SIZE
@@ -222,7 +249,9 @@ def _open_pictures(inputs: Sequence[str], *, matte: str, manifest: Path | None) 
         if row.error:
             raise GeometryError(row.error)
         small = {"picture": shrink_pictures(row.arrays["rgb"], SIZE)}
-        if "mask" in row.arrays:
+        if outlines:
+            small["mask"] = row.arrays["mask"]
+        elif "mask" in row.arrays:
             small["mask"] = np.where(shrink_masks(row.arrays["mask"], SIZE), np.uint8(255), np.uint8(0))
         return small | {name: row.arrays[name] for name in ("camera_to_world", "yfov")}
 
@@ -236,6 +265,8 @@ def _open_pictures(inputs: Sequence[str], *, matte: str, manifest: Path | None) 
         )
         return
     with open_store(inputs[0], "views", manifest=manifest) as store:
+        if outlines:
+            require_outlines(store)
         masks = ("mask",) if "mask" in store else ()
         rows = store.rows("rgb", "camera_to_world", "yfov", *masks)
         yield Features(

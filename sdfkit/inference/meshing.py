@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trimesh import Trimesh
 
     from sdfkit.io.models import CodeDecoder
+    from sdfkit.io.stores.outlines import ImagesByUid
     from sdfkit.io.stores.reader import ArrayRow, StoreReader
     from sdfkit.models.fields import DistanceFunction, Fields
 
@@ -130,6 +131,7 @@ class Mesher:
         device: Name of the torch device on which the distance functions are evaluated.
         options: How to mesh the distance functions.
         history: History of the decoder's store if the decoder is in another store; otherwise empty.
+        views: Images whose visual hull cuts each shape; None for uncut shapes.
         outcomes: For each row that was meshed, counts about its mesh, its number of pieces and its Euler number.
         empty: Uids of the rows without a surface.
     """
@@ -139,19 +141,28 @@ class Mesher:
     device: str
     options: MeshOptions
     history: Sequence[Mapping[str, Any]]
+    views: "ImagesByUid | None" = None
     outcomes: list[tuple[MeshCounts, int, int]] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
 
     def rows(self, store: "StoreReader") -> "Iterator[ArrayRow]":
-        """Yield the rows of the store. The history of the decoder precedes the row's own history."""
-        for row in store.rows(self.array):
+        """Yield the rows of the store. The history of the decoder precedes the row's own history.
+
+        Raises:
+            InputError: The images of a row are missing, or are those of another mesh file.
+        """
+        rows = store.rows(self.array)
+        if self.views is not None:
+            rows = self.views.join(rows, f"the shapes of {store.name}")
+        for row in rows:
             yield replace(row, steps=[*(step for step in self.history if step not in row.steps), *row.steps])
 
     def mesh(self, row: "ArrayRow") -> "dict[str, Trimesh]":
         """Mesh one row.
 
         Raises:
-            GeometryError: The row failed in an earlier step, holds NaN or infinity, or has no surface.
+            GeometryError: The row failed in an earlier step, holds NaN or infinity, or has no surface; or one of its
+                masks is empty or full.
         """
         import torch
 
@@ -162,8 +173,13 @@ class Mesher:
         if not np.isfinite(row.arrays[self.array]).all():
             raise GeometryError(f"its {self.array} holds numbers that are not finite")
         vector = torch.from_numpy(row.arrays[self.array]).to(self.device)
+        field = self.fields.of(vector)
+        if self.views is not None:
+            from sdfkit.inference.hull_cut import cut_by_hull
+
+            field = cut_by_hull(field, row.arrays)
         try:
-            surface, counts = mesh_field(self.fields.of(vector), self.device, self.options)
+            surface, counts = mesh_field(field, self.device, self.options)
         except GeometryError:
             self.empty.append(row.uid)
             raise
@@ -197,7 +213,11 @@ class Mesher:
 
 
 def make_mesher(
-    store: "StoreReader", decoder: "CodeDecoder | None", device: str, options: MeshOptions = MeshOptions()
+    store: "StoreReader",
+    decoder: "CodeDecoder | None",
+    device: str,
+    options: MeshOptions = MeshOptions(),
+    views: "ImagesByUid | None" = None,
 ) -> Mesher:
     """Make a mesher for the rows of a store.
 
@@ -206,6 +226,7 @@ def make_mesher(
         decoder: The network that decodes the codes; None if the store itself holds the network.
         device: Name of the torch device to compute on.
         options: How to mesh.
+        views: Images whose visual hull cuts each shape; None for uncut shapes.
 
     Raises:
         UsageError: The decoder of codes is missing, or a decoder is given for weights.
@@ -227,4 +248,4 @@ def make_mesher(
         )
     if not len(store):
         raise InputError(f"{store.name}: holds no shapes")
-    return Mesher(array, fields, device, options, [] if decoder is None else decoder.history)
+    return Mesher(array, fields, device, options, [] if decoder is None else decoder.history, views)

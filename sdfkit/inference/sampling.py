@@ -93,11 +93,13 @@ def create_arrays(
         writer: The store.
         predictor: The model.
         count: Number of rows: the number of shapes times the number of samples.
-        settings: Return value of `choose_settings`.
+        settings: Return value of `choose_settings`, and `refine` if the codes are refined.
         pictures: Which of the arrays `picture` and `mask` the inputs have. They are stored with trajectories.
     """
     name, shape, axes = predictor.array
     writer.create_array(name, shape=(count, *shape), dtype="f4", axes=("shape", *axes))
+    if settings.get("refine"):
+        writer.create_array("silhouette_iou", shape=(count,), dtype="f4", axes=("shape",))
     if settings["samples"] > 1:
         writer.create_array("sample_of", shape=(count,), dtype=np.dtypes.StringDType(), axes=("shape",))
     if settings.get("trajectory"):

@@ -301,11 +301,21 @@ def check_codes(codes: StoreReader, model: MadeForDecoder) -> None:
     Raises:
         InputError: The codes belong to another decoder.
     """
-    theirs, ours = codes.attributes.get("decoder_sha256"), model.decoder
-    if theirs and ours and theirs != ours:
+    check_same_decoder(f"{codes.name}: its", codes.attributes.get("decoder_sha256"), model)
+
+
+def check_same_decoder(subject: str, theirs: str | None, model: MadeForDecoder) -> None:
+    """Raise InputError if latent codes belong to another decoder than that of a model.
+
+    Args:
+        subject: Whose latent codes, for the message: "codes.zarr: its".
+        theirs: SHA-256 of the decoder of the codes; None if it is unknown.
+        model: The model.
+    """
+    if theirs and model.decoder and theirs != model.decoder:
         raise InputError(
-            f"{codes.name}: its latent codes belong to another decoder ({theirs[:8]}) than that of {model.name} "
-            f"({ours[:8]}); give stores that were made with the same decoder"
+            f"{subject} latent codes belong to another decoder ({theirs[:8]}) than that of {model.name} "
+            f"({model.decoder[:8]}); give stores that were made with the same decoder"
         )
 
 

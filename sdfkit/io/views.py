@@ -120,14 +120,23 @@ def find_views(
     )
 
 
-def views_of(store: "StoreReader", kinds: Sequence[str], *, is_pipe: bool) -> ViewSource:
-    """Return the shapes of an open views store; see `open_views`."""
+def views_of(
+    store: "StoreReader", kinds: Sequence[str], *, is_pipe: bool, outlines: bool = False
+) -> ViewSource:
+    """Return the shapes of an open views store; see `open_views`.
+
+    Args:
+        store: The store.
+        kinds: Kinds of images to load.
+        is_pipe: Whether the store comes through a pipe.
+        outlines: Whether the function `load` also returns the arrays `mask` and `yfov`.
+    """
     for kind in kinds:
         if kind not in store:
             raise InputError(f"{store.name}: has views without {kind}; render the meshes again with --{kind}")
     count, views, height, width, _ = store.array("rgb").shape
     return ViewSource(
-        rows=store.rows("camera_to_world", *kinds),
+        rows=store.rows("camera_to_world", *kinds, *(("mask", "yfov") if outlines else ())),
         # On a pipe, the uid of the last row arrives last.
         known=None if is_pipe else store.all_rows(),
         count=count,
@@ -187,7 +196,8 @@ def _stack(row: "ArrayRow") -> dict[str, Any]:
         pictures.append(draw_depth(row.arrays["depth"], cameras))
     if "normal" in row.arrays:
         pictures.append(draw_normals(row.arrays["normal"]))
-    return {"camera_to_world": cameras, "views": list(np.stack(pictures, axis=1))}
+    outlines = {name: row.arrays[name] for name in ("mask", "yfov") if name in row.arrays}
+    return {"camera_to_world": cameras, "views": list(np.stack(pictures, axis=1)), **outlines}
 
 
 def _take_captions(row: CaptionRow) -> dict[str, Any]:

@@ -66,6 +66,17 @@ def _interpolate(
     return F.grid_sample(grid[None, None], positions, padding_mode="border", align_corners=True)[:, 0, 0, 0]
 
 
+def smooth_maximum(
+    first: Float[Tensor, "*point"], second: Float[Tensor, "*point"], width: float
+) -> Float[Tensor, "*point"]:
+    """Return the maximum of two distances, rounded where they differ by less than `width`.
+
+    It exceeds the maximum by at most `width` / 4, where both are equal.
+    """
+    near = (1 - (first - second).abs() / width).clamp(min=0) if width else torch.zeros_like(first)
+    return torch.maximum(first, second) + width / 4 * near.square()
+
+
 def evaluate_field(
     field: DistanceFunction, points: Float[np.ndarray, "point 3"], device: str
 ) -> Float[np.ndarray, " point"]:

@@ -169,3 +169,16 @@ def describe_codes(errors: Mapping[str, float], clamp: float) -> list[str]:
     worst = max(errors, key=errors.__getitem__)
     mean = np.mean(list(errors.values()))
     return [f"SDF L1 clamped at {clamp:g}: mean {mean:.5f}, worst {errors[worst]:.5f} ({worst})"]
+
+
+def describe_overlaps(overlaps: Mapping[str, float]) -> list[str]:
+    """Describe how well the silhouettes of shapes agree with their images; an empty list without shapes.
+
+    Args:
+        overlaps: Intersection over union of the silhouettes, by uid.
+    """
+    if not overlaps:
+        return []
+    worst = min(overlaps, key=overlaps.__getitem__)
+    mean = np.mean(list(overlaps.values()))
+    return [f"silhouette IoU with the images: mean {mean:.3f}, worst {overlaps[worst]:.3f} ({worst})"]

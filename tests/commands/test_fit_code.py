@@ -105,6 +105,9 @@ def test_training_reports_the_worst_shapes_and_plots_the_loss(sdfkit, trained, t
 
 def test_stores_of_other_kinds_are_refused(sdfkit, trained):
     refused = sdfkit("fit-code", trained / "deepsdf.zarr", "--decoder", trained / "deepsdf.zarr")
-    assert refused.exit_code == 3 and "holds deepsdf, but a store of kind samples is needed" in refused.stderr
+    assert (
+        refused.exit_code == 3
+        and "holds deepsdf, but a store of kind samples or views is needed" in refused.stderr
+    )
     refused = sdfkit("fit-code", trained / "samples.zarr", "--decoder", trained / "samples.zarr")
     assert refused.exit_code == 3 and "holds samples, but a store of kind deepsdf is needed" in refused.stderr

@@ -59,13 +59,16 @@ AXES = [[0.6, 0.6, 0.6], [0.8, 0.5, 0.4]]
 ELLIPSOIDS = np.stack([make_ellipsoid(axes) for axes in AXES])
 
 
-def write(path, kind, name, vectors, *, rows=None, attributes=None, decoder=None):
+def write(path, kind, name, vectors, *, rows=None, attributes=None, decoder=None, samples=False):
     rows = rows or [Row(index, f"shape_{index}") for index in range(len(vectors))]
     history = [{"version": "0", "command": f"sdfkit made {path.name}"}]
     with create_store(
         str(path), kind, rows=rows, history=history, settings={}, attributes=attributes, overwrite=False
     ) as store:
         store.create_array(name, shape=vectors.shape, dtype="f4", axes=("shape", "dim"))
+        if samples:
+            column = np.array([row.sample_of for row in rows], np.dtypes.StringDType())
+            store.create_array("sample_of", data=column, axes=("shape",))
         if decoder is not None:
             arrays = {key: value.numpy() for key, value in decoder.state_dict().items()}
             store.create_group("decoder", attributes=dataclasses.asdict(DECODER), arrays=arrays)

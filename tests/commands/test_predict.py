@@ -236,3 +236,68 @@ def test_features_of_another_length_are_refused(sdfkit, job, tmp_path):
     ):
         path = replaced(name, values, axes[: 2 if values is None else values.ndim - 1] + axes[-1:])
         fails(sdfkit("predict", job / f"{model}.zarr", path, "-o", tmp_path / "codes.zarr"), 3, words)
+
+
+def refine(sdfkit, job, *options, inputs="views.zarr"):
+    return sdfkit("predict", job / "dit.zarr", job / inputs, "--refine", "--device", "cpu", *options)
+
+
+@pytest.mark.slow
+def test_refined_codes_fit_the_silhouettes_better_than_sampled_ones(sdfkit, job, tmp_path):
+    run(
+        "train-deepsdf",
+        job / "samples.zarr",
+        "--steps",
+        150,
+        "--device",
+        "cpu",
+        "-o",
+        tmp_path / "deepsdf.zarr",
+    )
+    options = ("--codes", tmp_path / "deepsdf.zarr", "--batch", 4, *FEW)
+    run("train-dit", job / "features.zarr", *options, "-o", tmp_path / "dit.zarr")
+    options = ("--refine", "--decoder", tmp_path / "deepsdf.zarr", "--device", "cpu")
+    done = sdfkit(
+        "predict", tmp_path / "dit.zarr", job / "views.zarr", *options, "-o", tmp_path / "refined.zarr"
+    )
+    assert done.exit_code == 0, done.stderr
+    assert "silhouette IoU with the images: mean 0." in done.stderr
+    refined = zarr.open_group(tmp_path / "refined.zarr", mode="r")
+    assert refined["uid"][:].tolist() == ["high", "low"]
+    assert (refined["silhouette_iou"][:] > 0.8).all()
+    assert refined.attrs["settings"]["decoder"] == str(tmp_path / "deepsdf.zarr")
+    # The same command gives the same codes, and its codes are meshed with the decoder.
+    run("predict", tmp_path / "dit.zarr", job / "views.zarr", *options, "-o", tmp_path / "again.zarr")
+    assert np.array_equal(codes(tmp_path / "again.zarr"), refined["code"][:])
+    options = ("--decoder", tmp_path / "deepsdf.zarr", "--views", job / "views.zarr", "--resolution", 32)
+    run("mesh", tmp_path / "refined.zarr", *options, "-o", f"{tmp_path}/cut/")
+    high, low = (trimesh.load_mesh(tmp_path / f"cut/{name}.ply") for name in ("high", "low"))
+    assert high.extents[1] / high.extents[0] > 1.4 > low.extents[1] / low.extents[0]
+
+
+def test_refinement_needs_views_a_decoder_and_codes(sdfkit, job, tmp_path):
+    decoder = ("--decoder", job / "deepsdf.zarr")
+    fails(refine(sdfkit, job), 2, "--refine compares decoded shapes with the images; add --decoder STORE")
+    fails(refine(sdfkit, job, *decoder, "--samples", 2), 2, "leave --samples out")
+    fails(
+        refine(sdfkit, job, *decoder, inputs="red.png"), 3,
+        "red.png: image files have no cameras, which --refine needs; give views of sdfkit render",
+    )  # fmt: skip
+    fails(
+        refine(sdfkit, job, *decoder, inputs="features.zarr"), 3,
+        "features.zarr: has features without the masks that --refine needs; give the views store",
+    )  # fmt: skip
+    run("train-deepsdf", job / "samples.zarr", "--seed", 1, *FEW, "-o", tmp_path / "other.zarr")
+    fails(
+        refine(sdfkit, job, "--decoder", tmp_path / "other.zarr"), 3,
+        "dit.zarr: its latent codes belong to another decoder",
+    )  # fmt: skip
+    shutil.copytree(job / "views.zarr", tmp_path / "bare.zarr")
+    shutil.rmtree(tmp_path / "bare.zarr/mask")
+    line = ("predict", job / "dit.zarr", tmp_path / "bare.zarr", "--refine", *decoder, "--device", "cpu")
+    fails(sdfkit(*line), 3, "bare.zarr: has views without the array mask")
+    fails(
+        sdfkit("predict", job / "dit.zarr", job / "views.zarr", *decoder),
+        2,
+        "--decoder is used by --refine only",
+    )

@@ -1,8 +1,16 @@
 import numpy as np
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
-from sdfkit.models.fields import field_normals, fields_of_codes, fields_of_grids, fields_of_weights
+from sdfkit.models.fields import (
+    field_normals,
+    fields_of_codes,
+    fields_of_grids,
+    fields_of_weights,
+    smooth_maximum,
+)
 from sdfkit.models.layers import MLPConfig, count_parameters
 from sdfkit.models.mlp import MLPs, draw_weights
 
@@ -47,3 +55,13 @@ def test_normals_are_the_directions_of_the_gradient():
     normals = field_normals(ellipsoid, points, 7)
     assert torch.allclose(normals, expected / expected.norm(dim=1, keepdim=True), atol=1e-12)
     assert torch.equal(field_normals(lambda points: 0 * points[..., 0], points, 7), torch.zeros_like(points))
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1), st.floats(1e-3, 0.5))
+def test_the_smooth_maximum_exceeds_the_maximum_by_a_quarter_of_its_width_at_most(first, second, width):
+    one, other = torch.tensor([first]), torch.tensor([second])
+    excess = float(smooth_maximum(one, other, width) - torch.maximum(one, other))
+    assert -1e-6 < excess <= width / 4 + 1e-6
+    assert torch.equal(smooth_maximum(one, other, width), smooth_maximum(other, one, width))
+    if abs(first - second) > width:
+        assert excess == 0

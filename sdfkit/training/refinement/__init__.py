@@ -1,0 +1,1 @@
+"""Refinement of latent codes: codes move until decoded silhouettes agree with posed images."""
