@@ -8,7 +8,7 @@ COMPARE_POINTS, COMPARE_TIMEOUT = 100_000, 600
 # mesh: cells along a side of the query cube, from -1 to 1 along each axis.
 MESH_RESOLUTION = 128
 # mesh: share of a mesh's area below which a connected piece is left out as a speck. 400 generated shapes of 40
-# categories are all one piece. In meshes of decoded codes, specks had up to 0.48 % of the area, other pieces over 0.5 %.
+# categories are all one piece. In meshes of decoded codes, specks had up to 0.48 % of the area, others over 0.5 %.
 SPECK_AREA = 0.005
 # perturb: standard deviations of the noise, number of shapes, minimum IoU of a shape that is not broken, cells along a
 # side of the query cube.
