@@ -27,7 +27,10 @@ def blocks():
 def command_lines(text):
     """Return the sdfkit commands of a shell text, without comments and redirections, split at `&&`, `||` and pipes."""
     text = re.sub(r"\|\s*\n\s*", "| ", text.replace("\\\n", " "))
-    known = dict(re.findall(r"\b(\w+)=([\w$.]+)", text) + re.findall(r"\bfor (\w+) in ([\w$]+)", text))
+    # Of a list of numbers, the first.
+    known = dict(
+        re.findall(r"\b(\w+)=(?:\"(?=\d))?([\w$.]+)", text) + re.findall(r"\bfor (\w+) in ([\w$]+)", text)
+    )
     for line in text.splitlines():
         words = shlex.split(line, comments=True, posix=True) if "sdfkit " in line else []
         command = []
@@ -37,8 +40,11 @@ def command_lines(text):
                     yield command[1:]
                 command = []
             elif word == ">" or not word.startswith(">"):
+                is_option = word.startswith("-")
                 while (expanded := re.sub(r"\$(\w+)", lambda name: known.get(name[1], ""), word)) != word:
                     word = expanded
+                # The arguments of a function are not known: $1-$2.ply is no option.
+                word = word if is_option else word.lstrip("-")
                 command += [word] if word else []
     return
 

@@ -67,7 +67,7 @@ def predict(
     output: Output = STANDARD,
     overwrite: Overwrite = False,
 ) -> None:
-    """Predict codes of shapes, weights, or grids of distances, from images of them.
+    """Predict codes, weights or distances of shapes from images.
 
     The result is a latent code per shape, which sdfkit mesh turns into a mesh with the decoder of the training codes. A
     denoiser that was trained on weights of small networks, one per shape, predicts such weights, and a network of

@@ -39,7 +39,7 @@ def rank(
     overwrite: Overwrite = False,
     manifest: Manifest = None,
 ) -> None:
-    """Classify predictions: recall, generalisation, kinds only, noise, collapse.
+    """Classify predictions: recall, generalisation, noise, collapse.
 
     Predictions are latent codes, or weights of small networks, one vector per shape. They are compared with the vectors
     of the training shapes: those of --known, or those in the model that made the predictions, which sdfkit predict

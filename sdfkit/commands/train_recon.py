@@ -36,7 +36,7 @@ def train_recon(
     output: Output = STANDARD,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a network that reconstructs shapes from images with known cameras.
+    """Train a network that reconstructs shapes from posed images.
 
     It is the model to choose for shapes and kinds of shapes that are not in the training set. A model of train-dit or
     train-flow can only predict shapes that its decoder represents. This network projects every point of space into

@@ -206,9 +206,15 @@ def make_decoder(folder):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--samples", 3), "is a reconstruction network, which does not sample; leave --samples out"),
-        (("--steps", 5), "is a reconstruction network, which does not sample; leave --steps out"),
-        (("--guidance", 2), "is a reconstruction network, which does not sample; leave --guidance out"),
+        (
+            ("--samples", 3),
+            "is a reconstruction network, which predicts without sampling; leave --samples out",
+        ),
+        (("--steps", 5), "is a reconstruction network, which predicts without sampling; leave --steps out"),
+        (
+            ("--guidance", 2),
+            "is a reconstruction network, which predicts without sampling; leave --guidance out",
+        ),
         (("--eta", 0.5), "is a reconstruction network, which adds no noise in its steps; leave --eta out"),
         (("--trajectory",), "is not a flow, but --trajectory stores the steps of a flow; leave it out"),
     ],
