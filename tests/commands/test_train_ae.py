@@ -99,7 +99,7 @@ def test_field_loss_is_trained_and_shapes_without_a_surface_are_reported(sdfkit,
     options = ("--loss", "field", "--samples", samples, "--points", 50, "--epochs", 2)
     done = sdfkit("train-ae", weights, *FEW, *options, "-o", model)
     assert done.exit_code == 0, done.stderr
-    assert "before it 1" in done.stderr
+    assert "networks without a surface: 1 of 4 before reconstruction" in done.stderr
     group = zarr.open_group(model, mode="r")
     assert group.attrs["report"]["lost_before"] == ["shape_1"]
     assert group.attrs["settings"]["loss"] == "field"

@@ -101,9 +101,9 @@ def test_the_loss_with_wrong_images_is_none_for_a_single_shape():
 @pytest.mark.parametrize("target", ["eps", "v"])
 def test_the_loss_of_a_zero_output_agrees_with_a_closed_form(target):
     losses = measure(DiT(dataclasses.replace(CONFIG, target=target)))
-    # If the output is 0, the predicted clean code is x_t / √ᾱ for the target ε, and √ᾱ · x_t for the target v.
+    # If the output is 0, the predicted clean code is √ᾱ · x_t: for the target ε, the network adds √(1 - ᾱ) x_t itself.
     alpha, variance = losses.alpha, np.square((CODES - 0.5) / 0.1).mean()
-    expected = (1 - alpha) / alpha if target == "eps" else variance * (1 - alpha) ** 2 + alpha * (1 - alpha)
+    expected = variance * (1 - alpha) ** 2 + alpha * (1 - alpha)
     assert np.allclose(losses.loss, expected, rtol=0.15)
 
 

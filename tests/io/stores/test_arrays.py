@@ -99,7 +99,7 @@ BAD = {
     "npz: locked": (locked(), "is encrypted"),
     "npz: bomb": (
         npz({"a.npy": npy(shape=f"({SMALL}, 1)", body=bytes(4 * SMALL))}, zipfile.ZIP_DEFLATED),
-        f"to {4 * SMALL + 128} bytes; save its arrays with numpy.savez",
+        f"to {4 * SMALL + 128} bytes, as in a zip bomb; save its arrays with numpy.savez",
     ),
 }  # fmt: skip
 
