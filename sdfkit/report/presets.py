@@ -146,8 +146,8 @@ def _dit() -> list[TableRow]:
         ),
         ("steps (--steps, --epochs)", [RECIPES[preset].steps for preset in PRESETS]),
         (
-            f"times, for n > {FEW_SHAPES} shapes",
-            [f"(n/{FEW_SHAPES})^{GROWTH[preset]:g}" if preset in GROWTH else None for preset in PRESETS],
+            f"n > {FEW_SHAPES} shapes: times (n/{FEW_SHAPES})^",
+            [f"{GROWTH[preset]:g}" if preset in GROWTH else None for preset in PRESETS],
         ),
         *_fields(
             {preset: RECIPES[preset] for preset in PRESETS},
