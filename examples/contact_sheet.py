@@ -46,13 +46,14 @@ def main() -> None:
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="PNG to write")
     parser.add_argument("--columns", type=int, default=4, help="number of shapes in a row")
+    parser.add_argument("--most", type=int, help="number of shapes to draw at most; default: all")
     parser.add_argument(
         "--size", type=int, default=180, help="width and height of the image of one mesh, in pixels"
     )
     options = parser.parse_args()
 
     folders = [read_folder(path) for path in options.folders]
-    shapes = folders[0]
+    shapes = dict(list(folders[0].items())[: options.most])
     if not shapes:
         parser.error(f"{options.folders[0]}: the folder has no meshes")
     tiles = [

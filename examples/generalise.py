@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sdfkit.geometry.isosurface.extraction import extract_surface
 from sdfkit.geometry.metrics import bootstrap_interval
+from sdfkit.images.visual_hull import VisualHull
+from sdfkit.io.stores.reader import open_store
 
 COLUMNS = {"iou": "IoU", "chamfer": "Chamfer", "f_score_1": "F 1 %", "f_score_5": "F 5 %"}
 SETS = {"recalled": "training shapes", "instances": "held-out instances", "kinds": "held-out kinds"}
@@ -139,6 +142,17 @@ def link_retrieved(options: argparse.Namespace) -> None:
             (options.output / f"{uid}{path.suffix}").symlink_to(path.resolve())
 
 
+def write_hulls(options: argparse.Namespace) -> None:
+    """Write the visual hull of each shape of a views store as a mesh."""
+    options.output.mkdir(exist_ok=True)
+    with open_store(options.views, "views", manifest=None) as store:
+        for row in store.rows("mask", "camera_to_world", "yfov"):
+            if not row.error:
+                hull = VisualHull(*row.arrays.values())
+                surface, _ = extract_surface(hull.distance, resolution=128, margin=1.5, batch=1 << 15)
+                surface.export(options.output / f"{row.uid}.ply")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(required=True)
@@ -165,6 +179,10 @@ def main() -> None:
     found.add_argument("report", type=Path, help="report by sdfkit compare --json")
     found.add_argument("-o", "--output", type=Path, required=True, help="folder of links to meshes")
     found.set_defaults(run=link_retrieved)
+    hulls = commands.add_parser("hulls")
+    hulls.add_argument("views", help="views store with masks")
+    hulls.add_argument("-o", "--output", type=Path, required=True, help="folder of meshes to write")
+    hulls.set_defaults(run=write_hulls)
     options = parser.parse_args()
     options.run(options)
 

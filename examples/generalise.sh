@@ -76,10 +76,17 @@ for seen in $views; do
     }
 done
 python "$root/examples/generalise.py" table split/ reports/*.json | tee table.md
-rm -rf retrieved
+rm -rf retrieved hulls
 python "$root/examples/generalise.py" retrieved split/ reports/all-recon.4.json -o retrieved/
-python "$root/examples/contact_sheet.py" split/instances/ all-recon.4.meshes/ retrieved/ -o picture.png
+python "$root/examples/generalise.py" hulls 4.views.zarr -o hulls/
+# All the numbers of images that there are, then the baselines from four images.
+predicted=$(for seen in $views; do echo "all-recon.$seen.meshes/"; done)
+# shellcheck disable=SC2086  # a list of folders
+for set in instances kinds; do
+    python "$root/examples/contact_sheet.py" "split/$set/" $predicted retrieved/ hulls/ -o "$set.png" --columns 2 --most 10
+done
 
 echo
 echo "Table:   $PWD/table.md"
-echo "Image:   $PWD/picture.png (held-out instances: the shape, the prediction of train-recon from four images, retrieval's)"
+echo "Images:  $PWD/instances.png, $PWD/kinds.png (ten held-out shapes each: the shape, the predictions of train-recon"
+echo "         from $(echo $views) images; from four images, retrieval by features and the visual hull)"
