@@ -191,7 +191,7 @@ class Mesher:
         return {"mesh": surface}
 
     def log_outcomes(self) -> None:
-        """Log whether the meshes are whole, and the share of the grid's points at which functions were evaluated."""
+        """Log whether the meshes are whole, and the share of the grid's points at which networks were evaluated."""
         total = len(self.outcomes) + len(self.empty)
         if total:
             pieces = [pieces for _, pieces, _ in self.outcomes]
@@ -202,7 +202,7 @@ class Mesher:
                 pieces.count(1), total, max(pieces, default=0), sum(dropped), np.count_nonzero(dropped),
                 len(self.empty),
             )  # fmt: skip
-        if self.outcomes:
+        if self.outcomes and self.array != "grid":
             evaluated = [counts.evaluated for counts, *_ in self.outcomes]
             share = sum(evaluated) / (len(evaluated) * (self.options.resolution + 1) ** 3)
             log.info(
