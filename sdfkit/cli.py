@@ -13,10 +13,12 @@ import inspect
 import io
 import logging
 import pkgutil
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -24,7 +26,8 @@ from typer.exceptions import TyperException
 
 import sdfkit
 from sdfkit import commands
-from sdfkit.errors import SdfkitError
+from sdfkit.errors import DoneError, SdfkitError, StoppedError
+from sdfkit.options import running
 from sdfkit.report.presets import preset_table
 from sdfkit.rows import printable
 
@@ -38,6 +41,8 @@ STAGES = {
     "Diagnose": ("timestep-loss", "weight-stats", "perturb"),
     "Inspect": ("info", "view", "doctor"),
 }
+# After SIGTERM, a command that does not end within this time is killed.
+SECONDS_TO_END = 3.0
 QUIET, VERBOSE = ("-q", "--quiet"), ("-v", "--verbose")
 
 
@@ -139,12 +144,15 @@ def with_status(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def command(**options: Any) -> None:
         try:
-            function(**options)
+            with running(function, options):
+                function(**options)
             sys.stdout.flush()
         except BrokenPipeError:
             # The reader has left, as head does. Nothing may be written any more, not even at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise typer.Exit(141) from None
+        except DoneError as error:
+            logging.getLogger(__name__).info("%s", printable(str(error)))
         except SdfkitError as error:
             typer.echo(f"sdfkit: {printable(str(error))}", err=True)
             raise typer.Exit(error.status) from None
@@ -179,5 +187,18 @@ for _name, _function in find_commands().items():
     app.command(_name, help=write_help(_name, _function))(with_status(_function))
 
 
+def terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """End the command on SIGTERM as on Ctrl-C: what is half written is removed, and the workers end."""
+    signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
+    # Compiled code returns to Python only in the end, and libraries may wait for their threads.
+    signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_END)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    raise StoppedError(
+        "stopped by a signal; the same command continues if its output can be continued", number
+    )
+
+
 def main() -> None:
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGTERM, terminate)
     app(prog_name="sdfkit")

@@ -23,6 +23,12 @@ class StoppedError(SdfkitError):
         self.status = 128 + signal
 
 
+class DoneError(SdfkitError):
+    """The output is already there, made by the same command from the same inputs. This is a success."""
+
+    status = 0
+
+
 class UsageError(SdfkitError):
     """The command line combines options or arguments that contradict each other."""
 

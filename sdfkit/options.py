@@ -1,11 +1,88 @@
-"""The options that several commands share, each written once."""
+"""The options that several commands share, each written once, and the options of the command that is running."""
 
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
 STANDARD = "-"
+
+
+@dataclass(frozen=True)
+class InputPath:
+    """Marks an option that names an input. Results of an earlier run are kept only if its content is the same.
+
+    Attributes:
+        by_row: The input has a row per shape. An output that is written row by row compares it row by row.
+    """
+
+    by_row: bool = False
+
+
+@dataclass(frozen=True)
+class Irrelevant:
+    """Marks an option that does not change the output. Every other option is a setting of its command."""
+
+
+ROWS, WHOLE, IRRELEVANT = InputPath(by_row=True), InputPath(), Irrelevant()
+
+
+class CommandLine(NamedTuple):
+    """The options of a running command that decide what it writes.
+
+    Attributes:
+        settings: Values of the options, as JSON has them; None is left out.
+        inputs: Paths of the inputs that are compared as a whole, by option.
+        rows: Paths of the inputs that have a row per shape, by option.
+    """
+
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, Sequence[str]]
+    rows: Mapping[str, Sequence[str]]
+
+
+_running: ContextVar[CommandLine | None] = ContextVar("running", default=None)
+
+
+def running_command() -> CommandLine | None:
+    """Return the options of the command that is running; None in a program that uses sdfkit as a library."""
+    return _running.get()
+
+
+@contextmanager
+def running(command: Callable[..., None], options: Mapping[str, Any]) -> Iterator[None]:
+    """Make `running_command` return the options of a command during a block."""
+    token = _running.set(read_command_line(command, options))
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+def read_command_line(command: Callable[..., None], options: Mapping[str, Any]) -> CommandLine:
+    """Sort the options of a command: all are settings, but for those that are marked as inputs or as irrelevant."""
+    parameters = inspect.signature(command).parameters
+    settings: dict[str, Any] = {}
+    inputs: dict[str, list[str]] = {}
+    rows: dict[str, list[str]] = {}
+    for name, value in options.items():
+        annotation = parameters[name].annotation
+        marks = getattr(annotation, "__metadata__", ())
+        role = next((mark for mark in marks if isinstance(mark, InputPath | Irrelevant)), None)
+        if value is None or isinstance(role, Irrelevant) or annotation is typer.Context:
+            continue
+        if role is None:
+            settings[name] = str(value) if isinstance(value, Path) else value
+        else:
+            paths = value if isinstance(value, list) else [value]
+            (rows if role.by_row else inputs)[name] = [str(path) for path in paths]
+    return CommandLine(settings, inputs, rows)
+
 
 Meshes = Annotated[
     list[str],
@@ -13,14 +90,17 @@ Meshes = Annotated[
         metavar="MESH",
         help="Mesh files, or folders of mesh files; - reads one PLY after another from standard input.",
     ),
+    ROWS,
 ]
 Input = Annotated[
     str,
     typer.Argument(metavar="STORE", help="Store to read: a folder, zip file or URL; - reads standard input."),
+    ROWS,
 ]
 Output = Annotated[
     str,
     typer.Option("-o", "--output", metavar="PATH", help="Path of the output; - writes to standard output."),
+    IRRELEVANT,
 ]
 Format = Annotated[
     Literal["ply", "glb", "obj", "stl"], typer.Option(help="Format of the mesh files in an output folder.")
@@ -31,6 +111,7 @@ Manifest = Annotated[
         metavar="FILE",
         help="Manifest (of sdfkit manifest) whose categories, licences and sources replace those of the input.",
     ),
+    ROWS,
 ]
 Matte = Annotated[
     Literal["auto", "alpha", "plain", "none"],
@@ -48,12 +129,17 @@ Jobs = Annotated[
         show_default="one per core",
         help="Number of parallel processes, each with one thread.",
     ),
+    IRRELEVANT,
 ]
 Timeout = Annotated[
-    float, typer.Option(min=0.1, help="Seconds after which a shape counts as failed; needs --jobs above 1.")
+    float,
+    typer.Option(min=0.1, help="Seconds after which a shape counts as failed."),
+    IRRELEVANT,
 ]
 Cluster = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="Address of a Dask scheduler that processes the shapes.")
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Address of a Dask scheduler that processes the shapes."),
+    IRRELEVANT,
 ]
 Up = Annotated[
     Literal["y", "z"],
@@ -69,10 +155,19 @@ DropSpecks = Annotated[
         "bounding box of the pieces that hold 90 % of the area.",
     ),
 ]
-FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first shape that fails.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
-Curve = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Plot the training loss of every step.")]
+RetryFailed = Annotated[
+    bool,
+    typer.Option("--retry-failed", help="Also try the shapes again that failed in an earlier run."),
+    IRRELEVANT,
+]
+FailFast = Annotated[
+    bool, typer.Option("--fail-fast", help="Stop at the first shape that fails."), IRRELEVANT
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output."), IRRELEVANT]
+Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON."), IRRELEVANT]
+Curve = Annotated[
+    Path | None, typer.Option(metavar="FILE.png", help="Plot the training loss of every step."), IRRELEVANT
+]
 HeldOut = Annotated[
     float,
     typer.Option(
@@ -93,7 +188,9 @@ Ema = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
 Device = Annotated[
-    Literal["auto", "cpu", "gpu"], typer.Option(help="Device to compute on; auto is the GPU if there is one.")
+    Literal["auto", "cpu", "gpu"],
+    typer.Option(help="Device to compute on; auto is the GPU if there is one."),
+    IRRELEVANT,
 ]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16"],

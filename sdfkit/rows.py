@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 LABELS = ("category", "licence", "source")
+# How the errors of shapes begin that failed because of the machine, not of the shape; see `runtime.pool`.
+TOO_LONG, DIED = "took longer than", "its worker process died"
+MACHINE_FAILURES = (TOO_LONG, DIED, "MemoryError", "OutOfMemoryError", "_ArrayMemoryError", "OSError: [Errno")
 TEXTS = ("uid", *LABELS, "error", "sample_of", "origin")
 # Control characters, line separators, and the surrogates by which Python represents bytes that are not UTF-8.
 UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -69,6 +72,11 @@ class Row:
     def find_origin(self) -> str:
         """Return `origin`. For a mesh that another program wrote, this reads its file."""
         return self.origin
+
+
+def is_machine_failure(error: str) -> bool:
+    """Return whether a shape failed for a reason of the machine, so that it may succeed in another run."""
+    return error.startswith(MACHINE_FAILURES)
 
 
 def require_same_origins(pairs: Iterable[tuple[Row, Row]], one: str, other: str) -> None:

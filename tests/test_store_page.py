@@ -75,7 +75,7 @@ def test_a_store_that_differs_from_the_page_is_detected(tmp_path, call, differen
 
 
 def test_columns_and_root_attributes_agree_with_the_code(tmp_path):
-    assert tuple(entries("Columns")) == (*layout.COLUMNS, "valid", "error", "origin")
+    assert tuple(entries("Columns")) == (*layout.COLUMNS, "valid", "error", "origin", "input")
     with create_store(
         str(tmp_path / "x.zarr"),
         "codes",
@@ -84,9 +84,16 @@ def test_columns_and_root_attributes_agree_with_the_code(tmp_path):
         settings={},
         seed=1,
         overwrite=False,
+        resumable=True,
     ) as made:
         assert set(made.group.attrs) == set(entries("Attributes of the root"))
-        for name, text in (("uid", "string"), ("valid", "bool"), ("error", "string"), ("origin", "string")):
+        for name, text in (
+            ("uid", "string"),
+            ("valid", "bool"),
+            ("error", "string"),
+            ("origin", "string"),
+            ("input", "string"),
+        ):
             dtype = made.group[name].dtype
             assert ("string" if dtype.kind == "T" else dtype.name) == text
             assert f".B {name}\n{text}: " in section("Columns")

@@ -5,7 +5,18 @@ from typing import Annotated, Literal
 import typer
 
 from sdfkit.inference.defaults import COMPARE_POINTS, COMPARE_TIMEOUT
-from sdfkit.options import STANDARD, FailFast, Jobs, Json, Manifest, Overwrite, Seed, Timeout
+from sdfkit.options import (
+    IRRELEVANT,
+    STANDARD,
+    WHOLE,
+    FailFast,
+    Jobs,
+    Json,
+    Manifest,
+    Overwrite,
+    Seed,
+    Timeout,
+)
 from sdfkit.runtime.cores import CORES
 
 
@@ -15,10 +26,12 @@ def compare(
         typer.Argument(
             metavar="PREDICTED", help="Predicted meshes: a mesh file or a folder; - reads standard input."
         ),
+        WHOLE,
     ],
     truth: Annotated[
         str,
         typer.Argument(metavar="TRUTH", help="True meshes: a mesh file or a folder; - reads standard input."),
+        WHOLE,
     ],
     *,
     pair: Annotated[
@@ -40,6 +53,7 @@ def compare(
     training: Annotated[
         str | None,
         typer.Option(metavar="MESHES", help="Training meshes; adds two baselines, mean shape and oracle."),
+        WHOLE,
     ] = None,
     features: Annotated[
         str | None,
@@ -47,6 +61,7 @@ def compare(
             metavar="STORE",
             help="Features of the images given to the model; adds the scores of the baseline retrieval.",
         ),
+        WHOLE,
     ] = None,
     training_features: Annotated[
         str | None,
@@ -54,6 +69,7 @@ def compare(
             metavar="STORE",
             help="Features of the training shapes, if they are not in the store of --features.",
         ),
+        WHOLE,
     ] = None,
     views: Annotated[
         str | None,
@@ -62,6 +78,7 @@ def compare(
             help="The images given to the model, as a views store; adds the scores of the visual hull and, with "
             "--training, of the training shape whose silhouettes agree best.",
         ),
+        WHOLE,
     ] = None,
     codes: Annotated[
         str | None,
@@ -70,14 +87,19 @@ def compare(
             help="Store that train-deepsdf wrote; adds the scores of kernel ridge regression, which predicts codes "
             "from --features.",
         ),
+        WHOLE,
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="List the scores of all shapes, not only of the ten worst.")
+        bool,
+        typer.Option("--all", help="List the scores of all shapes, not only of the ten worst."),
+        IRRELEVANT,
     ] = False,
     seed: Seed = 0,
     json: Json = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE.csv", help="Also write the scores as CSV.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE.csv", help="Also write the scores as CSV."),
+        IRRELEVANT,
     ] = None,
     overwrite: Overwrite = False,
     manifest: Manifest = None,
@@ -115,7 +137,7 @@ def compare(
     from sdfkit.inference.image_baselines import check_options, read_image_baselines
     from sdfkit.io.meshes.pairs import open_predictions
     from sdfkit.io.meshes.reader import open_meshes
-    from sdfkit.io.streams import open_output, refuse_existing
+    from sdfkit.io.outputs import open_output, refuse_existing
     from sdfkit.report.scorecard import ScoreCard
     from sdfkit.runtime.pool import PoolOptions, report_outcome
 

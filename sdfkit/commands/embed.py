@@ -1,3 +1,4 @@
+import json
 import math
 from functools import partial
 from pathlib import Path
@@ -5,7 +6,19 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from sdfkit.options import STANDARD, Cluster, Device, FailFast, Manifest, Matte, Output, Overwrite
+from sdfkit.options import (
+    ROWS,
+    STANDARD,
+    WHOLE,
+    Cluster,
+    Device,
+    FailFast,
+    Manifest,
+    Matte,
+    Output,
+    Overwrite,
+    RetryFailed,
+)
 from sdfkit.runtime.cores import CORES
 from sdfkit.wording import counted
 
@@ -17,6 +30,7 @@ def embed(
             metavar="INPUT",
             help="A views store (of sdfkit render), or image files or folders of them; - reads standard input.",
         ),
+        ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
     model: Annotated[
@@ -26,6 +40,7 @@ def embed(
             help="Encoder: a name on the Hugging Face hub, a folder with a downloaded model, or efficientnet-lite0.",
             show_default="facebook/dinov2-base; all-minilm-l6-v2 with --text",
         ),
+        WHOLE,
     ] = None,
     revision: Annotated[
         str | None,
@@ -58,6 +73,7 @@ def embed(
             metavar="CSV",
             help="Encode captions in place of images: a table with columns uid, caption, caption_2 ...",
         ),
+        ROWS,
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Number of images per batch of the encoder.")] = 32,
     device: Device = "auto",
@@ -71,6 +87,7 @@ def embed(
     manifest: Manifest = None,
     output: Output = STANDARD,
     cluster: Cluster = None,
+    retry_failed: RetryFailed = False,
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -102,6 +119,7 @@ def embed(
     from sdfkit.inference.encoders import create_feature_arrays, embed_alone, embed_together, load_chosen
     from sdfkit.io.stores.writer import create_store
     from sdfkit.io.views import open_captions, open_views
+    from sdfkit.rows import digest_text
     from sdfkit.runtime.pool import PoolOptions, compute_rows, report_outcome
 
     if text is not None and (list(inputs) != [STANDARD] or extra or tokens != "none" or precision == "int8"):
@@ -127,8 +145,12 @@ def embed(
         described = encoder.describe()
         with create_store(
             output, "features", rows=source.known, count=source.count, history=source.history,
-            settings={**chosen, "precision": described["precision"], "with": extra, **source.settings},
+            settings={
+                **chosen, "encoder": digest_text(json.dumps(described, sort_keys=True)),
+                "precision": described["precision"], "with": extra, **source.settings,
+            },
             attributes={"encoder": described | {"views": kinds}}, overwrite=overwrite, resumable=True,
+            retry_failed=retry_failed,
         ) as features:  # fmt: skip
             create_feature_arrays(features, source, example)
             size = max(1, batch // len(kinds))
@@ -139,4 +161,4 @@ def embed(
                 pool_options = PoolOptions(CORES, math.inf, cluster, fail_fast)
                 compute_rows(features, source.rows, source.count, alone, pool_options)
     shown = f"features of {counted(source.views, 'view')}"
-    report_outcome(output, shown, source.count, features.failed)
+    report_outcome(output, shown, source.count, features.failed, made=features.made)

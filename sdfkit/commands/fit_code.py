@@ -2,14 +2,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from sdfkit.options import STANDARD, Device, Input, Manifest, Output, Overwrite
+from sdfkit.options import STANDARD, WHOLE, Device, Input, Manifest, Output, Overwrite
 
 
 def fit_code(
     samples: Input = STANDARD,
     *,
     decoder: Annotated[
-        str, typer.Option(metavar="STORE", help="Store that train-deepsdf wrote, with the decoder.")
+        str, typer.Option(metavar="STORE", help="Store that train-deepsdf wrote, with the decoder."), WHOLE
     ],
     points: Annotated[
         int | None, typer.Option(min=1, help="Number of samples per shape to fit to; default: all.")
@@ -85,7 +85,7 @@ def fit_code(
         fit = choose_fit(store, trained, given, points=points, half_space=half_space)
         count, dim = len(store), trained.codes.shape[1]
         with create_store(
-            output, "codes", count=count, history=store.history, settings={"decoder": decoder} | fit.settings,
+            output, "codes", count=count, history=store.history, settings=fit.settings,
             attributes={"decoder": decoder, "decoder_sha256": trained.decoder}, overwrite=overwrite,
         ) as fitted, progress(count, "shape") as bar:  # fmt: skip
             fitted.create_array("code", shape=(count, dim), dtype="f4", axes=("shape", "dim"))

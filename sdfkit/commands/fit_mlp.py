@@ -2,7 +2,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from sdfkit.options import STANDARD, Device, FailFast, Input, Manifest, Output, Overwrite, Seed
+from sdfkit.options import (
+    STANDARD,
+    WHOLE,
+    Device,
+    FailFast,
+    Input,
+    Manifest,
+    Output,
+    Overwrite,
+    RetryFailed,
+    Seed,
+)
 
 
 def fit_mlp(
@@ -27,6 +38,7 @@ def fit_mlp(
             help="Initial weights of all fits. first: the network of the first shape; UID: the network of that shape; "
             "STORE: the anchor of an earlier weights store; none: random weights, different for each shape.",
         ),
+        WHOLE,
     ] = "first",
     epochs: Annotated[
         float | None, typer.Option(min=0, help="Number of passes over the samples, in place of --steps.")
@@ -69,6 +81,7 @@ def fit_mlp(
     device: Device = "auto",
     manifest: Manifest = None,
     output: Output = STANDARD,
+    retry_failed: RetryFailed = False,
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -121,13 +134,15 @@ def fit_mlp(
             network, preset, sample - count_held_out(sample), epochs,
             {"steps": steps, "points": points, "near": near_focus, "lr": lr, "clamp": clamp, "stop": stop},
         )  # fmt: skip
+        together = batch or (8 if place == "cpu" else 256)
         # The rows of a store on disk are known before they are read, so its output can be resumed.
         rows = None if samples == STANDARD else store.all_rows()
         earlier = [step for step in (origin.history if origin else []) if step not in store.history]
-        settings = {"network": network, "preset": preset, "anchor": anchor, "seed": seed, **asdict(recipe)}
+        settings = {"network": network, "preset": preset, "seed": seed, "batch": together, **asdict(recipe)}
         with create_store(
             output, "weights", rows=rows, count=count, history=[*store.history, *earlier], settings=settings, seed=seed,
             attributes={"network": asdict(config)}, overwrite=overwrite, resumable=True,
+            retry_failed=retry_failed,
         ) as fitted, progress(count, "shape") as bar:  # fmt: skip
             size = count_parameters(config)
             fitted.create_array("weights", shape=(count, size), dtype="f4", axes=("shape", "parameter"))
@@ -135,10 +150,9 @@ def fit_mlp(
             fitter = MLPFitter(fitted, config, recipe, place, seed, stop=fail_fast or count == 1)
             if anchor != "none":
                 fitter.load_anchor(origin)
-                if anchor != "first" and fitter.anchor is None:
-                    fitter.fit_anchor(find_shape(store, anchor))
-            together = batch or (8 if place == "cpu" else 256)
+                if anchor != "first" and not is_store:
+                    fitter.require_anchor(find_shape(store, anchor))
             fitter.fit_rows(store.rows(*ARRAYS), together, anchor_first=anchor == "first", advance=bar.update)
     for line in describe_fits(fitter.losses, recipe.clamp):
         logging.getLogger(__name__).info("%s", line)
-    report_outcome(output, "weights", count, fitted.failed)
+    report_outcome(output, "weights", count, fitted.failed, made=fitted.made)

@@ -2,7 +2,7 @@ from typing import Annotated
 
 import typer
 
-from sdfkit.options import STANDARD, Json, Manifest
+from sdfkit.options import ROWS, STANDARD, Json, Manifest
 
 
 def info(
@@ -12,6 +12,7 @@ def info(
             metavar="STORE|MESH",
             help="Stores, mesh files, folders of mesh files, .npy or .npz files; - reads standard input.",
         ),
+        ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
     as_json: Json = False,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sdfkit.options import STANDARD, Output, Overwrite
+from sdfkit.options import ROWS, STANDARD, WHOLE, Output, Overwrite
 from sdfkit.wording import counted
 
 log = logging.getLogger(__name__)
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 def manifest(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="MESH...", help="Mesh files, or folders of mesh files.")
+        list[str], typer.Argument(metavar="MESH...", help="Mesh files, or folders of mesh files."), ROWS
     ],
     *,
     uid: Annotated[
@@ -26,6 +26,7 @@ def manifest(
     csv: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="CSV file with category, licence and source of the shapes."),
+        WHOLE,
     ] = None,
     lvis: Annotated[
         bool,

@@ -3,7 +3,7 @@ from typing import Annotated
 import typer
 
 from sdfkit.inference.defaults import MESH_RESOLUTION, SPECK_AREA
-from sdfkit.options import STANDARD, Device, FailFast, Format, Input, Manifest, Output, Overwrite
+from sdfkit.options import STANDARD, WHOLE, Device, FailFast, Format, Input, Manifest, Output, Overwrite
 
 
 def mesh(
@@ -15,6 +15,7 @@ def mesh(
             metavar="STORE",
             help="Store with the decoder of the codes: of train-deepsdf, train-flow or train-ae.",
         ),
+        WHOLE,
     ] = None,
     views: Annotated[
         str | None,
@@ -22,6 +23,7 @@ def mesh(
             metavar="STORE",
             help="Views store with images of the shapes: leave out what extends beyond their silhouettes.",
         ),
+        WHOLE,
     ] = None,
     resolution: Annotated[
         int, typer.Option(min=16, max=1024, help="Grid cells along a side of the query cube.")
@@ -99,7 +101,6 @@ def mesh(
     place = choose_device(device)
     trained = load_code_decoder(decoder, place) if decoder is not None else None
     options = MeshOptions(resolution, margin, largest, simplify, smooth_normals, speck_area)
-    settings = {"decoder": decoder or codes, **asdict(options)} | ({"views": views} if views else {})
     with ExitStack() as stack:
         images = None
         if views is not None:
@@ -107,6 +108,7 @@ def mesh(
         kinds = ("codes", "deepsdf", "weights", "grids", "autoencoder", "flow")
         store = stack.enter_context(open_store(codes, *kinds, manifest=manifest))
         mesher = make_mesher(store, trained, place, options, images)
+        settings = {**asdict(options), "network": mesher.network}
         with create_meshes(
             output, len(store), settings=settings, seed=None, kind=format, overwrite=overwrite
         ) as meshes:
@@ -114,4 +116,4 @@ def mesh(
             pool = PoolOptions(1, 0, None, fail_fast)
             compute_rows(meshes, mesher.rows(store), len(store), mesher.mesh, pool)
     mesher.log_outcomes()
-    report_outcome(output, "meshes", len(store), meshes.failed)
+    report_outcome(output, "meshes", len(store), meshes.failed, made=meshes.made)

@@ -9,7 +9,7 @@ from sdfkit.inference.defaults import (
     PERTURB_SHAPES,
     PERTURB_STRENGTHS,
 )
-from sdfkit.options import STANDARD, Device, Json, Overwrite, Seed
+from sdfkit.options import IRRELEVANT, STANDARD, WHOLE, Device, Json, Overwrite, Seed
 from sdfkit.wording import counted
 
 
@@ -20,6 +20,7 @@ def perturb(
             metavar="STORE",
             help="Store of weights, or of codes with --decoder; several stores are reported side by side.",
         ),
+        WHOLE,
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
     decoder: Annotated[
@@ -27,6 +28,7 @@ def perturb(
         typer.Option(
             metavar="STORE", help="Store that train-deepsdf wrote, whose decoder decodes the codes."
         ),
+        WHOLE,
     ] = None,
     sigma: Annotated[
         list[float],
@@ -65,6 +67,7 @@ def perturb(
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE.png", help="Plot the IoU against sigma."),
+        IRRELEVANT,
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:

@@ -2,7 +2,7 @@ from typing import Annotated
 
 import typer
 
-from sdfkit.options import STANDARD, Device, Manifest, Matte, Output, Overwrite, Seed
+from sdfkit.options import ROWS, STANDARD, WHOLE, Device, Manifest, Matte, Output, Overwrite, Seed
 
 
 def predict(
@@ -12,6 +12,7 @@ def predict(
             metavar="MODEL",
             help="Store that train-dit (a denoiser), train-flow (a flow) or train-recon wrote.",
         ),
+        WHOLE,
     ],
     inputs: Annotated[
         list[str],
@@ -19,6 +20,7 @@ def predict(
             metavar="INPUT",
             help="A features or views store, or image files or folders of them; - reads a store from standard input.",
         ),
+        ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
     samples: Annotated[

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdfkit.options import STANDARD, Json, Manifest, Overwrite
+from sdfkit.options import IRRELEVANT, STANDARD, WHOLE, Json, Manifest, Overwrite
 
 if TYPE_CHECKING:
     from sdfkit.io.stores.vectors import Vectors
@@ -19,22 +19,27 @@ def rank(
         typer.Argument(
             metavar="STORE", help="Predicted codes or weights, or a .npy file; - reads standard input."
         ),
+        WHOLE,
     ] = STANDARD,
     *,
     known: Annotated[
         str | None,
         typer.Option(metavar="STORE", help="Codes or weights of all training shapes, or a .npy file."),
+        WHOLE,
     ] = None,
     truth: Annotated[
         str | None,
         typer.Option(metavar="STORE", help="True codes or weights of other shapes, or a .npy file."),
+        WHOLE,
     ] = None,
     top: Annotated[
         int, typer.Option(min=1, help="Number of nearest training shapes to list for each prediction.")
     ] = 5,
     as_json: Json = False,
     output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="STORE", help="Write the ranking to this store.")
+        str | None,
+        typer.Option("-o", "--output", metavar="STORE", help="Write the ranking to this store."),
+        IRRELEVANT,
     ] = None,
     overwrite: Overwrite = False,
     manifest: Manifest = None,
@@ -74,6 +79,7 @@ def rank(
     from sdfkit.analysis.truths import find_truths, require_comparable
     from sdfkit.analysis.vectors import measure_moments
     from sdfkit.errors import InputError, UsageError
+    from sdfkit.io.digests import digest_input
     from sdfkit.io.stores.vectors import open_vectors
     from sdfkit.io.stores.writer import create_store
     from sdfkit.report.diagnostics.ranking import (
@@ -116,7 +122,7 @@ def rank(
         top = min(top, len(training.rows))
         store = nullcontext() if output is None else create_store(
             output, "ranks", rows=rows, history=[*guesses.history, *training.history],
-            settings={"known": path, "top": top}, overwrite=overwrite,
+            settings={"known": digest_input(path), "top": top}, overwrite=overwrite, report=True,
         )  # fmt: skip
         with store as writer:
             uids = [row.uid for row in training.rows]

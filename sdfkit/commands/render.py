@@ -14,6 +14,7 @@ from sdfkit.options import (
     Meshes,
     Output,
     Overwrite,
+    RetryFailed,
     Timeout,
     Up,
 )
@@ -68,6 +69,7 @@ def render(
     jobs: Jobs = CORES,
     timeout: Timeout = 600,
     cluster: Cluster = None,
+    retry_failed: RetryFailed = False,
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -105,6 +107,7 @@ def render(
         create_store(
             output, "views", rows=meshes.rows, count=len(meshes), history=meshes.history,
             settings=options.describe() | {"up": up}, overwrite=overwrite, resumable=True,
+            retry_failed=retry_failed,
         ) as store,
     ):  # fmt: skip
         create_view_arrays(store, len(meshes), options)
@@ -112,4 +115,4 @@ def render(
             store, meshes, len(meshes), partial(render_row, options=options),
             PoolOptions(jobs, timeout, cluster, fail_fast),
         )  # fmt: skip
-    report_outcome(output, counted(views, "view"), len(meshes), store.failed)
+    report_outcome(output, counted(views, "view"), len(meshes), store.failed, made=store.made)

@@ -15,6 +15,7 @@ from sdfkit.options import (
     Meshes,
     Output,
     Overwrite,
+    RetryFailed,
     Seed,
     Timeout,
     Up,
@@ -71,6 +72,7 @@ def sample_sdf(
     jobs: Jobs = CORES,
     timeout: Timeout = 600,
     cluster: Cluster = None,
+    retry_failed: RetryFailed = False,
     fail_fast: FailFast = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -112,6 +114,7 @@ def sample_sdf(
         create_store(
             output, "samples", rows=meshes.rows, count=len(meshes), history=meshes.history,
             settings=asdict(options) | {"up": up}, seed=seed, overwrite=overwrite, resumable=True,
+            retry_failed=retry_failed,
         ) as samples,
     ):  # fmt: skip
         create_sample_arrays(samples, len(meshes), options)
@@ -119,4 +122,4 @@ def sample_sdf(
             samples, meshes, len(meshes), partial(sample_row, options=options),
             PoolOptions(jobs, timeout, cluster, fail_fast, options.recycle),
         )  # fmt: skip
-    report_outcome(output, counted(points, "sample"), len(meshes), samples.failed)
+    report_outcome(output, counted(points, "sample"), len(meshes), samples.failed, made=samples.made)

@@ -4,7 +4,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdfkit.geometry.defaults import SHAPE_RESOLUTION
-from sdfkit.options import STANDARD, Cluster, FailFast, Format, Jobs, Output, Overwrite, Seed, Timeout
+from sdfkit.options import (
+    IRRELEVANT,
+    STANDARD,
+    Cluster,
+    FailFast,
+    Format,
+    Jobs,
+    Output,
+    Overwrite,
+    Seed,
+    Timeout,
+)
 from sdfkit.runtime.cores import CORES
 
 if TYPE_CHECKING:
@@ -13,7 +24,7 @@ if TYPE_CHECKING:
 
 def shapes(
     *,
-    count: Annotated[int, typer.Option(min=1, help="Number of shapes to generate.")] = 20,
+    count: Annotated[int, typer.Option(min=1, help="Number of shapes to generate."), IRRELEVANT] = 20,
     category: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Generate only this category; repeat for several."),
@@ -25,7 +36,9 @@ def shapes(
     messy: Annotated[
         bool, typer.Option("--messy", help="Add defects of downloaded meshes, see above.")
     ] = False,
-    list_categories: Annotated[bool, typer.Option("--list", help="Print the categories and exit.")] = False,
+    list_categories: Annotated[
+        bool, typer.Option("--list", help="Print the categories and exit."), IRRELEVANT
+    ] = False,
     output: Output = STANDARD,
     format: Format = "glb",
     jobs: Jobs = CORES,
@@ -81,9 +94,10 @@ def shapes(
         seed=seed,
         kind=format,
         overwrite=overwrite,
+        rows=rows,
     ) as meshes:
         compute_rows(meshes, rows, count, make, PoolOptions(jobs, timeout, cluster, fail_fast))
-    report_outcome(output, "meshes", count, meshes.failed)
+    report_outcome(output, "meshes", count, meshes.failed, made=meshes.made)
 
 
 def _make(row: "Row", *, seed: int, resolution: int, messy: bool) -> dict[str, Any]:

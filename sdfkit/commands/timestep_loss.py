@@ -4,11 +4,11 @@ from typing import Annotated
 import typer
 
 from sdfkit.inference.defaults import DDIM_STEPS, TIMESTEP_DRAWS, TIMESTEP_VIEWS
-from sdfkit.options import STANDARD, Device, Input, Json, Overwrite, Seed
+from sdfkit.options import IRRELEVANT, STANDARD, WHOLE, Device, Input, Json, Overwrite, Seed
 
 
 def timestep_loss(
-    model: Annotated[str, typer.Argument(metavar="DENOISER", help="Store that train-dit wrote.")],
+    model: Annotated[str, typer.Argument(metavar="DENOISER", help="Store that train-dit wrote."), WHOLE],
     features: Input = STANDARD,
     *,
     codes: Annotated[
@@ -16,6 +16,7 @@ def timestep_loss(
         typer.Option(
             metavar="STORE", help="True codes (or weights) of the shapes.", show_default="the training codes"
         ),
+        WHOLE,
     ] = None,
     views: Annotated[
         int, typer.Option(min=1, help="Number of views of each shape to condition on.")
@@ -39,7 +40,9 @@ def timestep_loss(
     device: Device = "auto",
     as_json: Json = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE.png", help="Also plot the losses.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE.png", help="Also plot the losses."),
+        IRRELEVANT,
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:

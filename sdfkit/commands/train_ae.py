@@ -2,7 +2,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sdfkit.options import STANDARD, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
+from sdfkit.options import STANDARD, WHOLE, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
 
 
 def train_ae(
@@ -28,6 +28,7 @@ def train_ae(
     samples: Annotated[
         str | None,
         typer.Option(metavar="STORE", help="Samples of the same shapes, for --loss field and the report."),
+        WHOLE,
     ] = None,
     points: Annotated[
         int, typer.Option(min=1, help="Number of --samples per shape and step of --loss field.")

@@ -4,6 +4,7 @@ import typer
 
 from sdfkit.options import (
     STANDARD,
+    WHOLE,
     Curve,
     Device,
     Ema,
@@ -21,7 +22,9 @@ def train_dit(
     features: Input = STANDARD,
     *,
     codes: Annotated[
-        str, typer.Option(metavar="STORE", help="Store with the codes, or the weights, of the same shapes.")
+        str,
+        typer.Option(metavar="STORE", help="Store with the codes, or the weights, of the same shapes."),
+        WHOLE,
     ],
     preset: Annotated[
         Literal["small", "latent-10m", "weights-small", "weights-132m"] | None,

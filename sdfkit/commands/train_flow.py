@@ -2,7 +2,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from sdfkit.options import STANDARD, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
+from sdfkit.options import (
+    IRRELEVANT,
+    STANDARD,
+    WHOLE,
+    Curve,
+    Device,
+    Input,
+    Manifest,
+    Output,
+    Overwrite,
+    Precision,
+    Seed,
+)
 
 
 def train_flow(
@@ -12,7 +24,9 @@ def train_flow(
         Literal["encoder", "distil", "joint", "rgb", "all"], typer.Option(help="Stage to train, see above.")
     ] = "all",
     start: Annotated[
-        str | None, typer.Option(metavar="STORE", help="Store of the previous stage, to continue from.")
+        str | None,
+        typer.Option(metavar="STORE", help="Store of the previous stage, to continue from."),
+        WHOLE,
     ] = None,
     preset: Annotated[
         Literal["small", "paper"], typer.Option(help="Networks and training settings, see Presets.")
@@ -20,6 +34,7 @@ def train_flow(
     features: Annotated[
         str | None,
         typer.Option(metavar="STORE", help="Condition on features of the same shapes, not on images."),
+        WHOLE,
     ] = None,
     velocity: Annotated[
         Literal["mlp", "dit"], typer.Option(help="Network of the flow; dit attends to the patches of images.")
@@ -55,10 +70,14 @@ def train_flow(
         int | None, typer.Option(min=1, help="Steps of each stage; default: the preset's.")
     ] = None,
     held_out: Annotated[
-        str | None, typer.Option(metavar="STORE", help="Views of held-out shapes, to evaluate at the end.")
+        str | None,
+        typer.Option(metavar="STORE", help="Views of held-out shapes, to evaluate at the end."),
+        WHOLE,
     ] = None,
     check_gradients: Annotated[
-        bool, typer.Option("--check-gradients", help="Log the norm of each network's last gradient.")
+        bool,
+        typer.Option("--check-gradients", help="Log the norm of each network's last gradient."),
+        IRRELEVANT,
     ] = False,
     curve: Curve = None,
     seed: Seed = 0,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 import typer
 
 from sdfkit.errors import UsageError
-from sdfkit.options import STANDARD, Jobs, Manifest, Output, Overwrite, Timeout, Up
+from sdfkit.options import ROWS, STANDARD, Jobs, Manifest, Output, Overwrite, Timeout, Up
 from sdfkit.runtime.cores import CORES
 
 PAGES = (".html", ".htm")
@@ -18,6 +18,7 @@ def view(
             help="A store; a .npy file; mesh files and folders of them; or several stores with trajectories of the "
             "same shapes; - reads standard input.",
         ),
+        ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
     form: Annotated[
@@ -78,8 +79,9 @@ def view(
       sdfkit view scaled.zarr unit.zarr -o stepper.html
     """
     from sdfkit.io.meshes.reader import open_meshes
+    from sdfkit.io.outputs import open_output
     from sdfkit.io.stores.vectors import open_vectors
-    from sdfkit.io.streams import find_kind, name_of, open_output
+    from sdfkit.io.streams import find_kind, name_of
     from sdfkit.report.gallery import Appearance, draw_meshes, draw_runs, draw_store, draw_vectors, read_runs
     from sdfkit.runtime.pool import PoolOptions, report_outcome
 

@@ -125,10 +125,11 @@ def watertight(
             seed=settings.get("seed"),
             kind=format,
             overwrite=overwrite,
+            rows=meshes.rows,
         ) as closed,
     ):
         compute_rows(
             closed, meshes, len(meshes), partial(close_row, **settings),
             PoolOptions(jobs, timeout, cluster, fail_fast),
         )  # fmt: skip
-    report_outcome(output, "closed meshes", len(meshes), closed.failed)
+    report_outcome(output, "closed meshes", len(meshes), closed.failed, made=closed.made)

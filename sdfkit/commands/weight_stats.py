@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdfkit.options import STANDARD, Json, Manifest, Overwrite, Seed
+from sdfkit.options import IRRELEVANT, STANDARD, WHOLE, Json, Manifest, Overwrite, Seed
 
 if TYPE_CHECKING:
     from sdfkit.analysis.statistics import Statistics
@@ -20,6 +20,7 @@ def weight_stats(
             metavar="STORE",
             help="Weights, codes or features: a store or a .npy file; - reads standard input.",
         ),
+        WHOLE,
     ] = STANDARD,
     *,
     compare: Annotated[
@@ -28,6 +29,7 @@ def weight_stats(
             metavar="STORE",
             help="A second set of vectors, whose statistics are printed beside those of the first.",
         ),
+        WHOLE,
     ] = None,
     floor: Annotated[
         float,
@@ -46,6 +48,7 @@ def weight_stats(
             metavar="PATH",
             help="Plot the statistics (.png), or write their arrays to a store (.zarr).",
         ),
+        IRRELEVANT,
     ] = None,
     overwrite: Overwrite = False,
     manifest: Manifest = None,
@@ -105,7 +108,8 @@ def weight_stats(
         first = sets[0]
         rows = [replace(row, index=index) for index, row in enumerate(first.rows)]
         store = nullcontext() if output is None or picture is not None else create_store(
-            output, "stats", rows=rows, history=first.history, settings={"vectors": first.name}, overwrite=overwrite
+            output, "stats", rows=rows, history=first.history, settings={}, overwrite=overwrite,
+            report=True,
         )  # fmt: skip
         with store as writer:
             measured = [

@@ -6,10 +6,11 @@ An encoder is loaded by the options of `embed`, or as the store of a trained mod
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,8 @@ def embed_together(
 ) -> None:
     """Embed the shapes of an input in order. A batch may hold views of several shapes.
 
-    A shape that fails is marked as failed, and the others continue.
+    A shape that fails is marked as failed, and the others continue. Of an interrupted run, groups of shapes that share
+    a batch are kept or computed again as a whole: the last digits of features depend on the batch.
 
     Args:
         source: The shapes.
@@ -86,8 +88,9 @@ def embed_together(
     """
     from sdfkit.images.encoding.batches import Batches
 
-    queue = _Queue(writer, Batches(encoder.encode, batch))
-    compute_rows(queue, source.rows, source.count, source.load, PoolOptions(1, math.inf, None, fail_fast))
+    queue = _Queue(writer, Batches(encoder.encode, batch), max(1, batch // source.views))
+    rows = queue.in_groups(source.rows)
+    compute_rows(queue, rows, source.count, source.load, PoolOptions(1, math.inf, None, fail_fast))
     queue.finish()
 
 
@@ -111,18 +114,39 @@ def create_feature_arrays(
 
 
 class _Queue:
-    """A writer that collects views into batches, and passes the rows on in order when their features are computed."""
+    """A writer that collects views into batches, and passes the rows on in order when their features are computed.
 
-    def __init__(self, writer: "Writer", batches: "Batches[tuple[Row, Mapping[str, Any]]]") -> None:
+    Args:
+        writer: Receives the rows.
+        batches: Encodes the views.
+        group: Number of consecutive rows that share batches with each other, and with no other rows.
+    """
+
+    def __init__(
+        self, writer: "Writer", batches: "Batches[tuple[Row, Mapping[str, Any]]]", group: int
+    ) -> None:
         self._writer = writer
         self._batches = batches
+        self._group = group
+        self._is_kept = False
         self.failed = writer.failed
 
+    def in_groups(self, rows: "Iterable[Row]") -> "Iterator[Row]":
+        """Yield the rows, after finding out for each group whether the writer has all of its rows."""
+        waiting = iter(rows)
+        while group := list(islice(waiting, self._group)):
+            kept = [self._writer.has(row) for row in group]
+            self._is_kept = all(kept)
+            yield from group
+
     def has(self, row: "Row") -> bool:
-        return self._writer.has(row)
+        """Return whether the writer has the row and the others of its group. The group is the last one yielded."""
+        return self._is_kept
 
     def write(self, row: "Row", *, views: Any = (), **known: Any) -> None:
         self._take(self._batches.add((row, known), views))
+        if (row.index + 1) % self._group == 0:
+            self.finish()
 
     def finish(self) -> None:
         self._take(self._batches.finish())

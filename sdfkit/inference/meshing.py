@@ -132,6 +132,7 @@ class Mesher:
         options: How to mesh the distance functions.
         history: History of the decoder's store if the decoder is in another store; otherwise empty.
         views: Images whose visual hull cuts each shape; None for uncut shapes.
+        network: Digest of the network if it is in the store of the rows; None if it is in another store.
         outcomes: For each row that was meshed, counts about its mesh, its number of pieces and its Euler number.
         empty: Uids of the rows without a surface.
     """
@@ -142,6 +143,7 @@ class Mesher:
     options: MeshOptions
     history: Sequence[Mapping[str, Any]]
     views: "ImagesByUid | None" = None
+    network: str | None = None
     outcomes: list[tuple[MeshCounts, int, int]] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
 
@@ -232,7 +234,7 @@ def make_mesher(
         UsageError: The decoder of codes is missing, or a decoder is given for weights.
         InputError: The codes belong to another decoder or have another length, or the store has no rows.
     """
-    from sdfkit.io.models import check_codes, read_fields
+    from sdfkit.io.models import check_codes, digest_network, read_fields
 
     require_decoder(store, has_decoder=decoder is not None)
     if decoder is not None:
@@ -248,4 +250,6 @@ def make_mesher(
         )
     if not len(store):
         raise InputError(f"{store.name}: holds no shapes")
-    return Mesher(array, fields, device, options, [] if decoder is None else decoder.history, views)
+    if decoder is not None:
+        return Mesher(array, fields, device, options, decoder.history, views)
+    return Mesher(array, fields, device, options, [], views, digest_network(store))

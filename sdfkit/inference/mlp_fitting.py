@@ -105,6 +105,7 @@ class MLPFitter:
         self.store, self.config, self.settings, self.device = store, config, settings, device
         self.seed, self.stop = seed, stop
         self.anchor: Tensor | None = None
+        self._is_anchored = False
         self.losses: list[tuple[float, Row]] = []
 
     def load_anchor(self, given: Anchor | None) -> None:
@@ -114,11 +115,28 @@ class MLPFitter:
         group = self.store.group
         if "anchor" in group and self.store.done:
             self.anchor = torch.from_numpy(np.asarray(group["anchor/weights"]))
-        elif "anchor" in group:
-            # The run was interrupted before its first row, so the anchor may be incomplete.
-            del group["anchor"]
         if self.anchor is None and given is not None:
-            self._save_anchor(given.uid, given.weights)
+            self._save_anchor(given.uid, given.weights, "")
+
+    def require_anchor(self, row: ArrayRow) -> None:
+        """Fit the anchor to a shape, unless the interrupted run has fitted it to the same samples.
+
+        Raises:
+            GeometryError: The shape cannot be fitted.
+        """
+        if self._is_anchored:
+            return
+        if self.anchor is not None and self.store.group["anchor"].attrs["input"] != row.identity:
+            log.warning(
+                "%s: the samples of the anchor have changed since the earlier run, so all fits are made again",
+                row.uid,
+            )
+            self.store.drop_all()
+            del self.store.group["anchor"]
+            self.anchor = None
+        if self.anchor is None:
+            self.fit_anchor(row)
+        self._is_anchored = True
 
     def fit_anchor(self, row: ArrayRow) -> None:
         """Fit a network to a shape and use the weights as the anchor.
@@ -126,17 +144,18 @@ class MLPFitter:
         Raises:
             GeometryError: The shape cannot be fitted.
         """
-        row = self._check(row)
-        if row.error:
-            raise GeometryError(f"{row.uid}: cannot be the anchor: {row.error}")
+        error = self._find_fault(row)
+        if error:
+            raise GeometryError(f"{row.uid}: cannot be the anchor: {error}")
         weights, losses = self._fit([row], self._draw())
         if not losses.isfinite().all():
             raise GeometryError(f"{row.uid}: cannot be the anchor: {DIVERGED}")
         log.info("anchor %s: loss %.5f", row.uid, losses.item())
-        self._save_anchor(row.uid, weights[0])
+        self._save_anchor(row.uid, weights[0], row.identity)
 
-    def _save_anchor(self, uid: str, weights: "Tensor") -> None:
-        self.store.create_group("anchor", attributes={"uid": uid}, arrays={"weights": weights.numpy()})
+    def _save_anchor(self, uid: str, weights: "Tensor", identity: str) -> None:
+        attributes = {"uid": uid, "input": identity}
+        self.store.create_group("anchor", attributes=attributes, arrays={"weights": weights.numpy()})
         self.anchor = weights
 
     def fit_rows(
@@ -144,29 +163,33 @@ class MLPFitter:
     ) -> None:
         """Fit and write all rows that the store does not have yet.
 
+        Shapes that are fitted at once change the last digits of each other's weights. A batch of which an interrupted
+        run has written only some shapes is therefore fitted again as a whole.
+
         Args:
             rows: Rows with the arrays `ARRAYS`.
             batch: Number of shapes that are fitted at once.
-            anchor_first: If there is no anchor yet, fit the first usable shape first and use its weights as the anchor.
+            anchor_first: The weights of the first usable shape are the anchor; see `require_anchor`.
             advance: Called with the number of rows that are done, for a progress bar.
 
         Raises:
             GeometryError: A shape cannot be fitted although `stop` is set, or the shape for the anchor cannot.
         """
         waiting: list[ArrayRow] = []
+        missing: set[int] = set()
         for row in rows:
-            if self._is_done(row):
-                advance(1)
-                continue
-            waiting.append(self._check(row))
-            usable = [row for row in waiting if not row.error]
-            if usable and anchor_first and self.anchor is None:
-                self.fit_anchor(usable[0])
-            if len(usable) == batch:
-                self._fit_batch(waiting)
+            error = self._find_fault(row)
+            if not error and anchor_first:
+                self.require_anchor(row)
+            if not self._is_done(row):
+                missing.add(row.index)
+                row = self._mark(row, error) if error and not row.error else row
+            waiting.append(replace(row, error=error, arrays={}) if error and not row.error else row)
+            if sum(not row.error for row in waiting) == batch:
+                self._fit_batch(waiting, missing)
                 advance(len(waiting))
-                waiting = []
-        self._fit_batch(waiting)
+                waiting, missing = [], set()
+        self._fit_batch(waiting, missing)
         advance(len(waiting))
 
     def _is_done(self, row: ArrayRow) -> bool:
@@ -177,20 +200,19 @@ class MLPFitter:
             self.losses.append((float(self.store.group["loss"][row.index]), row))  # type: ignore[index, arg-type]
         return True
 
-    def _check(self, row: ArrayRow) -> ArrayRow:
-        """Mark a row as failed if its samples cannot be used."""
+    def _find_fault(self, row: ArrayRow) -> str:
+        """Return why the samples of a row cannot be used; empty if they can."""
         if row.error:
-            return row
+            return row.error
         point, distance, near = (row.arrays[name] for name in ARRAYS)
         count = len(near) - count_held_out(len(near))
-        error = ""
         if not (np.isfinite(point).all() and np.isfinite(distance).all()):
-            error = "a sample has numbers that are not finite; sample the shape again"
-        elif self.settings.near > 0 and not near[:count].any():
-            error = "has no samples near its surface; sample it again, or fit with --near-focus 0"
-        elif self.settings.near < 1 and near[:count].all():
-            error = "all samples are near its surface; sample it again, or fit with --near-focus 1"
-        return self._mark(row, error) if error else row
+            return "a sample has numbers that are not finite; sample the shape again"
+        if self.settings.near > 0 and not near[:count].any():
+            return "has no samples near its surface; sample it again, or fit with --near-focus 0"
+        if self.settings.near < 1 and near[:count].all():
+            return "all samples are near its surface; sample it again, or fit with --near-focus 1"
+        return ""
 
     def _mark(self, row: ArrayRow, error: str) -> ArrayRow:
         if self.stop:
@@ -198,11 +220,13 @@ class MLPFitter:
         log.warning("%s: %s", row.uid, error)
         return replace(row, error=error, arrays={})
 
-    def _fit_batch(self, rows: list[ArrayRow]) -> None:
-        """Fit the rows that did not fail, and write all rows, failed ones included."""
+    def _fit_batch(self, rows: list[ArrayRow], missing: set[int]) -> None:
+        """Fit the rows that did not fail, and write the missing rows, failed ones included."""
         import torch
 
         usable = [row for row in rows if not row.error]
+        if not any(row.index in missing for row in usable):
+            usable = []
         found: dict[int, dict[str, Any]] = {}
         if usable:
             start = self.anchor
@@ -210,7 +234,7 @@ class MLPFitter:
                 start = torch.cat([self._draw(row.uid) for row in usable])
             for row, weights, loss in zip(usable, *self._fit(usable, start), strict=True):
                 found[row.index] = {"weights": weights.numpy(), "loss": np.float32(loss)}
-        for row in rows:
+        for row in [row for row in rows if row.index in missing]:
             arrays = found.get(row.index, {})
             if arrays and not np.isfinite(arrays["loss"]):
                 row, arrays = self._mark(row, DIVERGED), {}

@@ -19,7 +19,8 @@ from sdfkit.io.meshes.folders import find_meshes
 from sdfkit.io.meshes.naming import find_names
 from sdfkit.io.meshes.reader import read_info
 from sdfkit.io.naming import FileName, Rule, is_generic, is_stage, tell_apart
-from sdfkit.io.streams import MESH_SUFFIXES, open_output
+from sdfkit.io.outputs import open_output
+from sdfkit.io.streams import MESH_SUFFIXES
 from sdfkit.options import STANDARD
 from sdfkit.rows import LABELS, printable
 from sdfkit.wording import counted

@@ -1,6 +1,7 @@
 """Writes trained networks to stores, and reads them again."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 from sdfkit.errors import InputError
 from sdfkit.io.stores.layout import PLAIN, SMALL
 from sdfkit.io.stores.reader import StoreReader, open_store
-from sdfkit.io.stores.writer import create_store
+from sdfkit.io.stores.writer import StoreWriter, create_store, describe_root, replace_store
+from sdfkit.rows import digest_text
 from sdfkit.wording import counted
 
 if TYPE_CHECKING:
@@ -93,6 +95,18 @@ def network_group(network: "torch.nn.Module", config: "DataclassInstance | None"
 
 
 def save_model(
+    target: ModelOutput, contents: ModelContents, losses: Sequence[float], state: Mapping[str, np.ndarray]
+) -> None:
+    """Write a finished model to a store; see `save_model_at`."""
+    with create_store(
+        target.path, target.kind, rows=target.rows, history=target.history, settings=target.settings, seed=target.seed,
+        attributes=contents.attributes, overwrite=target.overwrite,
+    ) as model:  # fmt: skip
+        _write_model(model, target.rows, contents, losses, state)
+
+
+def save_model_at(
+    place: Path,
     target: ModelOutput,
     contents: ModelContents,
     losses: Sequence[float],
@@ -100,28 +114,37 @@ def save_model(
     *,
     complete: bool,
 ) -> None:
-    """Write a model store.
+    """Write a model store, or a checkpoint, that replaces what is at a path when it is whole.
 
     Args:
-        target: The store to write.
+        place: A folder or zip file: the output, or a store beside it.
+        target: The rows, settings and history of the run.
         contents: Latent codes and networks.
         losses: The training loss of each step.
         state: State of the training (such as that of the optimizer), from which an interrupted run continues.
         complete: False for a checkpoint. Other commands refuse a checkpoint; the command that wrote it continues it.
     """
-    with create_store(
-        target.path, target.kind, rows=target.rows, history=target.history, settings=target.settings, seed=target.seed,
-        attributes=contents.attributes, overwrite=target.overwrite, complete=complete,
-    ) as model:  # fmt: skip
-        for name, vectors in contents.vectors.items():
-            axes = ("shape", "x", "y", "z") if vectors.ndim == 4 else ("shape", "dim")[: vectors.ndim]
-            model.create_array(name, data=vectors, axes=axes)
-        model.create_array("loss", data=np.array(losses, np.float32), axes=("step",))
-        for name, group in contents.groups.items():
-            model.create_group(name, attributes=group.attributes, arrays=group.arrays)
-        model.create_group("state", attributes={}, arrays=state)
-        for row in target.rows:
-            model.write(row)
+    root = describe_root(target.kind, target.settings, target.history, target.seed, contents.attributes)
+    with replace_store(place, root | {"complete": complete}, target.rows, len(target.rows)) as model:
+        _write_model(model, target.rows, contents, losses, state)
+
+
+def _write_model(
+    model: StoreWriter,
+    rows: "Sequence[Row]",
+    contents: ModelContents,
+    losses: Sequence[float],
+    state: Mapping[str, np.ndarray],
+) -> None:
+    for name, vectors in contents.vectors.items():
+        axes = ("shape", "x", "y", "z") if vectors.ndim == 4 else ("shape", "dim")[: vectors.ndim]
+        model.create_array(name, data=vectors, axes=axes)
+    model.create_array("loss", data=np.array(losses, np.float32), axes=("step",))
+    for name, group in contents.groups.items():
+        model.create_group(name, attributes=group.attributes, arrays=group.arrays)
+    model.create_group("state", attributes={}, arrays=state)
+    for row in rows:
+        model.write(row)
 
 
 def fingerprint(parameters: Mapping[str, np.ndarray]) -> str:
@@ -133,6 +156,17 @@ def fingerprint(parameters: Mapping[str, np.ndarray]) -> str:
     for name in sorted(parameters):
         content.update(name.encode() + np.ascontiguousarray(parameters[name]).tobytes())
     return content.hexdigest()
+
+
+def digest_network(store: StoreReader) -> str:
+    """Return a digest of the network by which the rows of a store become distance functions, and its configuration."""
+    content = json.dumps(store.attributes.get("network", {}), sort_keys=True)
+    for name in ("decoder", "autoencoder"):
+        if name in store:
+            content += json.dumps(store.attributes_of(name), sort_keys=True) + fingerprint(
+                store.read_group(name)
+            )
+    return digest_text(content)
 
 
 def read_vectors(store: StoreReader) -> "tuple[list[Row], np.ndarray]":

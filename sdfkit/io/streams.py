@@ -1,4 +1,4 @@
-"""Binary standard input and output, files that appear complete or not at all, and the detection of file types."""
+"""Binary standard input and output, and the detection of file types."""
 
 import io
 import os
@@ -82,51 +82,19 @@ def find_kind(path: str) -> Literal["store", "arrays", "mesh"]:
 
 
 @contextmanager
-def open_output(output: str, *, overwrite: bool) -> Iterator[BinaryIO]:
-    """Yield a binary stream to a file or to standard output; the file appears when the block ends without an error.
+def standard_output() -> Iterator[BinaryIO]:
+    """Yield standard output as a binary stream. Text that libraries print meanwhile goes to standard error.
 
     Raises:
         UsageError: Standard output is a terminal.
-        InputError: The file exists and `overwrite` is false, or its folder does not exist.
     """
-    if output == STANDARD:
-        with _standard_output() as stream:
-            yield stream
-        return
-    path = Path(output)
-    if path.exists() and not path.is_file() and not path.is_dir():  # a device or a named pipe
-        with path.open("wb") as stream:
-            yield stream
-        return
-    refuse_existing(path, overwrite)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as stream:
-            yield stream
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Raise InputError if the path exists, or if its folder does not exist; with `overwrite`, a file may exist."""
-    if path.exists() and (path.is_dir() or not overwrite):
-        raise InputError(
-            f"{path}: exists; choose another name" + ("" if path.is_dir() else " or add --overwrite")
-        )
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: no such folder; make it first")
-
-
-@contextmanager
-def _standard_output() -> Iterator[BinaryIO]:
     if sys.stdout.isatty():
         raise UsageError(
             "standard output is a terminal, and the output is binary; add -o FILE or pipe it to another command"
         )
     sys.stdout.flush()
     kept = os.dup(1)
-    # Text that libraries print, here and in worker processes, must not mix with the data.
+    # Here and in worker processes, so that text does not mix with the data.
     os.dup2(2, 1)
     stream = cast(BinaryIO, os.fdopen(kept, "wb", buffering=0))
     try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sdfkit.io.stores.reader import StoreReader
 
 # Columns that all stores have. The text leaves them out.
-COLUMNS = ("uid", "category", "licence", "source", "valid", "error", "origin")
+COLUMNS = ("uid", "category", "licence", "source", "valid", "error", "origin", "input")
 
 
 def describe_inputs(inputs: Sequence[str], manifest: Path | None) -> Iterator[Facts]:

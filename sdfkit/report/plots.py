@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sdfkit.errors import UsageError
-from sdfkit.io.streams import open_output
+from sdfkit.io.outputs import open_output
 from sdfkit.report.tables import printable
 from sdfkit.wording import counted
 
@@ -38,7 +38,7 @@ def check_picture(output: Path, overwrite: bool) -> None:
         UsageError: The name of the file does not end in .png.
         InputError: The file exists, and `overwrite` is false.
     """
-    from sdfkit.io.streams import refuse_existing
+    from sdfkit.io.outputs import refuse_existing
 
     if output.suffix.lower() != ".png":
         raise UsageError(f"{output}: plots are written as PNG; choose a name that ends in .png")

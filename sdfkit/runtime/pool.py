@@ -1,18 +1,19 @@
 """Applies a function to many rows, in worker processes or on a Dask cluster. Rows that fail do not stop the others."""
 
 import logging
+import math
 import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from sdfkit.errors import GeometryError, MissingError, SdfkitError
-from sdfkit.rows import Row
-from sdfkit.runtime.compiling import managed_compilation, serialise_compilation
+from sdfkit.rows import TOO_LONG, Row
+from sdfkit.runtime.compiling import managed_compilation
+from sdfkit.runtime.workers import WorkerPool, time_limit
 from sdfkit.wording import agreeing, counted
 
 log = logging.getLogger(__name__)
@@ -125,10 +126,8 @@ def describe_failure(error: BaseException, timeout: float) -> str:
     """Describe the error of a shape in one line."""
     if isinstance(error, SdfkitError):
         return " ".join(str(error).split())
-    if isinstance(error, FutureTimeout | TimeoutError):
-        return f"took longer than {timeout:g} s; raise --timeout or simplify the shape"
-    if type(error).__name__ == "ProcessExpired":
-        return f"its worker process died ({error}); is there enough memory?"
+    if isinstance(error, TimeoutError):
+        return f"{TOO_LONG} {timeout:g} s; raise --timeout or simplify the shape"
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
@@ -142,72 +141,58 @@ def _named(error: BaseException, row: Row) -> BaseException:
 class _DeferredCall:
     """A future that calls the function in this process when the result is requested."""
 
-    def __init__(self, function: Callable[[Any], Any], row: Row) -> None:
+    def __init__(self, function: Callable[[Any], Any], row: Row, timeout: float) -> None:
         self._function = function
         self._row = row
+        self._timeout = timeout
 
     def result(self) -> Any:
-        return self._function(self._row)
+        with time_limit(self._timeout):
+            return self._function(self._row)
 
     def done(self) -> bool:
         return True
+
+
+class _ClusterTask:
+    """A future of Dask with a time limit, which begins when the result of the shape is awaited."""
+
+    def __init__(self, future: Any, timeout: float) -> None:
+        self._future = future
+        self._timeout = timeout if timeout < math.inf else None
+
+    def result(self) -> Any:
+        try:
+            return self._future.result(timeout=self._timeout)
+        except TimeoutError:
+            self._future.cancel()
+            raise
+
+    def done(self) -> bool:
+        return bool(self._future.done())
 
 
 @contextmanager
 def _submitter(function: Callable[[R], Any], count: int, options: PoolOptions) -> Iterator[Submit[R]]:
     if options.cluster is not None:
         with _cluster(options.cluster) as client:
-            yield lambda row: client.submit(function, row, pure=False)
+            yield lambda row: _ClusterTask(client.submit(function, row, pure=False), options.timeout)
     elif (options.jobs == 1 or count == 1) and options.recycle is None:
         # With one shape or one job, everything runs in this process, because a worker process takes seconds to start.
         with managed_compilation(log.info):
-            yield lambda row: _DeferredCall(function, row)
+            yield lambda row: _DeferredCall(function, row, options.timeout)
     else:
-        # Workers are forked from a clean server process: forking a process with threads or compiled code may hang.
-        import multiprocessing
-
-        from pebble import ProcessPool
-
-        context = multiprocessing.get_context("forkserver")
         with managed_compilation(log.info):
-            pool = ProcessPool(
-                max_workers=min(options.jobs, count),
-                max_tasks=options.recycle or 0,
-                initializer=initialise_worker,
-                initargs=(context.Event() if log.isEnabledFor(logging.INFO) else None,),
-                context=context,
-            )
+            pool = WorkerPool(
+                function, min(options.jobs, count), options.timeout, options.recycle,
+                notified=log.isEnabledFor(logging.INFO),
+            )  # fmt: skip
             try:
-                yield lambda row: pool.schedule(function, args=(row,), timeout=options.timeout)
-                pool.close()  # type: ignore[no-untyped-call]
+                yield pool.submit
             except BaseException:
-                pool.stop()  # type: ignore[no-untyped-call]
+                pool.stop()
                 raise
-            finally:
-                pool.join()
-
-
-def initialise_worker(notified: Any) -> None:
-    """Configure a worker process: one thread, warnings as the command prints them, and no reaction to Ctrl-C.
-
-    Args:
-        notified: Event that the workers share. It is set when the first of them reports that it compiles kernels, so
-            that the others do not. None to report nothing.
-    """
-    import signal
-
-    logging.basicConfig(format="sdfkit: %(message)s", stream=sys.stderr)
-
-    def notify(text: str) -> None:
-        if notified is not None and not notified.is_set():
-            notified.set()
-            sys.stderr.write(f"sdfkit: {text}\n")
-
-    serialise_compilation(notify)
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
+            pool.close()
 
 
 @contextmanager
@@ -239,7 +224,7 @@ def progress(count: int, unit: str) -> Iterator[Any]:
         yield bar
 
 
-def report_outcome(output: str, what: str, count: int, failed: set[int]) -> None:
+def report_outcome(output: str, what: str, count: int, failed: set[int], *, made: int | None = None) -> None:
     """Log in one sentence what was written.
 
     Args:
@@ -247,12 +232,21 @@ def report_outcome(output: str, what: str, count: int, failed: set[int]) -> None
         what: What was written for each shape, such as "views".
         count: Number of shapes.
         failed: Indices of the shapes that failed.
+        made: Number of shapes that this run has made, if the output may hold shapes of an earlier run.
 
     Raises:
         GeometryError: Some shapes failed. The output is complete nevertheless, and marks these shapes as failed.
     """
     place = "standard output" if output == "-" else output
     good = count - len(failed)
+    if made == 0 and good:
+        if failed:
+            raise GeometryError(
+                f"{place}: nothing was to be done; {len(failed)} of {count} shapes failed in an earlier run, and "
+                "--retry-failed tries them again"
+            )
+        log.info("%s: is complete, and nothing was to be done", place)
+        return
     if failed:
         rest = f"the other {good} {agreeing(good, 'is', 'are')} in {place}" if good else "nothing was written"
         raise GeometryError(

@@ -116,7 +116,7 @@ def test_an_interrupted_run_is_resumed(run, views, tmp_path, monkeypatch):
     assert run(views, "--batch", 1)[0].exit_code == 130
     monkeypatch.setattr(Encoder, "encode", encode)
     assert not zarr.open_group(tmp_path / "features.zarr").attrs["complete"]
-    result, _ = run(views, "--pool", "mean")
+    result, _ = run(views, "--batch", 1, "--pool", "mean")
     assert result.exit_code == 3
     assert "differs from this one (pool: auto then, mean now)" in result.stderr
     sizes.clear()

@@ -1,26 +1,37 @@
 """Writes meshes: to a stream of PLY, to one file, or to a folder of files."""
 
 import json
+import logging
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from sdfkit.errors import GeometryError, InputError, UsageError
+from sdfkit.errors import DoneError, GeometryError, InputError, UsageError
 from sdfkit.io.meshes.formats.ply.elements import write_comment, write_double
 from sdfkit.io.meshes.formats.stl_title import LENGTH, write_title
 from sdfkit.io.meshes.metadata import MARK
 from sdfkit.io.meshes.reader import read_info
-from sdfkit.io.streams import open_output, refuse_existing
-from sdfkit.options import STANDARD
-from sdfkit.rows import LABELS, Row, history_step
+from sdfkit.io.outputs import (
+    beside,
+    claim,
+    is_stream,
+    open_output,
+    refuse_existing,
+    replaced_file,
+    sweep_folder,
+)
+from sdfkit.io.reuse import complete_settings, describe_difference
+from sdfkit.options import STANDARD, running_command
+from sdfkit.rows import LABELS, Row, digest_text, history_step
 
 if TYPE_CHECKING:
     import trimesh
 
+log = logging.getLogger(__name__)
 WRITTEN = ("ply", "glb", "obj", "stl")
 
 
@@ -79,7 +90,12 @@ def _fits_single(mesh: "trimesh.Trimesh") -> bool:
 
 
 class MeshWriter:
-    """Writes meshes to a folder, a file or a stream, which takes the meshes in the order of their row numbers only."""
+    """Writes meshes to a folder, a file or a stream, which takes the meshes in the order of their row numbers only.
+
+    Attributes:
+        failed: Indices of the rows that failed.
+        made: Number of rows that this run has made.
+    """
 
     def __init__(
         self,
@@ -89,18 +105,19 @@ class MeshWriter:
         seed: int | None,
         stream: BinaryIO | None,
         kind: str,
-        overwrite: bool,
+        journal: "_Journal | None" = None,
     ) -> None:
         self.output = output
         self.count = count
         self.failed: set[int] = set()
+        self.made = 0
         self._names: dict[str, str] = {}
         self._settings = json.loads(json.dumps(dict(settings)))
         self._step = history_step(seed)
         self._stream = stream
         self._kind = kind
-        self._is_folder = stream is None
-        self._overwrite = overwrite
+        self._journal = journal
+        self._inputs = input_files()
 
     def _path(self, uid: str) -> Path:
         # A uid from another program may contain path separators; it must stay a file name.
@@ -109,23 +126,35 @@ class MeshWriter:
             raise InputError(
                 f"{uid} and {self._names[safe]} would share the file name {safe}.{self._kind}; rename one shape"
             )
-        return Path(self.output, f"{safe}.{self._kind}")
+        path = Path(self.output, f"{safe}.{self._kind}")
+        if path.resolve() in self._inputs:
+            raise InputError(f"{path}: is also an input; choose another folder for the output")
+        return path
 
     def has(self, row: Row) -> bool:
         """Return whether the file of this row exists and was made from the same input with the same settings.
 
         Raises:
-            InputError: The file exists but was made from another input or with other settings.
+            InputError: The file exists but was made with other settings, or from an unknown input.
         """
-        if not self._is_folder or self._overwrite or not (path := self._path(row.uid)).exists():
+        if self._stream is not None:
             return False
-        info = read_info(path)
-        if info.get("settings") == self._settings and info.get("input") == row.identity:
-            return True
-        raise InputError(f"{path}: was made from another input or with other settings; add --overwrite")
+        path = self._path(row.uid)
+        if not path.exists():
+            return False
+        assert self._journal is not None
+        earlier = compare_file(path, self._settings, row)
+        if self._journal.replaces:
+            return earlier.is_same and row.uid in self._journal
+        if earlier.difference:
+            raise InputError(f"{path}: was made with other settings ({earlier.difference}); add --overwrite")
+        if not earlier.is_same:
+            log.warning("%s: its input has changed since the earlier run, so it is made again", row.uid)
+        return earlier.is_same
 
     def write(self, row: Row, *, mesh: "trimesh.Trimesh | None" = None, **more: Any) -> None:
         """Write one mesh with its labels and history; `more` is added to the metadata of the file."""
+        self.made += 1
         info: dict[str, Any] = {"uid": row.uid, **{name: getattr(row, name) for name in LABELS}}
         info |= {
             "history": [*row.history, self._step],
@@ -139,54 +168,137 @@ class MeshWriter:
         if row.error:
             self.failed.add(row.index)
             info["error"] = row.error
-        if self._is_folder:
-            if mesh is not None:
-                with open_output(str(self._path(row.uid)), overwrite=True) as stream:
-                    stream.write(encode(mesh, self._kind, info))
-            elif self._overwrite:
-                # Otherwise the mesh of an earlier run would look like a result of this run.
-                self._path(row.uid).unlink(missing_ok=True)
+        if self._journal is None:
+            assert self._stream is not None
+            if self.output == STANDARD:
+                info |= {"row": row.index, "rows": self.count}
+            self._stream.write(encode(mesh, self._kind, info))
             return
-        assert self._stream is not None
-        if self.output == STANDARD:
-            info |= {"row": row.index, "rows": self.count}
-        self._stream.write(encode(mesh, self._kind, info))
+        path = self._path(row.uid)
+        if mesh is None:
+            # The mesh of an earlier run would look like a result of this run.
+            path.unlink(missing_ok=True)
+            return
+        content = encode(mesh, self._kind, info)
+        with replaced_file(path) as stream:
+            stream.write(content)
+        self._journal.add(row.uid)
+
+
+def input_files() -> set[Path]:
+    """Return the files that the running command reads and that are named one by one, resolved."""
+    line = running_command()
+    if line is None:
+        return set()
+    names = [name for names in (*line.inputs.values(), *line.rows.values()) for name in names]
+    return {Path(name).resolve() for name in names if "://" not in name and Path(name).is_file()}
+
+
+class EarlierFile(NamedTuple):
+    """A mesh file at the path of an output: whether this run would make the same one, and how its settings differ."""
+
+    is_same: bool
+    difference: str
+
+
+def compare_file(path: Path, settings: Mapping[str, Any], row: Row) -> EarlierFile:
+    """Compare an existing mesh file with that which the running command makes of a row."""
+    info = read_info(path)
+    if "settings" not in info:
+        return EarlierFile(False, "they are unknown")
+    difference = describe_difference(info["settings"], settings)
+    same = info.get("input") == row.identity and all(
+        info.get(name, "") == getattr(row, name) for name in ("uid", *LABELS)
+    )
+    return EarlierFile(same and not difference, difference)
+
+
+class _Journal:
+    """The list of the files that a run with --overwrite has written to a folder, so that it can be continued.
+
+    Attributes:
+        replaces: Whether the run replaces existing files.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], *, replaces: bool) -> None:
+        self.replaces = replaces
+        self._path = beside(folder, "run")
+        self._uids: set[str] = set()
+        title = digest_text(json.dumps(dict(settings), sort_keys=True))
+        if not replaces:
+            self._path.unlink(missing_ok=True)
+            return
+        with suppress(OSError, UnicodeDecodeError):
+            # The last line has no end if the process was killed while it wrote it.
+            lines = self._path.read_text(encoding="utf-8").split("\n")[:-1]
+            if lines[:1] == [title]:
+                self._uids.update(json.loads(line) for line in lines[1:])
+                return
+        self._path.write_text(f"{title}\n", encoding="utf-8")
+
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._uids
+
+    def add(self, uid: str) -> None:
+        if self.replaces:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(uid) + "\n")
+
+    def finish(self) -> None:
+        self._path.unlink(missing_ok=True)
 
 
 @contextmanager
 def create_meshes(
-    output: str, count: int, *, settings: Mapping[str, Any], seed: int | None, kind: str, overwrite: bool
+    output: str,
+    count: int,
+    *,
+    settings: Mapping[str, Any],
+    seed: int | None,
+    kind: str,
+    overwrite: bool,
+    rows: Sequence[Row] | None = None,
 ) -> Iterator[MeshWriter]:
     """Open an output for meshes.
 
     Args:
         output: `-` for a stream of PLY, a folder (one file per uid), or a file with the suffix of its format.
         count: Number of shapes.
-        settings: Settings of the command. An existing file in a folder is kept only if it was made with equal settings.
+        settings: Settings that the command derives from its options; see `reuse.complete_settings`. An existing file in
+            a folder is kept only if all settings and its input are equal.
         seed: Seed to record in the history.
         kind: Format of the files in a folder: ply, glb, obj or stl.
         overwrite: Replace existing files.
+        rows: The shapes, if they are known before they are read.
 
     Raises:
+        DoneError: The file exists, and was made by the same command from the same input.
         UsageError: Several meshes are to be written to one file, or the format of the file is not supported.
-        InputError: The file exists and `overwrite` is false.
+        InputError: The file exists and `overwrite` is false, or another process writes the output.
     """
     path = Path(output)
+    settings = complete_settings(settings, by_row=True)
     if output == STANDARD:
         with open_output(output, overwrite=overwrite) as stream:
-            yield MeshWriter(output, count, settings, seed, stream, "ply", overwrite)
+            yield MeshWriter(output, count, settings, seed, stream, "ply")
     elif path.is_dir() or output.endswith("/") or (not path.suffix and not path.exists()):
-        if not path.is_dir():
-            refuse_existing(path, overwrite)
-            path.mkdir()
-        yield MeshWriter(output, count, settings, seed, None, kind, overwrite)
+        with claim(path):
+            if not path.is_dir():
+                refuse_existing(path, overwrite)
+                path.mkdir()
+            sweep_folder(path)
+            journal = _Journal(path, settings, replaces=overwrite)
+            yield MeshWriter(output, count, settings, seed, None, kind, journal)
+            journal.finish()
     else:
-        ending = path.suffix[1:].lower() if path.is_file() or not path.exists() else "ply"
+        ending = "ply" if is_stream(path) else path.suffix[1:].lower()
         if ending not in WRITTEN:
             raise UsageError(
                 f"{output}: is not in a supported mesh format; use {', '.join(WRITTEN)}, or a folder (name/)"
             )
         if count != 1:
             raise UsageError(f"{output}: one file cannot hold {count} meshes; give a folder (name/)")
+        if path.is_file() and rows and not overwrite and compare_file(path, settings, rows[0]).is_same:
+            raise DoneError(f"{output}: is there, and nothing was to be done")
         with open_output(output, overwrite=overwrite) as stream:
-            yield MeshWriter(output, count, settings, seed, stream, ending, overwrite)
+            yield MeshWriter(output, count, settings, seed, stream, ending)

@@ -40,7 +40,7 @@ ATTRIBUTES = {
 }  # fmt: skip
 # Attributes of groups: the configurations of networks, whose names mean the same in all of them, and single facts.
 GROUP_ATTRIBUTES = {
-    "uid": TEXT,
+    **dict.fromkeys(("uid", "input"), TEXT),
     "kind": one_of("relu-pe", "siren"),
     "activation": one_of("relu", "silu"),
     "velocity": one_of("mlp", "dit"),
@@ -61,7 +61,7 @@ GROUP_ATTRIBUTES = {
 # The kinds of NumPy types, and the axes, of arrays that mean the same in all kinds of stores. See sdfkit-store(5).
 TEXTS, FLAGS, FLOATS, BYTES = "TU", "b", "f", "u"
 ARRAYS: dict[str, tuple[str, tuple[str, ...]]] = {
-    **dict.fromkeys((*COLUMNS, *OPTIONAL, "error"), (TEXTS, ("shape",))),
+    **dict.fromkeys((*COLUMNS, *OPTIONAL, "error", "input"), (TEXTS, ("shape",))),
     "valid": (FLAGS, ("shape",)),
     "to_original": (FLOATS, ("shape", "to", "from")),
     "sign_agreement": (FLOATS, ("shape",)),

@@ -4,6 +4,7 @@ The manual page sdfkit-store(5) describes the format.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sdfkit.errors import MissingError
@@ -34,6 +35,15 @@ DENSEST_ZIP = 200
 def describe_kinds(kinds: Sequence[str]) -> str:
     """Name kinds of store for a message that ends in "needed": "a store of kind codes or weights is"."""
     return f"a store{' of kind ' * bool(kinds)}{' or '.join(kinds)} is"
+
+
+def local_path(path: str) -> Path | None:
+    """Return the path of a file or folder on this machine, also of a URL file://; None for another URL."""
+    if path.startswith("file://"):
+        from urllib.parse import unquote, urlsplit
+
+        return Path(unquote(urlsplit(path).path))
+    return None if "://" in path else Path(path)
 
 
 def open_remote(path: str) -> Any:

@@ -361,9 +361,9 @@ def _file_store(path: str, name: str, kinds: Sequence[str]) -> Any:
     with nullcontext() if path == STANDARD else stream:
         kind = sniff(stream, name)
         if kind == "zarr" and path == STANDARD:
-            from sdfkit.io.stores.zip_stream import ZipReader
+            from sdfkit.io.stores.zip_stream import read_standard_input
 
-            return ZipReader(stream, name)
+            return read_standard_input(stream, name)
         if kind in ("npy", "npz"):
             return plain_store(stream, name, kinds)
         if kind != "zarr":

@@ -1,20 +1,22 @@
 """Writes Zarr stores. A store appears when it is complete, or is written in place so that it can be continued."""
 
-import os
-import shutil
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from sdfkit.errors import InputError, UsageError
-from sdfkit.io.stores.layout import COLUMNS, FORMAT, OPTIONAL, SAMPLES_PER_CHUNK, open_remote
-from sdfkit.io.stores.resume import find_unfinished
-from sdfkit.io.streams import open_output
+from sdfkit.errors import UsageError
+from sdfkit.io.digests import UNKNOWN
+from sdfkit.io.outputs import claim, is_stream, open_output, put, remove, replaced, replaced_file
+from sdfkit.io.reuse import choose_place, complete_settings, refuse_done
+from sdfkit.io.stores.layout import COLUMNS, FORMAT, OPTIONAL, SAMPLES_PER_CHUNK, local_path
 from sdfkit.options import STANDARD
-from sdfkit.rows import Row, history_step
+from sdfkit.rows import Row, history_step, is_machine_failure
+
+log = logging.getLogger(__name__)
 
 
 class StoreWriter:
@@ -28,11 +30,14 @@ class StoreWriter:
         in_order: True for a pipe: rows must be written in order, and the columns of a row are written before its
             arrays. Otherwise rows may be written in any order, and the column `valid` of a row is written last, so that
             it marks the row as complete.
-        overwrite: Delete the existing content of the store first.
+        tracks_inputs: Store the digest of each row's input, by which a later run recognises rows that it may keep.
+        retry_failed: Of a store that is continued, make the rows again that failed. Those that failed for a reason of
+            the machine are always made again.
 
     Attributes:
         done: Indices of the rows that are written.
         failed: Indices of the written rows that have an error.
+        made: Number of rows that this run has written.
     """
 
     def __init__(
@@ -43,7 +48,8 @@ class StoreWriter:
         count: int | None,
         *,
         in_order: bool,
-        overwrite: bool = False,
+        tracks_inputs: bool = False,
+        retry_failed: bool = False,
     ) -> None:
         import zarr
 
@@ -53,19 +59,45 @@ class StoreWriter:
         self._in_order = in_order
         self._by_row: dict[str, Any] = {}
         self._pending: list[tuple[Any, np.ndarray]] = []
+        self._tracks_inputs = tracks_inputs
+        self._inputs: dict[int, str] = {}
+        # Rows of the earlier run that stay until they are written again.
+        self._stale: set[int] = set()
         self.done: set[int] = set()
         self.failed: set[int] = set()
+        self.made = 0
         # A folder that is continued keeps its attributes and columns.
         self._continues = not in_order and attributes == {}
         if self._continues:
             self.group = zarr.open_group(store, mode="r+")
-            folder = Path(store, "valid", "c")
-            self.done = {int(path.name) for path in folder.iterdir()} if folder.is_dir() else set()
-            self.failed = {row for row in self.done if not self.group["valid"][row]}  # type: ignore[index]
+            self._folder = Path(store)
+            self._find_done(retry_failed=retry_failed)
         else:
-            self.group = zarr.create_group(store, attributes=dict(attributes), overwrite=overwrite)
+            self.group = zarr.create_group(store, attributes=dict(attributes))
         if count is not None:
             self._create_columns(rows, count)
+
+    def _find_done(self, *, retry_failed: bool) -> None:
+        """Find the rows that an earlier run has written, without those to be made again."""
+        for path in self._folder.rglob("*.partial"):
+            path.unlink()
+        self.done = {int(path.name) for path in self._folder.glob("valid/c/*") if path.name.isdecimal()}
+        for row in sorted(self.done):
+            if self.group["valid"][row]:  # type: ignore[index]
+                continue
+            if retry_failed or is_machine_failure(str(self.group["error"][row])):  # type: ignore[index]
+                self._stale.add(row)
+            else:
+                self.failed.add(row)
+        self.done -= self._stale
+
+    def _drop(self, row: int) -> None:
+        """Delete what an earlier run has written of a row, its mark first."""
+        if self.group.attrs.get("complete"):
+            self.group.attrs["complete"] = False
+        for name in ("valid", *(name for name, _ in self.group.arrays() if name != "valid")):
+            if self.group[name].chunks[:1] == (1,):  # type: ignore[union-attr]
+                remove(self._folder / name / "c" / str(row))
 
     def _create_columns(self, rows: Sequence[Row] | None, count: int) -> None:
         # Known columns are written first, in one chunk; columns that arrive row by row have one chunk per row.
@@ -75,13 +107,17 @@ class StoreWriter:
         self._create("error", count, np.dtypes.StringDType())
         # The origins of meshes of other programs become known as their files are read.
         self._create_text("origin", rows if rows and all(row.origin for row in rows) else None, count)
+        if self._tracks_inputs:
+            self._create("input", count, np.dtypes.StringDType())
 
     def _create_text(self, name: str, rows: Sequence[Row] | None, count: int) -> None:
         if rows is None:
             self._create(name, count, np.dtypes.StringDType())
-        elif not self._continues:
-            column = np.array([getattr(row, name) for row in rows], np.dtypes.StringDType())
-            self.create_array(name, data=column, axes=("shape",))
+            return
+        column = np.array([getattr(row, name) for row in rows], np.dtypes.StringDType())
+        self.create_array(name, data=column, axes=("shape",))
+        if self._continues and self.group[name][...].tolist() != column.tolist():  # type: ignore[index,union-attr]
+            self.group[name][...] = column  # type: ignore[index]  # other labels, of another manifest
 
     def _create(self, name: str, count: int, dtype: Any) -> None:
         self.create_array(name, shape=(count,), dtype=dtype, axes=("shape",))
@@ -142,17 +178,42 @@ class StoreWriter:
         self._pending.clear()
 
     def has(self, row: Row) -> bool:
-        """Return whether an earlier run has written this row."""
-        return row.index in self.done
+        """Return whether an earlier run has written this row, from the same input."""
+        if not self._tracks_inputs:
+            return row.index in self.done
+        self._inputs[row.index] = row.identity
+        if row.index not in self.done:
+            return False
+        if str(self.group["input"][row.index]) == row.identity:  # type: ignore[index]
+            return True
+        log.warning("%s: its input has changed since the earlier run, so it is made again", row.uid)
+        self.done.discard(row.index)
+        self.failed.discard(row.index)
+        self._stale.add(row.index)
+        return False
+
+    def drop_all(self) -> None:
+        """Delete all rows, because something has changed that they were all made from."""
+        for row in sorted(self.done | self._stale):
+            self._drop(row)
+        self._stale = set()
+        self.done.clear()
+        self.failed.clear()
 
     def write(self, row: Row, **arrays: np.ndarray) -> None:
         """Write one row and its entries of the named arrays; a row with an error has no entries."""
         self.flush()
+        if self._continues and (row.index in self._stale or row.index in self.done):
+            self._stale.discard(row.index)
+            self._drop(row.index)
         known = {name: getattr(row, name) for name in (*COLUMNS, *OPTIONAL) if name in self._by_row}
         status = {"error": row.error, "valid": not row.error}
         values: dict[str, Any] = {}
         if known.pop("origin", None) is not None:
             values["origin"] = row.origin if row.error else row.find_origin()
+        if self._tracks_inputs:
+            # Of a row that has failed meanwhile, the arrays are gone.
+            values["input"] = self._inputs.pop(row.index, None) or row.identity
         values = (
             {**known, **status, **values, **arrays}
             if self._in_order
@@ -161,6 +222,7 @@ class StoreWriter:
         for name, value in values.items():
             self._by_row[name][row.index] = value
         self.done.add(row.index)
+        self.made += 1
         if row.error:
             self.failed.add(row.index)
 
@@ -178,12 +240,14 @@ def create_store(
     seed: int | None = None,
     overwrite: bool,
     resumable: bool = False,
-    complete: bool = True,
+    retry_failed: bool = False,
+    report: bool = False,
 ) -> Iterator[StoreWriter]:
     """Create a store that appears complete when the block ends without an error, or not at all.
 
     A `resumable` folder with known `rows` is different: it is written in place, so that the same command can continue
-    it after an interruption. Its attribute `complete` is false until the block ends.
+    it after an interruption. Its attribute `complete` is false until the block ends. With `overwrite`, it is written
+    beside an existing store, which it replaces in the end.
 
     Args:
         output: A folder `*.zarr`, a file `*.zip`, a URL, or `-` for standard output.
@@ -191,103 +255,123 @@ def create_store(
         rows: The rows, if they are known in advance.
         count: Number of rows, if only their number is known in advance.
         history: The commands that made the inputs, oldest first; the running command is appended.
-        settings: Settings of the command. A later run continues this one only if its settings are equal.
+        settings: Settings that the command derives from its options; see `reuse.complete_settings`. A later run
+            continues this one only if all its settings are equal.
         attributes: Further attributes of the root.
         seed: Seed to record in the history.
         overwrite: Replace an existing store.
         resumable: Keep the rows that are written if the command is interrupted.
-        complete: False for a checkpoint: other commands refuse it, and the command that wrote it continues it.
+        retry_failed: Make the rows of an earlier run again that failed.
+        report: The command also prints a report, so the block is run even if the store is already there.
 
     Raises:
-        InputError: The output exists, or is an unfinished run with other settings.
+        DoneError: The output is complete, and was made by the same command from the same inputs.
+        InputError: The output exists and was made by another command or from other inputs, or another process writes
+            it.
         UsageError: The output is not named like a store, or standard output is a terminal.
     """
     number = len(rows) if rows is not None else count
-    root = {
+    path = local_path(output)
+    in_place = resumable and rows is not None and path is not None and path.suffix == ".zarr"
+    is_pipe = output == STANDARD or (path is not None and is_stream(path))
+    root = describe_root(
+        kind, complete_settings(settings, by_row=in_place or is_pipe), history, seed, attributes
+    )
+    if is_pipe:
+        with (
+            open_output(output, overwrite=overwrite) as stream,
+            write_zip(stream, root, rows, number) as writer,
+        ):
+            yield writer
+    elif path is None:
+        from sdfkit.io.stores.remote import replace_remote
+
+        with replace_remote(output, root, overwrite=overwrite, report=report) as store:
+            yield StoreWriter(store, root | {"complete": False}, rows, number, in_order=False)
+    elif rows is not None and in_place:
+        with claim(path):
+            yield from _write_in_place(path, root, rows, overwrite=overwrite, retry_failed=retry_failed)
+    else:
+        check_name(path)
+        with claim(path):
+            uids = None if rows is None else [row.uid for row in rows]
+            place, earlier = choose_place(path, kind, root["settings"], uids, overwrite=overwrite)
+            is_there = earlier is not None and earlier.is_complete and place == path
+            if is_there and (not report or UNKNOWN in root["settings"].values()):
+                refuse_done(path, root["settings"])
+            with replace_store(path, root, rows, number) as writer:
+                yield writer
+
+
+def describe_root(
+    kind: str,
+    settings: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    seed: int | None,
+    attributes: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Return the attributes of the root of a store; see `create_store`."""
+    return {
         "kind": kind,
         "format": FORMAT,
-        "complete": complete,
+        "complete": True,
         "history": [*history, history_step(seed)],
         "settings": dict(settings),
         **(attributes or {}),
     }
-    path = Path(output.rstrip("/"))
-    is_special = path.exists() and not path.is_dir() and not path.is_file()
-    if output == STANDARD or output.endswith(".zip") or is_special:
-        from sdfkit.io.stores.zip_stream import ZipWriter
 
-        with open_output(output, overwrite=overwrite) as stream:
-            zipped = ZipWriter(stream)
-            writer = StoreWriter(zipped, root, rows, number, in_order=True)
+
+def check_name(path: Path) -> None:
+    """Raise UsageError unless a path is named like a store."""
+    if path.suffix not in (".zarr", ".zip"):
+        raise UsageError(f"{path}: is not a name for a store; use *.zarr (a folder) or *.zarr.zip (one file)")
+
+
+@contextmanager
+def write_zip(
+    stream: BinaryIO, root: Mapping[str, Any], rows: Sequence[Row] | None, number: int | None
+) -> Iterator[StoreWriter]:
+    """Write a store to a stream as a zip archive, which is complete when the block ends without an error."""
+    from sdfkit.io.stores.zip_stream import ZipWriter
+
+    zipped = ZipWriter(stream)
+    writer = StoreWriter(zipped, root, rows, number, in_order=True)
+    yield writer
+    writer.flush()
+    zipped.finish()
+
+
+@contextmanager
+def replace_store(
+    path: Path, root: Mapping[str, Any], rows: Sequence[Row] | None, number: int | None
+) -> Iterator[StoreWriter]:
+    """Write a store, a folder or a zip file by its name, that replaces what is at a path when the block ends."""
+    if path.name.removesuffix(".new").endswith(".zip"):  # beside an output, `.x.zarr.zip.new`
+        with replaced_file(path) as stream, write_zip(stream, root, rows, number) as writer:
             yield writer
-            writer.flush()
-            zipped.finish()
         return
-    if "://" in output:
-        store, exists = _open_remote_output(output, overwrite)
-        attributes = {**root, "complete": False}
-        writer = StoreWriter(store, attributes, rows, number, in_order=False, overwrite=exists)
-        yield writer
-        writer.group.attrs["complete"] = complete
-        return
-    if path.suffix != ".zarr":
-        raise UsageError(
-            f"{output}: is not a name for a store; use *.zarr (a folder) or *.zarr.zip (one file)"
-        )
-    if rows is not None and resumable:
-        yield from _write_in_place(path, root, rows, overwrite)
-    else:
-        yield from _write_beside(path, root, rows, number, overwrite)
+    with replaced(path) as part:
+        yield StoreWriter(part, root, rows, number, in_order=False)
 
 
 def _write_in_place(
-    path: Path, root: Mapping[str, Any], rows: Sequence[Row], overwrite: bool
+    path: Path, root: Mapping[str, Any], rows: Sequence[Row], *, overwrite: bool, retry_failed: bool
 ) -> Iterator[StoreWriter]:
     """Write a folder in place. After an error, the folder is kept if at least one row is complete."""
-    unfinished = find_unfinished(
+    place, earlier = choose_place(
         path, root["kind"], root["settings"], [row.uid for row in rows], overwrite=overwrite
     )
-    if not unfinished and path.exists():
-        shutil.rmtree(path)
-    attributes = {} if unfinished else {**root, "complete": False}
-    writer = StoreWriter(path, attributes, rows, len(rows), in_order=False)
+    attributes = {} if earlier is not None else {**root, "complete": False}
+    writer = StoreWriter(
+        place, attributes, rows, len(rows), in_order=False, tracks_inputs=True, retry_failed=retry_failed
+    )
     try:
         yield writer
     except BaseException:
-        if not writer.done:
-            shutil.rmtree(path)
+        if earlier is None and not writer.done:
+            remove(place)
         raise
-    writer.group.attrs["complete"] = True
-
-
-def _open_remote_output(url: str, overwrite: bool) -> tuple[Any, bool]:
-    """Return the Zarr store at a URL, and whether it holds a group that is to be overwritten."""
-    import zarr
-
-    store = open_remote(url)
-    try:
-        zarr.open_group(store, mode="r")
-    except FileNotFoundError:
-        return store, False
-    if not overwrite:
-        raise InputError(f"{url}: exists; choose another name or add --overwrite")
-    return store, True
-
-
-def _write_beside(
-    path: Path, root: Mapping[str, Any], rows: Sequence[Row] | None, number: int | None, overwrite: bool
-) -> Iterator[StoreWriter]:
-    """Write a store beside its final path, and rename it when the block ends without an error."""
-    find_unfinished(path, root["kind"], root["settings"], None, overwrite=overwrite)
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
-    try:
-        yield StoreWriter(part, root, rows, number, in_order=False)
-        old = path.with_name(f".{path.name}.old-{os.getpid()}")
-        if path.exists():
-            path.rename(old)
-        part.rename(path)
-        if old.exists():
-            shutil.rmtree(old)
-    finally:
-        if part.exists():
-            shutil.rmtree(part)
+    if not writer.group.attrs["complete"]:
+        writer.group.attrs["complete"] = True
+    if place != path:
+        put(place, path)

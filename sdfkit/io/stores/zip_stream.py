@@ -23,6 +23,7 @@ from zarr.buffer import default_buffer_prototype
 from zarr.storage import ZipStore
 
 from sdfkit.errors import InputError
+from sdfkit.io.digests import UNKNOWN, ContentDigest
 from sdfkit.io.stores.layout import is_bomb
 
 if TYPE_CHECKING:
@@ -109,6 +110,24 @@ def find_range(size: int, request: ByteRequest | None) -> slice:
         case SuffixByteRequest(suffix):
             return slice(max(0, size - suffix), size)
     raise TypeError(f"{request!r} is not a byte request of Zarr")
+
+
+# The store on standard input, once it is opened.
+_on_standard_input: "list[ZipReader]" = []
+
+
+def read_standard_input(stream: BinaryIO, name: str) -> "ZipReader":
+    """Return a reader of the store on standard input, whose digest `digest_of_pipe` returns."""
+    _on_standard_input[:] = [ZipReader(stream, name)]
+    return _on_standard_input[0]
+
+
+def digest_of_pipe() -> str:
+    """Return the digest of the store on standard input, after reading the rest of it; `UNKNOWN` if there is none."""
+    for reader in _on_standard_input:
+        reader.finish()
+        return str(reader.digest)
+    return UNKNOWN
 
 
 class _StreamStore(Store):
@@ -214,6 +233,7 @@ class ZipReader(_StreamStore):
         # Hashes of the members' names take less memory than the names: 10,000 shapes have about 100,000 members.
         self._seen: set[int] = set()
         self._packed = self._unpacked = 0
+        self.digest = ContentDigest()
         self._chunks_have_begun = False
         self.has_ended = False
 
@@ -319,6 +339,7 @@ class ZipReader(_StreamStore):
         if name.endswith("/"):
             return
         self._chunks_have_begun |= not name.endswith("zarr.json")
+        self.digest.add(name, content)
         self._members[name] = content
 
     def _check_name(self, name: str) -> None:

@@ -1,16 +1,26 @@
 """Stores on disk and at URLs: complete or absent, resumed, never overwritten without --overwrite."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import zarr
 
-from sdfkit.errors import InputError, UsageError
+from sdfkit.errors import DoneError, InputError, UsageError
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.writer import create_store
 from sdfkit.rows import Row
 
 ROWS = [Row(index, f"obj_{index}", category="chair") for index in range(3)]
 COMMON = {"history": [], "settings": {"points": 4, "std": (0.1, 0.2)}, "overwrite": False}
+
+
+class Changed(Row):
+    """A row whose data has another digest."""
+
+    @property
+    def identity(self):
+        return "other"
 
 
 def create(output, **changed):
@@ -93,10 +103,93 @@ def test_existing_stores_are_not_overwritten(tmp_path, name, resumable):
         with create(tmp_path / name, resumable=resumable, overwrite=overwrite) as codes:
             fill(codes, ROWS)
         with (
-            pytest.raises(InputError, match="exists; choose another name or add --overwrite"),
-            create(tmp_path / name, resumable=resumable),
+            pytest.raises(
+                InputError,
+                match=r"exists; choose another name or add --overwrite \(.*: points: 4 then, 5 now\)",
+            ),
+            create(tmp_path / name, resumable=resumable, settings={**COMMON["settings"], "points": 5}),
         ):
             pass
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_complete_folder_has_nothing_to_do(tmp_path):
+    for made in (3, 0):
+        with create(tmp_path / "x.zarr") as codes:
+            fill(codes, [row for row in ROWS if not codes.has(row)])
+        assert codes.made == made
+    assert zarr.open_group(tmp_path / "x.zarr").attrs["complete"]
+
+
+def test_a_complete_file_has_nothing_to_do(tmp_path):
+    with create(tmp_path / "x.zarr.zip") as codes:
+        fill(codes, ROWS)
+    with (
+        pytest.raises(DoneError, match="is complete, and nothing was to be done"),
+        create(tmp_path / "x.zarr.zip"),
+    ):
+        pass
+
+
+def test_rows_of_changed_inputs_are_made_again(tmp_path, caplog):
+    with create(tmp_path / "x.zarr") as codes:
+        fill(codes, ROWS)
+    changed = [ROWS[0], Changed(1, "obj_1", category="chair"), ROWS[2]]
+    with create(tmp_path / "x.zarr", rows=changed) as codes:
+        assert [codes.has(row) for row in changed] == [True, False, True]
+        assert codes.group.attrs["complete"]  # until something is written
+        codes.create_array("code", shape=(3, 4), dtype="f4", axes=("shape", "dim"))
+        codes.write(changed[1], code=np.full(4, 9, np.float32))
+        assert not codes.group.attrs["complete"]
+    assert "obj_1: its input has changed since the earlier run, so it is made again" in caplog.text
+    group = zarr.open_group(tmp_path / "x.zarr")
+    assert group["code"][:, 0].tolist() == [0, 9, 2]
+    assert group["input"][:].tolist() == ["", "other", ""]
+    assert group.attrs["complete"]
+
+
+@pytest.mark.parametrize(
+    ("error", "retry", "kept"),
+    [
+        ("no surface", False, True),
+        ("no surface", True, False),
+        ("its worker process died (signal 9); is there enough memory?", False, False),
+        ("took longer than 600 s; raise --timeout or simplify the shape", False, False),
+        ("MemoryError: Unable to allocate 8 GB", False, False),
+    ],
+)
+def test_rows_that_failed_because_of_the_machine_are_made_again(tmp_path, error, retry, kept):
+    with create(tmp_path / "x.zarr") as codes:
+        fill(codes, ROWS[:2])
+        codes.write(replace(ROWS[2], error=error))
+    with create(tmp_path / "x.zarr", retry_failed=retry) as codes:
+        assert [codes.has(row) for row in ROWS] == [True, True, kept]
+        assert codes.failed == ({2} if kept else set())
+
+
+def test_other_labels_replace_those_of_the_earlier_run(tmp_path):
+    stop_after(tmp_path / "x.zarr", ROWS[:2])
+    labelled = [replace(row, category="table") for row in ROWS]
+    with create(tmp_path / "x.zarr", rows=labelled) as codes:
+        fill(codes, [row for row in labelled if not codes.has(row)])
+    assert set(zarr.open_group(tmp_path / "x.zarr")["category"][:]) == {"table"}
+
+
+def test_an_old_store_stays_until_the_new_one_is_whole_and_a_second_run_continues(tmp_path):
+    output = tmp_path / "x.zarr"
+    with create(output) as codes:
+        fill(codes, ROWS)
+    changed = {"settings": {"points": 5}, "overwrite": True}
+    with pytest.raises(KeyboardInterrupt), create(output, **changed) as codes:
+        fill(codes, ROWS[:2])
+        raise KeyboardInterrupt
+    assert zarr.open_group(output).attrs["settings"]["points"] == 4
+    assert zarr.open_group(output).attrs["complete"]
+    with create(output, **changed) as codes:
+        assert codes.done == {0, 1}
+        fill(codes, ROWS[2:])
+    assert zarr.open_group(output).attrs["settings"]["points"] == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["x.zarr"]
 
 
 @pytest.mark.parametrize("name", ["x.zarr", "x.zarr.zip"])
@@ -125,10 +218,21 @@ def test_stores_are_written_to_and_read_from_urls(tmp_path):
         fill(codes, ROWS)
     with open_store(url, "codes", manifest=None) as store:
         assert store.read("code")[:, 0].tolist() == [0, 1, 2]
-    with pytest.raises(InputError, match="exists; choose another name"), create(url):
+    with pytest.raises(DoneError, match="is complete, and nothing was to be done"), create(url):
         pass
-    with create(url, overwrite=True) as codes:
+    other = {"settings": {"points": 5}}
+    with pytest.raises(InputError, match="exists; choose another name"), create(url, **other):
+        pass
+    with pytest.raises(ZeroDivisionError), create(url, overwrite=True, **other) as codes:
+        fill(codes, ROWS[:1])
+        raise ZeroDivisionError
+    with open_store(url, "codes", manifest=None) as store:
+        assert store.attributes["settings"]["points"] == 4
+    with create(url, overwrite=True, **other) as codes:
         fill(codes, ROWS)
+    with open_store(url, "codes", manifest=None) as store:
+        assert store.attributes["settings"]["points"] == 5
+        assert store.read("code")[:, 0].tolist() == [0, 1, 2]
 
 
 def test_invalid_store_names_are_refused(tmp_path):

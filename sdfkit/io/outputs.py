@@ -1,0 +1,235 @@
+"""Puts outputs in their place: the old one stays until the new one is whole, and only one process writes at a time.
+
+Beside an output `x.zarr` there may be, while a command writes it:
+
+    .x.zarr.lock    the lock of the process that writes; the system releases it when the process ends
+    .x.zarr.part    what is being written; removed by the next command if its process was killed
+    .x.zarr.old     the output that was replaced, until it is deleted
+    .x.zarr.new     an unfinished run that will replace the output (--overwrite), and that the same command continues
+"""
+
+import ctypes
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from sdfkit.errors import InputError
+from sdfkit.io.streams import MESH_SUFFIXES, standard_output
+from sdfkit.options import STANDARD, running_command
+
+# Flag of the system call renameat2 that exchanges two files or folders, and the number that stands for the working
+# folder.
+EXCHANGE, WORKING_FOLDER = 2, -100
+# What killed runs leave behind; earlier versions added the number of the process.
+LEFTOVER = re.compile(r"\.(part|old)(-\d+)?")
+LEFTOVER_FILE = re.compile(r"\..+\.(ply|glb|obj|stl)\.(part|old)(-\d+)?")
+# The locks that this process holds, by path.
+_held: dict[Path, int] = {}
+
+
+def beside(path: Path, what: str) -> Path:
+    """Return the path of a hidden file or folder beside an output; `what` is lock, part, old or new."""
+    return path.with_name(f".{path.name}.{what}")
+
+
+@contextmanager
+def claim(path: Path) -> Iterator[None]:
+    """Hold an output for this process during a block, and remove what killed runs left of it.
+
+    A block within a block for the same path does nothing.
+
+    Raises:
+        InputError: The folder of the output does not exist, another process writes the output, or the output is an
+            input of the running command.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100  a link is replaced, not what it points to
+    if path in _held:
+        yield
+        return
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder; make it first")
+    refuse_input(path)
+    # A folder for meshes may exist in a parent folder that may not be written.
+    inside = path.is_dir() and not os.access(path.parent, os.W_OK)
+    lock = path / ".lock" if inside else beside(path, "lock")
+    _held[path] = handle = _lock(lock, path)
+    try:
+        sweep(path)
+        yield
+    finally:
+        del _held[path]
+        # Removed before it is released: whoever waits for it then finds that the file has gone.
+        lock.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _lock(lock: Path, path: Path) -> int:
+    try:
+        import fcntl
+    except ImportError:  # a system without such locks
+        fcntl = None  # type: ignore[assignment]
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        if fcntl is None:
+            return handle
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise InputError(
+                f"{path}: is being written by another process; wait until it has ended, or choose another name"
+            ) from error
+        except OSError:  # a file system without locks
+            return handle
+        # Between the two calls, the process that held the lock may have removed the file.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), lock.stat()):
+                return handle
+        os.close(handle)
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed runs left beside an output, and restore an output that was lost between two renames."""
+    old = beside(path, "old")
+    if old.exists() and not path.exists():
+        old.rename(path)
+    start = f".{path.name}"
+    with os.scandir(path.parent) as entries:
+        names = [entry.name for entry in entries if entry.name.startswith(start)]
+    for name in names:
+        if LEFTOVER.fullmatch(name[len(start) :]):
+            remove(path.with_name(name))
+
+
+def sweep_folder(folder: Path) -> None:
+    """Remove what killed runs left of single files in a folder."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.startswith(".")]
+    for name in names:
+        if LEFTOVER_FILE.fullmatch(name):
+            remove(folder / name)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with everything in it, if it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def put(part: Path, path: Path) -> None:
+    """Put a whole output in its place. At every moment, the path holds the old output or the new one.
+
+    Where the system cannot exchange two folders at once, the old one is renamed first; `sweep` restores it if the
+    process is killed before the second rename.
+    """
+    if not path.is_dir() and not part.is_dir():
+        part.replace(path)
+        return
+    if not path.exists():
+        part.rename(path)
+        return
+    old = beside(path, "old")
+    remove(old)
+    if _exchange(part, path):
+        part.rename(old)
+    else:
+        path.rename(old)
+        part.rename(path)
+    remove(old)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two files or folders at once. False if the system cannot."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    status = rename(WORKING_FOLDER, os.fsencode(one), WORKING_FOLDER, os.fsencode(other), EXCHANGE)
+    return bool(status == 0)
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Yield the path at which to write an output that replaces `path` when the block ends without an error."""
+    part = beside(path, "part")
+    remove(part)
+    try:
+        yield part
+        put(part, path)
+    finally:
+        remove(part)
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a binary stream to a file that replaces `path` when the block ends without an error."""
+    with replaced(path) as part, part.open("wb") as stream:
+        yield stream
+
+
+@contextmanager
+def open_output(output: str, *, overwrite: bool) -> Iterator[BinaryIO]:
+    """Yield a binary stream to a file or to standard output; the file appears when the block ends without an error.
+
+    Raises:
+        UsageError: Standard output is a terminal.
+        InputError: The file exists and `overwrite` is false, its folder does not exist, or it is an input.
+    """
+    path = Path(output)
+    if output == STANDARD:
+        with standard_output() as stream:
+            yield stream
+    elif is_stream(path):
+        with path.open("wb") as stream:
+            yield stream
+    else:
+        with claim(path):
+            refuse_existing(path, overwrite)
+            with replaced_file(path) as stream:
+                yield stream
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether a path is that of a device or a named pipe."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise InputError if the path exists, or if its folder does not exist; with `overwrite`, a file may exist."""
+    if path.exists() and (path.is_dir() or not overwrite):
+        raise InputError(
+            f"{path}: exists; choose another name" + ("" if path.is_dir() else " or add --overwrite")
+        )
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder; make it first")
+
+
+def refuse_input(path: Path) -> None:
+    """Raise InputError if writing an output would replace an input of the running command, or a part of one."""
+    line = running_command()
+    if line is None or not path.exists():
+        return
+    place = path.resolve()
+    for name in [name for names in (*line.inputs.values(), *line.rows.values()) for name in names]:
+        given = Path(name)
+        if name == STANDARD or "://" in name or not given.exists():
+            continue
+        source = given.resolve()
+        # A folder of meshes is an input as a whole; a mesh that lies in it is one of its parts.
+        is_part = path.suffix.lower() in MESH_SUFFIXES and place.is_relative_to(source)
+        holds = source.is_relative_to(place) and (place.is_file() or _is_replaced(place, source))
+        if holds or is_part:
+            raise InputError(f"{path}: is also an input; choose another name for the output")
+        if given.is_file() and place.is_file() and given.samefile(place):
+            raise InputError(f"{path}: is also an input, by another name; choose another name for the output")
+
+
+def _is_replaced(folder: Path, source: Path) -> bool:
+    """Return whether writing a folder would replace an input in it: always, but for meshes beside other files."""
+    return source == folder or (folder / "zarr.json").exists()
