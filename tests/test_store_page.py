@@ -158,7 +158,7 @@ def test_a_piped_mesh_contains_the_metadata_on_the_page():
     from sdfkit.io.meshes.writer import MeshWriter
 
     stream = io.BytesIO()
-    writer = MeshWriter("-", 2, {}, None, stream, "ply", False)
+    writer = MeshWriter("-", 2, {}, None, stream, "ply")
     writer.write(Row(0, "a"), mesh=trimesh.creation.box())
     writer.write(Row(1, "b", error="no surface"))
     meshes = io.BufferedReader(io.BytesIO(stream.getvalue()))

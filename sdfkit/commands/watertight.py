@@ -126,6 +126,7 @@ def watertight(
             kind=format,
             overwrite=overwrite,
             rows=meshes.rows,
+            unused=METHOD_SETTINGS[other],
         ) as closed,
     ):
         compute_rows(

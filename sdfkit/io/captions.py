@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sdfkit.errors import InputError
 from sdfkit.io.manifests import label, read_manifest
-from sdfkit.rows import Row
+from sdfkit.rows import Row, digest_text
 from sdfkit.wording import counted
 
 
@@ -15,6 +15,10 @@ class CaptionRow(Row):
     """One shape and its captions. Each caption counts as one view of the shape."""
 
     captions: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        return digest_text("\0".join(self.captions))
 
 
 def read_captions(path: Path, *, manifest: Path | None) -> list[CaptionRow]:

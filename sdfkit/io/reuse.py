@@ -6,7 +6,7 @@ path. They are stored in the output. An output that is written row by row also s
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,9 @@ from sdfkit.options import STANDARD, running_command
 from sdfkit.rows import printable
 
 
-def complete_settings(own: Mapping[str, Any], *, by_row: bool, stream: str = UNKNOWN) -> dict[str, Any]:
+def complete_settings(
+    own: Mapping[str, Any], *, by_row: bool, stream: str = UNKNOWN, unused: Collection[str] = ()
+) -> dict[str, Any]:
     """Return all settings of the running command.
 
     Args:
@@ -26,6 +28,7 @@ def complete_settings(own: Mapping[str, Any], *, by_row: bool, stream: str = UNK
             same name.
         by_row: Whether the output stores the digest of each row's input. If not, the inputs that have a row per shape
             are compared as a whole.
+        unused: Options that do not apply with these settings.
         stream: The digest of standard input, if it has been read to its end.
     """
     line = running_command()
@@ -36,7 +39,8 @@ def complete_settings(own: Mapping[str, Any], *, by_row: bool, stream: str = UNK
         name: "+".join(stream if path == STANDARD else _digest_named(path) for path in paths)
         for name, paths in inputs.items()
     }
-    return {**line.settings, **digests, **own}
+    options = {name: value for name, value in line.settings.items() if name not in unused}
+    return {**options, **digests, **own}
 
 
 def _digest_named(path: str) -> str:

@@ -327,7 +327,10 @@ def test_a_folder_made_with_other_settings_is_refused(sdfkit, tmp_path, sphere):
     assert (closed / "sphere.ply").stat().st_mtime_ns == before.st_mtime_ns, "kept, not made again"
     result = sdfkit("watertight", sphere, "--resolution", 33, "-o", f"{closed}/")
     assert result.exit_code == 3
-    assert "made from another input or with other settings; add --overwrite" in result.stderr
+    assert (
+        "sphere.ply: was made with other settings (resolution: 32 then, 33 now); add --overwrite"
+        in result.stderr
+    )
 
 
 def test_several_meshes_need_a_folder_as_output(sdfkit, tmp_path, sphere):

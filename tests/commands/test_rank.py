@@ -167,13 +167,14 @@ def test_the_number_of_neighbours_is_limited_to_the_number_of_shapes(sdfkit, pre
 
 def test_existing_output_is_not_overwritten(sdfkit, predicted, known, tmp_path):
     output = tmp_path / "ranks.zarr"
-    assert sdfkit("rank", predicted, "--known", known, "-o", output).exit_code == 0
+    for _ in range(2):  # the same command again
+        assert sdfkit("rank", predicted, "--known", known, "-o", output).exit_code == 0
     fails(
-        sdfkit("rank", predicted, "--known", known, "-o", output),
+        sdfkit("rank", predicted, "--known", known, "--top", 2, "-o", output),
         3,
-        f"{output}: exists; choose another name or add --overwrite",
+        f"{output}: exists; choose another name or add --overwrite (it was made in another way: top: 5 then, 2 now)",
     )
-    assert sdfkit("rank", predicted, "--known", known, "-o", output, "--overwrite").exit_code == 0
+    assert sdfkit("rank", predicted, "--known", known, "--top", 2, "-o", output, "--overwrite").exit_code == 0
 
 
 def test_a_store_with_non_finite_values_is_refused(sdfkit, tmp_path):

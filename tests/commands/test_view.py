@@ -189,7 +189,7 @@ def test_a_model_shows_its_loss_and_its_codes(sdfkit, tmp_path):
 def test_an_incomplete_or_diverged_training_can_be_viewed(sdfkit, tmp_path, complete):
     losses = np.array([1, 0.1, np.nan, 0.01], np.float32)
     arrays = {"loss": (("step",), losses), "code": (("shape", "dim"), VECTORS)}
-    path = write_store(tmp_path / "x.zarr", "deepsdf", FAILED, arrays, complete=complete)
+    path = write_store(tmp_path / "x.zarr", "deepsdf", FAILED, arrays, attributes={"complete": complete})
     assert sdfkit("view", path, "-o", tmp_path / "x.html").exit_code == 0
     content = content_of(tmp_path / "x.html")
     assert content["notes"] == ["deepsdf" if complete else "deepsdf, not complete"]
@@ -225,7 +225,13 @@ def test_bad_input_is_reported_in_one_line(sdfkit, tmp_path):
     broken = np.where(VECTORS > 2, np.nan, VECTORS)
     write_store(tmp_path / "nan.zarr", "codes", ROWS, {"code": (("shape", "dim"), broken)})
     write_store(tmp_path / "ranks.zarr", "ranks", ROWS, {})
-    write_store(tmp_path / "half.zarr", "codes", ROWS, {"code": (("shape", "dim"), VECTORS)}, complete=False)
+    write_store(
+        tmp_path / "half.zarr",
+        "codes",
+        ROWS,
+        {"code": (("shape", "dim"), VECTORS)},
+        attributes={"complete": False},
+    )
     for name, message in (
         ("empty.ply", "is empty"),
         ("notes.txt", "holds data in an unknown format; give a Zarr store, a mesh or a .npy"),

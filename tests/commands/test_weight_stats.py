@@ -96,9 +96,10 @@ def test_statistics_are_written_to_a_store(sdfkit, tmp_path):
     assert kept["cosine_count"][:].sum() == 190
     assert len(kept["cosine_edge"][:]) == len(kept["cosine_count"][:]) + 1
     fails(
-        sdfkit("weight-stats", path, "-o", tmp_path / "stats.zarr"),
+        sdfkit("weight-stats", path, "--bins", 7, "-o", tmp_path / "stats.zarr"),
         3,
-        f"{tmp_path / 'stats.zarr'}: exists; choose another name or add --overwrite",
+        f"{tmp_path / 'stats.zarr'}: exists; choose another name or add --overwrite (it was made in another way: "
+        "bins: 50 then, 7 now)",
     )
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.images.rendering.appearance import Part
 from sdfkit.io.manifests import Entry, label, read_manifest, uids_by_path
+from sdfkit.io.meshes.companions import digest_mesh
 from sdfkit.io.meshes.folders import find_meshes
 from sdfkit.io.meshes.formats.collada.reader import read_dae
 from sdfkit.io.meshes.formats.gltf.document import info_of, take_glb
@@ -72,12 +73,16 @@ class MeshRow(Row):
     def identity(self) -> str:
         if not self.content and not self.path:
             return ""
-        digest = hashlib.sha256(self.content or Path(self.path).read_bytes()).hexdigest()[:16]
+        digest = (
+            hashlib.sha256(self.content).hexdigest()[:16] if self.content else digest_mesh(Path(self.path))
+        )
         return digest if self.up == "y" else f"{digest}-{self.up}"
 
     def find_origin(self) -> str:
         """Return the origin that sdfkit wrote into the file, or the digest of a file of another program."""
-        return self.origin if self.info else self.identity[:16]
+        if self.info or not (self.content or self.path):
+            return self.origin
+        return hashlib.sha256(self.content or Path(self.path).read_bytes()).hexdigest()[:16]
 
     def load(self) -> "trimesh.Trimesh":
         """Load the mesh, with all its parts in one object and its vertices unchanged (equal vertices are not merged).

@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -258,6 +258,7 @@ def create_meshes(
     kind: str,
     overwrite: bool,
     rows: Sequence[Row] | None = None,
+    unused: Collection[str] = (),
 ) -> Iterator[MeshWriter]:
     """Open an output for meshes.
 
@@ -270,6 +271,7 @@ def create_meshes(
         kind: Format of the files in a folder: ply, glb, obj or stl.
         overwrite: Replace existing files.
         rows: The shapes, if they are known before they are read.
+        unused: Options that do not apply with these settings.
 
     Raises:
         DoneError: The file exists, and was made by the same command from the same input.
@@ -277,7 +279,7 @@ def create_meshes(
         InputError: The file exists and `overwrite` is false, or another process writes the output.
     """
     path = Path(output)
-    settings = complete_settings(settings, by_row=True)
+    settings = complete_settings(settings, by_row=True, unused=unused)
     if output == STANDARD:
         with open_output(output, overwrite=overwrite) as stream:
             yield MeshWriter(output, count, settings, seed, stream, "ply")
