@@ -26,10 +26,11 @@ from typer.exceptions import TyperException
 
 import sdfkit
 from sdfkit import commands
-from sdfkit.errors import DoneError, SdfkitError, StoppedError
-from sdfkit.options import running
+from sdfkit.errors import DoneError, InputError, SdfkitError, StoppedError
+from sdfkit.io.streams import original_names, spool
+from sdfkit.options import read_command_line, running
 from sdfkit.report.presets import preset_table
-from sdfkit.rows import printable
+from sdfkit.rows import PrintableFormatter, printable
 
 # The commands in the order of the work, as --help and the manual list them.
 STAGES = {
@@ -41,6 +42,8 @@ STAGES = {
     "Diagnose": ("timestep-loss", "weight-stats", "perturb"),
     "Inspect": ("info", "view", "doctor"),
 }
+# Errors of the system that mean that an input, or the folder of an output, is not what is needed.
+UNREADABLE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 # After SIGTERM, a command that does not end within this time is killed.
 SECONDS_TO_END = 3.0
 QUIET, VERBOSE = ("-q", "--quiet"), ("-v", "--verbose")
@@ -132,10 +135,24 @@ def program(
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)
     level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(format="sdfkit: %(message)s", stream=sys.stderr, level=level, force=True)
+    logging.basicConfig(stream=sys.stderr, level=level, force=True)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(PrintableFormatter("sdfkit: %(message)s"))
     # Of the processes that torchrun starts, only the first one writes messages.
     silent = quiet or os.environ.get("RANK", "0") != "0"
     logging.getLogger("sdfkit").setLevel(logging.WARNING if silent else logging.INFO)
+
+
+def spool_inputs(function: Callable[..., None], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a command with named pipes replaced by temporary files; see `streams.spool`."""
+    line = read_command_line(function, options)
+    found = dict(options)
+    for name in (*line.inputs, *line.rows):
+        value = options[name]
+        found[name] = (
+            [spool(path) for path in value] if isinstance(value, list) else type(value)(spool(str(value)))
+        )
+    return found
 
 
 def with_status(function: Callable[..., None]) -> Callable[..., None]:
@@ -144,24 +161,24 @@ def with_status(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def command(**options: Any) -> None:
         try:
-            with running(function, options):
-                function(**options)
+            with running(function, spool_inputs(function, options)) as given:
+                function(**given)
             sys.stdout.flush()
         except BrokenPipeError:
             # The reader has left, as head does. Nothing may be written any more, not even at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise typer.Exit(141) from None
         except DoneError as error:
-            logging.getLogger(__name__).info("%s", printable(str(error)))
+            logging.getLogger(__name__).info("%s", error)
         except SdfkitError as error:
-            typer.echo(f"sdfkit: {printable(str(error))}", err=True)
+            typer.echo(f"sdfkit: {printable(original_names(str(error)))}", err=True)
             raise typer.Exit(error.status) from None
         except OSError as error:
             if error.errno is None:
                 raise
             subject = error.filename if error.filename is not None else "standard output"
             typer.echo(f"sdfkit: {printable(str(subject))}: {error.strerror}", err=True)
-            raise typer.Exit(1) from None
+            raise typer.Exit(InputError.status if isinstance(error, UNREADABLE) else 1) from None
 
     return command
 

@@ -23,10 +23,8 @@ class StoppedError(SdfkitError):
         self.status = 128 + signal
 
 
-class DoneError(SdfkitError):
-    """The output is already there, made by the same command from the same inputs. This is a success."""
-
-    status = 0
+class DoneError(Exception):
+    """The output is already there, made by the same command from the same inputs. The program ends with status 0."""
 
 
 class UsageError(SdfkitError):

@@ -55,11 +55,11 @@ def running_command() -> CommandLine | None:
 
 
 @contextmanager
-def running(command: Callable[..., None], options: Mapping[str, Any]) -> Iterator[None]:
-    """Make `running_command` return the options of a command during a block."""
+def running(command: Callable[..., None], options: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Make `running_command` return the options of a command during a block, which also gets the options."""
     token = _running.set(read_command_line(command, options))
     try:
-        yield
+        yield options
     finally:
         _running.reset(token)
 

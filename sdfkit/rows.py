@@ -1,6 +1,7 @@
 """The row that represents one shape in stores and streams, and the entry of a command in a history."""
 
 import hashlib
+import logging
 import re
 import shlex
 import sys
@@ -21,16 +22,31 @@ LABELS = ("category", "licence", "source")
 TOO_LONG, DIED = "took longer than", "its worker process died"
 MACHINE_FAILURES = (TOO_LONG, DIED, "MemoryError", "OutOfMemoryError", "_ArrayMemoryError", "OSError: [Errno")
 TEXTS = ("uid", *LABELS, "error", "sample_of", "origin")
-# Control characters, line separators, and the surrogates by which Python represents bytes that are not UTF-8.
-UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Control characters, line separators, characters that reverse the direction of what follows, and the surrogates by
+# which Python represents bytes that are not UTF-8.
+UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
     r"""Replace what cannot be printed in one line, or stored as UTF-8, by a backslash escape.
 
+    Every text from a file that the program prints goes through this function: it may hold the commands of a terminal.
     The byte E9 of a file name that is not UTF-8 becomes `\xe9`, a newline `\n`.
     """
     return UNPRINTABLE.sub(lambda match: _escape(match[0]), text)
+
+
+def printable_json(text: str) -> str:
+    """Return JSON in which what cannot be printed is escaped as JSON does. `json.dumps` escapes only some of it."""
+    return UNPRINTABLE.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formats the messages of a log with the texts of files in them made `printable`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line for a message, and further lines for the traceback if there is one."""
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 def _escape(character: str) -> str:

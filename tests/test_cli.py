@@ -100,7 +100,7 @@ def test_shell_completion_lists_matching_commands():
         (MissingError("no GPU"), 5, "sdfkit: no GPU\n"),
         (
             FileNotFoundError(2, "No such file or directory", "x.ply"),
-            1,
+            3,
             "sdfkit: x.ply: No such file or directory\n",
         ),
         (OSError(28, "No space left on device"), 1, "sdfkit: standard output: No space left on device\n"),

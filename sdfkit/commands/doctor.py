@@ -46,7 +46,7 @@ def doctor(*, as_json: Json = False) -> None:
 
 def _format_line(fact: "Fact") -> str:
     """Format a fact as one line of the screen: a long summary is shortened, but never the remedy."""
-    from sdfkit.report.tables import printable
+    from sdfkit.rows import printable
 
     start = f"{fact.name:<8}  {'ok' if fact.ok else 'lacks':<5}  "
     end = f": {fact.remedy}" if fact.remedy else ""

@@ -22,7 +22,7 @@ from sdfkit.io.naming import FileName, Rule, is_generic, is_stage, tell_apart
 from sdfkit.io.outputs import open_output
 from sdfkit.io.streams import MESH_SUFFIXES
 from sdfkit.options import STANDARD
-from sdfkit.rows import LABELS, printable
+from sdfkit.rows import LABELS, printable, printable_json
 from sdfkit.wording import counted
 
 log = logging.getLogger(__name__)
@@ -65,9 +65,8 @@ def _dump(entries: Sequence[Entry]) -> str:
         "shapes": [asdict(entry) for entry in entries],
         "obj_idx": {entry.uid: entry.obj_idx for entry in entries},
     }
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     # The bytes of a path that are not UTF-8 become escapes of JSON, from which readers get the same path.
-    return text.encode("utf-8", "backslashreplace").decode()
+    return printable_json(json.dumps(content, indent=1, ensure_ascii=False)) + "\n"
 
 
 def list_shapes(

@@ -162,6 +162,10 @@ def replaced(path: Path) -> Iterator[Path]:
     try:
         yield part
         put(part, path)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)  # the system does not name the file that it could not write
+        raise
     finally:
         remove(part)
 

@@ -1,8 +1,11 @@
 """Binary standard input and output, and the detection of file types."""
 
+import atexit
 import io
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -15,6 +18,8 @@ from sdfkit.options import STANDARD
 BUFFER = 1 << 16
 MESH_SUFFIXES = (".3mf", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
 MAGIC = {b"ply": "ply", b"PK": "zarr", b"glTF": "glb", b"\x93NUMPY": "npy"}
+# The temporary copies of named pipes, by the paths of the pipes.
+_spooled: dict[str, str] = {}
 _readers: WeakKeyDictionary[TextIO, io.BufferedReader] = WeakKeyDictionary()
 
 
@@ -41,6 +46,36 @@ def open_input(path: str) -> io.BufferedReader:
     if reader is None or reader.closed:
         reader = _readers[sys.stdin] = io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), BUFFER)
     return reader
+
+
+def spool(path: str) -> str:
+    """Copy a named pipe, such as that of a process substitution of the shell, to a temporary file of the same name.
+
+    A pipe can be read only once, from start to end, but inputs are opened to see what they are before they are read.
+
+    Returns:
+        The path of the file, which is removed when the program ends; the same path for anything else than a pipe.
+    """
+    place = Path(path)
+    try:
+        if path == STANDARD or not place.is_fifo():
+            return path
+    except (OSError, ValueError):
+        return path
+    if path not in _spooled:
+        folder = tempfile.mkdtemp(prefix="sdfkit-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        with place.open("rb") as stream, Path(folder, place.name).open("wb") as file:
+            shutil.copyfileobj(stream, file, 1 << 20)
+        _spooled[path] = str(Path(folder, place.name))
+    return _spooled[path]
+
+
+def original_names(text: str) -> str:
+    """Return a message in which the temporary copies of named pipes have the names of the pipes."""
+    for path, copy in _spooled.items():
+        text = text.replace(copy, path)
+    return text
 
 
 def sniff(stream: io.BufferedReader, name: str) -> str:

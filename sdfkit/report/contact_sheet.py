@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sdfkit.report.tables import printable
-from sdfkit.rows import Row
+from sdfkit.rows import Row, printable
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont

@@ -11,6 +11,7 @@ from sdfkit.errors import GeometryError, InputError
 from sdfkit.io.streams import find_kind, name_of, open_input
 from sdfkit.options import STANDARD
 from sdfkit.report.tables import Facts, format_json, format_table
+from sdfkit.rows import printable
 from sdfkit.wording import agreeing, counted
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _describe_mesh(row: "MeshRow") -> Facts:
 def format_store(facts: Facts) -> str:
     """Lay out the facts about a store or arrays as text."""
     state = {True: ", complete", False: ", not complete", None: ""}[facts.get("complete")]
-    title = f"{facts['name']}: {facts['kind']}{state}"
+    title = f"{printable(facts['name'])}: {printable(facts['kind'])}{state}"
     parts = []
     if rows := facts.get("rows"):
         counts = {"missing": rows["missing"], "failed": len(rows["failed"])}
@@ -204,7 +205,9 @@ def format_mesh(facts: Facts) -> str:
                      "euler_number", "pieces", "bounds")
         if facts.get(name) not in (None, "") or name == "faces"
     ]  # fmt: skip
-    return "\n\n".join([f"{facts['name']}: mesh\n\n{format_table((), lines)}", *_format_origin(facts)])
+    return "\n\n".join(
+        [f"{printable(facts['name'])}: mesh\n\n{format_table((), lines)}", *_format_origin(facts)]
+    )
 
 
 def format_meshes(meshes: Sequence[Facts]) -> str:

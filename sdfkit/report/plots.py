@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sdfkit.errors import UsageError
 from sdfkit.io.outputs import open_output
-from sdfkit.report.tables import printable
+from sdfkit.rows import printable
 from sdfkit.wording import counted
 
 if TYPE_CHECKING:

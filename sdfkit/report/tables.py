@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from sdfkit.rows import printable, printable_json
+
 Cell = str | int | float | None
 Facts = dict[str, Any]
 
@@ -34,12 +36,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 def format_json(facts: Any) -> str:
     """Format facts as one line of JSON. A NumPy float32 is written with float32 digits: 0.1, not 0.10000000149."""
-    return json.dumps(facts, default=plain, ensure_ascii=False, allow_nan=False)
-
-
-def printable(text: str) -> str:
-    """Replace the characters of a text that would move the cursor or change the colours of a terminal."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return printable_json(json.dumps(facts, default=plain, ensure_ascii=False, allow_nan=False))
 
 
 def _text(cell: Cell) -> str:

@@ -24,7 +24,7 @@ from multiprocessing.context import ForkServerContext
 from typing import Any
 
 from sdfkit.errors import SdfkitError
-from sdfkit.rows import DIED
+from sdfkit.rows import DIED, PrintableFormatter
 from sdfkit.runtime.compiling import serialise_compilation
 
 log = logging.getLogger(__name__)
@@ -317,7 +317,9 @@ def initialise_worker(notified: Any) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    logging.basicConfig(format="sdfkit: %(message)s", stream=sys.stderr)
+    logging.basicConfig(stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(PrintableFormatter("sdfkit: %(message)s"))
 
     def notify(text: str) -> None:
         if notified is not None and not notified.is_set():

@@ -88,7 +88,7 @@ def test_a_damaged_file_whose_name_is_not_text_fails_in_one_line_and_loses_no_ot
 
 def test_messages_about_files_whose_names_are_not_text_are_printable(sdfkit, tmp_path):
     done = sdfkit("info", tmp_path / f"{BAD}.obj")
-    assert done.exit_code == 1
+    assert done.exit_code == 3
     assert done.stderr == f"sdfkit: {tmp_path}/caf\\xe9.obj: No such file or directory\n"
 
 

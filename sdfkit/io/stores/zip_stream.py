@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from zarr.abc.buffer import Buffer, BufferPrototype
 
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-CENTRAL, END, END64 = b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06"
+CENTRAL, END, END64, LOCATOR64 = b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 LARGEST_MEMBER = 1 << 40
 
 
@@ -366,18 +366,36 @@ class ZipReader(_StreamStore):
         raise self._fault("is damaged; a zip member larger than 4 GB does not declare its size")
 
     def _finish_archive(self, signature: bytes) -> None:
-        """Read the central directory and check its end record."""
-        tail = signature
-        while part := self._stream.read(1 << 16):
-            tail = (tail + part)[-(1 << 17) :]
-        end = tail.rfind(END)
-        if end < 0 or len(tail) < end + 22:
-            raise self._fault("ends early; the command that wrote it did not finish")
-        count, directory = struct.unpack_from("<H", tail, end + 10)[0], tail[end:]
-        if len(directory) != 22 + struct.unpack_from("<H", directory, 20)[0]:
-            raise self._fault("is damaged; bytes follow the end of the archive")
-        if count != min(len(self._seen), 0xFFFF):
+        """Read the central directory, its end record, and whatever follows, of which there must be nothing."""
+        entries = 0
+        while signature == CENTRAL:
+            lengths = struct.unpack_from("<3H", self._read_exactly(42), 24)
+            self._read_exactly(sum(lengths))
+            entries += 1
+            signature = self._read_exactly(4)
+        if signature == END64:
+            self._read_exactly(struct.unpack("<Q", self._read_exactly(8))[0])
+            signature = self._read_exactly(4)
+            if signature == LOCATOR64:
+                self._read_exactly(16)
+                signature = self._read_exactly(4)
+        if signature != END:
+            raise self._fault("is damaged; its central directory has no end")
+        record = self._read_exactly(18)
+        self._read_exactly(struct.unpack_from("<H", record, 16)[0])
+        count = struct.unpack_from("<H", record, 6)[0]
+        if entries != len(self._seen) or count != min(entries, 0xFFFF):
             raise self._fault(
                 f"is damaged; it has {len(self._seen)} zip members, but its end record declares {count}"
             )
+        following = self._stream.read(4)
+        if following == b"PK\x03\x04":
+            while self._stream.read(1 << 16):  # so that the command that writes it gets no error of its own
+                pass
+            raise self._fault(
+                "holds several stores, one after another; give them one at a time, as files or through pipes of their "
+                "own"
+            )
+        if following:
+            raise self._fault("is damaged; bytes follow the end of the archive")
         self.has_ended = True
