@@ -9,6 +9,7 @@ Beside an output `x.zarr` there may be, while a command writes it:
 """
 
 import ctypes
+import errno
 import os
 import re
 import shutil
@@ -27,6 +28,8 @@ EXCHANGE, WORKING_FOLDER = 2, -100
 # What killed runs leave behind; earlier versions added the number of the process.
 LEFTOVER = re.compile(r"\.(part|old)(-\d+)?")
 LEFTOVER_FILE = re.compile(r"\..+\.(ply|glb|obj|stl)\.(part|old)(-\d+)?")
+# Errors of the system for a file that cannot be written, on a full disk for example.
+UNWRITTEN = (errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EROFS)
 # The locks that this process holds, by path.
 _held: dict[Path, int] = {}
 
@@ -163,7 +166,7 @@ def replaced(path: Path) -> Iterator[Path]:
         yield part
         put(part, path)
     except OSError as error:
-        if error.filename is None and error.errno is not None:
+        if error.filename is None and error.errno in UNWRITTEN:
             error.filename = str(path)  # the system does not name the file that it could not write
         raise
     finally:

@@ -4,6 +4,7 @@ A store is a table in ordinary Zarr v3; each row is a shape. `open_store` opens 
 one. The manual page sdfkit-store(5) describes the format.
 """
 
+import errno
 import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -346,7 +347,10 @@ def open_store(path: str, *kinds: str, manifest: Path | None, partial: bool = Fa
         yield _check(store, name, kinds, labels, partial)
         if path == STANDARD and hasattr(store, "finish"):
             store.finish()
-    except BadZipFile as error:
+    except (BadZipFile, OSError) as error:
+        # An offset in a zip file that lies before its start is an invalid argument of the system.
+        if isinstance(error, OSError) and (error.errno != errno.EINVAL or error.filename is not None):
+            raise
         raise InputError(
             f"{name}: cannot be read as a zip file ({error}); it is truncated or damaged"
         ) from error
