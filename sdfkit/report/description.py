@@ -73,7 +73,10 @@ def _count_rows(store: "StoreReader") -> Facts:
     count = len(store)
     if hasattr(store.group.store, "forget"):
         # A pipe is read row by row, in constant memory, up to its end, so that a truncated stream is noticed.
-        failed = [{"uid": row.uid, "error": row.error} for row in store.rows() if row.error]
+        count, failed = 0, []
+        for row in store.rows():
+            count += 1
+            failed += [{"uid": row.uid, "error": row.error}] if row.error else []
         return {"count": count, "valid": count - len(failed), "missing": 0, "failed": failed}
     rows = store.all_rows()
     failed = [{"uid": row.uid, "error": row.error} for row in rows if row.error]

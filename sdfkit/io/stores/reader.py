@@ -292,8 +292,36 @@ class StoreReader:
     def rows(self, *names: str) -> Iterator[ArrayRow]:
         """Yield the rows in order, each with the entries of the named arrays for this row.
 
-        Memory does not grow with the number of rows.
+        Memory does not grow with the number of rows. The rows of stores that follow this one on a pipe come after its
+        own; a uid that occurs again gets a number.
+
+        Raises:
+            InputError: A store that follows is of another kind, or the entries of its rows have other shapes.
         """
+        if not self._is_pipe:
+            yield from self._own_rows(names)
+            return
+        reader, offset, taken = self, 0, set[str]()
+        while True:
+            for row in reader._own_rows(names):
+                uid, number = row.uid, 1
+                while uid in taken:
+                    uid, number = f"{row.uid}_{number + 1}", number + 1
+                taken.add(uid)
+                yield row if not offset else replace(row, index=offset + row.index, uid=uid)
+            offset += len(reader)
+            following = reader.group.store.take_next()  # type: ignore[attr-defined]
+            if following is None:
+                return
+            reader = _check(following, self.name, (self.kind,), self._manifest, partial=False)
+            for name in names:
+                if reader.array(name).shape[1:] != self.array(name).shape[1:]:
+                    raise InputError(
+                        f"{self.name}: holds several stores, whose arrays {name} have rows of different shapes; give "
+                        "one at a time"
+                    )
+
+    def _own_rows(self, names: Sequence[str]) -> Iterator[ArrayRow]:
         arrays = {name: self._row_array(name) for name in names}
         forget = getattr(self.group.store, "forget", None)
         # Where an array is sharded, a stored object is a shard.
@@ -316,7 +344,7 @@ class StoreReader:
                     forget(f"{name}/c/{index}")
         if forget is not None:
             # A stream can be cut after its last row. Check this before the caller finishes its own output.
-            self.group.store.finish()  # type: ignore[attr-defined]
+            self.group.store.finish_archive()  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -1,14 +1,14 @@
 """Writes Zarr stores. A store appears when it is complete, or is written in place so that it can be continued."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from sdfkit.errors import UsageError
+from sdfkit.errors import InputError, UsageError
 from sdfkit.io.digests import UNKNOWN
 from sdfkit.io.outputs import claim, is_stream, open_output, put, remove, replaced, replaced_file
 from sdfkit.io.reuse import choose_place, complete_settings, refuse_done
@@ -30,6 +30,7 @@ class StoreWriter:
         in_order: True for a pipe: rows must be written in order, and the columns of a row are written before its
             arrays. Otherwise rows may be written in any order, and the column `valid` of a row is written last, so that
             it marks the row as complete.
+        may_restart: True for a pipe that may hold several archives, one after another.
         tracks_inputs: Store the digest of each row's input, by which a later run recognises rows that it may keep.
         retry_failed: Of a store that is continued, make the rows again that failed. Those that failed for a reason of
             the machine are always made again.
@@ -48,6 +49,7 @@ class StoreWriter:
         count: int | None,
         *,
         in_order: bool,
+        may_restart: bool = False,
         tracks_inputs: bool = False,
         retry_failed: bool = False,
     ) -> None:
@@ -56,9 +58,14 @@ class StoreWriter:
         # Chunks of zeros are written too: to the reader of a pipe, an omitted chunk looks like one that is still to
         # come.
         zarr.config.set({"array.write_empty_chunks": True})
-        self._in_order = in_order
+        self._in_order, self._may_restart = in_order, may_restart
         self._by_row: dict[str, Any] = {}
         self._pending: list[tuple[Any, np.ndarray]] = []
+        self._store, self._root = store, dict(attributes)
+        self._count = count
+        # Index of the first row of the archive that is being written, and what was created in it.
+        self._first = 0
+        self._created: list[tuple[Callable[..., None], str, dict[str, Any]]] = []
         self._tracks_inputs = tracks_inputs
         self._inputs: dict[int, str] = {}
         # Rows of the earlier run that stay until they are written again.
@@ -137,6 +144,9 @@ class StoreWriter:
         An axis named "sample" is divided into chunks of 8,192 points, with one shard per shape: each chunk can serve as
         a random batch, and each shape is one file.
         """
+        if self._in_order:
+            made = {"axes": axes, "data": data, "shape": shape, "dtype": dtype, "compress": compress}
+            self._created.append((self.create_array, name, made))
         options: dict[str, Any] = {"dimension_names": axes}
         if not compress:
             options["compressors"] = None
@@ -158,6 +168,8 @@ class StoreWriter:
         self, name: str, *, attributes: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
     ) -> None:
         """Write a group of named arrays, such as a network with its configuration."""
+        if self._in_order:
+            self._created.append((self.create_group, name, {"attributes": attributes, "arrays": arrays}))
         group = self.group.create_group(name, attributes=dict(attributes))
         for path, data in arrays.items():
             self._create_whole(group, path, data, compressors=None)
@@ -170,6 +182,34 @@ class StoreWriter:
             self._pending.append((array, data))
         else:
             array[...] = data
+
+    def _extend(self, count: int) -> None:
+        """Make room for rows beyond the number that was known: those of further stores on a pipe.
+
+        Raises:
+            InputError: The store is a zip file, whose metadata are written.
+        """
+        self._count = count
+        if not self._in_order:
+            for array in self._by_row.values():
+                array.resize((count, *array.shape[1:]))
+            return
+        if not self._may_restart:
+            raise InputError(
+                "a zip file cannot hold the rows of several stores from a pipe; write a folder (*.zarr) or to a pipe"
+            )
+        import zarr
+
+        self.flush()
+        # Each of these rows becomes an archive of its own, behind the others.
+        self._store.restart()
+        self._first = count - 1
+        self.group = zarr.create_group(self._store, attributes=self._root)
+        created, self._created = self._created, []
+        for create, name, options in created:
+            if options.get("shape") is not None:
+                options = options | {"shape": (1, *options["shape"][1:])}
+            create(name, **options)
 
     def flush(self) -> None:
         """Write the data of complete arrays, which is held back until the metadata of all arrays are written."""
@@ -202,6 +242,8 @@ class StoreWriter:
 
     def write(self, row: Row, **arrays: np.ndarray) -> None:
         """Write one row and its entries of the named arrays; a row with an error has no entries."""
+        if self._count is not None and row.index >= self._count:
+            self._extend(row.index + 1)
         self.flush()
         if self._continues and (row.index in self._stale or row.index in self.done):
             self._stale.discard(row.index)
@@ -220,7 +262,7 @@ class StoreWriter:
             else {**values, **arrays, **known, **status}
         )
         for name, value in values.items():
-            self._by_row[name][row.index] = value
+            self._by_row[name][row.index - self._first] = value
         self.done.add(row.index)
         self.made += 1
         if row.error:
@@ -280,7 +322,7 @@ def create_store(
     if is_pipe:
         with (
             open_output(output, overwrite=overwrite) as stream,
-            write_zip(stream, root, rows, number) as writer,
+            write_zip(stream, root, rows, number, may_restart=True) as writer,
         ):
             yield writer
     elif path is None:
@@ -329,13 +371,18 @@ def check_name(path: Path) -> None:
 
 @contextmanager
 def write_zip(
-    stream: BinaryIO, root: Mapping[str, Any], rows: Sequence[Row] | None, number: int | None
+    stream: BinaryIO,
+    root: Mapping[str, Any],
+    rows: Sequence[Row] | None,
+    number: int | None,
+    *,
+    may_restart: bool = False,
 ) -> Iterator[StoreWriter]:
     """Write a store to a stream as a zip archive, which is complete when the block ends without an error."""
     from sdfkit.io.stores.zip_stream import ZipWriter
 
     zipped = ZipWriter(stream)
-    writer = StoreWriter(zipped, root, rows, number, in_order=True)
+    writer = StoreWriter(zipped, root, rows, number, in_order=True, may_restart=may_restart)
     yield writer
     writer.flush()
     zipped.finish()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 CENTRAL, END, END64, LOCATOR64 = b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
+MEMBER = b"PK\x03\x04"
 LARGEST_MEMBER = 1 << 40
 
 
@@ -192,6 +193,7 @@ class ZipWriter(_StreamStore):
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__(read_only=False)
+        self._stream = stream
         self._buffer = _MemberBuffer(stream)
         self._archive = zipfile.ZipFile(self._buffer, "w")  # type: ignore[call-overload]
         self._written: set[str] = set()
@@ -206,6 +208,14 @@ class ZipWriter(_StreamStore):
         self._buffer.send()
         if key.endswith("zarr.json"):
             self._members[key] = content
+
+    def restart(self) -> None:
+        """End the archive, and begin another one behind it on the same stream."""
+        self.finish()
+        self._buffer = _MemberBuffer(self._stream)
+        self._archive = zipfile.ZipFile(self._buffer, "w")  # type: ignore[call-overload]
+        self._written.clear()
+        self._members.clear()
 
     def finish(self) -> None:
         """Write the central directory of the zip archive; a reader takes a stream without it for truncated."""
@@ -226,9 +236,12 @@ class ZipReader(_StreamStore):
 
     supports_writes = False
 
-    def __init__(self, stream: BinaryIO, name: str) -> None:
+    def __init__(self, stream: BinaryIO, name: str, *, has_begun: bool = False) -> None:
         super().__init__(read_only=True)
         self._stream = stream
+        # Whether the first bytes, which tell that an archive follows another one, have been read.
+        self._has_begun = has_begun
+        self._is_followed = False
         self._name = name
         # Hashes of the members' names take less memory than the names: 10,000 shapes have about 100,000 members.
         self._seen: set[int] = set()
@@ -266,12 +279,35 @@ class ZipReader(_StreamStore):
         """Return the number of bytes of the members below `prefix` that have arrived and are not forgotten."""
         return sum(len(content) for key, content in self._members.items() if key.startswith(prefix))
 
-    def finish(self) -> None:
-        """Read to the end of the stream and check that it is complete."""
+    def finish_archive(self) -> None:
+        """Read to the end of the archive and check that it is complete."""
         while not self.has_ended:
             self._read_member()
             for key in [key for key in self._members if not key.endswith("zarr.json")]:
                 del self._members[key]
+
+    def finish(self) -> None:
+        """Read to the end of the stream and check that it is complete, and that it holds no further archive.
+
+        Raises:
+            InputError: Another archive follows, whose rows the caller does not read.
+        """
+        self.finish_archive()
+        if self._is_followed:
+            while self._stream.read(1 << 16):  # so that the command that writes it gets no error of its own
+                pass
+            raise self._fault(
+                "holds several stores, one after another, which this command cannot join; give it one store"
+            )
+
+    def take_next(self) -> "ZipReader | None":
+        """Return a reader of the archive that follows this one on the stream, which is finished. None if none does."""
+        if not self._is_followed:
+            return None
+        self._is_followed = False
+        following = ZipReader(self._stream, self._name, has_begun=True)
+        following.digest = self.digest
+        return following
 
     def _find(self, key: str) -> bytes | None:
         is_metadata = key.endswith(("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"))
@@ -299,11 +335,12 @@ class ZipReader(_StreamStore):
         return b"".join(parts)
 
     def _read_member(self) -> None:
-        signature = self._read_exactly(4)
+        signature = MEMBER if self._has_begun else self._read_exactly(4)
+        self._has_begun = False
         if signature in (CENTRAL, END, END64):
             self._finish_archive(signature)
             return
-        if signature != b"PK\x03\x04":
+        if signature != MEMBER:
             raise self._fault("is damaged; the data after a zip member are not another member")
         header = signature + self._read_exactly(LOCAL_HEADER.size - 4)
         _, _, flags, method, _, _, crc, stored, size, name_length, extra_length = LOCAL_HEADER.unpack(header)
@@ -389,13 +426,8 @@ class ZipReader(_StreamStore):
                 f"is damaged; it has {len(self._seen)} zip members, but its end record declares {count}"
             )
         following = self._stream.read(4)
-        if following == b"PK\x03\x04":
-            while self._stream.read(1 << 16):  # so that the command that writes it gets no error of its own
-                pass
-            raise self._fault(
-                "holds several stores, one after another; give them one at a time, as files or through pipes of their "
-                "own"
-            )
-        if following:
+        if following == MEMBER:
+            self._is_followed = True
+        elif following:
             raise self._fault("is damaged; bytes follow the end of the archive")
         self.has_ended = True

@@ -12,8 +12,8 @@ from zarr.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from sdfkit.errors import InputError
-from sdfkit.io.stores.reader import StoreReader
-from sdfkit.io.stores.writer import StoreWriter
+from sdfkit.io.stores.reader import StoreReader, open_store
+from sdfkit.io.stores.writer import StoreWriter, create_store, describe_root, write_zip
 from sdfkit.io.stores.zip_stream import ZipReader, ZipWriter, find_range
 from sdfkit.rows import Row
 
@@ -241,3 +241,84 @@ def test_a_column_in_one_chunk_is_decoded_once(archive, monkeypatch):
     _, reader = open_archive(archive)
     assert [row.category for row in reader.rows()] == ["chair"] * 3
     assert wanted.count("category/c/0") == 1
+
+
+def make_archive(values, uids=None, kind="codes", first=0):
+    """Return the bytes of a store with one row for each value."""
+    out = io.BytesIO()
+    rows = [Row(index, (uids or {}).get(index, f"obj_{first + index}")) for index in range(len(values))]
+    with write_zip(
+        out, describe_root(kind, {}, [], None, None), None, len(values), may_restart=True
+    ) as writer:
+        writer.create_array("code", shape=(len(values), len(values[0])), dtype="f4", axes=("shape", "dim"))
+        for row, value in zip(rows, values, strict=True):
+            writer.write(row, code=np.array(value, np.float32))
+    return out.getvalue()
+
+
+def piped(monkeypatch, content):
+    from sdfkit.io.stores import reader
+
+    stream = io.BufferedReader(io.BytesIO(content))
+    monkeypatch.setattr(reader, "open_input", lambda path: stream)
+
+
+def test_several_stores_on_a_pipe_are_one_stream_of_rows(monkeypatch, tmp_path):
+    content = (
+        make_archive([[1, 2], [3, 4]])
+        + make_archive([[5, 6]], {0: "obj_1"})
+        + make_archive([[7, 8]], first=9)
+    )
+    piped(monkeypatch, content)
+    with open_store("-", "codes", manifest=None) as store:
+        rows = [(row.index, row.uid, row.arrays["code"].tolist()) for row in store.rows("code")]
+    assert rows == [(0, "obj_0", [1, 2]), (1, "obj_1", [3, 4]), (2, "obj_1_2", [5, 6]), (3, "obj_9", [7, 8])]
+
+
+def test_rows_of_several_stores_extend_a_folder_and_follow_on_a_pipe(monkeypatch, tmp_path):
+    content = make_archive([[1, 2]]) + make_archive([[3, 4]], first=1) + make_archive([[5, 6]], first=2)
+    out = io.BytesIO()
+    for output in (str(tmp_path / "x.zarr"), out):
+        piped(monkeypatch, content)
+        with open_store("-", "codes", manifest=None) as store:
+            new = (
+                create_store(output, "codes", count=len(store), history=[], settings={}, overwrite=False)
+                if output is not out
+                else write_zip(out, describe_root("codes", {}, [], None, None), None, 1, may_restart=True)
+            )
+            with new as writer:
+                writer.create_array("code", shape=(1, 2), dtype="f4", axes=("shape", "dim"))
+                for row in store.rows("code"):
+                    writer.write(row, **row.arrays)
+    with open_store(str(tmp_path / "x.zarr"), "codes", manifest=None) as store:
+        assert store.read("uid").tolist() == ["obj_0", "obj_1", "obj_2"]
+        assert store.read("code").tolist() == [[1, 2], [3, 4], [5, 6]]
+        assert store.read("valid").all()
+    assert out.getvalue() == content
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (make_archive([[1, 2, 3]]), "arrays code have rows of different shapes; give one at a time"),
+        (make_archive([[1, 2]], kind="features"), "holds features, but a store of kind codes is needed"),
+        (make_archive([[1, 2]])[:-30], "ends early; the command that wrote it did not finish"),
+        (b"PK\3\4", "ends early; the command that wrote it did not finish"),
+        (b"PK\3\5", "bytes follow the end of the archive"),
+    ],
+)
+def test_a_store_that_does_not_fit_the_first_is_refused(monkeypatch, second, message):
+    piped(monkeypatch, make_archive([[1, 2]]) + second)
+    with pytest.raises(InputError, match=message), open_store("-", "codes", manifest=None) as store:
+        list(store.rows("code"))
+
+
+def test_commands_that_need_all_rows_at_once_refuse_several_stores(monkeypatch):
+    piped(monkeypatch, make_archive([[1, 2]]) + make_archive([[3, 4]]))
+    with (
+        pytest.raises(
+            InputError, match="holds several stores, one after another, which this command cannot join"
+        ),
+        open_store("-", "codes", manifest=None) as store,
+    ):
+        store.read_rows("code")
