@@ -16,6 +16,7 @@ import pkgutil
 import signal
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -26,7 +27,7 @@ from typer.exceptions import TyperException
 
 import sdfkit
 from sdfkit import commands
-from sdfkit.errors import DoneError, InputError, SdfkitError, StoppedError
+from sdfkit.errors import DoneError, InputError, SdfkitError
 from sdfkit.io.streams import original_names, spool
 from sdfkit.options import read_command_line, running
 from sdfkit.report.presets import preset_table
@@ -143,6 +144,12 @@ def program(
     logging.getLogger("sdfkit").setLevel(logging.WARNING if silent else logging.INFO)
 
 
+class Terminated(
+    BaseException
+):  # no Exception, as KeyboardInterrupt, so that no row takes it for its own failure
+    """SIGTERM has arrived."""
+
+
 def spool_inputs(function: Callable[..., None], options: dict[str, Any]) -> dict[str, Any]:
     """Return the options of a command with named pipes replaced by temporary files; see `streams.spool`."""
     line = read_command_line(function, options)
@@ -168,6 +175,9 @@ def with_status(function: Callable[..., None]) -> Callable[..., None]:
             # The reader has left, as head does. Nothing may be written any more, not even at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise typer.Exit(141) from None
+        except Terminated as end:
+            typer.echo("sdfkit: stopped by a signal; the same command continues what it can", err=True)
+            raise typer.Exit(128 + end.args[0]) from None
         except DoneError as error:
             logging.getLogger(__name__).info("%s", error)
         except SdfkitError as error:
@@ -207,15 +217,12 @@ for _name, _function in find_commands().items():
 def terminate(number: int, frame: FrameType | None) -> NoReturn:
     """End the command on SIGTERM as on Ctrl-C: what is half written is removed, and the workers end."""
     signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
-    # Compiled code returns to Python only in the end, and libraries may wait for their threads.
-    signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_END)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    raise StoppedError(
-        "stopped by a signal; the same command continues if its output can be continued", number
-    )
+    timer = threading.Timer(SECONDS_TO_END, os._exit, [128 + number])  # libraries may wait for their threads
+    timer.daemon = True
+    timer.start()
+    raise Terminated(number)
 
 
 def main() -> None:
-    if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGTERM, terminate)
     app(prog_name="sdfkit")

@@ -147,7 +147,7 @@ def compare(
         )
     check_options(training, features, training_features=training_features, codes=codes)
     if output is not None:
-        refuse_existing(output, overwrite)
+        refuse_existing(output, overwrite or output.is_file())
     with ExitStack() as stack:
         guesses = stack.enter_context(open_predictions(predicted, manifest=manifest))
         truths = stack.enter_context(open_meshes([truth], manifest=manifest))

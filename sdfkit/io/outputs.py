@@ -10,6 +10,8 @@ Beside an output `x.zarr` there may be, while a command writes it:
 
 import ctypes
 import errno
+import filecmp
+import logging
 import os
 import re
 import shutil
@@ -22,6 +24,7 @@ from sdfkit.errors import InputError
 from sdfkit.io.streams import MESH_SUFFIXES, standard_output
 from sdfkit.options import STANDARD, running_command
 
+log = logging.getLogger(__name__)
 # Flag of the system call renameat2 that exchanges two files or folders, and the number that stands for the working
 # folder.
 EXCHANGE, WORKING_FOLDER = 2, -100
@@ -184,9 +187,12 @@ def replaced_file(path: Path) -> Iterator[BinaryIO]:
 def open_output(output: str, *, overwrite: bool) -> Iterator[BinaryIO]:
     """Yield a binary stream to a file or to standard output; the file appears when the block ends without an error.
 
+    A file that exists already and has the same content is kept, so that the same command can be run again.
+
     Raises:
         UsageError: Standard output is a terminal.
-        InputError: The file exists and `overwrite` is false, its folder does not exist, or it is an input.
+        InputError: The file exists with another content and `overwrite` is false, its folder does not exist, or the
+            file is an input.
     """
     path = Path(output)
     if output == STANDARD:
@@ -197,9 +203,20 @@ def open_output(output: str, *, overwrite: bool) -> Iterator[BinaryIO]:
             yield stream
     else:
         with claim(path):
-            refuse_existing(path, overwrite)
-            with replaced_file(path) as stream:
-                yield stream
+            refuse_existing(path, overwrite or path.is_file())
+            if not path.exists() or overwrite:
+                with replaced_file(path) as stream:
+                    yield stream
+                return
+            part = beside(path, "part")
+            try:
+                with part.open("wb") as stream:
+                    yield stream
+                if not filecmp.cmp(part, path, shallow=False):
+                    refuse_existing(path, overwrite)
+                log.info("%s: is there, and nothing was to be done", path)
+            finally:
+                remove(part)
 
 
 def is_stream(path: Path) -> bool:

@@ -32,17 +32,17 @@ class Curve(NamedTuple):
 
 
 def check_picture(output: Path, overwrite: bool) -> None:
-    """Check that a PNG can be written, before the computation starts.
+    """Check that a PNG can be written, before the computation starts. An equal one may exist; see `open_output`.
 
     Raises:
         UsageError: The name of the file does not end in .png.
-        InputError: The file exists, and `overwrite` is false.
+        InputError: The folder of the file does not exist.
     """
     from sdfkit.io.outputs import refuse_existing
 
     if output.suffix.lower() != ".png":
         raise UsageError(f"{output}: plots are written as PNG; choose a name that ends in .png")
-    refuse_existing(output, overwrite)
+    refuse_existing(output, overwrite or output.is_file())
 
 
 class Panel(NamedTuple):

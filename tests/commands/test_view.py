@@ -259,7 +259,8 @@ def test_the_file_extension_determines_the_output_format(sdfkit, sphere, tmp_pat
         assert result.stderr.startswith(f"sdfkit: {message}")
     assert sdfkit("view", sphere, "-o", tmp_path / "x", "--format", "png").exit_code == 0
     assert picture_of(tmp_path / "x").ndim == 3
-    again = sdfkit("view", sphere, "-o", tmp_path / "x", "--format", "png")
+    assert sdfkit("view", sphere, "-o", tmp_path / "x", "--format", "png").exit_code == 0
+    again = sdfkit("view", sphere, "-o", tmp_path / "x", "--format", "png", "--size", 32)
     assert (again.exit_code, "exists; choose another name or add --overwrite" in again.stderr) == (3, True)
 
 

@@ -147,8 +147,8 @@ def test_an_interrupted_store_is_resumed(bash, tmp_path):
     assert (tmp_path / "views.zarr/rgb/c/1/0/0/0/0").read_bytes() == whole
     assert (tmp_path / "views.zarr/rgb/c/0/0/0/0/0").stat().st_mtime_ns == kept
     again = bash(line)
-    assert again.returncode == 3
-    assert "exists; choose another name or add --overwrite" in again.stderr
+    assert again.returncode == 0
+    assert "views.zarr: is complete, and nothing was to be done" in again.stderr
 
 
 @pytest.mark.slow

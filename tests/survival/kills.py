@@ -1,6 +1,6 @@
 """Kill every command at its writes, run the same command again, and compare with an undisturbed run.
 
-    python -m tests.survival.kills [--every N] [COMMAND ...]
+    python -m tests.survival.kills [--every N] [--input NAME ...] [COMMAND ...]
 
 Prints a row for each command: its writes, the kills, and how many of the second runs ended with another result, were
 refused, or left something behind. Status 1 if there is any. The folder and its name are the same for all runs, because
@@ -14,7 +14,7 @@ import shlex
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -97,19 +97,17 @@ def save_always() -> None:
     training_loop.MINUTES_BETWEEN_SAVES = -1.0
 
 
-def make_inputs(folder: Path, *, needs: str = "") -> None:
-    """Write three meshes, and what the lines of INPUTS make up to the one that makes `needs`."""
+def make_inputs(folder: Path, wanted: Collection[str] | None) -> None:
+    """Write three meshes, and the wanted outputs of INPUTS; None for all."""
     (folder / "in").mkdir(parents=True)
     for number in range(3):
         mesh = trimesh.creation.icosphere(subdivisions=1)
         mesh.apply_scale([1, 0.4 + 0.1 * number, 0.8])
         mesh.export(folder / f"in/s{number}.ply")
     for line in INPUTS.strip().splitlines():
-        if needs and not any(word in needs for word in (line.split()[-1],)) and needs != "all":
-            continue
-        outcome = run(shlex.split(line), folder)
-        if outcome.status:
-            sys.exit(f"{line}\nended with status {outcome.status}:\n{outcome.messages}")
+        words = shlex.split(line)
+        if wanted is None or words[-1] in wanted:
+            _expect(run(words, folder), words)
 
 
 def lines() -> Iterator[tuple[str, list[str], bool]]:
@@ -170,14 +168,14 @@ def _expect(outcome: Outcome, words: list[str]) -> Outcome:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--every", type=int, default=1)
-    parser.add_argument("--inputs", default="all")
+    parser.add_argument("--input", action="append", help="make only this input; repeat for several")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     warm_up()
     rows = []
     with tempfile.TemporaryDirectory() as place:
         base = Path(place).resolve() / "base"
-        make_inputs(base, needs=options.inputs)
+        make_inputs(base, options.input)
         sys.stdout.write(
             "| command | writes | kills | different | refused | left behind |\n|---|---|---|---|---|---|\n"
         )

@@ -4,7 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -300,7 +300,10 @@ def create_meshes(
             )
         if count != 1:
             raise UsageError(f"{output}: one file cannot hold {count} meshes; give a folder (name/)")
-        if path.is_file() and rows and not overwrite and compare_file(path, settings, rows[0]).is_same:
-            raise DoneError(f"{output}: is there, and nothing was to be done")
-        with open_output(output, overwrite=overwrite) as stream:
-            yield MeshWriter(output, count, settings, seed, stream, ending)
+        with nullcontext() if is_stream(path) else claim(path):
+            if path.is_file() and rows and not overwrite and compare_file(path, settings, rows[0]).is_same:
+                raise DoneError(f"{output}: is there, and nothing was to be done")
+            if not is_stream(path):
+                refuse_existing(path, overwrite)
+            with open_output(output, overwrite=overwrite) as stream:
+                yield MeshWriter(output, count, settings, seed, stream, ending)
