@@ -139,6 +139,9 @@ def program(
     logging.basicConfig(stream=sys.stderr, level=level, force=True)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(PrintableFormatter("sdfkit: %(message)s"))
+    # zarr looks for several members of a group at once. After the first error, it does not ask for the others, and
+    # asyncio would print them.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     # Of the processes that torchrun starts, only the first one writes messages.
     silent = quiet or os.environ.get("RANK", "0") != "0"
     logging.getLogger("sdfkit").setLevel(logging.WARNING if silent else logging.INFO)

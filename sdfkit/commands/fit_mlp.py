@@ -41,7 +41,7 @@ def fit_mlp(
         WHOLE,
     ] = "first",
     epochs: Annotated[
-        float | None, typer.Option(min=0, help="Number of passes over the samples, in place of --steps.")
+        float | None, typer.Option(min=1e-6, help="Number of passes over the samples, in place of --steps.")
     ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Number of steps per shape; default: the preset's.")

@@ -53,5 +53,6 @@ def choose_settings(
         recipe = {"steps": None, **PAPER}
     recipe |= {name: value for name, value in overrides.items() if value is not None}
     if epochs is not None or recipe["steps"] is None:
-        recipe["steps"] = max(1, math.ceil((epochs or PAPER_EPOCHS) * samples / recipe["points"]))
+        passes = PAPER_EPOCHS if epochs is None else epochs
+        recipe["steps"] = max(1, math.ceil(passes * samples / recipe["points"]))
     return MLPFitSettings(**{"stop": None, **recipe})
