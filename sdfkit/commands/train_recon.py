@@ -2,14 +2,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from sdfkit.options import STANDARD, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
+from sdfkit.options import STANDARD, WHOLE, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
 
 
 def train_recon(
     views: Input = STANDARD,
     *,
     samples: Annotated[
-        str, typer.Option(metavar="STORE", help="Store of sdfkit sample-sdf with samples of the same shapes.")
+        str,
+        typer.Option(metavar="STORE", help="Store of sdfkit sample-sdf with samples of the same shapes."),
+        WHOLE,
     ],
     preset: Annotated[
         Literal["small", "large"], typer.Option(help="Network and training settings, see Presets.")

@@ -178,10 +178,10 @@ class WorkerPool:
             self._wake_reader.recv_bytes()
         for source in heard:
             if source in pipes:
-                self._receive(pipes[source])  # type: ignore[index]
+                self._receive(pipes[source])
         for source in heard:
-            if source in ends and ends[source] in self._workers:  # type: ignore[index]
-                self._bury(ends[source])  # type: ignore[index]
+            if source in ends and ends[source] in self._workers:
+                self._bury(ends[source])
         now = time.monotonic()
         for worker in limited:
             if worker in self._workers and worker.deadline <= now:
