@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sdfkit.errors import GeometryError, InputError
+from sdfkit.errors import GeometryError, InputError, MissingError
 from sdfkit.io.streams import find_kind, name_of, open_input
 from sdfkit.options import STANDARD
 from sdfkit.report.tables import Facts, format_json, format_table
@@ -110,10 +110,12 @@ def _describe_meshes(paths: list[str], manifest: Path | None) -> Iterator[Facts]
                 "settings": dict(row.info.get("settings", {})),
                 "history": row.history,
             }
-            if not row.error:
+            if row.path and not Path(row.path).exists():
+                facts |= {"unreadable": True}
+            elif not row.error:
                 try:
                     facts |= _describe_mesh(row)
-                except InputError as error:
+                except (InputError, MissingError) as error:
                     if len(meshes) == 1:
                         raise
                     facts |= {"error": str(error), "unreadable": True}

@@ -208,7 +208,7 @@ def test_defects_of_a_mesh_are_reported_without_an_error(sdfkit, tmp_path):
         ("notes.txt", b"hello", 3, "holds data in an unknown format; give a Zarr store, a mesh or a .npy"),
         ("empty.npy", b"", 3, "is empty; did the command that wrote it fail?"),
         ("cut.npy", b"\x93NUMPY\x01\x00v\x00{'descr'", 3, "is not a NumPy array of numbers"),
-        ("absent.ply", None, 1, "No such file or directory"),
+        ("absent.ply", None, 3, "No such file or directory"),
         ("empty.zarr/", None, 3, "is not a Zarr store; a store is needed"),
         ("folder/", None, 3, "is a folder without meshes"),
     ],

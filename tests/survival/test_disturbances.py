@@ -142,3 +142,14 @@ def test_no_process_stays_when_the_command_is_stopped(folder, number):
     assert command.returncode in {-number, 128 + number, 0}
     assert "Traceback" not in messages
     assert wait_until_gone(command.pid, 30) == []
+
+
+def test_a_missing_file_among_others_fails_as_one_shape(folder):
+    line = ("sample-sdf", "in/s0.ply", "in/gone.ply", *SAMPLE[2:])
+    done = sdfkit(*line)
+    assert done.exit_code == 4
+    assert "sdfkit: gone: in/gone.ply: no such file\n" in done.stderr
+    assert zarr.open_group("s.zarr", mode="r")["valid"][:].tolist() == [True, False]
+    shape("in/gone.ply", 0.5)
+    assert sdfkit(*line).exit_code == 0
+    assert sdfkit("sample-sdf", "in/never.ply", *SAMPLE[2:-1], "t.zarr").exit_code == 3

@@ -30,13 +30,14 @@ def find_meshes(inputs: Sequence[str]) -> list[Path]:
 
     Raises:
         InputError: A folder has no meshes, or is a store.
-        FileNotFoundError: A file does not exist.
+        FileNotFoundError: The only file does not exist. Of several, a missing file fails as its own shape.
     """
     paths: list[Path] = []
     for name in inputs:
         path = Path(name)
         if not path.is_dir():
-            path.stat()
+            if len(inputs) == 1:
+                path.stat()
             paths.append(path)
             continue
         if (path / "zarr.json").exists():

@@ -48,6 +48,7 @@ READERS: dict[str, Callable[[bytes, Source], list[Part]]] = {
     "ply": read_ply_mesh, "stl": read_stl,
 }  # fmt: skip
 Up = Literal["y", "z"]
+NO_FILE = "no such file"
 # Formats whose files say which axis points up; their readers return +Y up.
 SAY_UP = ("glb", "gltf", "dae")
 
@@ -71,7 +72,7 @@ class MeshRow(Row):
 
     @cached_property
     def identity(self) -> str:
-        if not self.content and not self.path:
+        if not self.content and not (self.path and Path(self.path).exists()):
             return ""
         digest = (
             hashlib.sha256(self.content).hexdigest()[:16] if self.content else digest_mesh(Path(self.path))
@@ -80,7 +81,7 @@ class MeshRow(Row):
 
     def find_origin(self) -> str:
         """Return the origin that sdfkit wrote into the file, or the digest of a file of another program."""
-        if self.info or not (self.content or self.path):
+        if self.info or not self.identity:
             return self.origin
         return hashlib.sha256(self.content or Path(self.path).read_bytes()).hexdigest()[:16]
 
@@ -144,6 +145,8 @@ def read_info(path: Path) -> dict[str, Any]:
     The result is empty for files of other programs, and if the metadata are damaged, which `load` reports: one such
     file in a folder fails as one row.
     """
+    if not path.exists():
+        return {}
     with path.open("rb") as file:
         start = file.read(20)
         try:
@@ -201,7 +204,7 @@ def open_meshes(inputs: Sequence[str], *, manifest: Path | None, up: Up = "y") -
 
     Raises:
         InputError: The stream or a folder has no meshes.
-        FileNotFoundError: A file does not exist. The existence of all files is checked before the first mesh is read.
+        FileNotFoundError: The only file does not exist.
     """
     labels = read_manifest(manifest) if manifest else {}
     if list(inputs) == [STANDARD]:
@@ -213,6 +216,7 @@ def open_meshes(inputs: Sequence[str], *, manifest: Path | None, up: Up = "y") -
         _row(index, uid, info, labels, path=str(path), up=up)
         for index, (uid, info, path) in enumerate(zip(uids, infos, paths, strict=True))
     ]
+    rows = [row if Path(row.path).exists() else replace(row, error=f"{row.path}: {NO_FILE}") for row in rows]
     yield Meshes(rows, iter(()), len(rows), rows[0].history)
 
 

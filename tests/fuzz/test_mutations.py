@@ -1,0 +1,27 @@
+"""A short form of the runs that mutations.py describes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# 3,000 take two minutes on one core; the two parts together are about a third of that.
+COUNT = int(os.environ.get("SDFKIT_FUZZ_COUNT", "500"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_damaged_inputs_end_in_one_line(seed):
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.mutations", "--count", str(COUNT), "--seed", str(seed)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=800,
+    )
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
