@@ -25,7 +25,7 @@ def complete_settings(
 
     Args:
         own: Settings that the command derives from its options, such as those of a preset. They replace options of the
-            same name.
+            same name, but not the digest of an input of the same name.
         by_row: Whether the output stores the digest of each row's input. If not, the inputs that have a row per shape
             are compared as a whole.
         unused: Options that do not apply with these settings.
@@ -40,7 +40,8 @@ def complete_settings(
         for name, paths in inputs.items()
     }
     options = {name: value for name, value in line.settings.items() if name not in unused}
-    return {**options, **digests, **own}
+    known = {name: digest for name, digest in digests.items() if UNKNOWN not in digest or name not in own}
+    return {**options, **digests, **own, **known}
 
 
 def _digest_named(path: str) -> str:
