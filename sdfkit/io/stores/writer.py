@@ -17,6 +17,8 @@ from sdfkit.options import STANDARD
 from sdfkit.rows import Row, history_step, is_machine_failure
 
 log = logging.getLogger(__name__)
+# Rows that share a chunk of a small array in a folder. Of stores of few rows, the mark of each is a file of its own.
+ROWS_PER_CHUNK, FEW_ROWS = 256, 1000
 
 
 class StoreWriter:
@@ -88,23 +90,23 @@ class StoreWriter:
         """Find the rows that an earlier run has written, without those to be made again."""
         for path in self._folder.rglob("*.partial"):
             path.unlink()
-        self.done = {int(path.name) for path in self._folder.glob("valid/c/*") if path.name.isdecimal()}
-        for row in sorted(self.done):
-            if self.group["valid"][row]:  # type: ignore[index]
-                continue
-            if retry_failed or is_machine_failure(str(self.group["error"][row])):  # type: ignore[index]
-                self._stale.add(row)
-            else:
-                self.failed.add(row)
+        valid = np.asarray(self.group["valid"][...])  # type: ignore[index]
+        errors = np.asarray(self.group["error"][...]).tolist()  # type: ignore[index]
+        self.failed = {row for row, error in enumerate(errors) if error and not valid[row]}
+        self.done = {*np.flatnonzero(valid).tolist(), *self.failed}
+        self._stale = {row for row in self.failed if retry_failed or is_machine_failure(errors[row])}
         self.done -= self._stale
+        self.failed -= self._stale
 
     def _drop(self, row: int) -> None:
         """Delete what an earlier run has written of a row, its mark first."""
         if self.group.attrs.get("complete"):
             self.group.attrs["complete"] = False
-        for name in ("valid", *(name for name, _ in self.group.arrays() if name != "valid")):
-            if self.group[name].chunks[:1] == (1,):  # type: ignore[union-attr]
+        for name, array in sorted(self._by_row.items(), key=lambda item: item[0] != "valid"):
+            if array.chunks[0] == 1:
                 remove(self._folder / name / "c" / str(row))
+            else:
+                array[row] = np.zeros((), array.dtype)[()]
 
     def _create_columns(self, rows: Sequence[Row] | None, count: int) -> None:
         # Known columns are written first, in one chunk; columns that arrive row by row have one chunk per row.
@@ -158,11 +160,24 @@ class StoreWriter:
             self._create_whole(self.group, name, data, **options)
             return
         assert shape is not None
-        chunks = (1, *(max(size, 1) for size in shape[1:]))  # zarr 3.2 refuses chunks of 0
+        chunks = (
+            self._rows_per_chunk(name, axes, shape[0]),
+            *(max(size, 1) for size in shape[1:]),
+        )  # 0 is refused
         if "sample" in axes and shape[1] > SAMPLES_PER_CHUNK:
             chunks = (1, SAMPLES_PER_CHUNK, *shape[2:])
             options["shards"] = (1, -(-shape[1] // SAMPLES_PER_CHUNK) * SAMPLES_PER_CHUNK, *shape[2:])
         self._by_row[name] = self.group.create_array(name, shape=shape, dtype=dtype, chunks=chunks, **options)
+
+    def _rows_per_chunk(self, name: str, axes: Sequence[str], count: int) -> int:
+        """Return how many rows share a file: in a folder, many of an array that takes little for each row.
+
+        The files of 500,000 shapes are a burden for a file system, and more so for a copy of them.
+        """
+        is_small = not set(axes) - {"shape", "view", "to", "from"}
+        if not isinstance(self._store, Path) or not is_small or (name == "valid" and count <= FEW_ROWS):
+            return 1
+        return ROWS_PER_CHUNK
 
     def create_group(
         self, name: str, *, attributes: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
