@@ -25,7 +25,7 @@ _readers: WeakKeyDictionary[TextIO, io.BufferedReader] = WeakKeyDictionary()
 
 def name_of(path: str) -> str:
     """Return the name of an input for messages."""
-    return "standard input" if path == STANDARD else path
+    return "standard input" if path == STANDARD else original_names(path)
 
 
 def open_input(path: str) -> io.BufferedReader:

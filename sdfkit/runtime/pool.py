@@ -238,6 +238,7 @@ def report_outcome(output: str, what: str, count: int, failed: set[int], *, made
         GeometryError: Some shapes failed. The output is complete nevertheless, and marks these shapes as failed.
     """
     place = "standard output" if output == "-" else output
+    count = max(count, made or 0)  # further stores on a pipe add shapes
     good = count - len(failed)
     if made == 0 and good:
         if failed:

@@ -32,7 +32,7 @@ from sdfkit.io.stores.checks import (
     shared_sizes,
     size_in_memory,
 )
-from sdfkit.io.stores.layout import COLUMNS, FORMAT, OPTIONAL, SMALL, describe_kinds, open_remote
+from sdfkit.io.stores.layout import COLUMNS, FORMAT, OPTIONAL, SMALL, describe_kinds, local_path, open_remote
 from sdfkit.io.streams import name_of, open_input, sniff
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row
@@ -361,6 +361,7 @@ def open_store(path: str, *kinds: str, manifest: Path | None, partial: bool = Fa
         InputError: The input is not a store or of another kind, or it is incomplete, truncated or damaged.
     """
     labels = read_manifest(manifest) if manifest else {}
+    path = str(local_path(path) if path.startswith("file://") else path)
     name = name_of(path)
     store: Any
     if "://" in path:
