@@ -58,7 +58,7 @@ def broken(kind, path):
 
 
 CASES = [
-    ("missing", 1, "nothing.ply: No such file or directory"),
+    ("missing", 3, "nothing.ply: No such file or directory"),
     ("empty", 3, "is empty; did the command that wrote it fail?"),
     ("folder", 3, "a folder without meshes"),
     ("cut glb", 3, "a GLB ends early"),

@@ -62,7 +62,7 @@ def test_missing_predictions_score_the_same_in_partly_and_wholly_empty_folders(s
     assert "3 shapes, 3 of them not predicted" in sdfkit(*command).stdout
     # A missing folder, or a truth without meshes, is an error.
     for paths, status, words in (
-        ((predicted / "gone", truth), 1, f"{predicted}/gone: No such file or directory"),
+        ((predicted / "gone", truth), 3, f"{predicted}/gone: No such file or directory"),
         ((truth, predicted), 3, f"{predicted}: is a folder without meshes ("),
     ):
         refused = sdfkit("compare", *paths)

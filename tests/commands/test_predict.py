@@ -171,7 +171,7 @@ def test_a_missing_or_changed_encoder_is_refused(sdfkit, job, tmp_path, encoder,
             "is a store among other inputs; give one store, or only image files",
         ),
         (["empty"], 3, "a folder without images"),
-        (["nothing.zarr"], 1, "No such file or directory"),
+        (["nothing.zarr"], 3, "No such file or directory"),
     ],
 )
 def test_inputs_of_other_kinds_are_refused(sdfkit, job, tmp_path, inputs, status, words):

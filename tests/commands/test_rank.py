@@ -294,7 +294,7 @@ def test_samples_are_matched_to_the_shape_in_their_name(sdfkit, known, tmp_path)
 
 
 def test_a_missing_file_is_reported(sdfkit, tmp_path):
-    fails(sdfkit("rank", tmp_path / "none.npy"), 1, f"{tmp_path / 'none.npy'}: No such file or directory")
+    fails(sdfkit("rank", tmp_path / "none.npy"), 3, f"{tmp_path / 'none.npy'}: No such file or directory")
 
 
 def run(*words, stdin, env=None):
