@@ -61,6 +61,7 @@ def predict(
     decoder: Annotated[
         str | None,
         typer.Option(metavar="STORE", help="For --refine: the decoder of the codes (of train-deepsdf)."),
+        WHOLE,
     ] = None,
     matte: Matte = "auto",
     seed: Seed = 0,
