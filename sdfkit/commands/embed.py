@@ -117,6 +117,7 @@ def embed(
     """
     from sdfkit.errors import UsageError
     from sdfkit.inference.encoders import create_feature_arrays, embed_alone, embed_together, load_chosen
+    from sdfkit.io.digests import MARK
     from sdfkit.io.stores.writer import create_store
     from sdfkit.io.views import open_captions, open_views
     from sdfkit.rows import digest_text
@@ -146,7 +147,7 @@ def embed(
         with create_store(
             output, "features", rows=source.known, count=source.count, history=source.history,
             settings={
-                **chosen, "encoder": digest_text(json.dumps(described, sort_keys=True)),
+                **chosen, "encoder": MARK + digest_text(json.dumps(described, sort_keys=True)),
                 "precision": described["precision"], "with": extra, **source.settings,
             },
             attributes={"encoder": described | {"views": kinds}}, overwrite=overwrite, resumable=True,

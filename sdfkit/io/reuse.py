@@ -6,7 +6,7 @@ path. They are stored in the output. An output that is written row by row also s
 
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,11 @@ from sdfkit.rows import printable
 
 
 def complete_settings(
-    own: Mapping[str, Any], *, by_row: bool, stream: str = UNKNOWN, unused: Collection[str] = ()
+    own: Mapping[str, Any],
+    *,
+    by_row: bool,
+    stream: Callable[[], str] = lambda: UNKNOWN,
+    unused: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return all settings of the running command.
 
@@ -29,14 +33,14 @@ def complete_settings(
         by_row: Whether the output stores the digest of each row's input. If not, the inputs that have a row per shape
             are compared as a whole.
         unused: Options that do not apply with these settings.
-        stream: The digest of standard input, if it has been read to its end.
+        stream: Function that returns the digest of standard input, if the command has read it.
     """
     line = running_command()
     if line is None:
         return dict(own)
     inputs = {**line.inputs, **({} if by_row else line.rows)}
     digests = {
-        name: "+".join(stream if path == STANDARD else _digest_named(path) for path in paths)
+        name: "+".join(stream() if path == STANDARD else _digest_named(path) for path in paths)
         for name, paths in inputs.items()
     }
     options = {name: value for name, value in line.settings.items() if name not in unused}
@@ -54,12 +58,13 @@ def describe_difference(stored: Mapping[str, Any], wanted: Mapping[str, Any]) ->
     """Describe the first setting that differs; empty if all are equal."""
     # Converted to JSON and back like the stored settings, which turns tuples into lists.
     wanted = json.loads(json.dumps(dict(wanted)))
-    for name in sorted({*stored, *wanted}):
+    differing = [name for name in sorted({*stored, *wanted}) if stored.get(name) != wanted.get(name)]
+    # Options come first: a digest may differ because an option does.
+    for name in sorted(differing, key=lambda name: str(wanted.get(name)).startswith(MARK)):
         then, now = stored.get(name), wanted.get(name)
-        if then != now:
-            if str(then).startswith(MARK) and str(now).startswith(MARK):
-                return f"{name}: its content has changed"
-            return f"{name}: {then} then, {now} now"
+        if str(then).startswith(MARK) and str(now).startswith(MARK):
+            return f"{name}: its content has changed"
+        return f"{name}: {then} then, {now} now"
     return ""
 
 

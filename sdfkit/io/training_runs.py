@@ -65,7 +65,7 @@ def run_training(
         SdfkitError: A loss or parameter is not finite.
         StoppedError: A signal stopped the run after the state was saved.
     """
-    own = complete_settings(target.settings, by_row=False, stream=digest_of_pipe())
+    own = complete_settings(target.settings, by_row=False, stream=digest_of_pipe)
     target = target._replace(settings=own)
     is_first = training.context.process == 0
     with _open_saved(target, is_first=is_first) as saved:

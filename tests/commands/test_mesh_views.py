@@ -35,7 +35,8 @@ def test_each_row_is_cut_by_its_own_images(sdfkit, weights, tmp_path):
     assert ball.volume < 0.7 * 4 / 3 * np.pi * 0.6**3
     assert np.allclose(egg.bounds[1], [0.8, 0.5, 0.4], atol=5e-3)
     again = sdfkit(*line)
-    assert again.exit_code == 0 and read_info(tmp_path / "cut/ball.ply")["settings"]["views"] == str(views)
+    assert again.exit_code == 0
+    assert read_info(tmp_path / "cut/ball.ply")["settings"]["views"].startswith("sha256:")
 
 
 def test_meshes_are_made_again_if_the_images_have_changed(sdfkit, weights, tmp_path):
@@ -45,7 +46,7 @@ def test_meshes_are_made_again_if_the_images_have_changed(sdfkit, weights, tmp_p
     (tmp_path / "views.zarr").rename(tmp_path / "old.zarr")
     write_views(tmp_path / "views.zarr", [(Row(0, "ball"), SMALL), (Row(1, "egg"), LARGE)])
     changed = sdfkit(*line)
-    assert changed.exit_code == 3 and "was made from another input" in changed.stderr
+    assert changed.exit_code == 3 and "views: its content has changed" in changed.stderr
 
 
 def test_samples_of_a_shape_are_cut_by_the_images_of_the_shape(sdfkit, tmp_path):

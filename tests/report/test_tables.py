@@ -27,7 +27,7 @@ def test_a_table_without_header_consists_of_its_rows():
 
 
 def test_control_characters_in_names_are_escaped():
-    assert format_table(("uid",), [("a\x1b[2J\nb",)]).splitlines() == ["uid", "a�[2J�b"]
+    assert format_table(("uid",), [("a\x1b[2J\nb",)]).splitlines() == ["uid", r"a\x1b[2J\nb"]
 
 
 def test_json_preserves_the_digits_of_float32():
