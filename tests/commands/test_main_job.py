@@ -209,11 +209,11 @@ def test_a_code_without_a_surface_is_reported_with_its_range_of_distances(sdfkit
         ),
         (
             ["predict", "deepsdf.zarr", "features.zarr"],
-            "holds deepsdf, but a store of kind denoiser or flow is needed",
+            "holds deepsdf, but a store of kind denoiser or flow or recon is needed",
         ),
         (
             ["mesh", "dit.zarr"],
-            "holds denoiser, but a store of kind codes or deepsdf or weights or autoencoder or flow is needed",
+            "holds denoiser, but a store of kind codes or deepsdf or weights or grids or autoencoder or flow is needed",
         ),
         (["embed", "features.zarr"], "holds features, but a store of kind views is needed"),
     ],

@@ -185,7 +185,7 @@ def test_predictions_record_the_codes_to_rank_them_against(sdfkit, stores, denoi
     refused = sdfkit("rank", predicted)
     assert (
         refused.exit_code == 3
-        and "has changed since the prediction; name the training codes" in refused.stderr
+        and "has changed since the prediction; give the training codes" in refused.stderr
     )
     denoiser.rename(tmp_path / "elsewhere.zarr")
     alone = sdfkit("rank", predicted)

@@ -82,7 +82,7 @@ def test_views_become_closed_meshes(job, tmp_path):
     assert model["loss"].shape == (3,) and np.array_equal(model["loss"][:], again["loss"][:])
     grids = zarr.open_group(job / "grids.zarr", mode="r")
     assert grids.attrs["kind"] == "grids" and grids["uid"][:].tolist() == ["ball", "cube", "high", "wide"]
-    assert [step["command"].split()[1] for step in grids.attrs["history"]][-1:]
+    assert grids.attrs["history"]
     run("mesh", job / "grids.zarr", "--resolution", 32, *CPU, "-o", tmp_path / "meshes")
     for path in sorted((tmp_path / "meshes").iterdir()):
         mesh = trimesh.load(path)
@@ -198,7 +198,7 @@ def make_decoder(folder):
         group = network_group(DeepSDF(config), config)
     target = ModelOutput(str(folder / "deepsdf.zarr"), "deepsdf", [Row(0, "a")], [], {}, 0, False)
     contents = ModelContents({"code": np.zeros((1, 4), np.float32)}, {"decoder": group}, {})
-    save_model(target, contents, [1.0], {}, complete=True)
+    save_model(target, contents, [1.0], {})
     return target.path
 
 
