@@ -52,6 +52,6 @@ lint-imports
 python man/generate.py --check
 
 echo "== tests"
-set -- --quiet -rs --numprocesses auto --maxprocesses 4 "$@"
+set -- --quiet -rs --numprocesses auto --maxprocesses 4 --dist worksteal "$@"
 [ -z "$quick" ] || set -- -m 'not slow' "$@"
 python -m pytest "$@"
