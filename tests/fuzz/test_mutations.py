@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# 3,000 take two minutes on one core; the two parts together are about a third of that.
+# 3,000 take about two minutes on one core.
 COUNT = int(os.environ.get("SDFKIT_FUZZ_COUNT", "100"))
 
 
