@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import sdfkit
@@ -84,6 +84,10 @@ class Row:
     def identity(self) -> str:
         """A digest of the data of this row, by which a later run recognises the same input; empty if there is none."""
         return ""
+
+    def columns(self, index: int) -> "Row":
+        """Return a row with the same columns, at another index, without what a subclass adds."""
+        return replace(Row(**{name: getattr(self, name) for name in Row.__dataclass_fields__}), index=index)
 
     def find_origin(self) -> str:
         """Return `origin`. For a mesh that another program wrote, this reads its file."""

@@ -23,6 +23,7 @@ from sdfkit.training.run import (
     pack_clock,
     seeded,
     set_rate,
+    step_generator,
     unpack,
     unpack_clock,
     update_ema,
@@ -175,9 +176,7 @@ class DeepSDFTraining:
     def draw(self, step: int) -> Draw:
         """Draw the shapes of a step, samples of each (those near the surface first), and noise for the codes."""
         settings, processes = self.settings, self.context.processes
-        # A resumed run has the same seed: the state of a generator includes its initial seed.
-        seed = np.random.SeedSequence([self.generator.initial_seed(), step]).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(seed[0] >> np.uint64(1)))
+        generator = step_generator(self.generator, step)
         order = torch.randperm(self.shapes, generator=generator)
         owner = order % processes
         taken = torch.zeros(self.shapes, dtype=torch.bool)

@@ -24,6 +24,7 @@ from sdfkit.training.run import (
     pack_clock,
     seeded,
     set_rate,
+    step_generator,
     unpack,
     unpack_clock,
     update_ema,
@@ -206,9 +207,7 @@ class ReconTraining:
     def draw(self, step: int) -> Draw:
         """Draw shapes, views, transformations and samples."""
         settings = self.settings
-        # A resumed run has the same seed: the state of a generator includes its initial seed.
-        seed = np.random.SeedSequence([self.generator.initial_seed(), step]).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(seed[0] >> np.uint64(1)))
+        generator = step_generator(self.generator, step)
         count, available = settings.shapes, self.views.yfov.shape[1]
         rows = torch.randint(len(self.uids), (count,), generator=generator)
         most = min(settings.views, available)

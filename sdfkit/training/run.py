@@ -156,6 +156,13 @@ def seeded(generator: torch.Generator) -> Iterator[None]:
         yield
 
 
+def step_generator(generator: torch.Generator, step: int) -> torch.Generator:
+    """Return the generator of one step of a run, which depends on the run's seed and the step's number alone."""
+    # A resumed run has the same seed: the state of a generator includes its initial seed.
+    seed = np.random.SeedSequence([generator.initial_seed(), step]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(seed[0] >> np.uint64(1)))
+
+
 def pack(prefix: str, tensors: Mapping[str, Tensor]) -> State:
     """Copy named tensors into a state, as arrays `prefix/name`."""
     return {f"{prefix}/{name}": tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -95,8 +94,7 @@ def read_view_set(path: str, size: int, *, manifest: Path | None) -> ViewSet:
                 log.warning("%s: is left out: %s", row.uid, error)
                 first = first or f" ({row.uid}: {error})"
                 continue
-            names = Row.__dataclass_fields__
-            rows.append(replace(Row(**{name: getattr(row, name) for name in names}), index=len(rows)))
+            rows.append(row.columns(len(rows)))
         if len(rows) < 2:
             raise InputError(
                 f"{store.name}: has {counted(len(rows), 'usable shape')}, but training needs two or more{first}"

@@ -1,13 +1,13 @@
 """Reads views for training a flow: images scaled to its input size, masks, distances to outlines, and cameras."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sdfkit.errors import GeometryError, InputError
+from sdfkit.io.stores.posed_views import require_masks
 from sdfkit.io.stores.reader import open_store
 from sdfkit.rows import Row, require_same_origins
 from sdfkit.wording import counted
@@ -111,25 +111,15 @@ def read_pictures(
         )
     own = None if known is None else torch.from_numpy(np.stack([known[row.uid][1] for row in rows]))
     return TrainingViews(
-        [replace(row, index=index) for index, row in enumerate(_plain(rows))],
+        [row.columns(index) for index, row in enumerate(rows)],
         Pictures(rgb, grey, mask, distances, cameras, yfov, own), history, condition, encoder, float(np.mean(ideal)),
     )  # fmt: skip
 
 
-def _plain(rows: "list[ArrayRow]") -> "list[Row]":
-    names = Row.__dataclass_fields__
-    return [Row(**{name: getattr(row, name) for name in names}) for row in rows]
-
-
 def _check_sizes(store: "StoreReader", most: int | None) -> None:
     """Raise InputError for views without masks, not square, or too few, before any of them is read."""
-    if "mask" not in store:
-        raise InputError(
-            f"{store.name}: has views without masks, which training needs; render the meshes again"
-        )
-    _, views, height, width, _ = store.array("rgb").shape
-    if height != width:
-        raise InputError(f"{store.name}: has images of {height}×{width} pixels; images must be square")
+    require_masks(store)
+    views = store.array("rgb").shape[1]
     if most is not None and most > views:
         raise InputError(
             f"{store.name}: has {counted(views, 'view')} per shape, but --views-per-shape is {most}; "
