@@ -9,15 +9,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # 3,000 take about two minutes on one core.
-COUNT = int(os.environ.get("SDFKIT_FUZZ_COUNT", "100"))
+COUNT = int(os.environ.get("SDFKIT_FUZZ_COUNT", "150"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_damaged_inputs_end_in_one_line(seed):
+def test_damaged_inputs_end_in_one_line():
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     result = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.mutations", "--count", str(COUNT), "--seed", str(seed)],
+        [sys.executable, "-m", "tests.fuzz.mutations", "--count", str(COUNT)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
