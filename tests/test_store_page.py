@@ -35,7 +35,7 @@ def strings(paths):
 
 
 # The models of predict know the kind of their predictions.
-ELSEWHERE = {"predict": ["inference/predictors.py", "inference/reconstruction.py"]}
+ELSEWHERE = {"predict": ["inference/prediction/predictors.py", "inference/prediction/reconstruction.py"]}
 EVERYWHERE = strings(PACKAGE.rglob("*.py"))
 
 

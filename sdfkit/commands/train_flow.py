@@ -120,9 +120,9 @@ def train_flow(
 
     from sdfkit.errors import UsageError
     from sdfkit.images.rendering.rasteriser import LIGHT_DIRECTIONS
-    from sdfkit.io.models import ModelOutput, describe_flow, read_flow_networks
-    from sdfkit.io.stores.training_views import read_pictures
-    from sdfkit.io.training_runs import log_written, run_training
+    from sdfkit.io.models.reader import ModelOutput, describe_flow, read_flow_networks
+    from sdfkit.io.models.training_runs import log_written, run_training
+    from sdfkit.io.stores.contents.training_views import read_pictures
     from sdfkit.report.plots import check_picture, draw_losses
     from sdfkit.report.training_summary import describe_gradients, evaluate_silhouettes
     from sdfkit.runtime.training_loop import open_training_context
