@@ -105,7 +105,7 @@ def predict(
 
     from sdfkit.errors import UsageError
     from sdfkit.inference.encoders import open_features
-    from sdfkit.inference.prediction.predictors import load_predictor
+    from sdfkit.inference.prediction.loading import load_predictor
     from sdfkit.inference.prediction.sampling import (
         SampleWriter,
         choose_settings,

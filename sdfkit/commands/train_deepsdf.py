@@ -101,8 +101,8 @@ def train_deepsdf(
 
     from sdfkit.evaluation.field_errors import measure_decoder, measure_held_out
     from sdfkit.io.models.contents import decoder_contents
-    from sdfkit.io.models.reader import ModelOutput
     from sdfkit.io.models.training_runs import log_written, run_training
+    from sdfkit.io.models.writer import ModelOutput
     from sdfkit.io.stores.contents.samples import open_samples
     from sdfkit.models.deepsdf import PRESETS
     from sdfkit.report.plots import check_picture, draw_losses

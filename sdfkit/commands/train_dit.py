@@ -110,8 +110,8 @@ def train_dit(
 
     from sdfkit.inference.training_codes import hold_out, read_training_codes
     from sdfkit.io.models.contents import denoiser_contents
-    from sdfkit.io.models.reader import ModelOutput
     from sdfkit.io.models.training_runs import log_written, run_training
+    from sdfkit.io.models.writer import ModelOutput
     from sdfkit.models.dit import PRESETS
     from sdfkit.report.plots import check_picture, draw_losses
     from sdfkit.report.training_summary import describe_denoiser

@@ -65,8 +65,8 @@ def train_recon(
     import torch
 
     from sdfkit.evaluation.reconstruction_errors import measure_errors
-    from sdfkit.io.models.reader import ModelContents, ModelOutput, network_group
     from sdfkit.io.models.training_runs import log_written, run_training
+    from sdfkit.io.models.writer import ModelContents, ModelOutput, network_group
     from sdfkit.io.stores.contents.posed_views import read_view_set
     from sdfkit.io.stores.contents.samples import open_samples_of
     from sdfkit.models.recon.network import PRESETS

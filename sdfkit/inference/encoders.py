@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from sdfkit.images.encoding.batches import Batches
     from sdfkit.images.encoding.features import Encoder
     from sdfkit.inference.prediction.predictors import Predictor
-    from sdfkit.io.stores.reader import ArrayRow, StoreReader
-    from sdfkit.io.stores.writer import StoreWriter
+    from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
+    from sdfkit.io.stores.store_writer import StoreWriter
     from sdfkit.io.views import ViewSource
     from sdfkit.rows import Row
     from sdfkit.runtime.pool import Writer

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sdfkit.io.models.reader import CodeDecoder
     from sdfkit.io.stores.contents.outlines import ImagesByUid
-    from sdfkit.io.stores.reader import ArrayRow, StoreReader
+    from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
     from sdfkit.models.fields import DistanceFunction, Fields
 
 # Number of points at which a network is evaluated at once.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from trimesh import Trimesh
 
     from sdfkit.io.models.reader import Decoder
-    from sdfkit.io.stores.reader import StoreReader
+    from sdfkit.io.stores.store_reader import StoreReader
     from sdfkit.models.fields import Fields
     from sdfkit.models.layers import MLPConfig
 

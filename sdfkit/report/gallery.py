@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sdfkit.io.meshes.reader import Meshes, MeshRow
     from sdfkit.io.stores.contents.trajectories import TrajectoryRun
     from sdfkit.io.stores.contents.vectors import Vectors
-    from sdfkit.io.stores.reader import ArrayRow, StoreReader
+    from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
     from sdfkit.rows import Row
 
 log = logging.getLogger(__name__)

@@ -189,7 +189,7 @@ def make_decoder(folder):
     """Write a deepsdf store with an untrained decoder."""
     import torch
 
-    from sdfkit.io.models.reader import ModelContents, ModelOutput, network_group, save_model
+    from sdfkit.io.models.writer import ModelContents, ModelOutput, network_group, save_model
     from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
     from sdfkit.rows import Row
 

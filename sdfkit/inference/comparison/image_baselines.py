@@ -18,7 +18,7 @@ from sdfkit.wording import counted
 if TYPE_CHECKING:
     import trimesh
 
-    from sdfkit.io.stores.reader import StoreReader
+    from sdfkit.io.stores.store_reader import StoreReader
 
 R = TypeVar("R", bound=Row)
 log = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sdfkit.errors import GeometryError, InputError, UsageError
-from sdfkit.io.stores.reader import ArrayRow, StoreReader
+from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
 
 if TYPE_CHECKING:
     from sdfkit.io.models.reader import Decoder
-    from sdfkit.io.stores.writer import StoreWriter
+    from sdfkit.io.stores.store_writer import StoreWriter
     from sdfkit.training.deepsdf.code_fitting import FitSettings
 
 log = logging.getLogger(__name__)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sdfkit.errors import GeometryError, InputError
-from sdfkit.io.stores.reader import ArrayRow, StoreReader, open_store
+from sdfkit.io.stores.reader import open_store
+from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
 from sdfkit.rows import seed_shape
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sdfkit.io.stores.writer import StoreWriter
+    from sdfkit.io.stores.store_writer import StoreWriter
     from sdfkit.models.layers import MLPConfig
     from sdfkit.rows import Row
     from sdfkit.training.mlp.recipes import MLPFitSettings

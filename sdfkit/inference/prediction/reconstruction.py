@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from sdfkit.inference.encoders import Features
-    from sdfkit.io.stores.reader import ArrayRow, StoreReader
+    from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
     from sdfkit.models.recon.neighbours import Library, Neighbours
     from sdfkit.models.recon.network import Recon
     from sdfkit.models.recon.posed_views import PosedViews

@@ -11,7 +11,9 @@ import numpy as np
 from sdfkit.errors import GeometryError, InputError, UsageError
 from sdfkit.images.rendering.cameras import check_outside
 from sdfkit.images.silhouettes import binarise_masks, mask_distances
-from sdfkit.inference.prediction.predictors import Denoiser, FlowModel, Predictor
+from sdfkit.inference.prediction.denoiser import Denoiser
+from sdfkit.inference.prediction.flow import FlowModel
+from sdfkit.inference.prediction.predictors import Predictor
 from sdfkit.inference.prediction.sampling import seed_generator
 from sdfkit.io.models.reader import check_same_decoder, load_decoder
 from sdfkit.rows import Row
@@ -20,7 +22,7 @@ from sdfkit.wording import counted
 if TYPE_CHECKING:
     import torch
 
-    from sdfkit.io.stores.writer import StoreWriter
+    from sdfkit.io.stores.store_writer import StoreWriter
     from sdfkit.training.flow.pictures import Pictures
     from sdfkit.training.refinement.refiner import CodeRefiner
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from sdfkit.errors import UsageError
 from sdfkit.inference.prediction.predictors import Predictor
-from sdfkit.io.stores.writer import StoreWriter
+from sdfkit.io.stores.store_writer import StoreWriter
 from sdfkit.rows import Row, seed_shape
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from sdfkit.errors import InputError
-from sdfkit.io.models.reader import ModelContents, ModelOutput, save_model, save_model_at
+from sdfkit.io.models.writer import ModelContents, ModelOutput, save_model, save_model_at
 from sdfkit.io.outputs import claim, is_stream, put
 from sdfkit.io.reuse import choose_place, complete_settings, refuse_done
 from sdfkit.io.stores.layout import local_path

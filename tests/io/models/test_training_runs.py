@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sdfkit.errors import DoneError, InputError
-from sdfkit.io.models.reader import Group, ModelContents, ModelOutput
 from sdfkit.io.models.training_runs import run_training
+from sdfkit.io.models.writer import Group, ModelContents, ModelOutput
 from sdfkit.io.stores.reader import open_store
 from sdfkit.rows import Row
 from sdfkit.runtime import training_loop

@@ -8,7 +8,7 @@ from sdfkit.errors import InputError
 from sdfkit.rows import Row, require_same_origins
 
 if TYPE_CHECKING:
-    from sdfkit.io.stores.reader import ArrayRow, StoreReader
+    from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
 
 # The arrays from which outlines in space follow.
 OUTLINES = ("mask", "camera_to_world", "yfov")

@@ -14,7 +14,7 @@ from sdfkit.rows import Row
 from sdfkit.wording import counted
 
 if TYPE_CHECKING:
-    from sdfkit.io.stores.reader import StoreReader
+    from sdfkit.io.stores.store_reader import StoreReader
 
 log = logging.getLogger(__name__)
 # The arrays of a views store that `prepare_views` needs.

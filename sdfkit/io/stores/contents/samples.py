@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sdfkit.errors import InputError
 from sdfkit.io.stores.layout import SAMPLES_PER_CHUNK
-from sdfkit.io.stores.reader import StoreReader, open_store
+from sdfkit.io.stores.reader import open_store
+from sdfkit.io.stores.store_reader import StoreReader
 from sdfkit.options import STANDARD
 from sdfkit.rows import choose_held_out, require_same_origins
 from sdfkit.wording import counted

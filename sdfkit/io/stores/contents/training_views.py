@@ -13,7 +13,7 @@ from sdfkit.rows import Row, require_same_origins
 from sdfkit.wording import counted
 
 if TYPE_CHECKING:
-    from sdfkit.io.stores.reader import ArrayRow, StoreReader
+    from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
     from sdfkit.training.flow.pictures import Pictures
 
 log = logging.getLogger(__name__)

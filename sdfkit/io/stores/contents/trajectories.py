@@ -11,7 +11,7 @@ from sdfkit.errors import InputError
 from sdfkit.rows import Row
 
 if TYPE_CHECKING:
-    from sdfkit.io.stores.reader import StoreReader
+    from sdfkit.io.stores.store_reader import StoreReader
 
 AXES = {
     "trajectory": ("shape", "step", "dim"),

@@ -27,7 +27,7 @@ from sdfkit.rows import Row
 from sdfkit.wording import counted
 
 if TYPE_CHECKING:
-    from sdfkit.io.stores.reader import StoreReader
+    from sdfkit.io.stores.store_reader import StoreReader
 
 log = logging.getLogger(__name__)
 # Largest size in bytes of a set that is kept in memory. For scale: the 976 weight vectors of the paper "image to 3-D
