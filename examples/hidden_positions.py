@@ -55,7 +55,7 @@ def drown(command: list[str]) -> None:
     """Run sdfkit with a DiT whose position embeddings start 0.02 times as large, too small to show behind noise."""
     import torch
 
-    import sdfkit.training.dit
+    import sdfkit.training.dit.training
     from sdfkit.cli import main as run
     from sdfkit.models.dit import DiT, DiTConfig
 
@@ -65,7 +65,7 @@ def drown(command: list[str]) -> None:
             with torch.no_grad():
                 self.position.mul_(0.02)
 
-    sdfkit.training.dit.DiT = SmallPositions  # type: ignore[misc]
+    sdfkit.training.dit.training.DiT = SmallPositions  # type: ignore[misc]
     sys.argv = ["sdfkit", *command]
     sys.exit(run())
 

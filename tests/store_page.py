@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import sdfkit
-from sdfkit.io.stores.writer import StoreWriter
+from sdfkit.io.stores.store_writer import StoreWriter
 
 PACKAGE = Path(sdfkit.__file__).parent
 PAGE = (Path(__file__).parents[1] / "man/man5/sdfkit-store.5").read_text(encoding="utf-8").replace("\\-", "-")

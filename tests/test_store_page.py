@@ -35,7 +35,13 @@ def strings(paths):
 
 
 # The models of predict know the kind of their predictions.
-ELSEWHERE = {"predict": ["inference/predictors.py", "inference/reconstruction.py"]}
+ELSEWHERE = {
+    "predict": [
+        "inference/prediction/denoiser.py",
+        "inference/prediction/flow.py",
+        "inference/prediction/reconstruction.py",
+    ]
+}
 EVERYWHERE = strings(PACKAGE.rglob("*.py"))
 
 

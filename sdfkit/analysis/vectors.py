@@ -42,7 +42,7 @@ class Rows(Protocol):
 
 @runtime_checkable
 class VectorSet(Protocol):
-    """Vectors and the shape that each belongs to, as `sdfkit.io.stores.vectors` reads them."""
+    """Vectors and the shape that each belongs to, as `sdfkit.io.stores.contents.vectors` reads them."""
 
     @property
     def name(self) -> str:

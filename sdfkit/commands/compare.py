@@ -133,8 +133,8 @@ def compare(
       sdfkit compare predicted/ test/ --training train/ --views test.views.zarr
     """
     from sdfkit.errors import UsageError
-    from sdfkit.inference.comparison import compare as compare_meshes
-    from sdfkit.inference.image_baselines import check_options, read_image_baselines
+    from sdfkit.inference.comparison.image_baselines import check_options, read_image_baselines
+    from sdfkit.inference.comparison.scores import compare as compare_meshes
     from sdfkit.io.meshes.pairs import open_predictions
     from sdfkit.io.meshes.reader import open_meshes
     from sdfkit.io.outputs import open_output, refuse_existing

@@ -72,7 +72,7 @@ def fit_code(
     """
     import logging
 
-    from sdfkit.inference.code_fitting import choose_fit, load_fitted_decoder
+    from sdfkit.inference.fitting.codes import choose_fit, load_fitted_decoder
     from sdfkit.io.stores.reader import open_store
     from sdfkit.io.stores.writer import create_store
     from sdfkit.report.training_summary import describe_codes, describe_overlaps

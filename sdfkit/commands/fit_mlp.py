@@ -108,7 +108,7 @@ def fit_mlp(
     from dataclasses import asdict
 
     from sdfkit.errors import UsageError
-    from sdfkit.inference.mlp_fitting import ARRAYS, MLPFitter, count_held_out, find_shape, read_anchor
+    from sdfkit.inference.fitting.mlps import ARRAYS, MLPFitter, count_held_out, find_shape, read_anchor
     from sdfkit.io.stores.reader import open_store
     from sdfkit.io.stores.writer import create_store
     from sdfkit.models.layers import count_parameters
@@ -116,7 +116,7 @@ def fit_mlp(
     from sdfkit.report.training_summary import describe_fits
     from sdfkit.runtime.device import choose_device
     from sdfkit.runtime.pool import progress, report_outcome
-    from sdfkit.training.mlp_recipes import choose_settings
+    from sdfkit.training.mlp.recipes import choose_settings
 
     if steps is not None and epochs is not None:
         raise UsageError("--steps and --epochs both set the length of a fit; give only one of them")

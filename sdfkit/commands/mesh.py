@@ -90,8 +90,8 @@ def mesh(
     from sdfkit.errors import UsageError
     from sdfkit.inference.meshing import MeshOptions, make_mesher
     from sdfkit.io.meshes.writer import create_meshes
-    from sdfkit.io.models import load_code_decoder
-    from sdfkit.io.stores.outlines import index_images
+    from sdfkit.io.models.reader import load_code_decoder
+    from sdfkit.io.stores.contents.outlines import index_images
     from sdfkit.io.stores.reader import open_store
     from sdfkit.runtime.device import choose_device
     from sdfkit.runtime.pool import PoolOptions, compute_rows, report_outcome

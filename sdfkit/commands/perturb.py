@@ -95,7 +95,7 @@ def perturb(
     from sdfkit.analysis.perturbation import DEFINITIONS
     from sdfkit.errors import GeometryError, UsageError
     from sdfkit.inference import perturbation
-    from sdfkit.io.models import load_decoder
+    from sdfkit.io.models.reader import load_decoder
     from sdfkit.io.stores.reader import open_store
     from sdfkit.report.diagnostics.perturbation import draw_perturbation, format_perturbation
     from sdfkit.report.plots import check_picture

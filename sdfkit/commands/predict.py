@@ -105,8 +105,13 @@ def predict(
 
     from sdfkit.errors import UsageError
     from sdfkit.inference.encoders import open_features
-    from sdfkit.inference.predictors import load_predictor
-    from sdfkit.inference.sampling import SampleWriter, choose_settings, create_arrays, describe_origin
+    from sdfkit.inference.prediction.loading import load_predictor
+    from sdfkit.inference.prediction.sampling import (
+        SampleWriter,
+        choose_settings,
+        create_arrays,
+        describe_origin,
+    )
     from sdfkit.io.stores.writer import create_store
     from sdfkit.report.training_summary import describe_overlaps
     from sdfkit.runtime.device import choose_device
@@ -123,7 +128,7 @@ def predict(
     )
     lines: list[str] = []
     if refine:
-        from sdfkit.inference.refinement import RefiningWriter, draw_starts, load_refiner
+        from sdfkit.inference.prediction.refinement import RefiningWriter, draw_starts, load_refiner
 
         refiner = load_refiner(predictor, decoder, place, settings)
         settings |= {"refine": True, "decoder": decoder}

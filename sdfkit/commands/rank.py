@@ -8,7 +8,7 @@ import typer
 from sdfkit.options import IRRELEVANT, STANDARD, WHOLE, Json, Manifest, Overwrite
 
 if TYPE_CHECKING:
-    from sdfkit.io.stores.vectors import Vectors
+    from sdfkit.io.stores.contents.vectors import Vectors
 
 KINDS = ("codes", "deepsdf", "denoiser", "weights", "autoencoder", "flow")
 
@@ -73,14 +73,14 @@ def rank(
       sdfkit predict dit.zarr unseen.zarr | sdfkit rank --truth fitted.zarr
       sdfkit rank predicted.zarr --known deepsdf.zarr --json | jq '.verdict'
     """
-    from sdfkit.analysis.diagnosis import diagnose
-    from sdfkit.analysis.kinds import Labels
+    from sdfkit.analysis.predictions.diagnosis import diagnose
+    from sdfkit.analysis.predictions.kinds import Labels
+    from sdfkit.analysis.predictions.truths import find_truths, require_comparable
     from sdfkit.analysis.ranking import measure_similarity
-    from sdfkit.analysis.truths import find_truths, require_comparable
     from sdfkit.analysis.vectors import measure_moments
     from sdfkit.errors import InputError, UsageError
     from sdfkit.io.digests import digest_input
-    from sdfkit.io.stores.vectors import open_vectors
+    from sdfkit.io.stores.contents.vectors import open_vectors
     from sdfkit.io.stores.writer import create_store
     from sdfkit.report.diagnostics.ranking import (
         collect_arrays,

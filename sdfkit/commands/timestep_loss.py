@@ -65,7 +65,7 @@ def timestep_loss(
     """
     from contextlib import nullcontext
 
-    from sdfkit.inference.predictors import load_denoiser
+    from sdfkit.inference.prediction.denoiser import load_denoiser
     from sdfkit.inference.timesteps import measure_denoiser
     from sdfkit.io.stores.reader import open_store
     from sdfkit.report.diagnostics.timesteps import draw_timesteps, format_timesteps

@@ -86,9 +86,10 @@ def train_ae(
 
     from sdfkit.errors import UsageError
     from sdfkit.evaluation.reconstructions import evaluate_autoencoder
-    from sdfkit.io.models import ModelContents, ModelOutput, fingerprint, load_weights, network_group
-    from sdfkit.io.stores.samples import read_shape_samples
-    from sdfkit.io.training_runs import log_written, run_training
+    from sdfkit.io.models.reader import load_weights
+    from sdfkit.io.models.training_runs import log_written, run_training
+    from sdfkit.io.models.writer import ModelContents, ModelOutput, fingerprint, network_group
+    from sdfkit.io.stores.contents.samples import read_shape_samples
     from sdfkit.models.autoencoder import PRESETS
     from sdfkit.report.plots import check_picture, draw_losses
     from sdfkit.report.training_summary import describe_reconstructions

@@ -100,16 +100,16 @@ def train_deepsdf(
     import torch
 
     from sdfkit.evaluation.field_errors import measure_decoder, measure_held_out
-    from sdfkit.io.model_contents import decoder_contents
-    from sdfkit.io.models import ModelOutput
-    from sdfkit.io.stores.samples import open_samples
-    from sdfkit.io.training_runs import log_written, run_training
+    from sdfkit.io.models.contents import decoder_contents
+    from sdfkit.io.models.training_runs import log_written, run_training
+    from sdfkit.io.models.writer import ModelOutput
+    from sdfkit.io.stores.contents.samples import open_samples
     from sdfkit.models.deepsdf import PRESETS
     from sdfkit.report.plots import check_picture, draw_losses
     from sdfkit.report.training_summary import describe_decoder, describe_held_out
     from sdfkit.runtime.training_loop import open_training_context
-    from sdfkit.training.deepsdf import DeepSDFTraining
-    from sdfkit.training.deepsdf_recipes import RECIPES
+    from sdfkit.training.deepsdf.recipes import RECIPES
+    from sdfkit.training.deepsdf.training import DeepSDFTraining
     from sdfkit.training.run import override
 
     log = logging.getLogger(__name__)

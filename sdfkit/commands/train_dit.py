@@ -109,15 +109,15 @@ def train_dit(
     import torch
 
     from sdfkit.inference.training_codes import hold_out, read_training_codes
-    from sdfkit.io.model_contents import denoiser_contents
-    from sdfkit.io.models import ModelOutput
-    from sdfkit.io.training_runs import log_written, run_training
+    from sdfkit.io.models.contents import denoiser_contents
+    from sdfkit.io.models.training_runs import log_written, run_training
+    from sdfkit.io.models.writer import ModelOutput
     from sdfkit.models.dit import PRESETS
     from sdfkit.report.plots import check_picture, draw_losses
     from sdfkit.report.training_summary import describe_denoiser
     from sdfkit.runtime.training_loop import open_training_context
-    from sdfkit.training.dit import STD_FLOOR, DiTTraining
-    from sdfkit.training.dit_recipes import RECIPES, choose_steps
+    from sdfkit.training.dit.recipes import RECIPES, choose_steps
+    from sdfkit.training.dit.training import STD_FLOOR, DiTTraining
     from sdfkit.training.run import override
 
     if curve is not None:

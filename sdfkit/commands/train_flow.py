@@ -120,9 +120,11 @@ def train_flow(
 
     from sdfkit.errors import UsageError
     from sdfkit.images.rendering.rasteriser import LIGHT_DIRECTIONS
-    from sdfkit.io.models import ModelOutput, describe_flow, read_flow_networks
-    from sdfkit.io.stores.training_views import read_pictures
-    from sdfkit.io.training_runs import log_written, run_training
+    from sdfkit.io.models.contents import flow_contents
+    from sdfkit.io.models.reader import read_flow_networks
+    from sdfkit.io.models.training_runs import log_written, run_training
+    from sdfkit.io.models.writer import ModelOutput
+    from sdfkit.io.stores.contents.training_views import read_pictures
     from sdfkit.report.plots import check_picture, draw_losses
     from sdfkit.report.training_summary import describe_gradients, evaluate_silhouettes
     from sdfkit.runtime.training_loop import open_training_context
@@ -158,7 +160,7 @@ def train_flow(
         "precision": context.precision, **asdict(recipe),
     }  # fmt: skip
     target = ModelOutput(output, "flow", known.rows, known.history, settings, seed, overwrite)
-    losses = run_training(training, training.steps, target, lambda _: describe_flow(training, known))
+    losses = run_training(training, training.steps, target, lambda _: flow_contents(training, known))
     lines = evaluate_silhouettes(training, known, unseen)
     if check_gradients:
         lines.append(describe_gradients(training.gradient_norms()))

@@ -65,15 +65,15 @@ def train_recon(
     import torch
 
     from sdfkit.evaluation.reconstruction_errors import measure_errors
-    from sdfkit.io.models import ModelContents, ModelOutput, network_group
-    from sdfkit.io.stores.posed_views import read_view_set
-    from sdfkit.io.stores.samples import open_samples_of
-    from sdfkit.io.training_runs import log_written, run_training
-    from sdfkit.models.recon import PRESETS
+    from sdfkit.io.models.training_runs import log_written, run_training
+    from sdfkit.io.models.writer import ModelContents, ModelOutput, network_group
+    from sdfkit.io.stores.contents.posed_views import read_view_set
+    from sdfkit.io.stores.contents.samples import open_samples_of
+    from sdfkit.models.recon.network import PRESETS
     from sdfkit.report.plots import check_picture, draw_losses
     from sdfkit.report.training_summary import describe_reconstruction_errors
     from sdfkit.runtime.training_loop import open_training_context
-    from sdfkit.training.recon import RECIPES, ReconTraining, TrainingViews
+    from sdfkit.training.recon.training import RECIPES, ReconTraining, TrainingViews
     from sdfkit.training.run import override
 
     if curve is not None:

@@ -80,7 +80,7 @@ def view(
     """
     from sdfkit.io.meshes.reader import open_meshes
     from sdfkit.io.outputs import open_output
-    from sdfkit.io.stores.vectors import open_vectors
+    from sdfkit.io.stores.contents.vectors import open_vectors
     from sdfkit.io.streams import find_kind, name_of
     from sdfkit.report.gallery import Appearance, draw_meshes, draw_runs, draw_store, draw_vectors, read_runs
     from sdfkit.runtime.pool import PoolOptions, report_outcome

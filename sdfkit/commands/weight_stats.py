@@ -80,7 +80,7 @@ def weight_stats(
 
     from sdfkit.analysis.statistics import measure_statistics
     from sdfkit.errors import UsageError
-    from sdfkit.io.stores.vectors import open_vectors
+    from sdfkit.io.stores.contents.vectors import open_vectors
     from sdfkit.io.stores.writer import create_store
     from sdfkit.report.diagnostics.statistics import (
         describe_statistics,

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from sdfkit.models.deepsdf import DeepSDF
 from sdfkit.models.layers import MLPConfig
 from sdfkit.models.mlp import MLPs
-from sdfkit.training.deepsdf import DeepSDFTraining
-from sdfkit.training.fitting import FitSettings, fit_codes
+from sdfkit.training.deepsdf.code_fitting import FitSettings, fit_codes
+from sdfkit.training.deepsdf.training import DeepSDFTraining
 from sdfkit.training.samples import SampleChunk
 
 # The fit of codes to held-out shapes: the defaults of fit-code, with half of its steps.

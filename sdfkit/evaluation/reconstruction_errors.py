@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 if TYPE_CHECKING:
-    from sdfkit.training.recon import ReconTraining
+    from sdfkit.training.recon.training import ReconTraining
 
 # Numbers of views for which errors are measured, and number of batches of the training that are drawn for each.
 VIEWS, BATCHES = (1, 4, 8), 8

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sdfkit.models.diffusion import add_noise, clean_from, schedule
 from sdfkit.models.dit import DiT
-from sdfkit.training.dit import Standardizer, predict_codes
+from sdfkit.training.dit.training import Standardizer, predict_codes
 
 # Timesteps of the table in the paper "Small-data image-to-3-D".
 PAPERS_TIMESTEPS = (0, 50, 100, 200, 300, 450)

@@ -24,9 +24,9 @@ from sdfkit.wording import counted
 if TYPE_CHECKING:
     from sdfkit.images.encoding.batches import Batches
     from sdfkit.images.encoding.features import Encoder
-    from sdfkit.inference.predictors import Predictor
-    from sdfkit.io.stores.reader import ArrayRow, StoreReader
-    from sdfkit.io.stores.writer import StoreWriter
+    from sdfkit.inference.prediction.predictors import Predictor
+    from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
+    from sdfkit.io.stores.store_writer import StoreWriter
     from sdfkit.io.views import ViewSource
     from sdfkit.rows import Row
     from sdfkit.runtime.pool import Writer
@@ -201,10 +201,10 @@ def open_features(
             has no outlines.
         MissingError: The encoder of the model's training features cannot be loaded on this machine.
     """
-    from sdfkit.inference.predictors import check_features
-    from sdfkit.inference.reconstruction import Reconstructor, open_posed
+    from sdfkit.inference.prediction.predictors import check_features
+    from sdfkit.inference.prediction.reconstruction import Reconstructor, open_posed
     from sdfkit.io.image_files import holds_images
-    from sdfkit.io.stores.outlines import require_outlines
+    from sdfkit.io.stores.contents.outlines import require_outlines
     from sdfkit.io.stores.reader import open_store
     from sdfkit.io.views import find_views, views_of
 
@@ -258,7 +258,7 @@ def _open_pictures(
     """
     from sdfkit.images.silhouettes import shrink_masks, shrink_pictures
     from sdfkit.io.image_files import holds_images
-    from sdfkit.io.stores.outlines import require_outlines
+    from sdfkit.io.stores.contents.outlines import require_outlines
     from sdfkit.io.stores.reader import open_store
     from sdfkit.io.views import find_views
     from sdfkit.models.flow import SIZE
@@ -300,7 +300,7 @@ def _open_pictures(
 
 def _send_features(store: "StoreReader", condition: str, writer: "Writer") -> None:
     """Pass the stored features of every row to a writer."""
-    from sdfkit.inference.predictors import condition_arrays
+    from sdfkit.inference.prediction.predictors import condition_arrays
 
     def take(row: "ArrayRow") -> dict[str, Any]:
         if row.error:

@@ -15,9 +15,9 @@ from sdfkit.wording import counted
 if TYPE_CHECKING:
     from trimesh import Trimesh
 
-    from sdfkit.io.models import CodeDecoder
-    from sdfkit.io.stores.outlines import ImagesByUid
-    from sdfkit.io.stores.reader import ArrayRow, StoreReader
+    from sdfkit.io.models.reader import CodeDecoder
+    from sdfkit.io.stores.contents.outlines import ImagesByUid
+    from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
     from sdfkit.models.fields import DistanceFunction, Fields
 
 # Number of points at which a network is evaluated at once.
@@ -234,7 +234,7 @@ def make_mesher(
         UsageError: The decoder of codes is missing, or a decoder is given for weights.
         InputError: The codes belong to another decoder or have another length, or the store has no rows.
     """
-    from sdfkit.io.models import check_codes, digest_network, read_fields
+    from sdfkit.io.models.reader import check_codes, digest_network, read_fields
 
     require_decoder(store, has_decoder=decoder is not None)
     if decoder is not None:

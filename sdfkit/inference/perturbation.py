@@ -35,8 +35,8 @@ from sdfkit.wording import counted
 if TYPE_CHECKING:
     from trimesh import Trimesh
 
-    from sdfkit.io.models import Decoder
-    from sdfkit.io.stores.reader import StoreReader
+    from sdfkit.io.models.reader import Decoder
+    from sdfkit.io.stores.store_reader import StoreReader
     from sdfkit.models.fields import Fields
     from sdfkit.models.layers import MLPConfig
 
@@ -125,7 +125,7 @@ def read_shape_vectors(
         UsageError: The decoder of codes is missing, or a decoder is given for weights.
         InputError: The vectors have the wrong length or numbers that are not finite.
     """
-    from sdfkit.io.models import read_fields, read_mlp
+    from sdfkit.io.models.reader import read_fields, read_mlp
     from sdfkit.models.fields import fields_of_codes
     from sdfkit.models.layers import slice_layers
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from sdfkit.errors import InputError, UsageError
 from sdfkit.inference.defaults import DDIM_STEPS, TIMESTEP_DRAWS, TIMESTEP_VIEWS
-from sdfkit.inference.predictors import Denoiser, cameras_of, check_features, condition_arrays
-from sdfkit.inference.sampling import seed_generator
-from sdfkit.io.models import check_codes, read_vectors
-from sdfkit.io.stores.reader import StoreReader
+from sdfkit.inference.prediction.denoiser import Denoiser
+from sdfkit.inference.prediction.predictors import cameras_of, check_features, condition_arrays
+from sdfkit.inference.prediction.sampling import seed_generator
+from sdfkit.io.models.reader import check_codes, read_vectors
+from sdfkit.io.stores.store_reader import StoreReader
 from sdfkit.rows import require_same_origins
 from sdfkit.wording import counted
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sdfkit.errors import InputError, UsageError
-from sdfkit.inference.predictors import cameras_of, condition_arrays
-from sdfkit.io.models import read_mlp, read_vectors
-from sdfkit.io.stores.reader import StoreReader, open_store
+from sdfkit.inference.prediction.predictors import cameras_of, condition_arrays
+from sdfkit.io.models.reader import read_mlp, read_vectors
+from sdfkit.io.stores.reader import open_store
+from sdfkit.io.stores.store_reader import StoreReader
 from sdfkit.rows import choose_held_out, require_same_origins
 from sdfkit.wording import counted
 

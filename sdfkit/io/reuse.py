@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from sdfkit.errors import DoneError, InputError
 from sdfkit.io.digests import MARK, UNKNOWN, digest_input
 from sdfkit.io.outputs import beside, remove
-from sdfkit.io.stores.reader import StoreReader, open_store
+from sdfkit.io.stores.reader import open_store
+from sdfkit.io.stores.store_reader import StoreReader
 from sdfkit.options import STANDARD, running_command
 from sdfkit.rows import printable
 

@@ -20,7 +20,7 @@ from sdfkit.rows import Row
 if TYPE_CHECKING:
     from sdfkit.images.encoding.preprocess import Preprocessing
     from sdfkit.io.image_files import ImageRow
-    from sdfkit.io.stores.reader import ArrayRow, StoreReader
+    from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
 
 log = logging.getLogger(__name__)
 

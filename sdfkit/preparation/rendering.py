@@ -15,7 +15,7 @@ from sdfkit.preparation.framing import make_frame
 
 if TYPE_CHECKING:
     from sdfkit.io.meshes.reader import MeshRow
-    from sdfkit.io.stores.writer import StoreWriter
+    from sdfkit.io.stores.store_writer import StoreWriter
 
 log = logging.getLogger(__name__)
 

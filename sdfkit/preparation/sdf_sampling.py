@@ -10,7 +10,7 @@ from sdfkit.rows import seed_shape
 
 if TYPE_CHECKING:
     from sdfkit.io.meshes.reader import MeshRow
-    from sdfkit.io.stores.writer import StoreWriter
+    from sdfkit.io.stores.store_writer import StoreWriter
 
 # Number of shapes after which the process that runs mesh-to-sdf is replaced: after 70 shapes it is ten times slower.
 SCAN_RECYCLE = 8

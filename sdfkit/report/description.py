@@ -16,7 +16,7 @@ from sdfkit.wording import agreeing, counted
 
 if TYPE_CHECKING:
     from sdfkit.io.meshes.reader import MeshRow
-    from sdfkit.io.stores.reader import StoreReader
+    from sdfkit.io.stores.store_reader import StoreReader
 
 # Columns that all stores have. The text leaves them out.
 COLUMNS = ("uid", "category", "licence", "source", "valid", "error", "origin", "input")

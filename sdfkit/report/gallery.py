@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from trimesh import Trimesh
 
     from sdfkit.io.meshes.reader import Meshes, MeshRow
-    from sdfkit.io.stores.reader import ArrayRow, StoreReader
-    from sdfkit.io.stores.trajectories import TrajectoryRun
-    from sdfkit.io.stores.vectors import Vectors
+    from sdfkit.io.stores.contents.trajectories import TrajectoryRun
+    from sdfkit.io.stores.contents.vectors import Vectors
+    from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
     from sdfkit.rows import Row
 
 log = logging.getLogger(__name__)
@@ -177,8 +177,8 @@ def draw_store(
     Raises:
         InputError: The store is not complete and has no training losses, or it holds nothing that can be drawn.
     """
+    from sdfkit.io.stores.contents.trajectories import holds_trajectories, read_run
     from sdfkit.io.stores.reader import open_store
-    from sdfkit.io.stores.trajectories import holds_trajectories, read_run
 
     options = replace(options, jobs=1)
     with open_store(path, manifest=manifest, partial=True) as store, ExitStack() as open_files:
@@ -252,7 +252,7 @@ def _draw_model(
     open_files: ExitStack,
 ) -> Drawing:
     """Draw the training losses of a store, and its vectors as points of a plane; see `map_vectors`."""
-    from sdfkit.io.stores.vectors import vectors_of
+    from sdfkit.io.stores.contents.vectors import vectors_of
 
     count = 1
     panels: list[Panel | Scatter] = [
@@ -291,8 +291,8 @@ def read_runs(paths: Sequence[str], limit: int, *, manifest: Path | None) -> lis
     Raises:
         InputError: An input is not a store of trajectories, or the stores have different shapes.
     """
+    from sdfkit.io.stores.contents.trajectories import check_runs, holds_trajectories, read_run
     from sdfkit.io.stores.reader import open_store
-    from sdfkit.io.stores.trajectories import check_runs, holds_trajectories, read_run
     from sdfkit.io.streams import find_kind
 
     runs = []

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
 
-    from sdfkit.io.stores.vectors import Vectors
-    from sdfkit.training.held_out import HeldOutLoss
+    from sdfkit.io.stores.contents.vectors import Vectors
+    from sdfkit.training.dit.held_out import HeldOutLoss
 
 # Maximum number of points of a plot whose names are written beside them; more names would hide the points.
 NAMED = 60

@@ -88,7 +88,7 @@ def _count(build: "Callable[[], Module]") -> int:
 
 def _deepsdf() -> list[TableRow]:
     from sdfkit.models.deepsdf import PRESETS, DeepSDF
-    from sdfkit.training.deepsdf_recipes import RECIPES
+    from sdfkit.training.deepsdf.recipes import RECIPES
 
     presets = list(reversed(PRESETS))  # the default first
     settings = {preset: RECIPES[preset] for preset in presets}
@@ -129,7 +129,7 @@ def _deepsdf() -> list[TableRow]:
 
 def _dit() -> list[TableRow]:
     from sdfkit.models.dit import PRESETS, DiT
-    from sdfkit.training.dit_recipes import FEW_SHAPES, GROWTH, RECIPES
+    from sdfkit.training.dit.recipes import FEW_SHAPES, GROWTH, RECIPES
 
     configs = {
         preset: build(WEIGHTS if preset.startswith("weights") else CODE, FEATURE)
@@ -232,8 +232,8 @@ def _flow() -> list[TableRow]:
 
 
 def _recon() -> list[TableRow]:
-    from sdfkit.models.recon import PRESETS, Recon
-    from sdfkit.training.recon import RECIPES
+    from sdfkit.models.recon.network import PRESETS, Recon
+    from sdfkit.training.recon.training import RECIPES
 
     configs = PRESETS.values()
     return [
@@ -265,7 +265,7 @@ def _recon() -> list[TableRow]:
 def _mlp() -> list[TableRow]:
     from sdfkit.models.layers import count_parameters
     from sdfkit.models.mlp import PRESETS
-    from sdfkit.training.mlp_recipes import FAST, FAST_STEPS, PAPER, PAPER_EPOCHS
+    from sdfkit.training.mlp.recipes import FAST, FAST_STEPS, PAPER, PAPER_EPOCHS
 
     columns = [("fast", network, FAST[network]) for network in PRESETS]
     columns += [("paper", network, PAPER) for network in PRESETS]

@@ -23,7 +23,7 @@ class ScoreCard:
     """The scores of the predictions and baselines for many true shapes, and summaries of them.
 
     Args:
-        shapes: The scores by the uid of the true shape; see `shapes` of `inference.comparison.ComparisonResult`.
+        shapes: The scores by the uid of the true shape; see `shapes` of `inference.comparison.scores.ComparisonResult`.
         pairing: Whether predictions were paired with true shapes by "uid" or by "order".
         align: How predictions were aligned with the true meshes: "none" or "icp".
         points: Number of points on each surface.

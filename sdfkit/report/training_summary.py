@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from sdfkit.evaluation.reconstruction_errors import ReconstructionErrors
     from sdfkit.evaluation.reconstructions import Reconstructions
     from sdfkit.evaluation.silhouettes import SilhouetteErrors
-    from sdfkit.io.stores.training_views import TrainingViews
+    from sdfkit.io.stores.contents.training_views import TrainingViews
     from sdfkit.rows import Row
-    from sdfkit.training.dit import DiTTraining
+    from sdfkit.training.dit.training import DiTTraining
     from sdfkit.training.flow.training import FlowTraining
 
 # The report counts fits with a loss above this, as the paper "image to 3-D from small data" does.

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sdfkit.analysis.trajectories import Trajectories, measure_trajectories
-from sdfkit.io.stores.trajectories import TrajectoryRun, name_runs
+from sdfkit.io.stores.contents.trajectories import TrajectoryRun, name_runs
 from sdfkit.report.contact_sheet import Tile, caption, draw_sheet
 from sdfkit.report.pages import make_page, pack_film, round_numbers
 from sdfkit.report.plots import name_axes

@@ -186,7 +186,7 @@ class AutoencoderTraining:
         """Return the mean error of the distances of each network, and a loss whose gradient reduces this error.
 
         The gradient is that of |f - clamp(d)| wherever the clamped distances differ, for the reason that
-        `training.mlp.BatchedMLP.step` gives: a field that is positive everywhere would stay positive.
+        `training.mlp.fitting.BatchedMLP.step` gives: a field that is positive everywhere would stay positive.
 
         Reference: De Luigi et al., inr2vec (2023), section 3, whose loss compares fields, not weights.
         """

@@ -27,8 +27,8 @@ from sdfkit.geometry.sampling import sample_sdf
 from sdfkit.geometry.shapes import choose_categories, generate, solid_mesh
 from sdfkit.models.encodings import encode_points
 from sdfkit.models.mlp import PRESETS, draw_weights, unflatten_weights
-from sdfkit.training.mlp import fit_mlps
-from sdfkit.training.mlp_recipes import FAST, MLPFitSettings
+from sdfkit.training.mlp.fitting import fit_mlps
+from sdfkit.training.mlp.recipes import FAST, MLPFitSettings
 
 CONFIG = PRESETS["relu-pe"]
 SHAPES, HELD = 8, 10_000

@@ -82,7 +82,7 @@ def shape_mlp(preset: str) -> Field:
 
 
 def trained(path: str, row: int) -> Field:
-    from sdfkit.io.models import load_decoder
+    from sdfkit.io.models.reader import load_decoder
 
     found = load_decoder(path, "cpu")
     code = torch.from_numpy(found.codes[row])[None]

@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdfkit.images.rendering.cameras import fibonacci_cameras
-from sdfkit.io.models import read_decoder
+from sdfkit.io.models.reader import read_decoder
+from sdfkit.io.stores.contents.training_views import read_pictures
 from sdfkit.io.stores.reader import open_store
-from sdfkit.io.stores.training_views import read_pictures
 from sdfkit.models.flow import Flow, build_conditioner
 from sdfkit.models.rendering import silhouette
 from sdfkit.models.rendering.silhouette import (

@@ -27,8 +27,8 @@ from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.writer import create_store
 from sdfkit.models.deepsdf import PRESETS
 from sdfkit.models.encodings import encode_points
-from sdfkit.training.deepsdf import DeepSDFTraining
-from sdfkit.training.deepsdf_recipes import RECIPES
+from sdfkit.training.deepsdf.recipes import RECIPES
+from sdfkit.training.deepsdf.training import DeepSDFTraining
 from sdfkit.training.run import open_device_context
 from sdfkit.training.samples import SampleChunk, SampleReader
 

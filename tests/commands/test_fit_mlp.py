@@ -98,10 +98,10 @@ def test_results_do_not_depend_on_batch_size_or_pipes(sdfkit, samples, fit, tmp_
 
 
 def test_an_interrupted_run_resumes_with_its_stored_anchor(fit, tmp_path, monkeypatch):
-    from sdfkit.training import mlp
+    from sdfkit.training.mlp import fitting
 
     assert fit("whole.zarr", "--batch", 1).exit_code == 0
-    calls, real = [], mlp.fit_mlps
+    calls, real = [], fitting.fit_mlps
 
     def interrupted(*arguments):
         calls.append(arguments)
@@ -109,7 +109,7 @@ def test_an_interrupted_run_resumes_with_its_stored_anchor(fit, tmp_path, monkey
             raise OSError(5, "pulled the plug", "disk")
         return real(*arguments)
 
-    monkeypatch.setattr(mlp, "fit_mlps", interrupted)
+    monkeypatch.setattr(fitting, "fit_mlps", interrupted)
     assert fit("part.zarr", "--batch", 1).exit_code == 1
     refused = fit("part.zarr", "--batch", 1, "--lr", 0.5)
     assert refused.exit_code == 3 and "differs from this one (lr: 0.004 then, 0.5 now)" in refused.stderr
@@ -163,7 +163,7 @@ def test_an_epoch_is_one_pass_over_the_samples(fit, tmp_path):
 
 
 def test_the_paper_preset_trains_200_epochs():
-    from sdfkit.training.mlp_recipes import choose_settings
+    from sdfkit.training.mlp.recipes import choose_settings
 
     recipe = choose_settings("relu-pe", "paper", 190_000, None, {"clamp": 0.1})
     assert (recipe.steps, recipe.lr, recipe.stop) == (4639, 1e-4, None)  # 200 · 190,000 / 8,192

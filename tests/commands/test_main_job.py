@@ -12,7 +12,7 @@ import zarr
 from transformers import Dinov2Config, Dinov2Model, ViTImageProcessor
 
 from sdfkit.geometry.distance.tree import TriangleTree
-from sdfkit.training.deepsdf import DeepSDFTraining
+from sdfkit.training.deepsdf.training import DeepSDFTraining
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ from sdfkit.io.stores.writer import create_store
 from sdfkit.models.layers import MLPConfig
 from sdfkit.models.mlp import draw_weights
 from sdfkit.rows import Row
-from sdfkit.training.mlp import fit_mlps
-from sdfkit.training.mlp_recipes import MLPFitSettings
+from sdfkit.training.mlp.fitting import fit_mlps
+from sdfkit.training.mlp.recipes import MLPFitSettings
 
 CONFIG = MLPConfig(kind="relu-pe", bands=2, hidden=16, layers=2, frequency=1.0)
 CPU = ("--device", "cpu", "--resolution", 24)

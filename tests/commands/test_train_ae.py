@@ -7,7 +7,7 @@ import pytest
 import trimesh
 import zarr
 
-from sdfkit.io.models import fingerprint
+from sdfkit.io.models.writer import fingerprint
 from sdfkit.io.stores.writer import create_store
 from sdfkit.rows import Row
 from tests.training import octahedra

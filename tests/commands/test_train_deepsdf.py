@@ -11,7 +11,7 @@ import zarr
 
 from sdfkit.io.stores.writer import create_store
 from sdfkit.rows import Row
-from sdfkit.training.deepsdf import DeepSDFTraining
+from sdfkit.training.deepsdf.training import DeepSDFTraining
 
 TRAIN = ("--points", 32, "--device", "cpu", "--precision", "fp32")
 
@@ -68,9 +68,9 @@ def test_memory_is_bounded_while_samples_are_streamed(tmp_path):
         import dataclasses, resource, sys, torch
         import sdfkit.runtime.doctor
         from sdfkit.models.deepsdf import DeepSDFConfig
-        from sdfkit.io.stores.samples import open_samples
-        from sdfkit.training.deepsdf import DeepSDFTraining
-        from sdfkit.training.deepsdf_recipes import RECIPES
+        from sdfkit.io.stores.contents.samples import open_samples
+        from sdfkit.training.deepsdf.training import DeepSDFTraining
+        from sdfkit.training.deepsdf.recipes import RECIPES
         from sdfkit.training.run import open_device_context
         sdfkit.runtime.doctor.free_memory = lambda: float(sys.argv[2])
         recipe = dataclasses.replace(RECIPES["small"], points=64, steps=400)

@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from sdfkit.cli import app
-from sdfkit.io.stores import training_views
+from sdfkit.io.stores.contents import training_views
 from sdfkit.training.flow.recipes import NETWORKS, STAGES
 
 FEW = ("--steps", 2, "--rays", 24, "--device", "cpu", "--precision", "fp32")

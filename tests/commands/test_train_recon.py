@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from sdfkit.cli import app
-from sdfkit.models.recon import PRESETS
+from sdfkit.models.recon.network import PRESETS
 from tests.training.balls import CONFIG
 
 FEW = ("--steps", 3, "--batch", 2, "--points", 32, "--device", "cpu", "--precision", "fp32")
@@ -108,7 +108,7 @@ def test_a_piped_store_gives_the_same_grids(job, tmp_path):
 @pytest.mark.slow
 def test_a_stopped_run_is_resumed_to_the_same_network(job, tmp_path, monkeypatch):
     monkeypatch.setattr("sdfkit.runtime.training_loop.MINUTES_BETWEEN_SAVES", 0.0)
-    from sdfkit.training.recon import ReconTraining
+    from sdfkit.training.recon.training import ReconTraining
 
     real = ReconTraining.step
 
@@ -189,7 +189,7 @@ def make_decoder(folder):
     """Write a deepsdf store with an untrained decoder."""
     import torch
 
-    from sdfkit.io.models import ModelContents, ModelOutput, network_group, save_model
+    from sdfkit.io.models.writer import ModelContents, ModelOutput, network_group, save_model
     from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
     from sdfkit.rows import Row
 

@@ -13,7 +13,7 @@ from sdfkit.evaluation.timesteps import (
     measure_timesteps,
 )
 from sdfkit.models.dit import DiT, DiTConfig
-from sdfkit.training.dit import Standardizer
+from sdfkit.training.dit.training import Standardizer
 
 DIM, FEATURE = 8, 8
 CONFIG = DiTConfig(

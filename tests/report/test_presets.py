@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from sdfkit.report.presets import format_tables, make_tables, preset_table
-from sdfkit.training.recon import RECIPES
+from sdfkit.training.recon.training import RECIPES
 
 
 def test_the_stored_tables_agree_with_the_code():

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from sdfkit.images.rendering.cameras import fibonacci_cameras
-from sdfkit.io.stores.posed_views import prepare_views
-from sdfkit.models.recon import ReconConfig
-from sdfkit.training.recon import ReconSettings, TrainingViews
+from sdfkit.io.stores.contents.posed_views import prepare_views
+from sdfkit.models.recon.network import ReconConfig
+from sdfkit.training.recon.training import ReconSettings, TrainingViews
 from sdfkit.training.samples import SampleChunk, SampleReader
 
 YFOV = 0.9

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sdfkit.analysis.diagnosis import Diagnosis, judge_alone
+from sdfkit.analysis.predictions.diagnosis import Diagnosis, judge_alone
+from sdfkit.analysis.predictions.truths import GroundTruth
 from sdfkit.analysis.ranking import Ranking, Similarity
-from sdfkit.analysis.truths import GroundTruth
 from sdfkit.analysis.vectors import Moments
 from sdfkit.report.tables import Facts, format_table
 from sdfkit.wording import agreeing, counted
 
 if TYPE_CHECKING:
-    from sdfkit.io.stores.vectors import Vectors
+    from sdfkit.io.stores.contents.vectors import Vectors
 
 
 def describe_predictions(predicted: "Vectors", similarity: Similarity | None) -> Facts:

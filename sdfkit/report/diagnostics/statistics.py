@@ -12,14 +12,14 @@ import numpy as np
 from sdfkit.analysis.statistics import COMPONENTS, Statistics, explain
 from sdfkit.analysis.vectors import capture_by_dims
 from sdfkit.errors import InputError
-from sdfkit.io.models import parse_mlp
+from sdfkit.io.models.reader import parse_mlp
 from sdfkit.models.layers import name_layers
 from sdfkit.report.plots import Curve, Panel
 from sdfkit.report.tables import Facts, format_table
 from sdfkit.wording import counted
 
 if TYPE_CHECKING:
-    from sdfkit.io.stores.vectors import Vectors
+    from sdfkit.io.stores.contents.vectors import Vectors
 
 
 def find_parts(sets: Sequence["Vectors"]) -> list[tuple[str, int]]:

@@ -10,8 +10,8 @@ import pytest
 
 from sdfkit.errors import InputError
 from sdfkit.io.stores.arrays import load_arrays, load_matrix
+from sdfkit.io.stores.contents.vectors import open_vectors
 from sdfkit.io.stores.layout import SMALL
-from sdfkit.io.stores.vectors import open_vectors
 
 MATRIX = np.arange(12, dtype=np.float32).reshape(3, 4)
 HUGE = 2**40

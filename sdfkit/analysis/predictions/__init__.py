@@ -1,0 +1,1 @@
+"""Judges predicted vectors by the training vectors and the true ones."""

@@ -1,0 +1,205 @@
+"""Scores predicted meshes against the true meshes, and in the same way the answers of baselines that need no model."""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from sdfkit.geometry.baselines import CLOUD
+from sdfkit.geometry.metrics import SampledSurface, compare_surfaces, has_area, pairwise_chamfer
+from sdfkit.geometry.sampling import sample_surface
+from sdfkit.geometry.topology import describe_topology
+from sdfkit.inference.comparison.baselines import Baselines, prepare_baselines
+from sdfkit.inference.comparison.image_baselines import ImageBaselines
+from sdfkit.inference.defaults import COMPARE_POINTS, COMPARE_TIMEOUT
+from sdfkit.io.meshes.pairs import MeshPairs, Pair, Pairing
+from sdfkit.io.meshes.reader import Meshes
+from sdfkit.rows import Row, seed_shape
+from sdfkit.runtime.cores import CORES
+from sdfkit.runtime.pool import PoolOptions, compute_rows
+
+if TYPE_CHECKING:
+    import trimesh
+
+Scores = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """The scores of the predictions and baselines for every true shape.
+
+    Attributes:
+        shapes: A mapping from the uid of each true shape, in order, to a mapping with `predictions` (for each predicted
+            sample of the shape, its scores against the true mesh), `baselines` (for each baseline by name, the scores
+            of its mesh against the true mesh), `truth` (facts about the true mesh) and `apart` (the Chamfer distance
+            between the two samples of each pair of predicted samples).
+        pairing: Whether predictions were paired with true shapes by "uid" or by "order".
+        level: Value of the mean signed distance at which the surface of the mean shape is extracted; None without
+            baselines.
+        scored: Number of predictions that were scored.
+        failed: Indices of the pairs (a true shape and its predictions) that could not be scored.
+    """
+
+    shapes: dict[str, dict[str, Any]]
+    pairing: Literal["uid", "order"]
+    level: float | None
+    scored: int
+    failed: set[int]
+
+
+def compare(
+    predicted: Meshes,
+    truths: Meshes,
+    *,
+    pair: Pairing = "auto",
+    all_due: bool = False,
+    points: int = COMPARE_POINTS,
+    align: Literal["none", "icp"] = "none",
+    training: Meshes | None = None,
+    images: ImageBaselines = ImageBaselines(),
+    seed: int = 0,
+    pool: PoolOptions = PoolOptions(CORES, COMPARE_TIMEOUT, None, fail_fast=False),
+) -> ComparisonResult:
+    """Score predicted meshes, and the answers of baselines, against the true meshes.
+
+    Args:
+        predicted: The predicted meshes, in the unit frame (centred on the bounding box, farthest vertex at distance 1).
+        truths: The true meshes, also in the unit frame.
+        pair: How to pair predicted and true meshes; see `MeshPairs`.
+        all_due: Score a true shape without a prediction as an empty mesh, instead of leaving it out. With several
+            predictions, such shapes are always scored.
+        points: Number of points on each surface, and of points in space for the volume IoU.
+        align: "icp" first rotates and translates each prediction onto its true mesh, without scaling; "none" does not.
+        training: The training shapes, for two baselines: the mean shape (a level set of the mean of the training
+            shapes' signed distances), and the training shape nearest to the true shape (the oracle). None for no
+            baselines.
+        images: The baselines that answer from the images that the model predicted from.
+        seed: Seed of all random numbers.
+        pool: Number of processes and time limits.
+
+    Returns:
+        The scores, by true shape.
+
+    Raises:
+        InputError: No prediction belongs to a true shape, or a store of images lacks a true shape.
+        GeometryError: A training shape has no surface, or cannot be read.
+    """
+    pairs = MeshPairs(predicted, truths, pair, all_due=all_due)
+    collected, baselines = _ScoreCollector(), None
+    with ExitStack() as stack:
+        rows: Iterable[Pair] = pairs
+        for needed in (images.retrieval, images.pictures):
+            if needed is not None:
+                list(needed.require(truths.rows or ()))  # before the baselines, which take minutes
+                rows = needed.require(rows)
+        if training is not None or images.pictures is not None:
+            prepared = prepare_baselines(
+                (training.rows if training else None) or (), images=images,
+                pool=replace(pool, fail_fast=True), seed=seed,
+            )  # fmt: skip
+            baselines = stack.enter_context(prepared)
+        score = partial(_score_pair, points=points, seed=seed, align=align == "icp", baselines=baselines)
+        compute_rows(collected, rows, pairs.count, score, pool)
+    return ComparisonResult(
+        shapes=collected.shapes,
+        pairing=pairs.by,
+        level=None if baselines is None else baselines.level,
+        scored=collected.scored,
+        failed=collected.failed,
+    )
+
+
+class _ScoreCollector:
+    """A writer that collects the scores of all pairs by true shape, but not the meshes."""
+
+    def __init__(self) -> None:
+        self.failed: set[int] = set()
+        self.scored = 0
+        self._shapes: dict[tuple[int, str], dict[str, Any]] = {}
+
+    def has(self, row: Row) -> bool:
+        return False
+
+    def write(self, row: Row, **values: Any) -> None:
+        assert isinstance(row, Pair)
+        if row.error:
+            self.failed.add(row.index)
+            return
+        self.scored += len(values["predictions"])
+        empty = {"truth": values["truth"], "predictions": [], "baselines": values["baselines"], "apart": []}
+        shape = self._shapes.setdefault((row.truth.index, row.uid), empty)
+        shape["predictions"] += values["predictions"]
+        shape["apart"] += values["apart"]
+
+    @property
+    def shapes(self) -> dict[str, dict[str, Any]]:
+        """The scores by uid, in the order of the true shapes."""
+        return {uid: self._shapes[index, uid] for index, uid in sorted(self._shapes)}
+
+
+def _score_pair(
+    pair: Pair, *, points: int, seed: int, align: bool, baselines: Baselines | None
+) -> dict[str, Any]:
+    """Score the predictions and the baselines for one true shape, and describe the true shape."""
+
+    def draw(*key: int) -> np.random.Generator:
+        return np.random.default_rng(seed_shape(seed, pair.uid, *key))
+
+    pair.check()
+    mesh = pair.truth.load()
+    surface = SampledSurface(mesh, points=points, rng=draw(0))
+    score = partial(_score_mesh, truth=surface, points=points, align=align)
+    predictions = []
+    for sample, guess in enumerate(pair.guesses or (None,)):
+        # A prediction that failed in an earlier command is a row with an error. It is scored as an empty mesh.
+        loaded = None if guess is None or guess.error else guess.load()
+        state = "missing" if guess is None else "failed" if guess.error else "predicted"
+        scores, found = score(loaded, rng=draw(1, sample), shape=guess.uid if guess else "")
+        predictions.append(({**scores, "state": state}, found))
+    apart = pairwise_chamfer([found for _, found in predictions if found is not None])
+    pieces, euler = describe_topology(mesh)
+    facts = {"pieces": pieces, "euler": euler, "reach": float(np.linalg.norm(mesh.vertices, axis=1).max())}
+    answers: dict[str, Scores] = {}
+    if baselines is not None:
+        facts["trained"] = baselines.is_trained(pair.uid, mesh)
+        for name, answer in baselines.load(pair.uid).items():
+            answers[name] = score(answer, rng=draw(4), shape="")[0]
+        chosen = baselines.choose(pair.uid, sample_surface(mesh, CLOUD, draw(2))[0])
+        by_row = {
+            row: score(baselines.rows[row].load(), rng=draw(5), shape=baselines.rows[row].uid)[0]
+            for row in sorted({*chosen.values()})
+        }
+        answers |= {name: by_row[row] for name, row in chosen.items()}
+        if by_row:
+            # The search compares fewer points than the scores do, so another answer may have the better score.
+            answers["oracle"] = min(by_row.values(), key=lambda one: one["chamfer"])
+    return {
+        "predictions": [scores for scores, _ in predictions],
+        "baselines": answers,
+        "truth": facts,
+        "apart": apart,
+    }
+
+
+def _score_mesh(
+    mesh: "trimesh.Trimesh | None",
+    *,
+    shape: str,
+    truth: SampledSurface,
+    points: int,
+    align: bool,
+    rng: np.random.Generator,
+) -> tuple[Scores, SampledSurface | None]:
+    surface, pieces, euler = None, 0, 0
+    if has_area(mesh):
+        if align:
+            from sdfkit.geometry.alignment import find_alignment
+
+            mesh.apply_transform(find_alignment(mesh, truth.mesh, rng=rng))
+        surface = SampledSurface(mesh, points=points, rng=rng)
+        pieces, euler = describe_topology(mesh)
+    scores = asdict(compare_surfaces(surface, truth, rng))
+    return {"shape": shape, **scores, "pieces": pieces, "euler": euler}, surface

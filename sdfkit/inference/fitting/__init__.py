@@ -1,0 +1,1 @@
+"""Latent codes and small networks fitted to the samples of single shapes."""

@@ -1,0 +1,273 @@
+"""Fits a small network to each shape of a samples store and writes its weights. Interrupted runs can be continued."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sdfkit.errors import GeometryError, InputError
+from sdfkit.io.stores.reader import open_store
+from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
+from sdfkit.rows import seed_shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sdfkit.io.stores.store_writer import StoreWriter
+    from sdfkit.models.layers import MLPConfig
+    from sdfkit.rows import Row
+    from sdfkit.training.mlp.recipes import MLPFitSettings
+
+log = logging.getLogger(__name__)
+ARRAYS = ("point", "distance", "near")
+# The last tenth of each shape's samples is held out from the fit, but at most this number of samples.
+MAX_HELD_OUT = 10_000
+# Points that pass through a network at once when its loss is computed.
+CHUNK = 2_000
+DIVERGED = "the loss of its fit is not a finite number; lower --lr"
+
+
+class Anchor(NamedTuple):
+    """The anchor: weights from which all fits start, the uid of the shape that they fit, and their store's history."""
+
+    uid: str
+    weights: "Tensor"
+    history: list[dict[str, Any]]
+
+
+def read_anchor(path: str, config: "MLPConfig") -> Anchor:
+    """Read the anchor (the weights from which all fits started) of an earlier weights store.
+
+    Raises:
+        InputError: The store has no anchor, or the anchor belongs to another architecture than `config`.
+    """
+    import torch
+
+    with open_store(path, "weights", manifest=None) as store:
+        if "anchor" not in store:
+            raise InputError(
+                f"{path}: has no anchor, because it was fitted with --anchor none; give another store"
+            )
+        if store.attributes["network"] != asdict(config):
+            kind = store.attributes["network"].get("kind")
+            raise InputError(
+                f"{path}: its anchor has another architecture ({kind}); select that one with --network"
+            )
+        weights = torch.from_numpy(store.read_group("anchor")["weights"])
+        return Anchor(store.attributes_of("anchor")["uid"], weights, store.history)
+
+
+def find_shape(store: StoreReader, uid: str) -> ArrayRow:
+    """Read the samples of the shape that --anchor names.
+
+    Raises:
+        InputError: The store has no such shape.
+    """
+    for row in store.all_rows():
+        if row.uid == uid:
+            arrays = {} if row.error else {name: np.asarray(store.array(name)[row.index]) for name in ARRAYS}
+            return ArrayRow(**vars(row), arrays=arrays)
+    raise InputError(f"--anchor {uid}: is neither a shape of {store.name} nor a store (*.zarr, *.zip)")
+
+
+def count_held_out(samples: int) -> int:
+    """Return how many of the samples of a shape are held out from the fit."""
+    return min(MAX_HELD_OUT, max(1, samples // 10))
+
+
+class MLPFitter:
+    """Fits one small network to each shape, in batches of shapes, and writes the weights to an open weights store.
+
+    Args:
+        store: The weights store, with the arrays `weights` and `loss`.
+        config: Architecture of the networks.
+        settings: Settings of the fit.
+        device: Name of the torch device.
+        seed: Seed of the initial weights.
+        stop: Raise an error for a shape that fails, instead of marking the shape as failed.
+
+    Attributes:
+        anchor: Weights from which all fits start; None if each fit starts from its own random weights.
+        losses: The loss of each shape on its held-out samples, including the shapes of an interrupted run.
+    """
+
+    def __init__(
+        self,
+        store: "StoreWriter",
+        config: "MLPConfig",
+        settings: "MLPFitSettings",
+        device: str,
+        seed: int,
+        *,
+        stop: bool,
+    ) -> None:
+        self.store, self.config, self.settings, self.device = store, config, settings, device
+        self.seed, self.stop = seed, stop
+        self.anchor: Tensor | None = None
+        self._is_anchored = False
+        self.losses: list[tuple[float, Row]] = []
+
+    def load_anchor(self, given: Anchor | None) -> None:
+        """Use the anchor of the interrupted run if there is one, otherwise the given anchor."""
+        import torch
+
+        group = self.store.group
+        if "anchor" in group and self.store.done:
+            self.anchor = torch.from_numpy(np.asarray(group["anchor/weights"]))
+        if self.anchor is None and given is not None:
+            self._save_anchor(given.uid, given.weights, "")
+
+    def require_anchor(self, row: ArrayRow) -> None:
+        """Fit the anchor to a shape, unless the interrupted run has fitted it to the same samples.
+
+        Raises:
+            GeometryError: The shape cannot be fitted.
+        """
+        if self._is_anchored:
+            return
+        if self.anchor is not None and self.store.group["anchor"].attrs["input"] != row.identity:
+            log.warning(
+                "%s: the samples of the anchor have changed since the earlier run, so all fits are made again",
+                row.uid,
+            )
+            self.store.drop_all()
+            del self.store.group["anchor"]
+            self.anchor = None
+        if self.anchor is None:
+            self.fit_anchor(row)
+        self._is_anchored = True
+
+    def fit_anchor(self, row: ArrayRow) -> None:
+        """Fit a network to a shape and use the weights as the anchor.
+
+        Raises:
+            GeometryError: The shape cannot be fitted.
+        """
+        error = self._find_fault(row)
+        if error:
+            raise GeometryError(f"{row.uid}: cannot be the anchor: {error}")
+        weights, losses = self._fit([row], self._draw())
+        if not losses.isfinite().all():
+            raise GeometryError(f"{row.uid}: cannot be the anchor: {DIVERGED}")
+        log.info("anchor %s: loss %.5f", row.uid, losses.item())
+        self._save_anchor(row.uid, weights[0], row.identity)
+
+    def _save_anchor(self, uid: str, weights: "Tensor", identity: str) -> None:
+        attributes = {"uid": uid, "input": identity}
+        self.store.create_group("anchor", attributes=attributes, arrays={"weights": weights.numpy()})
+        self.anchor = weights
+
+    def fit_rows(
+        self, rows: Iterable[ArrayRow], batch: int, *, anchor_first: bool, advance: Callable[[int], Any]
+    ) -> None:
+        """Fit and write all rows that the store does not have yet.
+
+        Shapes that are fitted at once change the last digits of each other's weights. A batch of which an interrupted
+        run has written only some shapes is therefore fitted again as a whole.
+
+        Args:
+            rows: Rows with the arrays `ARRAYS`.
+            batch: Number of shapes that are fitted at once.
+            anchor_first: The weights of the first usable shape are the anchor; see `require_anchor`.
+            advance: Called with the number of rows that are done, for a progress bar.
+
+        Raises:
+            GeometryError: A shape cannot be fitted although `stop` is set, or the shape for the anchor cannot.
+        """
+        waiting: list[ArrayRow] = []
+        missing: set[int] = set()
+        for row in rows:
+            error = self._find_fault(row)
+            if not error and anchor_first:
+                self.require_anchor(row)
+            if not self._is_done(row):
+                missing.add(row.index)
+                row = self._mark(row, error) if error and not row.error else row
+            waiting.append(replace(row, error=error, arrays={}) if error and not row.error else row)
+            if sum(not row.error for row in waiting) == batch:
+                self._fit_batch(waiting, missing)
+                advance(len(waiting))
+                waiting, missing = [], set()
+        self._fit_batch(waiting, missing)
+        advance(len(waiting))
+
+    def _is_done(self, row: ArrayRow) -> bool:
+        """Return whether an interrupted run has written this row. If so, add the row's loss to `losses`."""
+        if not self.store.has(row):
+            return False
+        if row.index not in self.store.failed:
+            self.losses.append((float(self.store.group["loss"][row.index]), row))  # type: ignore[index, arg-type]
+        return True
+
+    def _find_fault(self, row: ArrayRow) -> str:
+        """Return why the samples of a row cannot be used; empty if they can."""
+        if row.error:
+            return row.error
+        point, distance, near = (row.arrays[name] for name in ARRAYS)
+        count = len(near) - count_held_out(len(near))
+        if not (np.isfinite(point).all() and np.isfinite(distance).all()):
+            return "a sample has numbers that are not finite; sample the shape again"
+        if self.settings.near > 0 and not near[:count].any():
+            return "has no samples near its surface; sample it again, or fit with --near-focus 0"
+        if self.settings.near < 1 and near[:count].all():
+            return "all samples are near its surface; sample it again, or fit with --near-focus 1"
+        return ""
+
+    def _mark(self, row: ArrayRow, error: str) -> ArrayRow:
+        if self.stop:
+            raise GeometryError(f"{row.uid}: {error}")
+        log.warning("%s: %s", row.uid, error)
+        return replace(row, error=error, arrays={})
+
+    def _fit_batch(self, rows: list[ArrayRow], missing: set[int]) -> None:
+        """Fit the rows that did not fail, and write the missing rows, failed ones included."""
+        import torch
+
+        usable = [row for row in rows if not row.error]
+        if not any(row.index in missing for row in usable):
+            usable = []
+        found: dict[int, dict[str, Any]] = {}
+        if usable:
+            start = self.anchor
+            if start is None:
+                start = torch.cat([self._draw(row.uid) for row in usable])
+            for row, weights, loss in zip(usable, *self._fit(usable, start), strict=True):
+                found[row.index] = {"weights": weights.numpy(), "loss": np.float32(loss)}
+        for row in [row for row in rows if row.index in missing]:
+            arrays = found.get(row.index, {})
+            if arrays and not np.isfinite(arrays["loss"]):
+                row, arrays = self._mark(row, DIVERGED), {}
+            self.store.write(row, **arrays)
+            if arrays:
+                self.losses.append((float(arrays["loss"]), replace(row, arrays={})))
+
+    def _draw(self, uid: str | None = None) -> "Tensor":
+        """Draw random initial weights for a shape, or without a uid for the anchor."""
+        import torch
+
+        from sdfkit.models.mlp import draw_weights
+
+        seed = np.random.SeedSequence(self.seed) if uid is None else seed_shape(self.seed, uid)
+        return draw_weights(self.config, 1, torch.Generator().manual_seed(int(seed.generate_state(1)[0])))
+
+    def _fit(self, rows: list[ArrayRow], start: "Tensor") -> "tuple[Tensor, Tensor]":
+        """Fit the rows from the weights `start`; return the fitted weights and the losses on held-out samples."""
+        import torch
+
+        from sdfkit.evaluation.field_errors import mlp_errors
+        from sdfkit.training.mlp.fitting import fit_mlps
+
+        point, distance, near = (
+            torch.from_numpy(np.stack([row.arrays[name] for row in rows])) for name in ARRAYS
+        )
+        known = point.shape[1] - count_held_out(point.shape[1])
+        start = start.to(self.device).expand(len(rows), -1)
+        fits = fit_mlps(
+            self.config, start, point[:, :known], distance[:, :known], near[:, :known], self.settings
+        )
+        losses = mlp_errors(
+            self.config, fits.weights, point[:, known:], distance[:, known:], self.settings.clamp, CHUNK
+        )
+        return fits.weights.cpu(), losses.cpu()

@@ -1,0 +1,1 @@
+"""Models that predict shapes from images or features: loading, sampling, refinement."""

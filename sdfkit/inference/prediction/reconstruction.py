@@ -1,0 +1,172 @@
+"""Predicts grids of signed distances from posed images, with a network that train-recon trained."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from sdfkit.errors import GeometryError, InputError
+from sdfkit.geometry.isosurface.grid import interpolate_grid
+
+if TYPE_CHECKING:
+    import torch
+
+    from sdfkit.inference.encoders import Features
+    from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
+    from sdfkit.models.recon.neighbours import Library, Neighbours
+    from sdfkit.models.recon.network import Recon
+    from sdfkit.models.recon.posed_views import PosedViews
+    from sdfkit.rows import Row
+
+# Cells of the predicted grid along a side, and how often the coarsest grid is halved to get it.
+CELLS, HALVINGS = 64, 1
+# Nodes at which the coarser grid has a larger absolute value than this keep the interpolated value. Networks are
+# trained on distances up to 0.1.
+BAND = 0.09
+# Number of points at which the network is evaluated at once.
+BATCH = 1 << 14
+
+
+@dataclass(frozen=True)
+class Reconstructor:
+    """A reconstruction network that `train-recon` trained; see `inference.prediction.predictors.Predictor`."""
+
+    name: str
+    network: "Recon"
+    library: "Library"
+    attributes: "dict[str, Any]"
+    rows: "list[Row]"
+
+    what: ClassVar = "is a reconstruction network"
+    kind: ClassVar = "grids"
+    array: ClassVar = ("grid", (CELLS + 1,) * 3, ("x", "y", "z"))
+    condition: ClassVar = "posed"
+    feature: ClassVar = 0
+    patches: ClassVar = 1
+    encoder: ClassVar[dict[str, Any]] = {}
+    identity: ClassVar[dict[str, Any]] = {}
+    settings: ClassVar[dict[str, Any]] = {"cells": CELLS}
+
+    def draw(
+        self, arrays: "Mapping[str, np.ndarray]", generator: "torch.Generator", **options: Any
+    ) -> "list[dict[str, np.ndarray]]":
+        """Predict the grid of one shape, given the arrays of `ViewArrays` by name. Nothing is random."""
+        import torch
+
+        from sdfkit.io.stores.contents.posed_views import ViewArrays
+        from sdfkit.models.recon.posed_views import PosedViews
+
+        device = self.network.get_buffer("centres").device
+        pictures, outlines, cameras, yfov = (
+            torch.from_numpy(arrays[name])[None].to(device).float() for name in ViewArrays._fields
+        )
+        views = PosedViews(pictures / 255, outlines, cameras, yfov)
+        with torch.inference_mode():
+            scene = self.network.encode(views, self.find_neighbours(views))
+
+            def distance(points: np.ndarray) -> np.ndarray:
+                parts = torch.split(torch.from_numpy(points).to(device), BATCH)
+                return torch.cat([self.network(scene, part[None])[0] for part in parts]).cpu().numpy()
+
+            return [{"grid": fill_grid(distance)}]
+
+    def find_neighbours(self, views: "PosedViews") -> "Neighbours":
+        """Find the training shapes whose silhouettes are most similar to those of one shape."""
+        import torch
+
+        from sdfkit.models.recon.neighbours import Neighbours, retrieve, shrink_silhouettes
+
+        known = self.library.silhouettes(views.cameras[0], views.yfov[0])
+        masks = shrink_silhouettes(views.pictures[0, :, 3])
+        everyone = torch.arange(len(known), device=known.device)
+        indices, overlaps = retrieve(masks, known, everyone, self.network.config.neighbours)
+        turns = torch.eye(3, device=known.device)[None]
+        return Neighbours(self.library.grids[indices][None], overlaps[None], turns)
+
+
+def fill_grid(
+    distance: Callable[[Float[np.ndarray, "point 3"]], Float[np.ndarray, " point"]],
+) -> Float[np.ndarray, "x y z"]:
+    """Evaluate a distance function at the nodes of a grid over the query cube, all of them only near the surface.
+
+    Elsewhere, the values are interpolated from a grid with twice the spacing.
+
+    Returns:
+        Signed distances at (CELLS + 1)³ nodes, from -1 to 1 along each axis.
+    """
+    count = CELLS >> HALVINGS
+    values = np.asarray(distance(_nodes(count).reshape(-1, 3))).reshape((count + 1,) * 3)
+    for _ in range(HALVINGS):
+        values, count = interpolate_grid(values), 2 * count
+        near = np.abs(values) < BAND
+        near[::2, ::2, ::2] = False  # the nodes of the coarser grid are known
+        values[near] = distance(_nodes(count)[near])
+    return values
+
+
+def _nodes(cells: int) -> Float[np.ndarray, "x y z 3"]:
+    side = np.linspace(-1, 1, cells + 1, dtype=np.float32)
+    return np.stack(np.meshgrid(side, side, side, indexing="ij"), axis=-1)
+
+
+def read_reconstructor(store: "StoreReader", device: str) -> Reconstructor:
+    """Load the network of an open store that `train-recon` wrote.
+
+    Raises:
+        InputError: The network cannot be loaded, or the grid of a training shape is not finite.
+    """
+    import torch
+
+    from sdfkit.io.models.reader import rebuild
+    from sdfkit.models.recon.neighbours import Library
+    from sdfkit.models.recon.network import Recon, ReconConfig
+
+    network = rebuild(store, "recon", lambda config: Recon(ReconConfig(**config)), device)
+    rows, arrays = store.read_rows("grid")
+    broken = [row.uid for row, grid in zip(rows, arrays["grid"], strict=True) if not np.isfinite(grid).all()]
+    if broken:
+        raise InputError(
+            f"{store.name}: the grid of {broken[0]} holds numbers that are not finite; train the network again"
+        )
+    library = Library(torch.from_numpy(arrays["grid"]).to(device))
+    return Reconstructor(store.name, network, library, store.attributes, rows)
+
+
+@contextmanager
+def open_posed(inputs: Sequence[str], model: Reconstructor, *, manifest: Path | None) -> "Iterator[Features]":
+    """Open views with masks and cameras for a reconstruction network.
+
+    Args:
+        inputs: One views store.
+        model: The network.
+        manifest: Manifest whose labels replace the stored ones.
+
+    Raises:
+        InputError: The input is image files, which have no cameras, or the store has no masks.
+    """
+    from sdfkit.inference.encoders import IN_PROCESS, Features
+    from sdfkit.io.image_files import holds_images
+    from sdfkit.io.stores.contents.posed_views import ARRAYS, prepare_views, require_masks
+    from sdfkit.io.stores.reader import open_store
+    from sdfkit.runtime.pool import compute_rows
+
+    def take(row: "ArrayRow") -> dict[str, Any]:
+        if row.error:
+            raise GeometryError(row.error)
+        return prepare_views(row.arrays, model.network.config.size)._asdict()
+
+    if holds_images(inputs):
+        raise InputError(
+            f"{inputs[0]}: image files have no cameras, which {model.name} needs; give views of sdfkit render, or "
+            "predict with a model of train-dit or train-flow"
+        )
+    with open_store(inputs[0], "views", manifest=manifest) as store:
+        require_masks(store)
+        rows, count = store.rows(*ARRAYS), len(store)
+        yield Features(
+            count, store.history, lambda writer: compute_rows(writer, rows, count, take, IN_PROCESS)
+        )

@@ -1,0 +1,1 @@
+"""Trained networks in stores, and the runs that write them."""

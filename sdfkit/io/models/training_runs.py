@@ -1,0 +1,205 @@
+"""Runs a training from the state of an interrupted run, if there is one, to the finished model store.
+
+The state is saved as a model store that is not complete. It is whole at every moment: a new one is written beside the
+old one, and then takes its place. At URLs, where nothing can be renamed, two states take turns, `.x.zarr.state-0` and
+`.x.zarr.state-1`, until the finished model is written.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from sdfkit.errors import InputError
+from sdfkit.io.models.writer import ModelContents, ModelOutput, save_model, save_model_at
+from sdfkit.io.outputs import claim, is_stream, put
+from sdfkit.io.reuse import choose_place, complete_settings, refuse_done
+from sdfkit.io.stores.layout import local_path
+from sdfkit.io.stores.reader import open_store
+from sdfkit.io.stores.remote import beside_url, find_remote, remove_remote
+from sdfkit.io.stores.writer import check_name
+from sdfkit.io.stores.zip_stream import digest_of_pipe
+from sdfkit.options import STANDARD
+from sdfkit.runtime.training_loop import Training, train
+
+log = logging.getLogger(__name__)
+
+
+class Saved(Protocol):
+    """Where the states of a training run are saved."""
+
+    def load(self, training: Training) -> list[float]:
+        """Load the state of an interrupted run, and return the losses of its steps; empty if there is none."""
+
+    def save(
+        self,
+        contents: ModelContents,
+        losses: Sequence[float],
+        state: Mapping[str, np.ndarray],
+        *,
+        complete: bool,
+    ) -> None:
+        """Write a state, or the finished model."""
+
+
+def run_training(
+    training: Training, steps: int, target: ModelOutput, describe: Callable[[bool], ModelContents]
+) -> list[float]:
+    """Train to the end and write the model, with checkpoints every few minutes and when a signal stops the run.
+
+    Args:
+        training: The training object. If an interrupted run of the same command has saved a state, it is loaded first.
+        steps: Total number of steps, including those of an interrupted run.
+        target: The store to write.
+        describe: Returns the contents of the store, given whether training is complete. It is called in every process.
+
+    Returns:
+        The loss of each step, including the steps of interrupted runs.
+
+    Raises:
+        DoneError: The model is already there, trained by the same command on the same inputs.
+        InputError: The output exists and is not an interrupted run of this command, or another process writes it.
+        SdfkitError: A loss or parameter is not finite.
+        StoppedError: A signal stopped the run after the state was saved.
+    """
+    own = complete_settings(target.settings, by_row=False, stream=digest_of_pipe)
+    target = target._replace(settings=own)
+    is_first = training.context.process == 0
+    with _open_saved(target, is_first=is_first) as saved:
+
+        def save(state: Mapping[str, np.ndarray], losses: list[float], *, complete: bool) -> None:
+            contents = describe(complete)
+            if is_first:
+                saved.save(contents, losses, state, complete=complete)
+
+        return train(training, steps, saved.load(training), save, target.path)
+
+
+@contextmanager
+def _open_saved(target: ModelOutput, *, is_first: bool) -> Iterator[Saved]:
+    path = local_path(target.path)
+    if target.path == STANDARD or (path is not None and is_stream(path)):
+        yield _Stream(target)
+    elif path is None:
+        yield _Remote(target)
+    else:
+        check_name(path)
+        # Of several processes, the first one writes.
+        with claim(path) if is_first else nullcontext():
+            yield _Local(target, path)
+
+
+def _read_state(path: str, kind: str, training: Training) -> list[float]:
+    with open_store(path, kind, manifest=None, partial=True) as store:
+        training.load_state(store.read_group("state"))
+        losses: list[float] = store.read("loss").tolist()
+    log.info("%s: continuing the interrupted run after step %d", path, training.steps_taken)
+    return losses
+
+
+class _Stream:
+    """Standard output: only the finished model is written."""
+
+    def __init__(self, target: ModelOutput) -> None:
+        self._target = target
+
+    def load(self, training: Training) -> list[float]:
+        return []
+
+    def save(
+        self,
+        contents: ModelContents,
+        losses: Sequence[float],
+        state: Mapping[str, np.ndarray],
+        *,
+        complete: bool,
+    ) -> None:
+        save_model(self._target, contents, losses, state)
+
+
+class _Local:
+    """A folder or a zip file."""
+
+    def __init__(self, target: ModelOutput, path: Path) -> None:
+        self._target, self._path = target, path
+        uids = [row.uid for row in target.rows]
+        self._place, self._earlier = choose_place(
+            path, target.kind, target.settings, uids, overwrite=target.overwrite
+        )
+        if self._earlier is not None and self._earlier.is_complete and self._place == path:
+            refuse_done(path, target.settings)
+
+    def load(self, training: Training) -> list[float]:
+        if self._earlier is None:
+            return []
+        return _read_state(str(self._place), self._target.kind, training)
+
+    def save(
+        self,
+        contents: ModelContents,
+        losses: Sequence[float],
+        state: Mapping[str, np.ndarray],
+        *,
+        complete: bool,
+    ) -> None:
+        save_model_at(self._place, self._target, contents, losses, state, complete=complete)
+        if complete and self._place != self._path:
+            put(self._place, self._path)
+
+
+class _Remote:
+    """A URL."""
+
+    def __init__(self, target: ModelOutput) -> None:
+        self._target = target
+        self._slots = [beside_url(target.path, f"state-{number}") for number in (0, 1)]
+        self._next = 0
+        earlier = find_remote(target.path, target.kind, target.settings)
+        if earlier is None or target.overwrite:
+            return
+        if earlier.is_complete and not earlier.difference:
+            refuse_done(target.path, target.settings)
+        if earlier.difference:
+            raise InputError(f"{target.path}: exists; choose another name or add --overwrite")
+
+    def load(self, training: Training) -> list[float]:
+        found = []
+        for slot in self._slots:
+            with suppress(InputError):
+                saved = find_remote(slot, self._target.kind, self._target.settings)
+                if saved is not None and saved.is_complete and not saved.difference:
+                    with open_store(slot, self._target.kind, manifest=None) as store:
+                        found.append((len(store.read("loss")), slot))
+        if not found:
+            return []
+        _, latest = max(found)
+        self._next = 1 - self._slots.index(latest)
+        return _read_state(latest, self._target.kind, training)
+
+    def save(
+        self,
+        contents: ModelContents,
+        losses: Sequence[float],
+        state: Mapping[str, np.ndarray],
+        *,
+        complete: bool,
+    ) -> None:
+        if complete:
+            save_model(self._target._replace(overwrite=True), contents, losses, state)
+            for slot in self._slots:
+                remove_remote(slot)
+            return
+        slot = self._slots[self._next]
+        remove_remote(slot)
+        # The attribute `complete` of a state says that all of it is written.
+        save_model(self._target._replace(path=slot, overwrite=True), contents, losses, state)
+        self._next = 1 - self._next
+
+
+def log_written(target: ModelOutput, what: str) -> None:
+    """Log what was written, and where."""
+    place = "standard output" if target.path == STANDARD else target.path
+    log.info("wrote %s to %s", what, place)

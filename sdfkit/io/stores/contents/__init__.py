@@ -1,0 +1,1 @@
+"""Readers of stores by content: samples, views, vectors, trajectories."""

@@ -1,0 +1,280 @@
+"""A Zarr store that is being written, row by row, and which rows of it an earlier run has written."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdfkit.errors import InputError
+from sdfkit.io.outputs import remove
+from sdfkit.io.stores.layout import COLUMNS, OPTIONAL, SAMPLES_PER_CHUNK
+from sdfkit.rows import Row, is_machine_failure
+
+log = logging.getLogger(__name__)
+# Rows that share a chunk of a small array in a folder. Of stores of few rows, the mark of each is a file of its own.
+ROWS_PER_CHUNK, FEW_ROWS = 256, 1000
+
+
+class StoreWriter:
+    """A store that is being written.
+
+    Args:
+        store: Zarr store or folder.
+        attributes: Attributes of the root; empty to continue an existing folder, which has attributes.
+        rows: The rows, if they are known in advance.
+        count: Number of rows; None for a store that has no rows.
+        in_order: True for a pipe: rows must be written in order, and the columns of a row are written before its
+            arrays. Otherwise rows may be written in any order, and the column `valid` of a row is written last, so that
+            it marks the row as complete.
+        may_restart: True for a pipe that may hold several archives, one after another.
+        tracks_inputs: Store the digest of each row's input, by which a later run recognises rows that it may keep.
+        retry_failed: Of a store that is continued, make the rows again that failed. Those that failed for a reason of
+            the machine are always made again.
+
+    Attributes:
+        done: Indices of the rows that are written.
+        failed: Indices of the written rows that have an error.
+        made: Number of rows that this run has written.
+    """
+
+    def __init__(
+        self,
+        store: Any,
+        attributes: Mapping[str, Any],
+        rows: Sequence[Row] | None,
+        count: int | None,
+        *,
+        in_order: bool,
+        may_restart: bool = False,
+        tracks_inputs: bool = False,
+        retry_failed: bool = False,
+    ) -> None:
+        import zarr
+
+        # Chunks of zeros are written too: to the reader of a pipe, an omitted chunk looks like one that is still to
+        # come.
+        zarr.config.set({"array.write_empty_chunks": True})
+        self._in_order, self._may_restart = in_order, may_restart
+        self._by_row: dict[str, Any] = {}
+        self._pending: list[tuple[Any, np.ndarray]] = []
+        self._store, self._root = store, dict(attributes)
+        self._count = count
+        # Index of the first row of the archive that is being written, and what was created in it.
+        self._first = 0
+        self._created: list[tuple[Callable[..., None], str, dict[str, Any]]] = []
+        self._tracks_inputs = tracks_inputs
+        self._inputs: dict[int, str] = {}
+        # Rows of the earlier run that stay until they are written again.
+        self._stale: set[int] = set()
+        self.done: set[int] = set()
+        self.failed: set[int] = set()
+        self.made = 0
+        # A folder that is continued keeps its attributes and columns.
+        self._continues = not in_order and attributes == {}
+        if self._continues:
+            self.group = zarr.open_group(store, mode="r+")
+            self._folder = Path(store)
+            self._find_done(retry_failed=retry_failed)
+        else:
+            self.group = zarr.create_group(store, attributes=dict(attributes))
+        if count is not None:
+            self._create_columns(rows, count)
+
+    def _find_done(self, *, retry_failed: bool) -> None:
+        """Find the rows that an earlier run has written, without those to be made again."""
+        for path in self._folder.rglob("*.partial"):
+            path.unlink()
+        valid = np.asarray(self.group["valid"][...])  # type: ignore[index]
+        errors = np.asarray(self.group["error"][...]).tolist()  # type: ignore[index]
+        self.failed = {row for row, error in enumerate(errors) if error and not valid[row]}
+        self.done = {*np.flatnonzero(valid).tolist(), *self.failed}
+        self._stale = {row for row in self.failed if retry_failed or is_machine_failure(errors[row])}
+        self.done -= self._stale
+        self.failed -= self._stale
+
+    def _drop(self, row: int) -> None:
+        """Delete what an earlier run has written of a row, its mark first."""
+        if self.group.attrs.get("complete"):
+            self.group.attrs["complete"] = False
+        for name, array in sorted(self._by_row.items(), key=lambda item: item[0] != "valid"):
+            if array.chunks[0] == 1:
+                remove(self._folder / name / "c" / str(row))
+            else:
+                array[row] = np.zeros((), array.dtype)[()]
+
+    def _create_columns(self, rows: Sequence[Row] | None, count: int) -> None:
+        # Known columns are written first, in one chunk; columns that arrive row by row have one chunk per row.
+        for name in COLUMNS:
+            self._create_text(name, rows, count)
+        self._create("valid", count, np.dtype(bool))
+        self._create("error", count, np.dtypes.StringDType())
+        # The origins of meshes of other programs become known as their files are read.
+        self._create_text("origin", rows if rows and all(row.origin for row in rows) else None, count)
+        if self._tracks_inputs:
+            self._create("input", count, np.dtypes.StringDType())
+
+    def _create_text(self, name: str, rows: Sequence[Row] | None, count: int) -> None:
+        if rows is None:
+            self._create(name, count, np.dtypes.StringDType())
+            return
+        column = np.array([getattr(row, name) for row in rows], np.dtypes.StringDType())
+        self.create_array(name, data=column, axes=("shape",))
+        if self._continues and self.group[name][...].tolist() != column.tolist():  # type: ignore[index,union-attr]
+            self.group[name][...] = column  # type: ignore[index]  # other labels, of another manifest
+
+    def _create(self, name: str, count: int, dtype: Any) -> None:
+        self.create_array(name, shape=(count,), dtype=dtype, axes=("shape",))
+
+    def create_array(
+        self,
+        name: str,
+        *,
+        axes: tuple[str, ...],
+        data: np.ndarray | None = None,
+        shape: tuple[int, ...] | None = None,
+        dtype: Any = None,
+        compress: bool = False,
+    ) -> None:
+        """Create an array, either complete from `data`, or with `shape` and `dtype` to be written row by row.
+
+        An axis named "sample" is divided into chunks of 8,192 points, with one shard per shape: each chunk can serve as
+        a random batch, and each shape is one file.
+        """
+        if self._in_order:
+            made = {"axes": axes, "data": data, "shape": shape, "dtype": dtype, "compress": compress}
+            self._created.append((self.create_array, name, made))
+        options: dict[str, Any] = {"dimension_names": axes}
+        if not compress:
+            options["compressors"] = None
+        if self._continues and name in self.group:
+            if data is None:
+                self._by_row[name] = self.group[name]
+            return
+        if data is not None:
+            self._create_whole(self.group, name, data, **options)
+            return
+        assert shape is not None
+        chunks = (
+            self._rows_per_chunk(name, axes, shape[0]),
+            *(max(size, 1) for size in shape[1:]),
+        )  # 0 is refused
+        if "sample" in axes and shape[1] > SAMPLES_PER_CHUNK:
+            chunks = (1, SAMPLES_PER_CHUNK, *shape[2:])
+            options["shards"] = (1, -(-shape[1] // SAMPLES_PER_CHUNK) * SAMPLES_PER_CHUNK, *shape[2:])
+        self._by_row[name] = self.group.create_array(name, shape=shape, dtype=dtype, chunks=chunks, **options)
+
+    def _rows_per_chunk(self, name: str, axes: Sequence[str], count: int) -> int:
+        """Return how many rows share a file: in a folder, many of an array that takes little for each row.
+
+        The files of 500,000 shapes are a burden for a file system, and more so for a copy of them.
+        """
+        is_small = not set(axes) - {"shape", "view", "to", "from"}
+        if not isinstance(self._store, Path) or not is_small or (name == "valid" and count <= FEW_ROWS):
+            return 1
+        return ROWS_PER_CHUNK
+
+    def create_group(
+        self, name: str, *, attributes: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    ) -> None:
+        """Write a group of named arrays, such as a network with its configuration."""
+        if self._in_order:
+            self._created.append((self.create_group, name, {"attributes": attributes, "arrays": arrays}))
+        group = self.group.create_group(name, attributes=dict(attributes))
+        for path, data in arrays.items():
+            self._create_whole(group, path, data, compressors=None)
+
+    def _create_whole(self, group: Any, name: str, data: np.ndarray, **options: Any) -> None:
+        chunks = tuple(max(size, 1) for size in data.shape)
+        array = group.create_array(name, shape=data.shape, dtype=data.dtype, chunks=chunks, **options)
+        if self._in_order:
+            # Data is written after all metadata: for the reader of a pipe, the first chunk ends the metadata.
+            self._pending.append((array, data))
+        else:
+            array[...] = data
+
+    def _extend(self, count: int) -> None:
+        """Make room for rows beyond the number that was known: those of further stores on a pipe.
+
+        Raises:
+            InputError: The store is a zip file, whose metadata are written.
+        """
+        self._count = count
+        if not self._in_order:
+            for array in self._by_row.values():
+                array.resize((count, *array.shape[1:]))
+            return
+        if not self._may_restart:
+            raise InputError(
+                "a zip file cannot hold the rows of several stores from a pipe; write a folder (*.zarr) or to a pipe"
+            )
+        import zarr
+
+        self.flush()
+        # Each of these rows becomes an archive of its own, behind the others.
+        self._store.restart()
+        self._first = count - 1
+        self.group = zarr.create_group(self._store, attributes=self._root)
+        created, self._created = self._created, []
+        for create, name, options in created:
+            if options.get("shape") is not None:
+                options = options | {"shape": (1, *options["shape"][1:])}
+            create(name, **options)
+
+    def flush(self) -> None:
+        """Write the data of complete arrays, which is held back until the metadata of all arrays are written."""
+        for array, data in self._pending:
+            array[...] = data
+        self._pending.clear()
+
+    def has(self, row: Row) -> bool:
+        """Return whether an earlier run has written this row, from the same input."""
+        if not self._tracks_inputs:
+            return row.index in self.done
+        self._inputs[row.index] = row.identity
+        if row.index not in self.done:
+            return False
+        if str(self.group["input"][row.index]) == row.identity:  # type: ignore[index]
+            return True
+        log.warning("%s: its input has changed since the earlier run, so it is made again", row.uid)
+        self.done.discard(row.index)
+        self.failed.discard(row.index)
+        self._stale.add(row.index)
+        return False
+
+    def drop_all(self) -> None:
+        """Delete all rows, because something has changed that they were all made from."""
+        for row in sorted(self.done | self._stale):
+            self._drop(row)
+        self._stale = set()
+        self.done.clear()
+        self.failed.clear()
+
+    def write(self, row: Row, **arrays: np.ndarray) -> None:
+        """Write one row and its entries of the named arrays; a row with an error has no entries."""
+        if self._count is not None and row.index >= self._count:
+            self._extend(row.index + 1)
+        self.flush()
+        if self._continues and (row.index in self._stale or row.index in self.done):
+            self._stale.discard(row.index)
+            self._drop(row.index)
+        known = {name: getattr(row, name) for name in (*COLUMNS, *OPTIONAL) if name in self._by_row}
+        status = {"error": row.error, "valid": not row.error}
+        values: dict[str, Any] = {}
+        if known.pop("origin", None) is not None:
+            values["origin"] = row.origin if row.error else row.find_origin()
+        if self._tracks_inputs:
+            # Of a row that has failed meanwhile, the arrays are gone.
+            values["input"] = self._inputs.pop(row.index, None) or row.identity
+        values = (
+            {**known, **status, **values, **arrays}
+            if self._in_order
+            else {**values, **arrays, **known, **status}
+        )
+        for name, value in values.items():
+            self._by_row[name][row.index - self._first] = value
+        self.done.add(row.index)
+        self.made += 1
+        if row.error:
+            self.failed.add(row.index)

@@ -1,0 +1,1 @@
+"""The network that reconstructs distances from images with known cameras."""

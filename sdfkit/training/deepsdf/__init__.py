@@ -1,0 +1,1 @@
+"""Training of DeepSDF decoders, and fitting of codes to a trained decoder."""

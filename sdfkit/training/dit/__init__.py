@@ -1,0 +1,1 @@
+"""Training of denoisers of latent codes and of network weights."""

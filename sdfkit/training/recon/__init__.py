@@ -1,0 +1,1 @@
+"""Training of networks that reconstruct shapes from images with known cameras."""
