@@ -29,7 +29,9 @@ def train_recon(
         float | None,
         typer.Option(min=0, max=1, help="Share of shapes that are turned at random; default: the preset's."),
     ] = None,
-    lr: Annotated[float | None, typer.Option(min=0, help="Learning rate; default: the preset's.")] = None,
+    lr: Annotated[
+        float | None, typer.Option(min=0, help="Learning rate of Muon; default: the preset's.")
+    ] = None,
     curve: Curve = None,
     seed: Seed = 0,
     device: Device = "auto",

@@ -255,7 +255,7 @@ def _recon() -> list[TableRow]:
                 "fewer": "share of shapes with few candidates for similarity",
                 "turned": "share of shapes that are turned (--turned)",
                 "clamp": "clamp of distances in the loss",
-                "lr": "learning rate (--lr)",
+                "lr": "learning rate of Muon (--lr)",
                 "ema_decay": "EMA decay",
             },
         ),

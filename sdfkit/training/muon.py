@@ -12,16 +12,16 @@ NEWTON_SCHULZ_STEPS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Optimizer of the weight matrices of hidden layers; other parameters need another optimizer.
+    """Optimizer of the weights of hidden layers; other parameters need another optimizer.
 
     Recent versions of torch include Muon too, but their Muon computes in bfloat16, which is five times slower than
     float32 on a CPU without matrix tiles (AMX).
 
     Args:
-        groups: Parameter groups as torch's optimizers take them; all parameters are matrices. Each group needs its
-            learning rate, `lr`, before the first step. A step changes a matrix by about the learning rate in every
-            direction, whatever the size of the gradient, so that good learning rates are about ten times as large as
-            for Adam.
+        groups: Parameter groups as torch's optimizers take them; all parameters are matrices, or kernels of
+            convolutions, which count as matrices with a row for each output channel. Each group needs its learning
+            rate, `lr`, before the first step. A step changes a matrix by about the learning rate in every direction,
+            whatever the size of the gradient, so that good learning rates are about ten times as large as for Adam.
 
     Reference: Jordan et al., Muon: an optimizer for hidden layers in neural networks (2024).
     """
@@ -38,10 +38,10 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for matrix in group["params"]:
                 momentum = self.state[matrix]["momentum"].lerp_(matrix.grad, 1 - MOMENTUM)
-                lookahead = matrix.grad.lerp(momentum, MOMENTUM)  # Nesterov momentum
-                rows, columns = matrix.shape
+                lookahead = matrix.grad.lerp(momentum, MOMENTUM).flatten(1)  # Nesterov momentum
+                rows, columns = lookahead.shape
                 scale = max(1.0, rows / columns) ** 0.5
-                matrix.add_(orthogonalise(lookahead), alpha=-group["lr"] * scale)
+                matrix.add_(orthogonalise(lookahead).view_as(matrix), alpha=-group["lr"] * scale)
 
 
 def orthogonalise(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:

@@ -15,7 +15,7 @@ YFOV = 0.9
 CONFIG = ReconConfig(size=28, width=8, cells=4, volume=8, hidden=16, layers=1, latent=8, neighbours=2)
 SETTINGS = ReconSettings(
     steps=20, shapes=3, points=64, near=0.5, views=4, single=0.4, fewer=0.3, turned=0.5, clamp=0.1, lr=1e-3,
-    weight_decay=1e-2, ema_decay=0.9,
+    ema_decay=0.9,
 )  # fmt: skip
 CENTRES = np.array([[0, 0, 0], [0.4, 0, 0], [0, 0.4, 0], [0, 0, 0.4], [-0.2, -0.3, 0.1]])
 RADII = np.array([0.6, 0.5, 0.4, 0.5, 0.3])

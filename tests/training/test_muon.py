@@ -19,6 +19,16 @@ def test_a_matrix_without_gradient_is_not_changed():
     assert torch.equal(orthogonalise(torch.zeros(3, 5)), torch.zeros(3, 5))
 
 
+def test_kernels_count_as_matrices_with_a_row_for_each_output_channel():
+    kernel = torch.nn.Parameter(torch.randn(4, 2, 3, 3, generator=torch.Generator().manual_seed(0)))
+    matrix = torch.nn.Parameter(kernel.detach().reshape(4, 18).clone())
+    gradient = torch.arange(72.0).sin()
+    for parameter in (kernel, matrix):
+        parameter.grad = gradient.reshape(parameter.shape).clone()
+        Muon([{"params": [parameter], "lr": 0.1}]).step()
+    assert torch.equal(kernel.reshape(4, 18), matrix)
+
+
 def test_updates_do_not_depend_on_the_norm_of_the_gradient():
     steps = []
     for length in (1e-3, 1e3):

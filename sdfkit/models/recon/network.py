@@ -172,6 +172,12 @@ class Recon(nn.Module):
         z, y, x = torch.meshgrid(side, side, side, indexing="ij")
         self.register_buffer("centres", torch.stack([x, y, z], dim=-1).reshape(-1, 3), persistent=False)
 
+    @property
+    def matrices(self) -> list[nn.Parameter]:
+        """Weights of the hidden layers, which Muon can train: all but those of the first and the last layer."""
+        outer = {id(self.images.stem.weight), id(self.last.weight)}
+        return [weight for weight in self.parameters() if weight.ndim > 1 and id(weight) not in outer]
+
     def encode(self, views: PosedViews, neighbours: Neighbours) -> Scene:
         """Read the images of shapes, and the distances of similar shapes."""
         fine, coarse, vector = self.images(views)

@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 from sdfkit.training.samples import SampleReader
 
 # Nodes along a side of the grids of training shapes, and the samples that they are interpolated from.
-NODES, SAMPLES = 33, 1 << 15
+NODES, SAMPLES = 49, 1 << 15
 # Number of nearest samples that a node is interpolated from, and a length below which all samples weigh the same.
 NEAREST, SOFTENING = 4, 1e-4
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from sdfkit.models.recon.neighbours import Neighbours, retrieve, shrink_silhouettes
 from sdfkit.models.recon.network import Recon, ReconConfig
 from sdfkit.models.recon.posed_views import PosedViews
+from sdfkit.training.muon import Muon
 from sdfkit.training.recon.coarse_grids import make_grids
 from sdfkit.training.run import (
     DeviceContext,
@@ -37,6 +38,8 @@ WARM_UP = 100
 # Smallest and largest share of the training shapes among which `ReconSettings.fewer` looks for neighbours, and the
 # largest number of candidates in all cases.
 FEWER, CANDIDATES = (0.03, 0.5), 1024
+# Learning rate of Adam, as a multiple of that of Muon.
+OTHERS = 0.2
 # Largest norm of the gradient of all parameters.
 LARGEST_GRADIENT = 1.0
 
@@ -58,8 +61,8 @@ class ReconSettings:
         turned: Share of shapes that are turned, with their cameras, about the vertical axis by a random angle. With
             more, shapes of new kinds are reconstructed better from many views, and known kinds worse from one.
         clamp: True and predicted distances are limited to this absolute value before they are compared.
-        lr: Learning rate.
-        weight_decay: Weight decay of AdamW.
+        lr: Learning rate of Muon for the weights of the hidden layers. Adam trains all other parameters with `OTHERS`
+            times this rate.
         ema_decay: Decay of the exponential moving average (EMA) of the parameters, which is the trained network.
     """
 
@@ -73,7 +76,6 @@ class ReconSettings:
     turned: float
     clamp: float
     lr: float
-    weight_decay: float
     ema_decay: float
 
 
@@ -89,8 +91,7 @@ RECIPES = {
         fewer=0.3,
         turned=0.5,
         clamp=0.1,
-        lr=1e-3,
-        weight_decay=1e-2,
+        lr=0.01,
         ema_decay=0.998,
     ),
     "large": ReconSettings(
@@ -103,8 +104,7 @@ RECIPES = {
         fewer=0.3,
         turned=0.5,
         clamp=0.1,
-        lr=1e-3,
-        weight_decay=1e-2,
+        lr=0.01,
         ema_decay=0.999,
     ),
 }
@@ -171,10 +171,9 @@ class ReconTraining:
         with seeded(generator):
             self.network = Recon(config).to(context.device)
         self.parameters = dict(self.network.named_parameters())
-        group = {"params": list(self.parameters.values()), "initial_lr": settings.lr}
-        self.optimizers = [torch.optim.AdamW([group], weight_decay=settings.weight_decay, fused=True)]
-        self.ema = {name: value.detach().clone() for name, value in self.parameters.items()}
         self.threads = GradientThreads(context.device)
+        self.optimizers = build_optimizers(self.network, settings.lr, self.threads.count)
+        self.ema = {name: value.detach().clone() for name, value in self.parameters.items()}
         self.steps_taken = 0
 
     def step(self) -> float:
@@ -199,7 +198,7 @@ class ReconTraining:
         torch.nn.utils.clip_grad_norm_(parameters, LARGEST_GRADIENT)
         warm = min(1.0, (self.steps_taken + 1) / WARM_UP)
         set_rate(self.optimizers, warm * cosine(self.steps_taken, settings.steps))
-        self.optimizers[0].step()
+        self.threads.step(self.optimizers)
         update_ema(self.ema, self.parameters, settings.ema_decay, self.steps_taken)
         self.steps_taken += 1
         return loss
@@ -294,6 +293,16 @@ class ReconTraining:
         unpack("average", self.ema, state)
         unpack("moments", moments(self.optimizers, self.parameters), state)
         self.steps_taken = unpack_clock(state, self.generator)
+
+
+def build_optimizers(network: Recon, lr: float, threads: int) -> list[torch.optim.Optimizer]:
+    """Create Adam, and Muon for the weights of the hidden layers in so many parts of about equal cost."""
+    matrices = sorted(network.matrices, key=torch.numel)
+    taken = {id(matrix) for matrix in matrices}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in taken]
+    adam = torch.optim.Adam([{"params": rest, "initial_lr": OTHERS * lr}], fused=True)
+    parts = [{"params": matrices[thread::threads], "initial_lr": lr} for thread in range(threads)]
+    return [adam, *(Muon([part]) for part in parts)]
 
 
 def turn_matrices(mirrored: Bool[Tensor, " row"], angles: Float[Tensor, " row"]) -> Float[Tensor, "row 3 3"]:
