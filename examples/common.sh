@@ -1,12 +1,12 @@
 # shellcheck shell=sh disable=SC2034,SC2154  # the variables are shared with the scripts that source this file
 # The common start of the example scripts. A script sets two variables, then sources this file:
 #   work     the default working folder, used if no FOLDER is given
-#   options  which of --size and --furniture the script accepts
+#   options  which of --size, --furniture and --curve the script accepts
 # Afterwards `root` is the project's folder, `size` is tiny or small, and the current folder is the working folder, with
 # sdfkit installed into a virtual environment there.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
-size=small furniture=''
+size=small furniture='' curve=''
 refuse() { echo "${0##*/}: $1" >&2 && exit 2; }
 while [ $# -gt 0 ]; do
     case $1 in
@@ -15,6 +15,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     --size) size=${2:-nothing} && shift $(($# > 1)) ;;
     --furniture) furniture=yes ;;
+    --curve) curve=yes ;;
     *) work=$1 ;;
     esac
     shift

@@ -2,7 +2,7 @@
 """Split shapes into training and evaluation sets, and summarise the scores that sdfkit compare wrote for the latter.
 
 python generalise.py split manifest.json meshes/ -o split/
-python generalise.py table split/ all-recon.1.json all-dit.4.json few-dit.4.json ...
+python generalise.py table split/ all-recon.1.json all-dit.4.json 20-dit.4.json ...
 """
 
 import argparse
@@ -17,16 +17,20 @@ from sdfkit.geometry.isosurface.extraction import extract_surface
 from sdfkit.geometry.metrics import bootstrap_interval
 from sdfkit.images.visual_hull import VisualHull
 from sdfkit.io.stores.reader import open_store
+from sdfkit.report.plots import Curve, Panel, paint_panels
 
 COLUMNS = {"iou": "IoU", "chamfer": "Chamfer", "f_score_1": "F 1 %", "f_score_5": "F 5 %"}
 SETS = {"recalled": "training shapes", "instances": "held-out instances", "kinds": "held-out kinds"}
 
 
-def split(kinds: Sequence[str], *, few: int, judged: int, rng: np.random.Generator) -> dict[str, list[int]]:
+def split(
+    kinds: Sequence[str], *, sizes: Sequence[int], judged: int, rng: np.random.Generator
+) -> dict[str, list[int]]:
     """Assign shapes to sets, as lists of indices into `kinds`, by the name of the set.
 
     All shapes of a tenth of the kinds are held out, and a fifth of the shapes of each other kind with five shapes or
     more. Each of the sets to evaluate (recalled, instances, kinds) has at most `judged` shapes, chosen at random.
+    Smaller sets of training shapes, of given sizes, are contained in the larger ones.
     """
     groups: dict[str, list[int]] = {}
     for row in rng.permutation(len(kinds)):
@@ -41,11 +45,11 @@ def split(kinds: Sequence[str], *, few: int, judged: int, rng: np.random.Generat
             instances += rows[:out]
             train += rows[out:]
     held = [row for name in sorted(unseen) for row in groups[name]]
-    known = rng.permutation(train)[:few].tolist()
+    shuffled = rng.permutation(train).tolist()
     return {
         "all": train,
-        "few": known,
-        "recalled": known[:judged],  # both models were trained on them
+        **{str(size): shuffled[:size] for size in sizes},
+        "recalled": shuffled[: min(*sizes, judged)],  # all models were trained on them
         "instances": rng.permutation(instances)[:judged].tolist(),
         "kinds": rng.permutation(held)[:judged].tolist(),
     }
@@ -58,7 +62,7 @@ def write_split(options: argparse.Namespace) -> None:
     # Shapes without a mesh, because their conversion failed, are in no set.
     paths = sorted(path for path in options.meshes.iterdir() if path.stem in kind_of)
     kinds = [kind_of[path.stem] for path in paths]
-    sets = split(kinds, few=options.few, judged=options.judged, rng=np.random.default_rng(options.seed))
+    sets = split(kinds, sizes=options.sizes, judged=options.judged, rng=np.random.default_rng(options.seed))
     sets["judged"] = sets["recalled"] + sets["instances"] + sets["kinds"]
     for name, rows in sets.items():
         folder = options.output / name
@@ -93,7 +97,9 @@ def collect(paths: Sequence[Path]) -> list[Run]:
         name, images = path.stem.split(".")
         trained, model = name.split("-")
         runs.append(Run(trained, f"train-{model}", int(images), json.loads(path.read_text())["shapes"]))
-    return sorted(runs, key=lambda run: (run.trained, run.images, run.model != "train-recon"))
+    return sorted(
+        runs, key=lambda run: (run.trained == "all", run.trained, run.images, run.model != "train-recon")
+    )
 
 
 def write_table(options: argparse.Namespace) -> None:
@@ -134,6 +140,32 @@ def write_table(options: argparse.Namespace) -> None:
                 )
 
 
+def draw_curve(options: argparse.Namespace) -> None:
+    """Draw the IoU of each answer as a function of the number of training shapes.
+
+    There is a row of panels for each set of held-out shapes, and a column for each number of images.
+    """
+    runs = collect(options.reports)
+    panels = []
+    for name in list(SETS)[1:]:
+        folder = {path.stem for path in (options.folder / name).iterdir()}
+        for images in sorted({run.images for run in runs}):
+            curves: dict[str, dict[int, float]] = {}
+            for run in (run for run in runs if run.images == images):
+                trained = len(list((options.folder / run.trained).iterdir()))
+                judged = [shape for uid, shape in run.shapes.items() if uid in folder]
+                scores = {run.model: [shape["iou"] for shape in judged]}
+                for baseline in judged[0]["baselines"]:
+                    scores[baseline] = [shape["baselines"][baseline]["iou"] for shape in judged]
+                for answer, values in scores.items():
+                    curves.setdefault(answer, {})[trained] = float(np.mean(values))
+            lines = {
+                answer: Curve(*zip(*sorted(points.items()), strict=True)) for answer, points in curves.items()
+            }
+            panels.append(Panel(f"{SETS[name]}, images: {images}", "training shapes", "IoU", lines, "x"))
+    options.output.write_bytes(paint_panels(panels, columns=len(panels) // 2))
+
+
 def link_retrieved(options: argparse.Namespace) -> None:
     """Link each evaluated shape's name to the mesh of the training shape that retrieval found for it."""
     options.output.mkdir(exist_ok=True)
@@ -162,7 +194,9 @@ def main() -> None:
     parts.add_argument(
         "-o", "--output", type=Path, required=True, help="folder to write, with a folder for each set"
     )
-    parts.add_argument("--few", type=int, default=20, help="number of shapes in the smaller training set")
+    parts.add_argument(
+        "--sizes", type=int, nargs="+", default=[20], help="sizes of the smaller training sets"
+    )
     parts.add_argument(
         "--judged", type=int, default=40, help="greatest number of shapes to evaluate in each set"
     )
@@ -174,6 +208,11 @@ def main() -> None:
         "reports", type=Path, nargs="+", help="reports by sdfkit compare --json, named SET-MODEL.IMAGES.json"
     )
     table.set_defaults(run=write_table)
+    curve = commands.add_parser("curve")
+    curve.add_argument("folder", type=Path, help="folder that `split` wrote")
+    curve.add_argument("reports", type=Path, nargs="+", help="as for `table`")
+    curve.add_argument("-o", "--output", type=Path, required=True, help="PNG to write")
+    curve.set_defaults(run=draw_curve)
     found = commands.add_parser("retrieved")
     found.add_argument("folder", type=Path, help="folder that `split` wrote")
     found.add_argument("report", type=Path, help="report by sdfkit compare --json")

@@ -6,18 +6,25 @@
 # them from 4. Their meshes are compared with baselines: the mean shape, retrieval (the training shape whose image
 # features, or whose silhouettes, are nearest), the visual hull of the images, kernel ridge regression of the codes, and
 # an oracle (the training shape whose mesh is nearest).
-#   sh examples/generalise.sh [--size tiny|small] [--furniture] [FOLDER]
+#   sh examples/generalise.sh [--size tiny|small] [--furniture|--curve] [FOLDER]
 # small: takes two hours on one core.
 # tiny: takes four minutes and tests that the script runs; its models are not trained long enough to evaluate.
-work=generalise options="--size --furniture"
+# --curve: how the scores grow with the number of training shapes. Both models are trained on 20, 72, 288 and 976
+#   generated shapes, and every answer is drawn as a curve. small takes nine hours on one core.
+work=generalise options="--size --furniture --curve"
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
-# count, kinds: number of shapes and of kinds; few: training shapes of the smaller model; decoder, few_decoder, denoiser,
-# recon: training steps; judged: shapes evaluated of each set; points: points on each mesh that is evaluated; views:
-# images seen.
+[ ! "$furniture" ] || [ ! "$curve" ] || refuse "--furniture and --curve exclude each other"
+# count, kinds: number of shapes and of kinds; sizes: training shapes of the smaller models; decoder, few_decoder,
+# denoiser, recon: training steps; judged: shapes evaluated of each set; points: points on each mesh that is evaluated;
+# views: images seen.
 case $size in
-tiny) count=24 kinds=6 few=4 decoder=150 few_decoder=150 denoiser=150 recon=30 judged=4 points=10000 views="1 4" ;;
-small) count=400 kinds=40 few=20 decoder=8000 few_decoder=3000 denoiser=3000 recon=4500 judged=60 points=100000 views="1 4 8" ;;
+tiny) count=24 kinds=6 sizes=4 decoder=150 few_decoder=150 denoiser=150 recon=30 judged=4 points=10000 views="1 4" ;;
+small) count=400 kinds=40 sizes=20 decoder=8000 few_decoder=3000 denoiser=3000 recon=4500 judged=60 points=100000 views="1 4 8" ;;
+esac
+case $curve$size in
+yestiny) sizes="4 8" ;;
+yessmall) count=1360 sizes="20 72 288 976" ;;
 esac
 
 if [ "$furniture" ]; then
@@ -34,25 +41,39 @@ else
     sdfkit shapes $chosen --count "$count" --seed 1 --format ply -o meshes/
     [ -e manifest.json ] || sdfkit manifest meshes/ -o manifest.json
 fi
-# split/all and split/few: training shapes. split/judged: the shapes to evaluate (recalled, instances and kinds).
-python "$root/examples/generalise.py" split manifest.json meshes/ --few "$few" --judged "$judged" -o split/
+# split/all and split/NUMBER: training shapes. split/judged: the shapes to evaluate (recalled, instances and kinds).
+# shellcheck disable=SC2086  # a list of numbers
+python "$root/examples/generalise.py" split manifest.json meshes/ --sizes $sizes --judged "$judged" -o split/
 
 embed() { sdfkit embed --model efficientnet-lite0 "$@"; }
 for seen in $views; do
     whole "$seen.views.zarr" || sdfkit render split/judged/ --views "$seen" -o "$seen.views.zarr"
     whole "$seen.features.zarr" || embed "$seen.views.zarr" -o "$seen.features.zarr"
 done
-# judge SET ANSWER IMAGES: compares the meshes of an answer of models that were trained on a set of shapes.
+# judge NAME SET IMAGES: compares the meshes of an answer of models that were trained on a set of shapes.
 judge() {
-    sdfkit compare "$1-$2.$3.meshes/" split/judged/ --training "split/$1/" --features "$3.features.zarr" \
-        --training-features "$1.features.zarr" --codes "$1.deepsdf.zarr" --views "$3.views.zarr" \
+    sdfkit compare "$1.meshes/" split/judged/ --training "split/$2/" --features "$3.features.zarr" \
+        --training-features "$2.features.zarr" --codes "$2.deepsdf.zarr" --views "$3.views.zarr" \
         --points "$points" --json >report.part
-    mv report.part "reports/$1-$2.$3.json"
+    mv report.part "reports/$1.json"
 }
 mkdir -p reports
-for model in few all; do
+# answer SET MODEL IMAGES STORE INPUT [OPTION ...]: predicts meshes from some images, and judges them.
+answer() {
+    [ -e "reports/$1-$2.$3.json" ] || {
+        name=$1-$2.$3 set=$1 seen=$3 store=$4 input=$5
+        shift 5
+        # mesh ends with status 4 if a prediction has no surface; compare gives this prediction a score of 0.
+        sdfkit predict "$store" "$input" | sdfkit mesh "$@" -o "$name.meshes/" || [ $? -eq 4 ]
+        judge "$name" "$set" "$seen"
+    }
+}
+# A curve has all models for each number of shapes. Otherwise the smaller set is for train-dit from 4 images alone.
+largest=all
+[ ! "$curve" ] || largest=''
+for model in $sizes $largest; do
     steps=$decoder seen_by=$views
-    [ "$model" = all ] || steps=$few_decoder seen_by=4
+    [ "$model" = all ] || [ "$curve" ] || steps=$few_decoder seen_by=4
     store() { echo "$model.$1.zarr"; }
     whole "$(store samples)" || sdfkit sample-sdf "split/$model/" --points 100000 -o "$(store samples)"
     whole "$(store views)" || sdfkit render "split/$model/" --views 24 -o "$(store views)"
@@ -60,22 +81,20 @@ for model in few all; do
     whole "$(store deepsdf)" || sdfkit train-deepsdf "$(store samples)" --steps "$steps" --code-std 0.01 -o "$(store deepsdf)"
     whole "$(store dit)" || sdfkit train-dit "$(store features)" --codes "$(store deepsdf)" --steps "$denoiser" -o "$(store dit)"
     for seen in $seen_by; do
-        [ -e "reports/$model-dit.$seen.json" ] || {
-            # mesh ends with status 4 if a prediction has no surface; compare gives this prediction a score of 0.
-            sdfkit predict "$(store dit)" "$seen.features.zarr" |
-                sdfkit mesh --decoder "$(store deepsdf)" -o "$model-dit.$seen.meshes/" || [ $? -eq 4 ]
-            judge "$model" dit "$seen"
-        }
+        answer "$model" dit "$seen" "$(store dit)" "$seen.features.zarr" --decoder "$(store deepsdf)"
+    done
+    [ "$model" = all ] || [ "$curve" ] || continue
+    whole "$(store recon)" || sdfkit train-recon "$(store views)" --samples "$(store samples)" --steps "$recon" -o "$(store recon)"
+    for seen in $views; do
+        answer "$model" recon "$seen" "$(store recon)" "$seen.views.zarr"
     done
 done
-whole recon.zarr || sdfkit train-recon all.views.zarr --samples all.samples.zarr --steps "$recon" -o recon.zarr
-for seen in $views; do
-    [ -e "reports/all-recon.$seen.json" ] || {
-        sdfkit predict recon.zarr "$seen.views.zarr" | sdfkit mesh -o "all-recon.$seen.meshes/" || [ $? -eq 4 ]
-        judge all recon "$seen"
-    }
-done
 python "$root/examples/generalise.py" table split/ reports/*.json | tee table.md
+[ ! "$curve" ] || {
+    python "$root/examples/generalise.py" curve split/ reports/*.json -o curve.png
+    printf '\nTable:   %s\nImage:   %s\n' "$PWD/table.md" "$PWD/curve.png"
+    exit
+}
 rm -rf retrieved hulls
 python "$root/examples/generalise.py" retrieved split/ reports/all-recon.4.json -o retrieved/
 python "$root/examples/generalise.py" hulls 4.views.zarr -o hulls/

@@ -85,15 +85,23 @@ def name_axes(shares: tuple[float, float]) -> tuple[str, str]:
     return f"first {first}", f"second {second}"
 
 
-def paint_panels(panels: Sequence[Panel | Scatter]) -> bytes:
-    """Draw panels side by side, each of 1,200 by 750 pixels, and return the PNG file."""
+def paint_panels(panels: Sequence[Panel | Scatter], *, columns: int | None = None) -> bytes:
+    """Draw panels, each of 1,200 by 750 pixels, and return the PNG file.
+
+    Args:
+        panels: The panels, row by row.
+        columns: Number of panels in a row; None puts all panels side by side.
+    """
+    import math
     import warnings
 
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8 * len(panels), 5), layout="constrained")
+    columns = columns or len(panels)
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(8 * columns, 5 * rows), layout="constrained")
     for place, panel in enumerate(panels, 1):
-        axes = figure.add_subplot(1, len(panels), place)
+        axes = figure.add_subplot(rows, columns, place)
         # Names of files and shapes are not formulas, even if they contain dollar signs.
         axes.set_title(panel.title, parse_math=False)
         axes.set(xlabel=panel.x, ylabel=panel.y)
