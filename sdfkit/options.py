@@ -84,6 +84,16 @@ def read_command_line(command: Callable[..., None], options: Mapping[str, Any]) 
     return CommandLine(settings, inputs, rows)
 
 
+def preset_option(text: str, **limits: Any) -> Any:
+    """Return an option whose default is that of the preset, and whose help says so.
+
+    Args:
+        text: The help, without the default.
+        limits: Further arguments of `typer.Option`.
+    """
+    return typer.Option(help=f"{text}; default: the preset's.", **limits)
+
+
 Meshes = Annotated[
     list[str],
     typer.Argument(

@@ -1,22 +1,10 @@
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from sdfkit.inference.defaults import COMPARE_POINTS, COMPARE_TIMEOUT
-from sdfkit.options import (
-    IRRELEVANT,
-    STANDARD,
-    WHOLE,
-    FailFast,
-    Jobs,
-    Json,
-    Manifest,
-    Overwrite,
-    Seed,
-    Timeout,
-)
+from sdfkit.options import IRRELEVANT, WHOLE, FailFast, Jobs, Json, Manifest, Overwrite, Seed, Timeout
 from sdfkit.runtime.cores import CORES
 
 
@@ -132,34 +120,18 @@ def compare(
       sdfkit compare predicted/ test/ --training train/ --features test.zarr --training-features train.zarr
       sdfkit compare predicted/ test/ --training train/ --views test.views.zarr
     """
-    from sdfkit.errors import UsageError
-    from sdfkit.inference.comparison.image_baselines import check_options, read_image_baselines
-    from sdfkit.inference.comparison.scores import compare as compare_meshes
-    from sdfkit.io.meshes.pairs import open_predictions
-    from sdfkit.io.meshes.reader import open_meshes
+    from sdfkit.inference.comparison.files import compare_files
     from sdfkit.io.outputs import open_output, refuse_existing
     from sdfkit.report.scorecard import ScoreCard
     from sdfkit.runtime.pool import PoolOptions, report_outcome
 
-    if [predicted, truth, training].count(STANDARD) > 1 or training == STANDARD:
-        raise UsageError(
-            "only PREDICTED or TRUTH can be standard input, not both; give files for the other inputs"
-        )
-    check_options(training, features, training_features=training_features, codes=codes)
     if output is not None:
         refuse_existing(output, overwrite or output.is_file())
-    with ExitStack() as stack:
-        guesses = stack.enter_context(open_predictions(predicted, manifest=manifest))
-        truths = stack.enter_context(open_meshes([truth], manifest=manifest))
-        known = None if training is None else stack.enter_context(open_meshes([training], manifest=manifest))
-        images = read_image_baselines(
-            (known.rows if known else None) or (), features=features, training_features=training_features,
-            codes=codes, views=views,
-        )  # fmt: skip
-        result = compare_meshes(
-            guesses, truths, pair=pair, all_due=Path(predicted).is_dir(), points=points, align=align, training=known,
-            images=images, seed=seed, pool=PoolOptions(jobs, timeout, None, fail_fast),
-        )  # fmt: skip
+    result = compare_files(
+        predicted, truth, training=training, features=features, training_features=training_features, views=views,
+        codes=codes, manifest=manifest, pair=pair, points=points, align=align, seed=seed,
+        pool=PoolOptions(jobs, timeout, None, fail_fast),
+    )  # fmt: skip
     card = ScoreCard(
         result.shapes, pairing=result.pairing, align=align, points=points, seed=seed, level=result.level
     )

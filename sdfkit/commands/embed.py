@@ -1,6 +1,3 @@
-import json
-import math
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +16,6 @@ from sdfkit.options import (
     Overwrite,
     RetryFailed,
 )
-from sdfkit.runtime.cores import CORES
 from sdfkit.wording import counted
 
 
@@ -116,24 +112,17 @@ def embed(
       sdfkit embed --text captions.csv -o features.zarr
     """
     from sdfkit.errors import UsageError
-    from sdfkit.inference.encoders import create_feature_arrays, embed_alone, embed_together, load_chosen
-    from sdfkit.io.digests import MARK
+    from sdfkit.inference.encoders import create_feature_arrays, embed_rows, encoder_settings, load_chosen
     from sdfkit.io.stores.writer import create_store
-    from sdfkit.io.views import open_captions, open_views
-    from sdfkit.rows import digest_text
-    from sdfkit.runtime.pool import PoolOptions, compute_rows, report_outcome
+    from sdfkit.io.views import open_source
+    from sdfkit.runtime.pool import report_outcome
 
     if text is not None and (list(inputs) != [STANDARD] or extra or tokens != "none" or precision == "int8"):
         raise UsageError(
             "--text encodes only captions; leave out images, --with, --tokens and --precision int8"
         )
     kinds = ["caption"] if text is not None else ["rgb", *(extra.split(",") if extra else [])]
-    opened = (
-        open_views(inputs, kinds, matte=matte, manifest=manifest)
-        if text is None
-        else open_captions(text, manifest=manifest)
-    )
-    with opened as source:
+    with open_source(inputs, text, kinds, matte=matte, manifest=manifest) as source:
         chosen: dict[str, Any] = {
             "model": model or ("facebook/dinov2-base" if text is None else "all-minilm-l6-v2"),
             "revision": revision, "pool": pool, "tokens": tokens,
@@ -147,19 +136,15 @@ def embed(
         with create_store(
             output, "features", rows=source.known, count=source.count, history=source.history,
             settings={
-                **chosen, "encoder": MARK + digest_text(json.dumps(described, sort_keys=True)),
-                "precision": described["precision"], "with": extra, **source.settings,
+                **chosen, **encoder_settings(described), "with": extra, **source.settings,
             },
             attributes={"encoder": described | {"views": kinds}}, overwrite=overwrite, resumable=True,
             retry_failed=retry_failed,
         ) as features:  # fmt: skip
             create_feature_arrays(features, source, example)
             size = max(1, batch // len(kinds))
-            if cluster is None:
-                embed_together(source, encoder, features, batch=size, fail_fast=fail_fast)
-            else:
-                alone = partial(embed_alone, load=source.load, batch=size, options=options)
-                pool_options = PoolOptions(CORES, math.inf, cluster, fail_fast)
-                compute_rows(features, source.rows, source.count, alone, pool_options)
+            embed_rows(
+                source, encoder, features, options=options, batch=size, cluster=cluster, fail_fast=fail_fast
+            )
     shown = f"features of {counted(source.views, 'view')}"
     report_outcome(output, shown, source.count, features.failed, made=features.made)

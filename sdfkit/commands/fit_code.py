@@ -70,12 +70,10 @@ def fit_code(
       sdfkit fit-code views.zarr --decoder deepsdf.zarr -o codes.zarr
       sdfkit fit-code unseen.zarr --decoder deepsdf.zarr --half-space +x | sdfkit mesh --decoder deepsdf.zarr -o whole/
     """
-    import logging
-
     from sdfkit.inference.fitting.codes import choose_fit, load_fitted_decoder
     from sdfkit.io.stores.reader import open_store
     from sdfkit.io.stores.writer import create_store
-    from sdfkit.report.training_summary import describe_codes, describe_overlaps
+    from sdfkit.report.training_summary import describe_codes, describe_overlaps, log_lines
     from sdfkit.runtime.device import choose_device
     from sdfkit.runtime.pool import progress, report_outcome
 
@@ -92,7 +90,5 @@ def fit_code(
             fitted.create_array(fit.score, shape=(count,), dtype="f4", axes=("shape",))
             scores = fit.run(fitted, bar.update)
     is_sampled = fit.score == "sdf_l1"
-    lines = describe_codes(scores, fit.settings["clamp"]) if is_sampled else describe_overlaps(scores)
-    for line in lines:
-        logging.getLogger(__name__).info("%s", line)
+    log_lines(describe_codes(scores, fit.settings["clamp"]) if is_sampled else describe_overlaps(scores))
     report_outcome(output, "codes", count, fitted.failed)

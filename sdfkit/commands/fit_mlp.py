@@ -13,6 +13,7 @@ from sdfkit.options import (
     Overwrite,
     RetryFailed,
     Seed,
+    preset_option,
 )
 
 
@@ -43,22 +44,12 @@ def fit_mlp(
     epochs: Annotated[
         float | None, typer.Option(min=1e-6, help="Number of passes over the samples, in place of --steps.")
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Number of steps per shape; default: the preset's.")
-    ] = None,
-    points: Annotated[
-        int | None, typer.Option(min=1, help="Number of samples per shape and step; default: the preset's.")
-    ] = None,
+    steps: Annotated[int | None, preset_option("Number of steps per shape", min=1)] = None,
+    points: Annotated[int | None, preset_option("Number of samples per shape and step", min=1)] = None,
     near_focus: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1, help="Share of these samples that lie near the surface; default: the preset's."
-        ),
+        float | None, preset_option("Share of these samples that lie near the surface", min=0, max=1)
     ] = None,
-    lr: Annotated[
-        float | None,
-        typer.Option(min=0, help="Initial learning rate of a cosine schedule; default: the preset's."),
-    ] = None,
+    lr: Annotated[float | None, preset_option("Initial learning rate of a cosine schedule", min=0)] = None,
     clamp: Annotated[
         float,
         typer.Option(
@@ -104,16 +95,20 @@ def fit_mlp(
       sdfkit fit-mlp more.zarr --anchor weights.zarr -o more_weights.zarr
       sdfkit fit-mlp samples.zarr --anchor none --network siren -o independent.zarr
     """
-    import logging
     from dataclasses import asdict
 
     from sdfkit.errors import UsageError
-    from sdfkit.inference.fitting.mlps import ARRAYS, MLPFitter, count_held_out, find_shape, read_anchor
+    from sdfkit.inference.fitting.mlps import (
+        ARRAYS,
+        MLPFitter,
+        count_held_out,
+        create_arrays,
+        find_anchor,
+    )
     from sdfkit.io.stores.reader import open_store
     from sdfkit.io.stores.writer import create_store
-    from sdfkit.models.layers import count_parameters
     from sdfkit.models.mlp import PRESETS
-    from sdfkit.report.training_summary import describe_fits
+    from sdfkit.report.training_summary import describe_fits, log_lines
     from sdfkit.runtime.device import choose_device
     from sdfkit.runtime.pool import progress, report_outcome
     from sdfkit.training.mlp.recipes import choose_settings
@@ -121,13 +116,7 @@ def fit_mlp(
     if steps is not None and epochs is not None:
         raise UsageError("--steps and --epochs both set the length of a fit; give only one of them")
     config, place = PRESETS[network], choose_device(device)
-    is_store = "://" in anchor or anchor.endswith((".zarr", ".zip"))
-    origin = read_anchor(anchor, config) if is_store else None
-    if samples == STANDARD and not is_store and anchor not in ("first", "none"):
-        raise UsageError(
-            f"--anchor {anchor}: if samples come from standard input, only the first shape can be the anchor; give the "
-            "path of the samples store"
-        )
+    origin = find_anchor(anchor, samples, config)
     with open_store(samples, "samples", manifest=manifest) as store:
         count, sample = len(store), store.array("point").shape[1]
         recipe = choose_settings(
@@ -144,15 +133,9 @@ def fit_mlp(
             attributes={"network": asdict(config)}, overwrite=overwrite, resumable=True,
             retry_failed=retry_failed,
         ) as fitted, progress(count, "shape") as bar:  # fmt: skip
-            size = count_parameters(config)
-            fitted.create_array("weights", shape=(count, size), dtype="f4", axes=("shape", "parameter"))
-            fitted.create_array("loss", shape=(count,), dtype="f4", axes=("shape",))
+            create_arrays(fitted, config, count)
             fitter = MLPFitter(fitted, config, recipe, place, seed, stop=fail_fast or count == 1)
-            if anchor != "none":
-                fitter.load_anchor(origin)
-                if anchor != "first" and not is_store:
-                    fitter.require_anchor(find_shape(store, anchor))
+            fitter.prepare_anchor(anchor, origin, store)
             fitter.fit_rows(store.rows(*ARRAYS), together, anchor_first=anchor == "first", advance=bar.update)
-    for line in describe_fits(fitter.losses, recipe.clamp):
-        logging.getLogger(__name__).info("%s", line)
+    log_lines(describe_fits(fitter.losses, recipe.clamp))
     report_outcome(output, "weights", count, fitted.failed, made=fitted.made)

@@ -102,8 +102,7 @@ def perturb(
     from sdfkit.report.tables import format_json
     from sdfkit.runtime.device import choose_device
 
-    if output is not None:
-        check_picture(output, overwrite)
+    check_picture(output, overwrite)
     if stores.count(STANDARD) > 1:
         raise UsageError("only one STORE can be standard input; give files for the others")
     place = choose_device(device)

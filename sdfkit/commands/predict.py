@@ -101,19 +101,12 @@ def predict(
       sdfkit predict dit.zarr views.zarr --refine --decoder deepsdf.zarr -o refined.zarr
       sdfkit predict flow.zarr views.zarr --trajectory | sdfkit view -o steps.html
     """
-    import logging
-
     from sdfkit.errors import UsageError
-    from sdfkit.inference.encoders import open_features
+    from sdfkit.inference.prediction import sampling
+    from sdfkit.inference.prediction.features import open_features
     from sdfkit.inference.prediction.loading import load_predictor
-    from sdfkit.inference.prediction.sampling import (
-        SampleWriter,
-        choose_settings,
-        create_arrays,
-        describe_origin,
-    )
     from sdfkit.io.stores.writer import create_store
-    from sdfkit.report.training_summary import describe_overlaps
+    from sdfkit.report.training_summary import describe_overlaps, log_lines
     from sdfkit.runtime.device import choose_device
     from sdfkit.runtime.pool import report_outcome
 
@@ -123,7 +116,7 @@ def predict(
         raise UsageError("--decoder is used by --refine only; add --refine or leave --decoder out")
     place = choose_device(device)
     predictor = load_predictor(model, place)
-    settings = choose_settings(
+    settings = sampling.choose_settings(
         predictor, samples=samples, steps=steps, eta=eta, guidance=guidance, trajectory=trajectory
     )
     lines: list[str] = []
@@ -138,19 +131,19 @@ def predict(
         count = features.count * samples
         with create_store(
             output, predictor.kind, count=count, history=features.history, seed=seed,
-            settings=settings | {"seed": seed}, attributes=describe_origin(predictor, model), overwrite=overwrite,
+            settings=settings | {"seed": seed}, attributes=sampling.describe_origin(predictor, model),
+            overwrite=overwrite,
         ) as vectors:  # fmt: skip
-            create_arrays(vectors, predictor, count, settings, features.holds)
+            sampling.create_arrays(vectors, predictor, count, settings, features.holds)
             if refine:
                 refined = RefiningWriter(vectors, refiner, seed, draw_starts(predictor, settings))
                 features.send(refined)
                 refined.finish()
                 failed, lines = refined.failed, describe_overlaps(refined.overlaps)
             else:
-                sampled = SampleWriter(vectors, predictor, settings, seed)
+                sampled = sampling.SampleWriter(vectors, predictor, settings, seed)
                 features.send(sampled)
                 failed = sampled.failed
-    for line in lines:
-        logging.getLogger(__name__).info("%s", line)
+    log_lines(lines)
     what = predictor.kind if samples == 1 else f"{samples} {predictor.kind} each"
     report_outcome(output, what, features.count, failed)

@@ -1,14 +1,10 @@
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sdfkit.options import IRRELEVANT, STANDARD, WHOLE, Json, Manifest, Overwrite
-
-if TYPE_CHECKING:
-    from sdfkit.io.stores.contents.vectors import Vectors
 
 KINDS = ("codes", "deepsdf", "denoiser", "weights", "autoencoder", "flow")
 
@@ -80,7 +76,7 @@ def rank(
     from sdfkit.analysis.vectors import measure_moments
     from sdfkit.errors import InputError, UsageError
     from sdfkit.io.digests import digest_input
-    from sdfkit.io.stores.contents.vectors import open_vectors
+    from sdfkit.io.stores.contents.vectors import find_training_vectors, open_vectors
     from sdfkit.io.stores.writer import create_store
     from sdfkit.report.diagnostics.ranking import (
         collect_arrays,
@@ -99,7 +95,7 @@ def rank(
         own = measure_moments(vectors, [row.uid for row in guesses.rows], guesses.name)
         similarity = measure_similarity(vectors, own) if len(vectors) > 1 else None
         facts = describe_predictions(guesses, similarity)
-        path = known if known is not None else _find_training_codes(guesses)
+        path = known if known is not None else find_training_vectors(guesses)
         if path is None:
             if output is not None or truth is not None:
                 raise UsageError("-o and --truth need training vectors; add --known STORE")
@@ -140,17 +136,3 @@ def rank(
                     writer.create_array(name, data=values, axes=("prediction", "neighbour"))
                 for row in rows:
                     writer.write(row)
-
-
-def _find_training_codes(guesses: "Vectors") -> str | None:
-    """Return the path of the training codes that a store of predictions names, if it exists."""
-    import logging
-
-    path = guesses.attributes.get("denoiser")
-    if path is None or Path(path).exists():
-        return path
-    logging.getLogger(__name__).warning(
-        "%s: the model %s, which made the predictions, does not exist; give its training codes with --known",
-        guesses.name, path,
-    )  # fmt: skip
-    return None

@@ -73,8 +73,7 @@ def timestep_loss(
     from sdfkit.report.tables import format_json
     from sdfkit.runtime.device import choose_device
 
-    if output is not None:
-        check_picture(output, overwrite)
+    check_picture(output, overwrite)
     denoiser = load_denoiser(model, choose_device(device))
     kinds = ("codes", "deepsdf", "weights", "autoencoder")
     with (

@@ -2,7 +2,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from sdfkit.options import STANDARD, WHOLE, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
+from sdfkit.options import (
+    STANDARD,
+    WHOLE,
+    Curve,
+    Device,
+    Input,
+    Manifest,
+    Output,
+    Overwrite,
+    Precision,
+    Seed,
+    preset_option,
+)
 
 
 def train_ae(
@@ -39,13 +51,9 @@ def train_ae(
             min=0, help="For --loss field: limit distances to this absolute value before comparing them."
         ),
     ] = 0.1,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the shapes; default: the preset's.")
-    ] = None,
-    batch: Annotated[
-        int | None, typer.Option(min=1, help="Number of shapes per step; default: the preset's.")
-    ] = None,
-    lr: Annotated[float | None, typer.Option(min=0, help="Learning rate; default: the preset's.")] = None,
+    epochs: Annotated[int | None, preset_option("Passes over the shapes", min=1)] = None,
+    batch: Annotated[int | None, preset_option("Number of shapes per step", min=1)] = None,
+    lr: Annotated[float | None, preset_option("Learning rate", min=0)] = None,
     resolution: Annotated[
         int, typer.Option(min=8, max=256, help="Grid cells per side of the query cube, for the report.")
     ] = 48,
@@ -78,7 +86,6 @@ def train_ae(
       sdfkit train-dit features.zarr --codes ae.zarr -o dit.zarr
       sdfkit predict dit.zarr features.zarr | sdfkit mesh --decoder ae.zarr -o predicted/
     """
-    import logging
     from dataclasses import asdict
 
     import numpy as np
@@ -87,12 +94,12 @@ def train_ae(
     from sdfkit.errors import UsageError
     from sdfkit.evaluation.reconstructions import evaluate_autoencoder
     from sdfkit.io.models.reader import load_weights
-    from sdfkit.io.models.training_runs import log_written, run_training
+    from sdfkit.io.models.training_runs import run_training
     from sdfkit.io.models.writer import ModelContents, ModelOutput, fingerprint, network_group
     from sdfkit.io.stores.contents.samples import read_shape_samples
     from sdfkit.models.autoencoder import PRESETS
-    from sdfkit.report.plots import check_picture, draw_losses
-    from sdfkit.report.training_summary import describe_reconstructions
+    from sdfkit.report.plots import check_picture
+    from sdfkit.report.training_summary import describe_reconstructions, log_lines, report_training
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.autoencoder import RECIPES, AutoencoderTraining
     from sdfkit.training.run import override
@@ -101,8 +108,7 @@ def train_ae(
         raise UsageError("--loss field compares distances at samples; add --samples STORE")
     if [weights, samples].count(STANDARD) > 1:
         raise UsageError("standard input can be read only once; give a file for the weights or for --samples")
-    if curve is not None:
-        check_picture(curve, overwrite)
+    check_picture(curve, overwrite)
     recipe = override(
         RECIPES[preset], loss=loss, points=points, clamp=clamp, epochs=epochs, batch=batch, lr=lr
     )
@@ -128,14 +134,11 @@ def train_ae(
         if complete and context.process == 0:
             found = evaluate_autoencoder(training, resolution)
             iou, report = found.after.iou, found.attributes(uids)
-            for line in describe_reconstructions(found, uids):
-                logging.getLogger(__name__).info("%s", line)
+            log_lines(describe_reconstructions(found, uids))
         attributes = {
             "network": asdict(networks), "decoder_sha256": fingerprint(group.arrays), "report": report,
         }  # fmt: skip
         return ModelContents({"code": codes.cpu().numpy(), "iou": iou}, {"autoencoder": group}, attributes)
 
     losses = run_training(training, training.steps, target, describe)
-    if curve is not None and context.process == 0:
-        draw_losses(curve, losses, title=output, overwrite=overwrite)
-    log_written(target, f"an autoencoder and {len(rows)} codes")
+    report_training(target, training, losses, [], f"an autoencoder and {len(rows)} codes", curve=curve)

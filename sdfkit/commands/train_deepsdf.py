@@ -14,6 +14,7 @@ from sdfkit.options import (
     Overwrite,
     Precision,
     Seed,
+    preset_option,
 )
 from sdfkit.wording import counted
 
@@ -27,27 +28,16 @@ def train_deepsdf(
             help="Settings, see Presets; small: for two CPU cores; others: width x layers of the decoder."
         ),
     ] = "small",
-    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps; default: the preset's.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Shapes per step; default: the preset's.")] = None,
-    points: Annotated[
-        int | None, typer.Option(min=1, help="Points per shape and step; default: the preset's.")
-    ] = None,
+    steps: Annotated[int | None, preset_option("Number of steps", min=1)] = None,
+    batch: Annotated[int | None, preset_option("Shapes per step", min=1)] = None,
+    points: Annotated[int | None, preset_option("Points per shape and step", min=1)] = None,
     near_focus: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Share of --points near the surface; default: the preset's."),
+        float | None, preset_option("Share of --points near the surface", min=0, max=1)
     ] = None,
-    lr: Annotated[
-        float | None, typer.Option(min=0, help="Learning rate of the decoder; default: the preset's.")
-    ] = None,
-    code_lr: Annotated[
-        float | None, typer.Option(min=0, help="Learning rate of the codes; default: the preset's.")
-    ] = None,
-    code_std: Annotated[
-        float | None, typer.Option(min=0, help="Standard deviation of initial codes; default: the preset's.")
-    ] = None,
-    code_penalty: Annotated[
-        float | None, typer.Option(min=0, help="Weight of the codes' squared length; default: the preset's.")
-    ] = None,
+    lr: Annotated[float | None, preset_option("Learning rate of the decoder", min=0)] = None,
+    code_lr: Annotated[float | None, preset_option("Learning rate of the codes", min=0)] = None,
+    code_std: Annotated[float | None, preset_option("Standard deviation of initial codes", min=0)] = None,
+    code_penalty: Annotated[float | None, preset_option("Weight of the codes' squared length", min=0)] = None,
     penalty_ramp: Annotated[
         int, typer.Option(min=0, help="Steps in which --code-penalty grows from 0, as in DeepSDF.")
     ] = 0,
@@ -101,20 +91,19 @@ def train_deepsdf(
 
     from sdfkit.evaluation.field_errors import measure_decoder, measure_held_out
     from sdfkit.io.models.contents import decoder_contents
-    from sdfkit.io.models.training_runs import log_written, run_training
+    from sdfkit.io.models.training_runs import run_training
     from sdfkit.io.models.writer import ModelOutput
     from sdfkit.io.stores.contents.samples import open_samples
     from sdfkit.models.deepsdf import PRESETS
-    from sdfkit.report.plots import check_picture, draw_losses
-    from sdfkit.report.training_summary import describe_decoder, describe_held_out
+    from sdfkit.report.plots import check_picture
+    from sdfkit.report.training_summary import describe_decoder, describe_held_out, report_training
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.deepsdf.recipes import RECIPES
     from sdfkit.training.deepsdf.training import DeepSDFTraining
     from sdfkit.training.run import override
 
     log = logging.getLogger(__name__)
-    if curve is not None:
-        check_picture(curve, overwrite)
+    check_picture(curve, overwrite)
     config = PRESETS[preset]
     recipe = override(
         RECIPES[preset], steps=steps, shapes=batch, points=points, near=near_focus, decoder_lr=lr, code_lr=code_lr,
@@ -144,8 +133,6 @@ def train_deepsdf(
         errors = measure_decoder(training, samples=20_000, clamp=0.1)
     unseen = measure_held_out(training, [part for _, part in known.held_out])
     rows = [row for row, _ in known.held_out]
-    for line in [*describe_decoder(errors, known.rows), *describe_held_out(unseen, rows)]:
-        log.info("%s", line)
-    if curve is not None and context.process == 0:
-        draw_losses(curve, losses, title=output, overwrite=overwrite)
-    log_written(target, f"a decoder and {counted(len(known.rows), 'code')}")
+    lines = [*describe_decoder(errors, known.rows), *describe_held_out(unseen, rows)]
+    what = f"a decoder and {counted(len(known.rows), 'code')}"
+    report_training(target, training, losses, lines, what, curve=curve)

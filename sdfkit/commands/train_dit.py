@@ -15,6 +15,7 @@ from sdfkit.options import (
     Overwrite,
     Precision,
     Seed,
+    preset_option,
 )
 
 
@@ -54,19 +55,17 @@ def train_dit(
     min_snr: Annotated[
         float | None, typer.Option(min=0.1, help="Maximum of loss weights (min-SNR), as 5.")
     ] = None,
-    views: Annotated[int | None, typer.Option(min=1, help="Views per sample; default: the preset's.")] = None,
+    views: Annotated[int | None, preset_option("Views per sample", min=1)] = None,
     cfg_dropout: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Share of samples without views; default: the preset's."),
+        float | None, preset_option("Share of samples without views", min=0, max=1)
     ] = None,
     pose_dropout: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Share of samples without cameras; default: the preset's."),
+        float | None, preset_option("Share of samples without cameras", min=0, max=1)
     ] = None,
     ema: Ema = None,
-    lr: Annotated[float | None, typer.Option(min=0, help="Learning rate; default: the preset's.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Samples per step; default: the preset's.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps; default: the preset's.")] = None,
+    lr: Annotated[float | None, preset_option("Learning rate", min=0)] = None,
+    batch: Annotated[int | None, preset_option("Samples per step", min=1)] = None,
+    steps: Annotated[int | None, preset_option("Number of steps", min=1)] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Uses of each shape, instead of --steps.")] = None,
     held_out: HeldOut = 0.0,
     curve: Curve = None,
@@ -103,25 +102,23 @@ def train_dit(
       sdfkit train-dit features.zarr --codes deepsdf.zarr --held-out 0.1 --curve loss.png -o dit.zarr
       sdfkit train-dit features.zarr --codes weights.zarr --tokens layers -o weight_dit.zarr
     """
-    import logging
     from dataclasses import asdict, replace
 
     import torch
 
     from sdfkit.inference.training_codes import hold_out, read_training_codes
     from sdfkit.io.models.contents import denoiser_contents
-    from sdfkit.io.models.training_runs import log_written, run_training
+    from sdfkit.io.models.training_runs import run_training
     from sdfkit.io.models.writer import ModelOutput
     from sdfkit.models.dit import PRESETS
-    from sdfkit.report.plots import check_picture, draw_losses
-    from sdfkit.report.training_summary import describe_denoiser
+    from sdfkit.report.plots import check_picture
+    from sdfkit.report.training_summary import describe_denoiser, report_training
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.dit.recipes import RECIPES, choose_steps
     from sdfkit.training.dit.training import STD_FLOOR, DiTTraining
     from sdfkit.training.run import override
 
-    if curve is not None:
-        check_picture(curve, overwrite)
+    check_picture(curve, overwrite)
     whole = read_training_codes(codes, features, condition, tokens, views, manifest=manifest)
     known, others = hold_out(whole, held_out, seed)
     preset = preset or ("weights-small" if known.are_weights else "small")
@@ -147,7 +144,5 @@ def train_dit(
     losses = run_training(
         training, recipe.steps, target, lambda complete: denoiser_contents(training, known.codes, known.attributes)
     )  # fmt: skip
-    logging.getLogger(__name__).info("%s", describe_denoiser(losses, training))
-    if curve is not None and context.process == 0:
-        draw_losses(curve, losses, training.held_out, title=output, overwrite=overwrite)
-    log_written(target, f"a denoiser for {len(known.rows)} shapes")
+    what, lines = f"a denoiser for {len(known.rows)} shapes", [describe_denoiser(losses, training)]
+    report_training(target, training, losses, lines, what, curve=curve, held_out=training.held_out)

@@ -14,6 +14,7 @@ from sdfkit.options import (
     Overwrite,
     Precision,
     Seed,
+    preset_option,
 )
 
 
@@ -44,7 +45,7 @@ def train_flow(
     ] = "mask+rgb",
     silhouette: Annotated[
         Literal["bce", "dt-bound"] | None,
-        typer.Option(help="bce: cross-entropy; dt-bound: distance bound of SDF-SRN; default: the preset's."),
+        preset_option("bce: cross-entropy; dt-bound: distance bound of SDF-SRN"),
     ] = None,
     code_scale: Annotated[
         bool,
@@ -54,21 +55,14 @@ def train_flow(
         int | None,
         typer.Option(min=1, metavar="N", help="Number of views to use of each shape; default: all."),
     ] = None,
-    rays: Annotated[int | None, typer.Option(min=1, help="Rays per view; default: the preset's.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Shapes per step; default: the preset's.")] = None,
-    temperature: Annotated[
-        float | None, typer.Option(min=1e-4, help="Final temperature of silhouettes; default: the preset's.")
-    ] = None,
-    eikonal: Annotated[
-        float | None, typer.Option(min=0, help="Weight of the eikonal loss; default: the preset's.")
-    ] = None,
+    rays: Annotated[int | None, preset_option("Rays per view", min=1)] = None,
+    batch: Annotated[int | None, preset_option("Shapes per step", min=1)] = None,
+    temperature: Annotated[float | None, preset_option("Final temperature of silhouettes", min=1e-4)] = None,
+    eikonal: Annotated[float | None, preset_option("Weight of the eikonal loss", min=0)] = None,
     cfg_dropout: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Share of samples without image; default: the preset's."),
+        float | None, preset_option("Share of samples without image", min=0, max=1)
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps of each stage; default: the preset's.")
-    ] = None,
+    steps: Annotated[int | None, preset_option("Steps of each stage", min=1)] = None,
     held_out: Annotated[
         str | None,
         typer.Option(metavar="STORE", help="Views of held-out shapes, to evaluate at the end."),
@@ -112,47 +106,38 @@ def train_flow(
       sdfkit train-flow views.zarr --stage distil --start cnn.zarr -o distilled.zarr
       sdfkit predict flow.zarr photo.jpg | sdfkit mesh --decoder flow.zarr > photo.ply
     """
-    import logging
     from dataclasses import asdict
-    from functools import partial
 
     import torch
 
-    from sdfkit.errors import UsageError
     from sdfkit.images.rendering.rasteriser import LIGHT_DIRECTIONS
-    from sdfkit.io.models.contents import flow_contents
-    from sdfkit.io.models.reader import read_flow_networks
-    from sdfkit.io.models.training_runs import log_written, run_training
+    from sdfkit.io.models.contents import flow_contents, read_flow_networks
+    from sdfkit.io.models.training_runs import run_training
     from sdfkit.io.models.writer import ModelOutput
-    from sdfkit.io.stores.contents.training_views import read_pictures
-    from sdfkit.report.plots import check_picture, draw_losses
-    from sdfkit.report.training_summary import describe_gradients, evaluate_silhouettes
+    from sdfkit.io.stores.contents.training_views import read_training_views
+    from sdfkit.report.plots import check_picture
+    from sdfkit.report.training_summary import evaluate_silhouettes, report_training
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.flow.recipes import NETWORKS, RECIPES, STAGES, adapt_network, choose_stages
     from sdfkit.training.flow.training import FlowTraining
     from sdfkit.training.run import override
 
     stages, before = choose_stages(stage, supervision, start)
-    if held_out is not None and features is not None:
-        raise UsageError(
-            "--held-out: cannot be combined with --features, which do not cover held-out shapes; omit one of them"
-        )
-    if curve is not None:
-        check_picture(curve, overwrite)
+    check_picture(curve, overwrite)
     recipe = override(
         RECIPES[preset], code_scale=code_scale, silhouette=silhouette, rays=rays, shapes=batch, temperature=temperature,
         eikonal=eikonal, dropout=cfg_dropout, steps=dict.fromkeys(STAGES, steps) if steps else None,
     )  # fmt: skip
-    read = partial(read_pictures, size=recipe.size, temperature=recipe.temperature, manifest=manifest)
-    known = read(views, features, most=views_per_shape, parts=velocity == "dit")
-    unseen = None if held_out is None else read(held_out, None, most=None, parts=False)
+    known, unseen = read_training_views(
+        views, features, held_out, recipe, most=views_per_shape, parts=velocity == "dit", manifest=manifest
+    )
     network, decoder = NETWORKS[preset]
     config, uids = adapt_network(network, velocity, known.pictures.features), [row.uid for row in known.rows]
     context = open_training_context(device, precision, (views, features, output))
-    generator = torch.Generator().manual_seed(seed)
     training = FlowTraining(
-        config, decoder, recipe, stages, LIGHT_DIRECTIONS, uids, known.pictures, context, generator
-    )
+        config, decoder, recipe, stages, LIGHT_DIRECTIONS, uids, known.pictures, context,
+        torch.Generator().manual_seed(seed),
+    )  # fmt: skip
     if start is not None:
         training.load_networks(read_flow_networks(start, before))
     settings = {
@@ -161,11 +146,5 @@ def train_flow(
     }  # fmt: skip
     target = ModelOutput(output, "flow", known.rows, known.history, settings, seed, overwrite)
     losses = run_training(training, training.steps, target, lambda _: flow_contents(training, known))
-    lines = evaluate_silhouettes(training, known, unseen)
-    if check_gradients:
-        lines.append(describe_gradients(training.gradient_norms()))
-    for line in lines:
-        logging.getLogger(__name__).info("%s", line)
-    if curve is not None and context.process == 0:
-        draw_losses(curve, losses, title=output, overwrite=overwrite)
-    log_written(target, f"a flow for {len(known.rows)} shapes")
+    lines = evaluate_silhouettes(training, known, unseen, check_gradients=check_gradients)
+    report_training(target, training, losses, lines, f"a flow for {len(known.rows)} shapes", curve=curve)

@@ -194,16 +194,11 @@ class Mesher:
 
     def log_outcomes(self) -> None:
         """Log whether the meshes are whole, and the share of the grid's points at which networks were evaluated."""
-        total = len(self.outcomes) + len(self.empty)
-        if total:
-            pieces = [pieces for _, pieces, _ in self.outcomes]
-            dropped = [counts.dropped for counts, *_ in self.outcomes]
-            log.info(
-                "%d of %d meshes are one piece, the others have up to %d; %d specks left out of %d meshes; %d shapes "
-                "without surface",
-                pieces.count(1), total, max(pieces, default=0), sum(dropped), np.count_nonzero(dropped),
-                len(self.empty),
-            )  # fmt: skip
+        pieces = [pieces for _, pieces, _ in self.outcomes]
+        dropped = [counts.dropped for counts, *_ in self.outcomes]
+        described = describe_meshes(pieces, dropped, len(self.empty))
+        if described:
+            log.info("%s", described)
         if self.outcomes and self.array != "grid":
             evaluated = [counts.evaluated for counts, *_ in self.outcomes]
             share = sum(evaluated) / (len(evaluated) * (self.options.resolution + 1) ** 3)
@@ -212,6 +207,30 @@ class Mesher:
                 100 * share,
                 1 / share,
             )
+
+
+def describe_meshes(pieces: Sequence[int], dropped: Sequence[int], empty: int) -> str:
+    """Describe whether meshes are whole, in one line; empty without any shape.
+
+    Args:
+        pieces: Number of pieces of each mesh.
+        dropped: Number of specks that were left out of each mesh.
+        empty: Number of shapes without a surface.
+    """
+    parts = []
+    most, whole = max(pieces, default=0), pieces.count(1)
+    if len(pieces) == 1:
+        parts.append("the mesh is one piece" if whole else f"the mesh has {counted(most, 'piece')}")
+    elif pieces and whole == len(pieces):
+        parts.append(f"all {len(pieces)} meshes are one piece")
+    elif pieces:
+        parts.append(f"{whole} of {len(pieces)} meshes are one piece, the others have up to {most}")
+    if any(dropped):
+        specks, meshes = sum(dropped), sum(count > 0 for count in dropped)
+        parts.append(f"{counted(specks, 'speck')} left out" + (f" of {meshes} meshes" if meshes > 1 else ""))
+    if empty:
+        parts.append(f"{counted(empty, 'shape')} without surface")
+    return "; ".join(parts)
 
 
 def make_mesher(

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -70,6 +70,15 @@ class ViewSource:
                 "the image's edge or the encoder's crop cuts off %.1f %% of the silhouette of a shape that fills the "
                 "unit sphere; render with a larger --yfov or --distance", 100 * (1 - share),
             )  # fmt: skip
+
+
+def open_source(
+    inputs: Sequence[str], text: Path | None, kinds: Sequence[str], *, matte: str, manifest: Path | None
+) -> AbstractContextManager[ViewSource]:
+    """Open captions if a file of them is given, otherwise views; see `open_captions` and `open_views`."""
+    if text is not None:
+        return open_captions(text, manifest=manifest)
+    return open_views(inputs, kinds, matte=matte, manifest=manifest)
 
 
 @contextmanager

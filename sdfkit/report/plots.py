@@ -31,8 +31,10 @@ class Curve(NamedTuple):
     y: Sequence[float]
 
 
-def check_picture(output: Path, overwrite: bool) -> None:
-    """Check that a PNG can be written, before the computation starts. An equal one may exist; see `open_output`.
+def check_picture(output: Path | None, overwrite: bool) -> None:
+    """Check that a PNG, if one is wanted, can be written, before the computation starts.
+
+    An equal one may exist; see `open_output`.
 
     Raises:
         UsageError: The name of the file does not end in .png.
@@ -40,6 +42,8 @@ def check_picture(output: Path, overwrite: bool) -> None:
     """
     from sdfkit.io.outputs import refuse_existing
 
+    if output is None:
+        return
     if output.suffix.lower() != ".png":
         raise UsageError(f"{output}: plots are written as PNG; choose a name that ends in .png")
     refuse_existing(output, overwrite or output.is_file())

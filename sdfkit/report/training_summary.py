@@ -1,10 +1,14 @@
-"""The lines that the commands for training and fitting log about their results."""
+"""What the commands for training and fitting log about their results."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sdfkit.io.models.training_runs import log_written
+from sdfkit.report.plots import draw_losses
 from sdfkit.wording import counted
 
 if TYPE_CHECKING:
@@ -12,15 +16,52 @@ if TYPE_CHECKING:
     from sdfkit.evaluation.reconstruction_errors import ReconstructionErrors
     from sdfkit.evaluation.reconstructions import Reconstructions
     from sdfkit.evaluation.silhouettes import SilhouetteErrors
+    from sdfkit.io.models.writer import ModelOutput
     from sdfkit.io.stores.contents.training_views import TrainingViews
     from sdfkit.rows import Row
+    from sdfkit.runtime.training_loop import Training
+    from sdfkit.training.dit.held_out import HeldOutLoss
     from sdfkit.training.dit.training import DiTTraining
     from sdfkit.training.flow.training import FlowTraining
 
+log = logging.getLogger(__name__)
 # The report counts fits with a loss above this, as the paper "image to 3-D from small data" does.
 OUTLIER = 0.01
 # Number of views of each shape on which silhouettes are evaluated.
 EVALUATED_VIEWS = 2
+
+
+def log_lines(lines: Iterable[str]) -> None:
+    """Log each line."""
+    for line in lines:
+        log.info("%s", line)
+
+
+def report_training(
+    target: "ModelOutput",
+    training: "Training",
+    losses: Sequence[float],
+    lines: Iterable[str],
+    what: str,
+    *,
+    curve: Path | None,
+    held_out: "HeldOutLoss | None" = None,
+) -> None:
+    """Log the results of a finished training run and what it has written, and plot its losses.
+
+    Args:
+        target: The store that was written.
+        training: The training. Of several processes, only the first one plots.
+        losses: The loss of each step.
+        lines: The results, a line each.
+        what: What was written: "a decoder and 3 codes".
+        curve: PNG file for the losses; None for no plot.
+        held_out: Losses of held-out shapes, to be plotted too.
+    """
+    log_lines(lines)
+    if curve is not None and training.context.process == 0:
+        draw_losses(curve, losses, held_out, title=target.path, overwrite=target.overwrite)
+    log_written(target, what)
 
 
 def _worst(errors: Sequence[tuple[float, "Row"]], count: int) -> str:
@@ -114,7 +155,11 @@ def describe_denoiser(losses: Sequence[float], training: "DiTTraining") -> str:
 
 
 def evaluate_silhouettes(
-    training: "FlowTraining", known: "TrainingViews", held_out: "TrainingViews | None"
+    training: "FlowTraining",
+    known: "TrainingViews",
+    held_out: "TrainingViews | None",
+    *,
+    check_gradients: bool,
 ) -> list[str]:
     """Measure and describe the errors of predicted silhouettes, compared with the ideal loss of exact distance fields.
 
@@ -124,6 +169,7 @@ def evaluate_silhouettes(
         training: The training of a flow.
         known: Views of the training shapes.
         held_out: Views of held-out shapes, if there are any.
+        check_gradients: Also list the norms of the last gradients.
     """
     from sdfkit.evaluation.silhouettes import measure_silhouettes
 
@@ -133,7 +179,7 @@ def evaluate_silhouettes(
             pictures = views.pictures.to(training.context.device)
             errors = measure_silhouettes(training, pictures, min(EVALUATED_VIEWS, pictures.rgb.shape[1]))
             lines.append(name + describe_silhouettes(errors, views.ideal_loss))
-    return lines
+    return [*lines, describe_gradients(training.gradient_norms())] if check_gradients else lines
 
 
 def describe_silhouettes(errors: "SilhouetteErrors", ideal_loss: float) -> str:

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from sdfkit.errors import GeometryError
-from sdfkit.inference.meshing import MeshOptions, mesh_field
+from sdfkit.inference.meshing import MeshOptions, describe_meshes, mesh_field
 
 
 def ball(points):
@@ -43,3 +43,23 @@ def test_specks_are_left_out_and_other_pieces_are_kept(radius, pieces):
 def test_a_field_without_a_surface_is_refused():
     with pytest.raises(GeometryError, match="no surface: distances run from"):
         mesh_field(lambda points: points.norm(dim=-1) + 1, "cpu", MeshOptions(resolution=16))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "dropped", "empty", "text"),
+    [
+        ([], [], 0, ""),
+        ([], [], 1, "1 shape without surface"),
+        ([1], [0], 0, "the mesh is one piece"),
+        ([3], [2], 0, "the mesh has 3 pieces; 2 specks left out"),
+        ([1, 1], [0, 0], 1, "all 2 meshes are one piece; 1 shape without surface"),
+        (
+            [1, 4, 2],
+            [0, 1, 2],
+            0,
+            "1 of 3 meshes are one piece, the others have up to 4; 3 specks left out of 2 meshes",
+        ),
+    ],
+)
+def test_the_log_says_whether_meshes_are_whole(pieces, dropped, empty, text):
+    assert describe_meshes(pieces, dropped, empty) == text

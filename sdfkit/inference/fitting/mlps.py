@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sdfkit.errors import GeometryError, InputError
+from sdfkit.errors import GeometryError, InputError, UsageError
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
+from sdfkit.options import STANDARD
 from sdfkit.rows import seed_shape
 
 if TYPE_CHECKING:
@@ -59,6 +60,27 @@ def read_anchor(path: str, config: "MLPConfig") -> Anchor:
         return Anchor(store.attributes_of("anchor")["uid"], weights, store.history)
 
 
+def find_anchor(anchor: str, samples: str, config: "MLPConfig") -> Anchor | None:
+    """Read the anchor that --anchor names if it is in a store; see `read_anchor`.
+
+    Args:
+        anchor: A weights store, the uid of a shape, "first" or "none".
+        samples: Path of the samples.
+        config: Architecture of the networks.
+
+    Raises:
+        UsageError: The anchor is a shape of a samples store on standard input, which is read only once.
+    """
+    if "://" in anchor or anchor.endswith((".zarr", ".zip")):
+        return read_anchor(anchor, config)
+    if samples == STANDARD and anchor not in ("first", "none"):
+        raise UsageError(
+            f"--anchor {anchor}: if samples come from standard input, only the first shape can be the anchor; give the "
+            "path of the samples store"
+        )
+    return None
+
+
 def find_shape(store: StoreReader, uid: str) -> ArrayRow:
     """Read the samples of the shape that --anchor names.
 
@@ -75,6 +97,15 @@ def find_shape(store: StoreReader, uid: str) -> ArrayRow:
 def count_held_out(samples: int) -> int:
     """Return how many of the samples of a shape are held out from the fit."""
     return min(MAX_HELD_OUT, max(1, samples // 10))
+
+
+def create_arrays(store: "StoreWriter", config: "MLPConfig", count: int) -> None:
+    """Create the arrays of a weights store for the networks of `count` shapes."""
+    from sdfkit.models.layers import count_parameters
+
+    size = count_parameters(config)
+    store.create_array("weights", shape=(count, size), dtype="f4", axes=("shape", "parameter"))
+    store.create_array("loss", shape=(count,), dtype="f4", axes=("shape",))
 
 
 class MLPFitter:
@@ -118,6 +149,24 @@ class MLPFitter:
             self.anchor = torch.from_numpy(np.asarray(group["anchor/weights"]))
         if self.anchor is None and given is not None:
             self._save_anchor(given.uid, given.weights, "")
+
+    def prepare_anchor(self, anchor: str, given: Anchor | None, samples: StoreReader) -> None:
+        """Load or fit the anchor that --anchor names. That of the first shape is fitted by `fit_rows`.
+
+        Args:
+            anchor: See `find_anchor`.
+            given: The anchor in a store; None if `anchor` names no store.
+            samples: The samples of all shapes.
+
+        Raises:
+            InputError: `anchor` names neither a shape nor a store.
+            GeometryError: The shape cannot be fitted.
+        """
+        if anchor == "none":
+            return
+        self.load_anchor(given)
+        if given is None and anchor != "first":
+            self.require_anchor(find_shape(samples, anchor))
 
     def require_anchor(self, row: ArrayRow) -> None:
         """Fit the anchor to a shape, unless the interrupted run has fitted it to the same samples.

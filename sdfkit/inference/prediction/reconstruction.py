@@ -15,7 +15,7 @@ from sdfkit.geometry.isosurface.grid import interpolate_grid
 if TYPE_CHECKING:
     import torch
 
-    from sdfkit.inference.encoders import Features
+    from sdfkit.inference.prediction.features import Features
     from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
     from sdfkit.models.recon.neighbours import Library, Neighbours
     from sdfkit.models.recon.network import Recon
@@ -148,7 +148,7 @@ def open_posed(inputs: Sequence[str], model: Reconstructor, *, manifest: Path | 
     Raises:
         InputError: The input is image files, which have no cameras, or the store has no masks.
     """
-    from sdfkit.inference.encoders import IN_PROCESS, Features
+    from sdfkit.inference.prediction.features import IN_PROCESS, Features
     from sdfkit.io.image_files import holds_images
     from sdfkit.io.stores.contents.posed_views import ARRAYS, prepare_views, require_masks
     from sdfkit.io.stores.reader import open_store

@@ -1,10 +1,12 @@
-"""The contents of the stores of decoders, denoisers and flows, from their training."""
+"""The contents of the stores of decoders, denoisers and flows: from their training, and for a further stage of it."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sdfkit.errors import InputError
 from sdfkit.io.models.writer import Group, ModelContents, fingerprint, network_group
+from sdfkit.io.stores.reader import open_store
 
 if TYPE_CHECKING:
     from sdfkit.io.stores.contents.training_views import TrainingViews
@@ -58,3 +60,20 @@ def flow_contents(training: "FlowTraining", views: "TrainingViews") -> ModelCont
         "decoder_sha256": fingerprint(groups["decoder"].arrays),
     }  # fmt: skip
     return ModelContents({"code": codes}, groups, attributes)
+
+
+def read_flow_networks(path: str, stage: str) -> dict[str, np.ndarray]:
+    """Read the parameters of all networks of a flow store by name, to begin the stage after `stage` with them.
+
+    Raises:
+        InputError: The last stage in which the store was trained is not `stage`.
+    """
+    with open_store(path, "flow", manifest=None) as store:
+        if store.attributes.get("stage") != stage:
+            raise InputError(
+                f"{store.name}: was trained up to stage {store.attributes.get('stage')}, but stage {stage} is needed; "
+                f"make it with --stage {stage}"
+            )
+        return {
+            f"{name}.{key}": value for name in FLOW_NETWORKS for key, value in store.read_group(name).items()
+        }

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from sdfkit.errors import InputError
-from sdfkit.io.models.contents import FLOW_NETWORKS
 from sdfkit.io.models.writer import fingerprint, network_group
 from sdfkit.io.stores.layout import PLAIN, SMALL
 from sdfkit.io.stores.reader import open_store
@@ -94,23 +93,6 @@ def load_weights(path: str, *, manifest: Path | None) -> FittedWeights:
         if len(rows) == 1:
             raise InputError(f"{store.name}: has one shape ({rows[0].uid}), but training needs two or more")
         return FittedWeights(rows, vectors, networks, store.history)
-
-
-def read_flow_networks(path: str, stage: str) -> dict[str, np.ndarray]:
-    """Read the parameters of all networks of a flow store by name, to begin the stage after `stage` with them.
-
-    Raises:
-        InputError: The last stage in which the store was trained is not `stage`.
-    """
-    with open_store(path, "flow", manifest=None) as store:
-        if store.attributes.get("stage") != stage:
-            raise InputError(
-                f"{store.name}: was trained up to stage {store.attributes.get('stage')}, but stage {stage} is needed; "
-                f"make it with --stage {stage}"
-            )
-        return {
-            f"{name}.{key}": value for name in FLOW_NETWORKS for key, value in store.read_group(name).items()
-        }
 
 
 class Decoder(NamedTuple):

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -28,20 +28,29 @@ from sdfkit.runtime.training_loop import Training, train
 log = logging.getLogger(__name__)
 
 
+class Checkpoint(NamedTuple):
+    """What is saved of a training run.
+
+    Attributes:
+        contents: Codes and networks, for the commands that read the finished model.
+        losses: The loss of each step.
+        state: The state from which an interrupted run continues.
+        complete: Training is complete, so this is the finished model.
+    """
+
+    contents: ModelContents
+    losses: Sequence[float]
+    state: Mapping[str, np.ndarray]
+    complete: bool
+
+
 class Saved(Protocol):
     """Where the states of a training run are saved."""
 
     def load(self, training: Training) -> list[float]:
         """Load the state of an interrupted run, and return the losses of its steps; empty if there is none."""
 
-    def save(
-        self,
-        contents: ModelContents,
-        losses: Sequence[float],
-        state: Mapping[str, np.ndarray],
-        *,
-        complete: bool,
-    ) -> None:
+    def save(self, checkpoint: Checkpoint) -> None:
         """Write a state, or the finished model."""
 
 
@@ -73,7 +82,7 @@ def run_training(
         def save(state: Mapping[str, np.ndarray], losses: list[float], *, complete: bool) -> None:
             contents = describe(complete)
             if is_first:
-                saved.save(contents, losses, state, complete=complete)
+                saved.save(Checkpoint(contents, losses, state, complete))
 
         return train(training, steps, saved.load(training), save, target.path)
 
@@ -109,15 +118,8 @@ class _Stream:
     def load(self, training: Training) -> list[float]:
         return []
 
-    def save(
-        self,
-        contents: ModelContents,
-        losses: Sequence[float],
-        state: Mapping[str, np.ndarray],
-        *,
-        complete: bool,
-    ) -> None:
-        save_model(self._target, contents, losses, state)
+    def save(self, checkpoint: Checkpoint) -> None:
+        save_model(self._target, checkpoint.contents, checkpoint.losses, checkpoint.state)
 
 
 class _Local:
@@ -137,16 +139,12 @@ class _Local:
             return []
         return _read_state(str(self._place), self._target.kind, training)
 
-    def save(
-        self,
-        contents: ModelContents,
-        losses: Sequence[float],
-        state: Mapping[str, np.ndarray],
-        *,
-        complete: bool,
-    ) -> None:
-        save_model_at(self._place, self._target, contents, losses, state, complete=complete)
-        if complete and self._place != self._path:
+    def save(self, checkpoint: Checkpoint) -> None:
+        save_model_at(
+            self._place, self._target, checkpoint.contents, checkpoint.losses, checkpoint.state,
+            complete=checkpoint.complete,
+        )  # fmt: skip
+        if checkpoint.complete and self._place != self._path:
             put(self._place, self._path)
 
 
@@ -179,14 +177,8 @@ class _Remote:
         self._next = 1 - self._slots.index(latest)
         return _read_state(latest, self._target.kind, training)
 
-    def save(
-        self,
-        contents: ModelContents,
-        losses: Sequence[float],
-        state: Mapping[str, np.ndarray],
-        *,
-        complete: bool,
-    ) -> None:
+    def save(self, checkpoint: Checkpoint) -> None:
+        contents, losses, state, complete = checkpoint
         if complete:
             save_model(self._target._replace(overwrite=True), contents, losses, state)
             for slot in self._slots:

@@ -1,12 +1,13 @@
 """Reads views for training a flow: images scaled to its input size, masks, distances to outlines, and cameras."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sdfkit.errors import GeometryError, InputError
+from sdfkit.errors import GeometryError, InputError, UsageError
 from sdfkit.io.stores.contents.posed_views import require_masks
 from sdfkit.io.stores.reader import open_store
 from sdfkit.rows import Row, require_same_origins
@@ -15,6 +16,7 @@ from sdfkit.wording import counted
 if TYPE_CHECKING:
     from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
     from sdfkit.training.flow.pictures import Pictures
+    from sdfkit.training.flow.recipes import FlowSettings
 
 log = logging.getLogger(__name__)
 # Number of shapes whose first view is used to measure the ideal loss; masks of full size take time.
@@ -33,6 +35,39 @@ class TrainingViews(NamedTuple):
     """Description of the encoder that computed the features; empty if the flow is conditioned on images."""
     ideal_loss: float
     """Silhouette loss that exact distance fields of the shapes would have, measured on masks of full size."""
+
+
+def read_training_views(
+    views: str,
+    features: str | None,
+    held_out: str | None,
+    recipe: "FlowSettings",
+    *,
+    most: int | None,
+    parts: bool,
+    manifest: Path | None,
+) -> tuple[TrainingViews, TrainingViews | None]:
+    """Read the views of the training shapes, and all views of the held-out shapes; see `read_pictures`.
+
+    Args:
+        views: A views store.
+        features: A features store of the training shapes, or None.
+        held_out: A views store of the held-out shapes, or None.
+        recipe: Settings of the training: size of the images, temperature of silhouettes.
+        most: Number of views to use of each training shape; None for all.
+        parts: Use the features of patches of the training shapes.
+        manifest: Manifest whose labels replace the stored ones.
+
+    Raises:
+        UsageError: Both `features` and `held_out` are given.
+    """
+    if held_out is not None and features is not None:
+        raise UsageError(
+            "--held-out: cannot be combined with --features, which do not cover held-out shapes; omit one of them"
+        )
+    read = partial(read_pictures, size=recipe.size, temperature=recipe.temperature, manifest=manifest)
+    known = read(views, features, most=most, parts=parts)
+    return known, None if held_out is None else read(held_out, None, most=None, parts=False)
 
 
 def read_pictures(

@@ -111,6 +111,18 @@ def open_vectors(path: str, *kinds: str, manifest: Path | None) -> Iterator[Vect
         yield vectors_of(store, is_pipe=path == STANDARD, open_files=open_files)
 
 
+def find_training_vectors(predicted: Vectors) -> str | None:
+    """Return the path of the training vectors that a store of predictions names, if it exists; warn if it does not."""
+    path = predicted.attributes.get("denoiser")
+    if path is None or Path(path).exists():
+        return path
+    log.warning(
+        "%s: the model %s, which made the predictions, does not exist; give its training codes with --known",
+        predicted.name, path,
+    )  # fmt: skip
+    return None
+
+
 def _check(vectors: Vectors) -> Vectors:
     if not vectors.rows:
         raise InputError(f"{vectors.name}: has no row that can be used; at least one is needed")
