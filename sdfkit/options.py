@@ -84,14 +84,15 @@ def read_command_line(command: Callable[..., None], options: Mapping[str, Any]) 
     return CommandLine(settings, inputs, rows)
 
 
-def preset_option(text: str, **limits: Any) -> Any:
+def preset_option(text: str, *names: str, **limits: Any) -> Any:
     """Return an option whose default is that of the preset, and whose help says so.
 
     Args:
         text: The help, without the default.
+        names: Names of the option; by default, that of the parameter.
         limits: Further arguments of `typer.Option`.
     """
-    return typer.Option(help=f"{text}; default: the preset's.", **limits)
+    return typer.Option(*names, help=f"{text}; default: the preset's.", **limits)
 
 
 Meshes = Annotated[

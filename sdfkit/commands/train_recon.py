@@ -2,7 +2,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from sdfkit.options import STANDARD, WHOLE, Curve, Device, Input, Manifest, Output, Overwrite, Precision, Seed
+from sdfkit.options import (
+    STANDARD,
+    WHOLE,
+    Curve,
+    Device,
+    Input,
+    Manifest,
+    Output,
+    Overwrite,
+    Precision,
+    Seed,
+    preset_option,
+)  # fmt: skip
 
 
 def train_recon(
@@ -16,22 +28,16 @@ def train_recon(
     preset: Annotated[
         Literal["small", "large"], typer.Option(help="Network and training settings, see Presets.")
     ] = "small",
-    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps; default: the preset's.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Shapes per step; default: the preset's.")] = None,
-    points: Annotated[
-        int | None, typer.Option(min=1, help="Points per shape and step; default: the preset's.")
-    ] = None,
+    steps: Annotated[int | None, preset_option("Number of steps", min=1)] = None,
+    batch: Annotated[int | None, preset_option("Shapes per step", min=1)] = None,
+    points: Annotated[int | None, preset_option("Points per shape and step", min=1)] = None,
     most: Annotated[
-        int | None,
-        typer.Option("--views", min=1, help="Maximum of views per shape and step; default: the preset's."),
+        int | None, preset_option("Maximum of views per shape and step", "--views", min=1)
     ] = None,
     turned: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Share of shapes that are turned at random; default: the preset's."),
+        float | None, preset_option("Share of shapes that are turned at random", min=0, max=1)
     ] = None,
-    lr: Annotated[
-        float | None, typer.Option(min=0, help="Learning rate of Muon; default: the preset's.")
-    ] = None,
+    lr: Annotated[float | None, preset_option("Learning rate of Muon", min=0)] = None,
     curve: Curve = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -61,25 +67,23 @@ def train_recon(
       sdfkit train-recon views.zarr --samples samples.zarr -o recon.zarr
       sdfkit render new.glb --views 4 | sdfkit predict recon.zarr | sdfkit mesh > new.ply
     """
-    import logging
     from dataclasses import asdict
 
     import torch
 
     from sdfkit.evaluation.reconstruction_errors import measure_errors
-    from sdfkit.io.models.training_runs import log_written, run_training
+    from sdfkit.io.models.training_runs import run_training
     from sdfkit.io.models.writer import ModelContents, ModelOutput, network_group
     from sdfkit.io.stores.contents.posed_views import read_view_set
     from sdfkit.io.stores.contents.samples import open_samples_of
     from sdfkit.models.recon.network import PRESETS
-    from sdfkit.report.plots import check_picture, draw_losses
-    from sdfkit.report.training_summary import describe_reconstruction_errors
+    from sdfkit.report.plots import check_picture
+    from sdfkit.report.training_summary import describe_reconstruction_errors, report_training
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.recon.training import RECIPES, ReconTraining, TrainingViews
     from sdfkit.training.run import override
 
-    if curve is not None:
-        check_picture(curve, overwrite)
+    check_picture(curve, overwrite)
     config = PRESETS[preset]
     recipe = override(
         RECIPES[preset], steps=steps, shapes=batch, points=points, views=most, turned=turned, lr=lr
@@ -102,8 +106,6 @@ def train_recon(
             return ModelContents({"grid": training.grids.numpy()}, {"recon": group}, {})
 
         losses = run_training(training, recipe.steps, target, describe)
-        for line in describe_reconstruction_errors(measure_errors(training)):
-            logging.getLogger(__name__).info("%s", line)
-    if curve is not None and context.process == 0:
-        draw_losses(curve, losses, title=output, overwrite=overwrite)
-    log_written(target, f"a reconstruction network for {len(known.rows)} shapes")
+        lines = describe_reconstruction_errors(measure_errors(training))
+    what = f"a reconstruction network for {len(known.rows)} shapes"
+    report_training(target, training, losses, lines, what, curve=curve)
