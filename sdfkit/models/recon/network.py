@@ -236,7 +236,7 @@ def _scales(distances: Float[Tensor, "shape point value"]) -> Float[Tensor, "sha
     return torch.cat([distances.clamp(-FARTHEST, FARTHEST), near], dim=-1)
 
 
-def _pool(x: Float[Tensor, "shape view *rest"]) -> Float[Tensor, "shape *pooled"]:
+def _pool(x: Float[Tensor, "shape view *rest"]) -> Float[Tensor, "shape ..."]:
     """Pool over the views, whose number and order do not matter: mean and maximum, one after the other."""
     return torch.cat([x.mean(1), x.amax(1)], dim=-1)
 
