@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from sdfkit.models.recon.posed_views import PosedViews
     from sdfkit.rows import Row
 
-# Cells of the predicted grid along a side, and how often the coarsest grid is halved to get it.
-CELLS, HALVINGS = 64, 1
-# Nodes at which the coarser grid has a larger absolute value than this keep the interpolated value. Networks are
-# trained on distances up to 0.1.
-BAND = 0.09
+# Cells of the predicted grid along a side.
+CELLS = 64
+# The coarsest grid is halved once for each of these bands: nodes at which the coarser grid has a larger absolute value
+# keep the interpolated value. On a surface, true distances interpolated between nodes with the spacing h are at most
+# h·√3/2, and h·√3/4 larger at the nearest nodes of the finer grid: together 0.16 for h = 1/8, and 0.08 for h = 1/16.
+BANDS = (0.17, 0.09)
 # Number of points at which the network is evaluated at once.
 BATCH = 1 << 14
 
@@ -59,14 +60,18 @@ class Reconstructor:
 
         from sdfkit.io.stores.contents.posed_views import ViewArrays
         from sdfkit.models.recon.posed_views import PosedViews
+        from sdfkit.runtime.device import choose_precision
 
         device = self.network.get_buffer("centres").device
+        # The features of the images are computed as in training; distances, whose differences matter, in fp32.
+        is_bf16 = choose_precision("auto", str(device)) == "bf16"
         pictures, outlines, cameras, yfov = (
             torch.from_numpy(arrays[name])[None].to(device).float() for name in ViewArrays._fields
         )
         views = PosedViews(pictures / 255, outlines, cameras, yfov)
         with torch.inference_mode():
-            scene = self.network.encode(views, self.find_neighbours(views))
+            with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16):
+                scene = self.network.encode(views, self.find_neighbours(views))
 
             def distance(points: np.ndarray) -> np.ndarray:
                 parts = torch.split(torch.from_numpy(points).to(device), BATCH)
@@ -93,16 +98,16 @@ def fill_grid(
 ) -> Float[np.ndarray, "x y z"]:
     """Evaluate a distance function at the nodes of a grid over the query cube, all of them only near the surface.
 
-    Elsewhere, the values are interpolated from a grid with twice the spacing.
+    Elsewhere, the values are interpolated from coarser grids.
 
     Returns:
         Signed distances at (CELLS + 1)³ nodes, from -1 to 1 along each axis.
     """
-    count = CELLS >> HALVINGS
+    count = CELLS >> len(BANDS)
     values = np.asarray(distance(_nodes(count).reshape(-1, 3))).reshape((count + 1,) * 3)
-    for _ in range(HALVINGS):
+    for band in BANDS:
         values, count = interpolate_grid(values), 2 * count
-        near = np.abs(values) < BAND
+        near = np.abs(values) < band
         near[::2, ::2, ::2] = False  # the nodes of the coarser grid are known
         values[near] = distance(_nodes(count)[near])
     return values

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from sdfkit.images.rendering.cameras import fibonacci_cameras
-from sdfkit.inference.prediction.reconstruction import BAND, CELLS, Reconstructor, fill_grid
+from sdfkit.inference.prediction.reconstruction import BANDS, CELLS, Reconstructor, fill_grid
 from sdfkit.io.stores.contents.posed_views import prepare_views
 from sdfkit.models.recon.neighbours import Library
 from sdfkit.models.recon.network import Recon
@@ -24,11 +24,11 @@ def test_a_grid_is_exact_near_the_surface_and_interpolated_elsewhere():
     truth = ball_grid(np.zeros(3), 0.5, CELLS + 1)
     assert values.shape == truth.shape and values.dtype == np.float32
     error = np.abs(values - truth)
-    spacing = 4 / CELLS  # of the grid that is interpolated
+    spacing = 2 * 2 ** len(BANDS) / CELLS  # of the coarsest grid
     # Beyond 0.2 from the centre, the sum of the second derivatives is at most 2 / 0.2, and the error of linear
     # interpolation at most an eighth of it times the squared spacing.
     bound = spacing**2 / 8 * 2 / 0.2
-    assert error[np.abs(truth) < BAND - bound].max() < 1e-6
+    assert error[np.abs(truth) < BANDS[-1] - bound].max() < 1e-6
     assert error[truth > -0.3].max() <= bound and error.max() <= spacing
     assert (np.sign(values) == np.sign(truth))[np.abs(truth) > 1e-6].all()
     assert sum(evaluated) < (CELLS + 1) ** 3 / 3
