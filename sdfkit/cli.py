@@ -38,7 +38,7 @@ STAGES = {
     "Prepare meshes": ("shapes", "manifest", "watertight", "sample-sdf"),
     "Turn them into pictures and features": ("render", "embed"),
     "Learn": ("train-deepsdf", "fit-code", "fit-mlp", "train-ae", "train-dit", "train-flow", "train-recon"),
-    "Predict": ("predict", "mesh"),
+    "Predict": ("pose", "predict", "mesh"),
     "Judge": ("compare", "rank"),
     "Diagnose": ("timestep-loss", "weight-stats", "perturb"),
     "Inspect": ("info", "view", "doctor"),

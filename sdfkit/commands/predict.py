@@ -81,7 +81,7 @@ def predict(
     the name of the file. Several photos of one object go into a subfolder: in sdfkit predict photos/, each file in
     photos/ is a shape, and each subfolder is one shape whose files are its views and are used together. Image files
     come without cameras; a model that was trained with cameras predicts a little worse without them. A network of
-    train-recon needs views with masks and cameras, and takes no image files.
+    train-recon needs views with masks and cameras: sdfkit pose estimates those of image files.
 
     With --samples N each shape gives N rows, named uid_s0, uid_s1 ...; the more these samples differ from each other,
     the less certain the model is. A flow of train-flow --stage encoder predicts one code without

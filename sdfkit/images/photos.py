@@ -58,6 +58,24 @@ def frame_photo(
     Raises:
         InputError: The background is not transparent or plain as `matte` requires, or no pixel differs from it.
     """
+    on_black, cover, found = separate_object(photo, matte=matte)
+    if cover is None:
+        return _frame_whole(on_black, size), found
+    return _frame(on_black, cover, size, distance, yfov), found
+
+
+def separate_object(
+    photo: UInt8[np.ndarray, "row column 4"], *, matte: Literal["auto", "alpha", "plain", "none"]
+) -> tuple[Float32[np.ndarray, "row column 3"], Float32[np.ndarray, "row column"] | None, Found]:
+    """Separate the object in a photo from its background; see `frame_photo`.
+
+    Returns:
+        The image on black, the share of each pixel that the object covers, from 0 to 1, and the method. The share is
+        None if the whole image is kept.
+
+    Raises:
+        InputError: The background is not transparent or plain as `matte` requires, or no pixel differs from it.
+    """
     opacity = photo[..., 3].astype(np.float32) / 255
     color = photo[..., :3].astype(np.float32)
     is_cut_out = float((opacity < 0.5).mean()) >= CUT_OUT
@@ -66,17 +84,16 @@ def frame_photo(
             "less than 1 % of the image is transparent; use --matte plain, or cut the object out"
         )
     if matte != "none" and matte != "plain" and is_cut_out:
-        return _frame(color * opacity[..., None], opacity, size, distance, yfov), "alpha"
+        return color * opacity[..., None], opacity, "alpha"
     color *= opacity[..., None]
     background = None if matte == "none" else fit_background(color)
     if background is not None:
-        on_black, cover = remove_background(color, background)
-        return _frame(on_black, cover, size, distance, yfov), "plain"
+        return *remove_background(color, background), "plain"
     if matte == "plain":
         raise InputError(
             "the background is not of one colour; cut the object out (--matte alpha), or use --matte none"
         )
-    return _frame_whole(color, size), "none"
+    return color, None, "none"
 
 
 def fit_background(
@@ -184,13 +201,27 @@ def _frame(
     # Radius of the unit sphere's silhouette in half-heights of the image, see `cameras.silhouette_share`.
     sphere = 1 / math.sqrt(distance**2 - 1) / math.tan(yfov / 2)
     half = radius / (SILHOUETTE_RADIUS * sphere)
-    # The square may extend beyond the photo, which is padded with black.
     low, high = middle - half, middle + half
+    return crop_square(on_black, (*low.tolist(), *high.tolist()), size)
+
+
+def crop_square(
+    picture: Float[np.ndarray, "row column channel"], box: tuple[float, float, float, float], size: int
+) -> UInt8[np.ndarray, "size size channel"]:
+    """Crop a square and resize it. It may extend beyond the image, which is padded with black.
+
+    Args:
+        picture: The image, with values from 0 to 255.
+        box: Left, top, right and bottom edge in pixels.
+        size: Width and height of the result in pixels.
+    """
+    low, high = np.array(box[:2]), np.array(box[2:])
     before = np.ceil(np.maximum(-low, 0)).astype(int)
-    after = np.ceil(np.maximum(high - on_black.shape[1::-1], 0)).astype(int)
-    padded = np.pad(on_black, ((before[1], after[1]), (before[0], after[0]), (0, 0)))
+    after = np.ceil(np.maximum(high - picture.shape[1::-1], 0)).astype(int)
+    padded = np.pad(picture, ((before[1], after[1]), (before[0], after[0]), (0, 0)))
     left, top = (low + before).tolist()
-    return _scale(padded, (left, top, left + 2 * half, top + 2 * half), size)
+    right, bottom = (high + before).tolist()
+    return _scale(padded, (left, top, right, bottom), size)
 
 
 def _frame_whole(color: Float[np.ndarray, "row column 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
@@ -203,15 +234,15 @@ def _frame_whole(color: Float[np.ndarray, "row column 3"], size: int) -> UInt8[n
 
 
 def _scale(
-    picture: Float[np.ndarray, "row column 3"], box: tuple[float, float, float, float], size: int
-) -> UInt8[np.ndarray, "size size 3"]:
+    picture: Float[np.ndarray, "row column channel"], box: tuple[float, float, float, float], size: int
+) -> UInt8[np.ndarray, "size size channel"]:
     channels = [
         np.asarray(
             Image.fromarray(np.ascontiguousarray(picture[..., channel], dtype=np.float32)).resize(
                 (size, size), Image.Resampling.LANCZOS, box=box
             )
         )
-        for channel in range(3)
+        for channel in range(picture.shape[-1])
     ]
     scaled: np.ndarray = np.rint(np.clip(np.stack(channels, axis=-1), 0, 255)).astype(np.uint8)
     return scaled

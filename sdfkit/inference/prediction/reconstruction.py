@@ -131,14 +131,24 @@ def read_reconstructor(store: "StoreReader", device: str) -> Reconstructor:
     from sdfkit.models.recon.network import Recon, ReconConfig
 
     network = rebuild(store, "recon", lambda config: Recon(ReconConfig(**config)), device)
+    rows, grids = read_training_grids(store)
+    library = Library(torch.from_numpy(grids).to(device))
+    return Reconstructor(store.name, network, library, store.attributes, rows)
+
+
+def read_training_grids(store: "StoreReader") -> "tuple[list[Row], Float[np.ndarray, 'shape x y z']]":
+    """Read the training shapes of a reconstruction network and their coarse grids of distances.
+
+    Raises:
+        InputError: The grid of a training shape is not finite.
+    """
     rows, arrays = store.read_rows("grid")
     broken = [row.uid for row, grid in zip(rows, arrays["grid"], strict=True) if not np.isfinite(grid).all()]
     if broken:
         raise InputError(
             f"{store.name}: the grid of {broken[0]} holds numbers that are not finite; train the network again"
         )
-    library = Library(torch.from_numpy(arrays["grid"]).to(device))
-    return Reconstructor(store.name, network, library, store.attributes, rows)
+    return rows, arrays["grid"]
 
 
 @contextmanager
@@ -166,8 +176,8 @@ def open_posed(inputs: Sequence[str], model: Reconstructor, *, manifest: Path | 
 
     if holds_images(inputs):
         raise InputError(
-            f"{inputs[0]}: image files have no cameras, which {model.name} needs; give views of sdfkit render, or "
-            "predict with a model of train-dit or train-flow"
+            f"{inputs[0]}: image files have no cameras, which {model.name} needs; estimate them: sdfkit pose "
+            f"{inputs[0]} --model {model.name}"
         )
     with open_store(inputs[0], "views", manifest=manifest) as store:
         require_masks(store)

@@ -1,0 +1,54 @@
+"""Describes estimated cameras in lines of text."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sdfkit.wording import counted
+
+if TYPE_CHECKING:
+    from sdfkit.inference.pose import CameraSummary
+
+# A camera whose expected error is larger than this, in degrees, is called ambiguous.
+AMBIGUOUS = 30
+# Largest number of images that are described one by one.
+FEW = 8
+
+
+def describe_cameras(cameras: Mapping[str, Sequence["CameraSummary"]]) -> list[str]:
+    """Describe estimated cameras: one by one if they are few, otherwise their errors together.
+
+    Args:
+        cameras: The cameras of each object by its uid.
+    """
+    named = [
+        (uid if len(views) == 1 else f"{uid}, view {index}", view)
+        for uid, views in cameras.items()
+        for index, view in enumerate(views)
+    ]
+    if len(named) <= FEW:
+        return [
+            f"camera of {name}: azimuth {view.azimuth:.0f}°, elevation {view.elevation:.0f}°, ±{view.error:.0f}°; "
+            f"silhouettes agree at {view.overlap:.2f}"
+            for name, view in named
+        ]
+    errors = [view.error for _, view in named]
+    worst = int(np.argmax(errors))
+    overlap = np.mean([view.overlap for _, view in named])
+    return [
+        f"cameras of {counted(len(named), 'image')}: expected error {np.median(errors):.0f}° (median), "
+        f"{errors[worst]:.0f}° at most ({named[worst][0]}); silhouettes agree at {overlap:.2f} on average"
+    ]
+
+
+def warn_ambiguous(cameras: Mapping[str, Sequence["CameraSummary"]]) -> str:
+    """Return a warning if cameras are ambiguous; otherwise an empty text."""
+    names = [uid for uid, views in cameras.items() if any(view.error > AMBIGUOUS for view in views)]
+    if not names:
+        return ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return (
+        f"{', '.join(names[:3])}{more}: other directions explain the silhouette almost as well (expected error above "
+        f"{AMBIGUOUS}°); the prediction may be turned or mirrored, so look at it, or give more images of the object"
+    )
