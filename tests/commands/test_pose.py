@@ -1,15 +1,15 @@
 """`sdfkit pose`: cameras of images of known shapes, their uncertainty, pipes, resumption and refusals."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import trimesh
 import zarr
 from PIL import Image
-from typer.testing import CliRunner
 
-from sdfkit.cli import app
 from sdfkit.images.rendering.rasteriser import render_views
 from sdfkit.io.stores.writer import create_store
 from sdfkit.rows import Row
@@ -183,8 +183,9 @@ def test_a_photo_without_an_object_fails_alone(sdfkit, model, tmp_path):
     ("words", "status", "message"),
     [
         (("white.png", "--model", "MODEL"), 3, "no object differs from the background"),
-        (("empty.png", "--model", "MODEL"), 3, "is an empty file"),
-        (("empty.png", "--model", "codes.zarr"), 3, "holds codes, but"),
+        (("empty.png", "--model", "MODEL"), 3, "empty.png: is empty"),
+        (("junk.png", "--model", "MODEL"), 3, "junk.png: is not an image"),
+        (("white.png", "--model", "codes.zarr"), 3, "holds codes, but"),
         (("white.png",), 2, "Missing option '--model'"),
         (("-", "--model", "-"), 2, "standard input can be read only once"),
         (("white.png", "--model", "MODEL", "--lowest", 80), 2, "--lowest 80 is above --highest 75"),
@@ -197,6 +198,7 @@ def test_refusals(sdfkit, model, tmp_path, monkeypatch, words, status, message):
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (40, 30), "white").save("white.png")
     (tmp_path / "empty.png").touch()
+    (tmp_path / "junk.png").write_bytes(b"no picture" * 9)
     trimesh.creation.box().export("mesh.ply")
     write_model(tmp_path / "nothing.zarr", [np.ones((33, 33, 33))])
     with create_store(
@@ -214,18 +216,14 @@ def test_refusals(sdfkit, model, tmp_path, monkeypatch, words, status, message):
     assert not (tmp_path / "out.zarr").exists()
 
 
+@pytest.mark.slow
 def test_standard_input_and_output(model, tmp_path):
-    photo = take_photo(chair_mesh(), camera_at(35, 20), tmp_path / "chair.png")
-    words = ["pose", "-", "--model", str(model), "-o", str(tmp_path / "views.zarr.zip")]
-    result = CliRunner().invoke(app, words, input=photo.read_bytes(), catch_exceptions=False)
-    assert result.exit_code == 0, result.stderr
-    result = CliRunner().invoke(
-        app, ["pose", str(tmp_path / "views.zarr.zip"), "--model", str(model)], catch_exceptions=False
-    )
-    assert result.exit_code == 0, result.stderr
-    assert result.stdout_bytes.startswith(b"PK")
-    again = tmp_path / "again.zarr.zip"
-    again.write_bytes(result.stdout_bytes)
-    with zarr.storage.ZipStore(again, mode="r") as stored:
-        found = zarr.open_group(stored, mode="r")["camera_to_world"][0, 0]
-    assert angle_between(found, camera_at(35, 20)) < 10
+    take_photo(chair_mesh(), camera_at(35, 20), tmp_path / "chair.png")
+    program = f"{sys.executable} -m sdfkit pose - --model {model}"
+    line = f"set -o pipefail; {program} < chair.png | {program} > views.zarr.zip"
+    result = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    with zarr.storage.ZipStore(tmp_path / "views.zarr.zip", mode="r") as stored:
+        views = zarr.open_group(stored, mode="r")
+        assert [step["command"] for step in views.attrs["history"]] == [f"sdfkit pose - --model {model}"] * 2
+        assert angle_between(views["camera_to_world"][0, 0], camera_at(35, 20)) < 10
