@@ -14,14 +14,14 @@ from jaxtyping import Float
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.images.photos import separate_object
 from sdfkit.io.image_files import find_images, holds_images
-from sdfkit.io.stores.posed_views import require_masks
+from sdfkit.io.stores.contents.posed_views import require_masks
 from sdfkit.io.stores.reader import open_store
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row
 
 if TYPE_CHECKING:
     from sdfkit.io.image_files import ImageRow
-    from sdfkit.io.stores.reader import ArrayRow
+    from sdfkit.io.stores.store_reader import ArrayRow
 
 log = logging.getLogger(__name__)
 HowToSeparate = Literal["auto", "alpha", "plain"]

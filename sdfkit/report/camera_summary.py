@@ -1,14 +1,11 @@
 """Describes estimated cameras in lines of text."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 
 from sdfkit.wording import counted
-
-if TYPE_CHECKING:
-    from sdfkit.inference.pose import CameraSummary
 
 # A camera whose expected error is larger than this, in degrees, is called ambiguous.
 AMBIGUOUS = 30
@@ -16,7 +13,31 @@ AMBIGUOUS = 30
 FEW = 8
 
 
-def describe_cameras(cameras: Mapping[str, Sequence["CameraSummary"]]) -> list[str]:
+class CameraSummary(NamedTuple):
+    """The estimated camera of one image. Angles are in degrees."""
+
+    azimuth: float
+    elevation: float
+    error: float
+    """Expected angle between the viewing direction and the true one."""
+    overlap: float
+    """IoU of the silhouettes of the image and of the most similar training shape."""
+
+
+def summarise_cameras(arrays: Mapping[str, np.ndarray]) -> list[CameraSummary]:
+    """Describe the cameras of one object in angles.
+
+    Args:
+        arrays: Arrays of its row in the views store.
+    """
+    back = arrays["camera_to_world"][:, :3, 2]
+    azimuth = np.degrees(np.arctan2(back[:, 0], back[:, 2]))
+    elevation = np.degrees(np.arcsin(np.clip(back[:, 1], -1, 1)))
+    values = zip(azimuth, elevation, arrays["pose_error"], arrays["pose_overlap"], strict=True)
+    return [CameraSummary(*map(float, view)) for view in values]
+
+
+def describe_cameras(cameras: Mapping[str, Sequence[CameraSummary]]) -> list[str]:
     """Describe estimated cameras: one by one if they are few, otherwise their errors together.
 
     Args:
@@ -42,7 +63,7 @@ def describe_cameras(cameras: Mapping[str, Sequence["CameraSummary"]]) -> list[s
     ]
 
 
-def warn_ambiguous(cameras: Mapping[str, Sequence["CameraSummary"]]) -> str:
+def warn_ambiguous(cameras: Mapping[str, Sequence[CameraSummary]]) -> str:
     """Return a warning if cameras are ambiguous; otherwise an empty text."""
     names = [uid for uid, views in cameras.items() if any(view.error > AMBIGUOUS for view in views)]
     if not names:

@@ -1,7 +1,6 @@
 """Lines about estimated cameras."""
 
-from sdfkit.inference.pose import CameraSummary
-from sdfkit.report.camera_summary import AMBIGUOUS, FEW, describe_cameras, warn_ambiguous
+from sdfkit.report.camera_summary import AMBIGUOUS, FEW, CameraSummary, describe_cameras, warn_ambiguous
 
 GOOD, POOR = CameraSummary(32.4, 20, 15.2, 0.861), CameraSummary(-170, 5, AMBIGUOUS + 1, 0.5)
 

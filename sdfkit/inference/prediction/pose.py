@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -16,21 +16,10 @@ if TYPE_CHECKING:
     import torch
 
     from sdfkit.io.object_images import ObjectImage
-    from sdfkit.io.stores.writer import StoreWriter
-    from sdfkit.models.camera_search import CameraSearch, Estimate
+    from sdfkit.io.stores.store_writer import StoreWriter
+    from sdfkit.models.recon.camera_search import CameraSearch, Estimate
 
 log = logging.getLogger(__name__)
-
-
-class CameraSummary(NamedTuple):
-    """The estimated camera of one image. Angles are in degrees."""
-
-    azimuth: float
-    elevation: float
-    error: float
-    """Expected angle between the viewing direction and the true one."""
-    overlap: float
-    """IoU of the silhouettes of the image and of the most similar training shape."""
 
 
 def load_search(model: str, *, lowest: float, highest: float) -> "CameraSearch":
@@ -47,9 +36,9 @@ def load_search(model: str, *, lowest: float, highest: float) -> "CameraSearch":
     """
     import torch
 
-    from sdfkit.inference.reconstruction import read_training_grids
+    from sdfkit.inference.prediction.reconstruction import read_training_grids
     from sdfkit.io.stores.reader import open_store
-    from sdfkit.models.camera_search import CameraSearch, Lens
+    from sdfkit.models.recon.camera_search import CameraSearch, Lens
 
     with open_store(model, "recon", manifest=None) as store:
         _, grids = read_training_grids(store)
@@ -118,7 +107,7 @@ def find_square(image: "ObjectImage", name: str) -> tuple[float, float, float]:
     Raises:
         GeometryError: The image shows no object, or one that fills it.
     """
-    from sdfkit.models.camera_search import FILLED
+    from sdfkit.models.recon.camera_search import FILLED
 
     inside = image.cover > 127.5
     if not inside.any() or inside.all():
@@ -141,7 +130,7 @@ def normalise_mask(image: "ObjectImage", square: tuple[float, float, float]) -> 
     """Return the normalised silhouette of an object, as `CameraSearch.search` takes it."""
     import torch
 
-    from sdfkit.models.camera_search import SIDE
+    from sdfkit.models.recon.camera_search import SIDE
 
     x, y, half = square
     small = crop_square(image.cover[..., None], (x - half, y - half, x + half, y + half), SIDE)
@@ -161,12 +150,3 @@ def crop_image(
     left, top = x - (1 + column) * scale, y - (1 + row) * scale
     whole = np.concatenate([image.color, image.cover[..., None]], axis=-1)
     return crop_square(whole, (left, top, left + 2 * scale, top + 2 * scale), DEFAULT_SIZE)
-
-
-def summarise_cameras(arrays: dict[str, Any]) -> list[CameraSummary]:
-    """Describe the cameras of one object in angles."""
-    back = arrays["camera_to_world"][:, :3, 2]
-    azimuth = np.degrees(np.arctan2(back[:, 0], back[:, 2]))
-    elevation = np.degrees(np.arcsin(np.clip(back[:, 1], -1, 1)))
-    values = zip(azimuth, elevation, arrays["pose_error"], arrays["pose_overlap"], strict=True)
-    return [CameraSummary(*map(float, view)) for view in values]

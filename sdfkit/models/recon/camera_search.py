@@ -30,6 +30,8 @@ SHIFTS = (0.04, 0.02, 0.01)
 MAX_ROLL = math.radians(15)
 # Difference of overlaps by which a direction becomes 1/e as probable; see `CameraSearch.search`.
 TEMPERATURE = 0.02
+# Grids with fewer nodes along a side are interpolated for the refinement, whose pixels would show gaps between nodes.
+FEWEST_NODES = 45
 # Largest number of silhouettes that are compared at once.
 BATCH = 1 << 13
 
@@ -182,15 +184,16 @@ class CameraSearch:
     def search(self, masks: Float[Tensor, "view pixel"]) -> list[Estimate]:
         """Estimate the cameras of images of one object.
 
-        The most similar shape must explain all images: the overlap of a candidate in one image is averaged with the
-        best overlaps of its shape in the other images. Then the best candidates are refined.
+        The most similar shape must explain all images: of two directions of one shape, the one with the larger overlap
+        is better, and of two shapes, the one whose best overlaps are larger on average. Then the best candidates are
+        refined.
 
         Args:
             masks: Normalised silhouettes, `SIDE` pixels a side.
         """
         overlaps = torch.stack([self._compare(mask) for mask in masks])  # (view, shape, direction)
         best = overlaps.amax(dim=2, keepdim=True)
-        joint = (overlaps - best + best.sum(dim=0)) / len(masks)
+        joint = overlaps - best + best.mean(dim=0)
         return [self._refine(mask, view) for mask, view in zip(masks, joint, strict=True)]
 
     def _compare(self, mask: Float[Tensor, " pixel"]) -> Float[Tensor, "shape direction"]:
@@ -217,7 +220,8 @@ class CameraSearch:
         self, mask: Float[Tensor, " pixel"], shape: int, direction: Float[Tensor, "2"]
     ) -> tuple[float, Float[Tensor, "3"], tuple[float, float, float]]:
         """Move a camera in small steps until the overlap of one shape's silhouette with the image is largest."""
-        points = list_points(refine_grid(self._grids[self._shapes[shape]]))
+        grid = self._grids[self._shapes[shape]]
+        points = list_points(refine_grid(grid) if len(grid) < FEWEST_NODES else grid)
         current = torch.cat([direction, torch.zeros(4)])  # azimuth, elevation, roll; shift (2), log size
         best, box = -1.0, torch.zeros(3)
         for angle, shift in zip(ANGLES, SHIFTS, strict=True):

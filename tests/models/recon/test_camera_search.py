@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdfkit.images.rendering.cameras import look_at
-from sdfkit.models.camera_search import (
+from sdfkit.models.recon.camera_search import (
     FILLED,
     SIDE,
     STEP,
