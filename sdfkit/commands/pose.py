@@ -79,12 +79,7 @@ def pose(
 
     from sdfkit.errors import UsageError
     from sdfkit.images.rendering.defaults import DEFAULT_DISTANCE, DEFAULT_SIZE, DEFAULT_YFOV_DEGREES
-    from sdfkit.inference.prediction.pose import (
-        create_pose_arrays,
-        estimate_cameras,
-        load_search,
-        summarise_cameras,
-    )
+    from sdfkit.inference.prediction.pose import create_pose_arrays, estimate_cameras, load_search
     from sdfkit.io.object_images import open_object_images
     from sdfkit.io.stores.writer import create_store
     from sdfkit.report.camera_summary import describe_cameras, summarise_cameras, warn_ambiguous
