@@ -115,8 +115,8 @@ def find_square(image: "ObjectImage", name: str) -> tuple[float, float, float]:
         raise GeometryError(
             f"{name}: the object {state}; give an image of a whole object before a background"
         )
-    rows, columns = inside.any(axis=1).nonzero()[0], inside.any(axis=0).nonzero()[0]
-    left, right, top, bottom = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
+    rows, columns = np.nonzero(inside)
+    left, right, top, bottom = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
     half = max(right - left, bottom - top) / (2 * FILLED)
     return float(left + right) / 2, float(top + bottom) / 2, float(half)
 

@@ -67,12 +67,12 @@ def test_normalised_silhouettes_have_the_same_place_and_size(height, width, top,
 
 
 def test_several_views_must_be_explained_by_one_shape():
-    # Two bars along the axes x and z look alike from the front and the side; a ball looks alike from everywhere.
+    # A ball has no narrow silhouette, so the plate must explain both images.
     axis = torch.linspace(-1, 1, 33)
     x, y, z = torch.meshgrid(axis, axis, axis, indexing="ij")
     ball = (x**2 + y**2 + z**2).sqrt() - 0.7
     plate = torch.maximum(torch.maximum(x.abs() - 0.7, y.abs() - 0.7), z.abs() - 0.1)
-    search = CameraSearch(torch.stack([ball, plate]), LENS, lowest=0, highest=0)
+    search = CameraSearch(torch.stack([ball, plate]), LENS, lowest=0.0, highest=0.0)
     rows, columns = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
     middle = (SIDE - 1) / 2
     square = torch.ones(SIDE, SIDE) * (
@@ -86,4 +86,4 @@ def test_several_views_must_be_explained_by_one_shape():
 
 
 def test_shapes_without_a_silhouette_are_left_out():
-    assert CameraSearch(torch.ones(2, 33, 33, 33), LENS, lowest=0, highest=0).is_empty
+    assert CameraSearch(torch.ones(2, 33, 33, 33), LENS, lowest=0.0, highest=0.0).is_empty
