@@ -84,8 +84,8 @@ def open_features(
 
     if outlines and holds_images(inputs):
         raise InputError(
-            f"{inputs[0]}: image files have no cameras, which --refine needs; give views of sdfkit render, or leave "
-            "--refine out"
+            f"{inputs[0]}: image files have no cameras, which --refine needs; estimate them with sdfkit pose, give "
+            "views of sdfkit render, or leave --refine out"
         )
     if predictor.condition == "picture":
         with _open_pictures(inputs, matte=matte, manifest=manifest, outlines=outlines) as pictures:
