@@ -58,16 +58,6 @@ judge() {
     mv report.part "reports/$1.json"
 }
 mkdir -p reports
-# answer SET MODEL IMAGES STORE INPUT [OPTION ...]: predicts meshes from some images, and judges them.
-answer() {
-    [ -e "reports/$1-$2.$3.json" ] || {
-        name=$1-$2.$3 set=$1 seen=$3 store=$4 input=$5
-        shift 5
-        # mesh ends with status 4 if a prediction has no surface; compare gives this prediction a score of 0.
-        sdfkit predict "$store" "$input" | sdfkit mesh "$@" -o "$name.meshes/" || [ $? -eq 4 ]
-        judge "$name" "$set" "$seen"
-    }
-}
 # A curve has all models for each number of shapes. Otherwise the smaller set is for train-dit from 4 images alone.
 largest=all
 [ ! "$curve" ] || largest=''
@@ -81,12 +71,22 @@ for model in $sizes $largest; do
     whole "$(store deepsdf)" || sdfkit train-deepsdf "$(store samples)" --steps "$steps" --code-std 0.01 -o "$(store deepsdf)"
     whole "$(store dit)" || sdfkit train-dit "$(store features)" --codes "$(store deepsdf)" --steps "$denoiser" -o "$(store dit)"
     for seen in $seen_by; do
-        answer "$model" dit "$seen" "$(store dit)" "$seen.features.zarr" --decoder "$(store deepsdf)"
+        name=$model-dit.$seen
+        [ -e "reports/$name.json" ] || {
+            # mesh ends with status 4 if a prediction has no surface; compare gives this prediction a score of 0.
+            sdfkit predict "$(store dit)" "$seen.features.zarr" |
+                sdfkit mesh --decoder "$(store deepsdf)" -o "$name.meshes/" || [ $? -eq 4 ]
+            judge "$name" "$model" "$seen"
+        }
     done
     [ "$model" = all ] || [ "$curve" ] || continue
     whole "$(store recon)" || sdfkit train-recon "$(store views)" --samples "$(store samples)" --steps "$recon" -o "$(store recon)"
     for seen in $views; do
-        answer "$model" recon "$seen" "$(store recon)" "$seen.views.zarr"
+        name=$model-recon.$seen
+        [ -e "reports/$name.json" ] || {
+            sdfkit predict "$(store recon)" "$seen.views.zarr" | sdfkit mesh -o "$name.meshes/" || [ $? -eq 4 ]
+            judge "$name" "$model" "$seen"
+        }
     done
 done
 python "$root/examples/generalise.py" table split/ reports/*.json | tee table.md

@@ -293,6 +293,18 @@ def test_samples_are_matched_to_the_shape_in_their_name(sdfkit, known, tmp_path)
     assert facts["verdict"]["within"] == pytest.approx(0, abs=1e-9)
 
 
+def test_codes_that_were_fitted_to_samples_are_ranked(sdfkit, known, tmp_path):
+    """The setting `samples` of fit-code is the digest of a store, and that of predict a number."""
+    path, settings = tmp_path / "fitted.zarr", {"samples": "sha256:0123456789abcdef"}
+    rows = [Row(i, f"obj_{i:04d}") for i in range(4)]
+    with create_store(str(path), "codes", count=4, history=[], settings=settings, overwrite=False) as store:
+        store.create_array("code", shape=(4, 16), dtype="f4", axes=("shape", "dim"))
+        for row in rows:
+            store.write(row, code=KNOWN[row.index])
+    facts = json.loads(sdfkit("rank", path, "--known", known, "--json").stdout)
+    assert [row["truth"]["rank"] for row in facts["predictions"]] == [1] * 4
+
+
 def test_a_missing_file_is_reported(sdfkit, tmp_path):
     fails(sdfkit("rank", tmp_path / "none.npy"), 3, f"{tmp_path / 'none.npy'}: No such file or directory")
 

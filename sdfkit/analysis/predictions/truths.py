@@ -83,6 +83,8 @@ def find_truths(
 def _shapes_of(predicted: VectorSet) -> list[str]:
     """Return the uid of the shape of each prediction."""
     samples = predicted.attributes.get("settings", {}).get("samples", 1)
+    # Elsewhere, `samples` is the digest of a samples store.
+    samples = samples if isinstance(samples, int) else 1
     # Stores from before the column sample_of existed name the samples of a shape uid_s0, uid_s1, ...
     return [
         row.sample_of or (row.uid.removesuffix(f"_s{row.index % samples}") if samples > 1 else row.uid)
