@@ -281,7 +281,7 @@ def test_refinement_needs_views_a_decoder_and_codes(sdfkit, job, tmp_path):
     fails(refine(sdfkit, job, *decoder, "--samples", 2), 2, "leave --samples out")
     fails(
         refine(sdfkit, job, *decoder, inputs="red.png"), 3,
-        "red.png: image files have no cameras, which --refine needs; estimate them with sdfkit pose",
+        "red.png: holds no cameras, which --refine needs; give views of sdfkit render",
     )  # fmt: skip
     fails(
         refine(sdfkit, job, *decoder, inputs="features.zarr"), 3,

@@ -138,13 +138,13 @@ def test_inputs_that_are_not_suitable_are_refused(sdfkit, job, tmp_path):
     blind = copy(job / "views.zarr", tmp_path)
     del zarr.open_group(blind)["mask"]
     model = job / "recon.zarr"
-    told = "image files have no cameras, which "
+    told = "holds no cameras, which "
     fails(
         sdfkit("predict", model, tmp_path / "photo.png", "-o", output),
         3,
         told,
         "recon.zarr needs",
-        "photo.png --model",
+        "sdfkit pose photo.jpg --model",
     )
     fails(sdfkit("predict", model, blind, "-o", output), 3, "has views without masks, which are needed")
     fails(

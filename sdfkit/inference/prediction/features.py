@@ -80,12 +80,13 @@ def open_features(
     from sdfkit.io.image_files import holds_images
     from sdfkit.io.stores.contents.outlines import require_outlines
     from sdfkit.io.stores.reader import open_store
+    from sdfkit.io.streams import name_of
     from sdfkit.io.views import find_views, views_of
 
     if outlines and holds_images(inputs):
         raise InputError(
-            f"{inputs[0]}: image files have no cameras, which --refine needs; estimate them with sdfkit pose, give "
-            "views of sdfkit render, or leave --refine out"
+            f"{name_of(inputs[0])}: holds no cameras, which --refine needs; give views of sdfkit render, estimate the "
+            "cameras of photos with sdfkit pose, or leave --refine out"
         )
     if predictor.condition == "picture":
         with _open_pictures(inputs, matte=matte, manifest=manifest, outlines=outlines) as pictures:
