@@ -159,8 +159,6 @@ def choose_held_out(uids: Sequence[str], share: float, seed: int) -> list[int]:
     Raises:
         InputError: Fewer than two shapes would remain.
     """
-    import numpy as np
-
     if not share:
         return []
     count = max(1, round(share * len(uids)))
@@ -169,8 +167,24 @@ def choose_held_out(uids: Sequence[str], share: float, seed: int) -> list[int]:
             f"--held-out {share:g}: leaves {len(uids) - count} of {len(uids)} shapes to train on, but two are needed; "
             "give a smaller share"
         )
-    lots = [int(seed_shape(seed, uid, 1).generate_state(1, np.uint64)[0]) for uid in uids]
-    return sorted(sorted(range(len(uids)), key=lots.__getitem__)[:count])
+    return draw(uids, count, seed)
+
+
+def draw(names: Sequence[str], count: int, seed: int) -> list[int]:
+    """Draw names at random. Whether a name is drawn depends on the seed and the names, not on their order.
+
+    Args:
+        names: Names of shapes or categories, all different.
+        count: Number of names to draw.
+        seed: Seed of the choice. A greater count with the same seed draws the same names and more.
+
+    Returns:
+        The indices of the names that are drawn, ascending.
+    """
+    import numpy as np
+
+    lots = [int(seed_shape(seed, name, 1).generate_state(1, np.uint64)[0]) for name in names]
+    return sorted(sorted(range(len(names)), key=lots.__getitem__)[:count])
 
 
 def unique(names: Iterable[str]) -> list[str]:

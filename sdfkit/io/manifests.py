@@ -51,8 +51,13 @@ def read_manifest(path: Path) -> dict[str, Entry]:
     Raises:
         InputError: The file is not a manifest, its format is newer than this sdfkit, or two of its shapes share a uid.
     """
+    return parse_manifest(path.read_bytes(), str(path))
+
+
+def parse_manifest(text: bytes, path: str) -> dict[str, Entry]:
+    """Parse the content of a manifest; see `read_manifest`. `path` is its name in messages."""
     try:
-        content: Any = parse_json(path.read_text(encoding="utf-8"))
+        content: Any = parse_json(text.decode("utf-8"))
         if not INDEX.fits(content["format"]):
             raise TypeError(f"format must be {INDEX.needed}")
         if content["format"] > FORMAT:

@@ -26,7 +26,7 @@ def digest_mesh(path: Path) -> str:
     """Return the first 16 digits of the SHA-256 of a mesh file, or of this and all files to which it refers."""
     content = path.read_bytes()
     digest = hashlib.sha256(content)
-    others = list(_read_companions(content, path.suffix.lower(), Source(str(path), path.parent)))
+    others = [other for _, other in read_companions(content, path)]
     if others:
         digest = hashlib.sha256(digest.digest())
         for other in others:
@@ -34,7 +34,17 @@ def digest_mesh(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _read_companions(content: bytes, suffix: str, source: Source) -> Iterator[bytes]:
+def read_companions(content: bytes, path: Path) -> list[tuple[str, bytes]]:
+    """Return the files to which a mesh file refers: each name by which it does so, and the content.
+
+    Args:
+        content: The bytes of the mesh file.
+        path: Its path.
+    """
+    return list(_read_companions(content, path.suffix.lower(), Source(str(path), path.parent)))
+
+
+def _read_companions(content: bytes, suffix: str, source: Source) -> Iterator[tuple[str, bytes]]:
     pattern = REFERENCES.get(suffix)
     if pattern is None:
         return
@@ -46,7 +56,7 @@ def _read_companions(content: bytes, suffix: str, source: Source) -> Iterator[by
         for candidate in dict.fromkeys((text, unquote(text), text.rpartition(" ")[2])):
             found = source.find(candidate)
             if found is not None:
-                yield found
+                yield candidate, found
                 if suffix == ".obj":
                     yield from _read_companions(found, ".mtl", source)
                 break

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from sdfkit.errors import DoneError, GeometryError, InputError, UsageError
-from sdfkit.io.meshes.formats.ply.elements import write_comment, write_double
+from sdfkit.io.meshes.formats.ply.elements import replace_comment, write_comment, write_double
 from sdfkit.io.meshes.formats.stl_title import LENGTH, write_title
 from sdfkit.io.meshes.metadata import MARK
 from sdfkit.io.meshes.reader import read_info
@@ -120,8 +120,7 @@ class MeshWriter:
         self._inputs = input_files()
 
     def _path(self, uid: str) -> Path:
-        # A uid from another program may contain path separators; it must stay a file name.
-        safe = "".join(c if c.isalnum() or c in "-_.+ " else "_" for c in uid).lstrip(".") or "_"
+        safe = file_name(uid)
         if self._names.setdefault(safe, uid) != uid:
             raise InputError(
                 f"{uid} and {self._names[safe]} would share the file name {safe}.{self._kind}; rename one shape"
@@ -152,8 +151,13 @@ class MeshWriter:
             log.warning("%s: its input has changed since the earlier run, so it is made again", row.uid)
         return earlier.is_same
 
-    def write(self, row: Row, *, mesh: "trimesh.Trimesh | None" = None, **more: Any) -> None:
-        """Write one mesh with its labels and history; `more` is added to the metadata of the file."""
+    def write(
+        self, row: Row, *, mesh: "trimesh.Trimesh | None" = None, ply: bytes = b"", **more: Any
+    ) -> None:
+        """Write one mesh with its labels and history; `more` is added to the metadata of the file.
+
+        In place of a mesh, the bytes of a PLY may be given, all of which but the metadata are kept.
+        """
         self.made += 1
         info: dict[str, Any] = {"uid": row.uid, **{name: getattr(row, name) for name in LABELS}}
         info |= {
@@ -172,7 +176,7 @@ class MeshWriter:
             assert self._stream is not None
             if self.output == STANDARD:
                 info |= {"row": row.index, "rows": self.count}
-            self._stream.write(encode(mesh, self._kind, info))
+            self._stream.write(replace_comment(ply, info) if ply else encode(mesh, self._kind, info))
             return
         path = self._path(row.uid)
         if mesh is None:
@@ -183,6 +187,14 @@ class MeshWriter:
         with replaced_file(path) as stream:
             stream.write(content)
         self._journal.add(row.uid)
+
+
+def file_name(uid: str) -> str:
+    """Return the name of the file of a shape, without its suffix.
+
+    A uid from another program may contain path separators; it must stay a file name.
+    """
+    return "".join(c if c.isalnum() or c in "-_.+ " else "_" for c in uid).lstrip(".") or "_"
 
 
 def input_files() -> set[Path]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -64,6 +64,8 @@ class StoreReader:
         # The length of each axis that several arrays have, and the first array that has it.
         self._lengths: dict[str, tuple[int, str]] = {}
         self._stored: dict[str, int] = {}
+        # Of arrays several of whose rows share a chunk, the first row and the content of the chunk that was read last.
+        self._blocks: dict[str, tuple[int, np.ndarray]] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._arrays or self._node(name) is not None
@@ -231,9 +233,14 @@ class StoreReader:
             self._columns[name] = self.read(name).tolist()
         return self._columns[name][index]
 
-    def all_rows(self) -> list[Row]:
-        """Read the columns (uid, labels, error) of every row. On a pipe this waits for the last row."""
-        columns = {name: self.read(name).tolist() for name in self._columns_here}
+    def all_rows(self, *, errors: bool = True) -> list[Row]:
+        """Read the columns (uid, labels, error) of every row.
+
+        On a pipe this waits for the last row, whose error arrives with it. Without `errors`, it does not, if the other
+        columns are known in advance; see `StoreWriter`.
+        """
+        names = [name for name in self._columns_here if errors or self.array(name).chunks != (1,)]
+        columns = {name: self.read(name).tolist() for name in names}
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         return [label(Row(index=index, **row), self._manifest) for index, row in enumerate(rows)]
 
@@ -278,11 +285,16 @@ class StoreReader:
             )
         return array
 
-    def rows(self, *names: str) -> Iterator[ArrayRow]:
+    def rows(
+        self,
+        *names: str,
+        numbered: bool = True,
+        check: "Callable[[StoreReader], None]" = lambda _: None,
+    ) -> Iterator[ArrayRow]:
         """Yield the rows in order, each with the entries of the named arrays for this row.
 
         Memory does not grow with the number of rows. The rows of stores that follow this one on a pipe come after its
-        own; a uid that occurs again gets a number.
+        own; a uid that occurs again gets a number, unless `numbered` is false. `check` is called with each such store.
 
         Raises:
             InputError: A store that follows is of another kind, or the entries of its rows have other shapes.
@@ -294,7 +306,7 @@ class StoreReader:
         while True:
             for row in reader._own_rows(names):
                 uid, number = row.uid, 1
-                while uid in taken:
+                while numbered and uid in taken:
                     uid, number = f"{row.uid}_{number + 1}", number + 1
                 taken.add(uid)
                 yield row if not offset else replace(row, index=offset + row.index, uid=uid)
@@ -303,6 +315,7 @@ class StoreReader:
             if following is None:
                 return
             reader = open_root(following, self.name, (self.kind,), self._manifest, partial=False)
+            check(reader)
             for name in names:
                 if reader.array(name).shape[1:] != self.array(name).shape[1:]:
                     raise InputError(
@@ -310,8 +323,30 @@ class StoreReader:
                         "one at a time"
                     )
 
+    def read_row(self, index: int, names: Sequence[str]) -> ArrayRow:
+        """Read one row with its entries of the named arrays; a shape that failed has none."""
+        row = self.row(index)
+        if self._is_pipe and self.array("uid").chunks == (1,):
+            self.group.store.require(f"uid/c/{index}")  # type: ignore[attr-defined]
+        parts = {} if row.error else {name: self._entry(name, index) for name in names}
+        return ArrayRow(**vars(row), arrays=parts, steps=self.history)
+
+    def _entry(self, name: str, index: int) -> np.ndarray:
+        array = self.array(name)
+        size = (array.shards or array.chunks)[0]
+        if size == 1:
+            return self._get(array, name, index)
+        # Such a chunk is decoded once, not for each of its rows.
+        start, block = self._blocks.get(name, (0, np.empty(0)))
+        if not start <= index < start + len(block):
+            start = index // size * size
+            block = self._get(array, name, slice(start, min(start + size, array.shape[0])))
+            self._blocks[name] = start, block
+        return np.asarray(block[index - start])
+
     def _own_rows(self, names: Sequence[str]) -> Iterator[ArrayRow]:
-        arrays = {name: self._row_array(name) for name in names}
+        for name in names:
+            self._row_array(name)
         forget = getattr(self.group.store, "forget", None)
         # Where an array is sharded, a stored object is a shard.
         by_row = [
@@ -320,12 +355,7 @@ class StoreReader:
             if (node.shards or node.chunks)[:1] == (1,)
         ]
         for index in range(len(self)):
-            row = self.row(index)
-            if forget is not None and self.array("uid").chunks == (1,):
-                self.group.store.require(f"uid/c/{index}")  # type: ignore[attr-defined]
-            wanted = {} if row.error else arrays
-            parts = {name: self._get(array, name, index) for name, array in wanted.items()}
-            yield ArrayRow(**vars(row), arrays=parts, steps=self.history)
+            yield self.read_row(index, names)
             if forget is not None:
                 # Also for the previous row: those of its arrays that were not read arrived after it was yielded.
                 for name in by_row:

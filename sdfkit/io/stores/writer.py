@@ -1,6 +1,6 @@
 """Writes Zarr stores. A store appears when it is complete, or is written in place so that it can be continued."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,6 +30,7 @@ def create_store(
     resumable: bool = False,
     retry_failed: bool = False,
     report: bool = False,
+    unused: Collection[str] = (),
 ) -> Iterator[StoreWriter]:
     """Create a store that appears complete when the block ends without an error, or not at all.
 
@@ -51,6 +52,7 @@ def create_store(
         resumable: Keep the rows that are written if the command is interrupted.
         retry_failed: Make the rows of an earlier run again that failed.
         report: The command also prints a report, so the block is run even if the store is already there.
+        unused: Options that are no settings of their own.
 
     Raises:
         DoneError: The output is complete, and was made by the same command from the same inputs.
@@ -63,7 +65,11 @@ def create_store(
     in_place = resumable and rows is not None and path is not None and path.suffix == ".zarr"
     is_pipe = output == STANDARD or (path is not None and is_stream(path))
     root = describe_root(
-        kind, complete_settings(settings, by_row=in_place or is_pipe), history, seed, attributes
+        kind,
+        complete_settings(settings, by_row=in_place or is_pipe, unused=unused),
+        history,
+        seed,
+        attributes,
     )
     if is_pipe:
         with (

@@ -81,6 +81,14 @@ def write_comment(ply: bytes, info: Mapping[str, Any]) -> bytes:
     return ply[:end] + line + ply[end:]
 
 
+def replace_comment(ply: bytes, info: Mapping[str, Any]) -> bytes:
+    """Return a PLY with `info` in place of the metadata of sdfkit that it has, if it has any."""
+    end = ply.index(b"end_header")
+    lines = ply[:end].splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith(b"comment " + MARK)]
+    return write_comment(b"".join(kept) + ply[end:], info)
+
+
 def write_double(vertices: np.ndarray, faces: np.ndarray) -> bytes:
     """Encode a PLY with float64 coordinates, for meshes some of whose vertices would become equal in float32."""
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n"
