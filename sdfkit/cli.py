@@ -70,6 +70,8 @@ class Program(TyperGroup):
             if "\n" not in text:  # else it is the whole help, of a command line without any word
                 where = context.command_path if context is not None else "sdfkit"
                 command = where.removeprefix("sdfkit").strip()
+                if "unexpected extra argument" in text and ".zarr" in text:
+                    text = f"{text.rstrip('.')}; to join stores, use sdfkit cat"
                 text = f"{text} See" if text.endswith("?") else f"{text.rstrip('.')}; see"
                 text = f"sdfkit: {f'{command}: ' * bool(command)}{text} {where} --help"
             typer.echo(text, err=True)

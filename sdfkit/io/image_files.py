@@ -100,9 +100,13 @@ def holds_images(inputs: Sequence[str]) -> bool:
 
     Raises:
         InputError: An input is a mesh, which must be rendered first.
-        UsageError: A store is given together with other inputs.
+        UsageError: A store is given together with other inputs, or several stores are.
     """
     stores = [path for path in inputs if _is_store(path)]
+    if len(inputs) == len(stores) > 1:
+        raise UsageError(
+            f"{len(stores)} stores are given, but one is needed; join them: sdfkit cat {' '.join(stores)}"
+        )
     if stores and len(inputs) > 1:
         raise UsageError(f"{stores[0]}: is a store among other inputs; give one store, or only image files")
     return not stores
