@@ -60,7 +60,7 @@ def test_help_of_a_command_is_what_the_option_prints():
         (["render", "--views", "0", "x.ply"], None),
         (
             ["train-deepsdf", "a.zarr", "b.zarr"],
-            "train-deepsdf: Got unexpected extra argument (b.zarr); to join stores, use sdfkit cat; see sdfkit "
+            "train-deepsdf: Got unexpected extra argument(s) (b.zarr); to join stores, use sdfkit cat; see sdfkit "
             "train-deepsdf --help",
         ),
         (["help", "nothing"], "No such command 'nothing'; see sdfkit --help"),

@@ -27,7 +27,9 @@ def select(
     share: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of the shapes to draw at random, at least one.")
     ] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="Number of shapes to draw at random.")] = None,
+    number: Annotated[
+        int | None, typer.Option("--count", min=1, help="Number of shapes to draw at random.")
+    ] = None,
     first: Annotated[int | None, typer.Option(min=1, help="Number of rows to keep, from the first.")] = None,
     part: Annotated[
         str | None,
@@ -72,17 +74,17 @@ def select(
 
     if valid and failed:
         raise UsageError("--valid and --failed exclude each other; leave one out")
-    if share is not None and count is not None:
+    if share is not None and number is not None:
         raise UsageError("--share and --count exclude each other; leave one out")
     conditions = Conditions(
         tuple(uid), tuple(glob), tuple(category), tuple(licence),
-        "valid" if valid else "failed" if failed else "any", share, count, seed, first, parse_part(part),
+        "valid" if valid else "failed" if failed else "any", share, number, seed, first, parse_part(part),
     )  # fmt: skip
     settings = conditions.describe()
     if not settings:
         raise UsageError("no condition is given; add --category, --uid or another, or copy with sdfkit cat")
     unused = (
-        "uid", "glob", "category", "licence", "valid", "failed", "share", "count", "first", "part", "seed"
+        "uid", "glob", "category", "licence", "valid", "failed", "share", "number", "first", "part", "seed"
     )  # fmt: skip
     options = CopyOptions("select", settings, unused, settings.get("seed"), manifest, overwrite)
     if inputs == [STANDARD] and not conditions.needs_all and kind_of(inputs) == "store":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from sdfkit.errors import DoneError, GeometryError, InputError, UsageError
-from sdfkit.io.meshes.formats.ply.elements import replace_comment, write_comment, write_double
+from sdfkit.io.meshes.formats.ply.elements import write_comment, write_double
 from sdfkit.io.meshes.formats.stl_title import LENGTH, write_title
 from sdfkit.io.meshes.metadata import MARK
 from sdfkit.io.meshes.reader import read_info
@@ -176,7 +176,7 @@ class MeshWriter:
             assert self._stream is not None
             if self.output == STANDARD:
                 info |= {"row": row.index, "rows": self.count}
-            self._stream.write(replace_comment(ply, info) if ply else encode(mesh, self._kind, info))
+            self._stream.write(write_comment(ply, info) if ply else encode(mesh, self._kind, info))
             return
         path = self._path(row.uid)
         if mesh is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sdfkit.errors import InputError, UsageError
 from sdfkit.io.meshes.companions import read_companions
-from sdfkit.io.meshes.formats.ply.elements import replace_comment
+from sdfkit.io.meshes.formats.ply.elements import write_comment
 from sdfkit.io.meshes.reader import NO_FILE, MeshRow, open_meshes
 from sdfkit.io.meshes.writer import create_meshes, file_name
 from sdfkit.io.outputs import claim, refuse_existing, replaced_file, sweep_folder
@@ -123,7 +123,7 @@ def _files(row: MeshRow, folder: Path) -> Iterator[tuple[Path, bytes]]:
     labels = {label: getattr(row, label) for label in known}
     if content.startswith(b"ply") and row.info and ("rows" in row.info or known != labels):
         info = {key: value for key, value in row.info.items() if key not in ("row", "rows")}
-        content = replace_comment(content, info | labels)
+        content = write_comment(content, info | labels)
     yield folder / f"{name}{source.suffix.lower()}", content
     for reference, other in others:
         relative = PurePosixPath(reference.replace("\\", "/"))

@@ -166,7 +166,7 @@ def test_archives_on_a_pipe_are_joined_and_compared(tmp_path, pipe):
         {"valid": True},
         {"failed": True},
         {"share": 0.4, "seed": 2},
-        {"count": 3},
+        {"number": 3},
         {"part": "2/3"},
         {"licence": ["CC0-1.0"], "first": 2},
     ],
@@ -214,6 +214,7 @@ def test_what_a_pipe_does_not_hold_is_refused_and_leaves_no_output(tmp_path, pip
     assert not (tmp_path / "b.zarr.zip").exists()
 
 
+@pytest.mark.slow
 def test_a_split_holds_out_the_same_shapes_of_every_store(tmp_path, pipe):
     rows = make_rows(9, failed=(1,))
     whole = write_store(tmp_path / "a.zarr.zip", rows)

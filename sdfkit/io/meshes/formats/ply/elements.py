@@ -75,18 +75,13 @@ class Header:
 
 
 def write_comment(ply: bytes, info: Mapping[str, Any]) -> bytes:
-    """Insert a comment with `info` as JSON into a PLY's header, after its format line."""
-    end = ply.index(b"\n", ply.index(b"format")) + 1
+    """Insert a comment with `info` as JSON into a PLY's header, in place of one that is there."""
+    header, mark, body = ply.partition(b"end_header")
+    lines = [line for line in header.splitlines(keepends=True) if not line.startswith(b"comment " + MARK)]
+    header = b"".join(lines)
+    end = header.index(b"\n", header.index(b"format")) + 1
     line = b"comment " + MARK + json.dumps(info, ensure_ascii=True).encode() + b"\n"
-    return ply[:end] + line + ply[end:]
-
-
-def replace_comment(ply: bytes, info: Mapping[str, Any]) -> bytes:
-    """Return a PLY with `info` in place of the metadata of sdfkit that it has, if it has any."""
-    end = ply.index(b"end_header")
-    lines = ply[:end].splitlines(keepends=True)
-    kept = [line for line in lines if not line.startswith(b"comment " + MARK)]
-    return write_comment(b"".join(kept) + ply[end:], info)
+    return header[:end] + line + header[end:] + mark + body
 
 
 def write_double(vertices: np.ndarray, faces: np.ndarray) -> bytes:
