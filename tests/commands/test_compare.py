@@ -9,7 +9,7 @@ import pytest
 import trimesh
 
 from sdfkit.geometry.metrics import SCORES
-from sdfkit.io.meshes.formats.ply.elements import write_comment
+from sdfkit.io.meshes.formats.ply.writer import write_comment
 from sdfkit.io.stores.writer import create_store
 from sdfkit.rows import Row
 

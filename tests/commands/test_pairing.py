@@ -7,7 +7,7 @@ import pytest
 import trimesh
 import zarr
 
-from sdfkit.io.meshes.formats.ply.elements import write_comment
+from sdfkit.io.meshes.formats.ply.writer import write_comment
 from sdfkit.io.stores.writer import create_store
 from sdfkit.rows import Row
 from tests.training import octahedra

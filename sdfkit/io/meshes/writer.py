@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from sdfkit.errors import DoneError, GeometryError, InputError, UsageError
-from sdfkit.io.meshes.formats.ply.elements import write_comment, write_double
+from sdfkit.io.meshes.formats.ply.writer import write_comment, write_double
 from sdfkit.io.meshes.formats.stl_title import LENGTH, write_title
 from sdfkit.io.meshes.metadata import MARK
 from sdfkit.io.meshes.reader import read_info

@@ -6,7 +6,7 @@ import json
 import pytest
 import trimesh
 
-from sdfkit.io.meshes.formats.ply.elements import write_comment
+from sdfkit.io.meshes.formats.ply.writer import write_comment
 from sdfkit.io.meshes.formats.stl_title import read_title, write_title
 from sdfkit.io.meshes.reader import open_meshes, read_info
 from sdfkit.io.meshes.writer import create_meshes

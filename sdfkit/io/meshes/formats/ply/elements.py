@@ -6,10 +6,8 @@ Reference: Turk, The PLY Polygon File Format (1994).
 """
 
 import io
-import json
 import struct
 from array import array
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -72,26 +70,6 @@ class Header:
     textures: list[str] = field(default_factory=list)
     info: dict[str, Any] = field(default_factory=dict)
     content: bytes = b""
-
-
-def write_comment(ply: bytes, info: Mapping[str, Any]) -> bytes:
-    """Insert a comment with `info` as JSON into a PLY's header, in place of one that is there."""
-    header, mark, body = ply.partition(b"end_header")
-    lines = [line for line in header.splitlines(keepends=True) if not line.startswith(b"comment " + MARK)]
-    header = b"".join(lines)
-    end = header.index(b"\n", header.index(b"format")) + 1
-    line = b"comment " + MARK + json.dumps(info, ensure_ascii=True).encode() + b"\n"
-    return header[:end] + line + header[end:] + mark + body
-
-
-def write_double(vertices: np.ndarray, faces: np.ndarray) -> bytes:
-    """Encode a PLY with float64 coordinates, for meshes some of whose vertices would become equal in float32."""
-    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n"
-    header += "".join(f"property double {axis}\n" for axis in "xyz")
-    header += f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
-    rows = np.empty(len(faces), [("count", "u1"), ("corners", "<i4", 3)])
-    rows["count"], rows["corners"] = 3, faces
-    return header.encode() + vertices.astype("<f8").tobytes() + rows.tobytes()
 
 
 def read_header(stream: io.BufferedIOBase, name: str) -> Header:

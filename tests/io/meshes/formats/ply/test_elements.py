@@ -6,7 +6,8 @@ import time
 import pytest
 
 from sdfkit.errors import InputError
-from sdfkit.io.meshes.formats.ply.elements import read_ply, write_comment
+from sdfkit.io.meshes.formats.ply.elements import read_ply
+from sdfkit.io.meshes.formats.ply.writer import write_comment
 from tests.io.meshes.formats.ply.ply_files import CORNERS, ENCODINGS, SQUARE, XYZ, mesh_ply, write_ply
 
 STRIPS = [
