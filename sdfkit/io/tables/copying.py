@@ -15,8 +15,6 @@ from sdfkit.io.stores.writer import create_store
 from sdfkit.io.streams import find_kind, name_of, open_input, sniff
 from sdfkit.io.tables.choosing import By, Conditions, Filter, choose, hold_out
 from sdfkit.io.tables.joining import join_histories, join_settings, require_alike, with_own_uids
-from sdfkit.io.tables.manifests import read_entries, write_entries
-from sdfkit.io.tables.meshes import copy_meshes, open_mesh_table
 from sdfkit.io.tables.stores import (
     StoreTable,
     create_arrays,
@@ -114,6 +112,9 @@ def copy_chosen(inputs: Sequence[str], choose_rows: Chooser, options: CopyOption
     """
     kind = kind_of(inputs)
     if kind == "meshes":
+        # Imported here, because the readers of meshes take four times as long to import as all that stores need.
+        from sdfkit.io.tables.meshes import copy_meshes, open_mesh_table
+
         with open_mesh_table(inputs, manifest=options.manifest) as rows:
             for output, chosen in choose_rows(rows, name_of(inputs[0])).items():
                 copy_meshes(output, [rows[position] for position in chosen], overwrite=options.overwrite)
@@ -123,6 +124,8 @@ def copy_chosen(inputs: Sequence[str], choose_rows: Chooser, options: CopyOption
         nouns = "stores" if kind == "store" else "manifests"
         raise UsageError(f"{len(inputs)} {nouns} are given, but one is needed; join them with sdfkit cat")
     if kind == "manifest":
+        from sdfkit.io.tables.manifests import read_entries, write_entries
+
         shapes = read_entries(inputs[0], manifest=options.manifest)
         rows_of = [row for row, _ in shapes]
         for output, chosen in choose_rows(rows_of, name_of(inputs[0])).items():
@@ -241,10 +244,14 @@ def join(inputs: Sequence[str], output: str, options: CopyOptions, *, rename: bo
         raise UsageError("standard input can be read only once; give files for the other inputs")
     kind = kind_of(inputs)
     if kind == "meshes":
+        from sdfkit.io.tables.meshes import copy_meshes, open_mesh_table
+
         with open_mesh_table(inputs, manifest=options.manifest) as meshes:
             copy_meshes(output, meshes, overwrite=options.overwrite)
             _report(output, meshes, len(meshes), "mesh")
     elif kind == "manifest":
+        from sdfkit.io.tables.manifests import read_entries, write_entries
+
         shapes = [pair for path in inputs for pair in read_entries(path, manifest=options.manifest)]
         rows = list(with_own_uids(iter([row for row, _ in shapes]), rename=rename, name=_listed(inputs)))
         entries = [entry for _, entry in shapes]
