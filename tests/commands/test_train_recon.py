@@ -321,7 +321,7 @@ def test_training_reconstructs_better_than_the_visual_hull(job, tmp_path, monkey
     run("render", raw, "--views", 8, "--size", 56, "--jobs", 1, "-o", tmp_path / "views.zarr")
     options = ("--points", 4000, "--surface-points", 0, "--jobs", 1)
     run("sample-sdf", raw, *options, "-o", tmp_path / "samples.zarr")
-    few = ("--steps", 150, "--batch", 8, "--points", 256, "--lr", 0.004, *CPU, "--precision", "fp32")
+    few = ("--steps", 40, "--batch", 8, "--points", 256, "--lr", 0.02, *CPU, "--precision", "fp32")
     words = ("train-recon", tmp_path / "views.zarr", "--samples", tmp_path / "samples.zarr", *few)
     told = run(*words, "-o", tmp_path / "recon.zarr").stderr
     learned, hull = map(
