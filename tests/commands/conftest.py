@@ -8,9 +8,9 @@ from sdfkit.cli import app
 from tests.store_page import stores_compared_with_the_page
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def compare_stores_with_the_page():
-    """Check that every store created by these tests agrees with sdfkit-store(5)."""
+    """Check that every store created by these tests, and by no others, agrees with sdfkit-store(5)."""
     with stores_compared_with_the_page():
         yield
 
