@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,11 @@ class Row:
         for name in TEXTS:
             if UNPRINTABLE.search(text := getattr(self, name)):
                 object.__setattr__(self, name, printable(text))
+
+    @property
+    def shape(self) -> str:
+        """Uid of the shape that the row represents; of one of several samples, that of their shape."""
+        return self.sample_of or self.uid
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -205,6 +210,15 @@ def unique(names: Iterable[str]) -> list[str]:
             taken.add(candidate)
         result.append(candidate)
     return result
+
+
+def free_uid(uid: str, taken: Container[str]) -> str:
+    """Return a uid that is not taken: the given one, or with the first number that is free, such as chair_2."""
+    candidate, number = uid, 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{uid}_{number}"
+    return candidate
 
 
 def history_step(seed: int | None) -> dict[str, Any]:

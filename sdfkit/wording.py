@@ -1,5 +1,9 @@
 """Numbers and their nouns in messages and reports."""
 
+from collections.abc import Sequence
+
+# Names that a message lists at most.
+LISTED = 3
 IRREGULAR = {"vertex": "vertices", "index": "indices", "matrix": "matrices", "axis": "axes"}
 
 
@@ -27,6 +31,12 @@ def counted(count: int, noun: str, rest: str = "") -> str:
         rest: Words that follow the noun and do not change with the number, such as "of type lines".
     """
     return f"{count} {agreeing(count, noun, pluralise(noun))} {rest}".rstrip()
+
+
+def listed(names: Sequence[str]) -> str:
+    """Name at most three names and the number of the others: "a, b, c and 4 more"."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def omitted(count: int, noun: str, rest: str = "") -> str:

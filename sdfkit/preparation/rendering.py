@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from sdfkit.errors import GeometryError
 from sdfkit.images.rendering.cameras import check_outside, fibonacci_cameras, silhouette_share
+from sdfkit.io.stores.contents.posed_views import create_posed_arrays
 from sdfkit.preparation.framing import make_frame
 
 if TYPE_CHECKING:
@@ -82,12 +83,7 @@ def create_view_arrays(store: "StoreWriter", count: int, options: ViewOptions) -
     """Create the arrays of a views store for `count` shapes."""
     axes, lead = ("shape", "view", "row", "column"), (count, options.views)
     shape = (*lead, options.size, options.size)
-    store.create_array(
-        "camera_to_world", shape=(*lead, 4, 4), dtype="f4", axes=("shape", "view", "to", "from")
-    )
-    store.create_array("yfov", shape=lead, dtype="f4", axes=("shape", "view"))
-    store.create_array("rgb", shape=(*shape, 3), dtype="u1", axes=(*axes, "channel"), compress=True)
-    store.create_array("mask", shape=shape, dtype="u1", axes=axes, compress=True)
+    create_posed_arrays(store, count, options.views, options.size)
     if options.depth:
         store.create_array("depth", shape=shape, dtype="f4", axes=axes, compress=True)
     if options.normal:

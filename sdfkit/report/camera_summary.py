@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sdfkit.wording import counted
+from sdfkit.wording import counted, listed
 
 # A camera whose expected error is larger than this, in degrees, is called ambiguous.
 AMBIGUOUS = 30
@@ -68,8 +68,7 @@ def warn_ambiguous(cameras: Mapping[str, Sequence[CameraSummary]]) -> str:
     names = [uid for uid, views in cameras.items() if any(view.error > AMBIGUOUS for view in views)]
     if not names:
         return ""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return (
-        f"{', '.join(names[:3])}{more}: other directions explain the silhouette almost as well (expected error above "
+        f"{listed(names)}: other directions explain the silhouette almost as well (expected error above "
         f"{AMBIGUOUS}°); the prediction may be turned or mirrored, so look at it, or give more images of the object"
     )

@@ -1,5 +1,6 @@
 """Plots of curves, and of vectors as points of a plane, as PNG files. matplotlib draws them without a display."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -96,7 +97,6 @@ def paint_panels(panels: Sequence[Panel | Scatter], *, columns: int | None = Non
         panels: The panels, row by row.
         columns: Number of panels in a row; None puts all panels side by side.
     """
-    import math
     import warnings
 
     from matplotlib.figure import Figure

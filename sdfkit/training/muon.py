@@ -1,11 +1,11 @@
 """Muon: stochastic gradient descent with momentum, whose update of each matrix is made orthogonal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 MOMENTUM = 0.95
 NEWTON_SCHULZ_STEPS = 5
@@ -42,6 +42,12 @@ class Muon(torch.optim.Optimizer):
                 rows, columns = lookahead.shape
                 scale = max(1.0, rows / columns) ** 0.5
                 matrix.add_(orthogonalise(lookahead).view_as(matrix), alpha=-group["lr"] * scale)
+
+
+def trained_by_others(parameters: Iterable[nn.Parameter], matrices: Sequence[Tensor]) -> list[nn.Parameter]:
+    """Return the parameters that another optimizer must train: those that are not among Muon's matrices."""
+    taken = {id(matrix) for matrix in matrices}
+    return [parameter for parameter in parameters if id(parameter) not in taken]
 
 
 def orthogonalise(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from sdfkit.errors import GeometryError
 from sdfkit.images.photos import crop_square
 from sdfkit.images.rendering.defaults import DEFAULT_DISTANCE, DEFAULT_SIZE, DEFAULT_YFOV
+from sdfkit.io.stores.contents.posed_views import create_posed_arrays
 
 if TYPE_CHECKING:
     import torch
@@ -51,15 +52,9 @@ def load_search(model: str, *, lowest: float, highest: float) -> "CameraSearch":
 
 def create_pose_arrays(store: "StoreWriter", count: int, views: int) -> None:
     """Create the arrays of a views store with estimated cameras."""
-    lead, axes = (count, views), ("shape", "view", "row", "column")
-    pictures = (*lead, DEFAULT_SIZE, DEFAULT_SIZE)
-    store.create_array(
-        "camera_to_world", shape=(*lead, 4, 4), dtype="f4", axes=("shape", "view", "to", "from")
-    )
-    for name in ("yfov", "pose_overlap", "pose_error"):
-        store.create_array(name, shape=lead, dtype="f4", axes=("shape", "view"))
-    store.create_array("rgb", shape=(*pictures, 3), dtype="u1", axes=(*axes, "channel"), compress=True)
-    store.create_array("mask", shape=pictures, dtype="u1", axes=axes, compress=True)
+    create_posed_arrays(store, count, views, DEFAULT_SIZE)
+    for name in ("pose_overlap", "pose_error"):
+        store.create_array(name, shape=(count, views), dtype="f4", axes=("shape", "view"))
 
 
 def estimate_cameras(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -60,17 +61,15 @@ class Reconstructor:
 
         from sdfkit.io.stores.contents.posed_views import ViewArrays
         from sdfkit.models.recon.posed_views import PosedViews
-        from sdfkit.runtime.device import choose_precision
 
         device = self.network.get_buffer("centres").device
-        # The features of the images are computed as in training; distances, whose differences matter, in fp32.
-        is_bf16 = choose_precision("auto", str(device)) == "bf16"
         pictures, outlines, cameras, yfov = (
             torch.from_numpy(arrays[name])[None].to(device).float() for name in ViewArrays._fields
         )
         views = PosedViews(pictures / 255, outlines, cameras, yfov)
         with torch.inference_mode():
-            with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16):
+            # The features of the images are computed as in training; distances, whose differences matter, in fp32.
+            with torch.autocast(device.type, torch.bfloat16, enabled=self._is_bf16):
                 scene = self.network.encode(views, self.find_neighbours(views))
 
             def distance(points: np.ndarray) -> np.ndarray:
@@ -78,6 +77,12 @@ class Reconstructor:
                 return torch.cat([self.network(scene, part[None])[0] for part in parts]).cpu().numpy()
 
             return [{"grid": fill_grid(distance)}]
+
+    @cached_property
+    def _is_bf16(self) -> bool:
+        from sdfkit.runtime.device import choose_precision
+
+        return choose_precision("auto", str(self.network.get_buffer("centres").device)) == "bf16"
 
     def find_neighbours(self, views: "PosedViews") -> "Neighbours":
         """Find the training shapes whose silhouettes are most similar to those of one shape."""

@@ -24,7 +24,7 @@ from sdfkit.io.stores.checks import (
     size_in_memory,
 )
 from sdfkit.io.stores.layout import COLUMNS, FORMAT, OPTIONAL, SMALL, describe_kinds
-from sdfkit.rows import Row
+from sdfkit.rows import Row, free_uid
 
 if TYPE_CHECKING:
     import zarr
@@ -305,9 +305,7 @@ class StoreReader:
         reader, offset, taken = self, 0, set[str]()
         while True:
             for row in reader._own_rows(names):
-                uid, number = row.uid, 1
-                while numbered and uid in taken:
-                    uid, number = f"{row.uid}_{number + 1}", number + 1
+                uid = free_uid(row.uid, taken) if numbered else row.uid
                 taken.add(uid)
                 yield row if not offset else replace(row, index=offset + row.index, uid=uid)
             offset += len(reader)

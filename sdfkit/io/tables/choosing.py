@@ -11,11 +11,9 @@ from typing import Any, Literal
 
 from sdfkit.errors import InputError, UsageError
 from sdfkit.rows import Row, draw
-from sdfkit.wording import counted
+from sdfkit.wording import counted, listed
 
 By = Literal["instance", "category"]
-# Names that a message lists at most.
-LISTED = 3
 
 
 @dataclass(frozen=True)
@@ -76,11 +74,6 @@ def parse_part(text: str | None) -> tuple[int, int] | None:
     return int(number), int(count)
 
 
-def shape_of(row: Row) -> str:
-    """Return the uid of the shape that a row represents; of one of several samples, that of their shape."""
-    return row.sample_of or row.uid
-
-
 class Filter:
     """Tests rows one by one against the conditions that concern single rows, and notes which were never met."""
 
@@ -98,13 +91,13 @@ class Filter:
         """Return whether a row fulfils the conditions."""
         conditions = self._conditions
         self._count += 1
-        self._missing["uid"] -= {row.uid, shape_of(row)}
+        self._missing["uid"] -= {row.uid, row.shape}
         self._missing["category"].discard(row.category)
         self._missing["licence"].discard(row.licence)
         globs = [pattern for pattern in conditions.globs if fnmatchcase(row.uid, pattern)]
         self._unmatched.difference_update(globs)
         return (
-            (not conditions.uids or row.uid in conditions.uids or shape_of(row) in conditions.uids)
+            (not conditions.uids or row.uid in conditions.uids or row.shape in conditions.uids)
             and (not conditions.globs or bool(globs))
             and (not conditions.categories or row.category in conditions.categories)
             and (not conditions.licences or row.licence in conditions.licences)
@@ -120,21 +113,14 @@ class Filter:
         for label, missing in self._missing.items():
             if missing:
                 raise InputError(
-                    f"{self._name}: none of its {counted(self._count, 'row')} has the {label} {list_some(missing)}; "
-                    "sdfkit info lists what is there"
+                    f"{self._name}: none of its {counted(self._count, 'row')} has the {label} "
+                    f"{listed(sorted(missing))}; sdfkit info lists what is there"
                 )
         if self._unmatched:
             raise InputError(
-                f"{self._name}: no uid of its {counted(self._count, 'row')} matches {list_some(self._unmatched)}; "
+                f"{self._name}: no uid of its {counted(self._count, 'row')} matches {listed(sorted(self._unmatched))}; "
                 "in a pattern, * stands for any text"
             )
-
-
-def list_some(names: set[str] | Sequence[str]) -> str:
-    """Name at most three names and the number of the others: "a, b, c and 4 more"."""
-    ordered = sorted(names)
-    more = f" and {len(ordered) - LISTED} more" if len(ordered) > LISTED else ""
-    return ", ".join(ordered[:LISTED]) + more
 
 
 def choose(rows: Sequence[Row], conditions: Conditions, name: str) -> list[int]:
@@ -162,16 +148,16 @@ def choose(rows: Sequence[Row], conditions: Conditions, name: str) -> list[int]:
             raise InputError(f"{of} {'has failed' if conditions.status == 'failed' else 'is valid'}")
         raise InputError(f"{of} fulfils all conditions; give fewer")
     if conditions.share is not None or conditions.count is not None:
-        names = list(dict.fromkeys(shape_of(rows[position]) for position in found))
+        names = list(dict.fromkeys(rows[position].shape for position in found))
         count = conditions.count
         if count is None:
-            count = max(1, round((conditions.share or 0) * len(names)))
+            count = _number_of(names, conditions.share or 0)
         if count > len(names):
             raise InputError(
                 f"{name}: has {counted(len(names), 'shape')} to draw {count} from; lower --count"
             )
-        drawn = {names[index] for index in draw(names, count, conditions.seed)}
-        found = [position for position in found if shape_of(rows[position]) in drawn]
+        drawn = _draw_names(names, count, conditions.seed)
+        found = [position for position in found if rows[position].shape in drawn]
     if conditions.first is not None:
         found = found[: conditions.first]
     if conditions.part is not None:
@@ -182,6 +168,14 @@ def choose(rows: Sequence[Row], conditions: Conditions, name: str) -> list[int]:
             )
         found = found[(number - 1) * len(found) // parts : number * len(found) // parts]
     return found
+
+
+def _number_of(names: Sequence[str], share: float) -> int:
+    return max(1, round(share * len(names)))
+
+
+def _draw_names(names: Sequence[str], count: int, seed: int) -> set[str]:
+    return {names[index] for index in draw(names, count, seed)}
 
 
 def hold_out(rows: Sequence[Row], share: float, by: By, seed: int, name: str) -> list[int]:
@@ -206,17 +200,17 @@ def hold_out(rows: Sequence[Row], share: float, by: By, seed: int, name: str) ->
         unlabelled = [row.uid for row in rows if not row.category]
         if unlabelled:
             raise InputError(
-                f"{name}: {counted(len(unlabelled), 'row')} without category ({list_some(unlabelled)}); give "
+                f"{name}: {counted(len(unlabelled), 'row')} without category ({listed(sorted(unlabelled))}); give "
                 "--manifest, or split by instance"
             )
-    groups = [row.category if by == "category" else shape_of(row) for row in rows]
+    groups = [row.category if by == "category" else row.shape for row in rows]
     names = list(dict.fromkeys(groups))
-    count = max(1, round(share * len(names)))
+    count = _number_of(names, share)
     if count >= len(names):
         noun = "shape" if by == "instance" else "category"
         raise InputError(
             f"{name}: --held-out {share:g} leaves none of {counted(len(names), noun)} to train on; give a smaller "
             "share, or more of them"
         )
-    drawn = {names[index] for index in draw(names, count, seed)}
+    drawn = _draw_names(names, count, seed)
     return [position for position, group in enumerate(groups) if group in drawn]

@@ -22,7 +22,7 @@ from sdfkit.io.tables.stores import (
     numbered,
     open_table,
     settings_of,
-    write_rows,
+    write_row,
 )
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row
@@ -152,10 +152,8 @@ def _copy_from_store(table: StoreTable, choose_rows: Chooser, options: CopyOptio
         bar = stack.enter_context(progress(len(positions), "row"))
         for position, row in zip(positions, table.read(positions), strict=True):
             output = place[position]
-            placed = replace(row, index=indices[output])
+            write_row(writers[output], row, indices[output])
             indices[output] += 1
-            if not writers[output].has(placed):
-                writers[output].write(placed, **row.arrays)
             bar.update()
     for output, chosen in outputs.items():
         rows = [table.known[position] for position in chosen]
@@ -206,10 +204,9 @@ def copy_matching(path: str, conditions: Conditions, output: str, options: CopyO
         count = sum(expected.matches(row) for row in table.known or ())
         written: list[Row] = []
         total = 0
-        with options.create(
-            output, table, table.store.history, count=count if most is None else min(count, most)
-        ) as writer:
-            create_arrays(writer, table, count if most is None else min(count, most))
+        count = count if most is None else min(count, most)
+        with options.create(output, table, table.store.history, count=count) as writer:
+            create_arrays(writer, table, count)
             for row in table.read(check=lambda store: _check_following(table, store)):
                 total += 1
                 # All rows are read, so that the command at the other end of the pipe does not fail.
@@ -292,12 +289,10 @@ def _join_stores(inputs: Sequence[str], output: str, options: CopyOptions, *, re
             row for table in tables for row in table.read(check=lambda store: _check_following(first, store))
         )
         bar = stack.enter_context(progress(sum(map(len, tables)), "row"))
-
-        def note(row: Row) -> None:
-            written.append(row.columns(len(written)))
+        for index, row in enumerate(with_own_uids(arriving, rename=rename, name=name)):
+            write_row(writer, row, index)
+            written.append(row.columns(index))
             bar.update()
-
-        write_rows(writer, with_own_uids(arriving, rename=rename, name=name), note)
     _report(output, written, len(written), "row", f"of {first.store.kind}", made=writer.made)
 
 

@@ -16,7 +16,7 @@ from sdfkit.io.tables.stores import (
     groups_of,
     settings_of,
 )
-from sdfkit.rows import Row
+from sdfkit.rows import Row, free_uid
 
 R = TypeVar("R", bound=Row)
 # Attributes and settings in which joined stores may differ: paths of models, whose content is compared by other
@@ -117,14 +117,11 @@ def with_own_uids(rows: Iterator[R], *, rename: bool, name: str) -> Iterator[R]:
     """
     taken: set[str] = set()
     for row in rows:
-        uid, number = row.uid, 1
-        while uid in taken:
-            if not rename:
-                raise InputError(
-                    f"{name}: has two rows with the uid {uid}; add --rename "
-                    f"to call the second one {uid}_2, or leave one of them out with sdfkit select"
-                )
-            number += 1
-            uid = f"{row.uid}_{number}"
+        uid = free_uid(row.uid, taken)
+        if uid != row.uid and not rename:
+            raise InputError(
+                f"{name}: has two rows with the uid {row.uid}; add --rename "
+                f"to call the second one {row.uid}_2, or leave one of them out with sdfkit select"
+            )
         taken.add(uid)
         yield row if uid == row.uid else replace(row, uid=uid)

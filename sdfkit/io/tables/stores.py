@@ -1,7 +1,7 @@
 """Opens stores as tables of rows, and copies some of their rows, or all rows of several stores, to another store."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -217,16 +217,8 @@ def numbered(rows: Sequence[Row]) -> list[Row]:
     return [row.columns(index) for index, row in enumerate(rows)]
 
 
-def write_rows(writer: "StoreWriter", rows: Iterable[ArrayRow], note: Callable[[Row], Any]) -> None:
-    """Write rows one after another, but for those that an earlier run has written.
-
-    Args:
-        writer: The output.
-        rows: The rows, which get new indices from 0.
-        note: Called with each row after it is written.
-    """
-    for index, row in enumerate(rows):
-        placed = replace(row, index=index)
-        if not writer.has(placed):
-            writer.write(placed, **row.arrays)
-        note(placed)
+def write_row(writer: "StoreWriter", row: ArrayRow, index: int) -> None:
+    """Write a row at another index, unless an earlier run has written it."""
+    placed = replace(row, index=index)
+    if not writer.has(placed):
+        writer.write(placed, **row.arrays)

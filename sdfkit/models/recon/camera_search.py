@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sdfkit.models.recon.posed_views import PosedViews
+
 # Width and height in pixels of normalised silhouettes, and of the images in which shapes are drawn: those in which all
 # shapes are compared, and those of the refinement.
 SIDE, FINE_SIDE = 28, 56
@@ -106,10 +108,10 @@ def draw_points(
     points: Float[Tensor, "point 3"], cameras: Float[Tensor, "camera 4 4"], lens: Lens, side: int
 ) -> Bool[Tensor, "camera row column"]:
     """Return images of the pixels that contain a point."""
-    x, y, z = ((points - cameras[:, None, :3, 3]) @ cameras[:, :3, :3]).unbind(-1)  # each (camera, point)
-    scale = side / 2 / math.tan(lens.yfov / 2)
-    column = (side / 2 - x / z * scale).long().clamp(0, side - 1)
-    row = (side / 2 + y / z * scale).long().clamp(0, side - 1)
+    empty = torch.empty(0)
+    views = PosedViews(empty, empty, cameras[None], torch.full((1, len(cameras)), lens.yfov))
+    positions = views.project(points[None]).positions[0]
+    column, row = ((positions + 1) * (side / 2)).long().clamp(0, side - 1).unbind(-1)
     image = torch.zeros(len(cameras), side * side, dtype=torch.bool)
     image.scatter_(1, row * side + column, True)
     return image.view(-1, side, side)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig, slope_errors
 from sdfkit.training.deepsdf.recipes import DeepSDFSettings
-from sdfkit.training.muon import Muon
+from sdfkit.training.muon import Muon, trained_by_others
 from sdfkit.training.run import (
     DeviceContext,
     State,
@@ -276,10 +276,8 @@ def build_optimizers(
 ) -> list[torch.optim.Optimizer]:
     """Create Adam, and Muon for the hidden matrices if `matrix_lr` is given."""
     matrices = [] if settings.matrix_lr is None else decoder.matrices
-    taken = {id(matrix) for matrix in matrices}
-    rest = [parameter for parameter in decoder.parameters() if id(parameter) not in taken]
     groups = [
-        {"params": rest, "initial_lr": settings.decoder_lr},
+        {"params": trained_by_others(decoder.parameters(), matrices), "initial_lr": settings.decoder_lr},
         # Codes learn faster than the decoder: they all start near zero and must move apart.
         {"params": codes, "initial_lr": settings.code_lr},
     ]

@@ -20,7 +20,7 @@ from sdfkit.models.rendering.silhouette import (
 from sdfkit.training.flow.pictures import Pictures, choose_rays, select_conditions
 from sdfkit.training.flow.recipes import STAGES, FlowSettings
 from sdfkit.training.flow.rendering import find_nearest, shading_errors
-from sdfkit.training.muon import Muon
+from sdfkit.training.muon import Muon, trained_by_others
 from sdfkit.training.run import (
     DeviceContext,
     State,
@@ -165,9 +165,8 @@ class FlowTraining:
             matrices = self.networks.decoder.matrices
             group = {"params": matrices, "initial_lr": scale * settings.matrix_lr}
             self.optimizers.append(Muon([group]))
-        taken = {id(matrix) for matrix in matrices}
         for name, parameters in self.trained.items():
-            rest = [parameter for parameter in parameters if id(parameter) not in taken]
+            rest = trained_by_others(parameters, matrices)
             # The light is trained in the last stage only, so its learning rate is not scaled.
             groups.append({"params": rest, "initial_lr": (1.0 if name == "light" else scale) * rates[name]})
         self.optimizers.append(torch.optim.Adam(groups, fused=True))

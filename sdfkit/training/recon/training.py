@@ -13,7 +13,7 @@ from torch import Tensor
 from sdfkit.models.recon.neighbours import Neighbours, retrieve, shrink_silhouettes
 from sdfkit.models.recon.network import Recon, ReconConfig
 from sdfkit.models.recon.posed_views import PosedViews
-from sdfkit.training.muon import Muon
+from sdfkit.training.muon import Muon, trained_by_others
 from sdfkit.training.recon.coarse_grids import make_grids
 from sdfkit.training.run import (
     DeviceContext,
@@ -298,9 +298,8 @@ class ReconTraining:
 def build_optimizers(network: Recon, lr: float, threads: int) -> list[torch.optim.Optimizer]:
     """Create Adam, and Muon for the weights of the hidden layers in so many parts of about equal cost."""
     matrices = sorted(network.matrices, key=torch.numel)
-    taken = {id(matrix) for matrix in matrices}
-    rest = [parameter for parameter in network.parameters() if id(parameter) not in taken]
-    adam = torch.optim.Adam([{"params": rest, "initial_lr": OTHERS * lr}], fused=True)
+    rest = {"params": trained_by_others(network.parameters(), matrices), "initial_lr": OTHERS * lr}
+    adam = torch.optim.Adam([rest], fused=True)
     parts = [{"params": matrices[thread::threads], "initial_lr": lr} for thread in range(threads)]
     return [adam, *(Muon([part]) for part in parts)]
 

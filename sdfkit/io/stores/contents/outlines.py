@@ -40,10 +40,9 @@ class ImagesByUid:
             if row.error:
                 yield row
                 continue
-            uid = row.sample_of or row.uid
-            known = self.rows.get(uid)
+            known = self.rows.get(row.shape)
             if known is None:
-                raise InputError(f"{self.store.name}: has no images of {uid}; render all of {what}")
+                raise InputError(f"{self.store.name}: has no images of {row.shape}; render all of {what}")
             require_same_origins([(known, row)], f"the images of {self.store.name}", what)
             images = {name: self.store.read_part(name, known.index) for name in OUTLINES}
             yield replace(row, arrays={**row.arrays, **images})

@@ -15,6 +15,7 @@ from sdfkit.wording import counted
 
 if TYPE_CHECKING:
     from sdfkit.io.stores.store_reader import StoreReader
+    from sdfkit.io.stores.store_writer import StoreWriter
 
 log = logging.getLogger(__name__)
 # The arrays of a views store that `prepare_views` needs.
@@ -39,6 +40,19 @@ class ViewSet(NamedTuple):
     rows: list[Row]
     arrays: ViewArrays
     history: list[dict[str, Any]]
+
+
+def create_posed_arrays(store: "StoreWriter", count: int, views: int, size: int) -> None:
+    """Create the arrays of a views store that `ARRAYS` names, for `count` shapes with images of size × size pixels."""
+    lead, axes = (count, views), ("shape", "view", "row", "column")
+    store.create_array(
+        "camera_to_world", shape=(*lead, 4, 4), dtype="f4", axes=("shape", "view", "to", "from")
+    )
+    store.create_array("yfov", shape=lead, dtype="f4", axes=("shape", "view"))
+    store.create_array(
+        "rgb", shape=(*lead, size, size, 3), dtype="u1", axes=(*axes, "channel"), compress=True
+    )
+    store.create_array("mask", shape=(*lead, size, size), dtype="u1", axes=axes, compress=True)
 
 
 def require_masks(store: "StoreReader") -> None:
