@@ -31,6 +31,11 @@ def rank(
     top: Annotated[
         int, typer.Option(min=1, help="Number of nearest training shapes to list for each prediction.")
     ] = 5,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="List all predictions, not only the first ten."),
+        IRRELEVANT,
+    ] = False,
     as_json: Json = False,
     output: Annotated[
         str | None,
@@ -47,11 +52,12 @@ def rank(
     records. Without training vectors, the predictions are compared only with each other: if their
     variance is only a small part of their mean squared length, the model gives nearly the same answer for every input.
 
-    The report lists the nearest training shapes of each prediction, by cosine. Centred cosines are cosines after the
-    mean of the training vectors is subtracted. The truth of a prediction is the vector of the same uid among the
+    The report begins with the verdict. It lists the nearest training shapes of each prediction, by cosine; with more
+    than ten predictions, those of the first ten, one for each, unless --all is given. Centred cosines are cosines after
+    the mean of the training vectors is subtracted. The truth of a prediction is the vector of the same uid among the
     training shapes or in --truth; if there is one, the report gives its rank among the training vectors and the margin
-    of its cosine over that of the best other shape. The cosine of the training mean with
-    the truth is printed beside it: the score of a model that always predicts the mean.
+    of its cosine over that of the best other shape. The cosine of the training mean with the truth is printed beside
+    it: the score of a model that always predicts the mean.
 
     The verdict covers the predictions with a truth or, if there are none, all of them. Recall: the distance from a
     prediction to a training vector is less than half the distance from that training vector to the nearest other one.
@@ -69,70 +75,35 @@ def rank(
       sdfkit predict dit.zarr unseen.zarr | sdfkit rank --truth fitted.zarr
       sdfkit rank predicted.zarr --known deepsdf.zarr --json | jq '.verdict'
     """
-    from sdfkit.analysis.predictions.diagnosis import diagnose
-    from sdfkit.analysis.predictions.kinds import Labels
-    from sdfkit.analysis.predictions.truths import find_truths, require_comparable
-    from sdfkit.analysis.ranking import measure_similarity
-    from sdfkit.analysis.vectors import measure_moments
-    from sdfkit.errors import InputError, UsageError
+    from sdfkit.errors import UsageError
     from sdfkit.io.digests import digest_input
-    from sdfkit.io.stores.contents.vectors import find_training_vectors, open_vectors
+    from sdfkit.io.stores.contents.vectors import open_training_vectors, open_vectors
     from sdfkit.io.stores.writer import create_store
-    from sdfkit.report.diagnostics.ranking import (
-        collect_arrays,
-        describe_diagnosis,
-        describe_predictions,
-        describe_similarity,
-        format_ranking,
-    )
+    from sdfkit.report.diagnostics.ranking import assess, collect_arrays, format_ranking
     from sdfkit.report.tables import format_json
 
     if [predicted, known, truth].count(STANDARD) > 1:
         raise UsageError("standard input can be read only once; give files for --known and --truth")
     with ExitStack() as stack:
         guesses = stack.enter_context(open_vectors(predicted, *KINDS, manifest=manifest))
-        vectors = guesses.vectors[:]
-        own = measure_moments(vectors, [row.uid for row in guesses.rows], guesses.name)
-        similarity = measure_similarity(vectors, own) if len(vectors) > 1 else None
-        facts = describe_predictions(guesses, similarity)
-        path = known if known is not None else find_training_vectors(guesses)
-        if path is None:
-            if output is not None or truth is not None:
-                raise UsageError("-o and --truth need training vectors; add --known STORE")
-            if similarity is None:
-                raise InputError(
-                    f"{guesses.name}: has one row and nothing to compare it with; add --known STORE"
-                )
-            facts |= describe_similarity(similarity)
-            typer.echo(format_json(facts) if as_json else format_ranking(facts))
-            return
-        training = stack.enter_context(open_vectors(path, *KINDS, manifest=manifest))
-        require_comparable(guesses, training)
-        if known is None and training.digest() != guesses.attributes["known"]:
-            raise InputError(
-                f"{guesses.name}: {path} has changed since the prediction; give the training codes with --known"
-            )
+        training = stack.enter_context(open_training_vectors(guesses, known, *KINDS, manifest=manifest))
+        if training is None and (output is not None or truth is not None):
+            raise UsageError("-o and --truth need training vectors; add --known STORE")
         right = None if truth is None else stack.enter_context(open_vectors(truth, *KINDS, manifest=None))
-        shapes, truths = find_truths(guesses, training, right)
         rows = [replace(row, index=index) for index, row in enumerate(guesses.rows)]
-        top = min(top, len(training.rows))
-        store = nullcontext() if output is None else create_store(
+        store = nullcontext() if output is None or training is None else create_store(
             output, "ranks", rows=rows, history=[*guesses.history, *training.history],
-            settings={"known": digest_input(path), "top": top}, overwrite=overwrite, report=True,
+            settings={
+                "known": digest_input(known or guesses.attributes["denoiser"]),
+                "top": min(top, len(training.rows)),
+            },
+            overwrite=overwrite, report=True,
         )  # fmt: skip
         with store as writer:
-            uids = [row.uid for row in training.rows]
-            moments = measure_moments(training.vectors, uids, training.name)
-            if not moments.total_variance:
-                raise InputError(
-                    f"{training.name}: all training vectors are equal; give the vectors of different shapes"
-                )
-            labels = Labels(*([row.category for row in one.rows] for one in (guesses, training)))
-            diagnosis = diagnose(vectors, shapes, truths, training.vectors, moments, uids, top, labels)
-            facts |= describe_diagnosis(guesses, training, diagnosis, truths, own, moments)
-            typer.echo(format_json(facts) if as_json else format_ranking(facts))
-            if writer is not None:
-                for name, values in collect_arrays(training, diagnosis.ranking).items():
+            facts, ranking = assess(guesses, training, right, top=top)
+            typer.echo(format_json(facts) if as_json else format_ranking(facts, every=every))
+            if writer is not None and training is not None and ranking is not None:
+                for name, values in collect_arrays(training, ranking).items():
                     writer.create_array(name, data=values, axes=("prediction", "neighbour"))
                 for row in rows:
                     writer.write(row)

@@ -55,7 +55,8 @@ def fails(result, status, message):
 def test_without_training_vectors_predictions_are_compared_with_each_other(sdfkit, plain):
     result = sdfkit("rank", plain)
     assert result.exit_code == 0
-    title, _, header, cosine, *_ = result.stdout.splitlines()
+    title, _, verdict, _, header, cosine, *_ = result.stdout.splitlines()
+    assert verdict.startswith("verdict: ")
     assert title == f"{plain}: 4 predictions of 16 numbers"
     assert header.split() == ["mean", "min", "max"]
     unit = KNOWN[:4] / np.linalg.norm(KNOWN[:4], axis=1, keepdims=True)
@@ -65,6 +66,28 @@ def test_without_training_vectors_predictions_are_compared_with_each_other(sdfki
         "cosine",
         *(f"{x:.4f}" for x in (pairs.mean(), pairs.min(), pairs.max())),
     ]
+
+
+def test_of_many_predictions_ten_are_listed(sdfkit, tmp_path, known):
+    vectors = np.concatenate([KNOWN, RNG.normal(size=(3, 16))]).astype(np.float32)
+    uids = [f"obj_{i:04d}" for i in range(15)]
+    predicted = write(tmp_path / "many.zarr", "codes", "code", vectors, uids)
+
+    def listed(*options):
+        """The first words of the lines of each table, by the first word of its header."""
+        parts = sdfkit("rank", predicted, "--known", known, *options).stdout.split("\n\n")
+        return {
+            header: [line.split()[0] for line in part.splitlines() if line.startswith("obj_")]
+            for part in parts
+            for header in ["prediction  rank", "prediction  nearest", "truth of"]
+            if any(line.startswith(header) for line in part.splitlines())
+        }
+
+    short, full = listed(), listed("--all")
+    assert list(short.values()) == [uids[:10]] * 3
+    assert list(full.values()) == [[uid for uid in uids for _ in range(5)], uids, uids[:12]]
+    facts = json.loads(sdfkit("rank", predicted, "--known", known, "--json").stdout)
+    assert [len(row["neighbours"]) for row in facts["predictions"]] == [5] * 15
 
 
 def test_the_report_names_a_collapse(sdfkit, tmp_path):
@@ -109,7 +132,7 @@ def test_the_table_contains_neighbours_truths_and_the_baseline(sdfkit, predicted
         "the training mean is"
     )
     assert first in lines
-    assert lines[-1].startswith(
+    assert lines[2].startswith(
         "verdict: unclear: of the 3 predictions, 2 are recalled and 1 is copied from the training set. "
     )
 

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sdfkit.analysis.predictions.diagnosis import Diagnosis, judge_alone
-from sdfkit.analysis.predictions.truths import GroundTruth
-from sdfkit.analysis.ranking import Ranking, Similarity
-from sdfkit.analysis.vectors import Moments
+from sdfkit.analysis.predictions.diagnosis import Diagnosis, diagnose, judge_alone
+from sdfkit.analysis.predictions.kinds import Labels
+from sdfkit.analysis.predictions.truths import GroundTruth, find_truths, require_comparable
+from sdfkit.analysis.ranking import Ranking, measure_similarity
+from sdfkit.analysis.vectors import Moments, measure_moments
+from sdfkit.errors import InputError
 from sdfkit.report.tables import Facts, format_table
 from sdfkit.wording import agreeing, counted
 
@@ -17,28 +19,60 @@ if TYPE_CHECKING:
     from sdfkit.io.stores.contents.vectors import Vectors
 
 
-def describe_predictions(predicted: "Vectors", similarity: Similarity | None) -> Facts:
-    """Collect the facts about predicted vectors alone: their number and length, and their similarity to each other.
+# With more predictions than this, the text lists only the first ones.
+LISTED = 10
+
+
+def assess(
+    predicted: "Vectors", known: "Vectors | None", truth: "Vectors | None" = None, *, top: int
+) -> tuple[Facts, Ranking | None]:
+    """Compare predicted vectors with each other, with training vectors and with their true vectors.
 
     Args:
         predicted: The predicted vectors.
-        similarity: Similarity of the predictions to each other; None for a single prediction.
+        known: The training vectors; None to compare the predictions with each other only.
+        truth: True vectors of shapes that are not among the training shapes; None if there are none.
+        top: Number of nearest training vectors to list for each prediction.
+
+    Returns:
+        The facts of the report, as `format_ranking` takes them, and the ranking of the training vectors for each
+        prediction; None instead of the ranking without training vectors.
+
+    Raises:
+        InputError: There is nothing to compare the predictions with, the vectors are of different kinds or lengths, or
+            all training vectors are equal.
     """
-    return {
+    vectors = predicted.vectors[:]
+    own = measure_moments(vectors, [row.uid for row in predicted.rows], predicted.name)
+    similarity = measure_similarity(vectors, own) if len(vectors) > 1 else None
+    facts = {
         "name": predicted.name,
         "rows": len(predicted.rows),
         "dim": predicted.dim,
         "likeness": asdict(similarity) if similarity else None,
     }
+    if known is None:
+        if similarity is None:
+            raise InputError(
+                f"{predicted.name}: has one row and nothing to compare it with; add --known STORE"
+            )
+        name, evidence = judge_alone(similarity)
+        return facts | {"verdict": {"name": name, "evidence": evidence}}, None
+    require_comparable(predicted, known)
+    shapes, truths = find_truths(predicted, known, truth)
+    uids = [row.uid for row in known.rows]
+    moments = measure_moments(known.vectors, uids, known.name)
+    if not moments.total_variance:
+        raise InputError(
+            f"{known.name}: all training vectors are equal; give the vectors of different shapes"
+        )
+    labels = Labels(*([row.category for row in one.rows] for one in (predicted, known)))
+    top = min(top, len(uids))
+    diagnosis = diagnose(vectors, shapes, truths, known.vectors, moments, uids, top, labels)
+    return facts | _describe_diagnosis(predicted, known, diagnosis, truths, own, moments), diagnosis.ranking
 
 
-def describe_similarity(similarity: Similarity) -> Facts:
-    """Collect the facts of a verdict that uses only the similarity of the predictions to each other."""
-    name, evidence = judge_alone(similarity)
-    return {"verdict": {"name": name, "evidence": evidence}}
-
-
-def describe_diagnosis(
+def _describe_diagnosis(
     predicted: "Vectors",
     known: "Vectors",
     diagnosis: Diagnosis,
@@ -126,19 +160,27 @@ def collect_arrays(known: "Vectors", ranking: Ranking) -> dict[str, np.ndarray]:
     }
 
 
-def format_ranking(facts: Facts) -> str:
+def format_ranking(facts: Facts, *, every: bool) -> str:
     """Lay out the facts as text.
 
-    The parts are: similarity of the predictions to each other; training vectors; nearest training vectors of each
-    prediction, and their distances; rank of the true vector among the training vectors; verdict.
+    The parts are: verdict; similarity of the predictions to each other; training vectors; nearest training vectors of
+    each prediction, and their distances; rank of the true vector among the training vectors.
+
+    Args:
+        facts: Return value of `assess`.
+        every: List all predictions, each with all its neighbours. Otherwise, if there are more than `LISTED`, the first
+            ones are listed, each with its nearest neighbour.
     """
-    parts = [f"{facts['name']}: {counted(facts['rows'], 'prediction')} of {counted(facts['dim'], 'number')}"]
+    verdict = facts["verdict"]
+    parts = [
+        f"{facts['name']}: {counted(facts['rows'], 'prediction')} of {counted(facts['dim'], 'number')}",
+        f"verdict: {verdict['name']}: {verdict['evidence']}",
+    ]
     if facts["likeness"] is not None:
         parts += _format_similarity(facts["likeness"])
     if "known" in facts:
-        parts += [_format_known(facts), *_format_predictions(facts["predictions"])]
-    verdict = facts["verdict"]
-    return "\n\n".join([*parts, f"verdict: {verdict['name']}: {verdict['evidence']}"])
+        parts += [_format_known(facts), *_format_predictions(facts["predictions"], every)]
+    return "\n\n".join(parts)
 
 
 def _format_similarity(similarity: Facts) -> list[str]:
@@ -160,19 +202,24 @@ def _format_known(facts: Facts) -> str:
     )
 
 
-def _format_predictions(rows: Sequence[Facts]) -> list[str]:
+def _format_predictions(rows: Sequence[Facts], every: bool) -> list[str]:
+    is_short = len(rows) > LISTED and not every
+    listed = rows[:LISTED] if is_short else rows
     neighbours = [
         (row["uid"], rank, near["uid"], near["category"], near["cosine"], near["centred"],
          *((row["margin"], row["to_mean"]) if rank == 1 else ("", "")))
-        for row in rows
-        for rank, near in enumerate(row["neighbours"], 1)
+        for row in listed
+        for rank, near in enumerate(row["neighbours"][: 1 if is_short else None], 1)
     ]  # fmt: skip
     header = ("prediction", "rank", "neighbour", "category", "cosine", "centred", "margin", "to mean")
+    title = (
+        f"the first {LISTED} of {len(rows)} predictions (--all lists all, with all neighbours)\n" * is_short
+    )
     parts = [
-        format_table(header, neighbours),
+        title + format_table(header, neighbours),
         format_table(
             ("prediction", "nearest", "distance", "leave-one-out", "class"),
-            [(row["uid"], *row["nearest"].values(), row["class"]) for row in rows],
+            [(row["uid"], *row["nearest"].values(), row["class"]) for row in listed],
         ),
     ]
     truths = [(row["uid"], row["truth"]) for row in rows if row["truth"]]
@@ -180,7 +227,8 @@ def _format_predictions(rows: Sequence[Facts]) -> list[str]:
         return parts
     columns = ("rank", "cosine", "mean_cosine", "margin", "centred_rank", "centred")
     truth_header = ("truth of", "rank", "cosine", "mean's cosine", "margin", "centred rank", "centred")
-    table = format_table(truth_header, [(uid, *(truth[name] for name in columns)) for uid, truth in truths])
+    shown = truths[:LISTED] if is_short else truths
+    table = format_table(truth_header, [(uid, *(truth[name] for name in columns)) for uid, truth in shown])
     first = sum(truth["rank"] == 1 for _, truth in truths)
     better = sum(truth["cosine"] > truth["mean_cosine"] for _, truth in truths)
     count = f"the true vector ranks first for {first} of {counted(len(truths), 'prediction')}; "

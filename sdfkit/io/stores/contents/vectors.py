@@ -103,24 +103,51 @@ def open_vectors(path: str, *kinds: str, manifest: Path | None) -> Iterator[Vect
                 open_files.enter_context(stream)
             kind = sniff(stream, name)
             if kind in ("npy", "npz"):
-                array = _read_plain(stream, name, kind, open_files)
-                rows = [Row(index, f"row_{index}") for index in range(len(array))]
-                yield _check(Vectors(name, rows, array, [], False, {}))
+                yield plain_vectors(name, _read_plain(stream, name, kind, open_files))
                 return
         store = open_files.enter_context(open_store(path, *kinds, manifest=manifest))
         yield vectors_of(store, is_pipe=path == STANDARD, open_files=open_files)
 
 
-def find_training_vectors(predicted: Vectors) -> str | None:
-    """Return the path of the training vectors that a store of predictions names, if it exists; warn if it does not."""
-    path = predicted.attributes.get("denoiser")
-    if path is None or Path(path).exists():
-        return path
-    log.warning(
-        "%s: the model %s, which made the predictions, does not exist; give its training codes with --known",
-        predicted.name, path,
-    )  # fmt: skip
-    return None
+@contextmanager
+def open_training_vectors(
+    predicted: Vectors, path: str | None, *kinds: str, manifest: Path | None
+) -> Iterator[Vectors | None]:
+    """Open the training vectors of predictions: those at a path, or in the model that the predictions name.
+
+    Yields:
+        The vectors; None if no path is given and the predictions name no model, or one that does not exist.
+
+    Raises:
+        InputError: The model has changed since the prediction.
+    """
+    named = predicted.attributes.get("denoiser") if path is None else path
+    if named is None:
+        yield None
+    elif path is None and not Path(named).exists():
+        log.warning(
+            "%s: the model %s, which made the predictions, does not exist; give its training codes with --known",
+            predicted.name, named,
+        )  # fmt: skip
+        yield None
+    else:
+        with open_vectors(named, *kinds, manifest=manifest) as known:
+            if path is None and known.digest() != predicted.attributes["known"]:
+                raise InputError(
+                    f"{predicted.name}: {named} has changed since the prediction; give the training codes with --known"
+                )
+            yield known
+
+
+def plain_vectors(name: str, array: np.ndarray | RowBlocks) -> Vectors:
+    """Return the rows of a plain float32 matrix (shape, dim) as vectors.
+
+    Raises:
+        InputError: The matrix has no rows or no columns.
+    """
+    return _check(
+        Vectors(name, [Row(index, f"row_{index}") for index in range(len(array))], array, [], False, {})
+    )
 
 
 def _check(vectors: Vectors) -> Vectors:
