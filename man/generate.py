@@ -1,10 +1,13 @@
-"""Write the man pages of section 1 from the commands' own signatures and docstrings.
+"""Write the man pages of the commands and of the Python functions from their own signatures and docstrings.
 
-python man/generate.py           write man/man1/*.1
+python man/generate.py           write man/man1/*.1 and man/man3/*.3
 python man/generate.py --check   list the pages that are stale, and exit with status 1 if there are any
 """
 
+import inspect
+import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,11 @@ from typing import Any
 from typer.main import get_command
 
 import sdfkit
-from sdfkit import errors
+from sdfkit import api, errors
 from sdfkit.cli import STAGES, app
 
 FOLDER = Path(__file__).parent / "man1"
+FUNCTIONS = Path(__file__).parent / "man3"
 
 
 def escape(text: str) -> str:
@@ -41,10 +45,10 @@ def split_help(command: Any) -> tuple[str, list[str], str]:
     return " ".join(first.split()), paragraphs, examples
 
 
-def write_title(name: str, summary: str) -> Iterator[str]:
+def write_title(name: str, summary: str, section: int = 1) -> Iterator[str]:
     yield '.\\" Written by man/generate.py; edit the command instead.'
     # Without a date: the same commands give the same bytes.
-    yield f'.TH {escape(name.upper())} 1 "" "sdfkit {sdfkit.__version__}" "sdfkit manual"'
+    yield f'.TH {escape(name.upper())} {section} "" "sdfkit {sdfkit.__version__}" "sdfkit manual"'
     yield ".nh"
     yield ".SH NAME"
     yield f"{escape(name)} \\- {escape(summary[:1].lower() + summary[1:].rstrip('.'))}"
@@ -138,28 +142,62 @@ def write_pages(program: Any) -> dict[str, str]:
     return {"sdfkit.1": write_program(program), **pages}
 
 
+def write_function(name: str) -> Iterator[str]:
+    """The section of one function or class: its signature without types, and its docstring."""
+    function = getattr(api, name)
+    description, *parts = re.split(r"\n\n(Args|Attributes|Returns|Raises):\n", inspect.getdoc(function) or "")
+    sections = dict(zip(parts[::2], map(textwrap.dedent, parts[1::2]), strict=True))
+    words: list[str] = []
+    for parameter in inspect.signature(function).parameters.values():
+        words += ["*"] * (parameter.kind is parameter.KEYWORD_ONLY and "*" not in words)
+        words.append(str(parameter.replace(annotation=parameter.empty)))
+    call = f"{name}({', '.join(words)})" if "Attributes" not in sections else name
+    yield f".SS {escape(name)}\n.B {escape(call)}"
+    for paragraph in description.split("\n\n"):
+        yield f".PP\n{escape(paragraph)}"
+    for title, text in sections.items():
+        if title == "Returns":
+            yield f".PP\nReturns: {escape(' '.join(text.split()))}"
+            continue
+        for word, meaning in re.findall(r"^(\w+): (.*(?:\n .*)*)", text, re.MULTILINE):
+            yield f".TP\n.B {escape(word)}\n{escape(' '.join(meaning.split()))}"
+
+
+def write_functions() -> str:
+    """The page of the functions of `import sdfkit`."""
+    text, example = (inspect.getdoc(api) or "").split("\n\nExample:\n")
+    summary, *paragraphs = text.split("\n\n")
+    lines = [*write_title("sdfkit-python", "Use sdfkit from Python", 3), ".SH SYNOPSIS", ".B import sdfkit"]
+    lines += [".SH DESCRIPTION", escape(summary), *(f".PP\n{escape(part)}" for part in paragraphs)]
+    lines += [".SH EXAMPLE", ".nf", escape(textwrap.dedent(example)), ".fi", ".SH FUNCTIONS"]
+    lines += [line for name in api.__all__ for line in write_function(name)]
+    lines += [".SH SEE ALSO", ".BR sdfkit (1),", ".BR sdfkit\\-store (5)"]
+    return "\n".join(lines) + "\n"
+
+
 def find_stale(pages: dict[str, str], folder: Path) -> list[str]:
     """Names of pages that are missing, differ, or describe a command that no longer exists."""
-    present = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.1")}
+    present = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.?")}
     return sorted(name for name in {*pages, *present} if pages.get(name) != present.get(name))
 
 
 def main(words: list[str]) -> int:
-    pages = write_pages(get_command(app))
-    stale = find_stale(pages, FOLDER)
+    folders = {FOLDER: write_pages(get_command(app)), FUNCTIONS: {"sdfkit-python.3": write_functions()}}
+    stale = [(folder, name) for folder, pages in folders.items() for name in find_stale(pages, folder)]
     if words == ["--check"]:
         if stale:
-            print(f"stale: {', '.join(stale)}; run python man/generate.py", file=sys.stderr)
+            names = ", ".join(name for _, name in stale)
+            print(f"stale: {names}; run python man/generate.py", file=sys.stderr)
         return bool(stale)
     if words:
         print(__doc__, file=sys.stderr)
         return 2
-    FOLDER.mkdir(exist_ok=True)
-    for name in stale:
-        if name in pages:
-            (FOLDER / name).write_text(pages[name], encoding="utf-8")
+    for folder, name in stale:
+        folder.mkdir(exist_ok=True)
+        if name in folders[folder]:
+            (folder / name).write_text(folders[folder][name], encoding="utf-8")
         else:
-            (FOLDER / name).unlink()
+            (folder / name).unlink()
     return 0
 
 

@@ -221,16 +221,22 @@ def free_uid(uid: str, taken: Container[str]) -> str:
     return candidate
 
 
-def history_step(seed: int | None) -> dict[str, Any]:
-    """Describe the running command as one step of a history.
+def history_step(seed: int | None, *, is_command: bool) -> dict[str, Any]:
+    """Describe the running command, or a program that uses sdfkit as a library, as one step of a history.
 
     Args:
         seed: Seed of the command's random numbers; None for a command without random numbers.
+        is_command: Whether a command is running.
 
     Returns:
         `version`, `command` (the command line as typed; more than four file names in a row are shortened to the
-        first two and the last) and, where a seed is given, `seed`.
+        first two and the last; of another program, only that it is one) and, where a seed is given, `seed`.
     """
+    step = {"version": sdfkit.__version__, "command": _typed() if is_command else "a Python program"}
+    return step if seed is None else step | {"seed": seed}
+
+
+def _typed() -> str:
     words: list[str] = []
     run: list[str] = []
     for word in [*sys.argv[1:], "--"]:
@@ -240,5 +246,4 @@ def history_step(seed: int | None) -> dict[str, Any]:
         words += run if len(run) <= 4 else [*run[:2], "…", run[-1]]
         words.append(word)
         run = []
-    command = printable(shlex.join(["sdfkit", *words[:-1]]))
-    return {"version": sdfkit.__version__, "command": command} | ({} if seed is None else {"seed": seed})
+    return printable(shlex.join(["sdfkit", *words[:-1]]))

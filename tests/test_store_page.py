@@ -106,7 +106,7 @@ def test_columns_and_root_attributes_agree_with_the_code(tmp_path):
             assert made.group[name].metadata.dimension_names == ("shape",)
         made.write(Row(0, "a"))
     assert f"{layout.FORMAT}, the version of this format" in section("Attributes of the root")
-    for key in history_step(seed=1):
+    for key in history_step(seed=1, is_command=True):
         assert re.search(rf"^\.BR? {key}\b", section("Attributes of the root"), re.MULTILINE)
 
 

@@ -6,8 +6,6 @@ import typer
 
 from sdfkit.options import IRRELEVANT, STANDARD, WHOLE, Json, Manifest, Overwrite
 
-KINDS = ("codes", "deepsdf", "denoiser", "weights", "autoencoder", "flow")
-
 
 def rank(
     predicted: Annotated[
@@ -77,7 +75,7 @@ def rank(
     """
     from sdfkit.errors import UsageError
     from sdfkit.io.digests import digest_input
-    from sdfkit.io.stores.contents.vectors import open_training_vectors, open_vectors
+    from sdfkit.io.stores.contents.vectors import VECTOR_KINDS, open_training_vectors, open_vectors
     from sdfkit.io.stores.writer import create_store
     from sdfkit.report.diagnostics.ranking import assess, collect_arrays, format_ranking
     from sdfkit.report.tables import format_json
@@ -85,11 +83,15 @@ def rank(
     if [predicted, known, truth].count(STANDARD) > 1:
         raise UsageError("standard input can be read only once; give files for --known and --truth")
     with ExitStack() as stack:
-        guesses = stack.enter_context(open_vectors(predicted, *KINDS, manifest=manifest))
-        training = stack.enter_context(open_training_vectors(guesses, known, *KINDS, manifest=manifest))
+        guesses = stack.enter_context(open_vectors(predicted, *VECTOR_KINDS, manifest=manifest))
+        training = stack.enter_context(
+            open_training_vectors(guesses, known, *VECTOR_KINDS, manifest=manifest)
+        )
         if training is None and (output is not None or truth is not None):
             raise UsageError("-o and --truth need training vectors; add --known STORE")
-        right = None if truth is None else stack.enter_context(open_vectors(truth, *KINDS, manifest=None))
+        right = (
+            None if truth is None else stack.enter_context(open_vectors(truth, *VECTOR_KINDS, manifest=None))
+        )
         rows = [replace(row, index=index) for index, row in enumerate(guesses.rows)]
         store = nullcontext() if output is None or training is None else create_store(
             output, "ranks", rows=rows, history=[*guesses.history, *training.history],

@@ -3,7 +3,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from sdfkit.images.rendering.defaults import DEFAULT_DISTANCE, DEFAULT_SIZE, DEFAULT_YFOV_DEGREES
+from sdfkit.images.rendering.defaults import (
+    DEFAULT_CREASE_DEGREES,
+    DEFAULT_DISTANCE,
+    DEFAULT_SIZE,
+    DEFAULT_VIEWS,
+    DEFAULT_YFOV_DEGREES,
+)
 from sdfkit.options import (
     STANDARD,
     Cluster,
@@ -27,7 +33,7 @@ def render(
     *,
     views: Annotated[
         int, typer.Option(min=1, help="Number of views of each shape; the cameras are on a Fibonacci sphere.")
-    ] = 64,
+    ] = DEFAULT_VIEWS,
     distance: Annotated[
         float, typer.Option(min=0.1, help="Distance of the cameras from the shape's centre.")
     ] = DEFAULT_DISTANCE,
@@ -45,7 +51,7 @@ def render(
             help="Angle in degrees between faces, above which their edge is shaded as sharp. 0: all edges are sharp; "
             "180: none is.",
         ),
-    ] = 40,
+    ] = DEFAULT_CREASE_DEGREES,
     colour: Annotated[
         bool,
         typer.Option(

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sdfkit.geometry.defaults import NEAR_SHARE, NEAR_STD, SAMPLES, SURFACE_POINTS
+from sdfkit.geometry.defaults import LEAST_AGREEMENT, NEAR_SHARE, NEAR_STD, SAMPLES, SURFACE_POINTS
 from sdfkit.options import (
     STANDARD,
     Cluster,
@@ -63,7 +63,7 @@ def sample_sdf(
             max=1,
             help="Refuse a shape if the signs of a second method agree at less than this share of points.",
         ),
-    ] = 0.99,
+    ] = LEAST_AGREEMENT,
     drop_specks: DropSpecks = False,
     up: Up = "y",
     seed: Seed = 0,

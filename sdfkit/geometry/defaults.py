@@ -11,6 +11,8 @@ SAMPLES = 200_000
 NEAR_SHARE = 0.5
 NEAR_STD = (0.07, 0.02, 0.006)
 SURFACE_POINTS = 20_000
+# Least share of points at which a second method must give the same sign.
+LEAST_AGREEMENT = 0.99
 
 # solid_mesh
 SHAPE_RESOLUTION = 128

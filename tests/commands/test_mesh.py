@@ -7,19 +7,17 @@ import re
 
 import numpy as np
 import pytest
-import torch
 import trimesh
 import zarr
 
 from sdfkit.io.meshes.reader import read_info
 from sdfkit.io.stores.writer import create_store
-from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
 from sdfkit.models.layers import MLPConfig
 from sdfkit.rows import Row
+from tests.training.octahedra import DECODER, make_decoder
 
 SIREN = MLPConfig(kind="siren", bands=0, hidden=16, layers=1, frequency=3.0)
 RELU = MLPConfig(kind="relu-pe", bands=1, hidden=16, layers=2, frequency=1.0)
-DECODER = DeepSDFConfig(code=4, bands=1, hidden=16, layers=2, skip=1, activation="relu")
 ROWS = [
     Row(0, "ball", category="sphere", licence="CC0-1.0", source="here"),
     Row(1, "egg", category="ellipsoid", licence="CC-BY-4.0"),
@@ -86,18 +84,7 @@ def weights(tmp_path):
 @pytest.fixture
 def decoder(tmp_path):
     """A decoder for which the first element of the code is the radius of the shape."""
-    network = DeepSDF(DECODER)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-        # Distances are |x| + |y| + |z| less the code's first number.
-        for axis in range(3):
-            network.hidden[0].weight[2 * axis, 4 + axis] = 1
-            network.hidden[0].weight[2 * axis + 1, 4 + axis] = -1
-        network.hidden[1].weight[:6, :6] = torch.eye(6)
-        network.hidden[1].weight[6, 16] = 1
-        network.out.weight[0, :6] = 1
-        network.out.weight[0, 6] = -1
+    network = make_decoder()
     codes = np.array([[0.5, 0, 0, 0], [0.9, 0, 0, 0]], np.float32)
     return write(tmp_path / "deepsdf.zarr", "deepsdf", "code", codes, decoder=network)
 

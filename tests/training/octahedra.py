@@ -1,10 +1,13 @@
 """Networks with known surfaces: octahedra."""
 
 import numpy as np
+import torch
 
+from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
 from sdfkit.models.layers import MLPConfig
 
 NETWORK = MLPConfig(kind="relu-pe", bands=0, hidden=6, layers=1, frequency=1.0)
+DECODER = DeepSDFConfig(code=4, bands=1, hidden=16, layers=2, skip=1, activation="relu")
 
 
 def octahedra(radii):
@@ -18,3 +21,19 @@ def octahedra(radii):
 def distances(points, radius):
     """Return the output of such a network."""
     return (0.5 * (np.abs(points).sum(axis=-1) - radius)).astype(np.float32)
+
+
+def make_decoder():
+    """Return a decoder that computes |x| + |y| + |z| less the code's first number, which must not be negative."""
+    network = DeepSDF(DECODER)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        for axis in range(3):
+            network.hidden[0].weight[2 * axis, 4 + axis] = 1
+            network.hidden[0].weight[2 * axis + 1, 4 + axis] = -1
+        network.hidden[1].weight[:6, :6] = torch.eye(6)
+        network.hidden[1].weight[6, 16] = 1
+        network.out.weight[0, :6] = 1
+        network.out.weight[0, 6] = -1
+    return network

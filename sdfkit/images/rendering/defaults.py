@@ -9,3 +9,6 @@ DEFAULT_YFOV = math.radians(DEFAULT_YFOV_DEGREES)
 """Vertical field of view in radians."""
 DEFAULT_SIZE = 224
 """Width and height of the images in pixels."""
+DEFAULT_VIEWS = 64
+DEFAULT_CREASE_DEGREES = 40
+"""Angle between faces above which their edge is shaded as sharp."""

@@ -101,7 +101,7 @@ def compare(
                 pool=replace(pool, fail_fast=True), seed=seed,
             )  # fmt: skip
             baselines = stack.enter_context(prepared)
-        score = partial(_score_pair, points=points, seed=seed, align=align == "icp", baselines=baselines)
+        score = partial(score_pair, points=points, seed=seed, align=align == "icp", baselines=baselines)
         compute_rows(collected, rows, pairs.count, score, pool)
     return ComparisonResult(
         shapes=collected.shapes,
@@ -140,7 +140,7 @@ class _ScoreCollector:
         return {uid: self._shapes[index, uid] for index, uid in sorted(self._shapes)}
 
 
-def _score_pair(
+def score_pair(
     pair: Pair, *, points: int, seed: int, align: bool, baselines: Baselines | None
 ) -> dict[str, Any]:
     """Score the predictions and the baselines for one true shape, and describe the true shape."""

@@ -8,6 +8,13 @@ from sdfkit.inference.prediction.reconstruction import Reconstructor, read_recon
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.store_reader import StoreReader
 
+# Functions that load the model of an open store, by the kind of the store.
+PREDICTORS: dict[str, Callable[[StoreReader, str], Denoiser | FlowModel | Reconstructor]] = {
+    "denoiser": read_denoiser,
+    "flow": read_flow,
+    "recon": read_reconstructor,
+}
+
 
 def load_predictor(path: str, device: str) -> Denoiser | FlowModel | Reconstructor:
     """Load a denoiser, a flow or a reconstruction network.
@@ -19,10 +26,5 @@ def load_predictor(path: str, device: str) -> Denoiser | FlowModel | Reconstruct
     Raises:
         InputError: The store holds none of them, or lacks some of the model's arrays.
     """
-    readers: dict[str, Callable[[StoreReader, str], Denoiser | FlowModel | Reconstructor]] = {
-        "denoiser": read_denoiser,
-        "flow": read_flow,
-        "recon": read_reconstructor,
-    }
-    with open_store(path, *readers, manifest=None) as store:
-        return readers[store.kind](store, device)
+    with open_store(path, *PREDICTORS, manifest=None) as store:
+        return PREDICTORS[store.kind](store, device)

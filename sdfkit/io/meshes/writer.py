@@ -113,7 +113,7 @@ class MeshWriter:
         self.made = 0
         self._names: dict[str, str] = {}
         self._settings = json.loads(json.dumps(dict(settings)))
-        self._step = history_step(seed)
+        self._step = history_step(seed, is_command=running_command() is not None)
         self._stream = stream
         self._kind = kind
         self._journal = journal

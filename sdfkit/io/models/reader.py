@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from sdfkit.models.autoencoder import Autoencoder
     from sdfkit.models.deepsdf import DeepSDF
     from sdfkit.models.fields import Fields
     from sdfkit.models.layers import MLPConfig
@@ -134,6 +135,13 @@ def read_decoder(store: StoreReader, device: str) -> "DeepSDF":
     )
 
 
+def read_autoencoder(store: StoreReader, device: str) -> "Autoencoder":
+    """Load the autoencoder of an open store that `train-ae` wrote."""
+    from sdfkit.models.autoencoder import Autoencoder, AutoencoderConfig
+
+    return rebuild(store, "autoencoder", lambda config: Autoencoder(AutoencoderConfig(**config)), device)
+
+
 class CodeDecoder(NamedTuple):
     """A network that decodes latent codes to distance fields: a DeepSDF decoder or an autoencoder."""
 
@@ -199,7 +207,6 @@ def check_same_decoder(subject: str, theirs: str | None, model: MadeForDecoder) 
 
 def read_fields(store: StoreReader, device: str) -> "Fields":
     """Return what turns rows of an open deepsdf, flow, autoencoder, weights or grids store into distance fields."""
-    from sdfkit.models.autoencoder import Autoencoder, AutoencoderConfig
     from sdfkit.models.fields import (
         fields_of_autoencoder,
         fields_of_codes,
@@ -212,10 +219,7 @@ def read_fields(store: StoreReader, device: str) -> "Fields":
     if store.kind in ("deepsdf", "flow"):
         return fields_of_codes(read_decoder(store, device))
     if store.kind == "autoencoder":
-        network = rebuild(
-            store, "autoencoder", lambda config: Autoencoder(AutoencoderConfig(**config)), device
-        )
-        return fields_of_autoencoder(network, read_mlp(store))
+        return fields_of_autoencoder(read_autoencoder(store, device), read_mlp(store))
     return fields_of_weights(read_mlp(store))
 
 

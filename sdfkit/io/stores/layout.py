@@ -24,6 +24,32 @@ PLAIN = {
     "weights": "weights",
     "features": "feature",
 }
+_VIEW = ("shape", "view")
+_IMAGE = (*_VIEW, "row", "column")
+# The axes of the arrays of the kinds of stores that a program may write, see `api.create_store`.
+AXES: dict[str, dict[str, tuple[str, ...]]] = {
+    "samples": {
+        "to_original": ("shape", "to", "from"),
+        "sign_agreement": ("shape",),
+        "point": ("shape", "sample", "xyz"),
+        "distance": ("shape", "sample"),
+        "near": ("shape", "sample"),
+        "surface_point": ("shape", "surface", "xyz"),
+        "surface_normal": ("shape", "surface", "xyz"),
+    },
+    "views": {
+        "camera_to_world": (*_VIEW, "to", "from"),
+        "yfov": _VIEW,
+        "rgb": (*_IMAGE, "channel"),
+        "mask": _IMAGE,
+        "depth": _IMAGE,
+        "normal": (*_IMAGE, "xyz"),
+    },
+    "features": {"camera_to_world": (*_VIEW, "to", "from"), "feature": (*_VIEW, "dim")},
+    "weights": {"weights": ("shape", "parameter")},
+    "codes": {"code": ("shape", "dim")},
+    "grids": {"grid": ("shape", "x", "y", "z")},
+}
 SAMPLES_PER_CHUNK = 8192
 # Bytes in memory that are allocated without a look at the bytes that are stored.
 SMALL = 1 << 26

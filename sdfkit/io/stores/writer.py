@@ -11,7 +11,7 @@ from sdfkit.io.outputs import claim, is_stream, open_output, put, remove, replac
 from sdfkit.io.reuse import choose_place, complete_settings, refuse_done
 from sdfkit.io.stores.layout import FORMAT, local_path
 from sdfkit.io.stores.store_writer import StoreWriter
-from sdfkit.options import STANDARD
+from sdfkit.options import STANDARD, running_command
 from sdfkit.rows import Row, history_step
 
 
@@ -109,7 +109,7 @@ def describe_root(
         "kind": kind,
         "format": FORMAT,
         "complete": True,
-        "history": [*history, history_step(seed)],
+        "history": [*history, history_step(seed, is_command=running_command() is not None)],
         "settings": dict(settings),
         **(attributes or {}),
     }

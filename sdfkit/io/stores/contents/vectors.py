@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 # Largest size in bytes of a set that is kept in memory. For scale: the 976 weight vectors of the paper "image to 3-D
 # from small data" take 214 MB.
 LARGEST_IN_MEMORY = 1 << 28
+# Kinds of stores whose rows are codes or weights.
+VECTOR_KINDS = ("codes", "deepsdf", "denoiser", "weights", "autoencoder", "flow")
 
 
 class RowBlocks:
