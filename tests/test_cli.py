@@ -1,6 +1,5 @@
 """The program as a whole: imports, verbosity and exit statuses."""
 
-import os
 import subprocess
 import sys
 
@@ -83,17 +82,31 @@ def test_quiet_and_verbose_are_accepted_before_or_after_the_command(flag, first,
     assert (result.stderr == "") == (flag in ("-q", "--quiet"))
 
 
-def test_shell_completion_lists_matching_commands():
-    assert "--install-completion" in CliRunner().invoke(app, ["--help"]).stdout
-    words = {"_SDFKIT_COMPLETE": "complete_bash", "COMP_WORDS": "sdfkit ren", "COMP_CWORD": "1"}
-    result = subprocess.run(
-        [sys.executable, "-m", "sdfkit"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **words},
-        check=True,
-    )
-    assert result.stdout.split() == ["render"]
+COMPLETED = {
+    "commands": ("ren", ["render"]),
+    "options": ("train-dit --pr", ["--prediction", "--preset", "--precision"]),
+    "presets": ("train-deepsdf --preset ", ["small", "256x4", "512x8"]),
+    "kinds of answers": ("embed --pool m", ["mean", "max"]),
+    "categories": ("shapes --category ch", ["chain", "chair", "chess_piece"]),
+}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(("typed", "offered"), COMPLETED.values(), ids=COMPLETED)
+def test_shells_complete_commands_options_and_their_values(shell, typed, offered):
+    line = f"sdfkit {typed}"
+    words = {
+        "_SDFKIT_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1),
+        "_TYPER_COMPLETE_ARGS": line, "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }  # fmt: skip
+    result = CliRunner().invoke(app, prog_name="sdfkit", env=words)
+    found = {
+        "bash": str.split,
+        "zsh": lambda text: re.findall(r'^(?:.*\(\()?"([\w-]+)"', text, re.MULTILINE),
+        "fish": lambda text: [line.split("\t")[0] for line in text.splitlines()],
+    }[shell](result.stdout)
+    assert sorted(found) == sorted(offered)
 
 
 @pytest.mark.parametrize(

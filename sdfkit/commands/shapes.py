@@ -22,12 +22,23 @@ if TYPE_CHECKING:
     from sdfkit.rows import Row
 
 
+def complete_category(incomplete: str) -> list[str]:
+    """Return the categories that begin with what has been typed, for the completion of a shell."""
+    from sdfkit.geometry.shapes.catalogue import CATEGORIES
+
+    return [name for name in CATEGORIES if name.startswith(incomplete)]
+
+
 def shapes(
     *,
     count: Annotated[int, typer.Option(min=1, help="Number of shapes to generate."), IRRELEVANT] = 20,
     category: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Generate only this category; repeat for several."),
+        typer.Option(
+            metavar="NAME",
+            autocompletion=complete_category,
+            help="Generate only this category; repeat for several.",
+        ),
     ] = None,
     seed: Seed = 0,
     resolution: Annotated[
