@@ -1,9 +1,12 @@
 """`import sdfkit`: the functions give what the commands give, and the example of their page runs."""
 
 import inspect
+import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,6 +154,19 @@ def test_faults_are_the_errors_of_the_commands(decoder, chair, tmp_path):
         sdfkit.mesh(codes[:, :3], path)
     with pytest.raises(InputError, match="a matrix with one row each"):
         sdfkit.rank(codes[0])
+
+
+@pytest.mark.slow
+def test_the_lines_of_the_readme_run(tmp_path, monkeypatch):
+    readme = Path(__file__).parents[1] / "README.md"
+    [lines] = re.findall(r"```python\n(import sdfkit\n.*?)```", readme.read_text(), re.DOTALL)
+    trimesh.creation.box((1, 2, 0.5)).export(tmp_path / "chair.glb")
+    monkeypatch.chdir(tmp_path)
+    made: dict[str, Any] = {}
+    exec(lines, made)
+    assert made["features"].shape == (4, 1280)
+    assert made["closed"].is_watertight
+    assert made["samples"].distance.shape == (5000,)
 
 
 @pytest.mark.slow
