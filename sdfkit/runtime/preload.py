@@ -8,9 +8,10 @@ import signal
 
 from sdfkit.runtime.workers import limit_threads
 
+# No module with kernels: their compilation is reported by the workers of a command. trimesh and skimage import parts of
+# SciPy at their first use.
 MODULES = (
-    "sdfkit.geometry.metrics", "sdfkit.geometry.sampling", "sdfkit.geometry.topology",
-    "sdfkit.geometry.watertight.closing", "sdfkit.geometry.watertight.losses", "sdfkit.images.rendering.rasteriser",
+    "numba", "scipy.ndimage", "scipy.sparse.csgraph", "scipy.spatial", "skimage.measure", "trimesh",
     "sdfkit.io.meshes.reader",
 )  # fmt: skip
 
