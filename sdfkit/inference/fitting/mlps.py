@@ -145,7 +145,7 @@ class MLPFitter:
         import torch
 
         group = self.store.group
-        if "anchor" in group and self.store.done:
+        if "anchor" in group:
             self.anchor = torch.from_numpy(np.asarray(group["anchor/weights"]))
         if self.anchor is None and given is not None:
             self._save_anchor(given.uid, given.weights, "")

@@ -1,5 +1,6 @@
 """Writes Zarr stores. A store appears when it is complete, or is written in place so that it can be continued."""
 
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,10 +10,13 @@ from sdfkit.errors import UsageError
 from sdfkit.io.digests import UNKNOWN
 from sdfkit.io.outputs import claim, is_stream, open_output, put, remove, replaced, replaced_file
 from sdfkit.io.reuse import choose_place, complete_settings, refuse_done
+from sdfkit.io.stores.earlier_rows import EarlierRows
 from sdfkit.io.stores.layout import FORMAT, local_path
 from sdfkit.io.stores.store_writer import StoreWriter
 from sdfkit.options import STANDARD, running_command
 from sdfkit.rows import Row, history_step
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -89,7 +93,7 @@ def create_store(
         check_name(path)
         with claim(path):
             uids = None if rows is None else [row.uid for row in rows]
-            place, earlier = choose_place(path, kind, root["settings"], uids, overwrite=overwrite)
+            place, earlier, _ = choose_place(path, kind, root["settings"], uids, overwrite=overwrite)
             is_there = earlier is not None and earlier.is_complete and place == path
             if is_there and (not report or UNKNOWN in root["settings"].values()):
                 refuse_done(path, root["settings"])
@@ -157,12 +161,25 @@ def _write_in_place(
     path: Path, root: Mapping[str, Any], rows: Sequence[Row], *, overwrite: bool, retry_failed: bool
 ) -> Iterator[StoreWriter]:
     """Write a folder in place. After an error, the folder is kept if at least one row is complete."""
-    place, earlier = choose_place(
-        path, root["kind"], root["settings"], [row.uid for row in rows], overwrite=overwrite
+    place, earlier, source = choose_place(
+        path,
+        root["kind"],
+        root["settings"],
+        [row.uid for row in rows],
+        overwrite=overwrite,
+        takes_over="rows",
     )
     attributes = {} if earlier is not None else {**root, "complete": False}
+    kept = None if source is None else EarlierRows(source, retry_failed=retry_failed)
     writer = StoreWriter(
-        place, attributes, rows, len(rows), in_order=False, tracks_inputs=True, retry_failed=retry_failed
+        place,
+        attributes,
+        rows,
+        len(rows),
+        in_order=False,
+        tracks_inputs=True,
+        retry_failed=retry_failed,
+        earlier=kept,
     )
     try:
         yield writer
@@ -174,3 +191,5 @@ def _write_in_place(
         writer.group.attrs["complete"] = True
     if place != path:
         put(place, path)
+    if kept is not None:
+        log.info("%s: %s", path, kept.describe(rows, writer.made))

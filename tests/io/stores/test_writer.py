@@ -72,20 +72,21 @@ def test_an_interrupted_folder_is_resumed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "difference"),
+    ("changed", "message"),
     [
-        ({"settings": {"points": 5, "std": (0.1, 0.2)}}, "points: 4 then, 5 now"),
-        ({"rows": [Row(0, "a"), Row(1, "b"), Row(2, "c")]}, "other shapes"),
+        (
+            {"settings": {"points": 5, "std": (0.1, 0.2)}},
+            r"holds an unfinished run that differs from this one \(points: 4 then, 5 now\)",
+        ),
+        (
+            {"rows": [Row(0, "a"), Row(1, "b"), Row(2, "c")]},
+            r"holds 3 shapes that the input lacks \(obj_0, obj_1, obj_2\); add --overwrite to leave them out",
+        ),
     ],
 )
-def test_a_run_with_other_settings_does_not_resume(tmp_path, changed, difference):
+def test_a_run_with_other_settings_does_not_resume(tmp_path, changed, message):
     stop_after(tmp_path / "x.zarr", ROWS[:1])
-    with (
-        pytest.raises(
-            InputError, match=rf"holds an unfinished run that differs from this one \({difference}\)"
-        ),
-        create(tmp_path / "x.zarr", **changed),
-    ):
+    with pytest.raises(InputError, match=message), create(tmp_path / "x.zarr", **changed):
         pass
     with create(tmp_path / "x.zarr", overwrite=True, **changed) as codes:
         assert codes.done == set()
