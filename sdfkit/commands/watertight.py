@@ -125,7 +125,6 @@ def watertight(
             seed=settings.get("seed"),
             kind=format,
             overwrite=overwrite,
-            rows=meshes.rows,
             unused=METHOD_SETTINGS[other],
         ) as closed,
     ):
