@@ -99,9 +99,21 @@ Meshes = Annotated[
     list[str],
     typer.Argument(
         metavar="MESH",
-        help="Mesh files, or folders of mesh files; - reads one PLY after another from standard input.",
+        help="Mesh files, folders of mesh files, or manifests (of sdfkit manifest); - reads one PLY after another from "
+        "standard input.",
     ),
     ROWS,
+]
+# Read by the program, which puts the paths behind the other inputs before the command runs.
+FilesFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--files-from",
+        metavar="FILE",
+        help="Also read the paths of inputs from a file, one a line or each with a NUL behind it; - reads standard "
+        "input.",
+    ),
+    IRRELEVANT,
 ]
 Input = Annotated[
     str,

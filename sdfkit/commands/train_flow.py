@@ -144,9 +144,7 @@ def train_flow(
         "preset": preset, "stage": stage, "velocity": velocity, "views": known.pictures.rgb.shape[1], "seed": seed,
         "precision": context.precision, **asdict(recipe),
     }  # fmt: skip
-    target = ModelOutput(
-        output, "flow", known.rows, known.history, settings, seed, overwrite, len(stages) == 1
-    )
-    losses = run_training(training, training.steps, target, lambda _: flow_contents(training, known))
+    model = ModelOutput(output, "flow", known.rows, known.history, settings, seed, overwrite, stage != "all")
+    losses = run_training(training, training.steps, model, lambda _: flow_contents(training, known))
     lines = evaluate_silhouettes(training, known, unseen, check_gradients=check_gradients)
-    report_training(target, training, losses, lines, f"a flow for {len(known.rows)} shapes", curve=curve)
+    report_training(model, training, losses, lines, f"a flow for {len(known.rows)} shapes", curve=curve)

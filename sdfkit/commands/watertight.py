@@ -9,6 +9,7 @@ from sdfkit.options import (
     Cluster,
     DropSpecks,
     FailFast,
+    FilesFrom,
     Format,
     Jobs,
     Manifest,
@@ -26,6 +27,7 @@ def watertight(
     context: typer.Context,
     inputs: Meshes = [STANDARD],  # noqa: B006  typer copies it
     *,
+    files_from: FilesFrom = None,
     resolution: Annotated[
         int, typer.Option(min=16, max=1024, help="Grid cells along a side of the cube from -1 to 1.")
     ] = WATERTIGHT_RESOLUTION,

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from sdfkit.errors import DoneError, InputError
 from sdfkit.io.digests import MARK, UNKNOWN, digest_input
+from sdfkit.io.manifests import with_listed
 from sdfkit.io.outputs import beside, remove
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.store_reader import StoreReader
@@ -45,7 +46,11 @@ def complete_settings(
         return dict(own)
     inputs = {**line.inputs, **({} if by_row else line.rows)}
     digests = {
-        name: "+".join(stream() if path == STANDARD else _digest_named(path) for path in paths)
+        # --manifest has only labels, but a manifest among the inputs stands for the meshes that it lists.
+        name: "+".join(
+            stream() if path == STANDARD else _digest_named(path)
+            for path in (paths if name == "manifest" else with_listed(paths))
+        )
         for name, paths in inputs.items()
     }
     options = {name: value for name, value in line.settings.items() if name not in unused}

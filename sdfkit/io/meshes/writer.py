@@ -18,6 +18,7 @@ from sdfkit.io.meshes.reader import read_info
 from sdfkit.io.outputs import (
     beside,
     claim,
+    input_paths,
     is_stream,
     open_output,
     refuse_existing,
@@ -213,8 +214,7 @@ def input_files() -> set[Path]:
     line = running_command()
     if line is None:
         return set()
-    names = [name for names in (*line.inputs.values(), *line.rows.values()) for name in names]
-    return {Path(name).resolve() for name in names if "://" not in name and Path(name).is_file()}
+    return {Path(name).resolve() for name in input_paths(line) if "://" not in name and Path(name).is_file()}
 
 
 class EarlierFile(NamedTuple):
