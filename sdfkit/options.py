@@ -120,6 +120,15 @@ Input = Annotated[
     typer.Argument(metavar="STORE", help="Store to read: a folder, zip file or URL; - reads standard input."),
     ROWS,
 ]
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="STORE",
+        help="Store to read: a folder, zip file or URL; - reads standard input. Several stores that were made in the "
+        "same way are read as one.",
+    ),
+    ROWS,
+]
 Output = Annotated[
     str,
     typer.Option("-o", "--output", metavar="PATH", help="Path of the output; - writes to standard output."),

@@ -7,7 +7,7 @@ from sdfkit.options import (
     WHOLE,
     Curve,
     Device,
-    Input,
+    Inputs,
     Manifest,
     Output,
     Overwrite,
@@ -18,7 +18,7 @@ from sdfkit.options import (
 
 
 def train_ae(
-    weights: Input = STANDARD,
+    weights: Inputs = [STANDARD],  # noqa: B006  typer copies it
     *,
     preset: Annotated[
         Literal["small", "1024x3"],
@@ -106,13 +106,13 @@ def train_ae(
 
     if loss == "field" and samples is None:
         raise UsageError("--loss field compares distances at samples; add --samples STORE")
-    if [weights, samples].count(STANDARD) > 1:
+    if [*weights, samples].count(STANDARD) > 1:
         raise UsageError("standard input can be read only once; give a file for the weights or for --samples")
     check_picture(curve, overwrite)
     recipe = override(
         RECIPES[preset], loss=loss, points=points, clamp=clamp, epochs=epochs, batch=batch, lr=lr
     )
-    context = open_training_context(device, precision, (weights, samples, output))
+    context = open_training_context(device, precision, (*weights, samples, output))
     rows, vectors, networks, history = load_weights(weights, manifest=manifest)
     known = None
     if samples is not None:

@@ -9,7 +9,7 @@ from sdfkit.options import (
     Device,
     Ema,
     HeldOut,
-    Input,
+    Inputs,
     Manifest,
     Output,
     Overwrite,
@@ -20,7 +20,7 @@ from sdfkit.options import (
 
 
 def train_dit(
-    features: Input = STANDARD,
+    features: Inputs = [STANDARD],  # noqa: B006  typer copies it
     *,
     codes: Annotated[
         str,
@@ -129,7 +129,7 @@ def train_dit(
     *_, patches, width = known.conditions.shape
     config = PRESETS[preset](known.codes.shape[1], width)
     config = replace(config, patches=patches, target=prediction, tokens=known.tokens or config.tokens)
-    context = open_training_context(device, precision, (features, codes, output))
+    context = open_training_context(device, precision, (*features, codes, output))
     training = DiTTraining(
         config, recipe, [row.uid for row in known.rows], known.codes, known.conditions, known.cameras,
         STD_FLOOR if standardise else None, context, torch.Generator().manual_seed(seed),

@@ -8,7 +8,7 @@ from sdfkit.options import (
     WHOLE,
     Curve,
     Device,
-    Input,
+    Inputs,
     Manifest,
     Output,
     Overwrite,
@@ -19,7 +19,7 @@ from sdfkit.options import (
 
 
 def train_flow(
-    views: Input = STANDARD,
+    views: Inputs = [STANDARD],  # noqa: B006  typer copies it
     *,
     stage: Annotated[
         Literal["encoder", "distil", "joint", "rgb", "all"], typer.Option(help="Stage to train, see above.")
@@ -133,7 +133,7 @@ def train_flow(
     )
     network, decoder = NETWORKS[preset]
     config, uids = adapt_network(network, velocity, known.pictures.features), [row.uid for row in known.rows]
-    context = open_training_context(device, precision, (views, features, output))
+    context = open_training_context(device, precision, (*views, features, output))
     training = FlowTraining(
         config, decoder, recipe, stages, LIGHT_DIRECTIONS, uids, known.pictures, context,
         torch.Generator().manual_seed(seed),

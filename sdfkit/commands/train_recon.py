@@ -7,7 +7,7 @@ from sdfkit.options import (
     WHOLE,
     Curve,
     Device,
-    Input,
+    Inputs,
     Manifest,
     Output,
     Overwrite,
@@ -18,7 +18,7 @@ from sdfkit.options import (
 
 
 def train_recon(
-    views: Input = STANDARD,
+    views: Inputs = [STANDARD],  # noqa: B006  typer copies it
     *,
     samples: Annotated[
         str,
@@ -88,7 +88,7 @@ def train_recon(
     recipe = override(
         RECIPES[preset], steps=steps, shapes=batch, points=points, views=most, turned=turned, lr=lr
     )
-    context = open_training_context(device, precision, (views, samples, output))
+    context = open_training_context(device, precision, (*views, samples, output))
     seen = read_view_set(views, config.size, manifest=manifest)
     settings = {"preset": preset, "seed": seed, "precision": context.precision, **asdict(recipe)}
     with open_samples_of(seen.rows, f"the views of {seen.name}", samples, recipe, context) as known:

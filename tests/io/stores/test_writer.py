@@ -7,6 +7,7 @@ import pytest
 import zarr
 
 from sdfkit.errors import DoneError, InputError, UsageError
+from sdfkit.io.digests import UNKNOWN, digest_input
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.writer import create_store
 from sdfkit.rows import Row
@@ -130,6 +131,29 @@ def test_a_complete_file_has_nothing_to_do(tmp_path):
         create(tmp_path / "x.zarr.zip"),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["x.zarr", "x.zarr.zip"])
+def test_what_is_made_from_a_pipe_is_compared_with_what_is_there(tmp_path, name, caplog):
+    caplog.set_level("INFO")
+    piped = {"rows": None, "count": 3, "settings": {"inputs": UNKNOWN}}
+    with create(tmp_path / name, **piped) as codes:
+        fill(codes, ROWS)
+    first = digest_input(str(tmp_path / name))
+    with create(tmp_path / name, **piped) as codes:
+        fill(codes, ROWS)
+    assert f"{name}: is there, and nothing was to be done" in caplog.text
+    with (
+        pytest.raises(
+            InputError, match="exists with another content; choose another name or add --overwrite"
+        ),
+        create(tmp_path / name, **piped) as codes,
+    ):
+        fill(codes, [*ROWS[:2], replace(ROWS[2], error="is flat")])
+    with pytest.raises(KeyboardInterrupt), create(tmp_path / name, **piped) as codes:
+        raise KeyboardInterrupt
+    assert digest_input(str(tmp_path / name)) == first
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_rows_of_changed_inputs_are_made_again(tmp_path, caplog):
