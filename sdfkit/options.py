@@ -95,6 +95,11 @@ def preset_option(text: str, *names: str, **limits: Any) -> Any:
     return typer.Option(*names, help=f"{text}; default: the preset's.", **limits)
 
 
+# The end of the help of options for the length of a training.
+LONGER = "more than those of a complete output train it on, at the learning rate that the longer run has from there"
+Steps = Annotated[
+    int | None, preset_option(f"Number of steps, of each stage if there are several; {LONGER}", min=1)
+]
 Meshes = Annotated[
     list[str],
     typer.Argument(

@@ -3,6 +3,7 @@ from typing import Annotated, Literal
 import typer
 
 from sdfkit.options import (
+    LONGER,
     STANDARD,
     WHOLE,
     Curve,
@@ -51,7 +52,7 @@ def train_ae(
             min=0, help="For --loss field: limit distances to this absolute value before comparing them."
         ),
     ] = 0.1,
-    epochs: Annotated[int | None, preset_option("Passes over the shapes", min=1)] = None,
+    epochs: Annotated[int | None, preset_option(f"Passes over the shapes; {LONGER}", min=1)] = None,
     batch: Annotated[int | None, preset_option("Number of shapes per step", min=1)] = None,
     lr: Annotated[float | None, preset_option("Learning rate", min=0)] = None,
     resolution: Annotated[

@@ -14,6 +14,7 @@ from sdfkit.options import (
     Overwrite,
     Precision,
     Seed,
+    Steps,
     preset_option,
 )
 from sdfkit.wording import counted
@@ -28,7 +29,7 @@ def train_deepsdf(
             help="Settings, see Presets; small: for two CPU cores; others: width x layers of the decoder."
         ),
     ] = "small",
-    steps: Annotated[int | None, preset_option("Number of steps", min=1)] = None,
+    steps: Steps = None,
     batch: Annotated[int | None, preset_option("Shapes per step", min=1)] = None,
     points: Annotated[int | None, preset_option("Points per shape and step", min=1)] = None,
     near_focus: Annotated[

@@ -15,6 +15,7 @@ from sdfkit.options import (
     Overwrite,
     Precision,
     Seed,
+    Steps,
     preset_option,
 )
 
@@ -65,7 +66,7 @@ def train_dit(
     ema: Ema = None,
     lr: Annotated[float | None, preset_option("Learning rate", min=0)] = None,
     batch: Annotated[int | None, preset_option("Samples per step", min=1)] = None,
-    steps: Annotated[int | None, preset_option("Number of steps", min=1)] = None,
+    steps: Steps = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Uses of each shape, instead of --steps.")] = None,
     held_out: HeldOut = 0.0,
     curve: Curve = None,

@@ -14,6 +14,7 @@ from sdfkit.options import (
     Overwrite,
     Precision,
     Seed,
+    Steps,
     preset_option,
 )
 
@@ -62,7 +63,7 @@ def train_flow(
     cfg_dropout: Annotated[
         float | None, preset_option("Share of samples without image", min=0, max=1)
     ] = None,
-    steps: Annotated[int | None, preset_option("Steps of each stage", min=1)] = None,
+    steps: Steps = None,
     held_out: Annotated[
         str | None,
         typer.Option(metavar="STORE", help="Views of held-out shapes, to evaluate at the end."),
@@ -94,10 +95,9 @@ def train_flow(
       rgb      the same networks by silhouettes and shading, which depends on the orientation of surfaces
 
     Silhouettes are soft: distances are divided by a temperature, which falls during training. The silhouette loss is
-    reported with its temperature and with the ideal loss, which exact signed distances would have at this temperature.
-    The ideal loss is above 0; a loss below it means that decoded distances are larger in magnitude than true ones.
-    Compare meshes to judge a model (predict, mesh, compare). With only one view per shape, depth is not
-    determined, and wrong shapes match the silhouettes.
+    reported with its temperature and with the ideal loss, which exact signed distances would have, and which is above
+    0; a loss below it means that decoded distances are larger in magnitude than true ones. Compare meshes to judge a
+    model (predict, mesh, compare). With one view per shape depth is not determined, and wrong shapes match the masks.
 
     \b
     Examples:

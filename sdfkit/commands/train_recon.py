@@ -13,6 +13,7 @@ from sdfkit.options import (
     Overwrite,
     Precision,
     Seed,
+    Steps,
     preset_option,
 )  # fmt: skip
 
@@ -28,7 +29,7 @@ def train_recon(
     preset: Annotated[
         Literal["small", "large"], typer.Option(help="Network and training settings, see Presets.")
     ] = "small",
-    steps: Annotated[int | None, preset_option("Number of steps", min=1)] = None,
+    steps: Steps = None,
     batch: Annotated[int | None, preset_option("Shapes per step", min=1)] = None,
     points: Annotated[int | None, preset_option("Points per shape and step", min=1)] = None,
     most: Annotated[
