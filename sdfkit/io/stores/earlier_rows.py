@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sdfkit.io.outputs import remove
 from sdfkit.rows import Row, is_machine_failure
 from sdfkit.wording import counted
 
@@ -109,9 +110,11 @@ def _describe(array: "zarr.Array[Any]") -> dict[str, Any] | None:
 
 
 def _link(source: Path, target: Path) -> None:
+    # A run that was killed here may have left a part of it, or a link, through which a copy would write to the source.
+    remove(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target, copy_function=_link_file, dirs_exist_ok=True)
+        shutil.copytree(source, target, copy_function=_link_file)
     else:
         _link_file(source, target)
 
@@ -119,5 +122,5 @@ def _link(source: Path, target: Path) -> None:
 def _link_file(source: str | Path, target: str | Path) -> None:
     try:
         os.link(source, target)
-    except OSError:  # another device, a file system without links, or a link that is already there
+    except OSError:  # a file system without links
         shutil.copyfile(source, target)

@@ -98,6 +98,8 @@ def create_store(
             if is_there and UNKNOWN in root["settings"].values():
                 with _compare_store(path, root, rows, number) as writer:
                     yield writer
+                if not (report or writer.failed):
+                    refuse_done(path, {})
                 return
             if is_there and not report:
                 refuse_done(path, root["settings"])
@@ -122,7 +124,6 @@ def _compare_store(
             yield writer
         if digest_input(str(new)) != digest_input(str(path)):
             raise InputError(f"{path}: exists with another content; choose another name or add --overwrite")
-        log.info("%s: is there, and nothing was to be done", path)
     finally:
         remove(new)
 

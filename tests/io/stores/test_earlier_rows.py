@@ -10,6 +10,7 @@ import zarr
 
 from sdfkit.errors import InputError
 from sdfkit.io.digests import digest_input
+from sdfkit.io.stores.earlier_rows import EarlierRows
 from sdfkit.io.stores.writer import create_store
 from sdfkit.rows import Row
 
@@ -140,3 +141,24 @@ def test_kept_rows_take_no_space_and_the_earlier_store_is_not_written(tmp_path, 
     assert (points / "0/0/0").stat().st_ino != inode
     assert zarr.open_group(tmp_path / "x.zarr", mode="r")["point"][:, 0, 0].tolist() == [2, 1, 3, 4]
     assert not list(Path(tmp_path).rglob(".*"))
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_run_that_was_killed_while_it_copied_a_row_is_continued(tmp_path, monkeypatch, links):
+    output, copy = tmp_path / "x.zarr", EarlierRows.copy
+    run(output, "a1 b2")
+    old = digest_input(str(output))
+
+    def stop(self, index, arrays, folder, row):
+        copy(self, index, {name: array for name, array in arrays.items() if name != "valid"}, folder, row)
+        raise KeyboardInterrupt
+
+    if not links:
+        monkeypatch.setattr("sdfkit.io.stores.earlier_rows.os", SimpleNamespace(link=refuse))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(EarlierRows, "copy", stop)
+        run(output, "c3 b2 a1")
+    assert digest_input(str(output)) == old
+    assert run(output, "c3 b2 a1") == ""
+    run(tmp_path / "fresh.zarr", "c3 b2 a1")
+    assert digest_input(str(output)) == digest_input(str(tmp_path / "fresh.zarr"))
