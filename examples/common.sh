@@ -35,8 +35,5 @@ cd "$work"
     # -qq: print errors only.
     .venv/bin/pip install -qq --no-compile --constraint "$root/constraints.txt" "${root}[offline]"
 }
+# Run again, a script continues where it stopped: a command whose output is complete has nothing to do.
 PATH="$PWD/.venv/bin:$PATH"
-
-# whole STORE: succeeds if the store is complete. Complete stores are kept, so the same command run again continues
-# where it stopped.
-whole() { [ -d "$1" ] && sdfkit info "$1" | grep -q ", complete"; }

@@ -21,24 +21,25 @@ for kind in airplane axe bottle car chair chess_piece elephant guitar horse rock
 done
 # shellcheck disable=SC2086  # a list of options
 sdfkit shapes $chosen --count "$count" --seed 3 --format ply -o shapes/
-[ -e manifest.json ] || sdfkit manifest shapes/ -o manifest.json
+sdfkit manifest shapes/ -o manifest.json
 python "$root/examples/flow.py" split manifest.json shapes/ --each "$each" -o split/
 for set in train held; do
-    whole "$set.zarr" || sdfkit render "split/$set/" --views "$views" -o "$set.zarr"
-    whole "$set.features.zarr" || sdfkit embed "$set.zarr" --model efficientnet-lite0 -o "$set.features.zarr"
+    sdfkit render "split/$set/" --views "$views" -o "$set.zarr"
+    sdfkit embed "$set.zarr" --model efficientnet-lite0 -o "$set.features.zarr"
 done
 
 # stage NAME OPTION...: trains a model, and keeps the output of the training in NAME.log.
 stage() {
     name=$1 && shift && options="$*"
-    whole "$name.zarr" && [ -e "$name.log" ] && return
-    {
-        date +%s
-        # shellcheck disable=SC2086  # a list of options
-        sdfkit train-flow train.zarr $options --held-out held.zarr --check-gradients -o "$name.zarr"
-        date +%s
-    } 2>&1 | tee "$name.part"
-    mv "$name.part" "$name.log"
+    [ ! -e "$name.log" ] || return 0
+    echo "training $name.zarr"
+    date +%s >"$name.part"
+    # shellcheck disable=SC2086  # a list of options
+    sdfkit train-flow train.zarr $options --held-out held.zarr --check-gradients -o "$name.zarr" 2>>"$name.part" || {
+        cat "$name.part" && exit 1
+    }
+    date +%s >>"$name.part"
+    cat "$name.part" && mv "$name.part" "$name.log"
 }
 # shellcheck disable=SC2086  # lists of options
 {
@@ -62,7 +63,7 @@ for model in encoder distil brief unit joint rgb one one_joint; do
         codes=$model.$set.codes.zarr
         case $model.$set in
         one*.train) codes=$model.zarr ;;
-        *) whole "$codes" || sdfkit predict "$model.zarr" "$set.zarr" -o "$codes" ;;
+        *) sdfkit predict "$model.zarr" "$set.zarr" -o "$codes" ;;
         esac
         # mesh ends with status 4 if a shape has no surface; compare gives this shape a score of 0.
         sdfkit mesh "$codes" --decoder "$model.zarr" -o "$model.$set.meshes/" || [ $? -eq 4 ]
@@ -76,14 +77,14 @@ for model in encoder distil brief unit joint rgb one one_joint; do
 done
 # How much codes sampled for one image differ, and whether the codes were hidden by noise that is not scaled to them.
 for model in distil brief unit joint; do
-    sdfkit predict "$model.zarr" train.zarr --samples 4 -o "$model.samples.zarr" --overwrite
+    sdfkit predict "$model.zarr" train.zarr --samples 4 -o "$model.samples.zarr"
     sdfkit weight-stats "$model.train.codes.zarr" --json >"reports/$model.stats.json"
     sdfkit rank "$model.train.codes.zarr" --known encoder.zarr --json >"reports/$model.rank.json"
 done
 for model in joint unit; do
-    sdfkit predict "$model.zarr" train.zarr --trajectory -o "$model.steps.zarr" --overwrite
+    sdfkit predict "$model.zarr" train.zarr --trajectory -o "$model.steps.zarr"
 done
-sdfkit view joint.steps.zarr unit.steps.zarr -o steps.html --overwrite
+sdfkit view joint.steps.zarr unit.steps.zarr -o steps.html
 python "$root/examples/flow.py" table . split/ | tee table.md
 python "$root/examples/contact_sheet.py" split/train/ encoder.train.meshes/ joint.train.meshes/ rgb.train.meshes/ \
     one_joint.train.meshes/ -o learned.png

@@ -10,7 +10,6 @@
 work=furniture options=''
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
-rm -rf raw closed predicted ./*.zarr manifest.json furniture.csv evaluation.txt picture.png
 
 python "$root/examples/furniture.py" --pick -o .
 sdfkit manifest raw/ --csv furniture.csv -o manifest.json

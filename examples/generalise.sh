@@ -28,8 +28,8 @@ yessmall) count=1360 sizes="20 72 288 976" ;;
 esac
 
 if [ "$furniture" ]; then
-    [ -d raw ] || python "$root/examples/furniture.py" --all -o .
-    [ -e manifest.json ] || sdfkit manifest raw/ --csv furniture.csv -o manifest.json
+    [ -e furniture.csv ] || python "$root/examples/furniture.py" --all -o .
+    sdfkit manifest raw/ --csv furniture.csv -o manifest.json
     sdfkit watertight raw/ --manifest manifest.json -o meshes/
 else
     set -- airplane chair bottle table car lamp bird sofa mug horse armchair anchor axe bed bench bookshelf bowl bus \
@@ -39,7 +39,7 @@ else
     while [ $# -gt $((40 - kinds)) ]; do chosen="$chosen --category $1" && shift; done
     # shellcheck disable=SC2086  # a list of options
     sdfkit shapes $chosen --count "$count" --seed 1 --format ply -o meshes/
-    [ -e manifest.json ] || sdfkit manifest meshes/ -o manifest.json
+    sdfkit manifest meshes/ -o manifest.json
 fi
 # split/all and split/NUMBER: training shapes. split/judged: the shapes to evaluate (recalled, instances and kinds).
 # shellcheck disable=SC2086  # a list of numbers
@@ -47,8 +47,8 @@ python "$root/examples/generalise.py" split manifest.json meshes/ --sizes $sizes
 
 embed() { sdfkit embed --model efficientnet-lite0 "$@"; }
 for seen in $views; do
-    whole "$seen.views.zarr" || sdfkit render split/judged/ --views "$seen" -o "$seen.views.zarr"
-    whole "$seen.features.zarr" || embed "$seen.views.zarr" -o "$seen.features.zarr"
+    sdfkit render split/judged/ --views "$seen" -o "$seen.views.zarr"
+    embed "$seen.views.zarr" -o "$seen.features.zarr"
 done
 # judge NAME SET IMAGES: compares the meshes of an answer of models that were trained on a set of shapes.
 judge() {
@@ -65,11 +65,11 @@ for model in $sizes $largest; do
     steps=$decoder seen_by=$views
     [ "$model" = all ] || [ "$curve" ] || steps=$few_decoder seen_by=4
     store() { echo "$model.$1.zarr"; }
-    whole "$(store samples)" || sdfkit sample-sdf "split/$model/" --points 100000 -o "$(store samples)"
-    whole "$(store views)" || sdfkit render "split/$model/" --views 24 -o "$(store views)"
-    whole "$(store features)" || embed "$(store views)" -o "$(store features)"
-    whole "$(store deepsdf)" || sdfkit train-deepsdf "$(store samples)" --steps "$steps" --code-std 0.01 -o "$(store deepsdf)"
-    whole "$(store dit)" || sdfkit train-dit "$(store features)" --codes "$(store deepsdf)" --steps "$denoiser" -o "$(store dit)"
+    sdfkit sample-sdf "split/$model/" --points 100000 -o "$(store samples)"
+    sdfkit render "split/$model/" --views 24 -o "$(store views)"
+    embed "$(store views)" -o "$(store features)"
+    sdfkit train-deepsdf "$(store samples)" --steps "$steps" --code-std 0.01 -o "$(store deepsdf)"
+    sdfkit train-dit "$(store features)" --codes "$(store deepsdf)" --steps "$denoiser" -o "$(store dit)"
     for seen in $seen_by; do
         name=$model-dit.$seen
         [ -e "reports/$name.json" ] || {
@@ -80,7 +80,7 @@ for model in $sizes $largest; do
         }
     done
     [ "$model" = all ] || [ "$curve" ] || continue
-    whole "$(store recon)" || sdfkit train-recon "$(store views)" --samples "$(store samples)" --steps "$recon" -o "$(store recon)"
+    sdfkit train-recon "$(store views)" --samples "$(store samples)" --steps "$recon" -o "$(store recon)"
     for seen in $views; do
         name=$model-recon.$seen
         [ -e "reports/$name.json" ] || {

@@ -6,7 +6,6 @@
 work=quickstart options=''
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
-rm -rf raw closed predicted ./*.zarr manifest.json predicted.ply evaluation.txt picture.png
 
 sdfkit shapes --count 24 --messy --seed 1 -o raw/ && sdfkit manifest raw/ -o manifest.json
 sdfkit watertight raw/*.glb --manifest manifest.json -o closed/

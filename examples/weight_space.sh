@@ -34,29 +34,31 @@ mkdir -p reports judged
 spent start
 
 # The shapes of the quick start.
-[ -d raw ] || { sdfkit shapes --count "$count" --messy --seed 1 -o making/ && mv making raw; }
-[ -e manifest.json ] || sdfkit manifest raw/ -o manifest.json
-[ -d closed ] || { sdfkit watertight raw/*.glb --manifest manifest.json -o closing/ && mv closing closed; }
-whole samples.zarr || sdfkit sample-sdf closed/*.ply -o samples.zarr
-whole features.zarr || sdfkit render closed/*.ply --views 24 | sdfkit embed --model efficientnet-lite0 -o features.zarr
+sdfkit shapes --count "$count" --messy --seed 1 -o raw/
+sdfkit manifest raw/ -o manifest.json
+sdfkit watertight raw/*.glb --manifest manifest.json -o closed/
+sdfkit sample-sdf closed/*.ply -o samples.zarr
+sdfkit render closed/*.ply --views 24 -o views.zarr
+sdfkit embed views.zarr --model efficientnet-lite0 -o features.zarr
 # Every second shape, $judged in all, is evaluated: its mesh is predicted from four new images.
 row=0
 for mesh in closed/*.ply; do
     [ $((row % 2)) -eq 1 ] || [ $row -ge $((2 * judged)) ] || ln -sf "$PWD/$mesh" judged/
     row=$((row + 1))
 done
-whole seen.zarr || sdfkit render judged/ --views 4 | sdfkit embed --model efficientnet-lite0 -o seen.zarr
+sdfkit render judged/ --views 4 -o seen_views.zarr
+sdfkit embed seen_views.zarr --model efficientnet-lite0 -o seen.zarr
 spent data
 
 # Fit one small network per shape. anchored: all start from the same weights, the anchor, at our learning rate. thin:
 # from the same anchor, at the paper's learning rate, which moves the weights less. independent: each from its own
 # random weights. relu and siren: two kinds of network, for the test of how much noise on their weights they tolerate.
-whole anchored.zarr || sdfkit fit-mlp samples.zarr --steps "$fit" -o anchored.zarr
-whole thin.zarr || sdfkit fit-mlp samples.zarr --steps "$fit" --lr 1e-4 -o thin.zarr
-whole independent.zarr || sdfkit fit-mlp samples.zarr --steps "$fit" --anchor none -o independent.zarr
-whole few.zarr || sdfkit sample-sdf closed/obj_000*.ply --points 60000 -o few.zarr
-whole relu.zarr || sdfkit fit-mlp few.zarr --steps "$noisy" -o relu.zarr
-whole siren.zarr || sdfkit fit-mlp few.zarr --steps "$noisy_siren" --network siren -o siren.zarr
+sdfkit fit-mlp samples.zarr --steps "$fit" -o anchored.zarr
+sdfkit fit-mlp samples.zarr --steps "$fit" --lr 1e-4 -o thin.zarr
+sdfkit fit-mlp samples.zarr --steps "$fit" --anchor none -o independent.zarr
+sdfkit sample-sdf closed/obj_000*.ply --points 60000 -o few.zarr
+sdfkit fit-mlp few.zarr --steps "$noisy" -o relu.zarr
+sdfkit fit-mlp few.zarr --steps "$noisy_siren" --network siren -o siren.zarr
 spent fits
 for kind in anchored thin independent; do
     report $kind.stats.json sdfkit weight-stats $kind.zarr --json
@@ -69,10 +71,10 @@ spent perturb
 # these numbers in the paper.
 dit() { # NAME CODES OPTION...
     name=$1 vectors=$2 && shift 2
-    whole "$name.dit.zarr" || sdfkit train-dit features.zarr --codes "$vectors" "$@" -o "$name.dit.zarr"
+    sdfkit train-dit features.zarr --codes "$vectors" "$@" -o "$name.dit.zarr"
 }
 dit weights anchored.zarr --steps "$denoise"
-whole hidden.dit.zarr || python "$root/examples/hidden_positions.py" train-dit features.zarr \
+python "$root/examples/hidden_positions.py" train-dit features.zarr \
     --codes anchored.zarr --steps "$denoise" -o hidden.dit.zarr
 dit thin thin.zarr --steps "$denoise"
 dit independent independent.zarr --steps "$denoise"
@@ -84,13 +86,13 @@ spent weight_dit
 # Train autoencoders of weights. ae_brief: stopped early, where about as much of the variance is unexplained as with
 # the paper's autoencoder. ae_weights and ae_field: trained to the end, with a loss on weights and with a loss on the
 # fields.
-whole ae_brief.zarr || sdfkit train-ae anchored.zarr --samples samples.zarr --epochs "$brief" -o ae_brief.zarr
-whole ae_weights.zarr || sdfkit train-ae anchored.zarr --samples samples.zarr --epochs "$epochs" -o ae_weights.zarr
-whole ae_field.zarr || sdfkit train-ae anchored.zarr --samples samples.zarr --epochs "$epochs" --loss field -o ae_field.zarr
+sdfkit train-ae anchored.zarr --samples samples.zarr --epochs "$brief" -o ae_brief.zarr
+sdfkit train-ae anchored.zarr --samples samples.zarr --epochs "$epochs" -o ae_weights.zarr
+sdfkit train-ae anchored.zarr --samples samples.zarr --epochs "$epochs" --loss field -o ae_field.zarr
 dit ae ae_weights.zarr --preset small --steps "$codes"
 spent autoencoder
 
-whole deepsdf.zarr || sdfkit train-deepsdf samples.zarr --preset small --steps "$decoder" -o deepsdf.zarr
+sdfkit train-deepsdf samples.zarr --preset small --steps "$decoder" -o deepsdf.zarr
 dit deepsdf deepsdf.zarr --preset small --steps "$denoiser"
 report deepsdf.stats.json sdfkit weight-stats deepsdf.zarr --json
 spent deepsdf
@@ -115,7 +117,7 @@ for name in weights hidden thin independent phase6 phase8 phase9 ae deepsdf; do
             --timesteps 499 --json
         ;;
     esac
-    whole $name.predicted.zarr || sdfkit predict $name.dit.zarr seen.zarr -o $name.predicted.zarr
+    sdfkit predict $name.dit.zarr seen.zarr -o $name.predicted.zarr
     report $name.rank.json sdfkit rank $name.predicted.zarr --json
     # mesh ends with status 4 if a prediction has no surface.
     # shellcheck disable=SC2086  # an option and its value, or nothing

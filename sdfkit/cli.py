@@ -28,8 +28,8 @@ from typer.exceptions import TyperException
 import sdfkit
 from sdfkit import commands
 from sdfkit.errors import DoneError, InputError, SdfkitError
-from sdfkit.io.streams import original_names, spool
-from sdfkit.options import read_command_line, running
+from sdfkit.io.streams import original_names, read_list, spool
+from sdfkit.options import STANDARD, read_command_line, running
 from sdfkit.report.presets import preset_table
 from sdfkit.rows import PrintableFormatter, printable
 
@@ -156,12 +156,18 @@ class Terminated(
     """SIGTERM has arrived."""
 
 
-def spool_inputs(function: Callable[..., None], options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a command with named pipes replaced by temporary files; see `streams.spool`."""
-    line = read_command_line(function, options)
+def prepare_inputs(function: Callable[..., None], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a command with the inputs that --files-from names, and without named pipes.
+
+    Named pipes are replaced by temporary files; see `streams.spool`.
+    """
     found = dict(options)
+    if found.get("files_from") is not None:
+        given = [path for path in found["inputs"] if path != STANDARD]
+        found |= {"inputs": [*given, *read_list(found["files_from"])], "files_from": None}
+    line = read_command_line(function, found)
     for name in (*line.inputs, *line.rows):
-        value = options[name]
+        value = found[name]
         found[name] = (
             [spool(path) for path in value] if isinstance(value, list) else type(value)(spool(str(value)))
         )
@@ -174,7 +180,7 @@ def with_status(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def command(**options: Any) -> None:
         try:
-            with running(function, spool_inputs(function, options)) as given:
+            with running(function, prepare_inputs(function, options)) as given:
                 function(**given)
             sys.stdout.flush()
         except BrokenPipeError:

@@ -95,17 +95,43 @@ def preset_option(text: str, *names: str, **limits: Any) -> Any:
     return typer.Option(*names, help=f"{text}; default: the preset's.", **limits)
 
 
+# The end of the help of options for the length of a training.
+LONGER = "more than those of a complete output train it on, at the learning rate that the longer run has from there"
+Steps = Annotated[
+    int | None, preset_option(f"Number of steps, of each stage if there are several; {LONGER}", min=1)
+]
 Meshes = Annotated[
     list[str],
     typer.Argument(
         metavar="MESH",
-        help="Mesh files, or folders of mesh files; - reads one PLY after another from standard input.",
+        help="Mesh files, folders of mesh files, or manifests (of sdfkit manifest); - reads one PLY after another from "
+        "standard input.",
     ),
     ROWS,
+]
+# Read by the program, which puts the paths behind the other inputs before the command runs.
+FilesFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--files-from",
+        metavar="FILE",
+        help="Also read the paths of inputs from a file, one a line or each with a NUL behind it; - reads standard "
+        "input.",
+    ),
+    IRRELEVANT,
 ]
 Input = Annotated[
     str,
     typer.Argument(metavar="STORE", help="Store to read: a folder, zip file or URL; - reads standard input."),
+    ROWS,
+]
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="STORE",
+        help="Store to read: a folder, zip file or URL; - reads standard input. Several stores that were made in the "
+        "same way are read as one.",
+    ),
     ROWS,
 ]
 Output = Annotated[

@@ -59,9 +59,8 @@ def test_help_of_a_command_is_what_the_option_prints():
         (["train-dit", "x.zarr"], "train-dit: Missing option '--codes'; see sdfkit train-dit --help"),
         (["render", "--views", "0", "x.ply"], None),
         (
-            ["train-deepsdf", "a.zarr", "b.zarr"],
-            "train-deepsdf: Got unexpected extra argument(s) (b.zarr); to join stores, use sdfkit cat; see sdfkit "
-            "train-deepsdf --help",
+            ["mesh", "a.zarr", "b.zarr"],
+            "mesh: Got unexpected extra argument(s) (b.zarr); to join stores, use sdfkit cat; see sdfkit mesh --help",
         ),
         (["help", "nothing"], "No such command 'nothing'; see sdfkit --help"),
     ],

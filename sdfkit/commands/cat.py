@@ -2,7 +2,7 @@ from typing import Annotated
 
 import typer
 
-from sdfkit.options import ROWS, STANDARD, Manifest, Output, Overwrite
+from sdfkit.options import ROWS, STANDARD, FilesFrom, Manifest, Output, Overwrite
 
 
 def cat(
@@ -15,6 +15,7 @@ def cat(
         ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
+    files_from: FilesFrom = None,
     rename: Annotated[
         bool, typer.Option("--rename", help="Append a number to a uid that occurs again: chair, chair_2.")
     ] = False,

@@ -2,11 +2,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from sdfkit.options import STANDARD, WHOLE, Device, Input, Manifest, Output, Overwrite
+from sdfkit.options import STANDARD, WHOLE, Device, Inputs, Manifest, Output, Overwrite
 
 
 def fit_code(
-    samples: Input = STANDARD,
+    samples: Inputs = [STANDARD],  # noqa: B006  typer copies it
     *,
     decoder: Annotated[
         str, typer.Option(metavar="STORE", help="Store that train-deepsdf wrote, with the decoder."), WHOLE
@@ -71,15 +71,15 @@ def fit_code(
       sdfkit fit-code unseen.zarr --decoder deepsdf.zarr --half-space +x | sdfkit mesh --decoder deepsdf.zarr -o whole/
     """
     from sdfkit.inference.fitting.codes import choose_fit, load_fitted_decoder
-    from sdfkit.io.stores.reader import open_store
     from sdfkit.io.stores.writer import create_store
+    from sdfkit.io.tables.joined import open_stores
     from sdfkit.report.training_summary import describe_codes, describe_overlaps, log_lines
     from sdfkit.runtime.device import choose_device
     from sdfkit.runtime.pool import progress, report_outcome
 
     trained = load_fitted_decoder(decoder, choose_device(device))
     given = {"steps": steps, "batch": batch, "lr": lr, "penalty": penalty, "clamp": clamp}
-    with open_store(samples, "samples", "views", manifest=manifest) as store:
+    with open_stores(samples, "samples", "views", manifest=manifest) as store:
         fit = choose_fit(store, trained, given, points=points, half_space=half_space)
         count, dim = len(store), trained.codes.shape[1]
         with create_store(

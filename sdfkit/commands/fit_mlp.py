@@ -7,7 +7,7 @@ from sdfkit.options import (
     WHOLE,
     Device,
     FailFast,
-    Input,
+    Inputs,
     Manifest,
     Output,
     Overwrite,
@@ -18,7 +18,7 @@ from sdfkit.options import (
 
 
 def fit_mlp(
-    samples: Input = STANDARD,
+    samples: Inputs = [STANDARD],  # noqa: B006  typer copies it
     *,
     network: Annotated[
         Literal["relu-pe", "siren"],
@@ -105,8 +105,8 @@ def fit_mlp(
         create_arrays,
         find_anchor,
     )
-    from sdfkit.io.stores.reader import open_store
     from sdfkit.io.stores.writer import create_store
+    from sdfkit.io.tables.joined import open_stores
     from sdfkit.models.mlp import PRESETS
     from sdfkit.report.training_summary import describe_fits, log_lines
     from sdfkit.runtime.device import choose_device
@@ -117,7 +117,7 @@ def fit_mlp(
         raise UsageError("--steps and --epochs both set the length of a fit; give only one of them")
     config, place = PRESETS[network], choose_device(device)
     origin = find_anchor(anchor, samples, config)
-    with open_store(samples, "samples", manifest=manifest) as store:
+    with open_stores(samples, "samples", manifest=manifest) as store:
         count, sample = len(store), store.array("point").shape[1]
         recipe = choose_settings(
             network, preset, sample - count_held_out(sample), epochs,
@@ -125,7 +125,7 @@ def fit_mlp(
         )  # fmt: skip
         together = batch or (8 if place == "cpu" else 256)
         # The rows of a store on disk are known before they are read, so its output can be resumed.
-        rows = None if samples == STANDARD else store.all_rows()
+        rows = None if samples == [STANDARD] else store.all_rows()
         earlier = [step for step in (origin.history if origin else []) if step not in store.history]
         settings = {"network": network, "preset": preset, "seed": seed, "batch": together, **asdict(recipe)}
         with create_store(

@@ -15,6 +15,7 @@ from sdfkit.options import (
     Cluster,
     DropSpecks,
     FailFast,
+    FilesFrom,
     Jobs,
     Manifest,
     Meshes,
@@ -31,6 +32,7 @@ from sdfkit.wording import counted
 def render(
     inputs: Meshes = [STANDARD],  # noqa: B006  typer copies it
     *,
+    files_from: FilesFrom = None,
     views: Annotated[
         int, typer.Option(min=1, help="Number of views of each shape; the cameras are on a Fibonacci sphere.")
     ] = DEFAULT_VIEWS,

@@ -10,6 +10,7 @@ from sdfkit.options import (
     Cluster,
     DropSpecks,
     FailFast,
+    FilesFrom,
     Jobs,
     Manifest,
     Meshes,
@@ -27,6 +28,7 @@ from sdfkit.wording import counted
 def sample_sdf(
     inputs: Meshes = [STANDARD],  # noqa: B006  typer copies it
     *,
+    files_from: FilesFrom = None,
     points: Annotated[int, typer.Option(min=100, help="Number of query points of each shape.")] = SAMPLES,
     near_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the query points near the surface.")

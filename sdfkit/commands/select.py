@@ -2,7 +2,7 @@ from typing import Annotated
 
 import typer
 
-from sdfkit.options import ROWS, STANDARD, Manifest, Output, Overwrite, Seed
+from sdfkit.options import ROWS, STANDARD, FilesFrom, Manifest, Output, Overwrite, Seed
 
 
 def select(
@@ -15,6 +15,7 @@ def select(
         ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
+    files_from: FilesFrom = None,
     uid: Annotated[list[str], typer.Option(help="Uid of a shape; repeat for several.")] = [],  # noqa: B006
     glob: Annotated[
         list[str],

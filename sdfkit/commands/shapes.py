@@ -105,7 +105,6 @@ def shapes(
         seed=seed,
         kind=format,
         overwrite=overwrite,
-        rows=rows,
     ) as meshes:
         compute_rows(meshes, rows, count, make, PoolOptions(jobs, timeout, cluster, fail_fast))
     report_outcome(output, "meshes", count, meshes.failed, made=meshes.made)

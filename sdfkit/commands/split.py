@@ -2,7 +2,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sdfkit.options import IRRELEVANT, ROWS, STANDARD, Manifest, Overwrite, Seed
+from sdfkit.options import IRRELEVANT, ROWS, STANDARD, FilesFrom, Manifest, Overwrite, Seed
 
 
 def split(
@@ -15,6 +15,7 @@ def split(
         ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
+    files_from: FilesFrom = None,
     held_out: Annotated[
         float,
         typer.Option(

@@ -3,11 +3,12 @@ from typing import Annotated, Literal
 import typer
 
 from sdfkit.options import (
+    LONGER,
     STANDARD,
     WHOLE,
     Curve,
     Device,
-    Input,
+    Inputs,
     Manifest,
     Output,
     Overwrite,
@@ -18,7 +19,7 @@ from sdfkit.options import (
 
 
 def train_ae(
-    weights: Input = STANDARD,
+    weights: Inputs = [STANDARD],  # noqa: B006  typer copies it
     *,
     preset: Annotated[
         Literal["small", "1024x3"],
@@ -51,7 +52,7 @@ def train_ae(
             min=0, help="For --loss field: limit distances to this absolute value before comparing them."
         ),
     ] = 0.1,
-    epochs: Annotated[int | None, preset_option("Passes over the shapes", min=1)] = None,
+    epochs: Annotated[int | None, preset_option(f"Passes over the shapes; {LONGER}", min=1)] = None,
     batch: Annotated[int | None, preset_option("Number of shapes per step", min=1)] = None,
     lr: Annotated[float | None, preset_option("Learning rate", min=0)] = None,
     resolution: Annotated[
@@ -106,13 +107,13 @@ def train_ae(
 
     if loss == "field" and samples is None:
         raise UsageError("--loss field compares distances at samples; add --samples STORE")
-    if [weights, samples].count(STANDARD) > 1:
+    if [*weights, samples].count(STANDARD) > 1:
         raise UsageError("standard input can be read only once; give a file for the weights or for --samples")
     check_picture(curve, overwrite)
     recipe = override(
         RECIPES[preset], loss=loss, points=points, clamp=clamp, epochs=epochs, batch=batch, lr=lr
     )
-    context = open_training_context(device, precision, (weights, samples, output))
+    context = open_training_context(device, precision, (*weights, samples, output))
     rows, vectors, networks, history = load_weights(weights, manifest=manifest)
     known = None
     if samples is not None:

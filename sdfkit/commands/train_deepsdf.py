@@ -8,19 +8,20 @@ from sdfkit.options import (
     Device,
     Ema,
     HeldOut,
-    Input,
+    Inputs,
     Manifest,
     Output,
     Overwrite,
     Precision,
     Seed,
+    Steps,
     preset_option,
 )
 from sdfkit.wording import counted
 
 
 def train_deepsdf(
-    samples: Input = STANDARD,
+    samples: Inputs = [STANDARD],  # noqa: B006  typer copies it
     *,
     preset: Annotated[
         Literal["small", "256x4", "512x8"],
@@ -28,7 +29,7 @@ def train_deepsdf(
             help="Settings, see Presets; small: for two CPU cores; others: width x layers of the decoder."
         ),
     ] = "small",
-    steps: Annotated[int | None, preset_option("Number of steps", min=1)] = None,
+    steps: Steps = None,
     batch: Annotated[int | None, preset_option("Shapes per step", min=1)] = None,
     points: Annotated[int | None, preset_option("Points per shape and step", min=1)] = None,
     near_focus: Annotated[
@@ -110,10 +111,10 @@ def train_deepsdf(
         code_std=code_std, code_penalty=code_penalty, ema_decay=ema, penalty_ramp=penalty_ramp,
         latent_noise=latent_noise, kl=kl, eikonal=eikonal,
     )  # fmt: skip
-    context = open_training_context(device, precision, (samples, output))
+    context = open_training_context(device, precision, (*samples, output))
     with open_samples(samples, recipe, context, held_out=held_out, seed=seed, manifest=manifest) as known:
         if len(known.rows) == 1:
-            log.warning("%s: has only one shape; the decoder cannot represent others", samples)
+            log.warning("%s: has only one shape; the decoder cannot represent others", samples[0])
         if not known.samples.in_memory:
             log.info(
                 "the samples do not fit into half of the free memory; they are read when they are needed"

@@ -9,18 +9,19 @@ from sdfkit.options import (
     Device,
     Ema,
     HeldOut,
-    Input,
+    Inputs,
     Manifest,
     Output,
     Overwrite,
     Precision,
     Seed,
+    Steps,
     preset_option,
 )
 
 
 def train_dit(
-    features: Input = STANDARD,
+    features: Inputs = [STANDARD],  # noqa: B006  typer copies it
     *,
     codes: Annotated[
         str,
@@ -65,7 +66,7 @@ def train_dit(
     ema: Ema = None,
     lr: Annotated[float | None, preset_option("Learning rate", min=0)] = None,
     batch: Annotated[int | None, preset_option("Samples per step", min=1)] = None,
-    steps: Annotated[int | None, preset_option("Number of steps", min=1)] = None,
+    steps: Steps = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Uses of each shape, instead of --steps.")] = None,
     held_out: HeldOut = 0.0,
     curve: Curve = None,
@@ -129,7 +130,7 @@ def train_dit(
     *_, patches, width = known.conditions.shape
     config = PRESETS[preset](known.codes.shape[1], width)
     config = replace(config, patches=patches, target=prediction, tokens=known.tokens or config.tokens)
-    context = open_training_context(device, precision, (features, codes, output))
+    context = open_training_context(device, precision, (*features, codes, output))
     training = DiTTraining(
         config, recipe, [row.uid for row in known.rows], known.codes, known.conditions, known.cameras,
         STD_FLOOR if standardise else None, context, torch.Generator().manual_seed(seed),

@@ -8,18 +8,19 @@ from sdfkit.options import (
     WHOLE,
     Curve,
     Device,
-    Input,
+    Inputs,
     Manifest,
     Output,
     Overwrite,
     Precision,
     Seed,
+    Steps,
     preset_option,
 )
 
 
 def train_flow(
-    views: Input = STANDARD,
+    views: Inputs = [STANDARD],  # noqa: B006  typer copies it
     *,
     stage: Annotated[
         Literal["encoder", "distil", "joint", "rgb", "all"], typer.Option(help="Stage to train, see above.")
@@ -62,7 +63,7 @@ def train_flow(
     cfg_dropout: Annotated[
         float | None, preset_option("Share of samples without image", min=0, max=1)
     ] = None,
-    steps: Annotated[int | None, preset_option("Steps of each stage", min=1)] = None,
+    steps: Steps = None,
     held_out: Annotated[
         str | None,
         typer.Option(metavar="STORE", help="Views of held-out shapes, to evaluate at the end."),
@@ -94,10 +95,9 @@ def train_flow(
       rgb      the same networks by silhouettes and shading, which depends on the orientation of surfaces
 
     Silhouettes are soft: distances are divided by a temperature, which falls during training. The silhouette loss is
-    reported with its temperature and with the ideal loss, which exact signed distances would have at this temperature.
-    The ideal loss is above 0; a loss below it means that decoded distances are larger in magnitude than true ones.
-    Compare meshes to judge a model (predict, mesh, compare). With only one view per shape, depth is not
-    determined, and wrong shapes match the silhouettes.
+    reported with its temperature and with the ideal loss, which exact signed distances would have, and which is above
+    0; a loss below it means that decoded distances are larger in magnitude than true ones. Compare meshes to judge a
+    model (predict, mesh, compare). With one view per shape depth is not determined, and wrong shapes match the masks.
 
     \b
     Examples:
@@ -133,7 +133,7 @@ def train_flow(
     )
     network, decoder = NETWORKS[preset]
     config, uids = adapt_network(network, velocity, known.pictures.features), [row.uid for row in known.rows]
-    context = open_training_context(device, precision, (views, features, output))
+    context = open_training_context(device, precision, (*views, features, output))
     training = FlowTraining(
         config, decoder, recipe, stages, LIGHT_DIRECTIONS, uids, known.pictures, context,
         torch.Generator().manual_seed(seed),
@@ -144,7 +144,7 @@ def train_flow(
         "preset": preset, "stage": stage, "velocity": velocity, "views": known.pictures.rgb.shape[1], "seed": seed,
         "precision": context.precision, **asdict(recipe),
     }  # fmt: skip
-    target = ModelOutput(output, "flow", known.rows, known.history, settings, seed, overwrite)
-    losses = run_training(training, training.steps, target, lambda _: flow_contents(training, known))
+    model = ModelOutput(output, "flow", known.rows, known.history, settings, seed, overwrite, stage != "all")
+    losses = run_training(training, training.steps, model, lambda _: flow_contents(training, known))
     lines = evaluate_silhouettes(training, known, unseen, check_gradients=check_gradients)
-    report_training(target, training, losses, lines, f"a flow for {len(known.rows)} shapes", curve=curve)
+    report_training(model, training, losses, lines, f"a flow for {len(known.rows)} shapes", curve=curve)

@@ -7,18 +7,19 @@ from sdfkit.options import (
     WHOLE,
     Curve,
     Device,
-    Input,
+    Inputs,
     Manifest,
     Output,
     Overwrite,
     Precision,
     Seed,
+    Steps,
     preset_option,
 )  # fmt: skip
 
 
 def train_recon(
-    views: Input = STANDARD,
+    views: Inputs = [STANDARD],  # noqa: B006  typer copies it
     *,
     samples: Annotated[
         str,
@@ -28,7 +29,7 @@ def train_recon(
     preset: Annotated[
         Literal["small", "large"], typer.Option(help="Network and training settings, see Presets.")
     ] = "small",
-    steps: Annotated[int | None, preset_option("Number of steps", min=1)] = None,
+    steps: Steps = None,
     batch: Annotated[int | None, preset_option("Shapes per step", min=1)] = None,
     points: Annotated[int | None, preset_option("Points per shape and step", min=1)] = None,
     most: Annotated[
@@ -88,7 +89,7 @@ def train_recon(
     recipe = override(
         RECIPES[preset], steps=steps, shapes=batch, points=points, views=most, turned=turned, lr=lr
     )
-    context = open_training_context(device, precision, (views, samples, output))
+    context = open_training_context(device, precision, (*views, samples, output))
     seen = read_view_set(views, config.size, manifest=manifest)
     settings = {"preset": preset, "seed": seed, "precision": context.precision, **asdict(recipe)}
     with open_samples_of(seen.rows, f"the views of {seen.name}", samples, recipe, context) as known:

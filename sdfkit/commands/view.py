@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 import typer
 
 from sdfkit.errors import UsageError
-from sdfkit.options import ROWS, STANDARD, Jobs, Manifest, Output, Overwrite, Timeout, Up
+from sdfkit.options import ROWS, STANDARD, FilesFrom, Jobs, Manifest, Output, Overwrite, Timeout, Up
 from sdfkit.runtime.cores import CORES
 
 PAGES = (".html", ".htm")
@@ -21,6 +21,7 @@ def view(
         ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
+    files_from: FilesFrom = None,
     form: Annotated[
         Literal["png", "html"] | None,
         typer.Option(

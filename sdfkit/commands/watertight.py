@@ -9,6 +9,7 @@ from sdfkit.options import (
     Cluster,
     DropSpecks,
     FailFast,
+    FilesFrom,
     Format,
     Jobs,
     Manifest,
@@ -26,6 +27,7 @@ def watertight(
     context: typer.Context,
     inputs: Meshes = [STANDARD],  # noqa: B006  typer copies it
     *,
+    files_from: FilesFrom = None,
     resolution: Annotated[
         int, typer.Option(min=16, max=1024, help="Grid cells along a side of the cube from -1 to 1.")
     ] = WATERTIGHT_RESOLUTION,
@@ -125,7 +127,6 @@ def watertight(
             seed=settings.get("seed"),
             kind=format,
             overwrite=overwrite,
-            rows=meshes.rows,
             unused=METHOD_SETTINGS[other],
         ) as closed,
     ):

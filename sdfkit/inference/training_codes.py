@@ -1,6 +1,7 @@
 """Pairs the latent codes or network weights of shapes with the features of their views, to train a denoiser."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +11,7 @@ from sdfkit.inference.prediction.predictors import cameras_of, condition_arrays
 from sdfkit.io.models.reader import read_mlp, read_vectors
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.store_reader import StoreReader
+from sdfkit.io.tables.joined import open_stores
 from sdfkit.rows import choose_held_out, require_same_origins
 from sdfkit.wording import counted
 
@@ -49,7 +51,7 @@ class TrainingCodes(NamedTuple):
 
 def read_training_codes(
     codes: str,
-    features: str,
+    features: Sequence[str],
     condition: str,
     tokens: str | None,
     views: int | None,
@@ -60,7 +62,7 @@ def read_training_codes(
 
     Args:
         codes: A deepsdf, codes, weights or autoencoder store.
-        features: A features store.
+        features: A features store, or several that are read as one.
         condition: "feature" for one vector per view, or "token" for the vectors of the patches of each view.
         tokens: The number of tokens into which a code is divided, as text, or "layers" for one token per layer of the
             networks; None for the number in the preset.
@@ -79,7 +81,8 @@ def read_training_codes(
         name = "network" if are_weights else "decoder_sha256"
         origin = {name: store.attributes[name]} if name in store.attributes else {}
         pieces = _parse_tokens(tokens, store)
-    with open_store(features, "features", manifest=manifest) as store:
+    with open_stores(features, "features", manifest=manifest) as store:
+        name = store.name
         if condition == "token" and "token" not in store:
             raise InputError(f"{store.name}: has no patch vectors; embed with --tokens patch")
         rows, arrays = store.read_rows(*condition_arrays(store, condition))
@@ -88,16 +91,16 @@ def read_training_codes(
     both = [index for index, row in enumerate(rows) if row.uid in row_of]
     if not both:
         raise InputError(
-            f"{codes}: has none of the shapes of {features}; the uids must be the same, but are {known[0].uid} … and "
+            f"{codes}: has none of the shapes of {name}; the uids must be the same, but are {known[0].uid} … and "
             f"{rows[0].uid} …"
         )
     if len(both) == 1:
         raise InputError(
-            f"{features}: has one shape with a code ({rows[both[0]].uid}), but training needs two or more"
+            f"{name}: has one shape with a code ({rows[both[0]].uid}), but training needs two or more"
         )
     require_same_origins(
         [(rows[index], known[row_of[rows[index].uid]]) for index in both],
-        f"the features of {features}", f"the codes of {codes}",
+        f"the features of {name}", f"the codes of {codes}",
     )  # fmt: skip
     if len(both) < len(rows):
         log.warning("left out %d of %s: no code", len(rows) - len(both), counted(len(rows), "shape"))
@@ -106,7 +109,7 @@ def read_training_codes(
         conditions = conditions[:, :, None]  # (shape, view, patch, feature)
     if views is not None and views > conditions.shape[1]:
         raise InputError(
-            f"{features}: has {counted(conditions.shape[1], 'view')} per shape, but --views is {views}; choose "
+            f"{name}: has {counted(conditions.shape[1], 'view')} per shape, but --views is {views}; choose "
             "a smaller number"
         )
     return TrainingCodes(

@@ -94,21 +94,17 @@ class ImageRow(Row):
 
 
 def holds_images(inputs: Sequence[str]) -> bool:
-    """Return whether the inputs are image files or folders of them, rather than one store.
+    """Return whether the inputs are image files or folders of them, rather than stores.
 
     A file counts as a store if its first bytes are those of one, whatever its name.
 
     Raises:
         InputError: An input is a mesh, which must be rendered first.
-        UsageError: A store is given together with other inputs, or several stores are.
+        UsageError: A store is given together with other inputs.
     """
     stores = [path for path in inputs if _is_store(path)]
-    if len(inputs) == len(stores) > 1:
-        raise UsageError(
-            f"{len(stores)} stores are given, but one is needed; join them: sdfkit cat {' '.join(stores)}"
-        )
-    if stores and len(inputs) > 1:
-        raise UsageError(f"{stores[0]}: is a store among other inputs; give one store, or only image files")
+    if stores and len(stores) < len(inputs):
+        raise UsageError(f"{stores[0]}: is a store among other inputs; give only stores, or only image files")
     return not stores
 
 

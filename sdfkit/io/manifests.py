@@ -1,7 +1,8 @@
 """Manifests: JSON files that list shapes with their uid, category, licence, source and checksum."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,6 +44,44 @@ def uids_by_path(shapes: Mapping[str, Entry], manifest: Path | None) -> dict[Pat
     """Return the uids of the shapes of a manifest by the `canonical_path` of their files."""
     folder = manifest.parent if manifest else Path()
     return {canonical_path(folder / entry.path): entry.uid for entry in shapes.values()}
+
+
+def is_manifest(path: str) -> bool:
+    """Return whether an input is the file of a manifest, by its name."""
+    return path.lower().endswith(".json") and Path(path).is_file()
+
+
+def expand_manifests(inputs: Sequence[str]) -> tuple[list[str], dict[Path, Entry]]:
+    """Replace the manifests among inputs by the mesh files that they list.
+
+    Returns:
+        The paths, and the shapes of the manifests by the `canonical_path` of their files.
+
+    Raises:
+        InputError: A file that ends in .json is not a manifest, or lists no shape.
+    """
+    paths: list[str] = []
+    entries: dict[Path, Entry] = {}
+    for name in inputs:
+        if not is_manifest(name):
+            paths.append(name)
+            continue
+        shapes = read_manifest(Path(name)).values()
+        if not shapes:
+            raise InputError(f"{name}: lists no shape")
+        files = [Path(name).parent / entry.path for entry in shapes]
+        entries |= dict(zip(map(canonical_path, files), shapes, strict=True))
+        paths += map(str, files)
+    return paths, entries
+
+
+def with_listed(inputs: Sequence[str]) -> list[str]:
+    """Return inputs, followed by the mesh files that the manifests among them list, as far as they can be read."""
+    listed: list[str] = []
+    for name in filter(is_manifest, inputs):
+        with suppress(InputError):  # another kind of JSON; or a manifest that its reader refuses
+            listed += expand_manifests([name])[0]
+    return [*inputs, *listed]
 
 
 def read_manifest(path: Path) -> dict[str, Entry]:

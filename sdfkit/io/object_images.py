@@ -15,7 +15,7 @@ from sdfkit.errors import GeometryError, InputError
 from sdfkit.images.photos import separate_object
 from sdfkit.io.image_files import find_images, holds_images
 from sdfkit.io.stores.contents.posed_views import require_masks
-from sdfkit.io.stores.reader import open_store
+from sdfkit.io.tables.joined import open_stores
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row
 
@@ -76,7 +76,7 @@ def open_object_images(
             images, images, len(images), len(images[0].paths) or 1, partial(_load_files, matte=matte), []
         )
         return
-    with open_store(inputs[0], "views", manifest=manifest) as store:
+    with open_stores(inputs, "views", manifest=manifest) as store:
         require_masks(store)
         known = None if inputs[0] == STANDARD else store.all_rows()
         views = store.array("rgb").shape[1]

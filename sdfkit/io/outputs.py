@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sdfkit.errors import InputError
+from sdfkit.io.manifests import with_listed
 from sdfkit.io.streams import MESH_SUFFIXES, standard_output
-from sdfkit.options import STANDARD, running_command
+from sdfkit.options import STANDARD, CommandLine, running_command
 
 log = logging.getLogger(__name__)
 # Flag of the system call renameat2 that exchanges two files or folders, and the number that stands for the working
@@ -240,7 +241,7 @@ def refuse_input(path: Path) -> None:
     if line is None or not path.exists():
         return
     place = path.resolve()
-    for name in [name for names in (*line.inputs.values(), *line.rows.values()) for name in names]:
+    for name in input_paths(line):
         given = Path(name)
         if name == STANDARD or "://" in name or not given.exists():
             continue
@@ -252,6 +253,16 @@ def refuse_input(path: Path) -> None:
             raise InputError(f"{path}: is also an input; choose another name for the output")
         if given.is_file() and place.is_file() and given.samefile(place):
             raise InputError(f"{path}: is also an input, by another name; choose another name for the output")
+
+
+def input_paths(line: CommandLine) -> list[str]:
+    """Return the paths of all inputs of a command, and of the meshes that a manifest among them lists."""
+    by_row = [path for name, paths in line.rows.items() if name != "manifest" for path in with_listed(paths)]
+    return [
+        *(path for paths in line.inputs.values() for path in paths),
+        *by_row,
+        *line.rows.get("manifest", ()),
+    ]
 
 
 def _is_replaced(folder: Path, source: Path) -> bool:

@@ -8,15 +8,20 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sdfkit.errors import DoneError, InputError
 from sdfkit.io.digests import MARK, UNKNOWN, digest_input
+from sdfkit.io.manifests import with_listed
 from sdfkit.io.outputs import beside, remove
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.store_reader import StoreReader
 from sdfkit.options import STANDARD, running_command
 from sdfkit.rows import printable
+from sdfkit.wording import counted, listed
+
+# Settings that say how long a training is.
+LENGTHS = ("steps", "epochs")
 
 
 def complete_settings(
@@ -41,7 +46,11 @@ def complete_settings(
         return dict(own)
     inputs = {**line.inputs, **({} if by_row else line.rows)}
     digests = {
-        name: "+".join(stream() if path == STANDARD else _digest_named(path) for path in paths)
+        # --manifest has only labels, but a manifest among the inputs stands for the meshes that it lists.
+        name: "+".join(
+            stream() if path == STANDARD else _digest_named(path)
+            for path in (paths if name == "manifest" else with_listed(paths))
+        )
         for name, paths in inputs.items()
     }
     options = {name: value for name, value in line.settings.items() if name not in unused}
@@ -74,11 +83,17 @@ class Earlier(NamedTuple):
 
     Attributes:
         is_complete: Whether the run that wrote it has finished.
-        difference: How that run differs from this one; empty if it does not.
+        difference: How that run differs from this one, but for its shapes; empty if it does not.
+        has_same_shapes: Whether it holds the shapes of this run, in the same order.
+        lost: Uids of the shapes in it that this run does not have.
+        is_shorter: Whether this run differs from it only in that it trains for more steps.
     """
 
     is_complete: bool
     difference: str
+    has_same_shapes: bool = True
+    lost: Sequence[str] = ()
+    is_shorter: bool = False
 
 
 class Place(NamedTuple):
@@ -87,10 +102,13 @@ class Place(NamedTuple):
     Attributes:
         path: The store to write: the output, or a store beside it that will replace it.
         earlier: The store at that path that the run continues, or whose rows it checks; None if there is none.
+        source: The output, if it stays until then and the run takes over what is equal of it: rows, or the state of a
+            training. None if there is nothing to take over.
     """
 
     path: Path
     earlier: Earlier | None
+    source: Path | None = None
 
 
 def find_earlier(
@@ -119,11 +137,11 @@ def find_earlier(
     with open_store(str(path), manifest=None, partial=True) as store:
         is_complete = bool(store.attributes.get("complete", False))
         is_empty = "history" in store.attributes and not is_complete and _has_no_rows(path)
-        difference = "" if is_empty else _describe_other(store, kind, settings, uids)
-    if is_empty:
+        found = None if is_empty else _compare(store, kind, settings, uids)
+    if found is None:
         remove(path)  # the run was killed before its first row
         return None
-    return Earlier(is_complete, difference)
+    return found._replace(is_complete=is_complete)
 
 
 def _has_no_rows(path: Path) -> bool:
@@ -131,24 +149,61 @@ def _has_no_rows(path: Path) -> bool:
     return path.is_dir() and not (rows.is_dir() and any(row.name.isdecimal() for row in rows.iterdir()))
 
 
-def _describe_other(
+def _compare(
     store: StoreReader, kind: str, settings: Mapping[str, Any], uids: Sequence[str] | None
-) -> str:
+) -> Earlier:
     if store.kind != kind:
-        return f"it writes {store.kind}, this one {kind}"
-    difference = describe_difference(store.attributes.get("settings", {}), settings)
-    if not difference and uids is not None and list(uids) != store.read("uid").tolist():
-        return "other shapes"
-    return difference
+        return Earlier(False, f"it writes {store.kind}, this one {kind}")
+    stored = store.attributes.get("settings", {})
+    difference = describe_difference(stored, settings)
+    there = [] if difference or uids is None else store.read("uid").tolist()
+    lost = sorted({*there} - {*(uids or ())})
+    is_same = bool(difference) or uids is None or there == list(uids)
+    return Earlier(False, difference, is_same, lost, is_longer(stored, settings))
+
+
+def is_longer(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Return whether the settings of a training differ from those of an earlier one only in that it is longer."""
+    wanted = json.loads(json.dumps(dict(wanted)))
+    if describe_difference(_without(stored, LENGTHS), _without(wanted, LENGTHS)):
+        return False
+    lengths = [(stored[name], wanted[name]) for name in LENGTHS if name in stored and name in wanted]
+    # Trainings in several stages have a number of steps for each of them.
+    steps = [
+        (then[stage], now[stage]) if isinstance(then, dict) else (then, now)
+        for then, now in lengths
+        for stage in (then if isinstance(then, dict) else ("",))
+    ]
+    return any(then < now for then, now in steps) and all(then <= now for then, now in steps)
+
+
+def _without(settings: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in names}
 
 
 def choose_place(
-    path: Path, kind: str, settings: Mapping[str, Any], uids: Sequence[str] | None, *, overwrite: bool
+    path: Path,
+    kind: str,
+    settings: Mapping[str, Any],
+    uids: Sequence[str] | None,
+    *,
+    overwrite: bool,
+    takes_over: Literal["nothing", "rows", "steps"] = "nothing",
 ) -> Place:
     """Choose where to write, and what of an earlier run to continue; see `Place`.
 
     An unfinished run of the same command is continued, with `overwrite` too. What else is at the path stays until a
     new store beside it is complete. The caller holds the output; see `outputs.claim`.
+
+    Args:
+        path: The output.
+        kind: Kind of the store.
+        settings: All settings of the command.
+        uids: Uids of the shapes; None to compare without them.
+        overwrite: Replace an output that was made in another way.
+        takes_over: What of an output that was made in nearly the same way is taken over. rows: those of the same
+            shapes, from an output of other shapes; if shapes would be lost, only with `overwrite`. steps: those of a
+            complete shorter training, unless `overwrite` is given.
 
     Raises:
         InputError: The output exists, was made by another command or from other inputs, and must not be overwritten.
@@ -160,27 +215,40 @@ def choose_place(
         if not overwrite or _is_foreign(path):
             raise
         earlier = Earlier(is_complete=True, difference="it is damaged")
-    if earlier is None or not (earlier.difference or (overwrite and earlier.is_complete)):
+    if earlier is None or not (
+        earlier.difference or not earlier.has_same_shapes or (overwrite and earlier.is_complete)
+    ):
         remove(new)
         return Place(path, earlier)
-    if not overwrite:
-        if earlier.is_complete:
-            raise InputError(
-                f"{path}: exists; choose another name or add --overwrite (it was made in another way: "
-                f"{earlier.difference})"
-            )
+    keeps_rows = (
+        takes_over == "rows" and path.is_dir() and not earlier.difference and not earlier.has_same_shapes
+    )
+    keeps_steps = takes_over == "steps" and earlier.is_complete and earlier.is_shorter and not overwrite
+    if keeps_rows and earlier.lost and not overwrite:
         raise InputError(
-            f"{path}: holds an unfinished run that differs from this one ({earlier.difference}); finish that run with "
-            "its own settings, or add --overwrite"
+            f"{path}: holds {counted(len(earlier.lost), 'shape')} that the input lacks ({listed(earlier.lost)}); add "
+            "--overwrite to leave them out, which keeps the others, or choose another name"
         )
+    if not (overwrite or keeps_rows or keeps_steps):
+        raise InputError(_describe_refusal(path, earlier))
     try:
         begun = find_earlier(new, kind, settings, uids)
     except InputError:
         begun = Earlier(is_complete=False, difference="it is damaged")
-    if begun is not None and begun.difference:
+    if begun is not None and (begun.difference or not begun.has_same_shapes):
         remove(new)
         begun = None
-    return Place(new, begun)
+    return Place(new, begun, path if keeps_rows or keeps_steps else None)
+
+
+def _describe_refusal(path: Path, earlier: Earlier) -> str:
+    difference = earlier.difference or "other shapes"
+    if earlier.is_complete:
+        return f"{path}: exists; choose another name or add --overwrite (it was made in another way: {difference})"
+    return (
+        f"{path}: holds an unfinished run that differs from this one ({difference}); finish that run with its own "
+        "settings, or add --overwrite"
+    )
 
 
 def _is_foreign(path: Path) -> bool:

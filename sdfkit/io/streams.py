@@ -71,6 +71,25 @@ def spool(path: str) -> str:
     return _spooled[path]
 
 
+def read_list(path: str) -> list[str]:
+    """Read paths of inputs from a file, or from standard input for `-`.
+
+    The file has one path a line; if it has a NUL, as that of `find -print0`, each path ends with a NUL. Relative paths
+    are relative to the working folder. Empty lines are skipped.
+
+    Raises:
+        InputError: The file names no input.
+    """
+    with nullcontext(open_input(path)) if path == STANDARD else open_input(path) as stream:
+        content = stream.read()
+    names = content.split(b"\0") if b"\0" in content else content.splitlines()
+    # A file of the name `-` is not standard input.
+    found = ["./-" if name == b"-" else os.fsdecode(name) for name in names if name]
+    if not found:
+        raise InputError(f"{name_of(path)}: names no input; write one path a line")
+    return found
+
+
 def original_names(text: str) -> str:
     """Return a message in which the temporary copies of named pipes have the names of the pipes."""
     for path, copy in _spooled.items():
@@ -102,7 +121,7 @@ def find_kind(path: str) -> Literal["store", "arrays", "mesh"]:
     """
     if "://" in path or Path(path, "zarr.json").is_file() or (Path(path).is_dir() and path.endswith(".zarr")):
         return "store"
-    if Path(path).is_dir() or Path(path).suffix.lower() in MESH_SUFFIXES:
+    if Path(path).is_dir() or Path(path).suffix.lower() in (*MESH_SUFFIXES, ".json"):  # a manifest of meshes
         return "mesh"
     stream = open_input(path)
     with nullcontext() if path == STANDARD else stream:

@@ -97,12 +97,12 @@ def open_views(
         InputError: The input is neither a views store nor images, or lacks one of the kinds of images.
     """
     from sdfkit.io.image_files import holds_images
-    from sdfkit.io.stores.reader import open_store
+    from sdfkit.io.tables.joined import open_stores
 
     if holds_images(inputs):
         yield find_views(inputs, kinds, matte=matte, manifest=manifest)
         return
-    with open_store(inputs[0], "views", manifest=manifest) as store:
+    with open_stores(inputs, "views", manifest=manifest) as store:
         yield views_of(store, kinds, is_pipe=inputs[0] == STANDARD)
 
 
@@ -143,12 +143,12 @@ def views_of(
     for kind in kinds:
         if kind not in store:
             raise InputError(f"{store.name}: has views without {kind}; render the meshes again with --{kind}")
-    count, views, height, width, _ = store.array("rgb").shape
+    _, views, height, width, _ = store.array("rgb").shape
     return ViewSource(
         rows=store.rows("camera_to_world", *kinds, *(("mask", "yfov") if outlines else ())),
         # On a pipe, the uid of the last row arrives last.
         known=None if is_pipe else store.all_rows(),
-        count=count,
+        count=len(store),
         views=views,
         example=np.zeros((len(kinds), height, width, 3), np.uint8),
         load=_stack,

@@ -168,7 +168,7 @@ def test_a_missing_or_changed_encoder_is_refused(sdfkit, job, tmp_path, encoder,
         (
             ["red.png", "features.zarr"],
             2,
-            "is a store among other inputs; give one store, or only image files",
+            "is a store among other inputs; give only stores, or only image files",
         ),
         (["empty"], 3, "a folder without images"),
         (["nothing.zarr"], 3, "No such file or directory"),

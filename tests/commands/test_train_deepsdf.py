@@ -75,7 +75,7 @@ def test_memory_is_bounded_while_samples_are_streamed(tmp_path):
         sdfkit.runtime.doctor.free_memory = lambda: float(sys.argv[2])
         recipe = dataclasses.replace(RECIPES["small"], points=64, steps=400)
         context = open_device_context("cpu", "fp32")
-        with open_samples(sys.argv[1], recipe, context, manifest=None) as known:
+        with open_samples([sys.argv[1]], recipe, context, manifest=None) as known:
             config = DeepSDFConfig(code=4, bands=2, hidden=16, layers=3, skip=1, activation="relu")
             uids = [row.uid for row in known.rows]
             # The first windows, and memory that libraries allocate once, are not counted.

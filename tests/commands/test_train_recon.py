@@ -153,7 +153,7 @@ def test_inputs_that_are_not_suitable_are_refused(sdfkit, job, tmp_path):
         "holds samples, but a store of kind views",
     )
     two = (job / "views.zarr", job / "views.zarr")
-    fails(sdfkit("predict", model, *two, "-o", output), 2, "2 stores are given, but one is needed")
+    fails(sdfkit("predict", model, *two, "-o", output), 3, "has two rows with the uid")
     words = ("--samples", job / "samples.zarr", *FEW, "-o", output)
     fails(sdfkit("train-recon", blind, *words), 3, "has views without masks")
     fails(sdfkit("train-recon", job / "samples.zarr", *words), 3, "holds samples, but a store of kind views")

@@ -23,6 +23,7 @@ IRRELEVANT = {
     "output", "overwrite", "retry_failed", "fail_fast", "jobs", "timeout", "cluster", "device", "as_json", "json",
     "curve", "check_gradients", "every", "list_categories",
     "count",  # of shapes, each of which depends on its number only
+    "files_from",  # replaced by the inputs that it names before the command runs
 }  # fmt: skip
 COMMANDS = find_commands()
 

@@ -39,7 +39,8 @@ train-dit features.zarr --codes deepsdf.zarr --steps 2 --batch 2 {FP32} -o dit.z
 predict dit.zarr features.zarr --steps 2 {CPU} -o codes.zarr
 mesh deepsdf.zarr --resolution 24 {CPU} -o meshes/
 """
-# The command lines that are killed, by a name for the table. A line that begins with + replaces an older output.
+# The command lines that are killed, by a name for the table. A line that begins with + replaces an older output; of two
+# lines with => between them, the second one adds to the output of the first one.
 LINES = f"""
 shapes: shapes --category bowl --count 2 --resolution 32 --format ply {ONE} -o out/
 manifest: manifest in/ -o out.json
@@ -48,6 +49,8 @@ watertight, one file: watertight in/s0.ply --resolution 32 {ONE} -o out.ply
 watertight --overwrite: + watertight in/ --resolution 32 {ONE} -o out/ --overwrite
 sample-sdf: sample-sdf in/ --points 100 --surface-points 10 {ONE} -o out.zarr
 sample-sdf --overwrite: + sample-sdf in/ --points 100 --surface-points 10 {ONE} -o out.zarr --overwrite
+sample-sdf, one more: sample-sdf in/s1.ply in/s2.ply --points 100 --surface-points 10 {ONE} -o out.zarr => \
+sample-sdf in/ --points 100 --surface-points 10 {ONE} -o out.zarr
 sample-sdf, zip: sample-sdf in/ --points 100 --surface-points 10 {ONE} -o out.zarr.zip
 render: render in/ --views 2 --size 32 --renderer cpu {ONE} -o out.zarr
 embed: embed views.zarr --model efficientnet-lite0 {FP32} -o out.zarr
@@ -55,6 +58,8 @@ fit-mlp: fit-mlp samples.zarr --steps 2 --points 16 --batch 2 {CPU} -o out.zarr
 fit-code: fit-code samples.zarr --decoder deepsdf.zarr --steps 2 --batch 16 {CPU} -o out.zarr
 train-deepsdf: train-deepsdf samples.zarr --steps 3 --points 16 {FP32} -o out.zarr
 train-deepsdf, zip: train-deepsdf samples.zarr --steps 3 --points 16 {FP32} -o out.zarr.zip
+train-deepsdf, more steps: train-deepsdf samples.zarr --steps 2 --points 16 {FP32} -o out.zarr => \
+train-deepsdf samples.zarr --steps 4 --points 16 {FP32} -o out.zarr
 train-deepsdf --overwrite: + train-deepsdf samples.zarr --steps 3 --points 16 {FP32} -o out.zarr --overwrite
 train-ae: train-ae weights.zarr --latent 4 --epochs 2 --batch 2 --resolution 8 {FP32} -o out.zarr
 train-dit: train-dit features.zarr --codes deepsdf.zarr --steps 2 --batch 2 {FP32} -o out.zarr
@@ -110,14 +115,18 @@ def make_inputs(folder: Path, wanted: Collection[str] | None) -> None:
             _expect(run(words, folder), words)
 
 
-def lines() -> Iterator[tuple[str, list[str], bool]]:
-    """Yield the name and the words of each line, and whether an older output is replaced."""
+def lines() -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield the name and the words of each line, and those of the command that makes the older output, if any."""
     for line in LINES.strip().splitlines():
-        name, _, words = line.partition(": ")
-        yield name, shlex.split(words.removeprefix("+ ")), words.startswith("+")
+        name, _, rest = line.partition(": ")
+        first, _, second = rest.partition(" => ")
+        words, older = shlex.split(second or first.removeprefix("+ ")), shlex.split(first) if second else []
+        if first.startswith("+ "):
+            older = [*words, *(["--resolution", "24"] if words[0] == "watertight" else ["--seed", "5"])]
+        yield name, words, older
 
 
-def sweep(name: str, words: list[str], base: Path, place: Path, every: int, *, replaces: bool) -> Row:
+def sweep(name: str, words: list[str], base: Path, place: Path, every: int, *, older: list[str]) -> Row:
     """Kill one command at every N-th of its writes, and run it again.
 
     Args:
@@ -126,12 +135,11 @@ def sweep(name: str, words: list[str], base: Path, place: Path, every: int, *, r
         base: Folder with the inputs.
         place: Folder for the runs.
         every: Kill at every N-th write.
-        replaces: Put an older output of other settings in its place before the first run.
+        older: Words of the command that makes an older output before the first run; empty for none.
     """
     found: Counter[str] = Counter()
-    if replaces:
-        older = ["--resolution", "24"] if words[0] == "watertight" else ["--seed", "5"]
-        _expect(run([*words, *older], base, prepare=save_always), words)
+    if older:
+        _expect(run(older, base, prepare=save_always), words)
     with copied(base, place) as folder:
         undisturbed = _expect(run(words, folder, prepare=save_always), words)
         expected = contents(folder)
@@ -151,7 +159,7 @@ def sweep(name: str, words: list[str], base: Path, place: Path, every: int, *, r
             sys.stderr.write(
                 f"{name}, killed at write {number}: more {more[:4]}, fewer {fewer[:4]}, other {differ[:4]}\n"
             )
-    if replaces:
+    if older:
         import shutil
 
         output = base / words[words.index("-o") + 1]
@@ -179,9 +187,9 @@ def main() -> None:
         sys.stdout.write(
             "| command | writes | kills | different | refused | left behind |\n|---|---|---|---|---|---|\n"
         )
-        for name, words, replaces in lines():
+        for name, words, older in lines():
             if not options.names or name in options.names:
-                row = sweep(name, words, base, base.parent, options.every, replaces=replaces)
+                row = sweep(name, words, base, base.parent, options.every, older=older)
                 sys.stdout.write(f"| {' | '.join(map(str, row))} |\n")
                 sys.stdout.flush()
                 rows.append(row)

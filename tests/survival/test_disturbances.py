@@ -97,7 +97,10 @@ def test_one_mesh_file_is_kept_or_refused(folder):
     line = ("watertight", "in/s0.ply", "--resolution", 32, "--jobs", 1, "-o", "out.ply")
     assert sdfkit(*line).exit_code == 0
     again = sdfkit(*line)
-    assert (again.exit_code, again.stderr) == (0, "sdfkit: out.ply: is there, and nothing was to be done\n")
+    assert (again.exit_code, again.stderr) == (
+        0,
+        "sdfkit: out.ply: is complete, and nothing was to be done\n",
+    )
     assert sdfkit(*line, "--gap", 0).exit_code == 3
     shape("in/s0.ply", 0.9)
     assert sdfkit(*line).exit_code == 3

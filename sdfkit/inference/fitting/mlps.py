@@ -1,7 +1,7 @@
 """Fits a small network to each shape of a samples store and writes its weights. Interrupted runs can be continued."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -60,12 +60,12 @@ def read_anchor(path: str, config: "MLPConfig") -> Anchor:
         return Anchor(store.attributes_of("anchor")["uid"], weights, store.history)
 
 
-def find_anchor(anchor: str, samples: str, config: "MLPConfig") -> Anchor | None:
+def find_anchor(anchor: str, samples: Sequence[str], config: "MLPConfig") -> Anchor | None:
     """Read the anchor that --anchor names if it is in a store; see `read_anchor`.
 
     Args:
         anchor: A weights store, the uid of a shape, "first" or "none".
-        samples: Path of the samples.
+        samples: Paths of the samples.
         config: Architecture of the networks.
 
     Raises:
@@ -73,7 +73,7 @@ def find_anchor(anchor: str, samples: str, config: "MLPConfig") -> Anchor | None
     """
     if "://" in anchor or anchor.endswith((".zarr", ".zip")):
         return read_anchor(anchor, config)
-    if samples == STANDARD and anchor not in ("first", "none"):
+    if STANDARD in samples and anchor not in ("first", "none"):
         raise UsageError(
             f"--anchor {anchor}: if samples come from standard input, only the first shape can be the anchor; give the "
             "path of the samples store"
@@ -89,7 +89,7 @@ def find_shape(store: StoreReader, uid: str) -> ArrayRow:
     """
     for row in store.all_rows():
         if row.uid == uid:
-            arrays = {} if row.error else {name: np.asarray(store.array(name)[row.index]) for name in ARRAYS}
+            arrays = {} if row.error else {name: store.read_part(name, row.index) for name in ARRAYS}
             return ArrayRow(**vars(row), arrays=arrays)
     raise InputError(f"--anchor {uid}: is neither a shape of {store.name} nor a store (*.zarr, *.zip)")
 
@@ -145,7 +145,7 @@ class MLPFitter:
         import torch
 
         group = self.store.group
-        if "anchor" in group and self.store.done:
+        if "anchor" in group:
             self.anchor = torch.from_numpy(np.asarray(group["anchor/weights"]))
         if self.anchor is None and given is not None:
             self._save_anchor(given.uid, given.weights, "")

@@ -79,8 +79,8 @@ def open_features(
     from sdfkit.inference.prediction.reconstruction import Reconstructor, open_posed
     from sdfkit.io.image_files import holds_images
     from sdfkit.io.stores.contents.outlines import require_outlines
-    from sdfkit.io.stores.reader import open_store
     from sdfkit.io.streams import name_of
+    from sdfkit.io.tables.joined import open_stores
     from sdfkit.io.views import find_views, views_of
 
     if outlines and holds_images(inputs):
@@ -107,7 +107,7 @@ def open_features(
             find_views(inputs, kinds, matte=matte, manifest=manifest), predictor, kinds, device
         )
         return
-    with open_store(inputs[0], "features", "views", manifest=manifest) as store:
+    with open_stores(inputs, "features", "views", manifest=manifest) as store:
         if outlines and store.kind == "features":
             raise InputError(
                 f"{store.name}: has features without the masks that --refine needs; give the views store that was "
@@ -134,7 +134,7 @@ def _open_pictures(
     from sdfkit.images.silhouettes import shrink_masks, shrink_pictures
     from sdfkit.io.image_files import holds_images
     from sdfkit.io.stores.contents.outlines import require_outlines
-    from sdfkit.io.stores.reader import open_store
+    from sdfkit.io.tables.joined import open_stores
     from sdfkit.io.views import find_views
     from sdfkit.models.flow import SIZE
 
@@ -163,7 +163,7 @@ def _open_pictures(
             frozenset({"picture"}),
         )
         return
-    with open_store(inputs[0], "views", manifest=manifest) as store:
+    with open_stores(inputs, "views", manifest=manifest) as store:
         if outlines:
             require_outlines(store)
         masks = ("mask",) if "mask" in store else ()

@@ -171,8 +171,8 @@ def open_posed(inputs: Sequence[str], model: Reconstructor, *, manifest: Path | 
     from sdfkit.inference.prediction.features import IN_PROCESS, Features
     from sdfkit.io.image_files import holds_images
     from sdfkit.io.stores.contents.posed_views import ARRAYS, prepare_views, require_masks
-    from sdfkit.io.stores.reader import open_store
     from sdfkit.io.streams import name_of
+    from sdfkit.io.tables.joined import open_stores
     from sdfkit.runtime.pool import compute_rows
 
     def take(row: "ArrayRow") -> dict[str, Any]:
@@ -185,7 +185,7 @@ def open_posed(inputs: Sequence[str], model: Reconstructor, *, manifest: Path | 
             f"{name_of(inputs[0])}: holds no cameras, which {model.name} needs; give views of sdfkit render, or "
             f"estimate the cameras of photos: sdfkit pose photo.jpg --model {model.name}"
         )
-    with open_store(inputs[0], "views", manifest=manifest) as store:
+    with open_stores(inputs, "views", manifest=manifest) as store:
         require_masks(store)
         rows, count = store.rows(*ARRAYS), len(store)
         yield Features(

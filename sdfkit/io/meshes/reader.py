@@ -19,7 +19,14 @@ import numpy as np
 
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.images.rendering.appearance import Part
-from sdfkit.io.manifests import Entry, label, read_manifest, uids_by_path
+from sdfkit.io.manifests import (
+    Entry,
+    canonical_path,
+    expand_manifests,
+    label,
+    read_manifest,
+    uids_by_path,
+)
 from sdfkit.io.meshes.companions import digest_mesh
 from sdfkit.io.meshes.folders import find_meshes
 from sdfkit.io.meshes.formats.collada.reader import read_dae
@@ -195,10 +202,10 @@ class Meshes:
 
 @contextmanager
 def open_meshes(inputs: Sequence[str], *, manifest: Path | None, up: Up = "y") -> Iterator[Meshes]:
-    """Open meshes for reading: files, folders of files, or `-` for a stream of PLY (or GLB) on standard input.
+    """Open meshes for reading: files, folders of files, manifests, or `-` for a stream of PLY (or GLB).
 
     Args:
-        inputs: Paths.
+        inputs: Paths. The shapes of a manifest have its uids and labels.
         manifest: A manifest with the labels of the meshes; None for none.
         up: The axis that points up in files that do not record it (OBJ, OFF, PLY, STL, 3MF). "z" rotates them to +Y up.
 
@@ -210,17 +217,23 @@ def open_meshes(inputs: Sequence[str], *, manifest: Path | None, up: Up = "y") -
     if list(inputs) == [STANDARD]:
         yield from _open_stream(labels, up)
         return
-    paths = find_meshes(inputs)
-    infos, uids = name_meshes(paths, uids_by_path(labels, manifest), read_info)
+    files, entries = expand_manifests(inputs)
+    paths = find_meshes(files)
+    known = {path: entry.uid for path, entry in entries.items()} | uids_by_path(labels, manifest)
+    infos, uids = name_meshes(paths, known, read_info)
+    places = [canonical_path(path) for path in paths] if entries else []
+    own = {uid: entries[place] for uid, place in zip(uids, places, strict=False) if place in entries}
     rows = [
-        _row(index, uid, info, labels, path=str(path), up=up)
+        label(_row(index, uid, info, own, path=str(path), up=up), labels)
         for index, (uid, info, path) in enumerate(zip(uids, infos, paths, strict=True))
     ]
     rows = [row if Path(row.path).exists() else replace(row, error=f"{row.path}: {NO_FILE}") for row in rows]
     yield Meshes(rows, iter(()), len(rows), rows[0].history)
 
 
-def _row(index: int, uid: str, info: Mapping[str, Any], labels: dict[str, Entry], **source: Any) -> MeshRow:
+def _row(
+    index: int, uid: str, info: Mapping[str, Any], labels: Mapping[str, Entry], **source: Any
+) -> MeshRow:
     names = (*LABELS, "sample_of", "error", "origin")
     columns: dict[str, Any] = {name: str(info.get(name, "")) for name in names}
     return label(MeshRow(index=index, uid=uid, info=info, **columns, **source), labels)

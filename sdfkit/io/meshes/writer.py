@@ -3,14 +3,14 @@
 import json
 import logging
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from sdfkit.errors import DoneError, GeometryError, InputError, UsageError
+from sdfkit.errors import GeometryError, InputError, UsageError
 from sdfkit.io.meshes.formats.ply.writer import write_comment, write_double
 from sdfkit.io.meshes.formats.stl_title import LENGTH, write_title
 from sdfkit.io.meshes.metadata import MARK
@@ -18,6 +18,7 @@ from sdfkit.io.meshes.reader import read_info
 from sdfkit.io.outputs import (
     beside,
     claim,
+    input_paths,
     is_stream,
     open_output,
     refuse_existing,
@@ -95,6 +96,7 @@ class MeshWriter:
     Attributes:
         failed: Indices of the rows that failed.
         made: Number of rows that this run has made.
+        content: The bytes of the only file, which `create_meshes` writes in the end; None if it is kept.
     """
 
     def __init__(
@@ -106,11 +108,15 @@ class MeshWriter:
         stream: BinaryIO | None,
         kind: str,
         journal: "_Journal | None" = None,
+        *,
+        overwrite: bool = False,
     ) -> None:
         self.output = output
+        self._overwrite = overwrite
         self.count = count
         self.failed: set[int] = set()
         self.made = 0
+        self.content: bytes | None = None
         self._names: dict[str, str] = {}
         self._settings = json.loads(json.dumps(dict(settings)))
         self._step = history_step(seed, is_command=running_command() is not None)
@@ -125,7 +131,7 @@ class MeshWriter:
             raise InputError(
                 f"{uid} and {self._names[safe]} would share the file name {safe}.{self._kind}; rename one shape"
             )
-        path = Path(self.output, f"{safe}.{self._kind}")
+        path = Path(self.output, f"{safe}.{self._kind}") if self._journal is not None else Path(self.output)
         if path.resolve() in self._inputs:
             raise InputError(f"{path}: is also an input; choose another folder for the output")
         return path
@@ -134,15 +140,19 @@ class MeshWriter:
         """Return whether the file of this row exists and was made from the same input with the same settings.
 
         Raises:
-            InputError: The file exists but was made with other settings, or from an unknown input.
+            InputError: The file exists but was made with other settings, or from an unknown input. If it is the only
+                file, also if it was made from another input.
         """
         if self._stream is not None:
             return False
         path = self._path(row.uid)
         if not path.exists():
             return False
-        assert self._journal is not None
         earlier = compare_file(path, self._settings, row)
+        if self._journal is None:
+            if not (earlier.is_same or self._overwrite):
+                refuse_existing(path, overwrite=False)
+            return not self._overwrite
         if self._journal.replaces:
             return earlier.is_same and row.uid in self._journal
         if earlier.difference:
@@ -172,13 +182,15 @@ class MeshWriter:
         if row.error:
             self.failed.add(row.index)
             info["error"] = row.error
-        if self._journal is None:
-            assert self._stream is not None
+        if self._stream is not None:
             if self.output == STANDARD:
                 info |= {"row": row.index, "rows": self.count}
             self._stream.write(write_comment(ply, info) if ply else encode(mesh, self._kind, info))
             return
         path = self._path(row.uid)
+        if self._journal is None:
+            self.content = encode(mesh, self._kind, info)
+            return
         if mesh is None:
             # The mesh of an earlier run would look like a result of this run.
             path.unlink(missing_ok=True)
@@ -202,8 +214,7 @@ def input_files() -> set[Path]:
     line = running_command()
     if line is None:
         return set()
-    names = [name for names in (*line.inputs.values(), *line.rows.values()) for name in names]
-    return {Path(name).resolve() for name in names if "://" not in name and Path(name).is_file()}
+    return {Path(name).resolve() for name in input_paths(line) if "://" not in name and Path(name).is_file()}
 
 
 class EarlierFile(NamedTuple):
@@ -269,7 +280,6 @@ def create_meshes(
     seed: int | None,
     kind: str,
     overwrite: bool,
-    rows: Sequence[Row] | None = None,
     unused: Collection[str] = (),
 ) -> Iterator[MeshWriter]:
     """Open an output for meshes.
@@ -278,17 +288,15 @@ def create_meshes(
         output: `-` for a stream of PLY, a folder (one file per uid), or a file with the suffix of its format.
         count: Number of shapes.
         settings: Settings that the command derives from its options; see `reuse.complete_settings`. An existing file in
-            a folder is kept only if all settings and its input are equal.
+            a folder, or the only file, is kept only if all settings and its input are equal.
         seed: Seed to record in the history.
         kind: Format of the files in a folder: ply, glb, obj or stl.
         overwrite: Replace existing files.
-        rows: The shapes, if they are known before they are read.
         unused: Options that do not apply with these settings.
 
     Raises:
-        DoneError: The file exists, and was made by the same command from the same input.
         UsageError: Several meshes are to be written to one file, or the format of the file is not supported.
-        InputError: The file exists and `overwrite` is false, or another process writes the output.
+        InputError: The output cannot be made, or another process writes it.
     """
     path = Path(output)
     settings = complete_settings(settings, by_row=True, unused=unused)
@@ -312,10 +320,14 @@ def create_meshes(
             )
         if count != 1:
             raise UsageError(f"{output}: one file cannot hold {count} meshes; give a folder (name/)")
-        with nullcontext() if is_stream(path) else claim(path):
-            if path.is_file() and rows and not overwrite and compare_file(path, settings, rows[0]).is_same:
-                raise DoneError(f"{output}: is there, and nothing was to be done")
-            if not is_stream(path):
-                refuse_existing(path, overwrite)
+        if is_stream(path):
             with open_output(output, overwrite=overwrite) as stream:
                 yield MeshWriter(output, count, settings, seed, stream, ending)
+            return
+        with claim(path):
+            refuse_existing(path, overwrite or path.is_file())
+            writer = MeshWriter(output, count, settings, seed, None, ending, overwrite=overwrite)
+            yield writer
+            if writer.content is not None:
+                with open_output(output, overwrite=overwrite) as stream:
+                    stream.write(writer.content)

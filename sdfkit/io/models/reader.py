@@ -1,7 +1,7 @@
 """Reads trained networks from stores."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -12,6 +12,7 @@ from sdfkit.io.models.writer import fingerprint, network_group
 from sdfkit.io.stores.layout import PLAIN, SMALL
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.store_reader import StoreReader
+from sdfkit.io.tables.joined import open_stores
 from sdfkit.rows import digest_text
 from sdfkit.wording import counted
 
@@ -79,17 +80,17 @@ class FittedWeights(NamedTuple):
     history: "list[dict[str, Any]]"
 
 
-def load_weights(path: str, *, manifest: Path | None) -> FittedWeights:
+def load_weights(paths: Sequence[str], *, manifest: Path | None) -> FittedWeights:
     """Load the weights of per-shape networks for training.
 
     Args:
-        path: A weights store.
+        paths: A weights store, or several that are read as one.
         manifest: Manifest whose labels replace the stored ones.
 
     Raises:
         InputError: The store holds no weights, no configuration of their networks, or only one shape.
     """
-    with open_store(path, "weights", manifest=manifest) as store:
+    with open_stores(paths, "weights", manifest=manifest) as store:
         networks, (rows, vectors) = read_mlp(store), read_vectors(store)
         if len(rows) == 1:
             raise InputError(f"{store.name}: has one shape ({rows[0].uid}), but training needs two or more")

@@ -61,6 +61,8 @@ def run_training(
 
     Args:
         training: The training object. If an interrupted run of the same command has saved a state, it is loaded first.
+            So is the state of a run of fewer steps whose other settings are equal; that run's model stays until the
+            longer run is complete.
         steps: Total number of steps, including those of an interrupted run.
         target: The store to write.
         describe: Returns the contents of the store, given whether training is complete. It is called in every process.
@@ -105,6 +107,11 @@ def _read_state(path: str, kind: str, training: Training) -> list[float]:
     with open_store(path, kind, manifest=None, partial=True) as store:
         training.load_state(store.read_group("state"))
         losses: list[float] = store.read("loss").tolist()
+    return losses
+
+
+def _continue(path: str, kind: str, training: Training) -> list[float]:
+    losses = _read_state(path, kind, training)
     log.info("%s: continuing the interrupted run after step %d", path, training.steps_taken)
     return losses
 
@@ -127,17 +134,25 @@ class _Local:
 
     def __init__(self, target: ModelOutput, path: Path) -> None:
         self._target, self._path = target, path
-        uids = [row.uid for row in target.rows]
-        self._place, self._earlier = choose_place(
-            path, target.kind, target.settings, uids, overwrite=target.overwrite
-        )
+        self._place, self._earlier, self._shorter = choose_place(
+            path, target.kind, target.settings, [row.uid for row in target.rows], overwrite=target.overwrite,
+            takes_over="steps" if target.may_grow else "nothing",
+        )  # fmt: skip
         if self._earlier is not None and self._earlier.is_complete and self._place == path:
             refuse_done(path, target.settings)
 
     def load(self, training: Training) -> list[float]:
-        if self._earlier is None:
+        if self._earlier is not None:
+            return _continue(str(self._place), self._target.kind, training)
+        if self._shorter is None:
             return []
-        return _read_state(str(self._place), self._target.kind, training)
+        losses = _read_state(str(self._shorter), self._target.kind, training)
+        log.warning(
+            "%s: training on after its %d steps; the learning rate, which had fallen to 0, is again that of the longer "
+            "run at this step, so the result is not that of one run of this length, for which add --overwrite",
+            self._shorter, training.steps_taken,
+        )  # fmt: skip
+        return losses
 
     def save(self, checkpoint: Checkpoint) -> None:
         save_model_at(
@@ -175,7 +190,7 @@ class _Remote:
             return []
         _, latest = max(found)
         self._next = 1 - self._slots.index(latest)
-        return _read_state(latest, self._target.kind, training)
+        return _continue(latest, self._target.kind, training)
 
     def save(self, checkpoint: Checkpoint) -> None:
         contents, losses, state, complete = checkpoint

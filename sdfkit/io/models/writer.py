@@ -29,6 +29,7 @@ class ModelOutput(NamedTuple):
         settings: Settings of the run. An interrupted run is continued only if they are equal.
         seed: Seed of all random numbers of the run.
         overwrite: Replace an existing store.
+        may_grow: A run of fewer steps can be continued, because it has a single schedule.
     """
 
     path: str
@@ -38,6 +39,7 @@ class ModelOutput(NamedTuple):
     settings: Mapping[str, Any]
     seed: int
     overwrite: bool
+    may_grow: bool = True
 
 
 class Group(NamedTuple):

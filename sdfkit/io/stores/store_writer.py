@@ -9,8 +9,9 @@ import numpy as np
 
 from sdfkit.errors import InputError
 from sdfkit.io.outputs import remove
+from sdfkit.io.stores.earlier_rows import EarlierRows, find_done
 from sdfkit.io.stores.layout import COLUMNS, OPTIONAL, SAMPLES_PER_CHUNK
-from sdfkit.rows import Row, is_machine_failure
+from sdfkit.rows import Row
 
 log = logging.getLogger(__name__)
 # Rows that share a chunk of a small array in a folder. Of stores of few rows, the mark of each is a file of its own.
@@ -32,6 +33,7 @@ class StoreWriter:
         tracks_inputs: Store the digest of each row's input, by which a later run recognises rows that it may keep.
         retry_failed: Of a store that is continued, make the rows again that failed. Those that failed for a reason of
             the machine are always made again.
+        earlier: Rows of an earlier store, of which those are copied that were made from the same input.
 
     Attributes:
         done: Indices of the rows that are written.
@@ -50,6 +52,7 @@ class StoreWriter:
         may_restart: bool = False,
         tracks_inputs: bool = False,
         retry_failed: bool = False,
+        earlier: EarlierRows | None = None,
     ) -> None:
         import zarr
 
@@ -65,6 +68,7 @@ class StoreWriter:
         self._first = 0
         self._created: list[tuple[Callable[..., None], str, dict[str, Any]]] = []
         self._tracks_inputs = tracks_inputs
+        self._earlier = earlier
         self._inputs: dict[int, str] = {}
         # Rows of the earlier run that stay until they are written again.
         self._stale: set[int] = set()
@@ -75,24 +79,18 @@ class StoreWriter:
         self._continues = not in_order and attributes == {}
         if self._continues:
             self.group = zarr.open_group(store, mode="r+")
-            self._folder = Path(store)
-            self._find_done(retry_failed=retry_failed)
+            for partial in Path(store).rglob("*.partial"):
+                partial.unlink()
+            self.done, self.failed, self._stale = find_done(self.group, retry_failed=retry_failed)
         else:
             self.group = zarr.create_group(store, attributes=dict(attributes))
         if count is not None:
             self._create_columns(rows, count)
-
-    def _find_done(self, *, retry_failed: bool) -> None:
-        """Find the rows that an earlier run has written, without those to be made again."""
-        for path in self._folder.rglob("*.partial"):
-            path.unlink()
-        valid = np.asarray(self.group["valid"][...])  # type: ignore[index]
-        errors = np.asarray(self.group["error"][...]).tolist()  # type: ignore[index]
-        self.failed = {row for row, error in enumerate(errors) if error and not valid[row]}
-        self.done = {*np.flatnonzero(valid).tolist(), *self.failed}
-        self._stale = {row for row in self.failed if retry_failed or is_machine_failure(errors[row])}
-        self.done -= self._stale
-        self.failed -= self._stale
+        if earlier is not None:
+            for name, group in earlier.group.groups():
+                if name not in self.group:
+                    arrays = {path: np.asarray(array[...]) for path, array in group.arrays()}
+                    self.create_group(name, attributes=dict(group.attrs), arrays=arrays)
 
     def _drop(self, row: int) -> None:
         """Delete what an earlier run has written of a row, its mark first."""
@@ -100,7 +98,7 @@ class StoreWriter:
             self.group.attrs["complete"] = False
         for name, array in sorted(self._by_row.items(), key=lambda item: item[0] != "valid"):
             if array.chunks[0] == 1:
-                remove(self._folder / name / "c" / str(row))
+                remove(Path(self._store) / name / "c" / str(row))
             else:
                 array[row] = np.zeros((), array.dtype)[()]
 
@@ -234,7 +232,7 @@ class StoreWriter:
             return row.index in self.done
         self._inputs[row.index] = row.identity
         if row.index not in self.done:
-            return False
+            return self._copy_earlier(row)
         if str(self.group["input"][row.index]) == row.identity:  # type: ignore[index]
             return True
         log.warning("%s: its input has changed since the earlier run, so it is made again", row.uid)
@@ -243,8 +241,22 @@ class StoreWriter:
         self._stale.add(row.index)
         return False
 
+    def _copy_earlier(self, row: Row) -> bool:
+        """Copy a row of the earlier store that was made from the same input. False if there is none."""
+        index = None if self._earlier is None else self._earlier.find(row, self._by_row)
+        if self._earlier is None or index is None:
+            return False
+        # `valid` comes last, as in `write`.
+        names = sorted(self._by_row, key=lambda name: name == "valid")
+        self._earlier.copy(index, {name: self._by_row[name] for name in names}, self._store, row.index)
+        self.done.add(row.index)
+        if self._earlier.has_failed(index):
+            self.failed.add(row.index)
+        return True
+
     def drop_all(self) -> None:
         """Delete all rows, because something has changed that they were all made from."""
+        self._earlier = None
         for row in sorted(self.done | self._stale):
             self._drop(row)
         self._stale = set()
@@ -256,7 +268,7 @@ class StoreWriter:
         if self._count is not None and row.index >= self._count:
             self._extend(row.index + 1)
         self.flush()
-        if self._continues and (row.index in self._stale or row.index in self.done):
+        if not self._in_order and (row.index in self._stale or row.index in self.done):
             self._stale.discard(row.index)
             self._drop(row.index)
         known = {name: getattr(row, name) for name in (*COLUMNS, *OPTIONAL) if name in self._by_row}

@@ -1,18 +1,22 @@
 """Writes Zarr stores. A store appears when it is complete, or is written in place so that it can be continued."""
 
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sdfkit.errors import UsageError
-from sdfkit.io.digests import UNKNOWN
-from sdfkit.io.outputs import claim, is_stream, open_output, put, remove, replaced, replaced_file
+from sdfkit.errors import InputError, UsageError
+from sdfkit.io.digests import UNKNOWN, digest_input
+from sdfkit.io.outputs import beside, claim, is_stream, open_output, put, remove, replaced, replaced_file
 from sdfkit.io.reuse import choose_place, complete_settings, refuse_done
+from sdfkit.io.stores.earlier_rows import EarlierRows
 from sdfkit.io.stores.layout import FORMAT, local_path
 from sdfkit.io.stores.store_writer import StoreWriter
 from sdfkit.options import STANDARD, running_command
 from sdfkit.rows import Row, history_step
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -57,7 +61,7 @@ def create_store(
     Raises:
         DoneError: The output is complete, and was made by the same command from the same inputs.
         InputError: The output exists and was made by another command or from other inputs, or another process writes
-            it.
+            it. If an input comes from standard input, this is found at the end of the block.
         UsageError: The output is not named like a store, or standard output is a terminal.
     """
     number = len(rows) if rows is not None else count
@@ -89,12 +93,39 @@ def create_store(
         check_name(path)
         with claim(path):
             uids = None if rows is None else [row.uid for row in rows]
-            place, earlier = choose_place(path, kind, root["settings"], uids, overwrite=overwrite)
+            place, earlier, _ = choose_place(path, kind, root["settings"], uids, overwrite=overwrite)
             is_there = earlier is not None and earlier.is_complete and place == path
-            if is_there and (not report or UNKNOWN in root["settings"].values()):
+            if is_there and UNKNOWN in root["settings"].values():
+                with _compare_store(path, root, rows, number) as writer:
+                    yield writer
+                if not (report or writer.failed):
+                    refuse_done(path, {})
+                return
+            if is_there and not report:
                 refuse_done(path, root["settings"])
             with replace_store(path, root, rows, number) as writer:
                 yield writer
+
+
+@contextmanager
+def _compare_store(
+    path: Path, root: Mapping[str, Any], rows: Sequence[Row] | None, number: int | None
+) -> Iterator[StoreWriter]:
+    """Write a store beside another one, and remove it in the end, when both are found to be equal.
+
+    An input that comes through a pipe is known only once it has been read.
+
+    Raises:
+        InputError: They differ.
+    """
+    new = beside(path, "new")
+    try:
+        with replace_store(new, root, rows, number) as writer:
+            yield writer
+        if digest_input(str(new)) != digest_input(str(path)):
+            raise InputError(f"{path}: exists with another content; choose another name or add --overwrite")
+    finally:
+        remove(new)
 
 
 def describe_root(
@@ -157,12 +188,25 @@ def _write_in_place(
     path: Path, root: Mapping[str, Any], rows: Sequence[Row], *, overwrite: bool, retry_failed: bool
 ) -> Iterator[StoreWriter]:
     """Write a folder in place. After an error, the folder is kept if at least one row is complete."""
-    place, earlier = choose_place(
-        path, root["kind"], root["settings"], [row.uid for row in rows], overwrite=overwrite
+    place, earlier, source = choose_place(
+        path,
+        root["kind"],
+        root["settings"],
+        [row.uid for row in rows],
+        overwrite=overwrite,
+        takes_over="rows",
     )
     attributes = {} if earlier is not None else {**root, "complete": False}
+    kept = None if source is None else EarlierRows(source, retry_failed=retry_failed)
     writer = StoreWriter(
-        place, attributes, rows, len(rows), in_order=False, tracks_inputs=True, retry_failed=retry_failed
+        place,
+        attributes,
+        rows,
+        len(rows),
+        in_order=False,
+        tracks_inputs=True,
+        retry_failed=retry_failed,
+        earlier=kept,
     )
     try:
         yield writer
@@ -174,3 +218,5 @@ def _write_in_place(
         writer.group.attrs["complete"] = True
     if place != path:
         put(place, path)
+    if kept is not None:
+        log.info("%s: %s", path, kept.describe(rows, writer.made))

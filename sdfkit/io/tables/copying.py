@@ -117,8 +117,9 @@ def copy_chosen(inputs: Sequence[str], choose_rows: Chooser, options: CopyOption
 
         with open_mesh_table(inputs, manifest=options.manifest) as rows:
             for output, chosen in choose_rows(rows, name_of(inputs[0])).items():
-                copy_meshes(output, [rows[position] for position in chosen], overwrite=options.overwrite)
-                _report(output, [rows[position] for position in chosen], len(rows), "mesh")
+                found = [rows[position] for position in chosen]
+                made = copy_meshes(output, found, overwrite=options.overwrite)
+                _report(output, found, len(rows), "mesh", made=made)
         return
     if len(inputs) > 1:
         nouns = "stores" if kind == "store" else "manifests"
@@ -244,8 +245,8 @@ def join(inputs: Sequence[str], output: str, options: CopyOptions, *, rename: bo
         from sdfkit.io.tables.meshes import copy_meshes, open_mesh_table
 
         with open_mesh_table(inputs, manifest=options.manifest) as meshes:
-            copy_meshes(output, meshes, overwrite=options.overwrite)
-            _report(output, meshes, len(meshes), "mesh")
+            made = copy_meshes(output, meshes, overwrite=options.overwrite)
+            _report(output, meshes, len(meshes), "mesh", made=made)
     elif kind == "manifest":
         from sdfkit.io.tables.manifests import read_entries, write_entries
 
@@ -307,7 +308,7 @@ def _report(
         total: Number of rows of the input.
         noun: What the rows are.
         rest: Words that follow the noun.
-        made: Number of rows that this run has copied, if an earlier run may have copied others.
+        made: Number of rows or files that this run has copied, if an earlier run may have copied others.
     """
     place = "standard output" if output == STANDARD else output
     if made == 0:

@@ -120,8 +120,8 @@ def with_own_uids(rows: Iterator[R], *, rename: bool, name: str) -> Iterator[R]:
         uid = free_uid(row.uid, taken)
         if uid != row.uid and not rename:
             raise InputError(
-                f"{name}: has two rows with the uid {row.uid}; add --rename "
-                f"to call the second one {row.uid}_2, or leave one of them out with sdfkit select"
+                f"{name}: has two rows with the uid {row.uid}; sdfkit cat --rename calls the second one {uid}, or "
+                "leave one of them out with sdfkit select"
             )
         taken.add(uid)
         yield row if uid == row.uid else replace(row, uid=uid)

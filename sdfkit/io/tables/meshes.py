@@ -48,7 +48,7 @@ def _save(row: MeshRow, folder: Path) -> MeshRow:
     return replace(row, content=b"", path=str(path))
 
 
-def copy_meshes(output: str, rows: Sequence[MeshRow], *, overwrite: bool) -> None:
+def copy_meshes(output: str, rows: Sequence[MeshRow], *, overwrite: bool) -> int:
     """Copy meshes.
 
     To a folder, files are copied byte for byte and named by their uids; a mesh that refers to other files (materials,
@@ -60,26 +60,29 @@ def copy_meshes(output: str, rows: Sequence[MeshRow], *, overwrite: bool) -> Non
         rows: The meshes.
         overwrite: Replace existing files.
 
+    Returns:
+        The number of files that were written; those that were there with the same content are not counted.
+
     Raises:
         InputError: A mesh cannot be read, an existing file has another content, or two uids give one file name.
     """
     path = Path(output)
     if output == STANDARD or (path.suffix and not path.is_dir() and not output.endswith("/")):
         if len(rows) == 1 and path.suffix.lower() == Path(rows[0].path).suffix.lower():
-            _copy_file(path, rows[0], overwrite=overwrite)
-            return
+            return _copy_file(path, rows[0], overwrite=overwrite)
         with create_meshes(
             output, len(rows), settings={}, seed=None, kind="ply", overwrite=overwrite
         ) as meshes:
             for index, row in enumerate(rows):
                 meshes.write(replace(row, index=index), **_content(row, is_stream=output == STANDARD))
-        return
+            return meshes.made
     with claim(path):
         if not path.is_dir():
             refuse_existing(path, overwrite)
             path.mkdir()
         sweep_folder(path)
         names: dict[Path, str] = {}
+        written = 0
         for row in rows:
             if row.error:  # a shape that failed has no mesh
                 continue
@@ -88,17 +91,18 @@ def copy_meshes(output: str, rows: Sequence[MeshRow], *, overwrite: bool) -> Non
                     raise InputError(
                         f"{row.uid} and {names[place]} would share the file {place}; rename one shape"
                     )
-                _put(place, content, overwrite=overwrite)
+                written += _put(place, content, overwrite=overwrite)
+        return written
 
 
-def _copy_file(path: Path, row: MeshRow, *, overwrite: bool) -> None:
+def _copy_file(path: Path, row: MeshRow, *, overwrite: bool) -> int:
     files = list(_files(row, path.parent))
     if len(files) > 1:
         raise UsageError(
             f"{path}: {row.path} refers to other files, which are copied with it; give a folder (name/)"
         )
     with claim(path):
-        _put(path, files[0][1], overwrite=overwrite)
+        return _put(path, files[0][1], overwrite=overwrite)
 
 
 def _content(row: MeshRow, *, is_stream: bool) -> dict[str, Any]:
@@ -131,12 +135,14 @@ def _files(row: MeshRow, folder: Path) -> Iterator[tuple[Path, bytes]]:
         yield folder / (relative if is_safe else relative.name), other
 
 
-def _put(path: Path, content: bytes, *, overwrite: bool) -> None:
+def _put(path: Path, content: bytes, *, overwrite: bool) -> bool:
+    """Write a file, and return whether it was not there before with the same content."""
     if path.exists():
         if path.read_bytes() == content:
-            return
+            return False
         if not overwrite:
             raise InputError(f"{path}: exists with another content; choose another name or add --overwrite")
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_file(path) as stream:
         stream.write(content)
+    return True

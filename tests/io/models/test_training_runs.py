@@ -9,6 +9,7 @@ import pytest
 from sdfkit.errors import DoneError, InputError
 from sdfkit.io.models.training_runs import run_training
 from sdfkit.io.models.writer import Group, ModelContents, ModelOutput
+from sdfkit.io.reuse import is_longer
 from sdfkit.io.stores.reader import open_store
 from sdfkit.rows import Row
 from sdfkit.runtime import training_loop
@@ -37,9 +38,9 @@ class Counting:
         self.steps_taken, self.total = int(state["taken"][0]), float(state["total"][0])
 
 
-def train(output, *, fails_at=None, settings=None, overwrite=False):
+def train(output, *, fails_at=None, settings=None, overwrite=False, steps=5, may_grow=True):
     training = Counting(fails_at)
-    target = ModelOutput(str(output), "deepsdf", ROWS, [], settings or {"lr": 1}, 0, overwrite)
+    target = ModelOutput(str(output), "deepsdf", ROWS, [], settings or {"lr": 1}, 0, overwrite, may_grow)
 
     def describe(complete):
         return ModelContents(
@@ -48,7 +49,7 @@ def train(output, *, fails_at=None, settings=None, overwrite=False):
             {},
         )
 
-    return run_training(training, 5, target, describe)
+    return run_training(training, steps, target, describe)
 
 
 def total(output):
@@ -88,3 +89,43 @@ def test_an_old_model_stays_until_the_new_one_is_trained(output, tmp_path):
     with open_store(str(output), manifest=None) as store:
         assert store.attributes["settings"] == {"lr": 2}
     assert [path.name for path in tmp_path.iterdir()] in ([], [Path(output).name])
+
+
+@pytest.mark.parametrize(
+    ("shorter", "longer", "is_so"),
+    [
+        ({"steps": 5}, {"steps": 7}, True),
+        ({"steps": 5, "epochs": 1.5}, {"steps": 7, "epochs": 2.0}, True),
+        ({"steps": 5}, {"steps": 7, "epochs": 2.0}, True),
+        ({"epochs": 5}, {"epochs": 7}, True),
+        ({"steps": {"encoder": 5, "rgb": 5}}, {"steps": {"encoder": 7, "rgb": 7}}, True),
+        ({"steps": {"encoder": 5, "rgb": 5}}, {"steps": {"encoder": 7, "rgb": 3}}, False),
+        ({"steps": 5, "lr": 1}, {"steps": 7, "lr": 2}, False),
+        ({"steps": 5, "lr": 1}, {"steps": 7}, False),
+        ({"steps": 9}, {"steps": 7}, False),
+        ({"steps": 7}, {"steps": 7}, False),
+        ({"lr": 1}, {"lr": 2}, False),
+    ],
+)
+def test_only_the_length_of_a_longer_run_differs(shorter, longer, is_so):
+    assert is_longer(shorter, longer) == is_so
+
+
+@pytest.mark.parametrize("name", ["x.zarr", "x.zarr.zip"])
+def test_more_steps_continue_a_complete_run_and_that_is_said(tmp_path, monkeypatch, caplog, name):
+    monkeypatch.setattr(training_loop, "MINUTES_BETWEEN_SAVES", -1.0)
+    output, longer = str(tmp_path / name), {"settings": {"steps": 7}, "steps": 7}
+    train(output, settings={"steps": 5})
+    with pytest.raises(InputError, match="it was made in another way: steps: 5 then, 7 now"):
+        train(output, **longer, may_grow=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(output, **longer, fails_at=7)
+    assert total(output) == 15, "the shorter run's model stays until the longer one is complete"
+    assert "training on after its 5 steps; the learning rate, which had fallen to 0, is again" in caplog.text
+    assert train(output, **longer) == [1, 2, 3, 4, 5, 6, 7]
+    assert total(output) == 28
+    with pytest.raises(DoneError):
+        train(output, **longer)
+    with pytest.raises(InputError, match="it was made in another way: steps: 7 then, 5 now"):
+        train(output, settings={"steps": 5})
+    assert [path.name for path in tmp_path.iterdir()] == [name]

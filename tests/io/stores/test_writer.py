@@ -7,6 +7,7 @@ import pytest
 import zarr
 
 from sdfkit.errors import DoneError, InputError, UsageError
+from sdfkit.io.digests import UNKNOWN, digest_input
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.writer import create_store
 from sdfkit.rows import Row
@@ -72,20 +73,21 @@ def test_an_interrupted_folder_is_resumed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "difference"),
+    ("changed", "message"),
     [
-        ({"settings": {"points": 5, "std": (0.1, 0.2)}}, "points: 4 then, 5 now"),
-        ({"rows": [Row(0, "a"), Row(1, "b"), Row(2, "c")]}, "other shapes"),
+        (
+            {"settings": {"points": 5, "std": (0.1, 0.2)}},
+            r"holds an unfinished run that differs from this one \(points: 4 then, 5 now\)",
+        ),
+        (
+            {"rows": [Row(0, "a"), Row(1, "b"), Row(2, "c")]},
+            r"holds 3 shapes that the input lacks \(obj_0, obj_1, obj_2\); add --overwrite to leave them out",
+        ),
     ],
 )
-def test_a_run_with_other_settings_does_not_resume(tmp_path, changed, difference):
+def test_a_run_with_other_settings_does_not_resume(tmp_path, changed, message):
     stop_after(tmp_path / "x.zarr", ROWS[:1])
-    with (
-        pytest.raises(
-            InputError, match=rf"holds an unfinished run that differs from this one \({difference}\)"
-        ),
-        create(tmp_path / "x.zarr", **changed),
-    ):
+    with pytest.raises(InputError, match=message), create(tmp_path / "x.zarr", **changed):
         pass
     with create(tmp_path / "x.zarr", overwrite=True, **changed) as codes:
         assert codes.done == set()
@@ -129,6 +131,27 @@ def test_a_complete_file_has_nothing_to_do(tmp_path):
         create(tmp_path / "x.zarr.zip"),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["x.zarr", "x.zarr.zip"])
+def test_what_is_made_from_a_pipe_is_compared_with_what_is_there(tmp_path, name):
+    piped = {"rows": None, "count": 3, "settings": {"inputs": UNKNOWN}}
+    with create(tmp_path / name, **piped) as codes:
+        fill(codes, ROWS)
+    first = digest_input(str(tmp_path / name))
+    with pytest.raises(DoneError, match="nothing was to be done"), create(tmp_path / name, **piped) as codes:
+        fill(codes, ROWS)
+    with (
+        pytest.raises(
+            InputError, match="exists with another content; choose another name or add --overwrite"
+        ),
+        create(tmp_path / name, **piped) as codes,
+    ):
+        fill(codes, [*ROWS[:2], replace(ROWS[2], error="is flat")])
+    with pytest.raises(KeyboardInterrupt), create(tmp_path / name, **piped) as codes:
+        raise KeyboardInterrupt
+    assert digest_input(str(tmp_path / name)) == first
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_rows_of_changed_inputs_are_made_again(tmp_path, caplog):

@@ -128,7 +128,8 @@ def test_doubled_uids_are_refused_or_renamed(tmp_path, pipe, is_pipe):
     content = b"".join(path.read_bytes() for path in inputs)
     given = ["-"] if is_pipe else inputs
     with pytest.raises(
-        InputError, match="has two rows with the uid obj_0000; add --rename to call the second one obj_0000_2"
+        InputError,
+        match="has two rows with the uid obj_0000; sdfkit cat --rename calls the second one obj_0000_2",
     ):
         pipe(content, "cat", given, tmp_path / "c.zarr")
     pipe(content, "cat", given, tmp_path / "d.zarr", rename=True)

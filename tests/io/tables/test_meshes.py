@@ -153,7 +153,7 @@ def test_manifests_are_selected_and_joined_with_paths_that_still_lead_to_the_fil
     run("cat", [tmp_path / "lists/1.json", tmp_path / "lists/2.json"], tmp_path / "joined.json")
     assert json.loads((tmp_path / "joined.json").read_text()) == json.loads(sdfkit_manifest.read_text())
     twice = [sdfkit_manifest, sdfkit_manifest]
-    with pytest.raises(InputError, match="has two rows with the uid chair_a; add --rename"):
+    with pytest.raises(InputError, match="has two rows with the uid chair_a; sdfkit cat --rename"):
         run("cat", twice, tmp_path / "twice.json")
     run("cat", twice, tmp_path / "twice.json", rename=True)
     assert "chair_a_2" in json.loads((tmp_path / "twice.json").read_text())["obj_idx"]

@@ -1,7 +1,7 @@
 """Reads images with masks and cameras, at the size that a reconstruction network takes."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float16, UInt8
 
 from sdfkit.errors import GeometryError, InputError
-from sdfkit.io.stores.reader import open_store
+from sdfkit.io.tables.joined import open_stores
 from sdfkit.rows import Row
 from sdfkit.wording import counted
 
@@ -84,18 +84,18 @@ def prepare_views(arrays: Mapping[str, np.ndarray], size: int) -> ViewArrays:
     return ViewArrays(np.ascontiguousarray(np.moveaxis(pictures, -1, 1)), outlines, cameras, yfov)
 
 
-def read_view_set(path: str, size: int, *, manifest: Path | None) -> ViewSet:
+def read_view_set(paths: Sequence[str], size: int, *, manifest: Path | None) -> ViewSet:
     """Read the views of all shapes of a store into memory. Shapes that failed or have no outline are left out.
 
     Args:
-        path: A views store.
+        paths: A views store, or several that are read as one.
         size: Width and height of the images in pixels.
         manifest: Manifest whose labels replace the stored ones.
 
     Raises:
         InputError: The store has no masks, its images are not square, or fewer than two shapes can be used.
     """
-    with open_store(path, "views", manifest=manifest) as store:
+    with open_stores(paths, "views", manifest=manifest) as store:
         require_masks(store)
         rows: list[Row] = []
         shapes, first = [], ""

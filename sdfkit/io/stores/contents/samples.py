@@ -16,6 +16,7 @@ from sdfkit.errors import InputError
 from sdfkit.io.stores.layout import SAMPLES_PER_CHUNK
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.store_reader import StoreReader
+from sdfkit.io.tables.joined import open_stores
 from sdfkit.options import STANDARD
 from sdfkit.rows import choose_held_out, require_same_origins
 from sdfkit.wording import counted
@@ -64,7 +65,7 @@ class TrainingSet(NamedTuple):
 
 @contextmanager
 def open_samples(
-    path: str,
+    paths: Sequence[str],
     settings: "Drawn",
     context: "DeviceContext",
     *,
@@ -79,7 +80,7 @@ def open_samples(
     read only once and are always kept in memory.
 
     Args:
-        path: A samples store.
+        paths: A samples store, or several that are read as one.
         settings: The number of points of a shape per training step, and the share of these near the surface.
         context: The number of processes, and the slice of shapes that this process trains on.
         held_out: Share of the shapes to hold out; see `rows.choose_held_out`.
@@ -90,14 +91,14 @@ def open_samples(
         InputError: The store holds no samples, too few shapes would remain, all of its shapes failed, or a shape has
             fewer samples than one training step needs.
     """
-    with open_store(path, "samples", manifest=manifest) as store:
+    with open_stores(paths, "samples", manifest=manifest) as store:
         rows = [row for row in store.all_rows() if not row.error]
         if not rows:
             raise InputError(f"{store.name}: all its shapes failed in an earlier step")
         unseen = choose_held_out([row.uid for row in rows], held_out, seed)
         others = [rows[row] for row in unseen]
         rows = [row for index, row in enumerate(rows) if index not in unseen]
-        samples, apart = _make_reader(store, path, rows[context.own], settings, context, others)
+        samples, apart = _make_reader(store, paths, rows[context.own], settings, context, others)
         yield TrainingSet(
             [replace(row, index=index) for index, row in enumerate(rows)], store.history, samples, apart
         )
@@ -133,14 +134,14 @@ def open_samples_of(
                 "%d of %d shapes have no samples and are left out", len(shapes) - len(kept), len(shapes)
             )
         in_order = sorted(kept, key=lambda pair: pair[1].index)
-        samples, _ = _make_reader(store, path, [row for _, row in in_order], settings, context, [])
+        samples, _ = _make_reader(store, [path], [row for _, row in in_order], settings, context, [])
         rows = [replace(shape, index=shapes.index(shape)) for shape, _ in in_order]
         yield TrainingSet(rows, store.history, samples, [])
 
 
 def _make_reader(
     store: StoreReader,
-    path: str,
+    paths: Sequence[str],
     rows: "Sequence[Row]",
     settings: "Drawn",
     context: "DeviceContext",
@@ -154,7 +155,7 @@ def _make_reader(
     read: ReadChunk
     waiting: Iterator[SampleChunk] = iter(())
     kept: dict[int, SampleChunk] = {}
-    if path == STANDARD or Path(path).is_file():
+    if any(path == STANDARD or Path(path).is_file() for path in paths):
         unseen = {row.index for row in held_out}
         memory, waiting = sys.maxsize, _in_order(store, {row.index for row in rows}, unseen, kept)
         read = lambda row, start, stop: next(waiting)  # noqa: E731

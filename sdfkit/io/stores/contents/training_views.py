@@ -1,6 +1,7 @@
 """Reads views for training a flow: images scaled to its input size, masks, distances to outlines, and cameras."""
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 from sdfkit.errors import GeometryError, InputError, UsageError
 from sdfkit.io.stores.contents.posed_views import require_masks
 from sdfkit.io.stores.reader import open_store
+from sdfkit.io.tables.joined import open_stores
 from sdfkit.rows import Row, require_same_origins
 from sdfkit.wording import counted
 
@@ -38,7 +40,7 @@ class TrainingViews(NamedTuple):
 
 
 def read_training_views(
-    views: str,
+    views: Sequence[str],
     features: str | None,
     held_out: str | None,
     recipe: "FlowSettings",
@@ -50,7 +52,7 @@ def read_training_views(
     """Read the views of the training shapes, and all views of the held-out shapes; see `read_pictures`.
 
     Args:
-        views: A views store.
+        views: A views store, or several that are read as one.
         features: A features store of the training shapes, or None.
         held_out: A views store of the held-out shapes, or None.
         recipe: Settings of the training: size of the images, temperature of silhouettes.
@@ -67,11 +69,11 @@ def read_training_views(
         )
     read = partial(read_pictures, size=recipe.size, temperature=recipe.temperature, manifest=manifest)
     known = read(views, features, most=most, parts=parts)
-    return known, None if held_out is None else read(held_out, None, most=None, parts=False)
+    return known, None if held_out is None else read([held_out], None, most=None, parts=False)
 
 
 def read_pictures(
-    views: str,
+    views: Sequence[str],
     features: str | None,
     *,
     most: int | None,
@@ -83,7 +85,7 @@ def read_pictures(
     """Read views for training, and scale down the views of each shape as soon as they are read.
 
     Args:
-        views: A views store.
+        views: A views store, or several that are read as one.
         features: A features store of the same shapes, on which to condition the flow instead of on the images.
         most: Number of views to use of each shape, evenly spaced, from a different first view for each shape. None to
             use all.
@@ -99,7 +101,7 @@ def read_pictures(
 
     from sdfkit.training.flow.pictures import Pictures
 
-    with open_store(views, "views", manifest=manifest) as store:
+    with open_stores(views, "views", manifest=manifest) as store:
         _check_sizes(store, most)
         rows, shapes, first = [], [], ""
         ideal: list[float] = []

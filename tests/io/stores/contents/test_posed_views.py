@@ -74,7 +74,7 @@ def test_views_without_an_outline_or_too_near_are_refused(changes, message):
 def test_shapes_that_cannot_be_used_are_left_out_with_the_reason(tmp_path, caplog):
     empty = ball(mask=np.zeros((3, 56, 56), np.uint8))
     path = write(tmp_path / "v.zarr", {"a": ball(0), "failed": {}, "empty": empty, "b": ball(2)})
-    found = read_view_set(path, 28, manifest=None)
+    found = read_view_set([path], 28, manifest=None)
     assert [(row.uid, row.index, row.category) for row in found.rows] == [("a", 0, "ball"), ("b", 1, "ball")]
     assert found.arrays.pictures.shape == (2, 3, 4, 28, 28) and found.arrays.yfov.shape == (2, 3)
     assert np.array_equal(found.arrays.outlines[1], prepare_views(ball(2), 28).outlines)
@@ -88,7 +88,7 @@ def test_fewer_than_two_usable_shapes_are_refused_with_the_first_reason(tmp_path
     path = write(tmp_path / "v.zarr", {"a": ball(0), "failed": {}})
     message = r"v\.zarr: has 1 usable shape, but training needs two or more \(failed: no surface\)$"
     with pytest.raises(InputError, match=message):
-        read_view_set(path, 28, manifest=None)
+        read_view_set([path], 28, manifest=None)
 
 
 def test_stores_without_masks_or_with_oblong_images_are_refused(tmp_path):
@@ -97,8 +97,8 @@ def test_stores_without_masks_or_with_oblong_images_are_refused(tmp_path):
     with pytest.raises(
         InputError, match=r"v\.zarr: has views without masks, which are needed; render the meshes"
     ):
-        read_view_set(path, 28, manifest=None)
+        read_view_set([path], 28, manifest=None)
     shapes = {uid: {**ball(), "rgb": ball()["rgb"][:, :40], "mask": ball()["mask"][:, :40]} for uid in "ab"}
     oblong = write(tmp_path / "o.zarr", shapes)
     with pytest.raises(InputError, match=r"o\.zarr: has images of 40×56 pixels; images must be square$"):
-        read_view_set(oblong, 28, manifest=None)
+        read_view_set([oblong], 28, manifest=None)
