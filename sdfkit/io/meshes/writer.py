@@ -105,7 +105,7 @@ class MeshWriter:
         seed: int | None,
         stream: BinaryIO | None,
         kind: str,
-        journal: "_Journal | None" = None,
+        journal: "Journal | None" = None,
     ) -> None:
         self.output = output
         self.count = count
@@ -120,12 +120,7 @@ class MeshWriter:
         self._inputs = input_files()
 
     def _path(self, uid: str) -> Path:
-        safe = file_name(uid)
-        if self._names.setdefault(safe, uid) != uid:
-            raise InputError(
-                f"{uid} and {self._names[safe]} would share the file name {safe}.{self._kind}; rename one shape"
-            )
-        path = Path(self.output, f"{safe}.{self._kind}")
+        path = Path(self.output, own_name(uid, f".{self._kind}", self._names))
         if path.resolve() in self._inputs:
             raise InputError(f"{path}: is also an input; choose another folder for the output")
         return path
@@ -142,7 +137,7 @@ class MeshWriter:
         if not path.exists():
             return False
         assert self._journal is not None
-        earlier = compare_file(path, self._settings, row)
+        earlier = compare_info(read_info(path), self._settings, row)
         if self._journal.replaces:
             return earlier.is_same and row.uid in self._journal
         if earlier.difference:
@@ -197,6 +192,23 @@ def file_name(uid: str) -> str:
     return "".join(c if c.isalnum() or c in "-_.+ " else "_" for c in uid).lstrip(".") or "_"
 
 
+def own_name(uid: str, suffix: str, names: dict[str, str]) -> str:
+    """Return the name of the file or folder of a shape, with a suffix.
+
+    Args:
+        uid: Uid of the shape.
+        suffix: End of the name.
+        names: The uids whose names were returned, by their names without suffix; this uid is added.
+
+    Raises:
+        InputError: Another uid has the same name.
+    """
+    safe = file_name(uid)
+    if names.setdefault(safe, uid) != uid:
+        raise InputError(f"{uid} and {names[safe]} would share the file name {safe}{suffix}; rename one shape")
+    return safe + suffix
+
+
 def input_files() -> set[Path]:
     """Return the files that the running command reads and that are named one by one, resolved."""
     line = running_command()
@@ -207,15 +219,16 @@ def input_files() -> set[Path]:
 
 
 class EarlierFile(NamedTuple):
-    """A mesh file at the path of an output: whether this run would make the same one, and how its settings differ."""
+    """The file or folder of a shape at the path of an output: whether this run would make the same one, and how its
+    settings differ.
+    """
 
     is_same: bool
     difference: str
 
 
-def compare_file(path: Path, settings: Mapping[str, Any], row: Row) -> EarlierFile:
-    """Compare an existing mesh file with that which the running command makes of a row."""
-    info = read_info(path)
+def compare_info(info: Mapping[str, Any], settings: Mapping[str, Any], row: Row) -> EarlierFile:
+    """Compare the metadata of an existing file with those of the file that the running command makes of a row."""
     if "settings" not in info:
         return EarlierFile(False, "they are unknown")
     difference = describe_difference(info["settings"], settings)
@@ -225,7 +238,7 @@ def compare_file(path: Path, settings: Mapping[str, Any], row: Row) -> EarlierFi
     return EarlierFile(same and not difference, difference)
 
 
-class _Journal:
+class Journal:
     """The list of the files that a run with --overwrite has written to a folder, so that it can be continued.
 
     Attributes:
@@ -301,7 +314,7 @@ def create_meshes(
                 refuse_existing(path, overwrite)
                 path.mkdir()
             sweep_folder(path)
-            journal = _Journal(path, settings, replaces=overwrite)
+            journal = Journal(path, settings, replaces=overwrite)
             yield MeshWriter(output, count, settings, seed, None, kind, journal)
             journal.finish()
     else:
@@ -313,7 +326,7 @@ def create_meshes(
         if count != 1:
             raise UsageError(f"{output}: one file cannot hold {count} meshes; give a folder (name/)")
         with nullcontext() if is_stream(path) else claim(path):
-            if path.is_file() and rows and not overwrite and compare_file(path, settings, rows[0]).is_same:
+            if path.is_file() and rows and not overwrite and compare_info(read_info(path), settings, rows[0]).is_same:
                 raise DoneError(f"{output}: is there, and nothing was to be done")
             if not is_stream(path):
                 refuse_existing(path, overwrite)

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from sdfkit.errors import UsageError
 from sdfkit.io.digests import UNKNOWN
 from sdfkit.io.outputs import claim, is_stream, open_output, put, remove, replaced, replaced_file
 from sdfkit.io.reuse import choose_place, complete_settings, refuse_done
-from sdfkit.io.stores.layout import FORMAT, local_path
+from sdfkit.io.stores.layout import FORMAT, is_picture_folder, local_path
 from sdfkit.io.stores.store_writer import StoreWriter
 from sdfkit.options import STANDARD, running_command
 from sdfkit.rows import Row, history_step
@@ -39,7 +39,8 @@ def create_store(
     beside an existing store, which it replaces in the end.
 
     Args:
-        output: A folder `*.zarr`, a file `*.zip`, a URL, or `-` for standard output.
+        output: A folder `*.zarr`, a file `*.zip`, a URL, or `-` for standard output; `*.npz` for a file of NumPy arrays,
+            `*.npy` for the main array alone; for views also a folder of another name, for pictures.
         kind: Kind of the store, such as "codes"; the manual page sdfkit-store(5) lists all kinds.
         rows: The rows, if they are known in advance.
         count: Number of rows, if only their number is known in advance.
@@ -64,14 +65,20 @@ def create_store(
     path = local_path(output)
     in_place = resumable and rows is not None and path is not None and path.suffix == ".zarr"
     is_pipe = output == STANDARD or (path is not None and is_stream(path))
+    is_folder = kind == "views" and not is_pipe and is_picture_folder(output)
     root = describe_root(
         kind,
-        complete_settings(settings, by_row=in_place or is_pipe, unused=unused),
+        complete_settings(settings, by_row=in_place or is_pipe or is_folder, unused=unused),
         history,
         seed,
         attributes,
     )
-    if is_pipe:
+    if is_folder:
+        from sdfkit.io.pictures.writer import create_pictures
+
+        with create_pictures(output, root, overwrite=overwrite) as pictures:
+            yield cast(StoreWriter, pictures)  # which has what writers of views use
+    elif is_pipe:
         with (
             open_output(output, overwrite=overwrite) as stream,
             write_zip(stream, root, rows, number, may_restart=True) as writer,
