@@ -17,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from sdfkit.errors import InputError, UsageError
 from sdfkit.io.manifests import label, read_manifest
 from sdfkit.io.naming import FileName, FileNamer, tell_apart
+from sdfkit.io.pictures.places import holds_cameras
 from sdfkit.io.streams import MESH_SUFFIXES, name_of, open_input, sniff
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row
@@ -89,14 +90,15 @@ class ImageRow(Row):
             InputError: A file is not an image, or is truncated, animated or too large.
         """
         if self.content:
-            return [_decode(self.content, name_of(STANDARD))]
-        return [_decode(Path(path).read_bytes(), path) for path in self.paths]
+            return [decode(self.content, name_of(STANDARD))]
+        return [decode(Path(path).read_bytes(), path) for path in self.paths]
 
 
 def holds_images(inputs: Sequence[str]) -> bool:
     """Return whether the inputs are image files or folders of them, rather than one store.
 
-    A file counts as a store if its first bytes are those of one, whatever its name.
+    A folder of pictures with cameras counts as a store; see `reader.open_store`. A file counts as a store if its first
+    bytes are those of one, whatever its name.
 
     Raises:
         InputError: An input is a mesh, which must be rendered first.
@@ -116,7 +118,7 @@ def _is_store(path: str) -> bool:
     if "://" in path:
         return True
     if path != STANDARD and Path(path).is_dir():
-        return path.endswith(".zarr") or Path(path, "zarr.json").exists()
+        return path.endswith(".zarr") or Path(path, "zarr.json").exists() or holds_cameras(path)
     stream = open_input(path)
     try:
         kind = sniff(stream, name_of(path))
@@ -243,8 +245,17 @@ def _add_reader(start: bytes, name: str) -> str:
     return kind
 
 
-def _decode(content: bytes, name: str) -> np.ndarray:
-    """Decode an image to 8-bit RGBA, rotated by its EXIF orientation."""
+def decode(content: bytes, name: str, *, turned: bool = True) -> np.ndarray:
+    """Decode an image to 8-bit RGBA.
+
+    Args:
+        content: The bytes of its file.
+        name: Name of the file in messages.
+        turned: Rotate it by its EXIF orientation. Programs that find cameras do not.
+
+    Raises:
+        InputError: The file is not an image, or is truncated, animated or too large.
+    """
     start = content[:1024]
     if not start:
         raise InputError(f"{name}: is an empty file; was it copied completely?")
@@ -263,7 +274,8 @@ def _decode(content: bytes, name: str) -> np.ndarray:
                     f"{name}: holds {count} images (an animation or pages); save the one to use as a file"
                 )
             file.draft("RGB", (LONGEST, LONGEST))
-            image = _in_8_bits(ImageOps.exif_transpose(file), name).convert("RGBA")
+            upright = ImageOps.exif_transpose(file) if turned else file
+            image = _in_8_bits(upright, name).convert("RGBA")
             image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
             return np.array(image)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:

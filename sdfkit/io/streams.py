@@ -13,6 +13,7 @@ from typing import BinaryIO, Literal, TextIO, cast
 from weakref import WeakKeyDictionary
 
 from sdfkit.errors import InputError, UsageError
+from sdfkit.io.pictures.places import holds_cameras
 from sdfkit.options import STANDARD
 
 BUFFER = 1 << 16
@@ -101,6 +102,8 @@ def find_kind(path: str) -> Literal["store", "arrays", "mesh"]:
         InputError: The file is empty or of an unknown type.
     """
     if "://" in path or Path(path, "zarr.json").is_file() or (Path(path).is_dir() and path.endswith(".zarr")):
+        return "store"
+    if holds_cameras(path):
         return "store"
     if Path(path).is_dir() or Path(path).suffix.lower() in MESH_SUFFIXES:
         return "mesh"

@@ -205,7 +205,9 @@ def own_name(uid: str, suffix: str, names: dict[str, str]) -> str:
     """
     safe = file_name(uid)
     if names.setdefault(safe, uid) != uid:
-        raise InputError(f"{uid} and {names[safe]} would share the file name {safe}{suffix}; rename one shape")
+        raise InputError(
+            f"{uid} and {names[safe]} would share the file name {safe}{suffix}; rename one shape"
+        )
     return safe + suffix
 
 
@@ -326,7 +328,12 @@ def create_meshes(
         if count != 1:
             raise UsageError(f"{output}: one file cannot hold {count} meshes; give a folder (name/)")
         with nullcontext() if is_stream(path) else claim(path):
-            if path.is_file() and rows and not overwrite and compare_info(read_info(path), settings, rows[0]).is_same:
+            if (
+                path.is_file()
+                and rows
+                and not overwrite
+                and compare_info(read_info(path), settings, rows[0]).is_same
+            ):
                 raise DoneError(f"{output}: is there, and nothing was to be done")
             if not is_stream(path):
                 refuse_existing(path, overwrite)

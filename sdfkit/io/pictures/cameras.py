@@ -31,7 +31,7 @@ class Lens(NamedTuple):
 
     @property
     def reach(self) -> float:
-        """Tangent of half the field of view of the square image, centred straight ahead, that holds the whole picture."""
+        """Tangent of half the field of view of the square image, centred straight ahead, that holds the picture."""
         return max(
             max(self.cx, self.width - self.cx) / self.fl_x, max(self.cy, self.height - self.cy) / self.fl_y
         )
@@ -77,11 +77,13 @@ class Scene:
     Attributes:
         name: Path of the file with the cameras, for messages.
         frames: The pictures.
+        to_file: Transforms points from the world of the frames to that of the file with the cameras.
         info: What sdfkit has stored beside the cameras: labels, settings, history. Empty for files of other programs.
     """
 
     name: str
     frames: Sequence[Frame]
+    to_file: Float[np.ndarray, "4 4"]
     info: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -18,11 +18,9 @@ from PIL import Image
 from sdfkit.errors import InputError
 from sdfkit.io.fields import HISTORY, NUMBER, OBJECT, TEXT, Field, check_fields, parse_json
 from sdfkit.io.pictures.cameras import Frame, Lens, Scene, check_lens, check_pose
+from sdfkit.io.pictures.places import TRANSFORMS
 from sdfkit.rows import LABELS
 
-TRANSFORMS = "transforms.json"
-# Data sets rendered with Blender have a file for each of their parts. Only the pictures for training are read.
-NAMES = (TRANSFORMS, "transforms_train.json")
 IMAGES, MASKS, DEPTHS = "images", "masks", "depths"
 # Under this key, other readers ignore what sdfkit adds.
 OWN = "sdfkit"
@@ -57,11 +55,6 @@ FRAME_FIELDS = {
 OWN_FIELDS = {
     **dict.fromkeys(("uid", *LABELS, "origin", "input"), TEXT), "settings": OBJECT, "history": HISTORY,
 }  # fmt: skip
-
-
-def find_transforms(folder: Path) -> Path | None:
-    """Return the file of the cameras of a folder's pictures; None if there is none."""
-    return next((folder / name for name in NAMES if (folder / name).is_file()), None)
 
 
 def read_info(folder: Path) -> dict[str, Any]:
@@ -103,7 +96,7 @@ def read_transforms(path: Path) -> Scene:
     if "frames" not in content:
         raise InputError(f"{name}: has no list frames of pictures with cameras; {REMEDY}")
     frames = [_read_frame(content, frame, path) for frame in content["frames"]]
-    return Scene(name, frames, _read_own(content, name))
+    return Scene(name, frames, TO_Z_UP, _read_own(content, name))
 
 
 def _read_frame(shared: Mapping[str, Any], frame: Any, path: Path) -> Frame:
@@ -147,7 +140,7 @@ def find_picture(folder: Path, text: str, name: str) -> Path:
 
 
 def find_mask(folder: Path, picture: Path) -> Path | None:
-    """Return the mask of a picture in the folder `masks`, which has the picture's name with .png after or for its suffix."""
+    """Return the file of the folder `masks` with the name of a picture, or with .png after or for its suffix."""
     names = (picture.name, f"{picture.name}.png", f"{picture.stem}.png")
     return next((folder / MASKS / name for name in names if (folder / MASKS / name).is_file()), None)
 
@@ -172,11 +165,14 @@ def _read_lens(camera: Mapping[str, Any], picture: Path, name: str) -> Lens:
     else:
         width, height = measure_picture(picture)
     fl_x, fl_y = (
-        camera.get(focal) or (size / 2 / math.tan(camera[angle] / 2) if 0 < camera.get(angle, 0) < 3 else None)
+        camera.get(focal)
+        or (size / 2 / math.tan(camera[angle] / 2) if 0 < camera.get(angle, 0) < 3 else None)
         for focal, angle, size in (("fl_x", "camera_angle_x", width), ("fl_y", "camera_angle_y", height))
     )
     if fl_x is None and fl_y is None:
-        raise InputError(f"{name}: has neither fl_x nor camera_angle_x, so the field of view is unknown; add one")
+        raise InputError(
+            f"{name}: has neither fl_x nor camera_angle_x, so the field of view is unknown; add one"
+        )
     cx, cy = camera.get("cx", width / 2), camera.get("cy", height / 2)
     lens = Lens(float(fl_x or fl_y), float(fl_y or fl_x), float(cx), float(cy), width, height)
     check_lens(lens, name)
@@ -222,7 +218,9 @@ def describe_transforms(
     if has_own:
         for key in _describe_lens(yfov[0], size):
             del shared[key]
-    for view, (file, matrix) in enumerate(zip(files, TO_Z_UP @ camera_to_world.astype(np.float64), strict=True)):
+    for view, (file, matrix) in enumerate(
+        zip(files, TO_Z_UP @ camera_to_world.astype(np.float64), strict=True)
+    ):
         frame: dict[str, Any] = {"file_path": file}
         if depths:
             frame["depth_file_path"] = depths[view]

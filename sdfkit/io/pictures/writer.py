@@ -16,11 +16,11 @@ from PIL import Image
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.io.meshes.writer import Journal, compare_info, own_name
 from sdfkit.io.outputs import beside, claim, refuse_existing, remove, replaced
+from sdfkit.io.pictures.places import TRANSFORMS
 from sdfkit.io.pictures.transforms import (
     DEPTH_UNITS,
     DEPTHS,
     IMAGES,
-    TRANSFORMS,
     describe_transforms,
     read_info,
 )
@@ -124,7 +124,9 @@ def _write_pictures(folder: Path, arrays: Mapping[str, np.ndarray], info: Mappin
         depths = [f"{DEPTHS}/{view:0{digits}}.png" for view in range(count)]
         units = np.rint(arrays["depth"].astype(np.float64) * DEPTH_UNITS)
         if units.max(initial=0) > np.iinfo(np.uint16).max:
-            raise GeometryError("its depth is beyond what a picture of 16 bits holds (65.5); write a store (*.zarr)")
+            raise GeometryError(
+                "its depth is beyond what a picture of 16 bits holds (65.5); write a store (*.zarr)"
+            )
         for file, picture in zip(depths, units.astype(np.uint16), strict=True):
             _save(Image.fromarray(picture), folder / file)
     # Last, so that the file tells other programs that its pictures are there.
@@ -192,5 +194,3 @@ def _sweep(folder: Path) -> None:
             (folder / name).rename(own)
         else:
             remove(folder / name)
-
-

@@ -39,8 +39,8 @@ def create_store(
     beside an existing store, which it replaces in the end.
 
     Args:
-        output: A folder `*.zarr`, a file `*.zip`, a URL, or `-` for standard output; `*.npz` for a file of NumPy arrays,
-            `*.npy` for the main array alone; for views also a folder of another name, for pictures.
+        output: A folder `*.zarr`, a file `*.zip`, a URL, or `-` for standard output; `*.npz` for a file of NumPy
+            arrays, `*.npy` for the main array alone; for views also a folder of another name, for pictures.
         kind: Kind of the store, such as "codes"; the manual page sdfkit-store(5) lists all kinds.
         rows: The rows, if they are known in advance.
         count: Number of rows, if only their number is known in advance.
