@@ -85,7 +85,7 @@ class PictureFolder:
         cameras[:, :3, 3] = (cameras[:, :3, 3] - frame[:3, 3]) / scale
         if "depth" in arrays:
             arrays["depth"] /= np.float32(scale)
-        return scene.to_file @ frame
+        return np.asarray(scene.to_file @ frame)
 
 
 def _load_view(frame: Frame, side: int, wanted: frozenset[str]) -> dict[str, np.ndarray]:

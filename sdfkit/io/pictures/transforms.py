@@ -164,17 +164,18 @@ def _read_lens(camera: Mapping[str, Any], picture: Path, name: str) -> Lens:
         width, height = int(camera["w"]), int(camera["h"])
     else:
         width, height = measure_picture(picture)
-    fl_x, fl_y = (
+    focal_lengths = [
         camera.get(focal)
         or (size / 2 / math.tan(camera[angle] / 2) if 0 < camera.get(angle, 0) < 3 else None)
         for focal, angle, size in (("fl_x", "camera_angle_x", width), ("fl_y", "camera_angle_y", height))
-    )
-    if fl_x is None and fl_y is None:
+    ]
+    known = [float(focal) for focal in focal_lengths if focal is not None]
+    if not known:
         raise InputError(
-            f"{name}: has neither fl_x nor camera_angle_x, so the field of view is unknown; add one"
+            f"{name}: has neither fl_x nor camera_angle_x, so the field of view is unknown; add one of them"
         )
     cx, cy = camera.get("cx", width / 2), camera.get("cy", height / 2)
-    lens = Lens(float(fl_x or fl_y), float(fl_y or fl_x), float(cx), float(cy), width, height)
+    lens = Lens(known[0], known[-1], float(cx), float(cy), width, height)
     check_lens(lens, name)
     return lens
 

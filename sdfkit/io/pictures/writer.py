@@ -155,7 +155,9 @@ def place_on_black(
     pictures: UInt8[np.ndarray, "*view row column 3"], cover: UInt8[np.ndarray, "*view row column"]
 ) -> Float[np.ndarray, "*view row column 3"]:
     """Multiply images by alpha, from 0 to 255: the inverse of `cut_out`, before rounding."""
-    return pictures.astype(np.float32) * cover[..., None] / np.float32(255)
+    on_black: Float[np.ndarray, "*view row column 3"]
+    on_black = pictures.astype(np.float32) * cover[..., None] / np.float32(255)
+    return on_black
 
 
 @contextmanager
