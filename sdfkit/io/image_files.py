@@ -130,7 +130,7 @@ def _is_store(path: str) -> bool:
         raise InputError(
             f"{name_of(path)}: is a mesh, but images are needed; render the mesh first: {command}"
         )
-    return kind in ("zarr", "npy", "npz")
+    return kind in ("zarr", "arrays", "npy", "npz")
 
 
 def find_images(inputs: Sequence[str], *, manifest: Path | None) -> list[ImageRow]:

@@ -80,7 +80,9 @@ def original_names(text: str) -> str:
 
 
 def sniff(stream: io.BufferedReader, name: str) -> str:
-    """Detect the type of a stream from its first bytes: ply, glb, zarr (a store as a zip), npz, npy, or `unknown`.
+    """Detect the type of a stream from its first bytes.
+
+    It is ply, glb, zarr (a store as a zip), arrays (a store as a .npz), npz (of another program), npy, or `unknown`.
 
     Raises:
         InputError: The stream is empty.
@@ -90,8 +92,9 @@ def sniff(stream: io.BufferedReader, name: str) -> str:
         raise InputError(f"{name}: is empty; did the command that wrote it fail?")
     kind = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), "unknown")
     # A .npz is a zip whose first member is a .npy.
-    if kind == "zarr" and start[30 : 30 + int.from_bytes(start[26:28], "little")].endswith(b".npy"):
-        return "npz"
+    member = start[30 : 30 + int.from_bytes(start[26:28], "little")]
+    if kind == "zarr" and member.endswith(b".npy"):
+        return "arrays" if member == b"sdfkit.npy" else "npz"
     return kind
 
 
@@ -114,7 +117,7 @@ def find_kind(path: str) -> Literal["store", "arrays", "mesh"]:
         raise InputError(
             f"{name_of(path)}: holds data in an unknown format; give a Zarr store, a mesh or a .npy"
         )
-    if kind == "zarr":
+    if kind in ("zarr", "arrays"):
         return "store"
     return "arrays" if kind in ("npy", "npz") else "mesh"
 

@@ -77,6 +77,10 @@ def _file_store(path: str, name: str, kinds: Sequence[str]) -> Any:
             from sdfkit.io.stores.zip_stream import read_standard_input
 
             return read_standard_input(stream, name)
+        if kind == "arrays":
+            from sdfkit.io.stores.array_files import read_archive
+
+            return read_archive(stream, name)
         if kind in ("npy", "npz"):
             return plain_store(stream, name, kinds)
         if kind != "zarr":

@@ -7,9 +7,19 @@ from typing import Any, BinaryIO, cast
 
 from sdfkit.errors import UsageError
 from sdfkit.io.digests import UNKNOWN
-from sdfkit.io.outputs import claim, is_stream, open_output, put, remove, replaced, replaced_file
+from sdfkit.io.outputs import (
+    claim,
+    is_stream,
+    open_output,
+    put,
+    refuse_existing,
+    remove,
+    replaced,
+    replaced_file,
+)
 from sdfkit.io.reuse import choose_place, complete_settings, refuse_done
-from sdfkit.io.stores.layout import FORMAT, is_picture_folder, local_path
+from sdfkit.io.stores.array_files import check_main, holds_store, replace_arrays
+from sdfkit.io.stores.layout import FORMAT, SUFFIXES, is_picture_folder, local_path
 from sdfkit.io.stores.store_writer import StoreWriter
 from sdfkit.options import STANDARD, running_command
 from sdfkit.rows import Row, history_step
@@ -93,8 +103,14 @@ def create_store(
         with claim(path):
             yield from _write_in_place(path, root, rows, overwrite=overwrite, retry_failed=retry_failed)
     else:
-        check_name(path)
+        check_name(path, SUFFIXES)
+        check_main(path, kind)
         with claim(path):
+            if path.suffix == ".npy" or (path.suffix == ".npz" and not holds_store(path)):
+                refuse_existing(path, overwrite)  # such a file does not say how it was made
+                with replace_store(path, root, rows, number) as writer:
+                    yield writer
+                return
             uids = None if rows is None else [row.uid for row in rows]
             place, earlier = choose_place(path, kind, root["settings"], uids, overwrite=overwrite)
             is_there = earlier is not None and earlier.is_complete and place == path
@@ -122,9 +138,9 @@ def describe_root(
     }
 
 
-def check_name(path: Path) -> None:
+def check_name(path: Path, suffixes: Collection[str] = (".zarr", ".zip")) -> None:
     """Raise UsageError unless a path is named like a store."""
-    if path.suffix not in (".zarr", ".zip"):
+    if path.suffix not in suffixes:
         raise UsageError(f"{path}: is not a name for a store; use *.zarr (a folder) or *.zarr.zip (one file)")
 
 
@@ -151,7 +167,11 @@ def write_zip(
 def replace_store(
     path: Path, root: Mapping[str, Any], rows: Sequence[Row] | None, number: int | None
 ) -> Iterator[StoreWriter]:
-    """Write a store, a folder or a zip file by its name, that replaces what is at a path when the block ends."""
+    """Write a store that replaces what is at a path when the block ends: a folder, zip or NumPy file by its name."""
+    if path.suffix in (".npz", ".npy"):
+        with replace_arrays(path, root, rows, number) as writer:
+            yield writer
+        return
     if path.name.removesuffix(".new").endswith(".zip"):  # beside an output, `.x.zarr.zip.new`
         with replaced_file(path) as stream, write_zip(stream, root, rows, number) as writer:
             yield writer
