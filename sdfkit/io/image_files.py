@@ -7,7 +7,7 @@ import logging
 import struct
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from sdfkit.io.pictures.places import holds_cameras
 from sdfkit.io.streams import MESH_SUFFIXES, name_of, open_input, sniff
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row
-from sdfkit.wording import counted
+from sdfkit.wording import listed
 
 log = logging.getLogger(__name__)
 # Formats that are opened, by Pillow's names. EPS is left out, because Pillow runs Ghostscript to read it.
@@ -141,7 +141,7 @@ def find_images(inputs: Sequence[str], *, manifest: Path | None) -> list[ImageRo
     other pictures that are not read are counted in a warning.
 
     Raises:
-        InputError: A folder has no images, or shapes have different numbers of views.
+        InputError: A folder has no images.
     """
     labels = read_manifest(manifest) if manifest else {}
     if list(inputs) == [STANDARD]:
@@ -149,17 +149,30 @@ def find_images(inputs: Sequence[str], *, manifest: Path | None) -> list[ImageRo
     namer = FileNamer(SUFFIXES, lambda path: "")
     found = [shape for path in inputs for shape in _shapes(Path(path), namer)]
     uids = tell_apart([name for name, _ in found])
-    rows = [
+    return [
         label(ImageRow(index, uid, paths=[str(path) for path in paths]), labels)
         for index, (uid, (_, paths)) in enumerate(zip(uids, found, strict=True))
     ]
-    for row in rows:
-        if len(row.paths) != len(rows[0].paths):
-            raise InputError(
-                f"{rows[0].uid} has {counted(len(rows[0].paths), 'image')}, but {row.uid} has {len(row.paths)}; "
-                "every shape needs the same number of images"
-            )
-    return rows
+
+
+def count_views(rows: Sequence[ImageRow]) -> int:
+    """Return the largest number of images of a shape."""
+    return max(len(row.paths) or 1 for row in rows)
+
+
+def warn_of_repeats(counts: Mapping[str, int], name: str) -> None:
+    """Log a warning if shapes have different numbers of pictures, so that a store repeats those of some shapes.
+
+    Args:
+        counts: Number of pictures of each shape, by uid.
+        name: Name of the input.
+    """
+    most = max(counts.values())
+    if fewer := [uid for uid, count in counts.items() if count < most]:
+        log.warning(
+            "%s: shapes have %d to %d pictures; those with fewer than %d repeat theirs (%s)",
+            name, min(counts.values()), most, most, listed(fewer),
+        )  # fmt: skip
 
 
 def _shapes(path: Path, namer: FileNamer) -> Iterator[tuple[FileName, list[Path]]]:

@@ -12,14 +12,14 @@ from PIL import Image
 from sdfkit.errors import InputError
 from sdfkit.images.photos import crop_square
 from sdfkit.images.unit_frame import find_unit_frame
-from sdfkit.io.image_files import SUFFIXES, decode
+from sdfkit.io.image_files import SUFFIXES, decode, warn_of_repeats
 from sdfkit.io.pictures.cameras import LARGEST, Frame, Scene
 from sdfkit.io.pictures.colmap import read_colmap
 from sdfkit.io.pictures.places import find_transforms, is_scene, subfolders
 from sdfkit.io.pictures.transforms import DEPTH_UNITS, read_transforms
 from sdfkit.io.pictures.writer import SCALARS, place_on_black
 from sdfkit.rows import unique
-from sdfkit.wording import counted, listed
+from sdfkit.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -176,12 +176,7 @@ def read_picture_folder(path: str) -> PictureFolder:
     if places != [folder]:
         _warn_of_others(folder, places)
     counts = [len(shape.scene.frames) for shape in good]
-    if min(counts) < max(counts):
-        fewer = [shape.uid for shape, count in zip(good, counts, strict=True) if count < max(counts)]
-        log.warning(
-            "%s: shapes have from %d to %d pictures; those with fewer than %d repeat theirs (%s)",
-            path, min(counts), max(counts), max(counts), listed(fewer),
-        )  # fmt: skip
+    warn_of_repeats({shape.uid: count for shape, count in zip(good, counts, strict=True)}, path)
     side = min(LARGEST, max(frame.lens.side for shape in good for frame in shape.scene.frames))
     if all(shape.scene.info for shape in good):  # pictures of sdfkit, of any size
         side = good[0].scene.frames[0].lens.side

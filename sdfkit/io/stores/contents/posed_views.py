@@ -55,6 +55,24 @@ def create_posed_arrays(store: "StoreWriter", count: int, views: int, size: int)
     store.create_array("mask", shape=(*lead, size, size), dtype="u1", axes=axes, compress=True)
 
 
+def repeat_views(arrays: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """Return arrays of the views of a shape with `count` views, of which those beyond the first ones are repeated."""
+    return {name: np.resize(array, (count, *array.shape[1:])) for name, array in arrays.items()}
+
+
+def distinct_views(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return arrays of the views of a shape without those that repeat the image and camera of another."""
+    cameras, rgb = arrays["camera_to_world"], arrays["rgb"]
+    _, firsts, places = np.unique(
+        cameras.reshape(len(cameras), -1), axis=0, return_index=True, return_inverse=True
+    )
+    first = firsts[places.ravel()]
+    kept = [
+        view for view in range(len(cameras)) if first[view] == view or (rgb[first[view]] != rgb[view]).any()
+    ]
+    return {name: array[kept] if len(kept) < len(cameras) else array for name, array in arrays.items()}
+
+
 def require_masks(store: "StoreReader") -> None:
     """Check that a views store has masks and square images.
 
@@ -62,7 +80,10 @@ def require_masks(store: "StoreReader") -> None:
         InputError: It has not.
     """
     if "mask" not in store:
-        raise InputError(f"{store.name}: has views without masks, which are needed; render the meshes again")
+        raise InputError(
+            f"{store.name}: has views without masks, which are needed; render the meshes again, or give "
+            "pictures with transparency or with mask_path in transforms.json"
+        )
     height, width = store.array("rgb").shape[2:4]
     if height != width:
         raise InputError(f"{store.name}: has images of {height}×{width} pixels; images must be square")
