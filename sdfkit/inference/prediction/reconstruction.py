@@ -183,7 +183,8 @@ def open_posed(inputs: Sequence[str], model: Reconstructor, *, manifest: Path | 
     if holds_images(inputs):
         raise InputError(
             f"{name_of(inputs[0])}: holds no cameras, which {model.name} needs; give views of sdfkit render, a "
-            f"folder with transforms.json, or estimate the cameras of photos: sdfkit pose photo.jpg --model {model.name}"
+            "folder with transforms.json, or estimate the cameras of photos: sdfkit pose photo.jpg --model "
+            f"{model.name}"
         )
     with open_store(inputs[0], "views", manifest=manifest) as store:
         require_masks(store)

@@ -74,11 +74,11 @@ def _read_object(path: Path) -> dict[str, Any]:
         content = parse_json(path.read_bytes())
     except ValueError as error:
         raise InputError(f"{path}: is not JSON ({error}); {REMEDY}") from error
-    return check_fields(content, SHARED_FIELDS, str(path), "content", REMEDY)
+    return check_fields(content, SHARED_FIELDS, str(path), "entries", REMEDY)
 
 
 def _read_own(content: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return check_fields(content.get(OWN, {}), OWN_FIELDS, name, f"entry {OWN}", REMEDY)
+    return check_fields(content.get(OWN, {}), OWN_FIELDS, name, f"entries under {OWN}", REMEDY)
 
 
 def read_transforms(path: Path) -> Scene:
@@ -101,7 +101,7 @@ def read_transforms(path: Path) -> Scene:
 
 def _read_frame(shared: Mapping[str, Any], frame: Any, path: Path) -> Frame:
     name = str(path)
-    check_fields(frame, FRAME_FIELDS, name, "frame", REMEDY)
+    check_fields(frame, FRAME_FIELDS, name, "frames", REMEDY)
     lacking = next((key for key in ("file_path", "transform_matrix") if key not in frame), None)
     if lacking is not None:
         raise InputError(f"{name}: a frame has no {lacking}; {REMEDY}")
