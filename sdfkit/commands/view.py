@@ -15,8 +15,8 @@ def view(
         list[str],
         typer.Argument(
             metavar="STORE|MESH",
-            help="A store; a .npy file; mesh files and folders of them; or several stores with trajectories of the "
-            "same shapes; - reads standard input.",
+            help="A store; pictures with transforms.json; a .npy file; mesh files and folders of them; or several "
+            "stores with trajectories of the same shapes; - reads standard input.",
         ),
         ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it

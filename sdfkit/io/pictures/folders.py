@@ -77,8 +77,8 @@ class PictureFolder:
         return loaded
 
     def _move_to_unit_frame(self, arrays: dict[str, np.ndarray], scene: Scene) -> np.ndarray:
-        if scene.info:
-            return scene.to_file
+        if scene.info:  # of sdfkit
+            return np.array(scene.info.get("to_original", scene.to_file), np.float64)
         cameras = arrays["camera_to_world"]
         frame = find_unit_frame(arrays["mask"], cameras, arrays["yfov"].astype(np.float64))
         scale = frame[0, 0]
@@ -206,7 +206,8 @@ def _find_arrays(shapes: Sequence[PictureShape], name: str) -> frozenset[str]:
         for each in SCALARS
         if all(_is_list_of(shape.scene.info.get(each), len(shape.scene.frames)) for shape in shapes)
     }
-    if "mask" in arrays and not all(shape.scene.info for shape in shapes):
+    is_foreign = [not shape.scene.info or "to_original" in shape.scene.info for shape in shapes]
+    if "mask" in arrays and any(is_foreign):
         arrays.add("to_original")
     return frozenset(arrays)
 

@@ -53,8 +53,11 @@ FRAME_FIELDS = {
     "transform_matrix": MATRIX,
 }
 OWN_FIELDS = {
-    **dict.fromkeys(("uid", *LABELS, "origin", "input"), TEXT), "settings": OBJECT, "history": HISTORY,
-}  # fmt: skip
+    **dict.fromkeys(("uid", *LABELS, "origin", "input"), TEXT),
+    "settings": OBJECT,
+    "history": HISTORY,
+    "to_original": Field(lambda value: MATRIX.fits(value) and len(value) == 4, MATRIX.needed),
+}
 
 
 def read_info(folder: Path) -> dict[str, Any]:

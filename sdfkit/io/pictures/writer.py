@@ -27,9 +27,10 @@ from sdfkit.io.pictures.transforms import (
 from sdfkit.rows import LABELS, Row
 
 log = logging.getLogger(__name__)
-# Arrays of views that have a place in a folder of pictures; those of SCALARS in the entry of sdfkit.
+# Arrays of views that have a place in a folder of pictures; those of LISTED in the entries of sdfkit.
 SCALARS = ("pose_overlap", "pose_error")
-PLACED = ("camera_to_world", "yfov", "rgb", "mask", "depth", *SCALARS)
+LISTED = (*SCALARS, "to_original")
+PLACED = ("camera_to_world", "yfov", "rgb", "mask", "depth", *LISTED)
 # What killed runs leave in a folder.
 LEFTOVER = re.compile(r"\.(?P<name>.+)\.(part|old)")
 
@@ -102,7 +103,7 @@ class PictureWriter:
         info |= {
             "origin": row.find_origin(), "input": row.identity, "settings": self._settings,
             "history": self._history,
-            **{name: np.asarray(arrays[name], np.float64).tolist() for name in SCALARS if name in arrays},
+            **{name: np.asarray(arrays[name], np.float64).tolist() for name in LISTED if name in arrays},
         }  # fmt: skip
         with replaced(path) as part:
             _write_pictures(part, arrays, info)

@@ -1,5 +1,6 @@
 """Reads images with masks and cameras, at the size that a reconstruction network takes."""
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,15 +63,13 @@ def repeat_views(arrays: Mapping[str, np.ndarray], count: int) -> dict[str, np.n
 
 def distinct_views(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return arrays of the views of a shape without those that repeat the image and camera of another."""
-    cameras, rgb = arrays["camera_to_world"], arrays["rgb"]
-    _, firsts, places = np.unique(
-        cameras.reshape(len(cameras), -1), axis=0, return_index=True, return_inverse=True
-    )
-    first = firsts[places.ravel()]
-    kept = [
-        view for view in range(len(cameras)) if first[view] == view or (rgb[first[view]] != rgb[view]).any()
-    ]
-    return {name: array[kept] if len(kept) < len(cameras) else array for name, array in arrays.items()}
+    cameras = arrays["camera_to_world"].reshape(len(arrays["rgb"]), -1)
+    if len(np.unique(cameras, axis=0)) == len(cameras):
+        return dict(arrays)
+    pairs = zip(cameras, arrays["rgb"], strict=True)
+    digests = [hashlib.sha256(camera.tobytes() + image.tobytes()).digest() for camera, image in pairs]
+    kept = [view for view, digest in enumerate(digests) if digests.index(digest) == view]
+    return {name: array[kept] for name, array in arrays.items()}
 
 
 def require_masks(store: "StoreReader") -> None:
