@@ -22,8 +22,11 @@ def holds_cameras(path: str) -> bool:
 
 def is_scene(folder: Path) -> bool:
     """Return whether a folder has the cameras of the pictures of one shape."""
-    return find_transforms(folder) is not None or any(
-        (folder / place / name).is_file() for place in MODELS for name in (POSES, "images.bin")
+    if find_transforms(folder) is not None:
+        return True
+    models = ((CAMERAS, POSES), ("cameras.bin", "images.bin"))
+    return any(
+        all((folder / place / name).is_file() for name in names) for place in MODELS for names in models
     )
 
 

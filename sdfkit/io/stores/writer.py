@@ -103,7 +103,7 @@ def create_store(
         with claim(path):
             yield from _write_in_place(path, root, rows, overwrite=overwrite, retry_failed=retry_failed)
     else:
-        check_name(path, SUFFIXES)
+        check_name(path, SUFFIXES, ", or *.npz" + ", or name/ for pictures" * (kind == "views"))
         check_main(path, kind)
         with claim(path):
             if path.suffix == ".npy" or (path.suffix == ".npz" and not holds_store(path)):
@@ -138,10 +138,12 @@ def describe_root(
     }
 
 
-def check_name(path: Path, suffixes: Collection[str] = (".zarr", ".zip")) -> None:
-    """Raise UsageError unless a path is named like a store."""
+def check_name(path: Path, suffixes: Collection[str] = (".zarr", ".zip"), more: str = "") -> None:
+    """Raise UsageError, which names also `more` possibilities, unless a path has one of the suffixes of stores."""
     if path.suffix not in suffixes:
-        raise UsageError(f"{path}: is not a name for a store; use *.zarr (a folder) or *.zarr.zip (one file)")
+        raise UsageError(
+            f"{path}: is not a name for a store; use *.zarr (a folder) or *.zarr.zip (one file){more}"
+        )
 
 
 @contextmanager
