@@ -193,6 +193,12 @@ def test_info_and_view_say_what_it_is(sdfkit, tmp_path, box_views):
     assert sdfkit("info", tmp_path / "scene", "--json").exit_code == 0
 
 
+def test_view_names_the_command_for_pictures(sdfkit, tmp_path, box_views):
+    result = sdfkit("view", box_views, "-o", f"{tmp_path}/pictures/")
+    assert result.exit_code == 2
+    assert "one image or page is a file; write views as pictures with sdfkit cat" in result.stderr
+
+
 def test_an_unreadable_picture_is_the_error_of_its_shape(sdfkit, tmp_path, box_views):
     for name in ("a", "b"):
         foreign(tmp_path / "scenes" / name, box_views, scale=1)

@@ -15,6 +15,8 @@ from sdfkit.errors import InputError
 LARGEST = 1024
 # Largest deviation of a rotation matrix in a file from a rotation.
 ROTATION = 1e-3
+# Largest ratio of the focal lengths along rows and columns, and tangent of the largest half field of view.
+STRETCHED, WIDEST = 2.0, math.tan(math.radians(75))
 
 
 class Lens(NamedTuple):
@@ -98,9 +100,25 @@ def check_pose(matrix: Float[np.ndarray, "4 4"], name: str) -> None:
 
 
 def check_lens(lens: Lens, name: str) -> None:
-    """Raise InputError unless a lens has focal lengths and a size above 0, and sees what is straight ahead nearly."""
-    sizes = (lens.fl_x, lens.fl_y, lens.width, lens.height)
-    if not all(map(math.isfinite, lens)) or min(sizes) <= 0 or lens.reach <= 0 or lens.reach > math.tan(1.4):
+    """Check a lens: focal lengths and size above 0, nearly square pixels, and the centre within the picture.
+
+    The square image of another lens could be of any size.
+
+    Raises:
+        InputError: It is not such a lens.
+    """
+    is_possible = (
+        min(lens.fl_x, lens.fl_y, lens.width, lens.height) > 0
+        and max(lens.fl_x, lens.fl_y) <= STRETCHED * min(lens.fl_x, lens.fl_y)
+        and 0 <= lens.cx <= lens.width
+        and 0 <= lens.cy <= lens.height
+    )
+    if not is_possible or lens.reach > WIDEST:
         raise InputError(
-            f"{name}: has no possible focal length, centre or size of a picture; correct the camera's numbers"
+            f"{name}: has no possible focal length, centre or size of a picture ({_describe(lens)}); correct the "
+            "numbers"
         )
+
+
+def _describe(lens: Lens) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in zip(lens._fields, lens, strict=True))

@@ -8,6 +8,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +138,9 @@ def find_picture(folder: Path, text: str, name: str) -> Path:
     if not path.is_relative_to(os.path.normpath(folder)):
         raise InputError(f"{name}: the picture {text} lies outside the folder; move it into the folder")
     for found in (path, *(path.with_name(path.name + suffix) for suffix in (".png", ".jpg", ".jpeg"))):
-        if found.is_file():
-            return found
+        with suppress(OSError):  # of a name that is too long
+            if found.is_file():
+                return found
     raise InputError(f"{name}: there is no picture {text}; copy it there, or remove its frame")
 
 
