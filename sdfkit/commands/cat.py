@@ -34,9 +34,14 @@ def cat(
 
     Mesh files are copied to a folder byte for byte, as by sdfkit select, and a manifest gets new values of obj_idx.
 
+    A single store is copied, also to another format: *.npz is a file for NumPy, and views become a folder of pictures
+    with transforms.json if the output has no ending of a store. Such files and folders are also read.
+
     \b
     Examples:
       sdfkit cat part*.zarr -o samples.zarr
+      sdfkit cat views.zarr -o pictures/
+      sdfkit cat codes.zarr -o codes.npz
       sdfkit cat samples.zarr more.zarr | sdfkit train-deepsdf -o deepsdf.zarr
       cat a.zarr.zip b.zarr.zip | sdfkit cat -o both.zarr
     """

@@ -24,7 +24,7 @@ def embed(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="A views store (of sdfkit render), or image files or folders of them; - reads standard input.",
+            help="A views store, pictures with transforms.json, or image files or folders; - reads standard input.",
         ),
         ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it
@@ -98,17 +98,17 @@ def embed(
     It is smaller than DINOv2, and its features describe shapes less well.
 
     Each image file is one shape with one view, named after the file. In a folder, each image file is one shape, and
-    each subfolder is one shape whose views are the files in it. The object is separated from its background
-    (see --matte), placed on black, and scaled to the average size of objects in rendered views. Enclosed background,
-    such as between the legs of a chair, may remain: remove it yourself. Features of image files are stored without
-    cameras; a denoiser that was trained with cameras predicts a little worse from them. HEIC photos need pip install
-    'sdfkit[photos]'.
+    each subfolder is one shape whose views are the files in it; shapes with fewer files repeat theirs. The
+    object is separated from its background (see --matte), placed on black, and scaled to the average size of objects in
+    rendered views. Enclosed background, such as between the legs of a chair, may remain: remove it yourself. Features
+    of image files without transforms.json are stored without cameras; a denoiser that was trained with cameras predicts
+    a little worse from them. HEIC photos need pip install 'sdfkit[photos]'.
 
     \b
     Examples:
       sdfkit render chair.glb --views 64 | sdfkit embed > features.zarr.zip
-      sdfkit embed views.zarr --model efficientnet-lite0 -o features.zarr
       sdfkit embed photo.jpg other.png -o features.zarr
+      sdfkit embed pictures/ --model efficientnet-lite0 -o features.npz
       sdfkit embed --text captions.csv -o features.zarr
     """
     from sdfkit.errors import UsageError

@@ -10,7 +10,8 @@ def info(
         list[str],
         typer.Argument(
             metavar="STORE|MESH",
-            help="Stores, mesh files, folders of mesh files, .npy or .npz files; - reads standard input.",
+            help="Stores, mesh files, folders of mesh files or of pictures with transforms.json, .npy or .npz files; - "
+            "reads standard input.",
         ),
         ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it

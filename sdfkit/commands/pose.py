@@ -81,6 +81,7 @@ def pose(
     from sdfkit.images.rendering.defaults import DEFAULT_DISTANCE, DEFAULT_SIZE, DEFAULT_YFOV_DEGREES
     from sdfkit.inference.prediction.pose import create_pose_arrays, estimate_cameras, load_search
     from sdfkit.io.object_images import open_object_images
+    from sdfkit.io.stores.contents.posed_views import repeat_views
     from sdfkit.io.stores.writer import create_store
     from sdfkit.report.camera_summary import describe_cameras, summarise_cameras, warn_ambiguous
     from sdfkit.runtime.pool import PoolOptions, compute_rows, report_outcome
@@ -98,7 +99,7 @@ def pose(
         def estimate(row: Any) -> dict[str, Any]:
             arrays = estimate_cameras(source.load(row), search, row.uid)
             cameras[row.uid] = summarise_cameras(arrays)
-            return arrays
+            return repeat_views(arrays, source.views)
 
         with create_store(
             output, "views", rows=source.known, count=source.count, history=source.history, settings=settings,

@@ -18,7 +18,7 @@ def predict(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="A features or views store, or image files or folders of them; - reads a store from standard input.",
+            help="A features or views store, pictures with transforms.json, or image files or folders; - is a store.",
         ),
         ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it
@@ -81,7 +81,7 @@ def predict(
     the name of the file. Several photos of one object go into a subfolder: in sdfkit predict photos/, each file in
     photos/ is a shape, and each subfolder is one shape whose files are its views and are used together. Image files
     come without cameras; a model that was trained with cameras predicts a little worse without them. A network of
-    train-recon needs views with masks and cameras: sdfkit pose estimates those of image files.
+    train-recon needs masks and cameras, of views or of transforms.json: sdfkit pose estimates those of image files.
 
     With --samples N each shape gives N rows, named uid_s0, uid_s1 ...; the more these samples differ from each other,
     the less certain the model is. A flow of train-flow --stage encoder predicts one code without
@@ -97,7 +97,8 @@ def predict(
       sdfkit predict dit.zarr photo.jpg | sdfkit mesh --decoder deepsdf.zarr > photo.ply
       sdfkit render new.glb --views 4 | sdfkit predict dit.zarr | sdfkit mesh --decoder deepsdf.zarr > new.ply
       sdfkit predict dit.zarr features.zarr --samples 4 | sdfkit mesh --decoder deepsdf.zarr | sdfkit compare - closed/
-      sdfkit predict dit.zarr features.zarr | sdfkit rank
+      sdfkit predict recon.zarr pictures/ | sdfkit mesh -o meshes/
+      sdfkit predict dit.zarr features.zarr -o codes.npy
       sdfkit predict dit.zarr views.zarr --refine --decoder deepsdf.zarr -o refined.zarr
       sdfkit predict flow.zarr views.zarr --trajectory | sdfkit view -o steps.html
     """

@@ -93,11 +93,16 @@ def render(
     look curved. With --renderer gl, the environment variable PYOPENGL_PLATFORM=osmesa selects OSMesa in place of EGL.
     OSMesa does not antialias edges, so do not mix its images with images of the other renderers in one data set.
 
+    An output without the ending .zarr or .zip is a folder of pictures for NeRF programs such as nerfstudio: for each
+    shape pictures/UID/transforms.json, with PNG files whose alpha channel is the mask, and 16-bit PNG files of depth in
+    thousandths. sdfkit cat views.zarr -o pictures/ writes the same from a store. See sdfkit-store(5), PICTURES.
+
     \b
     Examples:
       sdfkit render chair.glb --views 64 | sdfkit embed > features.zarr.zip
       sdfkit render raw/ --colour --views 24 -o coloured.zarr
       sdfkit render closed/ --views 24 -o views.zarr
+      sdfkit render closed/ --views 100 --size 800 -o pictures/
     """
     from sdfkit.io.meshes.reader import open_meshes
     from sdfkit.io.stores.writer import create_store

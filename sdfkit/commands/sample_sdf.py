@@ -99,6 +99,7 @@ def sample_sdf(
     \b
     Examples:
       sdfkit sample-sdf closed/*.ply -o samples.zarr
+      sdfkit sample-sdf closed/*.ply --points 20000 -o samples.npz
       sdfkit watertight chair.obj | sdfkit sample-sdf --points 50000 > chair.zarr.zip
       sdfkit sample-sdf raw/*.glb --sign scan --agreement 0.8 -o samples.zarr
     """

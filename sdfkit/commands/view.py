@@ -15,8 +15,8 @@ def view(
         list[str],
         typer.Argument(
             metavar="STORE|MESH",
-            help="A store; a .npy file; mesh files and folders of them; or several stores with trajectories of the "
-            "same shapes; - reads standard input.",
+            help="A store; pictures with transforms.json; a .npy file; mesh files and folders of them; or several "
+            "stores with trajectories of the same shapes; - reads standard input.",
         ),
         ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it
@@ -119,6 +119,8 @@ def _choose_format(output: str, form: str | None) -> str:
     named = "html" if ending in PAGES else "png" if ending == ".png" else None
     if output == STANDARD or (named is None and form is not None):
         return form or "png"
+    if output.endswith("/"):
+        raise UsageError(f"{output}: one image or page is a file; write views as pictures with sdfkit cat")
     if named is None:
         raise UsageError(
             f"{output}: the file name ends in neither .png nor .html; rename the output or add --format"

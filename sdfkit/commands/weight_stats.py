@@ -94,7 +94,7 @@ def weight_stats(
     if vectors == compare == STANDARD:
         raise UsageError("standard input can be read only once; give a file for --compare")
     picture = None
-    if output is not None and not output.rstrip("/").endswith((".zarr", ".zip", STANDARD)):
+    if output is not None and not output.rstrip("/").endswith((".zarr", ".zip", ".npz", ".npy", STANDARD)):
         picture = Path(output)
         check_picture(picture, overwrite)
     elif output is not None and compare is not None:

@@ -7,7 +7,7 @@ import logging
 import struct
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from sdfkit.errors import InputError, UsageError
 from sdfkit.io.manifests import label, read_manifest
 from sdfkit.io.naming import FileName, FileNamer, tell_apart
+from sdfkit.io.pictures.places import holds_cameras
 from sdfkit.io.streams import MESH_SUFFIXES, name_of, open_input, sniff
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row
-from sdfkit.wording import counted
+from sdfkit.wording import listed
 
 log = logging.getLogger(__name__)
 # Formats that are opened, by Pillow's names. EPS is left out, because Pillow runs Ghostscript to read it.
@@ -89,14 +90,15 @@ class ImageRow(Row):
             InputError: A file is not an image, or is truncated, animated or too large.
         """
         if self.content:
-            return [_decode(self.content, name_of(STANDARD))]
-        return [_decode(Path(path).read_bytes(), path) for path in self.paths]
+            return [decode(self.content, name_of(STANDARD))]
+        return [decode(Path(path).read_bytes(), path) for path in self.paths]
 
 
 def holds_images(inputs: Sequence[str]) -> bool:
     """Return whether the inputs are image files or folders of them, rather than stores.
 
-    A file counts as a store if its first bytes are those of one, whatever its name.
+    A folder of pictures with cameras counts as a store; see `reader.open_store`. A file counts as a store if its first
+    bytes are those of one, whatever its name.
 
     Raises:
         InputError: An input is a mesh, which must be rendered first.
@@ -112,7 +114,7 @@ def _is_store(path: str) -> bool:
     if "://" in path:
         return True
     if path != STANDARD and Path(path).is_dir():
-        return path.endswith(".zarr") or Path(path, "zarr.json").exists()
+        return path.endswith(".zarr") or Path(path, "zarr.json").exists() or holds_cameras(path)
     stream = open_input(path)
     try:
         kind = sniff(stream, name_of(path))
@@ -124,7 +126,7 @@ def _is_store(path: str) -> bool:
         raise InputError(
             f"{name_of(path)}: is a mesh, but images are needed; render the mesh first: {command}"
         )
-    return kind in ("zarr", "npy", "npz")
+    return kind in ("zarr", "arrays", "npy", "npz")
 
 
 def find_images(inputs: Sequence[str], *, manifest: Path | None) -> list[ImageRow]:
@@ -135,7 +137,7 @@ def find_images(inputs: Sequence[str], *, manifest: Path | None) -> list[ImageRo
     other pictures that are not read are counted in a warning.
 
     Raises:
-        InputError: A folder has no images, or shapes have different numbers of views.
+        InputError: A folder has no images.
     """
     labels = read_manifest(manifest) if manifest else {}
     if list(inputs) == [STANDARD]:
@@ -143,17 +145,30 @@ def find_images(inputs: Sequence[str], *, manifest: Path | None) -> list[ImageRo
     namer = FileNamer(SUFFIXES, lambda path: "")
     found = [shape for path in inputs for shape in _shapes(Path(path), namer)]
     uids = tell_apart([name for name, _ in found])
-    rows = [
+    return [
         label(ImageRow(index, uid, paths=[str(path) for path in paths]), labels)
         for index, (uid, (_, paths)) in enumerate(zip(uids, found, strict=True))
     ]
-    for row in rows:
-        if len(row.paths) != len(rows[0].paths):
-            raise InputError(
-                f"{rows[0].uid} has {counted(len(rows[0].paths), 'image')}, but {row.uid} has {len(row.paths)}; "
-                "every shape needs the same number of images"
-            )
-    return rows
+
+
+def count_views(rows: Sequence[ImageRow]) -> int:
+    """Return the largest number of images of a shape."""
+    return max(len(row.paths) or 1 for row in rows)
+
+
+def warn_of_repeats(counts: Mapping[str, int], name: str) -> None:
+    """Log a warning if shapes have different numbers of pictures, so that a store repeats those of some shapes.
+
+    Args:
+        counts: Number of pictures of each shape, by uid.
+        name: Name of the input.
+    """
+    most = max(counts.values())
+    if fewer := [uid for uid, count in counts.items() if count < most]:
+        log.warning(
+            "%s: shapes have %d to %d pictures; those with fewer than %d repeat theirs (%s)",
+            name, min(counts.values()), most, most, listed(fewer),
+        )  # fmt: skip
 
 
 def _shapes(path: Path, namer: FileNamer) -> Iterator[tuple[FileName, list[Path]]]:
@@ -239,8 +254,17 @@ def _add_reader(start: bytes, name: str) -> str:
     return kind
 
 
-def _decode(content: bytes, name: str) -> np.ndarray:
-    """Decode an image to 8-bit RGBA, rotated by its EXIF orientation."""
+def decode(content: bytes, name: str, *, turned: bool = True) -> np.ndarray:
+    """Decode an image to 8-bit RGBA.
+
+    Args:
+        content: The bytes of its file.
+        name: Name of the file in messages.
+        turned: Rotate it by its EXIF orientation. Programs that find cameras do not.
+
+    Raises:
+        InputError: The file is not an image, or is truncated, animated or too large.
+    """
     start = content[:1024]
     if not start:
         raise InputError(f"{name}: is an empty file; was it copied completely?")
@@ -259,7 +283,8 @@ def _decode(content: bytes, name: str) -> np.ndarray:
                     f"{name}: holds {count} images (an animation or pages); save the one to use as a file"
                 )
             file.draft("RGB", (LONGEST, LONGEST))
-            image = _in_8_bits(ImageOps.exif_transpose(file), name).convert("RGBA")
+            upright = ImageOps.exif_transpose(file) if turned else file
+            image = _in_8_bits(upright, name).convert("RGBA")
             image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
             return np.array(image)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:

@@ -13,8 +13,9 @@ from jaxtyping import Float
 
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.images.photos import separate_object
-from sdfkit.io.image_files import find_images, holds_images
+from sdfkit.io.image_files import count_views, find_images, holds_images, warn_of_repeats
 from sdfkit.io.stores.contents.posed_views import require_masks
+from sdfkit.io.streams import name_of
 from sdfkit.io.tables.joined import open_stores
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row
@@ -43,7 +44,7 @@ class ObjectImages:
         rows: The shapes in order.
         known: The same shapes as a sequence; None for a pipe, whose shapes are known only as they arrive.
         count: Number of shapes.
-        views: Number of images of each shape.
+        views: Largest number of images of a shape.
         load: Function that returns the images of a row.
         history: The commands that made the input, oldest first.
     """
@@ -72,9 +73,9 @@ def open_object_images(
     """
     if holds_images(inputs):
         images = find_images(inputs, manifest=manifest)
-        yield ObjectImages(
-            images, images, len(images), len(images[0].paths) or 1, partial(_load_files, matte=matte), []
-        )
+        warn_of_repeats({row.uid: len(row.paths) or 1 for row in images}, name_of(inputs[0]))
+        load = partial(_load_files, matte=matte)
+        yield ObjectImages(images, images, len(images), count_views(images), load, [])
         return
     with open_stores(inputs, "views", manifest=manifest) as store:
         require_masks(store)

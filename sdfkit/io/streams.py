@@ -13,6 +13,7 @@ from typing import BinaryIO, Literal, TextIO, cast
 from weakref import WeakKeyDictionary
 
 from sdfkit.errors import InputError, UsageError
+from sdfkit.io.pictures.places import holds_cameras
 from sdfkit.options import STANDARD
 
 BUFFER = 1 << 16
@@ -98,7 +99,9 @@ def original_names(text: str) -> str:
 
 
 def sniff(stream: io.BufferedReader, name: str) -> str:
-    """Detect the type of a stream from its first bytes: ply, glb, zarr (a store as a zip), npz, npy, or `unknown`.
+    """Detect the type of a stream from its first bytes.
+
+    It is ply, glb, zarr (a store as a zip), arrays (a store as a .npz), npz (of another program), npy, or `unknown`.
 
     Raises:
         InputError: The stream is empty.
@@ -108,8 +111,9 @@ def sniff(stream: io.BufferedReader, name: str) -> str:
         raise InputError(f"{name}: is empty; did the command that wrote it fail?")
     kind = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), "unknown")
     # A .npz is a zip whose first member is a .npy.
-    if kind == "zarr" and start[30 : 30 + int.from_bytes(start[26:28], "little")].endswith(b".npy"):
-        return "npz"
+    member = start[30 : 30 + int.from_bytes(start[26:28], "little")]
+    if kind == "zarr" and member.endswith(b".npy"):
+        return "arrays" if member == b"sdfkit.npy" else "npz"
     return kind
 
 
@@ -121,6 +125,8 @@ def find_kind(path: str) -> Literal["store", "arrays", "mesh"]:
     """
     if "://" in path or Path(path, "zarr.json").is_file() or (Path(path).is_dir() and path.endswith(".zarr")):
         return "store"
+    if holds_cameras(path):
+        return "store"
     if Path(path).is_dir() or Path(path).suffix.lower() in (*MESH_SUFFIXES, ".json"):  # a manifest of meshes
         return "mesh"
     stream = open_input(path)
@@ -130,7 +136,7 @@ def find_kind(path: str) -> Literal["store", "arrays", "mesh"]:
         raise InputError(
             f"{name_of(path)}: holds data in an unknown format; give a Zarr store, a mesh or a .npy"
         )
-    if kind == "zarr":
+    if kind in ("zarr", "arrays"):
         return "store"
     return "arrays" if kind in ("npy", "npz") else "mesh"
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.images.rendering.defaults import DEFAULT_DISTANCE, DEFAULT_SIZE, DEFAULT_YFOV
 from sdfkit.io.captions import CaptionRow, read_captions
+from sdfkit.io.streams import name_of
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row
 
@@ -100,28 +102,34 @@ def open_views(
     from sdfkit.io.tables.joined import open_stores
 
     if holds_images(inputs):
-        yield find_views(inputs, kinds, matte=matte, manifest=manifest)
+        yield find_views(inputs, kinds, matte=matte, manifest=manifest, repeat=True)
         return
     with open_stores(inputs, "views", manifest=manifest) as store:
         yield views_of(store, kinds, is_pipe=inputs[0] == STANDARD)
 
 
 def find_views(
-    inputs: Sequence[str], kinds: Sequence[str], *, matte: str, manifest: Path | None
+    inputs: Sequence[str], kinds: Sequence[str], *, matte: str, manifest: Path | None, repeat: bool = False
 ) -> ViewSource:
-    """Return the shapes of image files; see `open_views`."""
-    from sdfkit.io.image_files import find_images
+    """Return the shapes of image files; see `open_views`.
+
+    Shapes may have different numbers of images. With `repeat`, `load` repeats the images of those that have fewer.
+    """
+    from sdfkit.io.image_files import count_views, find_images, warn_of_repeats
 
     if len(kinds) > 1:
         raise InputError(f"{inputs[0]}: an image file has no {kinds[1]}; omit --with, or render a mesh")
     images = find_images(inputs, manifest=manifest)
+    views = count_views(images)
+    if repeat:
+        warn_of_repeats({row.uid: len(row.paths) or 1 for row in images}, name_of(inputs[0]))
     return ViewSource(
         rows=images,
         known=images,
         count=len(images),
-        views=len(images[0].paths) or 1,
+        views=views,
         example=np.zeros((1, DEFAULT_SIZE, DEFAULT_SIZE, 3), np.uint8),
-        load=partial(_frame, matte=matte),
+        load=partial(_frame, matte=matte, views=views if repeat else None),
         has_cameras=False,
         history=[],
         settings={"matte": matte, "size": DEFAULT_SIZE},
@@ -130,7 +138,12 @@ def find_views(
 
 
 def views_of(
-    store: "StoreReader", kinds: Sequence[str], *, is_pipe: bool, outlines: bool = False
+    store: "StoreReader",
+    kinds: Sequence[str],
+    *,
+    is_pipe: bool,
+    outlines: bool = False,
+    distinct: bool = False,
 ) -> ViewSource:
     """Return the shapes of an open views store; see `open_views`.
 
@@ -139,6 +152,7 @@ def views_of(
         kinds: Kinds of images to load.
         is_pipe: Whether the store comes through a pipe.
         outlines: Whether the function `load` also returns the arrays `mask` and `yfov`.
+        distinct: Whether `load` leaves out repeated views; see `distinct_views`.
     """
     for kind in kinds:
         if kind not in store:
@@ -151,7 +165,7 @@ def views_of(
         count=len(store),
         views=views,
         example=np.zeros((len(kinds), height, width, 3), np.uint8),
-        load=_stack,
+        load=partial(_stack, distinct=distinct),
         has_cameras=True,
         history=store.history,
         settings={},
@@ -177,7 +191,7 @@ def open_captions(path: Path, *, manifest: Path | None) -> Iterator[ViewSource]:
     )
 
 
-def _frame(row: "ImageRow", *, matte: Any) -> dict[str, Any]:
+def _frame(row: "ImageRow", *, matte: Any, views: int | None) -> dict[str, Any]:
     from sdfkit.images.photos import frame_photo
 
     pictures = []
@@ -191,21 +205,23 @@ def _frame(row: "ImageRow", *, matte: Any) -> dict[str, Any]:
                 row.uid,
             )
         pictures.append(picture[None])
-    return {"views": pictures}
+    return {"views": pictures if views is None else list(islice(cycle(pictures), views))}
 
 
-def _stack(row: "ArrayRow") -> dict[str, Any]:
+def _stack(row: "ArrayRow", *, distinct: bool) -> dict[str, Any]:
     from sdfkit.images.structure import draw_depth, draw_normals
+    from sdfkit.io.stores.contents.posed_views import distinct_views
 
     if row.error:
         raise GeometryError(row.error)
-    cameras = row.arrays["camera_to_world"]
-    pictures = [row.arrays["rgb"]]
-    if "depth" in row.arrays:
-        pictures.append(draw_depth(row.arrays["depth"], cameras))
-    if "normal" in row.arrays:
-        pictures.append(draw_normals(row.arrays["normal"]))
-    outlines = {name: row.arrays[name] for name in ("mask", "yfov") if name in row.arrays}
+    arrays = distinct_views(row.arrays) if distinct else row.arrays
+    cameras = arrays["camera_to_world"]
+    pictures = [arrays["rgb"]]
+    if "depth" in arrays:
+        pictures.append(draw_depth(arrays["depth"], cameras))
+    if "normal" in arrays:
+        pictures.append(draw_normals(arrays["normal"]))
+    outlines = {name: arrays[name] for name in ("mask", "yfov") if name in arrays}
     return {"camera_to_world": cameras, "views": list(np.stack(pictures, axis=1)), **outlines}
 
 

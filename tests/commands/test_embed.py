@@ -163,6 +163,31 @@ def test_each_image_file_is_a_shape_and_a_folder_of_images_is_one_shape(run, tmp
     )
 
 
+def test_objects_with_fewer_photos_repeat_theirs(run, tmp_path):
+    for name, count in (("few", 2), ("many", 3)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(count):
+            Image.fromarray(COLORS[index]).save(tmp_path / f"photos/{name}/{index}.png")
+    result, store = run(tmp_path / "photos", "--matte", "none")
+    assert result.exit_code == 0
+    assert "photos: shapes have 2 to 3 pictures; those with fewer than 3 repeat theirs (few)" in result.stderr
+    few, many = store["feature"][:]
+    assert np.allclose(few, many[[0, 1, 0]], atol=1e-6)
+
+
+def test_pictures_with_cameras_have_the_features_of_their_views(run, sdfkit, views, tmp_path):
+    reduced = tmp_path / "views.zarr"
+    shutil.copytree(views, reduced)
+    shutil.rmtree(reduced / "normal")
+    assert sdfkit("cat", reduced, "-o", tmp_path / "pictures").exit_code == 0
+    _, known = run(reduced)
+    known_features = known["feature"][:], known["camera_to_world"][:]
+    shutil.rmtree(tmp_path / "features.zarr")
+    _, found = run(tmp_path / "pictures")
+    assert np.array_equal(found["feature"][:], known_features[0])
+    assert np.array_equal(found["camera_to_world"][:], known_features[1])
+
+
 def test_an_image_file_of_a_view_has_the_same_feature_as_the_view(run, views, tmp_path):
     _, store = run(views)
     expected = store["feature"][0, 0]

@@ -106,6 +106,16 @@ def test_a_piped_store_gives_the_same_grids(job, tmp_path):
 
 
 @pytest.mark.slow
+def test_pictures_with_cameras_give_the_same_grids(job, tmp_path):
+    run("cat", job / "views.zarr", "-o", tmp_path / "pictures")
+    run("predict", job / "recon.zarr", tmp_path / "pictures", *CPU, "-o", tmp_path / "grids.zarr")
+    known, found = (
+        zarr.open_group(path, mode="r")["grid"][:] for path in (job / "grids.zarr", tmp_path / "grids.zarr")
+    )
+    assert np.allclose(found, known, atol=1e-5)  # the field of view in the file has other last digits
+
+
+@pytest.mark.slow
 def test_a_stopped_run_is_resumed_to_the_same_network(job, tmp_path, monkeypatch):
     monkeypatch.setattr("sdfkit.runtime.training_loop.MINUTES_BETWEEN_SAVES", 0.0)
     from sdfkit.training.recon.training import ReconTraining

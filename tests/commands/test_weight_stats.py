@@ -85,6 +85,9 @@ def test_statistics_are_written_to_a_store(sdfkit, tmp_path):
     vectors = draw(2)
     path = write(tmp_path / "codes.zarr", vectors, kind="codes", array="code")
     assert sdfkit("weight-stats", path, "-o", tmp_path / "stats.zarr").exit_code == 0
+    assert sdfkit("weight-stats", path, "-o", tmp_path / "stats.npz").exit_code == 0
+    with np.load(tmp_path / "stats.npz", allow_pickle=False) as arrays:
+        assert np.allclose(arrays["norm"], np.linalg.norm(vectors, axis=1), rtol=1e-6)
     kept = zarr.open_group(tmp_path / "stats.zarr", mode="r")
     assert (kept.attrs["kind"], kept.attrs["complete"]) == ("stats", True)
     assert kept["uid"][:].tolist() == [f"obj_{i:04d}" for i in range(20)]

@@ -12,11 +12,11 @@ from sdfkit.errors import GeometryError, InputError
 from sdfkit.geometry.frame import normalise
 from sdfkit.io.meshes.reader import MeshRow
 from sdfkit.io.meshes.writer import encode
+from sdfkit.io.stores.archives.zip_stream import ZipReader
+from sdfkit.io.stores.archives.zip_writer import ZipWriter
 from sdfkit.io.stores.arrays import load_arrays
 from sdfkit.io.stores.store_reader import StoreReader
 from sdfkit.io.stores.store_writer import StoreWriter
-from sdfkit.io.stores.zip_stream import ZipReader
-from sdfkit.io.stores.zip_writer import ZipWriter
 from tests.properties import examples
 
 BOX = trimesh.creation.box()

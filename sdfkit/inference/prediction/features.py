@@ -119,7 +119,7 @@ def open_features(
             check_features(store, predictor)
             yield Features(len(store), store.history, partial(_send_features, store, predictor.condition))
         else:
-            source = views_of(store, kinds, is_pipe=inputs[0] == STANDARD, outlines=outlines)
+            source = views_of(store, kinds, is_pipe=inputs[0] == STANDARD, outlines=outlines, distinct=True)
             yield _embed_source(source, predictor, kinds, device)
 
 
@@ -134,6 +134,7 @@ def _open_pictures(
     from sdfkit.images.silhouettes import shrink_masks, shrink_pictures
     from sdfkit.io.image_files import holds_images
     from sdfkit.io.stores.contents.outlines import require_outlines
+    from sdfkit.io.stores.contents.posed_views import distinct_views
     from sdfkit.io.tables.joined import open_stores
     from sdfkit.io.views import find_views
     from sdfkit.models.flow import SIZE
@@ -147,12 +148,13 @@ def _open_pictures(
     def shrink(row: "ArrayRow") -> dict[str, Any]:
         if row.error:
             raise GeometryError(row.error)
-        small = {"picture": shrink_pictures(row.arrays["rgb"], SIZE)}
+        arrays = distinct_views(row.arrays)
+        small = {"picture": shrink_pictures(arrays["rgb"], SIZE)}
         if outlines:
-            small["mask"] = row.arrays["mask"]
-        elif "mask" in row.arrays:
-            small["mask"] = np.where(shrink_masks(row.arrays["mask"], SIZE), np.uint8(255), np.uint8(0))
-        return small | {name: row.arrays[name] for name in ("camera_to_world", "yfov")}
+            small["mask"] = arrays["mask"]
+        elif "mask" in arrays:
+            small["mask"] = np.where(shrink_masks(arrays["mask"], SIZE), np.uint8(255), np.uint8(0))
+        return small | {name: arrays[name] for name in ("camera_to_world", "yfov")}
 
     if holds_images(inputs):
         source = find_views(inputs, ["rgb"], matte=matte, manifest=manifest)

@@ -170,7 +170,7 @@ def open_posed(inputs: Sequence[str], model: Reconstructor, *, manifest: Path | 
     """
     from sdfkit.inference.prediction.features import IN_PROCESS, Features
     from sdfkit.io.image_files import holds_images
-    from sdfkit.io.stores.contents.posed_views import ARRAYS, prepare_views, require_masks
+    from sdfkit.io.stores.contents.posed_views import ARRAYS, distinct_views, prepare_views, require_masks
     from sdfkit.io.streams import name_of
     from sdfkit.io.tables.joined import open_stores
     from sdfkit.runtime.pool import compute_rows
@@ -178,12 +178,13 @@ def open_posed(inputs: Sequence[str], model: Reconstructor, *, manifest: Path | 
     def take(row: "ArrayRow") -> dict[str, Any]:
         if row.error:
             raise GeometryError(row.error)
-        return prepare_views(row.arrays, model.network.config.size)._asdict()
+        return prepare_views(distinct_views(row.arrays), model.network.config.size)._asdict()
 
     if holds_images(inputs):
         raise InputError(
-            f"{name_of(inputs[0])}: holds no cameras, which {model.name} needs; give views of sdfkit render, or "
-            f"estimate the cameras of photos: sdfkit pose photo.jpg --model {model.name}"
+            f"{name_of(inputs[0])}: holds no cameras, which {model.name} needs; give views of sdfkit render, a "
+            "folder with transforms.json, or estimate the cameras of photos: sdfkit pose photo.jpg --model "
+            f"{model.name}"
         )
     with open_stores(inputs, "views", manifest=manifest) as store:
         require_masks(store)

@@ -244,7 +244,7 @@ def _open_stream(labels: dict[str, Entry], up: Up) -> Iterator[Meshes]:
     name = name_of(STANDARD)
     kind = sniff(stream, name)
     if kind not in ("ply", "glb"):
-        holds = {"zarr": "a Zarr store", "npy": "an array", "npz": "an array"}.get(
+        holds = {"zarr": "a Zarr store", "arrays": "a store", "npy": "an array", "npz": "an array"}.get(
             kind, "neither PLY nor GLB"
         )
         raise InputError(f"{name}: holds {holds}, but meshes are needed")

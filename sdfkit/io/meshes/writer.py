@@ -107,7 +107,7 @@ class MeshWriter:
         seed: int | None,
         stream: BinaryIO | None,
         kind: str,
-        journal: "_Journal | None" = None,
+        journal: "Journal | None" = None,
         *,
         overwrite: bool = False,
     ) -> None:
@@ -126,12 +126,8 @@ class MeshWriter:
         self._inputs = input_files()
 
     def _path(self, uid: str) -> Path:
-        safe = file_name(uid)
-        if self._names.setdefault(safe, uid) != uid:
-            raise InputError(
-                f"{uid} and {self._names[safe]} would share the file name {safe}.{self._kind}; rename one shape"
-            )
-        path = Path(self.output, f"{safe}.{self._kind}") if self._journal is not None else Path(self.output)
+        name = own_name(uid, f".{self._kind}", self._names)
+        path = Path(self.output, name) if self._journal is not None else Path(self.output)
         if path.resolve() in self._inputs:
             raise InputError(f"{path}: is also an input; choose another folder for the output")
         return path
@@ -148,7 +144,7 @@ class MeshWriter:
         path = self._path(row.uid)
         if not path.exists():
             return False
-        earlier = compare_file(path, self._settings, row)
+        earlier = compare_info(read_info(path), self._settings, row)
         if self._journal is None:
             if not (earlier.is_same or self._overwrite):
                 refuse_existing(path, overwrite=False)
@@ -209,6 +205,25 @@ def file_name(uid: str) -> str:
     return "".join(c if c.isalnum() or c in "-_.+ " else "_" for c in uid).lstrip(".") or "_"
 
 
+def own_name(uid: str, suffix: str, names: dict[str, str]) -> str:
+    """Return the name of the file or folder of a shape, with a suffix.
+
+    Args:
+        uid: Uid of the shape.
+        suffix: End of the name.
+        names: The uids whose names were returned, by their names without suffix; this uid is added.
+
+    Raises:
+        InputError: Another uid has the same name.
+    """
+    safe = file_name(uid)
+    if names.setdefault(safe, uid) != uid:
+        raise InputError(
+            f"{uid} and {names[safe]} would share the file name {safe}{suffix}; rename one shape"
+        )
+    return safe + suffix
+
+
 def input_files() -> set[Path]:
     """Return the files that the running command reads and that are named one by one, resolved."""
     line = running_command()
@@ -218,15 +233,16 @@ def input_files() -> set[Path]:
 
 
 class EarlierFile(NamedTuple):
-    """A mesh file at the path of an output: whether this run would make the same one, and how its settings differ."""
+    """The file or folder of a shape at the path of an output: whether this run would make the same one, and how its
+    settings differ.
+    """
 
     is_same: bool
     difference: str
 
 
-def compare_file(path: Path, settings: Mapping[str, Any], row: Row) -> EarlierFile:
-    """Compare an existing mesh file with that which the running command makes of a row."""
-    info = read_info(path)
+def compare_info(info: Mapping[str, Any], settings: Mapping[str, Any], row: Row) -> EarlierFile:
+    """Compare the metadata of an existing file with those of the file that the running command makes of a row."""
     if "settings" not in info:
         return EarlierFile(False, "they are unknown")
     difference = describe_difference(info["settings"], settings)
@@ -236,7 +252,7 @@ def compare_file(path: Path, settings: Mapping[str, Any], row: Row) -> EarlierFi
     return EarlierFile(same and not difference, difference)
 
 
-class _Journal:
+class Journal:
     """The list of the files that a run with --overwrite has written to a folder, so that it can be continued.
 
     Attributes:
@@ -309,7 +325,7 @@ def create_meshes(
                 refuse_existing(path, overwrite)
                 path.mkdir()
             sweep_folder(path)
-            journal = _Journal(path, settings, replaces=overwrite)
+            journal = Journal(path, settings, replaces=overwrite)
             yield MeshWriter(output, count, settings, seed, None, kind, journal)
             journal.finish()
     else:

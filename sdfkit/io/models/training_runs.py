@@ -17,11 +17,11 @@ from sdfkit.errors import InputError
 from sdfkit.io.models.writer import ModelContents, ModelOutput, save_model, save_model_at
 from sdfkit.io.outputs import claim, is_stream, put
 from sdfkit.io.reuse import choose_place, complete_settings, refuse_done
+from sdfkit.io.stores.archives.zip_stream import digest_of_pipe
 from sdfkit.io.stores.layout import local_path
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.remote import beside_url, find_remote, remove_remote
 from sdfkit.io.stores.writer import check_name
-from sdfkit.io.stores.zip_stream import digest_of_pipe
 from sdfkit.options import STANDARD
 from sdfkit.runtime.training_loop import Training, train
 

@@ -51,6 +51,8 @@ AXES: dict[str, dict[str, tuple[str, ...]]] = {
     "grids": {"grid": ("shape", "x", "y", "z")},
 }
 SAMPLES_PER_CHUNK = 8192
+# Endings of outputs: a store as a folder and as one file, all arrays in one NumPy file, and the main array alone.
+SUFFIXES = (".zarr", ".zip", ".npz", ".npy")
 # Bytes in memory that are allocated without a look at the bytes that are stored.
 SMALL = 1 << 26
 # The members of a zip archive may unpack to this many bytes for each byte in the archive. sdfkit does not compress
@@ -70,6 +72,14 @@ def local_path(path: str) -> Path | None:
 
         return Path(unquote(urlsplit(path).path))
     return None if "://" in path else Path(path)
+
+
+def is_picture_folder(output: str) -> bool:
+    """Return whether an output for views is a folder of pictures, by its name: neither a store nor a file."""
+    path = Path(output)
+    if "://" in output or path.suffix in SUFFIXES or (path / "zarr.json").exists():
+        return False
+    return path.is_dir() or output.endswith("/") or not (path.suffix or path.exists())
 
 
 def open_remote(path: str) -> Any:

@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 
 from sdfkit.errors import InputError
 from sdfkit.io.manifests import read_manifest
+from sdfkit.io.pictures.places import holds_cameras
 from sdfkit.io.stores.arrays import plain_store
 from sdfkit.io.stores.layout import describe_kinds, local_path, open_remote
 from sdfkit.io.stores.store_reader import StoreReader, open_root
@@ -25,7 +26,8 @@ def open_store(path: str, *kinds: str, manifest: Path | None, partial: bool = Fa
     """Open a store for reading.
 
     Args:
-        path: A folder, a zip file, a URL, a .npy or .npz file with one array, or `-` for standard input.
+        path: A folder, a zip file, a URL, a .npy or .npz file with one array, a folder of pictures with cameras, which
+            is read as a views store, or `-` for standard input.
         kinds: Accepted kinds of store, such as "codes"; any kind if none is given.
         manifest: Manifest whose labels replace the stored ones.
         partial: Also accept the incomplete store of an interrupted command.
@@ -36,6 +38,11 @@ def open_store(path: str, *kinds: str, manifest: Path | None, partial: bool = Fa
     labels = read_manifest(manifest) if manifest else {}
     path = str(local_path(path) if path.startswith("file://") else path)
     name = name_of(path)
+    if holds_cameras(path):
+        from sdfkit.io.stores.contents.pictures import open_pictures
+
+        yield open_pictures(path, kinds, labels)
+        return
     store: Any
     if "://" in path:
         store = open_remote(path)
@@ -67,14 +74,18 @@ def _file_store(path: str, name: str, kinds: Sequence[str]) -> Any:
     with nullcontext() if path == STANDARD else stream:
         kind = sniff(stream, name)
         if kind == "zarr" and path == STANDARD:
-            from sdfkit.io.stores.zip_stream import read_standard_input
+            from sdfkit.io.stores.archives.zip_stream import read_standard_input
 
             return read_standard_input(stream, name)
+        if kind == "arrays":
+            from sdfkit.io.stores.array_files import read_archive
+
+            return read_archive(stream, name)
         if kind in ("npy", "npz"):
             return plain_store(stream, name, kinds)
         if kind != "zarr":
             holds = "meshes" if kind in ("ply", "glb") else "data in an unknown format"
             raise InputError(f"{name}: holds {holds}, but {describe_kinds(kinds)} needed")
-    from sdfkit.io.stores.zip_stream import ZipFileReader
+    from sdfkit.io.stores.archives.zip_stream import ZipFileReader
 
     return ZipFileReader(path)

@@ -365,9 +365,14 @@ class StoreReader:
 
 
 def open_root(
-    store: Any, name: str, kinds: Sequence[str], labels: Mapping[str, Entry], partial: bool
+    store: Any,
+    name: str,
+    kinds: Sequence[str],
+    labels: Mapping[str, Entry],
+    partial: bool,
+    reader: type[StoreReader] = StoreReader,
 ) -> StoreReader:
-    """Check the root of a store and return a reader of it; see `reader.open_store`."""
+    """Check the root of a store and return a reader of it, of the class `reader`; see `reader.open_store`."""
     import zarr
 
     from sdfkit.io.stores.codecs import use_checked_codecs
@@ -380,14 +385,14 @@ def open_root(
         raise InputError(f"{name}: is not a Zarr store; {describe_kinds(kinds)} needed") from error
     except METADATA_ERRORS as error:
         raise bad_metadata(name, "the metadata of the root", error) from error
-    reader = StoreReader(group, name, labels)
-    if reader.attributes.get("format", 0) > FORMAT:
+    found = reader(group, name, labels)
+    if found.attributes.get("format", 0) > FORMAT:
         raise InputError(
-            f"{name}: has store format {reader.attributes['format']}, but this sdfkit reads up to {FORMAT}; "
+            f"{name}: has store format {found.attributes['format']}, but this sdfkit reads up to {FORMAT}; "
             "update sdfkit"
         )
-    if kinds and reader.kind not in kinds:
-        raise InputError(f"{name}: holds {reader.kind}, but {describe_kinds(kinds)} needed")
-    if not partial and not reader.attributes.get("complete", False):
+    if kinds and found.kind not in kinds:
+        raise InputError(f"{name}: holds {found.kind}, but {describe_kinds(kinds)} needed")
+    if not partial and not found.attributes.get("complete", False):
         raise InputError(f"{name}: is not complete; run the command that began it again to finish it")
-    return reader
+    return found

@@ -4,14 +4,25 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from sdfkit.errors import InputError, UsageError
 from sdfkit.io.digests import UNKNOWN, digest_input
-from sdfkit.io.outputs import beside, claim, is_stream, open_output, put, remove, replaced, replaced_file
+from sdfkit.io.outputs import (
+    beside,
+    claim,
+    is_stream,
+    open_output,
+    put,
+    refuse_existing,
+    remove,
+    replaced,
+    replaced_file,
+)
 from sdfkit.io.reuse import choose_place, complete_settings, refuse_done
+from sdfkit.io.stores.array_files import check_main, holds_store, replace_arrays
 from sdfkit.io.stores.earlier_rows import EarlierRows
-from sdfkit.io.stores.layout import FORMAT, local_path
+from sdfkit.io.stores.layout import FORMAT, SUFFIXES, is_picture_folder, local_path
 from sdfkit.io.stores.store_writer import StoreWriter
 from sdfkit.options import STANDARD, running_command
 from sdfkit.rows import Row, history_step
@@ -43,7 +54,8 @@ def create_store(
     beside an existing store, which it replaces in the end.
 
     Args:
-        output: A folder `*.zarr`, a file `*.zip`, a URL, or `-` for standard output.
+        output: A folder `*.zarr`, a file `*.zip`, a URL, or `-` for standard output; `*.npz` for a file of NumPy
+            arrays, `*.npy` for the main array alone; for views also a folder of another name, for pictures.
         kind: Kind of the store, such as "codes"; the manual page sdfkit-store(5) lists all kinds.
         rows: The rows, if they are known in advance.
         count: Number of rows, if only their number is known in advance.
@@ -68,14 +80,20 @@ def create_store(
     path = local_path(output)
     in_place = resumable and rows is not None and path is not None and path.suffix == ".zarr"
     is_pipe = output == STANDARD or (path is not None and is_stream(path))
+    is_folder = kind == "views" and not is_pipe and is_picture_folder(output)
     root = describe_root(
         kind,
-        complete_settings(settings, by_row=in_place or is_pipe, unused=unused),
+        complete_settings(settings, by_row=in_place or is_pipe or is_folder, unused=unused),
         history,
         seed,
         attributes,
     )
-    if is_pipe:
+    if is_folder:
+        from sdfkit.io.pictures.writer import create_pictures
+
+        with create_pictures(output, root, overwrite=overwrite) as pictures:
+            yield cast(StoreWriter, pictures)  # which has what writers of views use
+    elif is_pipe:
         with (
             open_output(output, overwrite=overwrite) as stream,
             write_zip(stream, root, rows, number, may_restart=True) as writer,
@@ -90,8 +108,14 @@ def create_store(
         with claim(path):
             yield from _write_in_place(path, root, rows, overwrite=overwrite, retry_failed=retry_failed)
     else:
-        check_name(path)
+        check_name(path, SUFFIXES, ", or *.npz" + ", or name/ for pictures" * (kind == "views"))
+        check_main(path, kind)
         with claim(path):
+            if path.suffix == ".npy" or (path.suffix == ".npz" and not holds_store(path)):
+                refuse_existing(path, overwrite)  # such a file does not say how it was made
+                with replace_store(path, root, rows, number) as writer:
+                    yield writer
+                return
             uids = None if rows is None else [row.uid for row in rows]
             place, earlier, _ = choose_place(path, kind, root["settings"], uids, overwrite=overwrite)
             is_there = earlier is not None and earlier.is_complete and place == path
@@ -146,10 +170,12 @@ def describe_root(
     }
 
 
-def check_name(path: Path) -> None:
-    """Raise UsageError unless a path is named like a store."""
-    if path.suffix not in (".zarr", ".zip"):
-        raise UsageError(f"{path}: is not a name for a store; use *.zarr (a folder) or *.zarr.zip (one file)")
+def check_name(path: Path, suffixes: Collection[str] = (".zarr", ".zip"), more: str = "") -> None:
+    """Raise UsageError, which names also `more` possibilities, unless a path has one of the suffixes of stores."""
+    if path.suffix not in suffixes:
+        raise UsageError(
+            f"{path}: is not a name for a store; use *.zarr (a folder) or *.zarr.zip (one file){more}"
+        )
 
 
 @contextmanager
@@ -162,7 +188,7 @@ def write_zip(
     may_restart: bool = False,
 ) -> Iterator[StoreWriter]:
     """Write a store to a stream as a zip archive, which is complete when the block ends without an error."""
-    from sdfkit.io.stores.zip_writer import ZipWriter
+    from sdfkit.io.stores.archives.zip_writer import ZipWriter
 
     zipped = ZipWriter(stream)
     writer = StoreWriter(zipped, root, rows, number, in_order=True, may_restart=may_restart)
@@ -175,7 +201,11 @@ def write_zip(
 def replace_store(
     path: Path, root: Mapping[str, Any], rows: Sequence[Row] | None, number: int | None
 ) -> Iterator[StoreWriter]:
-    """Write a store, a folder or a zip file by its name, that replaces what is at a path when the block ends."""
+    """Write a store that replaces what is at a path when the block ends: a folder, zip or NumPy file by its name."""
+    if path.suffix in (".npz", ".npy"):
+        with replace_arrays(path, root, rows, number) as writer:
+            yield writer
+        return
     if path.name.removesuffix(".new").endswith(".zip"):  # beside an output, `.x.zarr.zip.new`
         with replaced_file(path) as stream, write_zip(stream, root, rows, number) as writer:
             yield writer

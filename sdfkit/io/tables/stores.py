@@ -131,7 +131,7 @@ def open_table(path: str, *, manifest: Path | None, needs: str) -> Iterator[Stor
         with open_store(path, manifest=manifest) as store:
             yield StoreTable(store, store.all_rows() if "uid" in store else (), is_whole=True)
         return
-    from sdfkit.io.stores.zip_stream import ZipReader
+    from sdfkit.io.stores.archives.zip_stream import ZipReader
 
     labels = read_manifest(manifest) if manifest else {}
     name = name_of(path)

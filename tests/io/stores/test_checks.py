@@ -14,13 +14,13 @@ import pytest
 import zarr
 
 from sdfkit.errors import InputError
+from sdfkit.io.stores.archives.zip_stream import ZipReader
+from sdfkit.io.stores.archives.zip_writer import ZipWriter
 from sdfkit.io.stores.checks import ATTRIBUTES, SMALL, check_attributes, check_group
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.store_reader import StoreReader
 from sdfkit.io.stores.store_writer import StoreWriter
 from sdfkit.io.stores.writer import create_store
-from sdfkit.io.stores.zip_stream import ZipReader
-from sdfkit.io.stores.zip_writer import ZipWriter
 from sdfkit.rows import Row
 
 ROOT = {"kind": "samples", "format": 1, "complete": True, "history": [], "settings": {}}

@@ -1,5 +1,6 @@
 """Reads images with masks and cameras, at the size that a reconstruction network takes."""
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,6 +56,22 @@ def create_posed_arrays(store: "StoreWriter", count: int, views: int, size: int)
     store.create_array("mask", shape=(*lead, size, size), dtype="u1", axes=axes, compress=True)
 
 
+def repeat_views(arrays: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """Return arrays of the views of a shape with `count` views, of which those beyond the first ones are repeated."""
+    return {name: np.resize(array, (count, *array.shape[1:])) for name, array in arrays.items()}
+
+
+def distinct_views(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return arrays of the views of a shape without those that repeat the image and camera of another."""
+    cameras = arrays["camera_to_world"].reshape(len(arrays["rgb"]), -1)
+    if len(np.unique(cameras, axis=0)) == len(cameras):
+        return dict(arrays)
+    pairs = zip(cameras, arrays["rgb"], strict=True)
+    digests = [hashlib.sha256(camera.tobytes() + image.tobytes()).digest() for camera, image in pairs]
+    kept = [view for view, digest in enumerate(digests) if digests.index(digest) == view]
+    return {name: array[kept] for name, array in arrays.items()}
+
+
 def require_masks(store: "StoreReader") -> None:
     """Check that a views store has masks and square images.
 
@@ -62,7 +79,10 @@ def require_masks(store: "StoreReader") -> None:
         InputError: It has not.
     """
     if "mask" not in store:
-        raise InputError(f"{store.name}: has views without masks, which are needed; render the meshes again")
+        raise InputError(
+            f"{store.name}: has views without masks, which are needed; render the meshes again, or give "
+            "pictures with transparency or with mask_path in transforms.json"
+        )
     height, width = store.array("rgb").shape[2:4]
     if height != width:
         raise InputError(f"{store.name}: has images of {height}×{width} pixels; images must be square")

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import zarr
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.images.rendering.cameras import fibonacci_cameras
 from sdfkit.images.visual_hull import VisualHull
-from sdfkit.io.stores.contents.posed_views import prepare_views, read_view_set
+from sdfkit.io.stores.contents.posed_views import distinct_views, prepare_views, read_view_set, repeat_views
 from sdfkit.io.stores.writer import create_store
 from sdfkit.rows import Row
 from tests.training.balls import CENTRES, RADII, arrays_of
@@ -102,3 +104,20 @@ def test_stores_without_masks_or_with_oblong_images_are_refused(tmp_path):
     oblong = write(tmp_path / "o.zarr", shapes)
     with pytest.raises(InputError, match=r"o\.zarr: has images of 40×56 pixels; images must be square$"):
         read_view_set([oblong], 28, manifest=None)
+
+
+@given(st.integers(1, 4), st.integers(1, 9))
+def test_repeated_views_are_left_out_again(count, most):
+    """As many as there are of them; equal images from other cameras, and others from equal cameras, are kept."""
+    arrays = {
+        "camera_to_world": np.tile(np.eye(4, dtype=np.float32), (count, 1, 1)),
+        "rgb": np.zeros((count, 2, 2, 3), np.uint8),
+        "yfov": np.arange(count, dtype=np.float32),
+    }
+    arrays["camera_to_world"][count // 2 :, 0, 3] = 1
+    arrays["rgb"][:] = np.arange(count).reshape(-1, 1, 1, 1)
+    repeated = repeat_views(arrays, count + most)
+    assert len(repeated["rgb"]) == count + most
+    assert np.array_equal(repeated["yfov"], np.arange(count + most) % count)
+    for name, array in distinct_views(repeated).items():
+        assert np.array_equal(array, arrays[name])

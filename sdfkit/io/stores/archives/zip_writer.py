@@ -1,9 +1,9 @@
-"""Writes a Zarr store to a stream as a zip archive; see `sdfkit.io.stores.zip_stream`."""
+"""Writes a Zarr store to a stream as a zip archive; see `sdfkit.io.stores.archives.zip_stream`."""
 
 import zipfile
 from typing import TYPE_CHECKING, BinaryIO
 
-from sdfkit.io.stores.zip_stream import StreamStore
+from sdfkit.io.stores.archives.zip_stream import StreamStore
 
 if TYPE_CHECKING:
     from zarr.abc.buffer import Buffer

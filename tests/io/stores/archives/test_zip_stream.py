@@ -12,12 +12,12 @@ from zarr.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from sdfkit.errors import InputError
+from sdfkit.io.stores.archives.zip_stream import ZipReader, find_range
+from sdfkit.io.stores.archives.zip_writer import ZipWriter
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.store_reader import StoreReader
 from sdfkit.io.stores.store_writer import StoreWriter
 from sdfkit.io.stores.writer import create_store, describe_root, write_zip
-from sdfkit.io.stores.zip_stream import ZipReader, find_range
-from sdfkit.io.stores.zip_writer import ZipWriter
 from sdfkit.rows import Row
 
 ROWS = [Row(index, f"obj_{index:04d}", category="chair") for index in range(3)]

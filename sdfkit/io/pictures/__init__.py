@@ -1,0 +1,1 @@
+"""Folders of pictures with cameras: transforms.json and COLMAP's text model."""

@@ -1,0 +1,1 @@
+"""Stores as zip archives: on a pipe, read while they are written, and in files."""
