@@ -42,7 +42,7 @@ STAGES = {
     "Predict": ("pose", "predict", "mesh"),
     "Judge": ("compare", "rank"),
     "Diagnose": ("timestep-loss", "weight-stats", "perturb"),
-    "Inspect": ("info", "view", "doctor"),
+    "Inspect": ("info", "view", "doctor", "plan"),
 }
 # Errors of the system that mean that an input, or the folder of an output, is not what is needed.
 UNREADABLE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)

@@ -267,6 +267,9 @@ class Watch(NamedTuple):
         ),
         IRRELEVANT,
     ] = False
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report of --dry-run as JSON."), IRRELEVANT
+    ] = False
 
 
 HeldOut = Annotated[

@@ -247,9 +247,16 @@ def answer_dry_run(watch: "Watch", training: "Training", settings: Mapping[str, 
     """
     from sdfkit.runtime.costs import measure_training
 
-    if watch.dry_run:
-        cost = measure_training(training)
-        raise ReportInstead(format_cost(cost, settings, training.context.device.type))
+    if not watch.dry_run:
+        return
+    cost, device = measure_training(training), training.context.device.type
+    if watch.as_json:
+        facts = {
+            "settings": dict(settings), "device": device, "seconds": cost.seconds, "error": cost.error,
+            **cost._asdict(), "steps": [kind._asdict() for kind in cost.steps],
+        }  # fmt: skip
+        raise ReportInstead(format_json(facts))
+    raise ReportInstead(format_cost(cost, settings, device))
 
 
 def format_cost(cost: "TrainingCost", settings: Mapping[str, Any], device: str) -> str:
@@ -259,13 +266,15 @@ def format_cost(cost: "TrainingCost", settings: Mapping[str, Any], device: str) 
     ]
     count = sum(len(kind.seconds) for kind in cost.steps)
     kinds = [
-        (kind.name or "steps", kind.number, f"{_milliseconds(kind.seconds)} ms each") for kind in cost.steps
+        (kind.name or "steps", kind.number, f"{1000 * np.mean(kind.seconds):.3g} ms each")
+        for kind in cost.steps
     ]
+    where = {"cpu": f"{cost.cores:.1f} cores"}.get(device, f"the {device} device")
     facts = [
         ("parameters", f"{cost.parameters:,}"),
         (
             "time",
-            f"{duration(cost.seconds)} ± {duration(cost.error)} on the {device}, without reading and reports",
+            f"{duration(cost.seconds)} ± {duration(cost.error)} on {where}, without reading and reports",
         ),
         ("memory", f"{size(cost.memory)}, the peak of this process"),
         *([] if cost.gpu_memory is None else [("GPU memory", f"{size(cost.gpu_memory)}, the peak")]),
@@ -275,8 +284,3 @@ def format_cost(cost: "TrainingCost", settings: Mapping[str, Any], device: str) 
     return "\n\n".join(
         [format_table(("setting", ""), recipe), format_table((), kinds), format_table((), facts), note]
     )
-
-
-def _milliseconds(seconds: Any) -> str:
-    mean = 1000 * sum(seconds) / len(seconds)
-    return f"{mean:.3g}"

@@ -51,7 +51,7 @@ class Progress:
             while now - self._passed[0][0] > WINDOW:
                 self._passed.popleft()
         if self._bar.disable:
-            if now >= self._next_line:
+            if now >= self._next_line and self.done < self._count:
                 self._next_line = now + BETWEEN_LINES
                 self._log_line(self._facts | dict(describe()))
             return

@@ -34,6 +34,10 @@ class Training(Protocol):
     context: "DeviceContext"
 
     @property
+    def uids(self) -> Sequence[str]:
+        """Names of the training shapes."""
+
+    @property
     def parameters(self) -> Mapping[str, "Tensor"]:
         """All tensors that are trained, by name."""
 

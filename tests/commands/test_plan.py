@@ -1,0 +1,150 @@
+"""`sdfkit plan`: stages measured on small meshes, and their extrapolation."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import trimesh
+
+from sdfkit.inference import planning
+from sdfkit.inference.planning import choose_sample
+from sdfkit.models import deepsdf, dit
+from sdfkit.models.recon import network
+from sdfkit.report.plan import LARGE, describe_plan, estimate, format_plan
+from sdfkit.runtime import costs
+from sdfkit.runtime.costs import ShapeCost, StageCost
+from sdfkit.training.dit.recipes import choose_steps
+from tests.training.balls import CONFIG
+
+TOY = ("--views", 2, "--size", 56, "--points", 2000, "--resolution", 32, "--device", "cpu", "--sample", 2)
+HOUR = 3600.0
+
+
+@pytest.fixture
+def meshes(tmp_path, monkeypatch):
+    """Four meshes, and the stages at toy size: tiny networks, few steps."""
+    small = deepsdf.PRESETS["small"]
+    tiny = dataclasses.replace(small, code=4, hidden=16, layers=2, skip=1)
+    monkeypatch.setitem(deepsdf.PRESETS, "small", tiny)
+    monkeypatch.setitem(network.PRESETS, "small", CONFIG)
+    monkeypatch.setattr(costs, "SECONDS", 0.0)
+    monkeypatch.setattr(planning, "MOST", 6)
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for name, mesh in {
+        "ball": trimesh.creation.icosphere(2),
+        "cube": trimesh.creation.box(),
+        "high": trimesh.creation.box([1, 2, 1]),
+        "tube": trimesh.creation.annulus(0.3, 0.6, 1.0),
+    }.items():
+        mesh.export(folder / f"{name}.ply")
+    return folder
+
+
+@pytest.mark.slow
+def test_every_stage_is_measured_and_nothing_remains(sdfkit, meshes, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    done = sdfkit("plan", meshes, *TOY, "--model", "efficientnet-lite0", "--shapes", 100, "--json")
+    assert done.exit_code == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert len(facts["sample"]) == 2 and facts["shapes"] == [100, LARGE]
+    stages = {stage["name"]: stage for stage in facts["stages"]}
+    assert [*stages] == [
+        "watertight", "sample-sdf", "render", "embed", "train-deepsdf", "train-dit", "train-recon",
+        "predict (train-dit)", "predict (train-recon)", "mesh",
+    ]  # fmt: skip
+    problems = {name: stage["not_measured"] for name, stage in stages.items() if "not_measured" in stage}
+    assert problems.keys() <= {"mesh"}, problems  # the toy decoder may have no surface
+    samples = stages["sample-sdf"]["estimates"]["100"]
+    # Point, distance and near of 2,000 samples, and point and normal of 20,000 on the surface.
+    assert samples["bytes"] / 100 == pytest.approx(2000 * 17 + 20_000 * 24, rel=0.2)
+    assert samples["files"] / 100 == pytest.approx(5, abs=0.5)
+    assert stages["watertight"]["estimates"]["100"]["files"] == 100
+    more = {name: stage["estimates"][str(LARGE)] for name, stage in stages.items() if name not in problems}
+    assert all(one["core_hours"] > 0 and one["gpu_hours"] is None for one in more.values())
+    assert not [*(tmp_path / "temporary").iterdir()]
+
+
+@pytest.mark.slow
+def test_what_cannot_be_measured_is_listed_with_its_reason(sdfkit, meshes, tmp_path):
+    (meshes / "flat.ply").write_bytes(b"ply\nformat ascii 1.0\n")
+    done = sdfkit("plan", meshes, *TOY[:-1], 5, "--model", tmp_path / "none")
+    assert done.exit_code == 0, done.stderr
+    table = done.stdout.partition("shapes, computed\n")[2].partition("\n\n")[0]
+    rows = {line.split()[0]: line for line in table.splitlines()}
+    assert "not measured" in rows["embed"] and "not measured" in rows["train-dit"]
+    assert "MB" in rows["train-recon"] and "kB" in rows["watertight"]
+    reasons = done.stdout.partition("\nnot measured\n")[2]
+    assert str(tmp_path / "none") in reasons
+    assert "flat.ply" in reasons.partition("failed, and not counted\n")[2]
+
+
+def test_inputs_without_a_choice_are_refused(sdfkit, meshes):
+    for words, told in (
+        ((meshes / "ball.ply",), "ball.ply: has fewer than two meshes; a plan needs more"),
+        (("-",), "standard input: has no file sizes to choose a sample by; give mesh files or folders"),
+    ):
+        done = sdfkit("plan", *words)
+        assert (done.exit_code, done.stdout) == (3, "") and done.stderr.rstrip().endswith(told)
+
+
+def test_a_sample_has_small_and_large_files(tmp_path):
+    paths = []
+    for index in np.random.default_rng(0).permutation(40).tolist():
+        paths.append(tmp_path / f"{index}.ply")
+        paths[-1].write_bytes(b" " * (index + 1))
+    for seed in range(5):
+        chosen = choose_sample([*map(str, paths)], 4, np.random.default_rng(seed))
+        groups = [int(name.rpartition("/")[2].removesuffix(".ply")) // 10 for name in chosen]
+        assert groups == [0, 1, 2, 3]
+    assert len(choose_sample([*map(str, paths)], 99, np.random.default_rng(0))) == 40
+
+
+def test_a_stage_is_multiplied_and_its_error_is_that_of_the_mean():
+    shapes = [ShapeCost(10.0, work, 1000.0) for work in (1.0, 2.0, 3.0)]
+    stage = StageCost("render", shapes, shared=500.0, files=2.0, shared_files=7.0, memory=99)
+    found = estimate(stage, 3600, 1000, 0)
+    assert (found.bytes, found.files, found.core_hours, found.memory) == (3_600_500, 7207, 2.0, 99)
+    assert found.error == pytest.approx(1 / math.sqrt(3)) and found.gpu_hours is None
+    assert estimate(stage._replace(is_on_gpu=True), 3600, 1000, 0).gpu_hours == 10.0
+    assert estimate(stage._replace(shapes=shapes[:1]), 3600, 1000, 0).error is None
+
+
+def test_a_training_is_not_multiplied_but_for_the_steps_of_the_denoiser():
+    facts = {
+        "settings": {"preset": "small", "steps": choose_steps("small", 6, None, steps=None, epochs=None)},
+        "seconds": HOUR, "error": 36.0, "cores": 2.0, "memory": 1000, "shapes": 6, "shape_memory": 10,
+        "shape_bytes": 100.0,
+    }  # fmt: skip
+    stage = StageCost("train-deepsdf", (), 5000.0, 0, 30, 1000, facts)
+    found = estimate(stage, 106, 20, free=1 << 40)
+    assert (found.bytes, found.files, found.core_hours, found.error) == (15_600, 30, 2.0, 0.02)
+    assert found.memory == 1000 + 100 * 10 + 100 * 20 * 16
+    assert estimate(stage, 106, 20, free=1000).memory == 1000 + 100 * 10 + 500
+    ratio = choose_steps("small", LARGE, None, steps=None, epochs=None) / facts["settings"]["steps"]
+    assert ratio > 100
+    denoiser = stage._replace(name="train-dit", is_on_gpu=True)
+    assert estimate(denoiser, LARGE, 20, 0).gpu_hours == pytest.approx(ratio)
+
+
+def test_the_text_has_the_sums_and_says_what_is_unknown():
+    stages = [
+        StageCost("watertight", [ShapeCost(1.0, HOUR, 1e6)] * 2, files=1),
+        StageCost("embed", problem="no such encoder"),
+        StageCost("render", [ShapeCost(1.0, HOUR, 3e6)], files=2, failed=["a.ply: no faces"]),
+    ]
+    text = format_plan(describe_plan(stages, ["a", "b"], 10, 100, 0))
+    assert "10 shapes, computed" in text and "500,000 shapes, computed" in text
+    assert "watertight  10 MB      10     10 ± 0       not measured  0 B" in text
+    assert "\nall         40 MB      30     20\n" in text
+    assert "not measured\nembed  no such encoder\n" in text
+    assert "failed, and not counted\nrender  a.ply: no faces\n" in text
+
+
+def test_presets_exist():
+    for names in planning.PRESETS.values():
+        for name, known in zip(names, (deepsdf.PRESETS, dit.PRESETS, network.PRESETS), strict=True):
+            assert name in known
