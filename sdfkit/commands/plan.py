@@ -7,6 +7,7 @@ import typer
 from sdfkit.errors import InputError, SdfkitError
 from sdfkit.geometry.defaults import SAMPLES, WATERTIGHT_RESOLUTION
 from sdfkit.images.rendering.defaults import DEFAULT_SIZE
+from sdfkit.inference.defaults import MESH_RESOLUTION
 from sdfkit.options import STANDARD, Device, Json, Meshes, Seed, Up
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,9 @@ def plan(
     resolution: Annotated[
         int, typer.Option(min=16, help="Grid cells per side, as of sdfkit watertight.")
     ] = WATERTIGHT_RESOLUTION,
+    mesh_resolution: Annotated[
+        int, typer.Option(min=16, help="Grid cells per side, as --resolution of sdfkit mesh.")
+    ] = MESH_RESOLUTION,
     model: Annotated[
         str | None,
         typer.Option(
@@ -81,7 +85,7 @@ def plan(
     if len(paths) < 2:
         raise InputError(f"{inputs[0]}: has fewer than two meshes; a plan needs more")
     chosen = choose_sample(paths, sample, np.random.default_rng(seed))
-    options = PlanOptions(views, size, points, resolution, model, preset, device, up)
+    options = PlanOptions(views, size, points, resolution, mesh_resolution, model, preset, device, up)
     is_on_gpu, total = choose_device(device) != "cpu", shapes or len(paths)
     stages = []
     with tempfile.TemporaryDirectory(prefix="sdfkit-plan-") as folder:

@@ -22,8 +22,9 @@ Run = Callable[..., str]
 # Shapes of the measured trainings: the sample is repeated, at least so many times that train-recon finds neighbours for
 # each shape, and up to the number of shapes of a step of train-deepsdf.
 FEWEST, MOST = 6, 24
-# Steps of the decoder whose meshes are measured. Fewer give no surface.
-FITTED_STEPS = 40
+# Steps of the decoder whose meshes are measured. With fewer, there are surfaces everywhere, and meshing takes longer.
+FITTED_STEPS = 300
+TOO_FEW = "fewer than two meshes came through the stages before"
 # Names of the presets of train-deepsdf, train-dit and train-recon, for each of this command.
 PRESETS = {"small": ("small", "small", "small"), "large": ("512x8", "latent-10m", "large")}
 
@@ -35,6 +36,7 @@ class PlanOptions(NamedTuple):
     size: int
     points: int
     resolution: int
+    mesh_resolution: int
     model: str | None
     preset: str
     device: str
@@ -120,6 +122,7 @@ def measure_stages(
             str(words[0]), (), shared, 0, files, facts["memory"], facts | {"shape_bytes": each}, is_on_gpu
         )
 
+    meshing = ("mesh", "--resolution", options.mesh_resolution, *device)
     encoder = () if options.model is None else ("--model", options.model)
     many = (samples * repeats, at["many_samples"]), (views * repeats, at["many_views"])
     sampled = ("train-deepsdf", "--preset", deepsdf)
@@ -143,10 +146,13 @@ def measure_stages(
         "predict (train-recon)": lambda: pair(
             ("predict", at["recon"], *device), (views[0], at["views"]), "grids"
         ),
-        "mesh": lambda: _measure_meshes(run, at["deepsdf"], folder, device, number)._replace(is_on_gpu=is_on_gpu),
+        "mesh": lambda: _measure_meshes(run, at["deepsdf"], folder, meshing, number)._replace(is_on_gpu=is_on_gpu),
     }  # fmt: skip
     for name, measure in trials.items():
-        yield _attempt(name, measure)
+        if min(len(samples), len(views)) < 2:
+            yield StageCost(name, problem=TOO_FEW)
+        else:
+            yield _attempt(name, measure)
 
 
 def _attempt(name: str, measure: Callable[[], StageCost]) -> StageCost:
@@ -192,7 +198,7 @@ def _measure_each(
         except SdfkitError as error:
             failed.append(str(error))
     if len(trials) < 2:
-        raise SdfkitError("; ".join(failed) or "fewer than two meshes came through the stages before")
+        raise SdfkitError("; ".join(failed) or TOO_FEW)
     files, shared = 1.0, 0.0
     if joined is not None:
         # In a store, files of small arrays are shared by many shapes.
@@ -223,13 +229,11 @@ def _measure_pair(
     return StageCost("", [each], one.cost.bytes - each.bytes, files, one.files - files, all_.memory)
 
 
-def _measure_meshes(run: Run, model: Path, folder: Path, device: Sequence[str], number: int) -> StageCost:
+def _measure_meshes(run: Run, model: Path, folder: Path, words: Sequence[Any], number: int) -> StageCost:
     """Mesh the codes of a model; the costs are those of all but the first, which loads the network."""
     first = folder / "first.zarr"
     run("select", model, "--first", 1, "-o", first)
-    return _measure_pair(
-        run, ("mesh", *device), (first, model), (folder / "first_mesh", folder / "meshes"), number
-    )
+    return _measure_pair(run, words, (first, model), (folder / "first_mesh", folder / "meshes"), number)
 
 
 def _describe_model(run: Run, path: Path) -> tuple[int, int, float]:
