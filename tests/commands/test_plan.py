@@ -68,11 +68,11 @@ def test_every_stage_is_measured_and_nothing_remains(sdfkit, meshes, tmp_path, m
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     (meshes / "flat.ply").write_bytes(b"ply\nformat ascii 1.0\n")
-    words = (*TOY, "--sample", 3, "--model", "efficientnet-lite0", "--shapes", 100, "--json")
+    words = (*TOY, "--sample", 5, "--model", "efficientnet-lite0", "--shapes", 100, "--json")
     done = sdfkit("plan", meshes, *words)
     assert done.exit_code == 0, done.stderr
     facts = json.loads(done.stdout)
-    assert facts["sample"][0] == "flat.ply" and len(facts["sample"]) == 3 and facts["shapes"] == [100, LARGE]
+    assert facts["sample"][0] == "flat.ply" and len(facts["sample"]) == 5 and facts["shapes"] == [100, LARGE]
     stages = {stage["name"]: stage for stage in facts["stages"]}
     assert [*stages] == STAGES
     assert "flat.ply" in stages["watertight"]["failed"][0]
