@@ -8,7 +8,7 @@ from sdfkit.errors import InputError, SdfkitError
 from sdfkit.geometry.defaults import SAMPLES, WATERTIGHT_RESOLUTION
 from sdfkit.images.rendering.defaults import DEFAULT_SIZE
 from sdfkit.inference.defaults import MESH_RESOLUTION
-from sdfkit.options import STANDARD, Device, Json, Meshes, Seed, Up
+from sdfkit.options import STANDARD, WHOLE, Device, Json, Meshes, Seed, Up
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ def plan(
         typer.Option(
             metavar="NAME|FOLDER", help="Encoder, as of sdfkit embed.", show_default="that of embed"
         ),
+        WHOLE,
     ] = None,
     preset: Annotated[
         Literal["small", "large"],
@@ -51,13 +52,14 @@ def plan(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Estimate what a whole job takes: disk, files, core-hours, GPU-hours and memory of each stage.
+    """Estimate the disk, hours and memory of a whole job.
 
-    The stages watertight, sample-sdf, render, embed, train-deepsdf, train-dit, train-recon, predict and mesh are run on
-    a few of the meshes, chosen at random among small and large files, on this machine and with the options given here.
-    Trainings take a few steps. The figures are then multiplied, for the number of shapes of the job and for 500,000.
-    A stage that cannot be run, for lack of an encoder for example, is listed with the reason. Temporary files are
-    removed in the end. With the default options this takes a minute or two.
+    Files, core-hours and GPU-hours are listed too, for each of the stages watertight, sample-sdf, render, embed,
+    train-deepsdf, train-dit, train-recon, predict and mesh. The stages are run on a few of the meshes, chosen at random
+    among small and large files, on this machine and with the options given here. Trainings take a few steps. The
+    figures are then multiplied, for the number of shapes of the job and for 500,000. A stage that cannot be run, for
+    lack of an encoder for example, is listed with the reason. Temporary files are removed in the end. With the default
+    options this takes a minute or two.
 
     \b
     Examples:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from sdfkit.errors import SdfkitError
-from sdfkit.runtime.costs import ShapeCost, StageCost, peak_memory, reset_peak_memory
+from sdfkit.training.costs import ShapeCost, StageCost, peak_memory, reset_peak_memory
 
 T = TypeVar("T")
 # Runs a command of the program, given its words, and returns what it prints. SdfkitError if the command fails.

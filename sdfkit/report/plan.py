@@ -10,7 +10,7 @@ from sdfkit.training.dit.recipes import choose_steps
 from sdfkit.wording import counted, size
 
 if TYPE_CHECKING:
-    from sdfkit.runtime.costs import StageCost
+    from sdfkit.training.costs import StageCost
 
 # The size of the largest collections of meshes (Objaverse), for which all figures are given too.
 LARGE = 500_000

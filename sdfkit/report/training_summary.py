@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from sdfkit.io.stores.contents.training_views import TrainingViews
     from sdfkit.options import Watch
     from sdfkit.rows import Row
-    from sdfkit.runtime.costs import TrainingCost
-    from sdfkit.runtime.training_loop import Training
+    from sdfkit.training.costs import TrainingCost
     from sdfkit.training.dit.held_out import HeldOutLoss
     from sdfkit.training.dit.training import DiTTraining
     from sdfkit.training.flow.training import FlowTraining
+    from sdfkit.training.run import Training
 
 log = logging.getLogger(__name__)
 # The report counts fits with a loss above this, as the paper "image to 3-D from small data" does.
@@ -245,7 +245,7 @@ def answer_dry_run(watch: "Watch", training: "Training", settings: Mapping[str, 
     Raises:
         ReportInstead: The option is given.
     """
-    from sdfkit.runtime.costs import measure_training
+    from sdfkit.training.costs import measure_training
 
     if not watch.dry_run:
         return

@@ -15,9 +15,7 @@ from sdfkit.options import STANDARD
 from sdfkit.runtime.progress import progress
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from sdfkit.training.run import DeviceContext, StepKind
+    from sdfkit.training.run import DeviceContext, Training
 
 log = logging.getLogger(__name__)
 # The first save comes early, so that the run can be looked at, and a wrong one is noticed.
@@ -25,40 +23,6 @@ SECONDS_TO_FIRST_SAVE, MINUTES_BETWEEN_SAVES = 20.0, 3.0
 SECONDS_TO_FIRST_LINE = 5.0
 # The loss that is shown is the mean of so many steps.
 SHOWN_LOSSES = 100
-
-
-class Training(Protocol):
-    """Interface of training objects; see `sdfkit.training.run`."""
-
-    steps_taken: int
-    context: "DeviceContext"
-
-    @property
-    def uids(self) -> Sequence[str]:
-        """Names of the training shapes."""
-
-    @property
-    def parameters(self) -> Mapping[str, "Tensor"]:
-        """All tensors that are trained, by name."""
-
-    @property
-    def lr(self) -> float:
-        """Learning rate of the last step, that of the option --lr if the command has it."""
-
-    def step_kinds(self) -> "Sequence[StepKind]":
-        """Return the kinds of steps of the whole run, which may take different times."""
-
-    def step(self) -> float:
-        """Take one step and return its loss."""
-
-    def facts(self) -> Mapping[str, str | float]:
-        """Return what to show beside the loss: a loss that needs no training, for comparison, and the stage."""
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return all arrays that the next step depends on."""
-
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Restore a state that `state` returned."""
 
 
 class Save(Protocol):
@@ -110,7 +74,7 @@ def open_training_context(device: str, precision: str, paths: Sequence[str | Non
 
 
 def train(
-    training: Training,
+    training: "Training",
     steps: int,
     losses: list[float],
     save: Save,
@@ -164,7 +128,7 @@ def _check_finite(state: Mapping[str, np.ndarray], step: int) -> None:
 
 
 def _states(
-    training: Training, steps: int, losses: list[float], output: str, record: Callable[[StepRecord], None]
+    training: "Training", steps: int, losses: list[float], output: str, record: Callable[[StepRecord], None]
 ) -> Iterator[tuple[dict[str, np.ndarray], float]]:
     """Take the remaining steps and yield each state that is to be saved, with the steps per second."""
     began, first = time.monotonic(), training.steps_taken

@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -119,6 +119,40 @@ class StepKind(NamedTuple):
     name: str
     steps: range
     number: int
+
+
+class Training(Protocol):
+    """Interface of training objects; see the top of this module."""
+
+    steps_taken: int
+    context: DeviceContext
+
+    @property
+    def uids(self) -> Sequence[str]:
+        """Names of the training shapes."""
+
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        """All tensors that are trained, by name."""
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the last step, that of the option --lr if the command has it."""
+
+    def step_kinds(self) -> Sequence[StepKind]:
+        """Return the kinds of steps of the whole run, which may take different times."""
+
+    def step(self) -> float:
+        """Take one step and return its loss."""
+
+    def facts(self) -> Mapping[str, str | float]:
+        """Return what to show beside the loss: a loss that needs no training, for comparison, and the stage."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all arrays that the next step depends on."""
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Restore a state that `state` returned."""
 
 
 def constant_loss(distances: Tensor, clamp: float) -> float:

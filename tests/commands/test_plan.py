@@ -15,8 +15,8 @@ from sdfkit.inference.planning import PlanOptions, choose_sample, measure_stages
 from sdfkit.models import deepsdf, dit
 from sdfkit.models.recon import network
 from sdfkit.report.plan import LARGE, describe_plan, estimate, format_plan
-from sdfkit.runtime import costs
-from sdfkit.runtime.costs import ShapeCost, StageCost
+from sdfkit.training import costs
+from sdfkit.training.costs import ShapeCost, StageCost
 from sdfkit.training.dit.recipes import choose_steps
 from tests.training.balls import CONFIG
 

@@ -178,7 +178,7 @@ def test_unsuitable_weights_are_refused(sdfkit, samples, tmp_path):
 def test_a_dry_run_prints_settings_and_costs_and_writes_nothing(
     sdfkit, weights, samples, tmp_path, monkeypatch, loss
 ):
-    monkeypatch.setattr("sdfkit.runtime.costs.SECONDS", 0.0)
+    monkeypatch.setattr("sdfkit.training.costs.SECONDS", 0.0)
     options = ("--loss", loss, "--samples", samples, "--epochs", 8, "--dry-run", "-o", tmp_path / "ae.zarr")
     done = sdfkit("train-ae", weights, *FEW, *options)
     assert done.exit_code == 0, done.stderr

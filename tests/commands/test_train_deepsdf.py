@@ -208,7 +208,7 @@ def test_held_out_shapes_are_not_trained_on_and_reported(sdfkit, tmp_path, where
 
 
 def test_a_dry_run_prints_settings_and_costs_and_writes_nothing(sdfkit, samples, tmp_path, monkeypatch):
-    monkeypatch.setattr("sdfkit.runtime.costs.SECONDS", 0.0)
+    monkeypatch.setattr("sdfkit.training.costs.SECONDS", 0.0)
     line = ("train-deepsdf", *TRAIN, "--steps", 100, samples, "--dry-run", "-o", tmp_path / "deepsdf.zarr")
     done = sdfkit(*line)
     assert done.exit_code == 0, done.stderr

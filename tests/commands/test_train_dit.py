@@ -261,7 +261,7 @@ def test_held_out_shapes_are_reported_drawn_and_left_out_of_the_codes(sdfkit, st
 
 
 def test_a_dry_run_measures_steps_with_and_without_held_out_shapes(sdfkit, stores, tmp_path, monkeypatch):
-    monkeypatch.setattr("sdfkit.runtime.costs.SECONDS", 0.0)
+    monkeypatch.setattr("sdfkit.training.costs.SECONDS", 0.0)
     options = (
         "--steps",
         600,

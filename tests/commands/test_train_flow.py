@@ -345,7 +345,7 @@ def test_predict_refuses_options_that_a_flow_does_not_support(sdfkit, job, tmp_p
 
 @pytest.mark.slow
 def test_a_dry_run_measures_each_stage(sdfkit, job, tmp_path, monkeypatch):
-    monkeypatch.setattr("sdfkit.runtime.costs.SECONDS", 0.0)
+    monkeypatch.setattr("sdfkit.training.costs.SECONDS", 0.0)
     options = (*FEW, "--steps", 120, "--dry-run", "--json", "-o", tmp_path / "flow.zarr")
     done = sdfkit("train-flow", job / "views.zarr", *options)
     assert done.exit_code == 0, done.stderr

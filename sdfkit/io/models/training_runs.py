@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,7 +25,10 @@ from sdfkit.io.stores.remote import beside_url, find_remote, remove_remote
 from sdfkit.io.stores.writer import check_name
 from sdfkit.io.stores.zip_stream import digest_of_pipe
 from sdfkit.options import STANDARD, Watch
-from sdfkit.runtime.training_loop import Training, train
+from sdfkit.runtime.training_loop import train
+
+if TYPE_CHECKING:
+    from sdfkit.training.run import Training
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ class Checkpoint(NamedTuple):
 class Saved(Protocol):
     """Where the states of a training run are saved."""
 
-    def load(self, training: Training) -> list[float]:
+    def load(self, training: "Training") -> list[float]:
         """Load the state of an interrupted run, and return the losses of its steps; empty if there is none."""
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -57,7 +60,7 @@ class Saved(Protocol):
 
 
 def run_training(
-    training: Training,
+    training: "Training",
     steps: int,
     target: ModelOutput,
     describe: Callable[[bool], ModelContents],
@@ -128,7 +131,7 @@ def _open_saved(target: ModelOutput, *, is_first: bool) -> Iterator[Saved]:
             yield _Local(target, path)
 
 
-def _read_state(path: str, kind: str, training: Training) -> list[float]:
+def _read_state(path: str, kind: str, training: "Training") -> list[float]:
     with open_store(path, kind, manifest=None, partial=True) as store:
         training.load_state(store.read_group("state"))
         losses: list[float] = store.read("loss").tolist()
@@ -147,7 +150,7 @@ class _Stream:
     def __init__(self, target: ModelOutput) -> None:
         self._target = target
 
-    def load(self, training: Training) -> list[float]:
+    def load(self, training: "Training") -> list[float]:
         return []
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -170,6 +173,8 @@ class _Local:
         if self._earlier is not None:
             return _continue(str(self._place), self._target.kind, training)
         if self._shorter is None:
+    def load(self, training: "Training") -> list[float]:
+        if self._earlier is None:
             return []
         losses = _read_state(str(self._shorter), self._target.kind, training)
         log.warning(
@@ -203,7 +208,7 @@ class _Remote:
         if earlier.difference:
             raise InputError(f"{target.path}: exists; choose another name or add --overwrite")
 
-    def load(self, training: Training) -> list[float]:
+    def load(self, training: "Training") -> list[float]:
         found = []
         for slot in self._slots:
             with suppress(InputError):

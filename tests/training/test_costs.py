@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sdfkit.errors import UsageError
-from sdfkit.runtime import costs
-from sdfkit.runtime.costs import StepCost, TrainingCost, measure_training
+from sdfkit.training import costs
+from sdfkit.training.costs import StepCost, TrainingCost, measure_training
 from sdfkit.training.run import StepKind
 
 

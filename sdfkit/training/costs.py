@@ -14,7 +14,7 @@ from sdfkit.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
-    from sdfkit.runtime.training_loop import Training
+    from sdfkit.training.run import Training
 
 # Measured steps of each kind: at least so many, and more until all kinds together have taken so many seconds.
 STEPS, SECONDS = 3, 3.0
