@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 # The first save comes early, so that the run can be looked at, and a wrong one is noticed.
-SECONDS_TO_FIRST_SAVE, MINUTES_BETWEEN_SAVES = 20.0, 3.0
+SECONDS_TO_FIRST_SAVE, MINUTES_BETWEEN_SAVES = 15.0, 3.0
 SECONDS_TO_FIRST_LINE = 5.0
 # The loss that is shown is the mean of so many steps.
 SHOWN_LOSSES = 100

@@ -213,6 +213,7 @@ def test_a_table_of_another_run_is_not_overwritten(tmp_path):
     assert others.read_text() == "a,b\n1,2\n"
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_each_step_once(tmp_path, monkeypatch):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     monkeypatch.setattr(training_loop, "MINUTES_BETWEEN_SAVES", -1.0)
