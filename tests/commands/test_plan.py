@@ -21,19 +21,8 @@ from sdfkit.training.dit.recipes import choose_steps
 from tests.training.balls import CONFIG
 
 TOY = (
-    "--views",
-    2,
-    "--size",
-    56,
-    "--points",
-    2000,
-    "--resolution",
-    32,
-    "--mesh-resolution",
-    32,
-    "--device",
-    "cpu",
-)
+    "--views", 2, "--size", 56, "--points", 2000, "--resolution", 32, "--mesh-resolution", 32, "--device", "cpu"
+)  # fmt: skip
 HOUR = 3600.0
 STAGES = [
     "watertight", "sample-sdf", "render", "embed", "train-deepsdf", "train-dit", "train-recon", "predict (train-dit)",
@@ -49,7 +38,8 @@ def meshes(tmp_path, monkeypatch):
     monkeypatch.setitem(deepsdf.PRESETS, "small", tiny)
     monkeypatch.setitem(network.PRESETS, "small", CONFIG)
     monkeypatch.setattr(costs, "SECONDS", 0.0)
-    monkeypatch.setattr(planning, "MOST", 6)
+    monkeypatch.setattr(planning, "FEWEST", 4)
+    monkeypatch.setattr(planning, "MOST", 4)
     monkeypatch.setattr(planning, "FITTED_STEPS", 20)
     folder = tmp_path / "raw"
     folder.mkdir()
