@@ -142,10 +142,8 @@ def train_ae(
             found = evaluate_autoencoder(training, resolution)
             iou, report = found.after.iou, found.attributes(uids)
             log_lines(describe_reconstructions(found, uids))
-        attributes = {
-            "network": asdict(networks), "decoder_sha256": fingerprint(group.arrays), "report": report,
-        }  # fmt: skip
-        return ModelContents({"code": codes.cpu().numpy(), "iou": iou}, {"autoencoder": group}, attributes)
+        facts = {"network": asdict(networks), "decoder_sha256": fingerprint(group.arrays), "report": report}
+        return ModelContents({"code": codes.cpu().numpy(), "iou": iou}, {"autoencoder": group}, facts)
 
     losses = run_training(training, training.steps, target, describe, watch)
     report_training(target, training, losses, [], f"an autoencoder and {len(rows)} codes", curve=watch.curve)

@@ -141,14 +141,8 @@ def train_flow(
         "preset": preset, "stage": stage, "velocity": velocity, "views": known.pictures.rgb.shape[1], "seed": seed,
         "precision": context.precision, **asdict(recipe),
     }  # fmt: skip
-    model = ModelOutput(output, "flow", known.rows, known.history, settings, seed, overwrite, stage != "all")
-    losses = run_training(training, training.steps, model, lambda _: flow_contents(training, known))
-    lines = evaluate_silhouettes(training, known, unseen, check_gradients=check_gradients)
-    report_training(model, training, losses, lines, f"a flow for {len(known.rows)} shapes", curve=curve)
-    target = ModelOutput(output, "flow", known.rows, known.history, settings, seed, overwrite)
+    target = ModelOutput(output, "flow", known.rows, known.history, settings, seed, overwrite, stage != "all")
     answer_dry_run(watch, training, settings)
     losses = run_training(training, training.steps, target, lambda _: flow_contents(training, known), watch)
     lines = evaluate_silhouettes(training, known, unseen, check_gradients=check_gradients)
-    report_training(
-        target, training, losses, lines, f"a flow for {len(known.rows)} shapes", curve=watch.curve
-    )
+    report_training(target, training, losses, lines, f"a flow for {len(uids)} shapes", curve=watch.curve)

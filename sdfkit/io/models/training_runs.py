@@ -138,7 +138,7 @@ def _read_state(path: str, kind: str, training: "Training") -> list[float]:
     return losses
 
 
-def _continue(path: str, kind: str, training: Training) -> list[float]:
+def _continue(path: str, kind: str, training: "Training") -> list[float]:
     losses = _read_state(path, kind, training)
     log.info("%s: continuing the interrupted run after step %d", path, training.steps_taken)
     return losses
@@ -169,12 +169,10 @@ class _Local:
         if self._earlier is not None and self._earlier.is_complete and self._place == path:
             refuse_done(path, target.settings)
 
-    def load(self, training: Training) -> list[float]:
+    def load(self, training: "Training") -> list[float]:
         if self._earlier is not None:
             return _continue(str(self._place), self._target.kind, training)
         if self._shorter is None:
-    def load(self, training: "Training") -> list[float]:
-        if self._earlier is None:
             return []
         losses = _read_state(str(self._shorter), self._target.kind, training)
         log.warning(

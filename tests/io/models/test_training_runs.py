@@ -50,9 +50,7 @@ class Counting:
         self.steps_taken, self.total = int(state["taken"][0]), float(state["total"][0])
 
 
-def train(
-    output, *, fails_at=None, settings=None, overwrite=False, steps=5, may_grow=True, watch=Watch()
-):
+def train(output, *, fails_at=None, settings=None, overwrite=False, steps=5, may_grow=True, watch=Watch()):
     training = Counting(fails_at)
     target = ModelOutput(str(output), "deepsdf", ROWS, [], settings or {"lr": 1}, 0, overwrite, may_grow)
 
