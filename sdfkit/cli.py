@@ -27,9 +27,9 @@ from typer.exceptions import TyperException
 
 import sdfkit
 from sdfkit import commands
-from sdfkit.errors import DoneError, InputError, SdfkitError
+from sdfkit.errors import DoneError, InputError, ReportInstead, SdfkitError
 from sdfkit.io.streams import original_names, read_list, spool
-from sdfkit.options import STANDARD, read_command_line, running
+from sdfkit.options import STANDARD, flatten, read_command_line, running
 from sdfkit.report.presets import preset_table
 from sdfkit.rows import PrintableFormatter, printable
 
@@ -42,7 +42,7 @@ STAGES = {
     "Predict": ("pose", "predict", "mesh"),
     "Judge": ("compare", "rank"),
     "Diagnose": ("timestep-loss", "weight-stats", "perturb"),
-    "Inspect": ("info", "view", "doctor"),
+    "Inspect": ("info", "view", "doctor", "plan"),
 }
 # Errors of the system that mean that an input, or the folder of an output, is not what is needed.
 UNREADABLE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
@@ -190,6 +190,8 @@ def with_status(function: Callable[..., None]) -> Callable[..., None]:
         except Terminated as end:
             typer.echo("sdfkit: stopped by a signal; the same command continues what it can", err=True)
             raise typer.Exit(128 + end.args[0]) from None
+        except ReportInstead as report:
+            typer.echo(str(report))
         except DoneError as error:
             logging.getLogger(__name__).info("%s", error)
         except SdfkitError as error:
@@ -210,7 +212,7 @@ def find_commands() -> dict[str, Callable[..., None]]:
     found = {}
     for module in pkgutil.iter_modules(commands.__path__):
         function = getattr(importlib.import_module(f"sdfkit.commands.{module.name}"), module.name)
-        found[module.name.replace("_", "-")] = function
+        found[module.name.replace("_", "-")] = flatten(function)
     return found
 
 

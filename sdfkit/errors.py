@@ -27,6 +27,10 @@ class DoneError(Exception):
     """The output is already there, made by the same command from the same inputs. The program ends with status 0."""
 
 
+class ReportInstead(Exception):
+    """The command was asked for a report in place of its output. The program prints it and ends with status 0."""
+
+
 class UsageError(SdfkitError):
     """The command line combines options or arguments that contradict each other."""
 

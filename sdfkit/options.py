@@ -1,5 +1,6 @@
 """The options that several commands share, each written once, and the options of the command that is running."""
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -82,6 +83,37 @@ def read_command_line(command: Callable[..., None], options: Mapping[str, Any]) 
             paths = value if isinstance(value, list) else [value]
             (rows if role.by_row else inputs)[name] = [str(path) for path in paths]
     return CommandLine(settings, inputs, rows)
+
+
+def flatten(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command in which the fields of its bundles of options, such as `Watch`, are options of their own."""
+    signature = inspect.signature(command)
+    bundles: dict[str, Any] = {
+        name: parameter.annotation
+        for name, parameter in signature.parameters.items()
+        if isinstance(parameter.annotation, type) and issubclass(parameter.annotation, tuple)
+    }
+    if not bundles:
+        return command
+    flat: list[inspect.Parameter] = []
+    for name, parameter in signature.parameters.items():
+        if name in bundles:
+            fields = inspect.signature(bundles[name]).parameters.values()
+            flat += [field.replace(kind=inspect.Parameter.KEYWORD_ONLY) for field in fields]
+        else:
+            flat.append(parameter)
+
+    @functools.wraps(command)
+    def flattened(**options: Any) -> None:
+        given = {
+            name: bundle(*(options.pop(field) for field in bundle._fields))
+            for name, bundle in bundles.items()
+        }
+        command(**options, **given)
+
+    flattened.__signature__ = signature.replace(parameters=flat)  # type: ignore[attr-defined]
+    flattened.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
+    return flattened
 
 
 def preset_option(text: str, *names: str, **limits: Any) -> Any:
@@ -202,9 +234,44 @@ FailFast = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output."), IRRELEVANT]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON."), IRRELEVANT]
-Curve = Annotated[
-    Path | None, typer.Option(metavar="FILE.png", help="Plot the training loss of every step."), IRRELEVANT
-]
+
+
+class Watch(NamedTuple):
+    """The options with which a training is watched, or estimated; see `flatten`."""
+
+    curve: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Plot the training loss of every step."),
+        IRRELEVANT,
+    ] = None
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Table with a row per step: loss, learning rate, steps per second, seconds. A run that is continued "
+            "continues its table.",
+        ),
+        IRRELEVANT,
+    ] = None
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for the same numbers as events for TensorBoard."),
+        IRRELEVANT,
+    ] = None
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print all settings, and how much time, memory and disk the training takes, measured in a few steps; "
+            "write nothing.",
+        ),
+        IRRELEVANT,
+    ] = False
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report of --dry-run as JSON."), IRRELEVANT
+    ] = False
+
+
 HeldOut = Annotated[
     float,
     typer.Option(

@@ -42,3 +42,25 @@ def listed(names: Sequence[str]) -> str:
 def omitted(count: int, noun: str, rest: str = "") -> str:
     """Return "2 line primitives were left out", by the arguments of `counted`."""
     return f"{counted(count, noun, rest)} {agreeing(count, 'was', 'were')} left out"
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in words, to two digits or so: "45 s", "12 min", "3 h 20 min", "2 d 4 h"."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s" if seconds >= 9.5 else f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(minutes / 60)
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes with its unit, to four digits: "512 B", "1.024 kB", "3.2 GB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.4g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"

@@ -75,7 +75,8 @@ def fit_code(
     from sdfkit.io.tables.joined import open_stores
     from sdfkit.report.training_summary import describe_codes, describe_overlaps, log_lines
     from sdfkit.runtime.device import choose_device
-    from sdfkit.runtime.pool import progress, report_outcome
+    from sdfkit.runtime.pool import report_outcome
+    from sdfkit.runtime.progress import progress
 
     trained = load_fitted_decoder(decoder, choose_device(device))
     given = {"steps": steps, "batch": batch, "lr": lr, "penalty": penalty, "clamp": clamp}

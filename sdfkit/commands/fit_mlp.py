@@ -110,7 +110,8 @@ def fit_mlp(
     from sdfkit.models.mlp import PRESETS
     from sdfkit.report.training_summary import describe_fits, log_lines
     from sdfkit.runtime.device import choose_device
-    from sdfkit.runtime.pool import progress, report_outcome
+    from sdfkit.runtime.pool import report_outcome
+    from sdfkit.runtime.progress import progress
     from sdfkit.training.mlp.recipes import choose_settings
 
     if steps is not None and epochs is not None:

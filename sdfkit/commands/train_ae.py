@@ -6,7 +6,6 @@ from sdfkit.options import (
     LONGER,
     STANDARD,
     WHOLE,
-    Curve,
     Device,
     Inputs,
     Manifest,
@@ -14,6 +13,7 @@ from sdfkit.options import (
     Overwrite,
     Precision,
     Seed,
+    Watch,
     preset_option,
 )
 
@@ -58,7 +58,7 @@ def train_ae(
     resolution: Annotated[
         int, typer.Option(min=8, max=256, help="Grid cells per side of the query cube, for the report.")
     ] = 48,
-    curve: Curve = None,
+    watch: Watch = Watch(),
     seed: Seed = 0,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -100,7 +100,12 @@ def train_ae(
     from sdfkit.io.stores.contents.samples import read_shape_samples
     from sdfkit.models.autoencoder import PRESETS
     from sdfkit.report.plots import check_picture
-    from sdfkit.report.training_summary import describe_reconstructions, log_lines, report_training
+    from sdfkit.report.training_summary import (
+        answer_dry_run,
+        describe_reconstructions,
+        log_lines,
+        report_training,
+    )
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.autoencoder import RECIPES, AutoencoderTraining
     from sdfkit.training.run import override
@@ -109,7 +114,7 @@ def train_ae(
         raise UsageError("--loss field compares distances at samples; add --samples STORE")
     if [*weights, samples].count(STANDARD) > 1:
         raise UsageError("standard input can be read only once; give a file for the weights or for --samples")
-    check_picture(curve, overwrite)
+    check_picture(watch.curve, overwrite)
     recipe = override(
         RECIPES[preset], loss=loss, points=points, clamp=clamp, epochs=epochs, batch=batch, lr=lr
     )
@@ -127,6 +132,7 @@ def train_ae(
         "preset": preset, "latent": latent, "seed": seed, "precision": context.precision, **asdict(recipe),
     }  # fmt: skip
     target = ModelOutput(output, "autoencoder", rows, history, settings, seed, overwrite)
+    answer_dry_run(watch, training, settings)
 
     def describe(complete: bool) -> ModelContents:
         network, codes, _ = training.result()
@@ -136,10 +142,8 @@ def train_ae(
             found = evaluate_autoencoder(training, resolution)
             iou, report = found.after.iou, found.attributes(uids)
             log_lines(describe_reconstructions(found, uids))
-        attributes = {
-            "network": asdict(networks), "decoder_sha256": fingerprint(group.arrays), "report": report,
-        }  # fmt: skip
-        return ModelContents({"code": codes.cpu().numpy(), "iou": iou}, {"autoencoder": group}, attributes)
+        facts = {"network": asdict(networks), "decoder_sha256": fingerprint(group.arrays), "report": report}
+        return ModelContents({"code": codes.cpu().numpy(), "iou": iou}, {"autoencoder": group}, facts)
 
-    losses = run_training(training, training.steps, target, describe)
-    report_training(target, training, losses, [], f"an autoencoder and {len(rows)} codes", curve=curve)
+    losses = run_training(training, training.steps, target, describe, watch)
+    report_training(target, training, losses, [], f"an autoencoder and {len(rows)} codes", curve=watch.curve)

@@ -4,7 +4,6 @@ import typer
 
 from sdfkit.options import (
     STANDARD,
-    Curve,
     Device,
     Ema,
     HeldOut,
@@ -15,6 +14,7 @@ from sdfkit.options import (
     Precision,
     Seed,
     Steps,
+    Watch,
     preset_option,
 )
 from sdfkit.wording import counted
@@ -62,7 +62,7 @@ def train_deepsdf(
     ema: Ema = None,
     compile: Annotated[bool, typer.Option("--compile", help="Use torch.compile, on a GPU.")] = False,
     held_out: HeldOut = 0.0,
-    curve: Curve = None,
+    watch: Watch = Watch(),
     seed: Seed = 0,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -97,14 +97,19 @@ def train_deepsdf(
     from sdfkit.io.stores.contents.samples import open_samples
     from sdfkit.models.deepsdf import PRESETS
     from sdfkit.report.plots import check_picture
-    from sdfkit.report.training_summary import describe_decoder, describe_held_out, report_training
+    from sdfkit.report.training_summary import (
+        answer_dry_run,
+        describe_decoder,
+        describe_held_out,
+        report_training,
+    )
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.deepsdf.recipes import RECIPES
     from sdfkit.training.deepsdf.training import DeepSDFTraining
     from sdfkit.training.run import override
 
     log = logging.getLogger(__name__)
-    check_picture(curve, overwrite)
+    check_picture(watch.curve, overwrite)
     config = PRESETS[preset]
     recipe = override(
         RECIPES[preset], steps=steps, shapes=batch, points=points, near=near_focus, decoder_lr=lr, code_lr=code_lr,
@@ -129,11 +134,12 @@ def train_deepsdf(
             "compile": compile, **asdict(recipe),
         }  # fmt: skip
         target = ModelOutput(output, "deepsdf", known.rows, known.history, settings, seed, overwrite)
+        answer_dry_run(watch, training, settings)
 
-        losses = run_training(training, recipe.steps, target, lambda complete: decoder_contents(training))
+        losses = run_training(training, recipe.steps, target, lambda _: decoder_contents(training), watch)
         errors = measure_decoder(training, samples=20_000, clamp=0.1)
     unseen = measure_held_out(training, [part for _, part in known.held_out])
     rows = [row for row, _ in known.held_out]
     lines = [*describe_decoder(errors, known.rows), *describe_held_out(unseen, rows)]
     what = f"a decoder and {counted(len(known.rows), 'code')}"
-    report_training(target, training, losses, lines, what, curve=curve)
+    report_training(target, training, losses, lines, what, curve=watch.curve)

@@ -5,7 +5,6 @@ import typer
 from sdfkit.options import (
     STANDARD,
     WHOLE,
-    Curve,
     Device,
     Ema,
     HeldOut,
@@ -16,6 +15,7 @@ from sdfkit.options import (
     Precision,
     Seed,
     Steps,
+    Watch,
     preset_option,
 )
 
@@ -69,7 +69,7 @@ def train_dit(
     steps: Steps = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Uses of each shape, instead of --steps.")] = None,
     held_out: HeldOut = 0.0,
-    curve: Curve = None,
+    watch: Watch = Watch(),
     seed: Seed = 0,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -113,13 +113,13 @@ def train_dit(
     from sdfkit.io.models.writer import ModelOutput
     from sdfkit.models.dit import PRESETS
     from sdfkit.report.plots import check_picture
-    from sdfkit.report.training_summary import describe_denoiser, report_training
+    from sdfkit.report.training_summary import answer_dry_run, describe_denoiser, report_training
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.dit.recipes import RECIPES, choose_steps
     from sdfkit.training.dit.training import STD_FLOOR, DiTTraining
     from sdfkit.training.run import override
 
-    check_picture(curve, overwrite)
+    check_picture(watch.curve, overwrite)
     whole = read_training_codes(codes, features, condition, tokens, views, manifest=manifest)
     known, others = hold_out(whole, held_out, seed)
     preset = preset or ("weights-small" if known.are_weights else "small")
@@ -142,8 +142,9 @@ def train_dit(
         "precision": context.precision, **asdict(recipe),
     }  # fmt: skip
     target = ModelOutput(output, "denoiser", known.rows, known.history, settings, seed, overwrite)
+    answer_dry_run(watch, training, settings)
     losses = run_training(
-        training, recipe.steps, target, lambda complete: denoiser_contents(training, known.codes, known.attributes)
+        training, recipe.steps, target, lambda _: denoiser_contents(training, known.codes, known.attributes), watch
     )  # fmt: skip
     what, lines = f"a denoiser for {len(known.rows)} shapes", [describe_denoiser(losses, training)]
-    report_training(target, training, losses, lines, what, curve=curve, held_out=training.held_out)
+    report_training(target, training, losses, lines, what, curve=watch.curve, held_out=training.held_out)

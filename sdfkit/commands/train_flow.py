@@ -6,7 +6,6 @@ from sdfkit.options import (
     IRRELEVANT,
     STANDARD,
     WHOLE,
-    Curve,
     Device,
     Inputs,
     Manifest,
@@ -15,6 +14,7 @@ from sdfkit.options import (
     Precision,
     Seed,
     Steps,
+    Watch,
     preset_option,
 )
 
@@ -53,16 +53,13 @@ def train_flow(
         typer.Option("--code-scale/--no-code-scale", help="Start from noise scaled like the codes, or not."),
     ] = True,
     views_per_shape: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Number of views to use of each shape; default: all."),
+        int | None, typer.Option(min=1, metavar="N", help="Views of each shape to use; default: all.")
     ] = None,
     rays: Annotated[int | None, preset_option("Rays per view", min=1)] = None,
     batch: Annotated[int | None, preset_option("Shapes per step", min=1)] = None,
     temperature: Annotated[float | None, preset_option("Final temperature of silhouettes", min=1e-4)] = None,
     eikonal: Annotated[float | None, preset_option("Weight of the eikonal loss", min=0)] = None,
-    cfg_dropout: Annotated[
-        float | None, preset_option("Share of samples without image", min=0, max=1)
-    ] = None,
+    cfg_dropout: Annotated[float | None, preset_option("Share of images left out", min=0, max=1)] = None,
     steps: Steps = None,
     held_out: Annotated[
         str | None,
@@ -74,7 +71,7 @@ def train_flow(
         typer.Option("--check-gradients", help="Log the norm of each network's last gradient."),
         IRRELEVANT,
     ] = False,
-    curve: Curve = None,
+    watch: Watch = Watch(),
     seed: Seed = 0,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -116,14 +113,14 @@ def train_flow(
     from sdfkit.io.models.writer import ModelOutput
     from sdfkit.io.stores.contents.training_views import read_training_views
     from sdfkit.report.plots import check_picture
-    from sdfkit.report.training_summary import evaluate_silhouettes, report_training
+    from sdfkit.report.training_summary import answer_dry_run, evaluate_silhouettes, report_training
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.flow.recipes import NETWORKS, RECIPES, STAGES, adapt_network, choose_stages
     from sdfkit.training.flow.training import FlowTraining
     from sdfkit.training.run import override
 
     stages, before = choose_stages(stage, supervision, start)
-    check_picture(curve, overwrite)
+    check_picture(watch.curve, overwrite)
     recipe = override(
         RECIPES[preset], code_scale=code_scale, silhouette=silhouette, rays=rays, shapes=batch, temperature=temperature,
         eikonal=eikonal, dropout=cfg_dropout, steps=dict.fromkeys(STAGES, steps) if steps else None,
@@ -144,7 +141,8 @@ def train_flow(
         "preset": preset, "stage": stage, "velocity": velocity, "views": known.pictures.rgb.shape[1], "seed": seed,
         "precision": context.precision, **asdict(recipe),
     }  # fmt: skip
-    model = ModelOutput(output, "flow", known.rows, known.history, settings, seed, overwrite, stage != "all")
-    losses = run_training(training, training.steps, model, lambda _: flow_contents(training, known))
+    target = ModelOutput(output, "flow", known.rows, known.history, settings, seed, overwrite, stage != "all")
+    answer_dry_run(watch, training, settings)
+    losses = run_training(training, training.steps, target, lambda _: flow_contents(training, known), watch)
     lines = evaluate_silhouettes(training, known, unseen, check_gradients=check_gradients)
-    report_training(model, training, losses, lines, f"a flow for {len(known.rows)} shapes", curve=curve)
+    report_training(target, training, losses, lines, f"a flow for {len(uids)} shapes", curve=watch.curve)

@@ -5,7 +5,6 @@ import typer
 from sdfkit.options import (
     STANDARD,
     WHOLE,
-    Curve,
     Device,
     Inputs,
     Manifest,
@@ -14,8 +13,9 @@ from sdfkit.options import (
     Precision,
     Seed,
     Steps,
+    Watch,
     preset_option,
-)  # fmt: skip
+)
 
 
 def train_recon(
@@ -39,7 +39,7 @@ def train_recon(
         float | None, preset_option("Share of shapes that are turned at random", min=0, max=1)
     ] = None,
     lr: Annotated[float | None, preset_option("Learning rate of Muon", min=0)] = None,
-    curve: Curve = None,
+    watch: Watch = Watch(),
     seed: Seed = 0,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -79,12 +79,16 @@ def train_recon(
     from sdfkit.io.stores.contents.samples import open_samples_of
     from sdfkit.models.recon.network import PRESETS
     from sdfkit.report.plots import check_picture
-    from sdfkit.report.training_summary import describe_reconstruction_errors, report_training
+    from sdfkit.report.training_summary import (
+        answer_dry_run,
+        describe_reconstruction_errors,
+        report_training,
+    )
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.recon.training import RECIPES, ReconTraining, TrainingViews
     from sdfkit.training.run import override
 
-    check_picture(curve, overwrite)
+    check_picture(watch.curve, overwrite)
     config = PRESETS[preset]
     recipe = override(
         RECIPES[preset], steps=steps, shapes=batch, points=points, views=most, turned=turned, lr=lr
@@ -101,12 +105,13 @@ def train_recon(
         )  # fmt: skip
         history = [*seen.history, *(step for step in known.history if step not in seen.history)]
         target = ModelOutput(output, "recon", known.rows, history, settings, seed, overwrite)
+        answer_dry_run(watch, training, settings)
 
         def describe(complete: bool) -> ModelContents:
             group = network_group(training.result(), config)
             return ModelContents({"grid": training.grids.numpy()}, {"recon": group}, {})
 
-        losses = run_training(training, recipe.steps, target, describe)
+        losses = run_training(training, recipe.steps, target, describe, watch)
         lines = describe_reconstruction_errors(measure_errors(training))
     what = f"a reconstruction network for {len(known.rows)} shapes"
-    report_training(target, training, losses, lines, what, curve=curve)
+    report_training(target, training, losses, lines, what, curve=watch.curve)

@@ -29,7 +29,7 @@ from sdfkit.inference.defaults import (
 )
 from sdfkit.inference.meshing import BATCH, MeshOptions, mesh_field, require_decoder
 from sdfkit.rows import seed_shape
-from sdfkit.runtime.pool import progress
+from sdfkit.runtime.progress import progress
 from sdfkit.wording import counted
 
 if TYPE_CHECKING:

@@ -37,6 +37,15 @@ HISTORY = Field(
     lambda value: isinstance(value, list) and all(map(_is_step, value)),
     "a list of objects with the texts version and command",
 )
+PROGRESS = Field(
+    lambda value: (
+        isinstance(value, dict)
+        and COUNT.fits(value.get("steps"))
+        and NUMBER.fits(value.get("steps_per_second"))
+        and TEXT.fits(value.get("saved"))
+    ),
+    "an object with steps, steps_per_second and saved",
+)
 
 
 def one_of(*choices: str) -> Field:

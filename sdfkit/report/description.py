@@ -1,5 +1,6 @@
 """The report of `info` on the content of stores, array files and meshes, as facts and as text."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,9 +11,10 @@ import numpy as np
 from sdfkit.errors import GeometryError, InputError, MissingError
 from sdfkit.io.streams import find_kind, name_of, open_input
 from sdfkit.options import STANDARD
+from sdfkit.report.plots import Curve, describe_progress, smooth
 from sdfkit.report.tables import Facts, format_json, format_table
 from sdfkit.rows import printable
-from sdfkit.wording import agreeing, counted
+from sdfkit.wording import agreeing, counted, size
 
 if TYPE_CHECKING:
     from sdfkit.io.meshes.reader import MeshRow
@@ -64,9 +66,24 @@ def _describe_store(path: str) -> Iterator[Facts]:
             "rows": _count_rows(store) if "uid" in store and "error" in store else None,
             "settings": attributes.pop("settings", {}),
             "history": attributes.pop("history", []),
-            "attributes": attributes,
         }
+        facts["training"] = _describe_training(store, facts["arrays"], attributes.pop("progress", {}))
+        facts["attributes"] = attributes
     yield facts
+
+
+def _describe_training(store: "StoreReader", arrays: list[Facts], progress: Facts) -> Facts | None:
+    """Return how far a training is, and its mean losses in up to ten intervals; None for other stores."""
+    is_pipe = hasattr(store.group.store, "forget")
+    found = [array for array in arrays if array["name"] == "loss" and array["axes"] == ("step",)]
+    if is_pipe or not found or not found[0]["dtype"].startswith("float"):
+        return None
+    losses = store.read("loss")
+    curve = smooth(losses, 10) if len(losses) else Curve((), ())
+    means = [
+        (step, loss if math.isfinite(loss) else None) for step, loss in zip(curve.x, curve.y, strict=True)
+    ]
+    return {"step": len(losses), **progress, "loss": means}
 
 
 def _count_rows(store: "StoreReader") -> Facts:
@@ -157,9 +174,17 @@ def format_store(facts: Facts) -> str:
         title += "".join(f", {count} of them {name}" for name, count in counts.items() if count)
         if rows["failed"]:
             parts.append(format_table(("failed", ""), [tuple(row.values()) for row in rows["failed"]]))
+    if training := facts.get("training"):
+        parts.append(
+            format_table(
+                ("step", "mean loss"), [(step, loss and f"{loss:.5g}") for step, loss in training["loss"]]
+            )
+        )
+        if "steps" in training:
+            parts.append(describe_progress(training))
     lines = [
-        (name, " ".join(axes or ()), "×".join(map(str, shape)), dtype, _format_size(size))
-        for name, axes, shape, dtype, size in _group_arrays(facts["arrays"])
+        (name, " ".join(axes or ()), "×".join(map(str, shape)), dtype, None if count is None else size(count))
+        for name, axes, shape, dtype, count in _group_arrays(facts["arrays"])
         if name not in COLUMNS
     ]
     parts.append(format_table(("array", "axes", "shape", "type", "size"), lines))
@@ -177,8 +202,8 @@ def _group_arrays(arrays: list[Facts]) -> Iterator[tuple[str, Any, Any, str, int
             yield name or "(array)", first["axes"], first["shape"], first["dtype"], first["bytes"]
         else:
             types = " ".join(sorted({array["dtype"] for array in members}))
-            size = sum(array["bytes"] or 0 for array in members)
-            yield f"{name}/", (), (counted(len(members), "array"),), types, size
+            total = sum(array["bytes"] or 0 for array in members)
+            yield f"{name}/", (), (counted(len(members), "array"),), types, total
 
 
 def _format_origin(facts: Facts) -> Iterator[str]:
@@ -245,13 +270,3 @@ def _format_extent(bounds: Any) -> str:
     if bounds is None:
         return ""
     return " ".join(f"{high - low:.4g}" for low, high in zip(*bounds, strict=True))
-
-
-def _format_size(count: float | None) -> str | None:
-    if count is None:
-        return None
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.4g} {unit}"
-        count /= 1000
-    return f"{count:.4g} GB"

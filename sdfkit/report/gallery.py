@@ -14,7 +14,7 @@ from sdfkit.errors import GeometryError, InputError
 from sdfkit.io.stores.layout import PLAIN
 from sdfkit.report.contact_sheet import Tile, caption, draw_sheet
 from sdfkit.report.pages import describe_panel, make_page, pack_film
-from sdfkit.report.plots import Panel, Scatter, map_vectors, paint_panels, smooth
+from sdfkit.report.plots import Panel, Scatter, describe_progress, map_vectors, paint_panels, smooth
 from sdfkit.report.trajectory_page import draw_strips, make_stepper
 from sdfkit.runtime.pool import PoolOptions, compute_rows
 from sdfkit.wording import agreeing, counted
@@ -255,8 +255,15 @@ def _draw_model(
     from sdfkit.io.stores.contents.vectors import vectors_of
 
     count = 1
+    curves = {name: store.read(name) for name in losses}
+    reached = ""
+    if (progress := store.attributes.get("progress")) and curves:
+        reached = describe_progress({"step": len(next(iter(curves.values()))), **progress})
     panels: list[Panel | Scatter] = [
-        Panel(f"{name} in training", "step", name, {name: smooth(store.read(name))}, "y") for name in losses
+        Panel(
+            f"{name} in training{f': {reached}' * bool(reached)}", "step", name, {name: smooth(values)}, "y"
+        )
+        for name, values in curves.items()
     ]
     array = PLAIN.get(store.kind, "")
     if array and array in store:

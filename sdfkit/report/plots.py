@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sdfkit.errors import UsageError
 from sdfkit.io.outputs import open_output
 from sdfkit.rows import printable
-from sdfkit.wording import counted
+from sdfkit.wording import counted, duration
 
 if TYPE_CHECKING:
     import numpy as np
@@ -167,13 +167,24 @@ def draw_curves(
     draw_panels(output, [Panel(title, x, y, curves, "y" if log else "")], overwrite=overwrite)
 
 
-def smooth(losses: "Sequence[float] | np.ndarray") -> Curve:
-    """Average the losses of a training run over up to 500 intervals of equal length, for drawing."""
+def smooth(losses: "Sequence[float] | np.ndarray", intervals: int = 500) -> Curve:
+    """Average the losses of a training run over up to so many intervals of equal length."""
     import numpy as np
 
-    parts = np.array_split(np.asarray(losses), min(len(losses), 500))
+    parts = np.array_split(np.asarray(losses), min(len(losses), intervals))
     ends = np.cumsum([len(part) for part in parts]).tolist()
     return Curve(ends, [float(part.mean()) for part in parts])
+
+
+def describe_progress(progress: Mapping[str, Any]) -> str:
+    """Describe how far an unfinished training was when its state was saved.
+
+    Args:
+        progress: The attribute `progress` of its store, and the number of steps taken as `step`.
+    """
+    step, steps, rate = progress["step"], progress["steps"], progress["steps_per_second"]
+    left = f", {duration((steps - step) / rate)} left" if rate else ""
+    return f"step {step} of {steps}, {rate:.3g} steps/s{left}; saved {progress['saved']}"
 
 
 def draw_losses(

@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sdfkit.errors import ReportInstead
 from sdfkit.io.models.training_runs import log_written
 from sdfkit.report.plots import draw_losses
-from sdfkit.wording import counted
+from sdfkit.report.tables import format_json, format_table
+from sdfkit.wording import counted, duration, size
 
 if TYPE_CHECKING:
     from sdfkit.evaluation.field_errors import DecoderErrors
@@ -18,11 +20,13 @@ if TYPE_CHECKING:
     from sdfkit.evaluation.silhouettes import SilhouetteErrors
     from sdfkit.io.models.writer import ModelOutput
     from sdfkit.io.stores.contents.training_views import TrainingViews
+    from sdfkit.options import Watch
     from sdfkit.rows import Row
-    from sdfkit.runtime.training_loop import Training
+    from sdfkit.training.costs import TrainingCost
     from sdfkit.training.dit.held_out import HeldOutLoss
     from sdfkit.training.dit.training import DiTTraining
     from sdfkit.training.flow.training import FlowTraining
+    from sdfkit.training.run import Training
 
 log = logging.getLogger(__name__)
 # The report counts fits with a loss above this, as the paper "image to 3-D from small data" does.
@@ -228,3 +232,55 @@ def describe_overlaps(overlaps: Mapping[str, float]) -> list[str]:
     worst = min(overlaps, key=overlaps.__getitem__)
     mean = np.mean(list(overlaps.values()))
     return [f"silhouette IoU with the images: mean {mean:.3f}, worst {overlaps[worst]:.3f} ({worst})"]
+
+
+def answer_dry_run(watch: "Watch", training: "Training", settings: Mapping[str, Any]) -> None:
+    """With --dry-run, measure a training, and end the command with a report on its settings and what it takes.
+
+    Args:
+        watch: Options of the command.
+        training: A training that has taken no step.
+        settings: All settings of the run.
+
+    Raises:
+        ReportInstead: The option is given.
+    """
+    from sdfkit.training.costs import measure_training
+
+    if not watch.dry_run:
+        return
+    cost, device = measure_training(training), training.context.device.type
+    if watch.as_json:
+        facts = {
+            "settings": dict(settings), "device": device, "seconds": cost.seconds, "error": cost.error,
+            **cost._asdict(), "steps": [kind._asdict() for kind in cost.steps],
+        }  # fmt: skip
+        raise ReportInstead(format_json(facts))
+    raise ReportInstead(format_cost(cost, settings, device))
+
+
+def format_cost(cost: "TrainingCost", settings: Mapping[str, Any], device: str) -> str:
+    """Lay out the settings of a training and what it takes as text."""
+    recipe = [
+        (name, value if isinstance(value, str) else format_json(value)) for name, value in settings.items()
+    ]
+    count = sum(len(kind.seconds) for kind in cost.steps)
+    kinds = [
+        (kind.name or "steps", kind.number, f"{1000 * np.mean(kind.seconds):.3g} ms each")
+        for kind in cost.steps
+    ]
+    where = {"cpu": f"{cost.cores:.1f} cores"}.get(device, f"the {device} device")
+    facts = [
+        ("parameters", f"{cost.parameters:,}"),
+        (
+            "time",
+            f"{duration(cost.seconds)} ± {duration(cost.error)} on {where}, without reading and reports",
+        ),
+        ("memory", f"{size(cost.memory)}, the peak of this process"),
+        *([] if cost.gpu_memory is None else [("GPU memory", f"{size(cost.gpu_memory)}, the peak")]),
+        ("state", f"{size(cost.state)} in each save, and in the model"),
+    ]
+    note = f"measured in {counted(count, 'step')}; nothing was written"
+    return "\n\n".join(
+        [format_table(("setting", ""), recipe), format_table((), kinds), format_table((), facts), note]
+    )

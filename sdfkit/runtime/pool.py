@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from sdfkit.errors import GeometryError, MissingError, SdfkitError
 from sdfkit.rows import TOO_LONG, Row
 from sdfkit.runtime.compiling import managed_compilation
+from sdfkit.runtime.progress import Progress, progress
 from sdfkit.runtime.workers import WorkerPool, time_limit
 from sdfkit.wording import agreeing, counted
 
@@ -96,7 +96,7 @@ def compute_rows(
             bar.update()
 
 
-def _is_kept(row: Row, writer: Writer, bar: Any) -> bool:
+def _is_kept(row: Row, writer: Writer, bar: Progress) -> bool:
     kept = writer.has(row)
     bar.update(kept)
     return kept
@@ -211,17 +211,6 @@ def _cluster(address: str) -> Iterator[Any]:
         ) from error
     with client:
         yield client
-
-
-@contextmanager
-def progress(count: int, unit: str) -> Iterator[Any]:
-    """Show a progress bar on standard error, with rate and remaining time, if standard error is a terminal."""
-    from tqdm import tqdm
-
-    # None lets tqdm check for a terminal. Of the processes that torchrun starts, only the first shows the bar.
-    silent = True if os.environ.get("RANK", "0") != "0" else None
-    with tqdm(total=count, unit=unit, disable=silent, dynamic_ncols=True, smoothing=0.1) as bar:
-        yield bar
 
 
 def report_outcome(output: str, what: str, count: int, failed: set[int], *, made: int | None = None) -> None:

@@ -3,44 +3,52 @@
 import logging
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from sdfkit.errors import SdfkitError, StoppedError, UsageError
 from sdfkit.options import STANDARD
-from sdfkit.runtime.pool import progress
+from sdfkit.runtime.progress import progress
 
 if TYPE_CHECKING:
-    from sdfkit.training.run import DeviceContext
+    from sdfkit.training.run import DeviceContext, Training
 
 log = logging.getLogger(__name__)
-MINUTES_BETWEEN_SAVES = 3.0
-
-
-class Training(Protocol):
-    """Interface of training objects; see `sdfkit.training.run`."""
-
-    steps_taken: int
-    context: "DeviceContext"
-
-    def step(self) -> float:
-        """Take one step and return its loss."""
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return all arrays that the next step depends on."""
-
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Restore a state that `state` returned."""
+# The first save comes early, so that the run can be looked at, and a wrong one is noticed.
+SECONDS_TO_FIRST_SAVE, MINUTES_BETWEEN_SAVES = 15.0, 3.0
+SECONDS_TO_FIRST_LINE = 5.0
+# The loss that is shown is the mean of so many steps.
+SHOWN_LOSSES = 100
 
 
 class Save(Protocol):
     """A function that writes a state and the losses of all steps up to that state. It is called in every process."""
 
-    def __call__(self, state: dict[str, np.ndarray], losses: list[float], *, complete: bool) -> None: ...
+    def __call__(
+        self, state: dict[str, np.ndarray], losses: list[float], *, complete: bool, rate: float
+    ) -> None: ...
+
+
+class StepRecord(NamedTuple):
+    """What a log holds of a step; its fields are the columns of the table that --log writes.
+
+    Attributes:
+        step: Number of steps taken, with this one.
+        loss: Loss of the step.
+        learning_rate: See `Training.lr`.
+        steps_per_second: Rate in the last minute.
+        seconds: Time since training began; of a run that was continued, without the time between its parts.
+    """
+
+    step: int
+    loss: float
+    learning_rate: float
+    steps_per_second: float
+    seconds: float
 
 
 def open_training_context(device: str, precision: str, paths: Sequence[str | None]) -> "DeviceContext":
@@ -65,7 +73,14 @@ def open_training_context(device: str, precision: str, paths: Sequence[str | Non
     return context
 
 
-def train(training: Training, steps: int, losses: list[float], save: Save, output: str) -> list[float]:
+def train(
+    training: "Training",
+    steps: int,
+    losses: list[float],
+    save: Save,
+    output: str,
+    record: Callable[[StepRecord], None] = lambda _: None,
+) -> list[float]:
     """Take the remaining steps, and save the state: every few minutes, when a signal stops the run, and at the end.
 
     A state with NaN or infinity is not saved, so the last finite state remains in the store.
@@ -76,6 +91,7 @@ def train(training: Training, steps: int, losses: list[float], save: Save, outpu
         losses: Losses of the steps that an earlier run has taken. Those of the new steps are appended.
         save: Writes the state.
         output: Path of the output. If it is a stream, the state is written only at the end.
+        record: Called after each step.
 
     Returns:
         The losses of all steps.
@@ -86,9 +102,9 @@ def train(training: Training, steps: int, losses: list[float], save: Save, outpu
     """
     kept = training.steps_taken
     try:
-        for state in _states(training, steps, losses, output):
+        for state, rate in _states(training, steps, losses, output, record):
             _check_finite(state, training.steps_taken)
-            save(state, losses, complete=training.steps_taken == steps)
+            save(state, losses, complete=training.steps_taken == steps, rate=rate)
             kept = training.steps_taken
     except StoppedError:
         raise
@@ -112,29 +128,32 @@ def _check_finite(state: Mapping[str, np.ndarray], step: int) -> None:
 
 
 def _states(
-    training: Training, steps: int, losses: list[float], output: str
-) -> Iterator[dict[str, np.ndarray]]:
-    """Take the remaining steps and yield each state that is to be saved.
-
-    A progress bar shows the mean loss of the last 100 steps.
-    """
+    training: "Training", steps: int, losses: list[float], output: str, record: Callable[[StepRecord], None]
+) -> Iterator[tuple[dict[str, np.ndarray], float]]:
+    """Take the remaining steps and yield each state that is to be saved, with the steps per second."""
     began, first = time.monotonic(), training.steps_taken
-    saved_at = began
-    with _signals() as received, progress(steps, "step") as bar:
-        bar.update(training.steps_taken)
+    saved_at, between = began, min(SECONDS_TO_FIRST_SAVE, 60 * MINUTES_BETWEEN_SAVES)
+
+    def describe() -> dict[str, float | str]:
+        return {"loss": float(np.mean(losses[-SHOWN_LOSSES:])), **training.facts()}
+
+    with (
+        _signals() as received,
+        progress(steps, "step", done=first, first_line=SECONDS_TO_FIRST_LINE) as shown,
+    ):
         while training.steps_taken < steps:
             losses.append(training.step())
-            bar.update()
-            if training.steps_taken % 100 == 0:
-                bar.set_postfix(loss=f"{np.mean(losses[-100:]):.5g}")
+            shown.update(describe=describe)
+            seconds = time.monotonic() - began
+            record(StepRecord(training.steps_taken, losses[-1], training.lr, shown.rate, seconds))
             # The state is distributed over all processes, so all of them must save and stop at the same step.
             stopped = training.context.any(bool(received))
-            due = training.context.any(time.monotonic() - saved_at > 60 * MINUTES_BETWEEN_SAVES)
+            due = training.context.any(time.monotonic() - saved_at > between)
             if training.steps_taken == steps:
                 break
             if (due or stopped) and output != STANDARD:
-                yield training.state()
-                saved_at = time.monotonic()
+                yield training.state(), shown.rate
+                saved_at, between = time.monotonic(), 60 * MINUTES_BETWEEN_SAVES
             if stopped:
                 remedy = "; run the same command again to continue" * (output != STANDARD)
                 raise StoppedError(
@@ -143,7 +162,7 @@ def _states(
                 )
     if first < steps:
         log.info("%.1f training steps a second", (steps - first) / (time.monotonic() - began))
-    yield training.state()
+    yield training.state(), shown.rate
 
 
 @contextmanager

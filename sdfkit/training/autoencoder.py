@@ -21,6 +21,7 @@ from sdfkit.models.mlp import MLPs
 from sdfkit.training.run import (
     DeviceContext,
     State,
+    StepKind,
     check_loss,
     cosine,
     moments,
@@ -199,6 +200,19 @@ class AutoencoderTraining:
         wanted = self.samples.distances[chosen].to(device).clamp(-clamp, clamp)
         errors = (there.clamp(-clamp, clamp) - wanted).abs()
         return errors.mean(dim=1), ((there - wanted).abs() * (errors.detach() > 0)).mean(dim=1)
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the last step."""
+        return float(self.optimizers[0].param_groups[0]["lr"])
+
+    def step_kinds(self) -> list[StepKind]:
+        """Return the only kind of steps."""
+        return [StepKind("", range(self.steps), self.steps)]
+
+    def facts(self) -> dict[str, float]:
+        """Return the loss of decoding the mean weights, which is 1, for the loss `weights`."""
+        return {"mean weights": 1.0} if self.settings.loss == "weights" else {}
 
     @torch.no_grad()
     def result(self) -> tuple[Autoencoder, Float[Tensor, "shape code"], Float[Tensor, "shape dim"]]:

@@ -1,6 +1,6 @@
 """Parts that all training runs share: the device context, the EMA, and a state made of plain arrays.
 
-The program that runs a training needs only three methods of a training object:
+The program that runs a training needs only these methods of a training object to save it:
 
 * `step()` takes one step and returns its loss.
 * `state()` returns the state from which training can be resumed, as a flat dictionary of arrays: parameters and codes,
@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -105,6 +105,60 @@ def open_device_context(device: str, precision: Literal["fp32", "bf16"]) -> Devi
             it is slower: on AVX-512 without tiles, 31 GFLOP/s were measured, and 165 GFLOP/s with fp32.
     """
     return DeviceContext(Accelerator(cpu=torch.device(device).type == "cpu"), precision)
+
+
+class StepKind(NamedTuple):
+    """Steps of a run that take about the same time.
+
+    Attributes:
+        name: What distinguishes them from the other steps; empty if there are no others.
+        steps: Their numbers, of which the first is 0.
+        number: How many of them the run has.
+    """
+
+    name: str
+    steps: range
+    number: int
+
+
+class Training(Protocol):
+    """Interface of training objects; see the top of this module."""
+
+    steps_taken: int
+    context: DeviceContext
+
+    @property
+    def uids(self) -> Sequence[str]:
+        """Names of the training shapes."""
+
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        """All tensors that are trained, by name."""
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the last step, that of the option --lr if the command has it."""
+
+    def step_kinds(self) -> Sequence[StepKind]:
+        """Return the kinds of steps of the whole run, which may take different times."""
+
+    def step(self) -> float:
+        """Take one step and return its loss."""
+
+    def facts(self) -> Mapping[str, str | float]:
+        """Return what to show beside the loss: a loss that needs no training, for comparison, and the stage."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all arrays that the next step depends on."""
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Restore a state that `state` returned."""
+
+
+def constant_loss(distances: Tensor, clamp: float) -> float:
+    """Return the mean absolute error of the constant that predicts clamped distances best: their median."""
+    clamped = distances.clamp(-clamp, clamp)
+    return float((clamped - clamped.median()).abs().mean())
 
 
 def override(settings: S, **values: Any) -> S:

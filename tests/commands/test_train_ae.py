@@ -172,3 +172,16 @@ def test_unsuitable_weights_are_refused(sdfkit, samples, tmp_path):
         assert refused.exit_code == 3 and words in refused.stderr, refused.stderr
         assert refused.stderr.count("\n") == 1
         assert not (tmp_path / "ae.zarr").exists()
+
+
+@pytest.mark.parametrize("loss", ["weights", "field"])
+def test_a_dry_run_prints_settings_and_costs_and_writes_nothing(
+    sdfkit, weights, samples, tmp_path, monkeypatch, loss
+):
+    monkeypatch.setattr("sdfkit.training.costs.SECONDS", 0.0)
+    options = ("--loss", loss, "--samples", samples, "--epochs", 8, "--dry-run", "-o", tmp_path / "ae.zarr")
+    done = sdfkit("train-ae", weights, *FEW, *options)
+    assert done.exit_code == 0, done.stderr
+    assert f"loss        {loss}\n" in done.stdout or f"loss       {loss}\n" in done.stdout
+    assert "measured in 3 steps; nothing was written" in done.stdout
+    assert not (tmp_path / "ae.zarr").exists()

@@ -1,6 +1,8 @@
 """`sdfkit train-deepsdf`: runs that fail, samples larger than memory, and unsuitable stores."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 
@@ -203,3 +205,20 @@ def test_held_out_shapes_are_not_trained_on_and_reported(sdfkit, tmp_path, where
         if f"; ball_{index} " in done.stderr or f"worst: ball_{index} " in done.stderr
     ]
     assert len(kept) == 3 and set(named) >= {f"ball_{index}" for index in range(5)} - set(kept)
+
+
+def test_a_dry_run_prints_settings_and_costs_and_writes_nothing(sdfkit, samples, tmp_path, monkeypatch):
+    monkeypatch.setattr("sdfkit.training.costs.SECONDS", 0.0)
+    line = ("train-deepsdf", *TRAIN, "--steps", 100, samples, "--dry-run", "-o", tmp_path / "deepsdf.zarr")
+    done = sdfkit(*line)
+    assert done.exit_code == 0, done.stderr
+    assert re.search(r"^steps +100$", done.stdout, re.MULTILINE)
+    assert re.search(r"^time .* without reading and reports$", done.stdout, re.MULTILINE)
+    assert done.stdout.endswith("measured in 3 steps; nothing was written\n")
+    facts = json.loads(sdfkit(*line, "--json").stdout)
+    assert facts["settings"]["steps"] == 100 and facts["shapes"] == 3
+    (kind,) = facts["steps"]
+    assert kind["number"] == 100 and facts["seconds"] == pytest.approx(
+        100 * np.mean(kind["seconds"]), rel=1e-4
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["samples.zarr"]

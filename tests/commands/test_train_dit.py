@@ -258,3 +258,24 @@ def test_held_out_shapes_are_reported_drawn_and_left_out_of_the_codes(sdfkit, st
         assert drawn.size == (1200, 750)
     refused = sdfkit(*line, "--steps", 3, "-o", tmp_path / "other.zarr")
     assert refused.exit_code == 2 and "give only one of them" in refused.stderr
+
+
+def test_a_dry_run_measures_steps_with_and_without_held_out_shapes(sdfkit, stores, tmp_path, monkeypatch):
+    monkeypatch.setattr("sdfkit.training.costs.SECONDS", 0.0)
+    options = (
+        "--steps",
+        600,
+        "--batch",
+        4,
+        "--held-out",
+        0.3,
+        "--dry-run",
+        "--json",
+        "-o",
+        tmp_path / "d.zarr",
+    )
+    done = sdfkit("train-dit", stores[1], "--codes", stores[2], *options)
+    assert done.exit_code == 0, done.stderr
+    kinds = [(kind["name"], kind["number"]) for kind in json.loads(done.stdout)["steps"]]
+    assert kinds == [("plain", 540), ("with held-out loss", 60)]
+    assert not (tmp_path / "d.zarr").exists()

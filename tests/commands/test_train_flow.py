@@ -1,6 +1,7 @@
 """`sdfkit train-flow`: single stages and all stages, prediction with them, and errors."""
 
 import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -340,3 +341,14 @@ def test_predict_refuses_options_that_a_flow_does_not_support(sdfkit, job, tmp_p
     del zarr.open_group(other).attrs["stage"]
     fails(sdfkit("predict", other, job / "views.zarr", "-o", output), 3, "the flow is incomplete")
     assert not output.exists()
+
+
+@pytest.mark.slow
+def test_a_dry_run_measures_each_stage(sdfkit, job, tmp_path, monkeypatch):
+    monkeypatch.setattr("sdfkit.training.costs.SECONDS", 0.0)
+    options = (*FEW, "--steps", 120, "--dry-run", "--json", "-o", tmp_path / "flow.zarr")
+    done = sdfkit("train-flow", job / "views.zarr", *options)
+    assert done.exit_code == 0, done.stderr
+    kinds = [(kind["name"], kind["number"]) for kind in json.loads(done.stdout)["steps"]]
+    assert kinds == [("encoder, ball", 100), ("encoder", 20), ("distil", 120), ("joint", 120), ("rgb", 120)]
+    assert not (tmp_path / "flow.zarr").exists()

@@ -338,3 +338,11 @@ def test_training_reconstructs_better_than_the_visual_hull(job, tmp_path, monkey
         float, re.search(r"from 4 views: \D+1 ([\d.]+) on training shapes, ([\d.]+)", told).groups()
     )
     assert learned < 0.8 * hull, told
+
+
+@pytest.mark.slow
+def test_a_dry_run_prints_settings_and_costs_and_writes_nothing(job, tmp_path, monkeypatch):
+    monkeypatch.setattr("sdfkit.training.costs.SECONDS", 0.0)
+    told = train(job, tmp_path / "recon.zarr", "--dry-run").stdout
+    assert re.search(r"^turned +0\.5$", told, re.MULTILINE) and "measured in 3 steps" in told
+    assert not (tmp_path / "recon.zarr").exists()

@@ -21,7 +21,7 @@ from sdfkit.rows import Row
 # The options that change nothing of what is written. A new name here needs a reason.
 IRRELEVANT = {
     "output", "overwrite", "retry_failed", "fail_fast", "jobs", "timeout", "cluster", "device", "as_json", "json",
-    "curve", "check_gradients", "every", "list_categories",
+    "curve", "log", "tensorboard", "dry_run", "check_gradients", "every", "list_categories",
     "count",  # of shapes, each of which depends on its number only
     "files_from",  # replaced by the inputs that it names before the command runs
 }  # fmt: skip

@@ -116,4 +116,6 @@ def test_several_workers_report_compilation_once(tmp_path, quiet):
         result = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=600)
         assert result.returncode == 0
         assert result.stderr.count("compiling for this machine") == times
-        assert result.stderr.count("\n") == times + (not quiet)
+        # On a busy machine, compilation takes so long that a line tells how many shapes are done.
+        lines = [line for line in result.stderr.splitlines() if not line.startswith("sdfkit: shape ")]
+        assert len(lines) == times + (not quiet)

@@ -8,12 +8,14 @@ old one, and then takes its place. At URLs, where nothing can be renamed, two st
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from sdfkit.errors import InputError
+from sdfkit.io.models.training_logs import open_logs
 from sdfkit.io.models.writer import ModelContents, ModelOutput, save_model, save_model_at
 from sdfkit.io.outputs import claim, is_stream, put
 from sdfkit.io.reuse import choose_place, complete_settings, refuse_done
@@ -22,8 +24,11 @@ from sdfkit.io.stores.layout import local_path
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.remote import beside_url, find_remote, remove_remote
 from sdfkit.io.stores.writer import check_name
-from sdfkit.options import STANDARD
-from sdfkit.runtime.training_loop import Training, train
+from sdfkit.options import STANDARD, Watch
+from sdfkit.runtime.training_loop import train
+
+if TYPE_CHECKING:
+    from sdfkit.training.run import Training
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +52,7 @@ class Checkpoint(NamedTuple):
 class Saved(Protocol):
     """Where the states of a training run are saved."""
 
-    def load(self, training: Training) -> list[float]:
+    def load(self, training: "Training") -> list[float]:
         """Load the state of an interrupted run, and return the losses of its steps; empty if there is none."""
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -55,7 +60,11 @@ class Saved(Protocol):
 
 
 def run_training(
-    training: Training, steps: int, target: ModelOutput, describe: Callable[[bool], ModelContents]
+    training: "Training",
+    steps: int,
+    target: ModelOutput,
+    describe: Callable[[bool], ModelContents],
+    watch: Watch = Watch(),
 ) -> list[float]:
     """Train to the end and write the model, with checkpoints every few minutes and when a signal stops the run.
 
@@ -66,6 +75,7 @@ def run_training(
         steps: Total number of steps, including those of an interrupted run.
         target: The store to write.
         describe: Returns the contents of the store, given whether training is complete. It is called in every process.
+        watch: Options with the paths of logs; see `training_logs`.
 
     Returns:
         The loss of each step, including the steps of interrupted runs.
@@ -80,13 +90,31 @@ def run_training(
     target = target._replace(settings=own)
     is_first = training.context.process == 0
     with _open_saved(target, is_first=is_first) as saved:
+        losses = saved.load(training)
+        taken = training.steps_taken
+        with open_logs(watch, taken, overwrite=target.overwrite, is_first=is_first) as logs:
+            if taken or isinstance(saved, _Stream):
+                logs.write()  # a state is saved already, or none will ever be
 
-        def save(state: Mapping[str, np.ndarray], losses: list[float], *, complete: bool) -> None:
-            contents = describe(complete)
-            if is_first:
-                saved.save(Checkpoint(contents, losses, state, complete))
+            def save(
+                state: Mapping[str, np.ndarray], losses: list[float], *, complete: bool, rate: float
+            ) -> None:
+                contents = describe(complete)
+                if not complete:
+                    contents = contents._replace(
+                        attributes={**contents.attributes, "progress": _progress(steps, rate)}
+                    )
+                if is_first:
+                    saved.save(Checkpoint(contents, losses, state, complete))
+                    logs.write()
 
-        return train(training, steps, saved.load(training), save, target.path)
+            return train(training, steps, losses, save, target.path, logs.record)
+
+
+def _progress(steps: int, rate: float) -> dict[str, Any]:
+    """Return what a checkpoint records about its run, for those who watch it."""
+    saved = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"steps": steps, "steps_per_second": float(f"{rate:.4g}"), "saved": saved}
 
 
 @contextmanager
@@ -103,14 +131,14 @@ def _open_saved(target: ModelOutput, *, is_first: bool) -> Iterator[Saved]:
             yield _Local(target, path)
 
 
-def _read_state(path: str, kind: str, training: Training) -> list[float]:
+def _read_state(path: str, kind: str, training: "Training") -> list[float]:
     with open_store(path, kind, manifest=None, partial=True) as store:
         training.load_state(store.read_group("state"))
         losses: list[float] = store.read("loss").tolist()
     return losses
 
 
-def _continue(path: str, kind: str, training: Training) -> list[float]:
+def _continue(path: str, kind: str, training: "Training") -> list[float]:
     losses = _read_state(path, kind, training)
     log.info("%s: continuing the interrupted run after step %d", path, training.steps_taken)
     return losses
@@ -122,7 +150,7 @@ class _Stream:
     def __init__(self, target: ModelOutput) -> None:
         self._target = target
 
-    def load(self, training: Training) -> list[float]:
+    def load(self, training: "Training") -> list[float]:
         return []
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -141,7 +169,7 @@ class _Local:
         if self._earlier is not None and self._earlier.is_complete and self._place == path:
             refuse_done(path, target.settings)
 
-    def load(self, training: Training) -> list[float]:
+    def load(self, training: "Training") -> list[float]:
         if self._earlier is not None:
             return _continue(str(self._place), self._target.kind, training)
         if self._shorter is None:
@@ -178,7 +206,7 @@ class _Remote:
         if earlier.difference:
             raise InputError(f"{target.path}: exists; choose another name or add --overwrite")
 
-    def load(self, training: Training) -> list[float]:
+    def load(self, training: "Training") -> list[float]:
         found = []
         for slot in self._slots:
             with suppress(InputError):

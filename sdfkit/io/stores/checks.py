@@ -14,6 +14,7 @@ from sdfkit.io.fields import (
     INDEX,
     NUMBER,
     OBJECT,
+    PROGRESS,
     SIZE,
     TEXT,
     Field,
@@ -37,6 +38,7 @@ ATTRIBUTES = {
     "complete": FLAG,
     "history": HISTORY,
     "euler": COUNT,
+    "progress": PROGRESS,
 }  # fmt: skip
 # Attributes of groups: the configurations of networks, whose names mean the same in all of them, and single facts.
 GROUP_ATTRIBUTES = {

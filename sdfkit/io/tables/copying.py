@@ -26,7 +26,7 @@ from sdfkit.io.tables.stores import (
 )
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row
-from sdfkit.runtime.pool import progress
+from sdfkit.runtime.progress import progress
 from sdfkit.wording import counted
 
 log = logging.getLogger(__name__)

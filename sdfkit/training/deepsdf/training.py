@@ -16,7 +16,9 @@ from sdfkit.training.muon import Muon, trained_by_others
 from sdfkit.training.run import (
     DeviceContext,
     State,
+    StepKind,
     check_loss,
+    constant_loss,
     cosine,
     moments,
     pack,
@@ -218,6 +220,20 @@ class DeepSDFTraining:
         if drawn.noise is not None:
             codes = codes + settings.latent_noise * self.codes.detach().std() * drawn.noise
         return codes, penalties
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the decoder in the last step."""
+        return float(self.optimizers[0].param_groups[0]["lr"])
+
+    def step_kinds(self) -> list[StepKind]:
+        """Return the only kind of steps."""
+        return [StepKind("", range(self.settings.steps), self.settings.steps)]
+
+    def facts(self) -> dict[str, float]:
+        """Return the loss of predicting the best constant at the points of the last step."""
+        distances = self.draw(self.steps_taken - 1).distances
+        return {"best constant": constant_loss(distances, self.settings.clamp_at(self.steps_taken - 1))}
 
     def result(self) -> tuple[DeepSDF, Float[Tensor, "shape code"]]:
         """Return the EMA of the decoder and of the codes of all shapes."""

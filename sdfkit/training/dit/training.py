@@ -19,6 +19,7 @@ from sdfkit.training.dit.recipes import DiTSettings
 from sdfkit.training.run import (
     DeviceContext,
     State,
+    StepKind,
     check_loss,
     cosine,
     moments,
@@ -211,6 +212,31 @@ class DiTTraining:
         cameras = self.cameras[rows[:, None], views]
         cameras[torch.rand(settings.batch, generator=generator) < settings.camera_dropout] = 0
         return rows, self.features[rows[:, None], views], cameras, view_mask
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the last step."""
+        return float(self.optimizers[0].param_groups[0]["lr"])
+
+    def step_kinds(self) -> list[StepKind]:
+        """Return plain steps, and those that also measure the loss of held-out shapes, if there are any."""
+        steps = self.settings.steps
+        if self.held_out is None:
+            return [StepKind("", range(steps), steps)]
+        every = self.held_out.every
+        measuring = steps // every
+        kinds = [
+            StepKind("plain", range(every - 1), steps - measuring),
+            StepKind("with held-out loss", range(every - 1, steps, every), measuring),
+        ]
+        return [kind for kind in kinds if kind.steps]
+
+    def facts(self) -> dict[str, float]:
+        """Return the loss of predicting the mean code, and the last loss of held-out shapes."""
+        facts = {"mean code": self.mean_loss()}
+        if self.held_out is not None and self.held_out.measured:
+            facts["held out"] = self.held_out.measured[-1][1]
+        return facts
 
     def result(self) -> DiT:
         """Return the EMA of the network; with held-out shapes, that of the step at which their loss was the lowest."""

@@ -1,13 +1,14 @@
 """Ray marching of decoded shapes, and the error of their shading."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from sdfkit.models.deepsdf import DeepSDF
 from sdfkit.models.flow import FlowNetworks
 from sdfkit.models.rendering.shading import normals, surface_points
-from sdfkit.models.rendering.silhouette import Nearest, march, march_bounded
+from sdfkit.models.rendering.silhouette import RADIUS, Nearest, march, march_bounded
 from sdfkit.training.flow.pictures import Rays
 
 # Number of samples on a ray in the ray march of Flow-SDF; and number of first samples, of rounds, and of samples per
@@ -33,6 +34,22 @@ def find_nearest(
     if exhaustive:
         return march(*arguments, samples=SAMPLES, jitter=None)
     return march_bounded(*arguments, samples=FIRST, rounds=ROUNDS, refine=REFINE)
+
+
+def eikonal_points(
+    nearest: Float[Tensor, "row point 3"], noise: Float[Tensor, "row place 3"]
+) -> Float[Tensor, "row place 3"]:
+    """Return the points of the eikonal loss: half near the rays' nearest points, which are supervised, half anywhere.
+
+    Args:
+        nearest: The point of each ray that is nearest to the shape.
+        noise: Standard normal noise, from which the points are made.
+    """
+    middle = noise.shape[1] // 2
+    near = nearest[:, :middle] + 0.05 * noise[:, :middle]
+    radii = torch.linspace(0.1, 1, noise.shape[1] - middle, device=noise.device)
+    far = F.normalize(noise[:, middle:], dim=2) * RADIUS * radii[None, :, None]
+    return torch.cat([near, far], dim=1)
 
 
 def shading_errors(

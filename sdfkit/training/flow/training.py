@@ -5,25 +5,20 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdfkit.models.deepsdf import DeepSDFConfig, slope_errors
 from sdfkit.models.flow import FlowConfig, FlowNetworks
-from sdfkit.models.rendering.silhouette import (
-    RADIUS,
-    bound_loss,
-    silhouette_loss,
-    soft_silhouette,
-)
+from sdfkit.models.rendering.silhouette import RADIUS, bound_loss, silhouette_loss, soft_silhouette
 from sdfkit.training.flow.pictures import Pictures, choose_rays, select_conditions
 from sdfkit.training.flow.recipes import STAGES, FlowSettings
-from sdfkit.training.flow.rendering import find_nearest, shading_errors
+from sdfkit.training.flow.rendering import eikonal_points, find_nearest, shading_errors
 from sdfkit.training.muon import Muon, trained_by_others
 from sdfkit.training.run import (
     DeviceContext,
     State,
+    StepKind,
     check_loss,
     cosine,
     moments,
@@ -89,6 +84,7 @@ class FlowTraining:
         with seeded(generator):
             self.networks = FlowNetworks(config, decoder, lights).to(context.device)
         self.tensors = self.networks.state_dict(keep_vars=True)
+        self.parameters = dict(self.networks.named_parameters())
         self.steps_taken = 0
         self.current_stage: str | None = None
         self.optimizers: list[torch.optim.Optimizer] = []
@@ -113,6 +109,25 @@ class FlowTraining:
                 return stage, step
             step -= self.settings.steps[stage]
         return self.stages[-1], self.settings.steps[self.stages[-1]]
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the first network that the stage trains, in the last step."""
+        return float(self.optimizers[-1].param_groups[0]["lr"])
+
+    def step_kinds(self) -> list[StepKind]:
+        """Return the stages, and the steps of the first one that fit a ball."""
+        kinds, first = [], 0
+        for stage in self.stages:
+            last = first + self.settings.steps[stage]
+            ball = min(first + self.settings.sphere * (stage == "encoder"), last)
+            kinds += [(f"{stage}, ball", range(first, ball)), (stage, range(ball, last))]
+            first = last
+        return [StepKind(name, steps, len(steps)) for name, steps in kinds if steps]
+
+    def facts(self) -> dict[str, str]:
+        """Return the stage of the last step."""
+        return {"stage": self.current_stage or ""}
 
     def load_networks(self, parameters: Mapping[str, np.ndarray]) -> None:
         """Load the parameters of an earlier stage."""
@@ -298,18 +313,8 @@ class FlowTraining:
                 arguments = (decoder, codes, rays.origins, rays.directions)
                 errors = bound_loss(*arguments, nearest, rays.mask, rays.sines)
             if settings.eikonal:
-                # Half of the points are near the rays' nearest points, which are supervised, half anywhere in the ball.
-                middle = EIKONAL_POINTS // 2
-                near = nearest.points[:, :middle] + 0.05 * elsewhere[at, :middle].to(device)
-                far = F.normalize(elsewhere[at, middle:].to(device), dim=2)
-                far = (
-                    far
-                    * RADIUS
-                    * torch.linspace(0.1, 1, EIKONAL_POINTS - middle, device=device)[None, :, None]
-                )
-                errors = errors + settings.eikonal * slope_errors(
-                    decoder, codes, torch.cat([near, far], dim=1)
-                )
+                places = eikonal_points(nearest.points, elsewhere[at].to(device))
+                errors = errors + settings.eikonal * slope_errors(decoder, codes, places)
             if stage == "rgb":
                 cameras = self.pictures.cameras[mine[:, None], theirs]
                 grey_errors = shading_errors(self.networks, codes, rays, nearest, cameras)
@@ -358,23 +363,17 @@ class FlowTraining:
         codes = []
         for rows, views in self.result_conditions():
             noise = torch.randn(len(rows), self.config.code, generator=generator).to(self.context.device)
-            codes.append(
-                self.make_codes(self.stages[-1], select_conditions(self.pictures, rows, views), noise).mean(
-                    dim=0
-                )
-            )
+            conditions = select_conditions(self.pictures, rows, views)
+            codes.append(self.make_codes(self.stages[-1], conditions, noise).mean(dim=0))
         return torch.stack(codes)
 
     def gradient_norms(self) -> dict[str, float]:
         """Return the norm of the last step's gradient for each network that is trained."""
-        return {
-            name: float(
-                torch.stack(
-                    [parameter.grad.norm() for parameter in parameters if parameter.grad is not None]
-                ).norm()
-            )
-            for name, parameters in self.trained.items()
-        }
+        norms = {}
+        for name, parameters in self.trained.items():
+            gradients = [parameter.grad.norm() for parameter in parameters if parameter.grad is not None]
+            norms[name] = float(torch.stack(gradients).norm())
+        return norms
 
     def state(self) -> State:
         """Return the state from which training can be resumed; see `sdfkit.training.run`."""

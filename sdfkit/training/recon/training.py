@@ -18,7 +18,9 @@ from sdfkit.training.recon.coarse_grids import make_grids
 from sdfkit.training.run import (
     DeviceContext,
     State,
+    StepKind,
     check_loss,
+    constant_loss,
     cosine,
     moments,
     pack,
@@ -267,6 +269,20 @@ class ReconTraining:
         truth = drawn.distances.to(points.device).clamp(-clamp, clamp)
         errors: Tensor = (predicted.float().clamp(-clamp, clamp) - truth).abs().mean(dim=1)
         return errors
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of Muon in the last step."""
+        return float(self.optimizers[1].param_groups[0]["lr"])
+
+    def step_kinds(self) -> list[StepKind]:
+        """Return the only kind of steps."""
+        return [StepKind("", range(self.settings.steps), self.settings.steps)]
+
+    def facts(self) -> dict[str, float]:
+        """Return the loss of predicting the best constant at the points of the last step."""
+        distances = self.draw(self.steps_taken - 1).distances
+        return {"best constant": constant_loss(distances, self.settings.clamp)}
 
     def result(self) -> Recon:
         """Return the EMA of the network."""

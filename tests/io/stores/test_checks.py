@@ -107,6 +107,10 @@ def test_the_undamaged_store_is_read(store):
         *(("history", value) for value in (5, {}, [5], [{"command": 5}])),
         *((name, value) for name in ("settings", "encoder", "network") for value in (5, "x", [], None)),
         *(("euler", value) for value in (0, "4", None)),
+        *(
+            ("progress", value)
+            for value in (5, {"steps": 0}, {"steps": 9, "steps_per_second": "x", "saved": ""})
+        ),
     ],
 )
 def test_a_wrong_attribute_is_refused_by_name(store, name, value):
