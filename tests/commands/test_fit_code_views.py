@@ -4,14 +4,14 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 import trimesh
 import zarr
 
 from sdfkit.io.stores.writer import create_store
-from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
+from sdfkit.models.deepsdf import DeepSDFConfig
 from sdfkit.rows import Row
 from tests.commands.views_store import write_views
+from tests.training.octahedra import make_decoder
 
 # Decoded shapes are octahedra |x| + |y| + |z| < r about the origin, where r is the first number of the code.
 RADII = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -21,18 +21,8 @@ TRUE = {"low": 0.55, "high": 0.85}
 def write_octahedra(path):
     """A deepsdf store whose decoder is exact: a code is a radius, and a number without effect."""
     config = DeepSDFConfig(code=2, bands=0, hidden=8, layers=2, skip=1, activation="relu")
-    network = DeepSDF(config)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-        for axis in range(3):
-            network.hidden[0].weight[2 * axis, 2 + axis] = 1
-            network.hidden[0].weight[2 * axis + 1, 2 + axis] = -1
-        network.hidden[1].weight[:6, :6] = torch.eye(6)
-        network.hidden[1].weight[6, 8] = 1
-        # Divided by the length of the gradient: a distance function outside of edges and corners.
-        network.out.weight[0, :6] = 1 / 3**0.5
-        network.out.weight[0, 6] = -1 / 3**0.5
+    # Divided by the length of the gradient: a distance function outside of edges and corners.
+    network = make_decoder(config, slope=1 / 3**0.5)
     codes = np.array([[radius, 0.1 * (-1) ** row] for row, radius in enumerate(RADII)], np.float32)
     rows = [Row(row, f"known_{row}") for row in range(len(codes))]
     arrays = {key: value.numpy() for key, value in network.state_dict().items()}

@@ -23,17 +23,17 @@ def distances(points, radius):
     return (0.5 * (np.abs(points).sum(axis=-1) - radius)).astype(np.float32)
 
 
-def make_decoder():
-    """Return a decoder that computes |x| + |y| + |z| less the code's first number, which must not be negative."""
-    network = DeepSDF(DECODER)
+def make_decoder(config=DECODER, slope=1.0):
+    """Return a decoder of slope · (|x| + |y| + |z| less the code's first number, which must not be negative)."""
+    network = DeepSDF(config)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
         for axis in range(3):
-            network.hidden[0].weight[2 * axis, 4 + axis] = 1
-            network.hidden[0].weight[2 * axis + 1, 4 + axis] = -1
+            network.hidden[0].weight[2 * axis, config.code + axis] = 1
+            network.hidden[0].weight[2 * axis + 1, config.code + axis] = -1
         network.hidden[1].weight[:6, :6] = torch.eye(6)
-        network.hidden[1].weight[6, 16] = 1
-        network.out.weight[0, :6] = 1
-        network.out.weight[0, 6] = -1
+        network.hidden[1].weight[6, config.hidden] = 1
+        network.out.weight[0, :6] = slope
+        network.out.weight[0, 6] = -slope
     return network

@@ -149,13 +149,7 @@ class MeshWriter:
             if not (earlier.is_same or self._overwrite):
                 refuse_existing(path, overwrite=False)
             return not self._overwrite
-        if self._journal.replaces:
-            return earlier.is_same and row.uid in self._journal
-        if earlier.difference:
-            raise InputError(f"{path}: was made with other settings ({earlier.difference}); add --overwrite")
-        if not earlier.is_same:
-            log.warning("%s: its input has changed since the earlier run, so it is made again", row.uid)
-        return earlier.is_same
+        return self._journal.keeps(path, earlier, row)
 
     def write(
         self, row: Row, *, mesh: "trimesh.Trimesh | None" = None, ply: bytes = b"", **more: Any
@@ -275,8 +269,24 @@ class Journal:
                 return
         self._path.write_text(f"{title}\n", encoding="utf-8")
 
-    def __contains__(self, uid: str) -> bool:
-        return uid in self._uids
+    def keeps(self, path: Path, earlier: EarlierFile, row: Row) -> bool:
+        """Return whether the file or folder of a row stays as it is.
+
+        Args:
+            path: Path of the file or folder, which exists.
+            earlier: How it compares with that which this run would make.
+            row: The row.
+
+        Raises:
+            InputError: It was made with other settings, and the run replaces nothing.
+        """
+        if self.replaces:
+            return earlier.is_same and row.uid in self._uids
+        if earlier.difference:
+            raise InputError(f"{path}: was made with other settings ({earlier.difference}); add --overwrite")
+        if not earlier.is_same:
+            log.warning("%s: its input has changed since the earlier run, so it is made again", row.uid)
+        return earlier.is_same
 
     def add(self, uid: str) -> None:
         if self.replaces:

@@ -78,14 +78,7 @@ class PictureWriter:
         info = read_info(path)
         if not info:
             raise InputError(f"{path}: was not made by sdfkit, so it is not replaced; choose another name")
-        earlier = compare_info(info, self._settings, row)
-        if self._journal.replaces:
-            return earlier.is_same and row.uid in self._journal
-        if earlier.difference:
-            raise InputError(f"{path}: was made with other settings ({earlier.difference}); add --overwrite")
-        if not earlier.is_same:
-            log.warning("%s: its input has changed since the earlier run, so it is made again", row.uid)
-        return earlier.is_same
+        return self._journal.keeps(path, compare_info(info, self._settings, row), row)
 
     def write(self, row: Row, **arrays: np.ndarray) -> None:
         """Write the pictures, cameras, labels and history of one row. A row with an error has no folder."""
