@@ -46,7 +46,7 @@ cat raw/ made/ -o all/
 # These print their report again, and leave the output as it was.
 REPORTS = {"rank", "weight-stats", "compare"}
 # These write no file.
-PRINT = {"doctor", "info"}
+PRINT = {"doctor", "info", "plan"}
 # These write by the same code: models, rows as fit-code does, meshes as watertight does, plots as weight-stats does.
 ALIKE = {
     "train-ae", "train-dit", "train-flow", "train-recon", "predict", "pose", "mesh", "timestep-loss",

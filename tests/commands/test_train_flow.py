@@ -83,11 +83,11 @@ def change(views, path, **changes):
 @pytest.mark.slow
 def test_train_flow_reads_only_views(job, tmp_path, monkeypatch):
     opened = []
-    real = training_views.open_store
+    real = training_views.open_stores
     monkeypatch.setattr(
         training_views,
-        "open_store",
-        lambda path, *kinds, **rest: opened.append(kinds) or real(path, *kinds, **rest),
+        "open_stores",
+        lambda paths, *kinds, **rest: opened.append(kinds) or real(paths, *kinds, **rest),
     )
     monkeypatch.setattr(
         "sdfkit.io.stores.reader.open_store", lambda *_, **__: pytest.fail("another store was opened")
@@ -275,7 +275,7 @@ def test_one_view_per_shape_gives_a_warning(job, tmp_path):
 def test_limited_views_differ_between_shapes(job):
     words = {"parts": False, "size": 32, "temperature": 0.01, "manifest": None}
     every, few, one = (
-        training_views.read_pictures(str(job / "views.zarr"), None, most=most, **words).pictures.cameras
+        training_views.read_pictures([str(job / "views.zarr")], None, most=most, **words).pictures.cameras
         for most in (None, 2, 1)
     )
     assert all(torch.equal(one[shape, 0], every[shape, shape % 3]) for shape in range(3))
