@@ -107,19 +107,6 @@ def test_codes_become_meshes_and_verdicts(decoder):
     assert distances.shape == (2, 5)
 
 
-@pytest.mark.parametrize(("speck_area", "pieces"), [(None, 1), (0.01, 2)])
-def test_of_grids_larger_pieces_are_left_out_than_of_codes(speck_area, pieces, tmp_path):
-    nodes = np.stack(np.meshgrid(*[np.linspace(-1, 1, 33)] * 3, indexing="ij"), axis=-1)
-    balls = [
-        np.linalg.norm(nodes - centre, axis=-1) - size for centre, size in ([0, 0.5], [[0.8, 0, 0], 0.1])
-    ]
-    sdfkit.create_store(
-        tmp_path / "grids.zarr", "grids", ["a"], {"grid": np.minimum(*balls)[None].astype(np.float32)}
-    )
-    [mesh] = sdfkit.mesh(tmp_path / "grids.zarr", speck_area=speck_area, resolution=32)
-    assert mesh.body_count == pieces  # the small ball has 4 % of the area
-
-
 def test_a_program_is_named_in_the_history_of_what_it_writes(tmp_path):
     code = np.zeros((2, 3), np.float32)
     sdfkit.create_store(tmp_path / "codes.zarr", "codes", ["a", "b"], {"code": code}, categories=["x", "y"])

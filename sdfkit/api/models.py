@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from sdfkit.api.stores import open_store
 from sdfkit.errors import GeometryError, InputError, UsageError
-from sdfkit.inference.defaults import MESH_RESOLUTION
+from sdfkit.inference.defaults import MESH_RESOLUTION, SPECK_AREA
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,7 @@ def mesh(
     *,
     resolution: int = MESH_RESOLUTION,
     largest: bool = False,
-    speck_area: float | None = None,
+    speck_area: float = SPECK_AREA,
     simplify: int | None = None,
     device: Literal["auto", "cpu", "gpu"] = "auto",
 ) -> list[trimesh.Trimesh]:
@@ -38,8 +38,7 @@ def mesh(
         decoder: Store with the decoder of the codes: of train-deepsdf, train-flow or train-ae.
         resolution: Grid cells along a side of the cube from -1 to 1.
         largest: Keep only the largest connected piece.
-        speck_area: Leave out connected pieces with less than this share of the area; 0 keeps all; None is 0.05 for
-            grids and 0.005 for the others.
+        speck_area: Leave out connected pieces with less than this share of the area; 0 keeps all.
         simplify: Maximum number of faces; None to keep all.
         device: Device to compute on; auto is the GPU if there is one.
 

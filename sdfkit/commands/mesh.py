@@ -2,7 +2,7 @@ from typing import Annotated
 
 import typer
 
-from sdfkit.inference.defaults import GRID_SPECK_AREA, MESH_RESOLUTION, SPECK_AREA
+from sdfkit.inference.defaults import MESH_RESOLUTION, SPECK_AREA
 from sdfkit.options import STANDARD, WHOLE, Device, FailFast, Format, Input, Manifest, Output, Overwrite
 
 
@@ -40,14 +40,13 @@ def mesh(
         bool, typer.Option("--largest", help="Keep only the largest connected piece of each mesh.")
     ] = False,
     speck_area: Annotated[
-        float | None,
+        float,
         typer.Option(
             min=0,
             max=1,
-            show_default=f"{SPECK_AREA}; {GRID_SPECK_AREA} for grids",
             help="Leave out specks: connected pieces with less than this share of the area of the mesh; 0 keeps all.",
         ),
-    ] = None,
+    ] = SPECK_AREA,
     simplify: Annotated[
         int | None,
         typer.Option(min=4, metavar="FACES", help="Reduce each mesh to at most about FACES faces."),
@@ -109,7 +108,7 @@ def mesh(
         kinds = ("codes", "deepsdf", "weights", "grids", "autoencoder", "flow")
         store = stack.enter_context(open_store(codes, *kinds, manifest=manifest))
         mesher = make_mesher(store, trained, place, options, images)
-        settings = {**asdict(mesher.options), "network": mesher.network}
+        settings = {**asdict(options), "network": mesher.network}
         with create_meshes(
             output, len(store), settings=settings, seed=None, kind=format, overwrite=overwrite
         ) as meshes:

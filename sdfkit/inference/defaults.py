@@ -9,10 +9,7 @@ COMPARE_POINTS, COMPARE_TIMEOUT = 100_000, 600
 MESH_RESOLUTION = 128
 # mesh: share of a mesh's area below which a connected piece is left out as a speck. 400 generated shapes of 40
 # categories are all one piece. In meshes of decoded codes, specks had at most 0.48 % of the area, other pieces more.
-# Where a network predicts distances from few images, larger pieces are mostly wrong too. Of 112 shapes that train-recon
-# did not see, 86 / 94 / 97 % are in at most twice as many pieces as the truth from one image if pieces below 0.5 / 2 /
-# 5 % are left out, and 95 / 98 / 100 % from four; the mean IoU is the same within 0.001.
-SPECK_AREA, GRID_SPECK_AREA = 0.005, 0.05
+SPECK_AREA = 0.005
 # perturb: standard deviations of the noise, number of shapes, minimum IoU of a shape that is not broken, cells along a
 # side of the query cube.
 PERTURB_STRENGTHS = (0.05, 0.1, 0.17, 0.25, 0.34, 0.5)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sdfkit.errors import GeometryError, InputError, UsageError
-from sdfkit.inference.defaults import GRID_SPECK_AREA, MESH_RESOLUTION, SPECK_AREA
+from sdfkit.inference.defaults import MESH_RESOLUTION, SPECK_AREA
 from sdfkit.wording import counted
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ class MeshOptions:
         margin: Cells are skipped if interpolated distances show that they contain no surface, even if the interpolation
             error is `margin` times as large as measured.
         largest: Keep only the largest connected piece.
-        speck_area: Leave out connected pieces with less than this share of the area; 0 keeps all; None is
-            `GRID_SPECK_AREA` for predicted grids, and `SPECK_AREA` for codes and weights.
+        speck_area: Leave out connected pieces with less than this share of the area; 0 keeps all.
         simplify: Approximate maximum number of faces; None to keep all faces.
         smooth_normals: Store vertex normals: the gradient of the distance function at each vertex.
     """
@@ -47,7 +46,7 @@ class MeshOptions:
     largest: bool = False
     simplify: int | None = None
     smooth_normals: bool = False
-    speck_area: float | None = None
+    speck_area: float = SPECK_AREA
 
 
 class MeshCounts(NamedTuple):
@@ -105,11 +104,10 @@ def mesh_field(
         from sdfkit.geometry.pieces import largest_piece
 
         surface = largest_piece(surface)
-    elif options.speck_area != 0:
+    elif options.speck_area:
         from sdfkit.geometry.pieces import drop_small_pieces
 
-        share = SPECK_AREA if options.speck_area is None else options.speck_area
-        surface, dropped = drop_small_pieces(surface, share)
+        surface, dropped = drop_small_pieces(surface, options.speck_area)
     if options.simplify is not None:
         from sdfkit.geometry.simplify import simplify
 
@@ -258,12 +256,10 @@ def make_mesher(
     from sdfkit.io.models.reader import check_codes, digest_network, read_fields
 
     require_decoder(store, has_decoder=decoder is not None)
-    array, what = ARRAYS.get(store.kind, ("code", "codes"))
     if decoder is not None:
         check_codes(store, decoder)
-    if options.speck_area is None:
-        options = replace(options, speck_area=GRID_SPECK_AREA if array == "grid" else SPECK_AREA)
     fields = read_fields(store, device) if decoder is None else decoder.fields
+    array, what = ARRAYS.get(store.kind, ("code", "codes"))
     width = store.array(array).shape[1]
     if width != fields.width:
         reader = store.name if decoder is None else decoder.name
