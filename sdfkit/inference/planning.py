@@ -218,13 +218,19 @@ def _unused(output: Path) -> Path:
 def _measure_pair(
     run: Run, words: Sequence[Any], inputs: tuple[Path, Path], outputs: tuple[Path, Path], number: int
 ) -> StageCost:
-    """Run a command for one shape, twice, and for `number` shapes; the difference is the cost of the other shapes."""
+    """Run a command for one shape, twice, and for `number` shapes; the difference is the cost of the other shapes.
+
+    On a busy machine, one shape may take longer than all of them. The share of each in the cost of all, which contains
+    the start of the command, is then taken in place of the difference.
+    """
     _, one, all_ = (
         _try(run, (*words, path, "-o", output), output)
         for path, output in zip((inputs[0], *inputs), (_unused(outputs[0]), *outputs), strict=True)
     )
     more = number - 1
-    each = ShapeCost(*(max(0.0, (b - a) / more) for a, b in zip(one.cost, all_.cost, strict=True)))
+    each = ShapeCost(
+        *((b - a) / more if b > a else b / number for a, b in zip(one.cost, all_.cost, strict=True))
+    )
     files = (all_.files - one.files) / more
     return StageCost("", [each], one.cost.bytes - each.bytes, files, one.files - files, all_.memory)
 

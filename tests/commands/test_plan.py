@@ -207,3 +207,12 @@ def test_presets_exist():
     for names in planning.PRESETS.values():
         for name, known in zip(names, (deepsdf.PRESETS, dit.PRESETS, network.PRESETS), strict=True):
             assert name in known
+
+
+@pytest.mark.parametrize(("one", "all_", "each"), [(2.0, 8.0, 3.0), (5.0, 4.5, 1.5)])
+def test_a_stage_never_costs_nothing(monkeypatch, one, all_, each):
+    """The cost of each of three shapes: the difference, or a third of all where one took longer than all."""
+    trials = iter([one, one, all_])
+    monkeypatch.setattr(planning, "_try", lambda *_: planning.Trial(ShapeCost(*[next(trials)] * 3), 1, 0))
+    cost = planning._measure_pair(None, (), (Path("a"), Path("b")), (Path("c"), Path("d")), 3)
+    assert cost.shapes[0].seconds == each
