@@ -226,14 +226,19 @@ def embed(
         InputError: The model is no image encoder.
         MissingError: The model cannot be loaded on this machine.
     """
-    from sdfkit.images.encoding.features import load_encoder
-    from sdfkit.runtime.device import choose_device, choose_precision
+    from sdfkit.inference.encoders import load_chosen
 
-    place = choose_device(device)
-    exact = "int8" if precision == "int8" else choose_precision(precision, place)
-    encoder = load_encoder(model, revision=revision, pool=pool, tokens="none", device=place, precision=exact)
+    encoder = load_chosen(
+        is_text=False,
+        device=device,
+        precision=precision,
+        tokens="none",
+        model=model,
+        revision=revision,
+        pool=pool,
+    )
     pictures = images.rgb if isinstance(images, Views) else images
-    features = encoder.embed(pictures.reshape(-1, *pictures.shape[-3:]))
+    features: np.ndarray = encoder.embed(pictures.reshape(-1, *pictures.shape[-3:]))
     return features.reshape(*pictures.shape[:-3], -1)
 
 

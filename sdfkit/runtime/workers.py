@@ -83,7 +83,7 @@ class WorkerPool:
     ) -> None:
         # Workers are forked from a clean server process: forking a process with threads or compiled code may hang.
         self._context: ForkServerContext = get_context("forkserver")
-        # The server imports once what otherwise each worker would: 1.3 CPU seconds.
+        # The server imports once what otherwise each worker would, for about a CPU second.
         self._context.set_forkserver_preload(["__main__", "sdfkit.runtime.preload"])
         self._function = pickle.dumps(function)
         self._count, self._timeout, self._recycle = workers, timeout, recycle

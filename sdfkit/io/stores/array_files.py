@@ -112,20 +112,17 @@ def _write_all(stream: BinaryIO, group: Any, root: Mapping[str, Any]) -> None:
                 _write_array(member, array)
 
 
-@contextmanager
-def _member(archive: ZipFile, name: str) -> Iterator[Any]:
-    with archive.open(ZipInfo(f"{name}.npy", EPOCH), "w", force_zip64=True) as member:
-        yield member
+def _member(archive: ZipFile, name: str) -> Any:
+    return archive.open(ZipInfo(f"{name}.npy", EPOCH), "w", force_zip64=True)
 
 
 def _write_array(stream: BinaryIO, array: Any) -> None:
     """Write a Zarr array in the format .npy, some rows at a time; texts with a fixed width, which need no pickle."""
     if array.dtype.kind == "T" or not array.shape:
         values = np.asarray(array[...])
-        texts = array.dtype.kind == "T"
-        np.lib.format.write_array(
-            stream, np.array(values.tolist(), "U").reshape(values.shape) if texts else values
-        )
+        if array.dtype.kind == "T":
+            values = np.array(values.tolist(), "U").reshape(values.shape)
+        np.lib.format.write_array(stream, values)
         return
     header = {
         "descr": np.lib.format.dtype_to_descr(array.dtype),

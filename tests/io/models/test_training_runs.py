@@ -213,13 +213,14 @@ def test_a_table_of_another_run_is_not_overwritten(tmp_path):
 
 @pytest.mark.slow
 def test_tensorboard_shows_each_step_once(tmp_path, monkeypatch):
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from tensorboard.backend.event_processing import event_accumulator
+
     monkeypatch.setattr(training_loop, "MINUTES_BETWEEN_SAVES", -1.0)
     watch = Watch(tensorboard=tmp_path / "events")
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "x.zarr", fails_at=4, watch=watch)
     train(tmp_path / "x.zarr", watch=watch)
-    events = accumulator.EventAccumulator(str(watch.tensorboard))
+    events = event_accumulator.EventAccumulator(str(watch.tensorboard))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(n, n) for n in range(1, 6)]
     assert {event.value for event in events.Scalars("learning_rate")} == {0.25}

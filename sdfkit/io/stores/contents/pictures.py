@@ -8,11 +8,18 @@ import numpy as np
 from sdfkit.errors import SdfkitError
 from sdfkit.io.manifests import Entry
 from sdfkit.io.pictures.folders import PictureFolder, read_picture_folder
-from sdfkit.io.stores.layout import FORMAT
+from sdfkit.io.stores.layout import AXES, FORMAT
 from sdfkit.io.stores.store_reader import ArrayRow, StoreReader, open_root
 from sdfkit.rows import LABELS
 
-FLOAT, BYTE = np.dtype("f4"), np.dtype("u1")
+# Arrays that not all views have: those of sdfkit pose, and of pictures of other programs.
+POSE_AXES = {
+    "pose_overlap": ("shape", "view"),
+    "pose_error": ("shape", "view"),
+    "to_original": ("shape", "to", "from"),
+}
+# Types of the arrays that are not float32.
+TYPES = {"rgb": np.dtype("u1"), "mask": np.dtype("u1"), "to_original": np.dtype("f8")}
 
 
 class PictureReader(StoreReader):
@@ -104,16 +111,16 @@ def open_pictures(path: str, kinds: Sequence[str], labels: Mapping[str, Entry]) 
 
 def _describe_arrays(folder: PictureFolder) -> dict[str, tuple[Any, tuple[int, ...], tuple[str, ...]]]:
     """Return type, shape and axes of a row of each array."""
-    image = (folder.views, folder.side, folder.side)
-    axes = ("view", "row", "column")
-    described: dict[str, tuple[Any, tuple[int, ...], tuple[str, ...]]] = {
-        "camera_to_world": (FLOAT, (folder.views, 4, 4), ("view", "to", "from")),
-        "yfov": (FLOAT, (folder.views,), ("view",)),
-        "rgb": (BYTE, (*image, 3), (*axes, "channel")),
-        "mask": (BYTE, image, axes),
-        "depth": (FLOAT, image, axes),
-        "pose_overlap": (FLOAT, (folder.views,), ("view",)),
-        "pose_error": (FLOAT, (folder.views,), ("view",)),
-        "to_original": (np.dtype("f8"), (4, 4), ("to", "from")),
+    sizes = {
+        "view": folder.views,
+        "row": folder.side,
+        "column": folder.side,
+        "channel": 3,
+        "to": 4,
+        "from": 4,
     }
-    return {name: each for name, each in described.items() if name in folder.arrays}
+    own = {name: axes[1:] for name, axes in (AXES["views"] | POSE_AXES).items() if name in folder.arrays}
+    return {
+        name: (TYPES.get(name, np.dtype("f4")), tuple(sizes[axis] for axis in axes), axes)
+        for name, axes in own.items()
+    }
