@@ -265,8 +265,8 @@ def test_a_damaged_network_is_refused(sdfkit, job, tmp_path):
         (remove, "holds no recon; give a store that train-recon wrote"),
         (without_weight, "its recon cannot be loaded"),
         (set_nan, "the parameter last.bias of its recon is not finite"),
-        (set_attribute(size=29), "its size is 29, but a multiple of 28 up to 1024 is needed"),
-        (set_attribute(cells=1 << 20), "its cells is 1048576, but a multiple of 4 up to 1024 is needed"),
+        (set_attribute(size=29), "its size is 29, but a multiple of 28 from 28 to 1024 is needed"),
+        (set_attribute(cells=1 << 20), "its cells is 1048576, but a multiple of 4 from 12 to 1024 is needed"),
         (set_attribute(neighbours="x"), "neighbours in its attributes of recon is"),
         (set_attribute(hidden=17), "its recon cannot be loaded"),
         (poison_grid, "the grid of cube holds numbers that are not finite; train the network again"),
@@ -322,7 +322,7 @@ def test_a_shape_that_failed_stays_failed(sdfkit, job, tmp_path):
 @pytest.mark.slow
 def test_training_reconstructs_better_than_the_visual_hull(job, tmp_path, monkeypatch):
     network = dataclasses.replace(
-        CONFIG, width=16, cells=8, volume=16, hidden=64, layers=2, latent=32, neighbours=3
+        CONFIG, width=16, cells=12, volume=16, hidden=64, layers=2, latent=32, neighbours=3
     )
     monkeypatch.setitem(PRESETS, "small", network)
     raw = tmp_path / "raw"

@@ -12,7 +12,7 @@ from sdfkit.training.recon.training import ReconSettings, TrainingViews
 from sdfkit.training.samples import SampleChunk, SampleReader
 
 YFOV = 0.9
-CONFIG = ReconConfig(size=28, width=8, cells=4, volume=8, hidden=16, layers=1, latent=8, neighbours=2)
+CONFIG = ReconConfig(size=28, width=8, cells=12, volume=8, hidden=16, layers=1, latent=8, neighbours=2)
 SETTINGS = ReconSettings(
     steps=20, shapes=3, points=64, near=0.5, views=4, single=0.4, fewer=0.3, turned=0.5, clamp=0.1, lr=1e-3,
     ema_decay=0.9,

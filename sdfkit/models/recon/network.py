@@ -29,8 +29,9 @@ FARTHEST = 0.5
 NEAREST = 0.1
 # Outlines, as channel of the images: pixels are divided by this, and limited to ±2.
 PIXELS = 8
-# Largest size of the images, and largest number of cells along a side.
-LARGEST = 1024
+# Largest size of the images, and largest number of cells along a side. The coarsest level has a quarter of the cells:
+# for fewer than three along a side, oneDNN leaves a part of the gradient of the weights unset in bfloat16.
+LARGEST, FEWEST_CELLS = 1024, 12
 # Octaves of the sine and cosine of a point's coordinates. With six, kinds of shapes that were not in the training set
 # are reconstructed worse (see examples/LOG.md).
 OCTAVES = 3
@@ -43,7 +44,7 @@ class ReconConfig:
     Attributes:
         size: Width and height in pixels of the images, a multiple of `neighbours.SIDE`.
         width: Width of the first convolution over the images; each of the three further levels doubles it.
-        cells: Cells of the volume along a side, a multiple of 4.
+        cells: Cells of the volume along a side, a multiple of 4 from `FEWEST_CELLS`.
         volume: Width of the finest level of the U-Net; each of the two further levels doubles it.
         hidden: Width of the layers that decode a point.
         layers: Number of residual layers that decode a point.
@@ -51,7 +52,7 @@ class ReconConfig:
         neighbours: Number of similar training shapes whose distances the network gets.
 
     Raises:
-        ValueError: `size` or `cells` is not such a multiple, or is too large. They do not change the parameters.
+        ValueError: `size` or `cells` is not such a multiple, or out of range. They do not change the parameters.
     """
 
     size: int
@@ -64,11 +65,11 @@ class ReconConfig:
     neighbours: int
 
     def __post_init__(self) -> None:
-        for name, factor in (("size", SIDE), ("cells", 4)):
+        for name, factor, smallest in (("size", SIDE, SIDE), ("cells", 4, FEWEST_CELLS)):
             value = getattr(self, name)
-            if value % factor or not 0 < value <= LARGEST:
+            if value % factor or not smallest <= value <= LARGEST:
                 raise ValueError(
-                    f"its {name} is {value}, but a multiple of {factor} up to {LARGEST} is needed"
+                    f"its {name} is {value}, but a multiple of {factor} from {smallest} to {LARGEST} is needed"
                 )
 
 
