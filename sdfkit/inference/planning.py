@@ -117,7 +117,7 @@ def measure_stages(
         reset_peak_memory()
         facts = json.loads(run(*words, *device, "--dry-run", "--json"))
         run(*fitted, *device, "--steps", steps, "-o", at[name])
-        shared, files, each = _describe_model(run, at[name])
+        shared, files, each = _describe_model(run, at[name], facts["shape_state"])
         return StageCost(
             str(words[0]), (), shared, 0, files, facts["memory"], facts | {"shape_bytes": each}, is_on_gpu
         )
@@ -242,12 +242,19 @@ def _measure_meshes(run: Run, model: Path, folder: Path, words: Sequence[Any], n
     return _measure_pair(run, words, (first, model), (folder / "first_mesh", folder / "meshes"), number)
 
 
-def _describe_model(run: Run, path: Path) -> tuple[int, int, float]:
-    """Return the bytes of a model that do not depend on the number of shapes, its files, and the bytes for each."""
+def _describe_model(run: Run, path: Path, state: int) -> tuple[int, int, float]:
+    """Return the bytes of a model that do not depend on the number of shapes, its files, and the bytes for each.
+
+    Args:
+        run: Runs a command of the program.
+        path: The model.
+        state: Bytes for each shape in the state of the training, whose arrays are not listed one by one.
+    """
     facts = json.loads(run("info", path, "--json"))
     shapes = facts["rows"]["count"]
     by_shape = sum(
         array["bytes"] for array in facts["arrays"] if len(array["shape"]) > 1 and array["shape"][0] == shapes
     )
+    by_shape += shapes * state
     size, files = _measure_output(path)
     return size - by_shape, files, by_shape / shapes

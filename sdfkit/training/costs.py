@@ -45,6 +45,7 @@ class TrainingCost(NamedTuple):
         gpu_memory: Peak of the GPU memory of this process, in bytes; None without a GPU.
         state: Bytes of the state of the training, which is saved with the model.
         shapes: Number of training shapes.
+        shape_state: Bytes of the state for each shape, such as those of its code.
         shape_memory: Bytes in memory for each shape, which all shapes need at the same time.
     """
 
@@ -55,6 +56,7 @@ class TrainingCost(NamedTuple):
     gpu_memory: int | None
     state: int
     shapes: int
+    shape_state: int
     shape_memory: int
 
     @property
@@ -138,17 +140,18 @@ def measure_training(training: "Training") -> TrainingCost:
             times.append(_time_step(training, kind.steps[(len(times) + 1) % len(kind.steps)]))
         wall, work = wall + time.monotonic() - began, work + time.process_time() - busy
         measured.append(StepCost(kind.name, kind.number, times))
-    state = sum(array.nbytes for array in training.state().values())
+    state = training.state()
     parameters = sum(tensor.numel() for tensor in training.parameters.values())
     shapes = len(training.uids)
     return TrainingCost(
-        parameters, measured, work / wall, peak_memory(), _peak_gpu_memory(context.device), state, shapes,
+        parameters, measured, work / wall, peak_memory(), _peak_gpu_memory(context.device),
+        sum(array.nbytes for array in state.values()), shapes, _count_bytes(state, shapes) // shapes,
         _count_bytes(vars(training), shapes) // shapes,
     )  # fmt: skip
 
 
 def _count_bytes(values: Any, shapes: int) -> int:
-    """Return the bytes of all tensors with a row per shape in an object's attributes."""
+    """Return the bytes of all tensors and arrays that have a row per shape."""
     if isinstance(values, Mapping):
         values = tuple(values.values())
     if isinstance(values, tuple | list):

@@ -100,7 +100,7 @@ class Program:
                     (output / f"{index}").write_bytes(b"12345")
         if words[0] == "info":
             return json.dumps({"rows": {"count": 3}, "arrays": [{"shape": [3, 1], "bytes": 3}]})
-        return json.dumps({"memory": 7})
+        return json.dumps({"memory": 7, "shape_state": 0})
 
 
 def measure(program, folder):

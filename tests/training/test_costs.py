@@ -43,13 +43,13 @@ def test_steps_of_each_kind_are_measured_after_one_that_does_not_count(monkeypat
         ("plain", 990, 3), ("tenth", 100, 3)
     ]  # fmt: skip
     assert (cost.parameters, cost.state, cost.shapes, cost.gpu_memory) == (26, 104, 3, None)
-    assert cost.shape_memory == 2 * 4 + 10 + 4
+    assert (cost.shape_state, cost.shape_memory) == (2 * 4, 2 * 4 + 10 + 4)
     assert cost.memory > 10_000_000
 
 
 def test_the_time_is_the_sum_over_kinds_and_its_error_that_of_independent_means():
     kinds = [StepCost("a", 10, [1.0, 2.0, 3.0]), StepCost("b", 100, [0.5, 0.5, 0.5])]
-    cost = TrainingCost(0, kinds, 1.0, 0, None, 0, 1, 0)
+    cost = TrainingCost(0, kinds, 1.0, 0, None, 0, 1, 0, 0)
     assert cost.seconds == 70
     assert cost.error == pytest.approx(10 / 3**0.5)
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from sdfkit.errors import InputError
 from sdfkit.io.models.training_logs import open_logs
+from sdfkit.io.models.training_state import read_state
 from sdfkit.io.models.writer import ModelContents, ModelOutput, save_model, save_model_at
 from sdfkit.io.outputs import claim, is_stream, put
 from sdfkit.io.reuse import choose_place, complete_settings, refuse_done
@@ -133,7 +134,7 @@ def _open_saved(target: ModelOutput, *, is_first: bool) -> Iterator[Saved]:
 
 def _read_state(path: str, kind: str, training: "Training") -> list[float]:
     with open_store(path, kind, manifest=None, partial=True) as store:
-        training.load_state(store.read_group("state"))
+        training.load_state(read_state(store))
         losses: list[float] = store.read("loss").tolist()
     return losses
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from sdfkit.io.models.training_state import STATE, join_state
 from sdfkit.io.stores.store_writer import StoreWriter
 from sdfkit.io.stores.writer import create_store, describe_root, replace_store
 
@@ -117,7 +118,8 @@ def _write_model(
     model.create_array("loss", data=np.array(losses, np.float32), axes=("step",))
     for name, group in contents.groups.items():
         model.create_group(name, attributes=group.attributes, arrays=group.arrays)
-    model.create_group("state", attributes={}, arrays=state)
+    attributes, arrays = join_state(state)
+    model.create_group(STATE, attributes=attributes, arrays=arrays)
     for row in rows:
         model.write(row)
 

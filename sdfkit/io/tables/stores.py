@@ -12,6 +12,7 @@ import numpy as np
 from sdfkit.errors import InputError
 from sdfkit.io.digests import MARK, UNKNOWN
 from sdfkit.io.manifests import Entry, read_manifest
+from sdfkit.io.models.training_state import STATE
 from sdfkit.io.stores.checks import axes_of
 from sdfkit.io.stores.layout import COLUMNS, OPTIONAL
 from sdfkit.io.stores.reader import open_store
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 OWN = {*COLUMNS, *OPTIONAL, "valid", "error", "input"}
 # The first axis of an array that has one entry for each row.
 ROW_AXES = ("shape", "prediction")
-# The group from which training is continued, which other rows do not fit.
-STATE = "state"
 # Keys of settings under which the commands that copy rows store their own options.
 COPIES = ("cat", "select", "split")
 # Keys of settings under which a command stores the digest of an input that has a row per shape.
