@@ -103,17 +103,20 @@ def test_a_run_without_a_writable_cache_warns_and_works(start, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("quiet", [False, True])
-def test_several_workers_report_compilation_once(tmp_path, quiet):
+def test_several_workers_report_compilation_once(tmp_path):
     for name in "abc":
         trimesh.creation.icosphere(2, 1 + 0.1 * np.random.default_rng(ord(name)).random()).export(
             tmp_path / f"{name}.ply"
         )
-    program = [sys.executable, "-m", "sdfkit", *["--quiet"] * quiet, "sample-sdf", str(tmp_path)]
+    program = [sys.executable, "-m", "sdfkit", "sample-sdf", str(tmp_path)]
     program += ["--points", "100", "--jobs", "2", "--overwrite", "-o", str(tmp_path / "s.zarr")]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    for times in (0 if quiet else 1, 0):
-        result = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=600)
+    for quiet, times in ((False, 1), (False, 0), (True, 0)):
+        if quiet:  # compiles the smallest kernel again
+            smallest = min((tmp_path / "cache").rglob("*.nbc"), key=lambda path: path.stat().st_size)
+            smallest.unlink()
+        line = [*program, *["--quiet"] * quiet]
+        result = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=600)
         assert result.returncode == 0
         assert result.stderr.count("compiling for this machine") == times
         # On a busy machine, compilation takes so long that a line tells how many shapes are done.

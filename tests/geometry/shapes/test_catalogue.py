@@ -15,6 +15,8 @@ from sdfkit.geometry.shapes import CATEGORIES, Solid, choose_categories, generat
 from tests.properties import examples
 
 RESOLUTION = 72
+# Tests of one category run one after the other, so that its example is made once, not in each of the test processes.
+by_category = pytest.mark.parametrize("category", CATEGORIES, scope="module")
 
 
 def stream(seed: int, row: int) -> np.random.Generator:
@@ -37,7 +39,7 @@ def winding(mesh: trimesh.Trimesh, points: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("category", CATEGORIES)
+@by_category
 def test_the_field_is_a_signed_distance_in_the_unit_frame(category: str) -> None:
     solid, mesh = example(category)
     rng = np.random.default_rng(0)
@@ -64,7 +66,7 @@ def test_the_field_is_a_signed_distance_in_the_unit_frame(category: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("category", CATEGORIES)
+@by_category
 def test_the_mesh_is_closed_with_the_declared_topology(category: str) -> None:
     solid, mesh = example(category)
     promise = CATEGORIES[category]
@@ -79,7 +81,7 @@ def test_the_mesh_is_closed_with_the_declared_topology(category: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("category", CATEGORIES)
+@by_category
 def test_the_value_is_near_the_true_distance(category: str) -> None:
     """Near the surface, the value is at least half of the distance; outside exact fields, it equals the distance.
 
