@@ -1,12 +1,15 @@
 #!/bin/sh
 # Makes a virtual environment, installs, and runs every check and test. Needs Python 3.11 or later, and nothing else.
-#   sh tests/run.sh [--quick] [PYTEST OPTION ...]
-# --quick leaves out the check of types, and the tests that take more than a second or two.
+#   sh tests/run.sh [--quick | --install] [PYTEST OPTION ...]
+# --quick leaves out the check of types, and the tests that take more than a second or two. --install only installs.
 set -eu
 cd "$(dirname "$0")/.."
 
-quick=''
-[ "${1:-}" != --quick ] || { quick=yes && shift; }
+quick='' install=''
+case "${1:-}" in
+    --quick) quick=yes && shift ;;
+    --install) install=yes && shift ;;
+esac
 
 venv=${SDFKIT_TEST_VENV:-.venv/test}
 python=${PYTHON:-python3}
@@ -42,6 +45,7 @@ if [ "$(cat "$venv/made_of" 2>/dev/null || true)" != "$made_of" ]; then
     pip install -qq --no-compile --constraint constraints.txt --editable '.[test,offline,text,draco,photos]'
     echo "$made_of" >"$venv/made_of"
 fi
+[ -z "$install" ] || exit 0
 enter
 
 echo "== checks"
