@@ -36,7 +36,7 @@ def view(
             min=1,
             max=120,
             help="Number of images of each shape.",
-            show_default="24 on a page; on a sheet 6 for a views store, else 1",
+            show_default="24 on a page, 8 of meshes; on a sheet 6 for a views store, else 1",
         ),
     ] = None,
     size: Annotated[
@@ -51,6 +51,13 @@ def view(
     limit: Annotated[
         int, typer.Option(min=1, help="Maximum number of shapes to draw; maps always show all shapes.")
     ] = 64,
+    truth: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MESHES",
+            help="True meshes, shown beside the inputs, and colour them by the distance to these.",
+        ),
+    ] = None,
     up: Up = "y",
     manifest: Manifest = None,
     output: Output = STANDARD,
@@ -60,11 +67,15 @@ def view(
 ) -> None:
     """Draw a store or mesh as an image or as a page for a browser.
 
-    Meshes and views are drawn as a contact sheet of images with the names of the shapes; on a page, drag a shape to
-    turn it. Grids of distances (of sdfkit predict, with a model of train-recon) are drawn as the meshes of their
-    surfaces. Samples are drawn as slices, with points inside the shape in blue and points outside in orange. Codes,
-    weights and features are drawn as a map of their first two principal components, coloured by category. A model is
-    drawn as the curve of its training loss, also during training, with a map of its codes.
+    As an image, meshes and views are drawn as a contact sheet with the names of the shapes. A page shows meshes in
+    three dimensions, with turning, zoom, wires, normals, colours and a section, without network; it says to how many
+    faces they are simplified. Several folders of the same shapes, and the meshes of --truth, stand side by side and
+    turn together, and colours show the distance to the true surface, in the unit in which the farthest point of the
+    true shape is at 1. Grids of distances (of sdfkit predict, with a model of train-recon) are shown as the meshes of
+    their surfaces, samples as slices and points (blue inside, orange outside), views as images and as cameras around
+    the mesh of --truth. Codes, weights and features are drawn as a map of their first two principal components,
+    coloured by category. A model is drawn as the curve of its training loss, also during training, with a map of its
+    codes.
 
     Codes with trajectories (of sdfkit predict --trajectory) become a page on which you step through the sampling of
     each code: its path in the latent space, the silhouette at each step, and the true silhouette. As an image, they are
@@ -74,12 +85,12 @@ def view(
 
     \b
     Examples:
-      sdfkit view chair.glb -o chair.png
-      sdfkit view closed/ -o closed.html
+      sdfkit view chair.glb -o chair.html
+      sdfkit view predicted/ retrieved/ --truth meshes/ -o compared.html
       sdfkit view deepsdf.zarr -o deepsdf.png
       sdfkit view scaled.zarr unit.zarr -o stepper.html
     """
-    from sdfkit.io.meshes.reader import open_meshes
+    from sdfkit.io.meshes.columns import open_table
     from sdfkit.io.outputs import open_output
     from sdfkit.io.stores.contents.vectors import open_vectors
     from sdfkit.io.streams import find_kind, name_of
@@ -87,13 +98,15 @@ def view(
     from sdfkit.runtime.pool import PoolOptions, report_outcome
 
     is_page = _choose_format(output, form) == "html"
+    if truth is not None and not is_page:
+        raise UsageError("--truth needs a page; name the output .html or add --format html")
     appearance = Appearance([name_of(path) for path in inputs], is_page, views, size, columns, limit)
     options = PoolOptions(jobs, timeout, None, fail_fast=False)
     with open_output(output, overwrite=overwrite) as stream:
         kinds = [find_kind(path) for path in inputs]
         if set(kinds) == {"mesh"}:
-            with open_meshes(inputs, manifest=manifest, up=up) as meshes:
-                drawing = draw_meshes(meshes, appearance, options)
+            with open_table(inputs, truth=truth, manifest=manifest, up=up, beside=is_page) as table:
+                drawing = draw_meshes(table, appearance, options)
         elif len(inputs) > 1:
             drawing = draw_runs(read_runs(inputs, limit, manifest=manifest), appearance)
         elif kinds == ["arrays"]:
@@ -101,7 +114,9 @@ def view(
                 drawing = draw_vectors(vectors, appearance)
         else:
             is_pipe = inputs[0] == STANDARD
-            drawing = draw_store(inputs[0], appearance, options, manifest=manifest, is_pipe=is_pipe)
+            drawing = draw_store(
+                inputs[0], appearance, options, manifest=manifest, is_pipe=is_pipe, truth=truth
+            )
         if len(drawing.failed) < drawing.count:
             stream.write(drawing.content)
         else:

@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 
 from sdfkit.errors import GeometryError
 from sdfkit.images.rendering.cameras import look_at
+from sdfkit.images.rendering.paint import Paint
 from sdfkit.images.rendering.rasteriser import NOT_VISIBLE, render_views
 
 DISTANCE, YFOV = 2.6, math.radians(46)  # The unit sphere just fits into the image.
@@ -29,13 +30,16 @@ def turntable_cameras(count: int) -> Float[np.ndarray, "view 4 4"]:
     ]).astype(np.float32)  # fmt: skip
 
 
-def draw_turntable(mesh: trimesh.Trimesh, *, views: int, size: int) -> UInt8[np.ndarray, "view size size 4"]:
+def draw_turntable(
+    mesh: trimesh.Trimesh, *, views: int, size: int, paint: Paint | None = None
+) -> UInt8[np.ndarray, "view size size 4"]:
     """Render a mesh from the cameras of a turntable.
 
     Args:
         mesh: A shape in the unit frame.
         views: Number of cameras.
         size: Width and height of the images in pixels.
+        paint: The colours of the mesh; None draws all of it grey-blue.
 
     Returns:
         RGBA images; colours are not premultiplied by alpha.
@@ -45,7 +49,7 @@ def draw_turntable(mesh: trimesh.Trimesh, *, views: int, size: int) -> UInt8[np.
     """
     pictures = render_views(
         mesh, turntable_cameras(views), yfov=YFOV, size=size, crease=math.radians(40), cull=False,
-        depth=False, normal=False, paint=None,
+        depth=False, normal=False, paint=paint,
     )  # fmt: skip
     if not pictures.mask.any():
         raise GeometryError(NOT_VISIBLE)

@@ -16,13 +16,23 @@ from sdfkit.report.contact_sheet import Tile, caption, draw_sheet
 from sdfkit.report.pages import describe_panel, make_page, pack_film
 from sdfkit.report.plots import Panel, Scatter, describe_progress, map_vectors, paint_panels, smooth
 from sdfkit.report.trajectory_page import draw_strips, make_stepper
+from sdfkit.report.viewer.mesh_cells import (
+    FEWEST,
+    MANY,
+    STILLS,
+    MeshOptions,
+    count_faces,
+    count_texels,
+    describe_models,
+    draw_cells,
+    draw_mesh,
+)
+from sdfkit.report.viewer.store_cells import count_points, draw_samples, draw_views
 from sdfkit.runtime.pool import PoolOptions, compute_rows
-from sdfkit.wording import agreeing, counted
+from sdfkit.wording import counted
 
 if TYPE_CHECKING:
-    from trimesh import Trimesh
-
-    from sdfkit.io.meshes.reader import Meshes, MeshRow
+    from sdfkit.io.meshes.columns import MeshTable
     from sdfkit.io.stores.contents.trajectories import TrajectoryRun
     from sdfkit.io.stores.contents.vectors import Vectors
     from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
@@ -84,44 +94,65 @@ class Gallery:
         appearance: How to draw the shapes.
         label: Label of the slider on a page.
         turns: Whether the images of a shape show it from a full turn around it, so that the first follows the last.
+        notes: Sentences below the heading.
     """
 
-    def __init__(self, appearance: Appearance, *, label: str, turns: bool) -> None:
+    def __init__(self, appearance: Appearance, *, label: str, turns: bool, notes: Sequence[str] = ()) -> None:
         self.failed: set[int] = set()
         self._appearance = appearance
         self._label = label
         self._turns = turns
-        self._tiles: list[tuple[Row, Any, str]] = []
+        self._notes = notes
+        self._tiles: list[tuple[Row, dict[str, Any]]] = []
+        self._models: list[dict[str, Any]] = []
 
     def has(self, row: "Row") -> bool:
         """Return False: unlike a store, a gallery has no rows of an interrupted run."""
         return False
 
     def write(self, row: "Row", **values: Any) -> None:
-        """Add the images (`pictures`) and `facts` of a shape, or the error of a shape that failed."""
-        pictures = values.get("pictures", ())
+        """Add the `pictures`, `facts` and, for a page, the `model` of a shape, or such `cells`; or its error."""
         if row.error:
             self.failed.add(row.index)
-        elif self._appearance.is_page:
+        for cell in values.get("cells", ()):
+            if "error" in cell:
+                self.failed.add(row.index)
+                log.warning("%s: %s: %s", row.uid, cell["column"], cell["error"])
+        if self._appearance.is_page:
             # Images are compressed now, because the uncompressed images of all shapes might not fit in memory.
-            pictures = pack_film(pictures, size=self._appearance.size, lossless=False)
-        self._tiles.append((row, pictures, values.get("facts", "")))
+            values = self._pack(values)
+        self._tiles.append((row, values))
+
+    def _pack(self, values: dict[str, Any]) -> dict[str, Any]:
+        if "cells" in values:
+            return {"cells": [self._pack(cell) for cell in values["cells"]]}
+        if "model" in values:
+            self._models.append(values["model"])
+        if "pictures" not in values:
+            return values
+        rest = {name: value for name, value in values.items() if name != "pictures"}
+        return {"film": pack_film(values["pictures"], size=self._appearance.size, lossless=False), **rest}
 
     def draw(self, total: int) -> Drawing:
         """Draw the shapes that were added, and note how many of the `total` shapes of the input they are."""
         appearance, count = self._appearance, len(self._tiles)
-        note = _describe_count(count, total, len(self.failed))
+        notes = [_describe_count(count, total, len(self.failed)), *self._notes]
         if appearance.is_page:
             tiles = [
-                {"uid": row.uid, "category": row.category, "facts": facts, "error": row.error}
-                | ({} if row.error else {"film": film})
-                for row, film, facts in self._tiles
+                {"uid": row.uid, "category": row.category, "facts": "", "error": row.error, **values}
+                for row, values in self._tiles
             ]
+            if meshes := [model for model in self._models if model["kind"] == "mesh"]:
+                notes.append(describe_models(meshes))
             gallery = {"label": self._label, "turns": self._turns, "tiles": tiles}
-            content = {"heading": appearance.heading, "notes": [note], "gallery": gallery}
-            return Drawing(make_page(appearance.heading, content), count, self.failed)
-        shown = [Tile(caption(row), facts, row.error, pictures) for row, pictures, facts in self._tiles]
-        title = f"{appearance.heading}: {note}"
+            content = {"heading": appearance.heading, "notes": notes, "gallery": gallery}
+            page = make_page(appearance.heading, content, models=bool(self._models))
+            return Drawing(page, count, self.failed)
+        shown = [
+            Tile(caption(row), values.get("facts", ""), row.error, values.get("pictures", ()))
+            for row, values in self._tiles
+        ]
+        title = f"{appearance.heading}: {'; '.join(notes)}"
         sheet = draw_sheet(title, [], shown, columns=appearance.columns, size=appearance.size)
         return Drawing(sheet, count, self.failed)
 
@@ -144,32 +175,35 @@ def _describe_count(count: int, total: int, failed: int) -> str:
     return note + f"; {failed} failed" * bool(failed)
 
 
-def draw_meshes(meshes: "Meshes", appearance: Appearance, options: PoolOptions) -> Drawing:
-    """Draw meshes, each centred and scaled to the unit sphere: from one side on a sheet, turning on a page."""
-    draw = partial(_draw_mesh, views=appearance.count_views(ONE), size=appearance.size)
-    return Gallery(appearance, label="turn all", turns=True).fill(meshes, len(meshes), draw, options)
+def draw_meshes(table: "MeshTable", appearance: Appearance, options: PoolOptions) -> Drawing:
+    """Draw meshes, scaled to the unit sphere: from one side on a sheet; on a page as models in three dimensions."""
+    shown = min(table.count, appearance.limit)
+    drawn = _choose_faces(appearance, shown * len(table.columns), has_truth=table.has_truth)
+    gallery = Gallery(appearance, label="turn all", turns=True, notes=_explain(appearance, drawn))
+    return gallery.fill(table.rows, table.count, partial(draw_cells, options=drawn), options)
 
 
-def _draw_mesh(row: "MeshRow", *, views: int, size: int) -> dict[str, Any]:
-    return _draw_turning(row.load(), views, size)
+def _choose_faces(appearance: Appearance, meshes: int, *, has_truth: bool = False) -> MeshOptions:
+    """Return how to show a number of meshes: on a sheet, and where they are many, as stills only."""
+    faces = count_faces(meshes) if appearance.is_page else None
+    views = appearance.views or (STILLS if faces else appearance.count_views(ONE))
+    return MeshOptions(views, appearance.size, faces, count_texels(meshes), has_truth)
 
 
-def _draw_turning(mesh: "Trimesh", views: int, size: int) -> dict[str, Any]:
-    from sdfkit.geometry.frame import normalise
-    from sdfkit.geometry.topology import join_vertices
-    from sdfkit.images.turntable import draw_turntable
-
-    unit, _ = normalise(mesh)
-    pictures = draw_turntable(unit, views=views, size=size)
-    state = "closed" if join_vertices(unit).is_watertight else "open"
-    return {
-        "pictures": pictures,
-        "facts": f"{len(mesh.faces):,} {agreeing(len(mesh.faces), 'face', 'faces')}, {state}",
-    }
+def _explain(appearance: Appearance, drawn: MeshOptions) -> list[str]:
+    if appearance.is_page and drawn.faces is None:
+        return [f"Stills only, because more than {MANY} meshes are not shown in 3-D; lower --limit"]
+    return []
 
 
 def draw_store(
-    path: str, appearance: Appearance, options: PoolOptions, *, manifest: Path | None, is_pipe: bool
+    path: str,
+    appearance: Appearance,
+    options: PoolOptions,
+    *,
+    manifest: Path | None,
+    is_pipe: bool,
+    truth: str | None = None,
 ) -> Drawing:
     """Draw the content of a store: trajectories, views, slices of samples, the surfaces of grids, or the losses and
     vectors of a model.
@@ -177,6 +211,7 @@ def draw_store(
     Raises:
         InputError: The store is not complete and has no training losses, or it holds nothing that can be drawn.
     """
+    from sdfkit.io.meshes.columns import read_rows
     from sdfkit.io.stores.contents.trajectories import holds_trajectories, read_run
     from sdfkit.io.stores.reader import open_store
 
@@ -187,51 +222,42 @@ def draw_store(
             raise InputError(
                 f"{store.name}: is not complete; run the command that began it again to finish it"
             )
+        if truth and store.kind != "views":
+            raise InputError(f"{store.name}: holds {store.kind}; --truth is for meshes and views")
         if holds_trajectories(store):
             return draw_runs([read_run(store, appearance.limit)], appearance)
+        shown = min(len(store), appearance.limit)
         if store.kind == "views":
             gallery = Gallery(appearance, label="view", turns=False)
-            draw = partial(_pick_views, views=appearance.count_views(SEVERAL))
-            return gallery.fill(store.rows("rgb"), len(store), draw, options)
+            meshes = read_rows(truth) if truth else {}
+            has_cameras = "camera_to_world" in store and "yfov" in store
+            draw = partial(
+                draw_views, views=appearance.count_views(SEVERAL), faces=count_faces(shown) or FEWEST,
+                meshes=meshes if has_cameras and appearance.is_page and shown <= MANY else None,
+            )  # fmt: skip
+            arrays = ("rgb", "camera_to_world", "yfov") if has_cameras else ("rgb",)
+            return gallery.fill(store.rows(*arrays), len(store), draw, options)
         if store.kind == "samples":
             gallery = Gallery(appearance, label="slice, from back to front", turns=False)
-            draw = partial(_slice_samples, slices=appearance.count_views(ONE))
+            points = count_points(shown) if appearance.is_page and shown <= MANY else None
+            draw = partial(draw_samples, slices=appearance.count_views(ONE), points=points)
             return gallery.fill(store.rows("point", "distance"), len(store), draw, options)
         if store.kind == "grids":
-            gallery = Gallery(appearance, label="turn all", turns=True)
-            draw = partial(_draw_grid, views=appearance.count_views(ONE), size=appearance.size)
+            drawn = _choose_faces(appearance, shown)
+            gallery = Gallery(appearance, label="turn all", turns=True, notes=_explain(appearance, drawn))
+            draw = partial(_draw_grid, options=drawn)
             return gallery.fill(store.rows("grid"), len(store), draw, options)
         return _draw_model(store, losses, appearance, is_pipe=is_pipe, open_files=open_files)
 
 
-def _pick_views(row: "ArrayRow", *, views: int) -> dict[str, Any]:
-    from sdfkit.images.turntable import pick_evenly
-
-    if row.error:
-        raise GeometryError(row.error)
-    pictures = row.arrays["rgb"]
-    facts = counted(len(pictures), "view")
-    return {"pictures": pick_evenly(pictures, views), "facts": facts}
-
-
-def _slice_samples(row: "ArrayRow", *, slices: int) -> dict[str, Any]:
-    from sdfkit.images.slices import draw_slices
-
-    if row.error:
-        raise GeometryError(row.error)
-    point, distance = row.arrays["point"], row.arrays["distance"]
-    return {
-        "pictures": draw_slices(point, distance, slices=slices),
-        "facts": f"{len(point):,} {agreeing(len(point), 'sample', 'samples')}",
-    }
-
-
-def _draw_grid(row: "ArrayRow", *, views: int, size: int) -> dict[str, Any]:
+def _draw_grid(row: "ArrayRow", *, options: MeshOptions) -> dict[str, Any]:
+    from sdfkit.geometry.frame import normalise
     from sdfkit.geometry.isosurface.extraction import mesh_grid
 
     if row.error:
         raise GeometryError(row.error)
-    return _draw_turning(mesh_grid(row.arrays["grid"]), views, size)
+    unit, _ = normalise(mesh_grid(row.arrays["grid"]))
+    return draw_mesh(unit, options)
 
 
 def _find_losses(store: "StoreReader") -> list[str]:

@@ -20,21 +20,39 @@ Content = dict[str, Any]
 QUALITY = 80
 
 
-def make_page(title: str, content: Mapping[str, Any]) -> bytes:
-    """Insert content into the page template, and return the HTML file.
+# The scripts of every page, in order, and those of pages with models.
+SCRIPTS = ("elements", "plots", "stepper", "gallery")
+MODEL_SCRIPTS = ("three.min", "models", "cameras", "controls", "viewer")
 
-    The script in page.html defines the content that it can show. Texts from foreign files are safe: they are embedded
-    as JSON in which nothing can close the script element, the page shows them as text only, and the page's security
-    policy forbids it to load anything.
+
+def make_page(title: str, content: Mapping[str, Any], *, models: bool = False) -> bytes:
+    """Insert content, style and scripts into the page template, and return the HTML file.
+
+    The scripts in the folder web define the content that they can show. Texts from foreign files are safe: they are
+    embedded as JSON in which nothing can close the script element, the page shows them as text only, and the page's
+    security policy forbids it to load anything.
+
+    Args:
+        title: Title of the window.
+        content: What elements.js describes.
+        models: Include three.js, for content with models.
     """
-    template = files("sdfkit.report").joinpath("page.html").read_text(encoding="utf-8")
+    scripts = [*SCRIPTS, *(MODEL_SCRIPTS if models else ()), "main"]
+    script = "\n".join(_read_part(f"{name}.js") for name in scripts)
     # allow_nan=False, because JSON has no NaN: an error here is better than a page that does not open.
     text = json.dumps(content, default=plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    head, _, rest = template.partition("{{title}}")
-    middle, _, tail = rest.partition("{{content}}")
     safe = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    parts = {"title": html.escape(title), "style": _read_part("page.css"), "content": safe, "script": script}
+    page, rest = "", _read_part("page.html")
+    for name, part in parts.items():
+        before, _, rest = rest.partition(f"{{{{{name}}}}}")
+        page += before + part
     # File names may contain bytes that are not valid text.
-    return "".join([head, html.escape(title), middle, safe, tail]).encode("utf-8", "replace")
+    return (page + rest).encode("utf-8", "replace")
+
+
+def _read_part(name: str) -> str:
+    return files("sdfkit.report").joinpath("web", name).read_text(encoding="utf-8")
 
 
 def pack_film(pictures: Sequence[np.ndarray] | np.ndarray, *, size: int, lossless: bool) -> Content:

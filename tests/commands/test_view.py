@@ -60,7 +60,11 @@ def test_a_page_shows_rotating_meshes_and_their_facts(sdfkit, folder, tmp_path):
         == 0
     )
     content = content_of(tmp_path / "x.html")
-    assert (content["heading"], content["notes"]) == (str(folder), ["3 shapes"])
+    assert content["heading"] == str(folder)
+    assert content["notes"] == [
+        "3 shapes",
+        "In 3-D, all 651 faces are shown; positions are rounded to 1/32,767 of the extent.",
+    ]
     tiles = content["gallery"]["tiles"]
     assert content["gallery"]["turns"] is True
     assert [(tile["uid"], tile["category"]) for tile in tiles] == [
@@ -76,7 +80,7 @@ def test_a_page_shows_rotating_meshes_and_their_facts(sdfkit, folder, tmp_path):
 def test_shapes_beyond_the_limit_are_left_out_with_a_note(sdfkit, folder, tmp_path):
     sdfkit("view", folder, "-o", tmp_path / "x.html", "--views", 1, "--limit", 2, "--jobs", 1)
     content = content_of(tmp_path / "x.html")
-    assert content["notes"] == ["2 of 3 shapes; raise --limit to show more"]
+    assert content["notes"][0] == "2 of 3 shapes; raise --limit to show more"
     assert [tile["uid"] for tile in content["gallery"]["tiles"]] == ["obj_0000", "obj_0001"]
 
 
@@ -89,7 +93,7 @@ def test_a_failed_mesh_has_an_empty_tile(sdfkit, folder, tmp_path):
         last = f"1 of 4 shapes failed, for the reasons above; the other 3 are in {tmp_path / name}\n"
         assert result.stderr.endswith(last)
     content = content_of(tmp_path / "x.html")
-    assert content["notes"] == ["4 shapes; 1 failed"]
+    assert content["notes"][0] == "4 shapes; 1 failed"
     tile = content["gallery"]["tiles"][0]
     assert tile["error"].startswith("1 of 3 vertices")
     assert "film" not in tile

@@ -1,0 +1,95 @@
+"""Colours of the corners of faces, for meshes whose faces are no longer those that carry the colours."""
+
+import numpy as np
+import trimesh
+from jaxtyping import Float, Int, UInt8
+
+from sdfkit.geometry.distance.tree import TriangleTree
+from sdfkit.images.rendering.paint import BASE_COLOR, Colors, Paint, decode_srgb
+
+# A corner takes its colour from a point this share of the way from the corner to the middle of the face, so that at
+# the border between two colours both faces keep their own.
+INWARD = 0.2
+
+
+def has_colors(colors: Colors) -> bool:
+    """Return whether any face has a colour of its own, and not the grey-blue of meshes without colours."""
+    return colors.tint is not None or any(
+        material.texture is not None or material.base not in (None, BASE_COLOR)
+        for material in colors.materials
+    )
+
+
+def color_corners(
+    paint: Paint, faces: Int[np.ndarray, "face 3"], *, textured: bool
+) -> UInt8[np.ndarray, "face 3 3"]:
+    """Return the colours of the corners of a mesh as sRGB bytes.
+
+    Args:
+        paint: The colours of the mesh.
+        faces: Its faces.
+        textured: Multiply by the texture; otherwise the page does.
+    """
+    light = paint.base[paint.material][:, None] * paint.tint[faces]
+    if textured:
+        weights = np.broadcast_to(np.eye(3), (len(faces), 3, 3))
+        for corner in range(3):
+            light[:, corner] *= _sample(paint, faces, np.arange(len(faces)), weights[:, corner])
+    return encode_srgb(light)
+
+
+def transfer_colors(
+    mesh: trimesh.Trimesh, paint: Paint, simplified: trimesh.Trimesh
+) -> UInt8[np.ndarray, "face 3 3"]:
+    """Return the colours of the corners of a simplified mesh, each from the nearest point of the original mesh.
+
+    Args:
+        mesh: The original mesh.
+        paint: Its colours.
+        simplified: A mesh of nearly the same surface.
+
+    Returns:
+        sRGB bytes.
+    """
+    corners = simplified.triangles
+    points = corners + INWARD * (corners.mean(axis=1, keepdims=True) - corners)
+    faces = np.asarray(mesh.faces)
+    _, face, closest = TriangleTree(np.asarray(mesh.vertices), faces).closest(points.reshape(-1, 3))
+    weights = np.nan_to_num(trimesh.triangles.points_to_barycentric(mesh.triangles[face], closest), nan=1 / 3)
+    tint = (paint.tint[faces[face]] * weights[..., None]).sum(axis=1)
+    light = paint.base[paint.material[face]] * tint * _sample(paint, faces, face, weights)
+    return encode_srgb(light.reshape(-1, 3, 3))
+
+
+def _sample(
+    paint: Paint,
+    faces: Int[np.ndarray, "face 3"],
+    face: Int[np.ndarray, " point"],
+    weights: Float[np.ndarray, "point 3"],
+) -> Float[np.ndarray, "point 3"]:
+    """Return the nearest texels of points on faces, as linear light; ones without a texture."""
+    light = np.ones((len(face), 3))
+    place = (paint.uv[faces[face]] * weights[..., None]).sum(axis=1)
+    for material, texture in enumerate(paint.textures):
+        if texture is None:
+            continue
+        own = np.flatnonzero(paint.material[face] == material)
+        size = np.array(texture.shape[1::-1])
+        wrapped = [_wrap(place[own, axis], int(paint.wraps[material, axis])) for axis in (0, 1)]
+        column, row = np.clip((np.stack(wrapped) * size[:, None]).astype(int), 0, size[:, None] - 1)
+        light[own] = decode_srgb(texture[size[1] - 1 - row, column])
+    return light
+
+
+def _wrap(share: Float[np.ndarray, " point"], how: int) -> Float[np.ndarray, " point"]:
+    """Map texture coordinates to 0 to 1; `how` is an index into `paint.WRAPS`: repeat, mirror, clamp."""
+    wrapped: np.ndarray = (share % 1, 1 - np.abs(share % 2 - 1), np.clip(share, 0, 1))[how]
+    return wrapped
+
+
+def encode_srgb(light: Float[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
+    """Convert linear light from 0 to 1 to sRGB bytes (IEC 61966-2-1), the inverse of `decode_srgb`."""
+    light = np.clip(light, 0, 1)
+    share = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    encoded: np.ndarray = np.rint(255 * share).astype(np.uint8)
+    return encoded

@@ -1,0 +1,154 @@
+"""Meshes on a page: the stills and the model of each, beside each other in the frame of the first."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sdfkit.errors import SdfkitError
+from sdfkit.wording import agreeing
+
+if TYPE_CHECKING:
+    from trimesh import Trimesh
+
+    from sdfkit.geometry.distance.tree import TriangleTree
+    from sdfkit.images.rendering.paint import Paint
+    from sdfkit.io.meshes.columns import MeshCells
+    from sdfkit.io.meshes.reader import MeshRow
+
+# Faces of all models of a page together, and of one model: a page of one shape takes less than 1.5 MB, and one of 24
+# less than 3 MB. With less than FEWEST faces each, thin parts would be lost, so that pages of more models are larger.
+# There are stills only on pages of more than MANY models.
+TOTAL, MOST, FEWEST, MANY = 180_000, 80_000, 2_500, 160
+# Texels per unit of length on the surface of one model.
+TEXELS, FEWEST_TEXELS = 300.0, 60.0
+# Default number of stills where there are models, too: they are what browsers without WebGL show.
+STILLS = 8
+
+
+@dataclass(frozen=True)
+class MeshOptions:
+    """How meshes are shown on a page.
+
+    Attributes:
+        views: Number of stills of each mesh.
+        size: Pixels along the longer side of a still.
+        faces: Largest number of faces of each model; None for stills only.
+        texels: Texels per unit of length of each model.
+        has_truth: Measure the distances of all meshes of a shape to the first one.
+    """
+
+    views: int
+    size: int
+    faces: int | None
+    texels: float
+    has_truth: bool = False
+
+
+def count_faces(models: int) -> int | None:
+    """Return how many faces each of a number of models on a page may have; None for stills only."""
+    return max(FEWEST, min(MOST, TOTAL // max(models, 1))) if models <= MANY else None
+
+
+def count_texels(models: int) -> float:
+    """Return the texels per unit of length for each of a number of models on a page."""
+    return max(FEWEST_TEXELS, TEXELS / math.sqrt(max(models, 1)))
+
+
+def draw_cells(row: "MeshCells", *, options: MeshOptions) -> dict[str, Any]:
+    """Draw the meshes of a shape, all in the unit frame of the first one.
+
+    Returns:
+        `cells`: for each mesh its `column`, and `pictures`, `facts` and `model`, or an `error`. If there is one mesh,
+        its entries themselves.
+
+    Raises:
+        InputError, GeometryError: The first mesh cannot be shown.
+    """
+    (_, first), *others = row.cells
+    assert first is not None
+    mesh, paint, frame = _load(first, None, options)
+    tree = None
+    if options.has_truth:
+        from sdfkit.geometry.distance.tree import TriangleTree
+
+        tree = TriangleTree(np.asarray(mesh.vertices), np.asarray(mesh.faces))
+    drawn = draw_mesh(mesh, options, paint=paint)
+    if len(row.cells) == 1:
+        return drawn
+    cells = [{"column": row.cells[0][0], **drawn}]
+    for name, other in others:
+        cell: dict[str, Any] = {"column": name}
+        if other is not None:
+            try:
+                mesh, paint, _ = _load(other, frame, options)
+                cell |= draw_mesh(mesh, options, paint=paint, truth=tree)
+            except SdfkitError as error:
+                cell["error"] = " ".join(str(error).split())
+        cells.append(cell)
+    return {"cells": cells}
+
+
+def _load(
+    row: "MeshRow", frame: np.ndarray | None, options: MeshOptions
+) -> tuple["Trimesh", "Paint | None", np.ndarray]:
+    """Load a mesh in a frame, or else in its own unit frame; return also its colours, if it has any, and the frame."""
+    from sdfkit.geometry.frame import from_unit, normalise, to_unit
+    from sdfkit.images.rendering.paint import join_parts, load_textures
+    from sdfkit.images.scenes.colours import has_colors
+
+    if options.faces is None:
+        mesh, colors = row.load(), None
+    else:
+        parts, _ = row.load_parts(colour=True)
+        mesh, colors = join_parts(parts)
+    unit, own = normalise(mesh)
+    if frame is not None:
+        unit.vertices = to_unit(from_unit(np.asarray(unit.vertices), own), frame)
+    paint = None
+    if colors is not None and has_colors(colors):
+        paint, _ = load_textures(colors, np.asarray(unit.vertices), np.asarray(unit.faces), options.texels)
+    return unit, paint, own if frame is None else frame
+
+
+def draw_mesh(
+    mesh: "Trimesh",
+    options: MeshOptions,
+    *,
+    paint: "Paint | None" = None,
+    truth: "TriangleTree | None" = None,
+) -> dict[str, Any]:
+    """Draw the stills of a mesh in the unit frame and, unless the options say otherwise, make its model."""
+    from sdfkit.geometry.topology import join_vertices
+    from sdfkit.images.turntable import draw_turntable
+
+    pictures = draw_turntable(mesh, views=options.views, size=options.size, paint=paint)
+    closed = join_vertices(mesh).is_watertight
+    facts = f"{_count(len(mesh.faces))}, {'closed' if closed else 'open'}"
+    drawn: dict[str, Any] = {"pictures": pictures, "facts": facts}
+    if options.faces is not None:
+        from sdfkit.images.scenes.model import make_model
+
+        model = make_model(mesh, faces=options.faces, paint=paint, truth=truth) | {"closed": closed}
+        drawn["model"] = model
+        if model["shown"] < model["given"]:
+            drawn["facts"] += f"; shown with {_count(model['shown'])}"
+        if found := model.get("distance"):
+            kind = "distance to the truth" if found["signed"] else "distance to the truth, which is open"
+            drawn["facts"] += f"; {kind}: mean {found['mean']:.2g}, largest {found['largest']:.2g}"
+    return drawn
+
+
+def _count(faces: int) -> str:
+    return f"{faces:,} {agreeing(faces, 'face', 'faces')}"
+
+
+def describe_models(models: Sequence[dict[str, Any]]) -> str:
+    """Say in one sentence by how much the models of a page are simplified."""
+    given, shown = (sum(model[name] for model in models) for name in ("given", "shown"))
+    rounded = "positions are rounded to 1/32,767 of the extent"
+    if shown == given:
+        return f"In 3-D, all {_count(given)} are shown; {rounded}."
+    return f"In 3-D, {_count(given)} are simplified to {shown:,}; {rounded}."
