@@ -18,7 +18,7 @@ from sdfkit.geometry.frame import normalise
 from sdfkit.images.scenes.packing import Packed, pack_arrays
 from sdfkit.images.turntable import draw_turntable
 from sdfkit.rows import Row
-from tests.commands.view_files import write_store
+from tests.commands.view_files import EVIL, write_store, write_trajectories
 
 pytestmark = pytest.mark.browser
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -73,7 +73,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Pages of two shapes, with predictions that are too large and too small; of samples; and of views."""
+    """Pages of two shapes with predictions that are too large and too small, of samples, views and trajectories."""
     folder = tmp_path_factory.mktemp("pages")
     for place, scales in (("truth", (1, 1)), ("predicted", (1.05, 0.95))):
         (folder / place).mkdir()
@@ -92,7 +92,10 @@ def files(tmp_path_factory):
         "camera_to_world": (("shape", "view", "to", "from"), cameras),
         "yfov": (("shape", "view"), np.full((2, 3), math.radians(55), np.float32)),
     })  # fmt: skip
+    write_trajectories(folder / "scaled.zarr")
+    write_trajectories(folder / "unit.zarr", noise="unit", steps=2)
     for name, words in {
+        "trajectories": ["scaled.zarr", "unit.zarr"],
         "compared": ["predicted", "--truth", "truth"],
         "samples": ["samples.zarr"],
         "views": ["views.zarr", "--truth", "truth"],
@@ -112,7 +115,7 @@ def visit(browser, files):
     """Open a page without network, and check at the end that the browser had nothing to complain about."""
     contexts, complaints = [], []
 
-    def visit(name, *, script="", ready="main[data-models]"):
+    def visit(name, *, address="", script="", ready="main[data-models]"):
         context = browser.new_context(offline=True, viewport={"width": 700, "height": 560})
         contexts.append(context)
         page = context.new_page()
@@ -121,7 +124,7 @@ def visit(browser, files):
         page.on("request", lambda sent: complaints.append(sent.url) if sent.url.startswith("http") else None)
         if script:
             page.add_init_script(script)
-        page.goto((files / f"{name}.html").as_uri())
+        page.goto((files / f"{name}.html").as_uri() + address)
         page.wait_for_selector(ready, state="attached")
         return page
 
@@ -264,6 +267,14 @@ def test_without_webgl_stills_turn(visit):
     before = still.evaluate("(element) => element.style.backgroundPosition")
     page.locator("input[type=range]").fill("1")
     assert still.evaluate("(element) => element.style.backgroundPosition") != before
+
+
+def test_the_address_of_a_page_of_trajectories_selects_what_it_shows(visit):
+    page = visit("trajectories", ready="dd", address="#shape=1&step=9&noise=1")
+    facts = dict(zip(page.locator("dt").all_inner_texts(), page.locator("dd").all_inner_texts(), strict=True))
+    wanted = {"step": "2 of 2", "noise": "unit noise", "IoU with the truth": "1.000"}
+    assert {name: facts[name] for name in wanted} == wanted
+    assert page.locator("option").nth(1).inner_text() == f"{EVIL} – </script>$x_$"
 
 
 def test_samples_are_points_of_a_slice(visit):
