@@ -116,11 +116,12 @@ def test_predictions_stand_beside_the_truth_in_its_frame(sdfkit, pairs):
 
 
 def test_folders_of_the_same_shapes_stand_beside_each_other(sdfkit, pairs):
-    assert sdfkit("view", "truth", "one", "-o", "x.html", "--views", 1, "--jobs", 1).exit_code == 0
+    assert sdfkit("view", "one", "truth", "-o", "x.html", "--views", 1, "--jobs", 1).exit_code == 0
+    # All meshes of a shape are in the unit frame of the first one.
     assert cells_of(pairs / "x.html") == {
-        "a": [("truth", 1.0), ("one", 1.1)],
-        "b": [("truth", 1.0), ("one", 0.9)],
-        "c": [("truth", 1.0), ("one", False)],
+        "a": [("one", 1.0), ("truth", 0.91)],
+        "b": [("one", 1.0), ("truth", 1.11)],
+        "c": [("one", False), ("truth", 1.0)],
     }
     # Folders of different shapes are one list, and so are files.
     for inputs in (["truth", "two"], ["truth/a.ply", "one/a.ply"]):

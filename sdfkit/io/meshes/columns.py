@@ -70,7 +70,7 @@ def open_table(
             if beside and len(folders) == len(inputs) > 1:
                 parts = [enter([path]) for path in inputs]
                 if _share_uids(parts):
-                    yield _line_up(parts[0], parts[1:], [_name(path) for path in inputs], has_truth=False)
+                    yield _join_by_uid(parts, [_name(path) for path in inputs])
                     return
             meshes = enter(inputs)
             yield MeshTable((_alone(row) for row in meshes), len(meshes), [""], has_truth=False)
@@ -78,7 +78,7 @@ def open_table(
         files = [path for path in inputs if path not in folders]
         groups = [*([files] if files else []), *([path] for path in folders)]
         names = ["prediction"] if len(groups) == 1 else [_name(group[0]) for group in groups]
-        yield _line_up(enter([truth]), [enter(group) for group in groups], [TRUTH, *names], has_truth=True)
+        yield _pair_with_truth(enter([truth]), [enter(group) for group in groups], [TRUTH, *names])
 
 
 def read_rows(path: str) -> dict[str, MeshRow]:
@@ -104,35 +104,44 @@ def _share_uids(parts: Sequence[Meshes]) -> bool:
     return all(known[0] & others for others in known[1:])
 
 
-def _line_up(first: Meshes, others: Sequence[Meshes], names: Sequence[str], *, has_truth: bool) -> MeshTable:
-    """Pair the meshes of each input with those of the first one."""
+def _join_by_uid(parts: Sequence[Meshes], names: Sequence[str]) -> MeshTable:
+    """Put the meshes of all inputs that have the same uid into one row."""
+    columns = [{row.uid: row for row in part} for part in parts]
+    firsts = {uid: row for column in reversed(columns) for uid, row in column.items()}
+    uids = list(dict.fromkeys(uid for column in columns for uid in column))
+    names = unique(list(names))
+    rows = (
+        _make_row(index, firsts[uid], tuple((name, column.get(uid)) for name, column in zip(names, columns, strict=True)))
+        for index, uid in enumerate(uids)
+    )  # fmt: skip
+    return MeshTable(rows, len(uids), names, has_truth=False)
+
+
+def _pair_with_truth(truth: Meshes, others: Sequence[Meshes], names: Sequence[str]) -> MeshTable:
+    """Put each true mesh and the predictions of its shape into one row; several samples are several columns."""
     names = unique(list(names))
     found: list[dict[str, tuple[MeshRow, ...]]] = []
     truths: dict[str, MeshRow] = {}
     for meshes in others:
-        pairs = list(MeshPairs(meshes, first, "auto", all_due=False))
+        pairs = [pair for pair in MeshPairs(meshes, truth, "auto", all_due=False) if pair.guesses]
         found.append({pair.uid: pair.guesses for pair in pairs})
         truths |= {pair.uid: pair.truth for pair in pairs}
-    if not has_truth:
-        truths = {row.uid: row for row in first}
-    kept = [uid for uid in truths if not has_truth or any(column.get(uid) for column in found)]
-    widths = [max([1, *(len(column.get(uid, ())) for uid in kept)]) for column in found]
-    if has_truth and len(kept) < len(first):
+    widths = [max(map(len, column.values())) for column in found]
+    if len(truths) < len(truth):
         log.warning(
             "left out %d of %s, of which there is no prediction",
-            len(first) - len(kept),
-            counted(len(first), "true shape"),
-        )
+            len(truth) - len(truths), counted(len(truth), "true shape"),
+        )  # fmt: skip
     columns = [names[0]]
     for name, width in zip(names[1:], widths, strict=True):
         columns += [f"{name} {sample + 1}" for sample in range(width)] if width > 1 else [name]
 
     def rows() -> Iterator[MeshCells]:
-        for index, uid in enumerate(kept):
-            meshes: list[MeshRow | None] = [truths[uid]]
+        for index, row in enumerate(sorted(truths.values(), key=lambda row: row.index)):
+            meshes: list[MeshRow | None] = [row]
             for column, width in zip(found, widths, strict=True):
-                guesses = column.get(uid, ())
+                guesses = column.get(row.uid, ())
                 meshes += [*guesses, *[None] * (width - len(guesses))]
-            yield _make_row(index, truths[uid], tuple(zip(columns, meshes, strict=True)))
+            yield _make_row(index, row, tuple(zip(columns, meshes, strict=True)))
 
-    return MeshTable(rows(), len(kept), columns, has_truth)
+    return MeshTable(rows(), len(truths), columns, has_truth=True)

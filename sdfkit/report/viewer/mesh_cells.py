@@ -62,33 +62,33 @@ def draw_cells(row: "MeshCells", *, options: MeshOptions) -> dict[str, Any]:
 
     Returns:
         `cells`: for each mesh its `column`, and `pictures`, `facts` and `model`, or an `error`. If there is one mesh,
-        its entries themselves.
+        its entries themselves. A mesh that is missing has only its column.
 
     Raises:
         InputError, GeometryError: The first mesh cannot be shown.
     """
-    (_, first), *others = row.cells
-    assert first is not None
-    mesh, paint, frame = _load(first, None, options)
-    tree = None
-    if options.has_truth:
-        from sdfkit.geometry.distance.tree import TriangleTree
-
-        tree = TriangleTree(np.asarray(mesh.vertices), np.asarray(mesh.faces))
-    drawn = draw_mesh(mesh, options, paint=paint)
-    if len(row.cells) == 1:
-        return drawn
-    cells = [{"column": row.cells[0][0], **drawn}]
-    for name, other in others:
+    frame = tree = None
+    cells: list[dict[str, Any]] = []
+    for name, mesh_row in row.cells:
         cell: dict[str, Any] = {"column": name}
-        if other is not None:
-            try:
-                mesh, paint, _ = _load(other, frame, options)
-                cell |= draw_mesh(mesh, options, paint=paint, truth=tree)
-            except SdfkitError as error:
-                cell["error"] = " ".join(str(error).split())
         cells.append(cell)
-    return {"cells": cells}
+        if mesh_row is None:
+            continue
+        try:
+            mesh, paint, own = _load(mesh_row, frame, options)
+            cell |= draw_mesh(mesh, options, paint=paint, truth=tree)
+        except SdfkitError as error:
+            if frame is None:
+                raise
+            cell["error"] = " ".join(str(error).split())
+            continue
+        if frame is None:
+            frame = own
+            if options.has_truth:
+                from sdfkit.geometry.distance.tree import TriangleTree
+
+                tree = TriangleTree(np.asarray(mesh.vertices), np.asarray(mesh.faces))
+    return {"cells": cells} if len(cells) > 1 else {k: v for k, v in cells[0].items() if k != "column"}
 
 
 def _load(
