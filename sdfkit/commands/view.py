@@ -1,4 +1,3 @@
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -6,8 +5,6 @@ import typer
 from sdfkit.errors import UsageError
 from sdfkit.options import ROWS, STANDARD, FilesFrom, Jobs, Manifest, Output, Overwrite, Timeout, Up
 from sdfkit.runtime.cores import CORES
-
-PAGES = (".html", ".htm")
 
 
 def view(
@@ -58,6 +55,12 @@ def view(
             help="True meshes, shown beside the inputs, and colour them by the distance to these.",
         ),
     ] = None,
+    decoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE", help="Decoder of trajectories: a page also plays the meshes of the steps."
+        ),
+    ] = None,
     up: Up = "y",
     manifest: Manifest = None,
     output: Output = STANDARD,
@@ -78,10 +81,10 @@ def view(
     codes.
 
     Codes with trajectories (of sdfkit predict --trajectory) become a page on which you step through the sampling of
-    each code: its path in the latent space, the silhouette at each step, and the true silhouette. As an image, they are
-    drawn as strips of silhouettes. Several stores with trajectories of the same shapes become one page on which you
-    switch between the stores, for example between two models. The URL of the page records the selection:
-    #shape=0&step=4&noise=1, where noise is the index of the store.
+    each code: its path in the latent space, the silhouette at each step, the true silhouette and, with --decoder, the
+    mesh at each step. As an image, they are drawn as strips of silhouettes. Several stores with trajectories of the
+    same shapes become one page on which you switch between the stores, for example between two models. The URL of the
+    page records the selection: #shape=0&step=4&noise=1, where noise is the index of the store.
 
     \b
     Examples:
@@ -90,58 +93,39 @@ def view(
       sdfkit view deepsdf.zarr -o deepsdf.png
       sdfkit view scaled.zarr unit.zarr -o stepper.html
     """
+    from sdfkit.inference.meshing import load_code_mesher
     from sdfkit.io.meshes.columns import open_table
-    from sdfkit.io.outputs import open_output
+    from sdfkit.io.outputs import choose_image_or_page, open_output
     from sdfkit.io.stores.contents.vectors import open_vectors
     from sdfkit.io.streams import find_kind, name_of
     from sdfkit.report.gallery import Appearance, draw_meshes, draw_runs, draw_store, draw_vectors, read_runs
     from sdfkit.runtime.pool import PoolOptions, report_outcome
 
-    is_page = _choose_format(output, form) == "html"
-    if truth is not None and not is_page:
-        raise UsageError("--truth needs a page; name the output .html or add --format html")
+    is_page = choose_image_or_page(output, form) == "html"
+    if (truth or decoder) and not is_page:
+        raise UsageError("--truth and --decoder need a page; name the output .html or add --format html")
     appearance = Appearance([name_of(path) for path in inputs], is_page, views, size, columns, limit)
     options = PoolOptions(jobs, timeout, None, fail_fast=False)
+    mesher = load_code_mesher(decoder, resolution=64) if decoder is not None else None
     with open_output(output, overwrite=overwrite) as stream:
         kinds = [find_kind(path) for path in inputs]
         if set(kinds) == {"mesh"}:
             with open_table(inputs, truth=truth, manifest=manifest, up=up, beside=is_page) as table:
                 drawing = draw_meshes(table, appearance, options)
         elif len(inputs) > 1:
-            drawing = draw_runs(read_runs(inputs, limit, manifest=manifest), appearance)
+            drawing = draw_runs(
+                read_runs(inputs, limit, manifest=manifest, mesher=mesher), appearance, mesher
+            )
         elif kinds == ["arrays"]:
             with open_vectors(inputs[0], manifest=None) as vectors:
                 drawing = draw_vectors(vectors, appearance)
         else:
             is_pipe = inputs[0] == STANDARD
             drawing = draw_store(
-                inputs[0], appearance, options, manifest=manifest, is_pipe=is_pipe, truth=truth
+                inputs[0], appearance, options, manifest=manifest, is_pipe=is_pipe, truth=truth, mesher=mesher
             )
         if len(drawing.failed) < drawing.count:
             stream.write(drawing.content)
         else:
             report_outcome(output, "nothing", drawing.count, drawing.failed)
     report_outcome(output, "a page" if is_page else "an image", drawing.count, drawing.failed)
-
-
-def _choose_format(output: str, form: str | None) -> str:
-    """Return png or html, by the option or else by the ending of the output.
-
-    Raises:
-        UsageError: The option contradicts the ending, or the ending is of neither format.
-    """
-    ending = Path(output).suffix.lower()
-    named = "html" if ending in PAGES else "png" if ending == ".png" else None
-    if output == STANDARD or (named is None and form is not None):
-        return form or "png"
-    if output.endswith("/"):
-        raise UsageError(f"{output}: one image or page is a file; write views as pictures with sdfkit cat")
-    if named is None:
-        raise UsageError(
-            f"{output}: the file name ends in neither .png nor .html; rename the output or add --format"
-        )
-    if form not in (None, named):
-        raise UsageError(
-            f"{output}: the ending of the file name contradicts --format {form}; change one of them"
-        )
-    return named

@@ -272,3 +272,45 @@ def make_mesher(
     if decoder is not None:
         return Mesher(array, fields, device, options, decoder.history, views)
     return Mesher(array, fields, device, options, [], views, digest_network(store))
+
+
+@dataclass(frozen=True)
+class CodeMesher:
+    """Meshes single latent codes, such as the steps of a trajectory.
+
+    Attributes:
+        decoder: The network that decodes the codes.
+        device: Name of the torch device on which it is evaluated.
+        options: How to mesh.
+    """
+
+    decoder: "CodeDecoder"
+    device: str
+    options: MeshOptions
+
+    def check(self, store: "StoreReader") -> None:
+        """Check that the decoder is that of the codes of a store.
+
+        Raises:
+            InputError: The codes belong to another decoder or have another length.
+        """
+        make_mesher(store, self.decoder, self.device)
+
+    def mesh(self, code: np.ndarray) -> "Trimesh | None":
+        """Mesh a code (dim) in the unit frame. None if it has no surface, as in the first steps from noise."""
+        import torch
+
+        field = self.decoder.fields.of(torch.from_numpy(code).to(self.device))
+        try:
+            return mesh_field(field, self.device, self.options)[0]
+        except GeometryError:
+            return None
+
+
+def load_code_mesher(path: str, *, resolution: int) -> CodeMesher:
+    """Load the decoder of a store for meshing single codes; see `CodeMesher`."""
+    from sdfkit.io.models.reader import load_code_decoder
+    from sdfkit.runtime.device import choose_device
+
+    device = choose_device("auto")
+    return CodeMesher(load_code_decoder(path, device), device, MeshOptions(resolution=resolution))

@@ -15,7 +15,7 @@ from sdfkit.io.stores.layout import PLAIN
 from sdfkit.report.contact_sheet import Tile, caption, draw_sheet
 from sdfkit.report.pages import describe_panel, make_page, pack_film
 from sdfkit.report.plots import Panel, Scatter, describe_progress, map_vectors, paint_panels, smooth
-from sdfkit.report.trajectory_page import draw_strips, make_stepper
+from sdfkit.report.trajectory_page import CodeMesher, draw_strips, make_stepper
 from sdfkit.report.viewer.mesh_cells import (
     FEWEST,
     MANY,
@@ -204,6 +204,7 @@ def draw_store(
     manifest: Path | None,
     is_pipe: bool,
     truth: str | None = None,
+    mesher: CodeMesher | None = None,
 ) -> Drawing:
     """Draw the content of a store: trajectories, views, slices of samples, the surfaces of grids, or the losses and
     vectors of a model.
@@ -224,8 +225,12 @@ def draw_store(
             )
         if truth and store.kind != "views":
             raise InputError(f"{store.name}: holds {store.kind}; --truth is for meshes and views")
+        if mesher is not None and not holds_trajectories(store):
+            raise InputError(f"{store.name}: holds {store.kind}; --decoder is for codes with trajectories")
         if holds_trajectories(store):
-            return draw_runs([read_run(store, appearance.limit)], appearance)
+            if mesher is not None:
+                mesher.check(store)
+            return draw_runs([read_run(store, appearance.limit)], appearance, mesher)
         shown = min(len(store), appearance.limit)
         if store.kind == "views":
             gallery = Gallery(appearance, label="view", turns=False)
@@ -318,7 +323,9 @@ def _make_plots(panels: Sequence[Panel | Scatter], note: str, appearance: Appear
     return make_page(heading, {"heading": heading, "notes": [note] * bool(note), "plots": plots})
 
 
-def read_runs(paths: Sequence[str], limit: int, *, manifest: Path | None) -> list["TrajectoryRun"]:
+def read_runs(
+    paths: Sequence[str], limit: int, *, manifest: Path | None, mesher: CodeMesher | None = None
+) -> list["TrajectoryRun"]:
     """Read stores of trajectories of the same shapes.
 
     Raises:
@@ -340,12 +347,16 @@ def read_runs(paths: Sequence[str], limit: int, *, manifest: Path | None) -> lis
                     f"{store.name}: holds {store.kind} without trajectories; give this store alone, or only "
                     "stores with trajectories"
                 )
+            if mesher is not None:
+                mesher.check(store)
             runs.append(read_run(store, limit))
     check_runs(runs)
     return runs
 
 
-def draw_runs(runs: Sequence["TrajectoryRun"], appearance: Appearance) -> Drawing:
+def draw_runs(
+    runs: Sequence["TrajectoryRun"], appearance: Appearance, mesher: CodeMesher | None = None
+) -> Drawing:
     """Draw trajectories of the same shapes: a sheet with strips of silhouettes, or a page with one step at a time."""
     rows, heading, size = runs[0].rows, appearance.heading, appearance.size
     for run in runs:
@@ -355,6 +366,6 @@ def draw_runs(runs: Sequence["TrajectoryRun"], appearance: Appearance) -> Drawin
     failed = {row.index for run in runs for row in run.rows if row.error}
     note = _describe_count(len(rows), runs[0].count, len(failed))
     if appearance.is_page:
-        return Drawing(make_stepper(heading, note, runs, size=size), len(rows), failed)
+        return Drawing(make_stepper(heading, note, runs, size=size, mesher=mesher), len(rows), failed)
     sheet = draw_strips(f"{heading}: {note}", runs, columns=appearance.columns or 1, size=size)
     return Drawing(sheet, len(rows), failed)

@@ -1,15 +1,33 @@
 """Sampling trajectories of a flow, as a web page that shows step after step, or as strips of silhouettes."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from sdfkit.analysis.trajectories import Trajectories, measure_trajectories
 from sdfkit.io.stores.contents.trajectories import TrajectoryRun, name_runs
 from sdfkit.report.contact_sheet import Tile, caption, draw_sheet
 from sdfkit.report.pages import make_page, pack_film, round_numbers
 from sdfkit.report.plots import name_axes
+from sdfkit.report.viewer.mesh_cells import TOTAL
+
+if TYPE_CHECKING:
+    from trimesh import Trimesh
+
+    from sdfkit.io.stores.store_reader import StoreReader
 
 STILLS = ("truth", "picture")
+# Faces of the mesh of one step.
+MOST_FACES, FEWEST_FACES = 20_000, 800
+
+
+class CodeMesher(Protocol):
+    """What meshes the steps of trajectories; see `inference.meshing.CodeMesher`."""
+
+    def check(self, store: "StoreReader") -> None: ...
+
+    def mesh(self, code: np.ndarray) -> "Trimesh | None": ...
 
 
 def draw_strips(title: str, runs: Sequence[TrajectoryRun], *, columns: int, size: int) -> bytes:
@@ -40,7 +58,14 @@ def draw_strips(title: str, runs: Sequence[TrajectoryRun], *, columns: int, size
     return draw_sheet(title, labels, tiles, columns=columns, size=size)
 
 
-def make_stepper(heading: str, note: str, runs: Sequence[TrajectoryRun], *, size: int) -> bytes:
+def make_stepper(
+    heading: str,
+    note: str,
+    runs: Sequence[TrajectoryRun],
+    *,
+    size: int,
+    mesher: CodeMesher | None = None,
+) -> bytes:
     """Make the page that shows runs of the same shapes step after step, with a switch between the runs.
 
     Args:
@@ -48,6 +73,7 @@ def make_stepper(heading: str, note: str, runs: Sequence[TrajectoryRun], *, size
         note: Line below the heading.
         runs: Runs of the same shapes.
         size: Pixels along the longer side of each image; larger images are scaled down.
+        mesher: Also show the mesh of each step, which takes about a second for each.
 
     Returns:
         The bytes of the HTML file.
@@ -60,9 +86,25 @@ def make_stepper(heading: str, note: str, runs: Sequence[TrajectoryRun], *, size
     for run, name in zip(runs, name_runs(runs), strict=True):
         found = _measure_run(run)
         shapes_of_run = list(_describe_paths(run, found, size))
+        if mesher is not None:
+            steps = sum(run.trajectory.shape[0] * run.trajectory.shape[1] for run in runs)
+            faces = max(FEWEST_FACES, min(MOST_FACES, TOTAL // steps))
+            for index, place in _places(run).items():
+                shapes_of_run[index]["models"] = _mesh_steps(run.trajectory[place], mesher, faces)
         described.append({"name": name, "axes": name_axes(found.shares), "shapes": shapes_of_run})
     content = {"heading": heading, "notes": [note], "stepper": {"shapes": shapes, "runs": described}}
-    return make_page(heading, content)
+    return make_page(heading, content, models=mesher is not None)
+
+
+def _mesh_steps(codes: np.ndarray, mesher: CodeMesher, faces: int) -> list[dict[str, Any] | None]:
+    """Return the model of each code (step dim); None where a code has no surface."""
+    from sdfkit.images.scenes.model import make_model
+
+    meshes = map(mesher.mesh, codes)
+    return [
+        None if mesh is None else make_model(mesh, faces=faces) | {"closed": mesh.is_watertight}
+        for mesh in meshes
+    ]
 
 
 def _measure_run(run: TrajectoryRun) -> Trajectories:

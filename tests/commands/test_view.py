@@ -146,7 +146,12 @@ def test_a_truth_that_cannot_be_shown_is_refused(sdfkit, pairs):
     arrays = {"point": (("shape", "sample", "xyz"), point), "distance": (("shape", "sample"), point[..., 0])}
     samples = write_store(pairs / "samples.zarr", "samples", ROWS, arrays)
     for inputs, output, status, message in (
-        (["one"], "x.png", 2, "--truth needs a page; name the output .html or add --format html"),
+        (
+            ["one"],
+            "x.png",
+            2,
+            "--truth and --decoder need a page; name the output .html or add --format html",
+        ),
         ([samples], "x.html", 3, f"{samples}: holds samples; --truth is for meshes and views"),
         (["truth/c.ply"], "x.html", 3, "predicted meshes (c …) and true meshes (a …) have no uid in common"),
     ):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sdfkit.rows import Row
+from tests.commands.test_mesh import write
 from tests.commands.view_files import (
     EVIL,
     FAILED,
@@ -16,6 +17,7 @@ from tests.commands.view_files import (
     picture_of,
     write_trajectories,
 )
+from tests.training.octahedra import make_decoder
 
 
 def test_trajectories_become_a_page_with_steps_and_a_choice_of_runs(sdfkit, tmp_path):
@@ -35,6 +37,35 @@ def test_trajectories_become_a_page_with_steps_and_a_choice_of_runs(sdfkit, tmp_
     (truth,) = frames_of(stepper["shapes"][0]["truth"])
     assert np.array_equal(truth, discs(SIZE / 4))
     assert frames_of(stepper["shapes"][0]["picture"]).shape == (1, SIZE, SIZE, 3)
+
+
+def test_the_decoder_of_trajectories_shows_the_mesh_of_each_step(sdfkit, tmp_path):
+    # The decoder's surface is an octahedron, of which the first number of a code is the radius; 0 has no surface.
+    radii = np.linspace(0, 0.8, STEPS + 1, dtype=np.float32)
+    codes = np.zeros((1, STEPS + 1, 4), np.float32)
+    codes[..., 0] = radii
+    path = write_trajectories(
+        tmp_path / "a.zarr",
+        ROWS[:1],
+        trajectory=(("shape", "step", "dim"), codes),
+        code=(("shape", "dim"), codes[:, -1]),
+    )
+    decoder = write(tmp_path / "d.zarr", "deepsdf", "code", codes[:, -1], decoder=make_decoder())
+    result = sdfkit("view", path, "--decoder", decoder, "-o", tmp_path / "x.html")
+    assert result.exit_code == 0, result.stderr
+    (run,) = content_of(tmp_path / "x.html")["stepper"]["runs"]
+    none, *models = run["shapes"][0]["models"]
+    assert none is None
+    assert [model["scale"] for model in models] == pytest.approx(radii[1:], abs=0.02)
+    assert all(model["closed"] for model in models)
+    wrong = write_trajectories(tmp_path / "b.zarr")
+    for inputs, message in (
+        ([wrong], f"{wrong}: its codes have 6 numbers each, but the decoder of {decoder} needs 4"),
+        ([path, wrong], f"{wrong}: its codes have 6 numbers each, but the decoder of {decoder} needs 4"),
+        ([decoder], f"{decoder}: holds deepsdf; --decoder is for codes with trajectories"),
+    ):
+        result = sdfkit("view", *inputs, "--decoder", decoder, "-o", tmp_path / "y.html")
+        assert (result.exit_code, result.stderr) == (3, f"sdfkit: {message}\n")
 
 
 def test_trajectories_become_rows_of_images(sdfkit, tmp_path):

@@ -17,6 +17,7 @@ from sdfkit.cli import app
 from sdfkit.geometry.frame import normalise
 from sdfkit.images.scenes.packing import Packed, pack_arrays
 from sdfkit.images.turntable import draw_turntable
+from sdfkit.report.gallery import Appearance, draw_runs, read_runs
 from sdfkit.rows import Row
 from tests.commands.view_files import EVIL, write_store, write_trajectories
 
@@ -53,6 +54,20 @@ def bumpy(scale=1.0):
     mesh = trimesh.util.concatenate([one, other])
     mesh.vertices *= scale
     return mesh
+
+
+class Balls:
+    """Meshes every second code, the first one too, as a ball; the others have no surface."""
+
+    def __init__(self):
+        self.codes = 0
+
+    def check(self, store):
+        pass
+
+    def mesh(self, code):
+        self.codes += 1
+        return bumpy() if self.codes % 2 else None
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +109,10 @@ def files(tmp_path_factory):
     })  # fmt: skip
     write_trajectories(folder / "scaled.zarr")
     write_trajectories(folder / "unit.zarr", noise="unit", steps=2)
+    runs = read_runs([str(folder / "scaled.zarr"), str(folder / "unit.zarr")], 9, manifest=None)
+    drawing = draw_runs(runs, Appearance(["runs"], True, None, 64, None, 9), Balls())
+    (folder / "trajectories.html").write_bytes(drawing.content)
     for name, words in {
-        "trajectories": ["scaled.zarr", "unit.zarr"],
         "compared": ["predicted", "--truth", "truth"],
         "samples": ["samples.zarr"],
         "views": ["views.zarr", "--truth", "truth"],
@@ -275,6 +292,13 @@ def test_the_address_of_a_page_of_trajectories_selects_what_it_shows(visit):
     wanted = {"step": "2 of 2", "noise": "unit noise", "IoU with the truth": "1.000"}
     assert {name: facts[name] for name in wanted} == wanted
     assert page.locator("option").nth(1).inner_text() == f"{EVIL} – </script>$x_$"
+    # The mesh of the step is shown: the scaled run has 15 codes, so that code 21 is the last of this shape.
+    page.wait_for_selector("main[data-models]", state="attached")
+    assert covered(canvases(page)[0]).sum() > 500
+    assert page.inner_text(".models h2") == "decoded mesh"
+    page.keyboard.press("ArrowLeft")
+    assert page.inner_text(".models h2") == "decoded mesh: no surface"
+    assert covered(canvases(page)[0]).sum() == 0
 
 
 def test_samples_are_points_of_a_slice(visit):

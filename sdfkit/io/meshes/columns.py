@@ -110,10 +110,11 @@ def _join_by_uid(parts: Sequence[Meshes], names: Sequence[str]) -> MeshTable:
     firsts = {uid: row for column in reversed(columns) for uid, row in column.items()}
     uids = list(dict.fromkeys(uid for column in columns for uid in column))
     names = unique(list(names))
+    named = list(zip(names, columns, strict=True))
     rows = (
-        _make_row(index, firsts[uid], tuple((name, column.get(uid)) for name, column in zip(names, columns, strict=True)))
+        _make_row(index, firsts[uid], tuple((name, column.get(uid)) for name, column in named))
         for index, uid in enumerate(uids)
-    )  # fmt: skip
+    )
     return MeshTable(rows, len(uids), names, has_truth=False)
 
 

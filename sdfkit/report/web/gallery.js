@@ -41,6 +41,7 @@ function gallery({ label, turns, tiles }) {
     if (!renderer) make("p", bar, {}, "This browser has no WebGL, so stills are shown.");
     if (!renderer) return;
     viewer(renderer, models, solid);
+    make("p", main, { class: "keys" }, KEYS);
     if (!both) return;
     const choose = (on) => { grid.classList.toggle("flat", !on); solid.hidden = !on; stills.hidden = on; };
     toggle(choice, "in 3-D", "points and cameras in three dimensions, or pictures", choose, !flat);

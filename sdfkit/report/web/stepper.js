@@ -12,7 +12,7 @@ function stepper({ shapes, runs }) {
     make("h2", section, {}, title);
     return tag === "svg" ? draw("svg", section, { role: "img", "aria-label": title }) : make("div", section, { class: "film" });
   };
-  const path = pane("velocity path", "svg"), decoded = pane("decoded silhouette");
+  const path = pane("velocity path", "svg"), solid = solidPane(panes, runs), decoded = pane("decoded silhouette");
   const others = [["truth", "truth"], ["picture", "input picture"]].filter(([name]) => shapes.some((shape) => shape[name]));
   const still = others.map(([name, title]) => [name, pane(title)]);
   const facts = make("dl", main);
@@ -45,6 +45,7 @@ function stepper({ shapes, runs }) {
     plot(path, { x: run.axes[0], y: run.axes[1], lines, points, equal: true });
     frame(decoded, own.film, now.step, own.error || `silhouette of ${shape.uid} at step ${now.step}`);
     for (const [name, element] of still) frame(element, shape[name], 0, shape[name] ? `${name} of ${shape.uid}` : "none");
+    solid?.(own.models ? own.models[now.step] : null);
     facts.replaceChildren();
     const entries = [["step", `${now.step} of ${last}`], ["noise", run.name]];
     if (own.path) entries.push(["|z|", short(own.norm[now.step])], ["length of this step", short(own.moved[now.step])], ["IoU with the truth", own.iou ? own.iou[now.step].toFixed(3) : "–"]);
@@ -76,7 +77,7 @@ function stepper({ shapes, runs }) {
   switches.forEach((button, index) => button && button.addEventListener("click", () => go({ noise: index })));
   addEventListener("hashchange", follow);
   addEventListener("keydown", (event) => {
-    if (event.target.matches("input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.matches("input, select, canvas") || event.ctrlKey || event.metaKey || event.altKey) return;
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key], shape = { ArrowUp: -1, ArrowDown: 1 }[event.key];
     if (step) { stop(); go({ step: now.step + step }); }
     if (shape) go({ shape: now.shape + shape });
@@ -85,4 +86,20 @@ function stepper({ shapes, runs }) {
     if (step || shape || (event.key === " " && !event.target.matches("button"))) event.preventDefault();
   });
   follow();
+}
+
+// Make the pane of the meshes of the steps, if there are any; return a function that shows one of them, or none.
+function solidPane(panes, runs) {
+  const models = runs.flatMap((run) => run.shapes.flatMap((shape) => shape.models || [])).filter((model) => model);
+  const renderer = models.length ? startRenderer() : null;
+  if (!renderer) return null;
+  const section = make("section", panes, { class: "models" });
+  const title = make("h2", section), element = make("div", section, { class: "film" });
+  element.style.aspectRatio = 1;
+  const cell = { model: models[0], element, row: 0, figure: section, name: "decoded mesh" };
+  const { swap } = viewer(renderer, [cell], make("div", section, { class: "controls" }));
+  return (model) => {
+    title.textContent = model ? "decoded mesh" : "decoded mesh: no surface";
+    swap(cell, model);
+  };
 }

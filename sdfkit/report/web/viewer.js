@@ -54,6 +54,7 @@ const MOVES = {
 };
 
 // Show the models of cells { model, element, row, figure } in the elements of their stills. `bar` gets the controls.
+// Return { swap }: swap(cell, model) shows another model in a cell, or none.
 function viewer(renderer, cells, bar) {
   const scene = new THREE.Scene(), rig = new THREE.Group(), planes = [], materials = makeMaterials(planes);
   // A headlight and a rim light that are fixed to the camera, as in the stills.
@@ -117,22 +118,27 @@ function viewer(renderer, cells, bar) {
     redraw();
   }
   function enlarge(cell, large) {
-    for (const figure of document.querySelectorAll("figure.large")) figure.classList.remove("large");
+    for (const figure of document.querySelectorAll(".large")) figure.classList.remove("large");
     cell.figure.classList.toggle("large", large);
     if (large) cell.figure.scrollIntoView({ block: "nearest" });
   }
 
-  make("p", main, { class: "keys" }, KEYS);
   const make3d = { mesh: makeMesh, points: makePoints, cameras: makeCameras };
+  async function swap(cell, model) {
+    cell.model = model;
+    if (model && !model.object) model.object = make3d[model.kind](model, materials, () => redraw(), cell);
+    const object = model && (await model.object);
+    if (cell.model !== model) return; // another one has been asked for in the meantime
+    cell.object = object;
+    if (!object) cell.context.clearRect(0, 0, cell.canvas.width, cell.canvas.height);
+    redraw(cell.view);
+  }
   const sight = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       const cell = cells.find((each) => each.canvas === entry.target);
       cell.visible = entry.isIntersecting;
       // Models are unpacked when they come into sight for the first time.
-      if (cell.visible && !cell.begun) {
-        cell.begun = true;
-        make3d[cell.model.kind](cell.model, materials, () => redraw(), cell).then((object) => { cell.object = object; redraw(cell.view); });
-      }
+      if (cell.visible && !cell.object && cell.model) swap(cell, cell.model);
     }
     redraw();
   }, { rootMargin: "200px" });
@@ -166,4 +172,5 @@ function viewer(renderer, cells, bar) {
   for (const { canvas } of cells) { sight.observe(canvas); resized.observe(canvas); }
   matchMedia("(resolution: 1dppx)").addEventListener("change", () => redraw());
   renderer.domElement.addEventListener("webglcontextrestored", () => redraw());
+  return { swap };
 }
