@@ -83,7 +83,7 @@ function makeLegend(bar, measured, change) {
   const largest = Math.max(...measured.map((model) => model.distance.largest), 1e-9);
   const means = measured.map((model) => model.distance.mean), samples = measured.some((model) => model.kind === "points");
   const kind = samples ? "samples" : signed ? "signed" : "unsigned";
-  const usual = ((samples ? 1 : 4) * means.reduce((a, b) => a + b, 0)) / means.length;
+  const usual = (samples ? 1 : 4) * means.sort((a, b) => a - b)[Math.floor(means.length / 2)];
   box.range = limit(+usual.toPrecision(1) || largest, largest / 1000, largest);
   const low = make("span", box), strip = make("i", box), high = make("span", box);
   strip.style.background = `linear-gradient(to right, ${GRADIENTS[kind]})`;

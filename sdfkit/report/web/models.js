@@ -6,7 +6,7 @@ const TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, i2: Int16Array
 const SIGNED = ["#123f7a", "#3f7fc1", "#9cc3e6", "#f2efe9", "#f3b777", "#d9772a", "#8a3d07"];
 const UNSIGNED = ["#00224e", "#2f4a7c", "#62646f", "#8f8b73", "#c3b369", "#fee838"];
 // Samples are strongest at the surface, where the sign changes.
-const SAMPLES = ["#a9c3df", "#1d5fa6", "#e07b28", "#f0c8a4"];
+const SAMPLES = ["#7f93aa", "#2f7fd0", "#e07b28", "#a3917f"];
 const PLAIN = [0.4, 0.46, 0.56],  LINES = 0x1c1f24, INSIDE = 0x7d5ba6;
 
 // Undo `pack_arrays` of images/scenes/packing.py: return the arrays by name.

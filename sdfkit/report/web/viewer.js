@@ -141,7 +141,7 @@ function viewer(renderer, cells, bar) {
       if (cell.visible && !cell.object && cell.model) swap(cell, cell.model);
     }
     redraw();
-  }, { rootMargin: "200px" });
+  }, { rootMargin: "50px" });
   const resized = new ResizeObserver(() => redraw());
   for (const cell of cells) {
     const canvas = make("canvas", cell.element, { tabindex: 0, role: "img", "aria-label": `${cell.name}, in three dimensions` });
