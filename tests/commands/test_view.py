@@ -167,6 +167,15 @@ def test_shapes_beyond_the_limit_are_left_out_with_a_note(sdfkit, folder, tmp_pa
     assert [tile["uid"] for tile in content["gallery"]["tiles"]] == ["obj_0000", "obj_0001"]
 
 
+def test_pages_of_many_meshes_have_stills_only(sdfkit, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("sdfkit.report.viewer.mesh_cells.MANY", 2)
+    sdfkit("view", folder, "-o", tmp_path / "x.html", "--views", 2, "--jobs", 1)
+    content = content_of(tmp_path / "x.html")
+    assert content["notes"][1].startswith("Stills only, because more than 160 meshes are not shown in 3-D")
+    assert all("model" not in tile for tile in content["gallery"]["tiles"])
+    assert (tmp_path / "x.html").stat().st_size < 100_000  # without three.js
+
+
 def test_a_failed_mesh_has_an_empty_tile(sdfkit, folder, tmp_path):
     (folder / "aaa.off").write_text("OFF\n3 1 0\n0 0 nan\n1 0 0\n0 1 0\n3 0 1 2\n")
     for name in ("x.html", "x.png"):
