@@ -133,7 +133,7 @@ def visit(browser, files):
     contexts, complaints = [], []
 
     def visit(name, *, address="", script="", ready="main[data-models]"):
-        context = browser.new_context(offline=True, viewport={"width": 700, "height": 560})
+        context = browser.new_context(offline=True, viewport={"width": 640, "height": 1200})
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
@@ -178,6 +178,11 @@ def canvases(page):
 def differ(before, after):
     """Return which pictures changed."""
     return [bool(np.abs(one - other).max() > 8) for one, other in zip(before, after, strict=True)]
+
+
+def eventually(condition):
+    """Return whether a condition holds after some of the pictures that the browser draws next."""
+    return any(condition() for _ in range(100))
 
 
 def covered(picture):
@@ -243,7 +248,7 @@ def test_keys_turn_move_and_zoom(page):
     assert columns[1] > columns[0] + 2
     page.locator("canvas").first.hover()
     page.mouse.wheel(0, -300)
-    assert covered(canvases(page)[0]).sum() > 1.1 * count
+    assert eventually(lambda: covered(canvases(page)[0]).sum() > 1.1 * count)
 
 
 def test_a_section_cuts_the_models_and_fills_the_cut(page):
@@ -274,7 +279,7 @@ def test_wires_and_normals_are_drawn(page):
     half = normals.shape[0] // 2
     assert normals[half, half, 2] > 200
     page.click(".enlarge >> nth=0")
-    assert canvases(page)[0].shape[0] > normals.shape[0]
+    assert eventually(lambda: canvases(page)[0].shape[0] > normals.shape[0])
 
 
 def test_without_webgl_stills_turn(visit):
