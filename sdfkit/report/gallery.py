@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.io.stores.layout import PLAIN
 from sdfkit.report.contact_sheet import Tile, caption, draw_sheet
+from sdfkit.report.diagnostics.training import plot_losses
 from sdfkit.report.pages import describe_panel, make_page, pack_film
-from sdfkit.report.plots import Panel, Scatter, describe_progress, map_vectors, paint_panels, smooth
+from sdfkit.report.plots import Panel, Scatter, describe_progress, map_vectors, paint_panels
 from sdfkit.report.trajectory_page import draw_strips, make_stepper
 from sdfkit.runtime.pool import PoolOptions, compute_rows
 from sdfkit.wording import agreeing, counted
@@ -255,15 +256,20 @@ def _draw_model(
     from sdfkit.io.stores.contents.vectors import vectors_of
 
     count = 1
-    curves = {name: store.read(name) for name in losses}
+    curves, settings = {name: store.read(name) for name in losses}, store.attributes.get("settings", {})
     reached = ""
     if (progress := store.attributes.get("progress")) and curves:
         reached = describe_progress({"step": len(next(iter(curves.values()))), **progress})
     panels: list[Panel | Scatter] = [
-        Panel(
-            f"{name} in training{f': {reached}' * bool(reached)}", "step", name, {name: smooth(values)}, "y"
-        )
+        panel
         for name, values in curves.items()
+        for panel in plot_losses(
+            values,
+            store.kind,
+            settings,
+            title=f"{name} in training{f': {reached}' * bool(reached)}",
+            name=name,
+        )
     ]
     array = PLAIN.get(store.kind, "")
     if array and array in store:

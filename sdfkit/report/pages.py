@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sdfkit.report.plots import Panel, Scatter
+from sdfkit.report.plots import Curve, Panel, Scatter
 from sdfkit.report.tables import plain
 
 Content = dict[str, Any]
@@ -78,9 +78,15 @@ def describe_panel(panel: Panel | Scatter) -> Content:
             for name, (x, y) in members
         ]
         return content | {"points": points, "equal": True}
+    places = [x for curve in panel.curves.values() for x in curve.x] or [0.0]
+    ends = (min(places), max(places))
+    baselines = {
+        name: base if isinstance(base, Curve) else Curve(ends, (base, base))
+        for name, base in panel.baselines.items()
+    }
     lines = [
         {"name": name, "x": list(map(_number, curve.x)), "y": list(map(_number, curve.y))}
-        for name, curve in panel.curves.items()
+        for name, curve in [*panel.curves.items(), *baselines.items()]
     ]
     return content | {"lines": lines, "log": "y" in panel.log}
 
