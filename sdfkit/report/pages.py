@@ -27,7 +27,12 @@ def make_page(title: str, content: Mapping[str, Any]) -> bytes:
     as JSON in which nothing can close the script element, the page shows them as text only, and the page's security
     policy forbids it to load anything.
     """
-    template = files("sdfkit.report").joinpath("page.html").read_text(encoding="utf-8")
+    folder = files("sdfkit.report")
+    template = folder.joinpath("page.html").read_text(encoding="utf-8")
+    for part in ("table.css", "table.js"):
+        template = template.replace(
+            f"{{{{{part}}}}}", folder.joinpath("web", part).read_text(encoding="utf-8")
+        )
     # allow_nan=False, because JSON has no NaN: an error here is better than a page that does not open.
     text = json.dumps(content, default=plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     head, _, rest = template.partition("{{title}}")
