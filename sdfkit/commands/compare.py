@@ -125,8 +125,9 @@ def compare(
     from sdfkit.inference.comparison.files import compare_files
     from sdfkit.inference.comparison.scores import PairDrawing
     from sdfkit.io.outputs import refuse_existing
+    from sdfkit.report.drawing.formats import is_page
     from sdfkit.report.scorecard import ScoreCard
-    from sdfkit.report.table_pages.comparison import PICTURED, draw_pair, is_page, write_comparison
+    from sdfkit.report.table_pages.comparison import PICTURED, draw_pair, write_comparison
     from sdfkit.runtime.pool import PoolOptions, report_outcome
 
     if output is not None:

@@ -1,22 +1,18 @@
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from sdfkit.errors import UsageError
 from sdfkit.options import ROWS, STANDARD, FilesFrom, Jobs, Manifest, Output, Overwrite, Timeout, Up
 from sdfkit.runtime.cores import CORES
-
-PAGES = (".html", ".htm")
 
 
 def view(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="STORE|MESH",
-            help="A store; pictures with transforms.json; a .npy file; mesh files and folders of them; or several "
-            "stores with trajectories of the same shapes; - reads standard input.",
+            metavar="INPUT",
+            help="A store; pictures with transforms.json; a .npy file; mesh files, photos and folders of them; or "
+            "several stores with trajectories of the same shapes; - reads standard input.",
         ),
         ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it
@@ -51,6 +47,20 @@ def view(
     limit: Annotated[
         int, typer.Option(min=1, help="Maximum number of shapes to draw; maps always show all shapes.")
     ] = 64,
+    matte: Annotated[
+        Literal["all", "auto", "alpha", "plain", "none"],
+        typer.Option(
+            help="How to separate the object in a photo from its background, as of sdfkit embed. all: alpha, plain and "
+            "none beside each other."
+        ),
+    ] = "all",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FOLDER",
+            help="Encoder, as of sdfkit embed: photos are also resized and cropped as it does.",
+        ),
+    ] = None,
     up: Up = "y",
     manifest: Manifest = None,
     output: Output = STANDARD,
@@ -66,6 +76,9 @@ def view(
     weights and features are drawn as a map of their first two principal components, coloured by category. A model is
     drawn as the curve of its training loss, also during training, with a map of its codes.
 
+    Photos are drawn beside the masks that --matte finds and the pictures that sdfkit embed makes of them; a sentence
+    says which method embed chooses, and where it takes the whole picture.
+
     Codes with trajectories (of sdfkit predict --trajectory) become a page on which you step through the sampling of
     each code: its path in the latent space, the silhouette at each step, and the true silhouette. As an image, they are
     drawn as strips of silhouettes. Several stores with trajectories of the same shapes become one page on which you
@@ -78,20 +91,29 @@ def view(
       sdfkit view closed/ -o closed.html
       sdfkit view deepsdf.zarr -o deepsdf.png
       sdfkit view scaled.zarr unit.zarr -o stepper.html
+      sdfkit view photo.jpg -o photo.html
     """
+    from sdfkit.errors import UsageError
+    from sdfkit.io.image_files import is_photo
     from sdfkit.io.meshes.reader import open_meshes
     from sdfkit.io.outputs import open_output
     from sdfkit.io.stores.contents.vectors import open_vectors
     from sdfkit.io.streams import find_kind, name_of
+    from sdfkit.report.drawing.formats import choose_format
     from sdfkit.report.gallery import Appearance, draw_meshes, draw_runs, draw_store, draw_vectors, read_runs
+    from sdfkit.report.table_pages.photos import draw_photos
     from sdfkit.runtime.pool import PoolOptions, report_outcome
 
-    is_page = _choose_format(output, form) == "html"
+    is_page = choose_format(output, form) == "html"
     appearance = Appearance([name_of(path) for path in inputs], is_page, views, size, columns, limit)
     options = PoolOptions(jobs, timeout, None, fail_fast=False)
     with open_output(output, overwrite=overwrite) as stream:
-        kinds = [find_kind(path) for path in inputs]
-        if set(kinds) == {"mesh"}:
+        kinds = ["photo" if is_photo(path) else find_kind(path) for path in inputs]
+        if set(kinds) == {"photo"}:
+            drawing = draw_photos(inputs, matte, model, appearance, options, manifest=manifest)
+        elif "photo" in kinds or matte != "all" or model:
+            raise UsageError("photos, --matte and --model go with no other input; give only image files")
+        elif set(kinds) == {"mesh"}:
             with open_meshes(inputs, manifest=manifest, up=up) as meshes:
                 drawing = draw_meshes(meshes, appearance, options)
         elif len(inputs) > 1:
@@ -107,26 +129,3 @@ def view(
         else:
             report_outcome(output, "nothing", drawing.count, drawing.failed)
     report_outcome(output, "a page" if is_page else "an image", drawing.count, drawing.failed)
-
-
-def _choose_format(output: str, form: str | None) -> str:
-    """Return png or html, by the option or else by the ending of the output.
-
-    Raises:
-        UsageError: The option contradicts the ending, or the ending is of neither format.
-    """
-    ending = Path(output).suffix.lower()
-    named = "html" if ending in PAGES else "png" if ending == ".png" else None
-    if output == STANDARD or (named is None and form is not None):
-        return form or "png"
-    if output.endswith("/"):
-        raise UsageError(f"{output}: one image or page is a file; write views as pictures with sdfkit cat")
-    if named is None:
-        raise UsageError(
-            f"{output}: the file name ends in neither .png nor .html; rename the output or add --format"
-        )
-    if form not in (None, named):
-        raise UsageError(
-            f"{output}: the ending of the file name contradicts --format {form}; change one of them"
-        )
-    return named

@@ -111,7 +111,7 @@ class Gallery:
     def draw(self, total: int) -> Drawing:
         """Draw the shapes that were added, and note how many of the `total` shapes of the input they are."""
         appearance, count = self._appearance, len(self._tiles)
-        note = _describe_count(count, total, len(self.failed))
+        note = describe_count(count, total, len(self.failed))
         if appearance.is_page:
             tiles = [
                 {"uid": row.uid, "category": row.category, "facts": facts, "error": row.error}
@@ -138,7 +138,8 @@ class Gallery:
         return self.draw(total)
 
 
-def _describe_count(count: int, total: int, failed: int) -> str:
+def describe_count(count: int, total: int, failed: int) -> str:
+    """Say how many of all shapes are drawn, and how many of these failed."""
     note = counted(total, "shape")
     if count < total:
         note = f"{count} of {total} shapes; raise --limit to show more"
@@ -333,7 +334,7 @@ def draw_runs(runs: Sequence["TrajectoryRun"], appearance: Appearance) -> Drawin
             if row.error:
                 log.warning("%s: %s: %s", run.name, row.uid, row.error)
     failed = {row.index for run in runs for row in run.rows if row.error}
-    note = _describe_count(len(rows), runs[0].count, len(failed))
+    note = describe_count(len(rows), runs[0].count, len(failed))
     if appearance.is_page:
         return Drawing(make_stepper(heading, note, runs, size=size), len(rows), failed)
     sheet = draw_strips(f"{heading}: {note}", runs, columns=appearance.columns or 1, size=size)

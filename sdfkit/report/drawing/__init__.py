@@ -1,1 +1,1 @@
-"""How texts are set in pictures."""
+"""What pictures share: how texts are set, and the formats of files."""

@@ -8,6 +8,7 @@ from sdfkit.errors import GeometryError
 from sdfkit.geometry.metrics import SCORES
 from sdfkit.io.outputs import open_output
 from sdfkit.report.diagnostics.comparison import COLUMNS, plot_scores
+from sdfkit.report.drawing.formats import is_page
 from sdfkit.report.pages import Content, make_page, pack_film
 from sdfkit.report.plots import draw_panels
 from sdfkit.report.scorecard import ScoreCard
@@ -16,16 +17,10 @@ from sdfkit.wording import agreeing, counted
 if TYPE_CHECKING:
     import trimesh
 
-PAGES = (".html", ".htm")
 # A page has the pictures of this number of shapes, and the scores of this number, the worst first.
 PICTURED, LISTED = 100, 2000
 # Of a mesh: number of pictures around it, and pixels along a side. At most so many samples of a shape are drawn.
 VIEWS, SIZE, SAMPLES = 6, 144, 4
-
-
-def is_page(output: Path | None) -> bool:
-    """Return whether the output of `compare` is a page."""
-    return output is not None and output.suffix.lower() in PAGES
 
 
 def draw_pair(truth: "trimesh.Trimesh", guesses: "Sequence[trimesh.Trimesh | str]") -> list[Content]:
