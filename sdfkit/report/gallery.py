@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 # Default number of images of each shape: TURNS on a page; on a sheet ONE for meshes and samples, SEVERAL for views.
 TURNS, ONE, SEVERAL = 24, 1, 6
+ACROSS = 3  # maximum number of plots in a row of an image
 PLURAL = {"code": "codes", "feature": "features", "weights": "weights"}
 LISTED = (
     3  # maximum number of input names in a heading; of more inputs, only the first two and the last are named
@@ -268,6 +269,7 @@ def _draw_model(
             values,
             store.kind,
             settings,
+            source=store.name,
             title=f"{name} in training{f': {reached}' * bool(reached)}",
             name=name,
         )
@@ -293,7 +295,7 @@ def draw_vectors(vectors: "Vectors", appearance: Appearance) -> Drawing:
 
 def _make_plots(panels: Sequence[Panel | Scatter], note: str, appearance: Appearance) -> bytes:
     if not appearance.is_page:
-        return paint_panels(panels)
+        return paint_panels(panels, columns=min(len(panels), ACROSS))
     heading = appearance.heading
     plots = [describe_panel(panel) for panel in panels]
     return make_page(heading, {"heading": heading, "notes": [note] * bool(note), "plots": plots})

@@ -11,6 +11,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from sdfkit.analysis.statistics import measure_statistics
+from sdfkit.errors import InputError
 from sdfkit.report.diagnostics.comparison import plot_scores
 from sdfkit.report.diagnostics.perturbation import plot_perturbation
 from sdfkit.report.diagnostics.ranking import plot_ranking
@@ -88,7 +89,13 @@ def make_losses(name):
     losses = np.geomspace(1, 0.1, 12)
     settings = {"stage": "all", "steps": STEPS, "sphere": 4}
     return plot_losses(
-        losses, "flow", settings, title=name, held_out=[(3, np.inf)], baselines={f"mean {name}": 0.3}
+        losses,
+        "flow",
+        settings,
+        source="x",
+        title=name,
+        held_out=[(3, np.inf)],
+        baselines={f"mean {name}": 0.3},
     )
 
 
@@ -178,11 +185,15 @@ def test_a_line_that_a_logarithmic_axis_would_hide_makes_it_linear():
 def test_the_losses_of_the_stages_of_a_flow_are_not_joined():
     """The losses of the stages are of different kinds."""
     settings = {"stage": "all", "steps": STEPS, "sphere": 4}
-    whole = {name: (part.start, part.stop) for name, part in split_stages(12, settings)}
+    whole = {name: (part.start, part.stop) for name, part in split_stages(12, settings, "x")}
     assert whole == {"ball": (0, 4), "encoder": (4, 6), "distil": (6, 8), "joint": (8, 11), "rgb": (11, 12)}
-    assert [*split_stages(5, settings)] == [("ball", slice(0, 4)), ("encoder", slice(4, 5))]
-    assert [*split_stages(3, {**settings, "stage": "joint"})] == [("joint", slice(0, 3))]
-    assert [*split_stages(7, {"steps": 7})] == [("", slice(0, 7))]
+    assert [*split_stages(5, settings, "x")] == [("ball", slice(0, 4)), ("encoder", slice(4, 5))]
+    assert [*split_stages(3, {**settings, "stage": "joint"}, "x")] == [("joint", slice(0, 3))]
+    assert [*split_stages(7, {"steps": 7}, "x")] == [("", slice(0, 7))]
+    assert [*split_stages(14, settings, "x")][-1] == ("", slice(12, 14))
+    for wrong in ({"sphere": "4"}, {"stage": []}, {"steps": {"encoder": -1}}):
+        with pytest.raises(InputError, match=r"x: (sphere|stage|encoder) in its (settings|steps) is "):
+            [*split_stages(12, settings | wrong, "x")]
     panels = make_losses("x")
     assert [list(panel.curves["training"].x) for panel in panels] == [
         [1, 2, 3, 4],

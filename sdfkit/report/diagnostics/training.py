@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sdfkit.io.fields import COUNT, INDEX, TEXT, check_fields
 from sdfkit.report.plots import Curve, Panel, draw_panels, smooth
 
 if TYPE_CHECKING:
@@ -26,20 +27,28 @@ UNITS = {
 COLUMNS = 2
 
 
-def split_stages(steps: int, settings: Mapping[str, Any]) -> Iterator[tuple[str, slice]]:
+def split_stages(steps: int, settings: Mapping[str, Any], source: str) -> Iterator[tuple[str, slice]]:
     """Yield the name of each stage that a training began, and its steps; one without a name if there are no stages.
+
+    Steps beyond the last stage have no name either.
 
     Args:
         steps: Number of steps taken.
         settings: Settings of the store: of a flow, `steps` of each stage, `stage`, which is all or one of them, and
             `sphere`, the number of first steps of the stage encoder, which fit a ball.
+        source: Name of the store in messages.
+
+    Raises:
+        InputError: A setting is of another type.
     """
     stages = settings.get("steps")
     if not isinstance(stages, Mapping):
         yield "", slice(0, steps)
         return
-    chosen = settings.get("stage", "all")
-    first = 0
+    remedy = "train the model again"
+    check_fields(stages, dict.fromkeys(stages, COUNT), source, "steps", remedy)
+    check_fields(settings, {"stage": TEXT, "sphere": INDEX}, source, "settings", remedy)
+    chosen, first = settings.get("stage", "all"), 0
     for stage, count in stages.items():
         if chosen not in ("all", stage):
             continue
@@ -48,6 +57,8 @@ def split_stages(steps: int, settings: Mapping[str, Any]) -> Iterator[tuple[str,
             if length and first < steps:
                 yield name, slice(first, min(first + length, steps))
             first += length
+    if first < steps:
+        yield "", slice(first, steps)
 
 
 def plot_losses(
@@ -55,6 +66,7 @@ def plot_losses(
     kind: str,
     settings: Mapping[str, Any],
     *,
+    source: str,
     title: str,
     name: str = "loss",
     held_out: Sequence[tuple[int, float]] = (),
@@ -66,13 +78,17 @@ def plot_losses(
         losses: The loss of each step.
         kind: Kind of the model's store.
         settings: Settings of the store; see `split_stages`.
+        source: Name of the store in messages.
         title: Title of the panels, which the name of the stage follows.
         name: Name of the losses.
         held_out: Steps and losses of held-out shapes.
         baselines: Losses that need no training.
+
+    Raises:
+        InputError: A setting is of another type.
     """
     panels = []
-    for stage, steps in split_stages(len(losses), settings):
+    for stage, steps in split_stages(len(losses), settings, source):
         unit = UNITS.get(stage or kind, "") if name == "loss" else ""
         if kind == "autoencoder":
             unit = _describe_autoencoder(settings)
@@ -104,10 +120,8 @@ def draw_losses(
     overwrite: bool,
 ) -> None:
     """Write the losses of a training run, those of held-out shapes and baselines to a PNG file; see `plot_losses`."""
-    more = dict(baselines)
+    more, measured = dict(baselines), held_out.measured if held_out else ()
     if held_out is not None:
         more["predicting the mean code, held-out shapes"] = held_out.mean_loss
-    panels = plot_losses(
-        losses, kind, settings, title=title, held_out=held_out.measured if held_out else (), baselines=more
-    )
+    panels = plot_losses(losses, kind, settings, source=title, title=title, held_out=measured, baselines=more)
     draw_panels(output, panels, overwrite=overwrite, columns=min(len(panels), COLUMNS))
