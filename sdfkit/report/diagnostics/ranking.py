@@ -265,7 +265,7 @@ def plot_ranking(facts: Facts) -> list[Panel]:
     return [
         Panel(
             f"{facts['name']}: {facts['verdict']['name']}", x,
-            "distance to the nearest training vector, over the distance of that vector to the next one",
+            "distance to the nearest training vector, over that of this vector to its nearest other one",
             {"predictions": _sort_curve(ratios)}, "y", {f"recall up to {COPY:g}": COPY},
         ),
         Panel(
