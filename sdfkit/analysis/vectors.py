@@ -298,6 +298,20 @@ def capture_by_dims(
     return shares
 
 
+def random_cosine_density(cosine: Float[np.ndarray, " place"], dim: int) -> Float[np.ndarray, " place"]:
+    """Return the probability density of the cosine of two random directions.
+
+    Args:
+        cosine: Where to evaluate it, between -1 and 1.
+        dim: Number of dimensions, 3 or more.
+    """
+    from scipy.special import betaln
+
+    log_density = (dim - 3) / 2 * np.log1p(-np.square(cosine)) - betaln(0.5, (dim - 1) / 2)
+    density: np.ndarray = np.exp(log_density)
+    return density
+
+
 def implied_std(norm: float, cosine: float, dim: int) -> float:
     """Return the standard deviation per dimension that follows from a common length r and a mean pairwise cosine c.
 

@@ -86,7 +86,9 @@ def compare(
     json: Json = False,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE.csv", help="Also write the scores as CSV."),
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Also write a page (.html), plots (.png) or CSV."
+        ),
         IRRELEVANT,
     ] = None,
     overwrite: Overwrite = False,
@@ -118,11 +120,14 @@ def compare(
       sdfkit compare predicted.ply closed/obj_0003.ply
       sdfkit mesh codes.zarr --decoder deepsdf.zarr | sdfkit compare - closed/ -o table.csv
       sdfkit compare predicted/ test/ --training train/ --features test.zarr --training-features train.zarr
-      sdfkit compare predicted/ test/ --training train/ --views test.views.zarr
+      sdfkit compare predicted/ test/ --training train/ --views test.views.zarr -o report.html
     """
     from sdfkit.inference.comparison.files import compare_files
-    from sdfkit.io.outputs import open_output, refuse_existing
+    from sdfkit.inference.comparison.scores import PairDrawing
+    from sdfkit.io.outputs import refuse_existing
+    from sdfkit.report.drawing.formats import is_page
     from sdfkit.report.scorecard import ScoreCard
+    from sdfkit.report.table_pages.comparison import PICTURED, draw_pair, write_comparison
     from sdfkit.runtime.pool import PoolOptions, report_outcome
 
     if output is not None:
@@ -130,14 +135,15 @@ def compare(
     result = compare_files(
         predicted, truth, training=training, features=features, training_features=training_features, views=views,
         codes=codes, manifest=manifest, pair=pair, points=points, align=align, seed=seed,
+        drawing=PairDrawing(draw_pair, PICTURED) if is_page(output) else None,
         pool=PoolOptions(jobs, timeout, None, fail_fast),
     )  # fmt: skip
     card = ScoreCard(
         result.shapes, pairing=result.pairing, align=align, points=points, seed=seed, level=result.level
     )
     typer.echo(card.as_json() if json else card.as_text(every))
-    if output is not None:
-        with open_output(str(output), overwrite=overwrite) as stream:
-            stream.write(card.as_csv().encode())
+    if output is not None and result.scored:
+        heading = f"{predicted} against {truth}"
+        write_comparison(output, heading, card, result.drawings, len(result.failed), overwrite=overwrite)
     if result.failed:
         report_outcome("the table", "scores", result.scored + len(result.failed), result.failed)

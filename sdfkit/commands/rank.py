@@ -1,5 +1,6 @@
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,7 +38,9 @@ def rank(
     as_json: Json = False,
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", metavar="STORE", help="Write the ranking to this store."),
+        typer.Option(
+            "-o", "--output", metavar="PATH", help="Write the ranking to this store, or plot it (.png)."
+        ),
         IRRELEVANT,
     ] = None,
     overwrite: Overwrite = False,
@@ -71,17 +74,21 @@ def rank(
       sdfkit rank predicted.zarr --known deepsdf.zarr
       sdfkit predict dit.zarr features.zarr | sdfkit rank --top 3
       sdfkit predict dit.zarr unseen.zarr | sdfkit rank --truth fitted.zarr
+      sdfkit rank predicted.zarr --known deepsdf.zarr -o ranks.png
       sdfkit rank predicted.zarr --known deepsdf.zarr --json | jq '.verdict'
     """
     from sdfkit.errors import UsageError
     from sdfkit.io.digests import digest_input
     from sdfkit.io.stores.contents.vectors import VECTOR_KINDS, open_training_vectors, open_vectors
     from sdfkit.io.stores.writer import create_store
-    from sdfkit.report.diagnostics.ranking import assess, collect_arrays, format_ranking
+    from sdfkit.report.diagnostics.ranking import assess, collect_arrays, format_ranking, plot_ranking
+    from sdfkit.report.plots import check_picture, draw_panels
     from sdfkit.report.tables import format_json
 
     if [predicted, known, truth].count(STANDARD) > 1:
         raise UsageError("standard input can be read only once; give files for --known and --truth")
+    picture = Path(output) if output is not None and output.lower().endswith(".png") else None
+    check_picture(picture, overwrite)
     with ExitStack() as stack:
         guesses = stack.enter_context(open_vectors(predicted, *VECTOR_KINDS, manifest=manifest))
         training = stack.enter_context(
@@ -93,7 +100,7 @@ def rank(
             None if truth is None else stack.enter_context(open_vectors(truth, *VECTOR_KINDS, manifest=None))
         )
         rows = [replace(row, index=index) for index, row in enumerate(guesses.rows)]
-        store = nullcontext() if output is None or training is None else create_store(
+        store = nullcontext() if output is None or training is None or picture is not None else create_store(
             output, "ranks", rows=rows, history=[*guesses.history, *training.history],
             settings={
                 "known": digest_input(known or guesses.attributes["denoiser"]),
@@ -109,3 +116,5 @@ def rank(
                     writer.create_array(name, data=values, axes=("prediction", "neighbour"))
                 for row in rows:
                     writer.write(row)
+    if picture is not None:
+        draw_panels(picture, plot_ranking(facts), overwrite=overwrite)

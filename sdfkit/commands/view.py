@@ -2,7 +2,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from sdfkit.errors import UsageError
 from sdfkit.options import ROWS, STANDARD, FilesFrom, Jobs, Manifest, Output, Overwrite, Timeout, Up
 from sdfkit.runtime.cores import CORES
 
@@ -11,9 +10,9 @@ def view(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="STORE|MESH",
-            help="A store; pictures with transforms.json; a .npy file; mesh files and folders of them; or several "
-            "stores with trajectories of the same shapes; - reads standard input.",
+            metavar="INPUT",
+            help="A store; pictures with transforms.json; a .npy file; mesh files, photos and folders of them; or "
+            "several stores with trajectories of the same shapes; - reads standard input.",
         ),
         ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it
@@ -50,15 +49,22 @@ def view(
     ] = 64,
     truth: Annotated[
         str | None,
-        typer.Option(
-            metavar="MESHES",
-            help="True meshes, shown beside the inputs, and colour them by the distance to these.",
-        ),
+        typer.Option(metavar="MESHES", help="True meshes, beside the inputs, and colours by the distance."),
     ] = None,
     decoder: Annotated[
         str | None,
+        typer.Option(metavar="STORE", help="Decoder of trajectories: a page plays the meshes of the steps."),
+    ] = None,
+    matte: Annotated[
+        Literal["all", "auto", "alpha", "plain", "none"],
         typer.Option(
-            metavar="STORE", help="Decoder of trajectories: a page also plays the meshes of the steps."
+            help="How to find the object in a photo, as of sdfkit embed. all: the methods side by side."
+        ),
+    ] = "all",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FOLDER", help="Encoder, as of sdfkit embed: resize and crop photos as it does."
         ),
     ] = None,
     up: Up = "y",
@@ -80,6 +86,9 @@ def view(
     coloured by category. A model is drawn as the curve of its training loss, also during training, with a map of its
     codes.
 
+    Photos are drawn beside the masks that --matte finds and the pictures that sdfkit embed makes of them; a sentence
+    says which method embed chooses, and where it takes the whole picture.
+
     Codes with trajectories (of sdfkit predict --trajectory) become a page on which you step through the sampling of
     each code: its path in the latent space, the silhouette at each step, the true silhouette and, with --decoder, the
     mesh at each step. As an image, they are drawn as strips of silhouettes. Several stores with trajectories of the
@@ -92,24 +101,33 @@ def view(
       sdfkit view predicted/ retrieved/ --truth meshes/ -o compared.html
       sdfkit view deepsdf.zarr -o deepsdf.png
       sdfkit view scaled.zarr unit.zarr -o stepper.html
+      sdfkit view photo.jpg -o photo.html
     """
+    from sdfkit.errors import UsageError
     from sdfkit.inference.meshing import load_code_mesher
+    from sdfkit.io.image_files import is_photo
     from sdfkit.io.meshes.columns import open_table
-    from sdfkit.io.outputs import choose_image_or_page, open_output
+    from sdfkit.io.outputs import open_output
     from sdfkit.io.stores.contents.vectors import open_vectors
     from sdfkit.io.streams import find_kind, name_of
+    from sdfkit.report.drawing.formats import choose_format
     from sdfkit.report.gallery import Appearance, draw_meshes, draw_runs, draw_store, draw_vectors, read_runs
+    from sdfkit.report.table_pages.photos import draw_photos
     from sdfkit.runtime.pool import PoolOptions, report_outcome
 
-    is_page = choose_image_or_page(output, form) == "html"
+    is_page = choose_format(output, form) == "html"
     if (truth or decoder) and not is_page:
         raise UsageError("--truth and --decoder need a page; name the output .html or add --format html")
     appearance = Appearance([name_of(path) for path in inputs], is_page, views, size, columns, limit)
     options = PoolOptions(jobs, timeout, None, fail_fast=False)
     mesher = load_code_mesher(decoder, resolution=64) if decoder is not None else None
     with open_output(output, overwrite=overwrite) as stream:
-        kinds = [find_kind(path) for path in inputs]
-        if set(kinds) == {"mesh"}:
+        kinds = ["photo" if is_photo(path) else find_kind(path) for path in inputs]
+        if set(kinds) == {"photo"}:
+            drawing = draw_photos(inputs, matte, model, appearance, options, manifest=manifest)
+        elif "photo" in kinds or matte != "all" or model:
+            raise UsageError("photos, --matte and --model go with no other input; give only image files")
+        elif set(kinds) == {"mesh"}:
             with open_table(inputs, truth=truth, manifest=manifest, up=up, beside=is_page) as table:
                 drawing = draw_meshes(table, appearance, options)
         elif len(inputs) > 1:

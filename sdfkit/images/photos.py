@@ -59,9 +59,25 @@ def frame_photo(
         InputError: The background is not transparent or plain as `matte` requires, or no pixel differs from it.
     """
     on_black, cover, found = separate_object(photo, matte=matte)
+    return frame_object(on_black, cover, size=size, distance=distance, yfov=yfov), found
+
+
+def frame_object(
+    on_black: Float32[np.ndarray, "row column 3"],
+    cover: Float32[np.ndarray, "row column"] | None,
+    *,
+    size: int,
+    distance: float,
+    yfov: float,
+) -> UInt8[np.ndarray, "size size 3"]:
+    """Crop and resize what `separate_object` returned; see `frame_photo`.
+
+    Raises:
+        InputError: The object covers no pixel.
+    """
     if cover is None:
-        return _frame_whole(on_black, size), found
-    return _frame(on_black, cover, size, distance, yfov), found
+        return _frame_whole(on_black, size)
+    return _frame(on_black, cover, size, distance, yfov)
 
 
 def separate_object(

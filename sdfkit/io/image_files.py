@@ -47,6 +47,8 @@ MARKS = {
     b"ftyphei": "HEIC", b"ftyphev": "HEIC", b"ftypmif1": "HEIC", b"ftypmsf1": "HEIC", b"JXL \r\n\x87\n": "JPEG XL",
     b"ftypcrx": "camera raw", b"<svg": "SVG", b"%PDF": "PDF",
 }  # fmt: skip
+# First bytes of images of the most frequent formats.
+SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 # What adds such a format to Pillow: the module and, if importing it is not enough, its function to call; how to get it.
 PLUGINS = {
     "HEIC": ("pi_heif", "register_heif_opener", "pip install 'sdfkit[photos]'"),
@@ -127,6 +129,33 @@ def _is_store(path: str) -> bool:
             f"{name_of(path)}: is a mesh, but images are needed; render the mesh first: {command}"
         )
     return kind in ("zarr", "arrays", "npy", "npz")
+
+
+def is_photo(path: str) -> bool:
+    """Return whether a path names an image file, or a folder of image files without meshes, for which they might be
+    textures, and without cameras.
+
+    Raises:
+        InputError: The file is empty.
+    """
+    if "://" in path or Path(path).suffix.lower() in MESH_SUFFIXES:
+        return False
+    if path != STANDARD and Path(path).is_dir():
+        if _is_store(path):
+            return False
+        entries = [entry for pattern in ("*", "*/*") for entry in Path(path).glob(pattern)]
+        found = {entry.suffix.lower() for entry in entries if not entry.name.startswith(".")}
+        return not found.isdisjoint(SUFFIXES) and found.isdisjoint(MESH_SUFFIXES)
+    stream = open_input(path)
+    try:
+        if sniff(stream, name_of(path)) != "unknown":
+            return False
+        start = stream.peek(64)[:64]
+    finally:
+        if path != STANDARD:
+            stream.close()
+    is_marked = start.startswith(SIGNATURES) or any(mark in start for mark in MARKS)
+    return is_marked or Path(path).suffix.lower() in (*SUFFIXES, *FOREIGN)
 
 
 def find_images(inputs: Sequence[str], *, manifest: Path | None) -> list[ImageRow]:

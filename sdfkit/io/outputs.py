@@ -20,13 +20,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from sdfkit.errors import InputError, UsageError
+from sdfkit.errors import InputError
 from sdfkit.io.manifests import with_listed
 from sdfkit.io.streams import MESH_SUFFIXES, standard_output
 from sdfkit.options import STANDARD, CommandLine, running_command
 
 log = logging.getLogger(__name__)
-PAGES = (".html", ".htm")
 # Flag of the system call renameat2 that exchanges two files or folders, and the number that stands for the working
 # folder.
 EXCHANGE, WORKING_FOLDER = 2, -100
@@ -269,26 +268,3 @@ def input_paths(line: CommandLine) -> list[str]:
 def _is_replaced(folder: Path, source: Path) -> bool:
     """Return whether writing a folder would replace an input in it: always, but for meshes beside other files."""
     return source == folder or (folder / "zarr.json").exists()
-
-
-def choose_image_or_page(output: str, form: str | None) -> str:
-    """Return png or html, by the option --format or else by the ending of the output.
-
-    Raises:
-        UsageError: The option contradicts the ending, or the ending is of neither format.
-    """
-    ending = Path(output).suffix.lower()
-    named = "html" if ending in PAGES else "png" if ending == ".png" else None
-    if output == STANDARD or (named is None and form is not None):
-        return form or "png"
-    if output.endswith("/"):
-        raise UsageError(f"{output}: one image or page is a file; write views as pictures with sdfkit cat")
-    if named is None:
-        raise UsageError(
-            f"{output}: the file name ends in neither .png nor .html; rename the output or add --format"
-        )
-    if form not in (None, named):
-        raise UsageError(
-            f"{output}: the ending of the file name contradicts --format {form}; change one of them"
-        )
-    return named

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
 
 log = logging.getLogger(__name__)
+# How the object of an image file is framed: as in a view of `render`.
+FRAME: dict[str, Any] = {"size": DEFAULT_SIZE, "distance": DEFAULT_DISTANCE, "yfov": DEFAULT_YFOV}
 
 
 @dataclass(frozen=True)
@@ -196,9 +198,7 @@ def _frame(row: "ImageRow", *, matte: Any, views: int | None) -> dict[str, Any]:
 
     pictures = []
     for photo in row.load():
-        picture, found = frame_photo(
-            photo, matte=matte, size=DEFAULT_SIZE, distance=DEFAULT_DISTANCE, yfov=DEFAULT_YFOV
-        )
+        picture, found = frame_photo(photo, matte=matte, **FRAME)
         if matte == "auto" and found == "none":
             log.warning(
                 "%s: the image's background is neither transparent nor plain; the whole image is embedded",

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from sdfkit.rows import Row, printable
+from sdfkit.report.drawing.lettering import load_font, shorten, wrap
+from sdfkit.rows import Row
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
@@ -55,8 +55,8 @@ def draw_sheet(
     across = max([1, *(len(tile.pictures) for tile in tiles)])
     wide, high = across * (size + SEAM) - SEAM + GAP, size + 2 * LINE + GAP
     columns = min(columns or max(1, round((1.3 * len(tiles) * high / wide) ** 0.5)), len(tiles))
-    font = _font(LETTERS)
-    title = _shorten(title, max(columns * wide, 40 * LETTERS), font)
+    font = load_font(LETTERS)
+    title = shorten(title, max(columns * wide, 40 * LETTERS), font)
     top = GAP + LINE + LINE * bool(labels)
     width = max(columns * wide + GAP, round(font.getlength(title)) + 2 * GAP)
     sheet = Image.new("RGB", (width, top + -(-len(tiles) // columns) * high), PAPER)
@@ -78,7 +78,7 @@ def draw_sheet(
         if tile.error:
             _write_reason(pen, tile.error, x, y, wide - GAP, size, font)
         for line, (text, color) in enumerate(lines):
-            text = _shorten(text, wide - GAP, font)
+            text = shorten(text, wide - GAP, font)
             middle = x + (wide - GAP) / 2
             pen.text((middle, y + size + line * LINE), text, fill=color, font=font, anchor="ma")
     stream = BytesIO()
@@ -102,29 +102,5 @@ def _write_reason(
 ) -> None:
     """Draw a frame, and in it the reason why an image is missing, broken into lines."""
     pen.rectangle((x, y, x + width - 1, y + height - 1), outline=(220, 220, 220))
-    lines = [""]
-    for word in printable(text).split():
-        longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= width - GAP:
-            lines[-1] = longer
-        else:
-            lines.append(_shorten(word, width - GAP, font))
-    shown = [line for line in lines if line][: max(1, (height - GAP) // LINE)]
-    for number, line in enumerate(shown):
+    for number, line in enumerate(wrap(text, width - GAP, font, max(1, (height - GAP) // LINE))):
         pen.text((x + GAP // 2, y + GAP // 2 + number * LINE), line, fill=WRONG, font=font)
-
-
-def _shorten(text: str, width: float, font: "FreeTypeFont") -> str:
-    text = printable(text)
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text}…"
-
-
-def _font(size: int) -> "FreeTypeFont":
-    """Load the font DejaVu Sans, which has more letters than Pillow's default font and comes with matplotlib."""
-    import matplotlib
-
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")), size)

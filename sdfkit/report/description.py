@@ -11,7 +11,7 @@ import numpy as np
 from sdfkit.errors import GeometryError, InputError, MissingError
 from sdfkit.io.streams import find_kind, name_of, open_input
 from sdfkit.options import STANDARD
-from sdfkit.report.plots import Curve, describe_progress, smooth
+from sdfkit.report.plots import describe_progress, smooth
 from sdfkit.report.tables import Facts, format_json, format_table
 from sdfkit.rows import printable
 from sdfkit.wording import agreeing, counted, size
@@ -79,7 +79,7 @@ def _describe_training(store: "StoreReader", arrays: list[Facts], progress: Fact
     if is_pipe or not found or not found[0]["dtype"].startswith("float"):
         return None
     losses = store.read("loss")
-    curve = smooth(losses, 10) if len(losses) else Curve((), ())
+    curve = smooth(losses, 10)
     means = [
         (step, loss if math.isfinite(loss) else None) for step, loss in zip(curve.x, curve.y, strict=True)
     ]

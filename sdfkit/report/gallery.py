@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.io.stores.layout import PLAIN
 from sdfkit.report.contact_sheet import Tile, caption, draw_sheet
+from sdfkit.report.diagnostics.training import plot_losses
 from sdfkit.report.pages import describe_panel, make_page, pack_film
-from sdfkit.report.plots import Panel, Scatter, describe_progress, map_vectors, paint_panels, smooth
+from sdfkit.report.plots import Panel, Scatter, describe_progress, map_vectors, paint_panels
 from sdfkit.report.trajectory_page import CodeMesher, draw_strips, make_stepper
 from sdfkit.report.viewer.mesh_cells import (
     FEWEST,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 # Default number of images of each shape: TURNS on a page; on a sheet ONE for meshes and samples, SEVERAL for views.
 TURNS, ONE, SEVERAL = 24, 1, 6
+ACROSS = 3  # maximum number of plots in a row of an image
 PLURAL = {"code": "codes", "feature": "features", "weights": "weights"}
 LISTED = (
     3  # maximum number of input names in a heading; of more inputs, only the first two and the last are named
@@ -136,7 +138,7 @@ class Gallery:
     def draw(self, total: int) -> Drawing:
         """Draw the shapes that were added, and note how many of the `total` shapes of the input they are."""
         appearance, count = self._appearance, len(self._tiles)
-        notes = [_describe_count(count, total, len(self.failed)), *self._notes]
+        notes = [describe_count(count, total, len(self.failed)), *self._notes]
         if appearance.is_page:
             tiles = [
                 {"uid": row.uid, "category": row.category, "facts": "", "error": row.error, **values}
@@ -168,7 +170,8 @@ class Gallery:
         return self.draw(total)
 
 
-def _describe_count(count: int, total: int, failed: int) -> str:
+def describe_count(count: int, total: int, failed: int) -> str:
+    """Say how many of all shapes are drawn, and how many of these failed."""
     note = counted(total, "shape")
     if count < total:
         note = f"{count} of {total} shapes; raise --limit to show more"
@@ -286,15 +289,21 @@ def _draw_model(
     from sdfkit.io.stores.contents.vectors import vectors_of
 
     count = 1
-    curves = {name: store.read(name) for name in losses}
+    curves, settings = {name: store.read(name) for name in losses}, store.attributes.get("settings", {})
     reached = ""
     if (progress := store.attributes.get("progress")) and curves:
         reached = describe_progress({"step": len(next(iter(curves.values()))), **progress})
     panels: list[Panel | Scatter] = [
-        Panel(
-            f"{name} in training{f': {reached}' * bool(reached)}", "step", name, {name: smooth(values)}, "y"
-        )
+        panel
         for name, values in curves.items()
+        for panel in plot_losses(
+            values,
+            store.kind,
+            settings,
+            source=store.name,
+            title=f"{name} in training{f': {reached}' * bool(reached)}",
+            name=name,
+        )
     ]
     array = PLAIN.get(store.kind, "")
     if array and array in store:
@@ -317,7 +326,7 @@ def draw_vectors(vectors: "Vectors", appearance: Appearance) -> Drawing:
 
 def _make_plots(panels: Sequence[Panel | Scatter], note: str, appearance: Appearance) -> bytes:
     if not appearance.is_page:
-        return paint_panels(panels)
+        return paint_panels(panels, columns=min(len(panels), ACROSS))
     heading = appearance.heading
     plots = [describe_panel(panel) for panel in panels]
     return make_page(heading, {"heading": heading, "notes": [note] * bool(note), "plots": plots})
@@ -364,7 +373,7 @@ def draw_runs(
             if row.error:
                 log.warning("%s: %s: %s", run.name, row.uid, row.error)
     failed = {row.index for run in runs for row in run.rows if row.error}
-    note = _describe_count(len(rows), runs[0].count, len(failed))
+    note = describe_count(len(rows), runs[0].count, len(failed))
     if appearance.is_page:
         return Drawing(make_stepper(heading, note, runs, size=size, mesher=mesher), len(rows), failed)
     sheet = draw_strips(f"{heading}: {note}", runs, columns=appearance.columns or 1, size=size)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sdfkit.report.plots import Panel, Scatter
+from sdfkit.report.plots import Curve, Panel, Scatter
 from sdfkit.report.tables import plain
 
 Content = dict[str, Any]
@@ -21,7 +21,7 @@ QUALITY = 80
 
 
 # The scripts of every page, in order, and those of pages with models.
-SCRIPTS = ("elements", "plots", "stepper", "gallery")
+SCRIPTS = ("elements", "plots", "stepper", "gallery", "table")
 MODEL_SCRIPTS = ("three.min", "models", "cameras", "controls", "viewer")
 
 
@@ -42,7 +42,8 @@ def make_page(title: str, content: Mapping[str, Any], *, models: bool = False) -
     # allow_nan=False, because JSON has no NaN: an error here is better than a page that does not open.
     text = json.dumps(content, default=plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     safe = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    parts = {"title": html.escape(title), "style": _read_part("page.css"), "content": safe, "script": script}
+    style = _read_part("page.css") + _read_part("table.css")
+    parts = {"title": html.escape(title), "style": style, "content": safe, "script": script}
     page, rest = "", _read_part("page.html")
     for name, part in parts.items():
         before, _, rest = rest.partition(f"{{{{{name}}}}}")
@@ -96,9 +97,15 @@ def describe_panel(panel: Panel | Scatter) -> Content:
             for name, (x, y) in members
         ]
         return content | {"points": points, "equal": True}
+    places = [x for curve in panel.curves.values() for x in curve.x] or [0.0]
+    ends = (min(places), max(places))
+    baselines = {
+        name: base if isinstance(base, Curve) else Curve(ends, (base, base))
+        for name, base in panel.baselines.items()
+    }
     lines = [
         {"name": name, "x": list(map(_number, curve.x)), "y": list(map(_number, curve.y))}
-        for name, curve in panel.curves.items()
+        for name, curve in [*panel.curves.items(), *baselines.items()]
     ]
     return content | {"lines": lines, "log": "y" in panel.log}
 

@@ -192,7 +192,11 @@ class ScoreCard:
 
     def as_text(self, every: bool) -> str:
         """Return the report as text. With `every`, all shapes are listed even if there are many."""
-        parts = [self._list_shapes(every)]
+        return "\n\n".join(filter(None, [self._list_shapes(every), *self.list_summaries()]))
+
+    def list_summaries(self) -> list[str]:
+        """Return the parts of the report that follow the scores of single shapes."""
+        parts = []
         if len(self.shapes) > 1 or len(self.candidates) > 1:
             parts.append(self._list_summaries())
         if self.against and self.shapes:
@@ -209,7 +213,7 @@ class ScoreCard:
             f"paired by {settings['pairing']}; {settings['points']} points per surface, seed {settings['seed']}; "
             f"alignment: {settings['align']}"
         )
-        return "\n\n".join([*filter(None, parts), "\n".join([counts, *self.notes]), DEFINITIONS])
+        return [*filter(None, parts), "\n".join([counts, *self.notes]), DEFINITIONS]
 
     def _list_shapes(self, every: bool) -> str:
         rows: list[list[Any]] = [

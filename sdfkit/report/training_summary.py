@@ -9,7 +9,7 @@ import numpy as np
 
 from sdfkit.errors import ReportInstead
 from sdfkit.io.models.training_runs import log_written
-from sdfkit.report.plots import draw_losses
+from sdfkit.report.diagnostics.training import draw_losses
 from sdfkit.report.tables import format_json, format_table
 from sdfkit.wording import counted, duration, size
 
@@ -64,8 +64,17 @@ def report_training(
     """
     log_lines(lines)
     if curve is not None and training.context.process == 0:
-        draw_losses(curve, losses, held_out, title=target.path, overwrite=target.overwrite)
+        draw_losses(
+            curve, losses, held_out, kind=target.kind, settings=target.settings, baselines=_find_baselines(training),
+            title=f"{target.path}: loss in training", overwrite=target.overwrite,
+        )  # fmt: skip
     log_written(target, what)
+
+
+def _find_baselines(training: "Training") -> dict[str, float]:
+    """Return the losses that need no training, of those facts that are printed during the training."""
+    known = {name: value for name, value in training.facts().items() if name != "held out"}
+    return {f"predicting the {name}": value for name, value in known.items() if isinstance(value, float)}
 
 
 def _worst(errors: Sequence[tuple[float, "Row"]], count: int) -> str:

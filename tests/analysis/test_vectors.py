@@ -17,6 +17,7 @@ from sdfkit.analysis.vectors import (
     measure_moments,
     measure_parts,
     measure_to_mean,
+    random_cosine_density,
 )
 from sdfkit.errors import InputError
 
@@ -233,3 +234,11 @@ def test_constant_dimensions_are_counted():
     own = draw(11, 40)
     own[:, [2, 5]] = 0.25
     assert statistics_of(own).floored == 2
+
+
+@pytest.mark.parametrize("dim", [3, 4, 64, 50_000])
+def test_cosines_of_random_directions_have_the_variance_of_one_dimension(dim):
+    cosine = np.linspace(-1, 1, 400_001)[1:-1]
+    density = random_cosine_density(cosine, dim)
+    assert np.trapezoid(density, cosine) == pytest.approx(1, abs=1e-4)
+    assert np.trapezoid(density * cosine**2, cosine) == pytest.approx(1 / dim, rel=1e-3)

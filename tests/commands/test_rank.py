@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import zarr
+from PIL import Image
 
 from sdfkit.io.stores.writer import create_store
 from sdfkit.rows import Row
@@ -155,6 +156,15 @@ def test_one_prediction_can_be_ranked_but_not_compared(sdfkit, tmp_path, known):
         3,
         f"{tmp_path / 'one.npy'}: has one row and nothing to compare it with; add --known STORE",
     )
+
+
+def test_the_ranking_is_plotted(sdfkit, predicted, known, tmp_path):
+    picture = tmp_path / "ranks.png"
+    assert sdfkit("rank", predicted, "--known", known, "-o", picture).exit_code == 0
+    with Image.open(picture) as drawn:
+        assert drawn.width == 2400
+    refused = sdfkit("rank", predicted, "--known", known, "--top", 2, "-o", tmp_path / "no" / "x.png")
+    assert refused.exit_code == 3 and refused.stdout == ""
 
 
 def test_failed_shapes_are_left_out_and_order_refers_to_rows_of_the_store(sdfkit, tmp_path, predicted):

@@ -174,6 +174,40 @@ def load_encoder(
     return _in_int8(encoder) if precision == "int8" else encoder
 
 
+def load_preprocessing(model: str) -> Preprocessing:
+    """Load the preprocessing of an image encoder without its network.
+
+    Args:
+        model: See `load_encoder`.
+
+    Raises:
+        MissingError: The model is not on this machine, and cannot be downloaded.
+        InputError: The folder holds no image encoder, or its preprocessing is not supported.
+    """
+    from transformers import AutoImageProcessor
+
+    source = str(lite0.lite0_folder()) if model == lite0.NAME else model
+    read = partial(AutoImageProcessor.from_pretrained, source, backend="pil")
+    try:
+        try:
+            processor = read(local_files_only=True)
+        except OSError:
+            if Path(source).is_dir():
+                raise
+            reach_hub()
+            processor = read()
+        return read_preprocessing(processor, model)
+    except (OSError, ValueError) as error:
+        if Path(source).is_dir():
+            raise InputError(
+                f"{model}: holds no image processor that the transformers library can load: {first_line(error)}"
+            ) from error
+        raise MissingError(
+            f"{model}: is not on this machine, and the download failed ({first_line(error)}); leave --model out, or "
+            f"use --model {lite0.NAME}"
+        ) from error
+
+
 def _in_int8(encoder: Encoder) -> Encoder:
     """Quantise an encoder, and check that its feature of a test image keeps its direction."""
     from sdfkit.models.quantised import has_int8_units, quantise

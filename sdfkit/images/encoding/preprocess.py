@@ -149,6 +149,18 @@ def preprocess(
     return (pixels.float() * preprocessing.scale - mean) / std
 
 
+def show_input(
+    images: UInt8[np.ndarray, "image row column 3"], preprocessing: Preprocessing
+) -> UInt8[np.ndarray, "image height width 3"]:
+    """Return the input that `preprocess` makes of images, before it is normalised, as images."""
+    import torch
+
+    std, mean = (torch.tensor(value)[:, None, None] for value in (preprocessing.std, preprocessing.mean))
+    pixels = (preprocess(images, preprocessing, "cpu") * std + mean) / preprocessing.scale
+    shown: np.ndarray = pixels.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    return shown
+
+
 @lru_cache(maxsize=64)
 def resize_matrix(before: int, after: int, resample: str) -> Float[np.ndarray, "after before"]:
     """Return the weights with which Pillow resizes a row from `before` to `after` pixels."""

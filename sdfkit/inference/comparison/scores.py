@@ -1,10 +1,10 @@
 """Scores predicted meshes against the true meshes, and in the same way the answers of baselines that need no model."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,19 @@ if TYPE_CHECKING:
 Scores = dict[str, Any]
 
 
+class PairDrawing(NamedTuple):
+    """How pairs of meshes are drawn while they are in memory.
+
+    Attributes:
+        draw: Draws a true mesh and its predictions, each a mesh or the reason why there is none. It runs in worker
+            processes. The first of its results is that of the true mesh.
+        most: Maximum number of shapes whose drawings are kept: those with the largest Chamfer distances.
+    """
+
+    draw: "Callable[[trimesh.Trimesh, Sequence[trimesh.Trimesh | str]], list[Any]]"
+    most: int
+
+
 @dataclass(frozen=True)
 class ComparisonResult:
     """The scores of the predictions and baselines for every true shape.
@@ -41,6 +54,7 @@ class ComparisonResult:
             baselines.
         scored: Number of predictions that were scored.
         failed: Indices of the pairs (a true shape and its predictions) that could not be scored.
+        drawings: The drawings of the worst shapes by uid, if they were asked for.
     """
 
     shapes: dict[str, dict[str, Any]]
@@ -48,6 +62,7 @@ class ComparisonResult:
     level: float | None
     scored: int
     failed: set[int]
+    drawings: Mapping[str, Sequence[Any]]
 
 
 def compare(
@@ -61,6 +76,7 @@ def compare(
     training: Meshes | None = None,
     images: ImageBaselines = ImageBaselines(),
     seed: int = 0,
+    drawing: PairDrawing | None = None,
     pool: PoolOptions = PoolOptions(CORES, COMPARE_TIMEOUT, None, fail_fast=False),
 ) -> ComparisonResult:
     """Score predicted meshes, and the answers of baselines, against the true meshes.
@@ -78,6 +94,7 @@ def compare(
             baselines.
         images: The baselines that answer from the images that the model predicted from.
         seed: Seed of all random numbers.
+        drawing: How to draw the meshes; None draws none.
         pool: Number of processes and time limits.
 
     Returns:
@@ -88,7 +105,7 @@ def compare(
         GeometryError: A training shape has no surface, or cannot be read.
     """
     pairs = MeshPairs(predicted, truths, pair, all_due=all_due)
-    collected, baselines = _ScoreCollector(), None
+    collected, baselines = _ScoreCollector(drawing.most if drawing else 0), None
     with ExitStack() as stack:
         rows: Iterable[Pair] = pairs
         for needed in (images.retrieval, images.pictures):
@@ -102,6 +119,8 @@ def compare(
             )  # fmt: skip
             baselines = stack.enter_context(prepared)
         score = partial(score_pair, points=points, seed=seed, align=align == "icp", baselines=baselines)
+        if drawing is not None:
+            score = partial(score, paint=drawing.draw)
         compute_rows(collected, rows, pairs.count, score, pool)
     return ComparisonResult(
         shapes=collected.shapes,
@@ -109,14 +128,21 @@ def compare(
         level=None if baselines is None else baselines.level,
         scored=collected.scored,
         failed=collected.failed,
+        drawings=collected.drawings,
     )
 
 
 class _ScoreCollector:
-    """A writer that collects the scores of all pairs by true shape, but not the meshes."""
+    """A writer that collects the scores of all pairs by true shape, and the drawings of the worst, but no meshes.
 
-    def __init__(self) -> None:
+    Args:
+        most: Number of shapes whose drawings are kept.
+    """
+
+    def __init__(self, most: int) -> None:
         self.failed: set[int] = set()
+        self._most = most
+        self._drawings: dict[tuple[int, str], list[Any]] = {}
         self.scored = 0
         self._shapes: dict[tuple[int, str], dict[str, Any]] = {}
 
@@ -130,9 +156,26 @@ class _ScoreCollector:
             return
         self.scored += len(values["predictions"])
         empty = {"truth": values["truth"], "predictions": [], "baselines": values["baselines"], "apart": []}
-        shape = self._shapes.setdefault((row.truth.index, row.uid), empty)
+        key = (row.truth.index, row.uid)
+        shape = self._shapes.setdefault(key, empty)
         shape["predictions"] += values["predictions"]
         shape["apart"] += values["apart"]
+        if "drawings" in values:
+            # Samples of a shape may come one by one; the first drawing of each is that of the true mesh.
+            self._drawings[key] = [*self._drawings.get(key, values["drawings"][:1]), *values["drawings"][1:]]
+        if len(self._drawings) > 2 * self._most:
+            self._drawings = self._worst()
+
+    def _worst(self) -> dict[tuple[int, str], list[Any]]:
+        def measure(key: tuple[int, str]) -> float:
+            return -float(np.mean([one["chamfer"] for one in self._shapes[key]["predictions"]]))
+
+        return {key: self._drawings[key] for key in sorted(self._drawings, key=measure)[: self._most]}
+
+    @property
+    def drawings(self) -> dict[str, list[Any]]:
+        """The drawings of the worst shapes by uid, the worst first."""
+        return {uid: drawn for (_, uid), drawn in self._worst().items()}
 
     @property
     def shapes(self) -> dict[str, dict[str, Any]]:
@@ -141,9 +184,15 @@ class _ScoreCollector:
 
 
 def score_pair(
-    pair: Pair, *, points: int, seed: int, align: bool, baselines: Baselines | None
+    pair: Pair,
+    *,
+    points: int,
+    seed: int,
+    align: bool,
+    baselines: Baselines | None,
+    paint: "Callable[[trimesh.Trimesh, Sequence[trimesh.Trimesh | str]], list[Any]] | None" = None,
 ) -> dict[str, Any]:
-    """Score the predictions and the baselines for one true shape, and describe the true shape."""
+    """Score the predictions and the baselines for one true shape, and describe and, with `paint`, draw the shape."""
 
     def draw(*key: int) -> np.random.Generator:
         return np.random.default_rng(seed_shape(seed, pair.uid, *key))
@@ -152,13 +201,19 @@ def score_pair(
     mesh = pair.truth.load()
     surface = SampledSurface(mesh, points=points, rng=draw(0))
     score = partial(_score_mesh, truth=surface, points=points, align=align)
-    predictions = []
+    predictions, compared = [], list[Any]()
     for sample, guess in enumerate(pair.guesses or (None,)):
         # A prediction that failed in an earlier command is a row with an error. It is scored as an empty mesh.
         loaded = None if guess is None or guess.error else guess.load()
         state = "missing" if guess is None else "failed" if guess.error else "predicted"
         scores, found = score(loaded, rng=draw(1, sample), shape=guess.uid if guess else "")
         predictions.append(({**scores, "state": state}, found))
+        reasons = {
+            "missing": "not predicted",
+            "failed": guess.error if guess else "",
+            "predicted": "no surface",
+        }
+        compared.append(loaded if found is not None else reasons[state])
     apart = pairwise_chamfer([found for _, found in predictions if found is not None])
     pieces, euler = describe_topology(mesh)
     facts = {"pieces": pieces, "euler": euler, "reach": float(np.linalg.norm(mesh.vertices, axis=1).max())}
@@ -181,6 +236,7 @@ def score_pair(
         "baselines": answers,
         "truth": facts,
         "apart": apart,
+        **({} if paint is None else {"drawings": paint(mesh, compared)}),
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdfkit.report.plots import Curve, draw_curves
+from sdfkit.report.plots import Curve, Panel, draw_panels
 from sdfkit.report.tables import format_table
 
 
@@ -43,16 +43,26 @@ def format_perturbation(facts: Mapping[str, Any]) -> str:
 
 
 def draw_perturbation(output: Path, facts: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Plot the mean IoU over sigma, and write the plot as a PNG; see `format_perturbation`."""
-    curves = {
-        label: Curve(
-            [0.0, *(level["sigma"] for level in part["levels"])],
-            [1.0, *(level["iou"] for level in part["levels"])],
-        )
-        for label, part in _parts(facts)
-    }
-    title = f"noise: {facts['noise']}"
-    draw_curves(output, curves, title=title, x="sigma", y="mean IoU", log=False, overwrite=overwrite)
+    """Plot the IoU over sigma, and write the plot as a PNG; see `plot_perturbation`."""
+    draw_panels(output, plot_perturbation(facts), overwrite=overwrite)
+
+
+def plot_perturbation(facts: Mapping[str, Any]) -> list[Panel]:
+    """Plot the mean IoU and the worst IoU over sigma, with the criterion; see `format_perturbation`."""
+    noise = f"standard deviation of the noise: {facts['noise']}"
+    baselines = {f"broken below {facts['criterion']:g}": float(facts["criterion"])}
+    panels = []
+    for what, key in (("Mean", "iou"), ("Worst", "worst")):
+        curves = {
+            label: Curve(
+                [0.0, *(level["sigma"] for level in part["levels"])],
+                [1.0, *(level[key] for level in part["levels"])],
+            )
+            for label, part in _parts(facts)
+        }
+        title = f"{what} IoU of noisy and clean shapes"
+        panels.append(Panel(title, f"sigma; {noise}", "IoU, from 0 to 1", curves, "", baselines))
+    return panels
 
 
 def _parts(facts: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

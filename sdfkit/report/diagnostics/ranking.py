@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sdfkit.analysis.predictions.classes import COPY
 from sdfkit.analysis.predictions.diagnosis import Diagnosis, diagnose, judge_alone
 from sdfkit.analysis.predictions.kinds import Labels
 from sdfkit.analysis.predictions.truths import GroundTruth, find_truths, require_comparable
 from sdfkit.analysis.ranking import Ranking, measure_similarity
 from sdfkit.analysis.vectors import Moments, measure_moments
 from sdfkit.errors import InputError
+from sdfkit.report.plots import Curve, Panel
 from sdfkit.report.tables import Facts, format_table
 from sdfkit.wording import agreeing, counted
 
@@ -234,3 +236,45 @@ def _format_predictions(rows: Sequence[Facts], every: bool) -> list[str]:
     count = f"the true vector ranks first for {first} of {counted(len(truths), 'prediction')}; "
     more = f"{counted(better, 'prediction')} {agreeing(better, 'is', 'are')} more similar to the true vector"
     return [*parts, table, f"{count}{more} than the training mean is"]
+
+
+def plot_ranking(facts: Facts) -> list[Panel]:
+    """Plot how far predictions are from training vectors, and their cosines, each in falling order.
+
+    Args:
+        facts: Return value of `assess` with training vectors.
+    """
+    rows = facts["predictions"]
+    nearest = [row["nearest"] for row in rows]
+    truths = [row["truth"] for row in rows if row["truth"]]
+    ratios = [
+        one["distance"] / one["leave_one_out"] if one["leave_one_out"] else np.inf if one["distance"] else 0.0
+        for one in nearest
+    ]
+    cosines = {
+        "nearest training vector": [row["neighbours"][0]["cosine"] for row in rows],
+        "mean of the training vectors": [row["to_mean"] for row in rows],
+        "the true vector": [truth["cosine"] for truth in truths],
+    }
+    baselines: dict[str, Curve | float] = {}
+    if truths:
+        baselines["mean of the training vectors with the true vector"] = _sort_curve(
+            [truth["mean_cosine"] for truth in truths]
+        )
+    x = "share of the predictions, in falling order, in %"
+    return [
+        Panel(
+            f"{facts['name']}: {facts['verdict']['name']}", x,
+            "distance to the nearest training vector, over that of this vector to its nearest other one",
+            {"predictions": _sort_curve(ratios)}, "y", {f"recall up to {COPY:g}": COPY},
+        ),
+        Panel(
+            "Cosines of predictions", x, "cosine, from -1 to 1",
+            {name: _sort_curve(values) for name, values in cosines.items() if values}, "", baselines,
+        ),
+    ]  # fmt: skip
+
+
+def _sort_curve(values: Sequence[float]) -> Curve:
+    shares = 100 * (np.arange(len(values)) + 0.5) / len(values)
+    return Curve(shares.tolist(), np.sort(np.array(values, float))[::-1].tolist())

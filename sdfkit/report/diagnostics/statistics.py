@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sdfkit.analysis.statistics import COMPONENTS, Statistics, explain
-from sdfkit.analysis.vectors import capture_by_dims
+from sdfkit.analysis.vectors import capture_by_dims, random_cosine_density
 from sdfkit.errors import InputError
 from sdfkit.io.models.reader import parse_mlp
 from sdfkit.models.layers import name_layers
@@ -178,23 +178,44 @@ def _format_share(facts: Facts, components: int) -> str:
 def plot_statistics(names: Sequence[str], sets: Sequence[Statistics]) -> list[Panel]:
     """Plot one or two sets: cosines of pairs of vectors, cosines of vectors to the mean, and cumulative variance.
 
+    The baselines are vectors of random directions, and a variance that is equal in all dimensions.
+
     Args:
         names: The name of each set.
         sets: The statistics of each set.
     """
     cosines, to_mean, variances = {}, {}, {}
+    random_to_mean: dict[str, Curve | float] = {}
+    dim = len(sets[0].moments.variance)
     for name, statistics in zip(names, sets, strict=True):
         edges, counts = statistics.cosines.edges, statistics.cosines.counts
-        cosines[name] = Curve(((edges[1:] + edges[:-1]) / 2).tolist(), (counts / counts.sum()).tolist())
+        density = counts / counts.sum() / np.diff(edges)
+        cosines[name] = Curve(((edges[1:] + edges[:-1]) / 2).tolist(), density.tolist())
         sorted_cosines = np.sort(statistics.to_mean)[::-1]
         to_mean[name] = Curve(range(1, len(sorted_cosines) + 1), sorted_cosines.tolist())
+        count = len(sorted_cosines)
+        random_to_mean[f"{count} vectors of random directions"] = count**-0.5
         variance, spectrum = statistics.moments.variance, statistics.spectrum
-        numbers = np.unique(np.geomspace(1, len(variance), 60).astype(int)).tolist()
+        numbers = np.unique(np.geomspace(1, dim, 60).astype(int)).tolist()
         variances[f"{name}: dimensions"] = Curve(numbers, capture_by_dims(variance, numbers).tolist())
         shares = np.cumsum(spectrum.variance) / spectrum.total if spectrum.total else np.ones(1)
         variances[f"{name}: components"] = Curve(range(1, len(shares) + 1), shares.tolist())
+    equal = {"equal variance of all dimensions": Curve(numbers, [number / dim for number in numbers])}
+    random = {}
+    if dim > 2:
+        places = np.linspace(-1, 1, 201) * min(4 * dim**-0.5, 0.999)
+        random["random directions"] = Curve(places.tolist(), random_cosine_density(places, dim).tolist())
     return [
-        Panel("Pairwise cosines", "cosine", "share of the pairs", cosines, ""),
-        Panel("Cosine to the mean", "rank of the shape", "cosine", to_mean, ""),
-        Panel("Cumulative variance", "number, by falling variance", "share of the variance", variances, "x"),
-    ]
+        Panel(
+            "Cosines of pairs of vectors", "cosine, from -1 to 1", "density of the pairs per unit of cosine", cosines,
+            "", random,
+        ),
+        Panel(
+            "Cosines of vectors with the mean of their set", "rank of the vector, by falling cosine",
+            "cosine, from -1 to 1", to_mean, "", random_to_mean,
+        ),
+        Panel(
+            "Cumulative variance", "number of dimensions or components, by falling variance",
+            "share of the variance, from 0 to 1", variances, "x", equal,
+        ),
+    ]  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sdfkit.report.plots import Curve, draw_curves
+from sdfkit.report.plots import Curve, Panel, draw_panels
 from sdfkit.report.tables import format_table
 from sdfkit.wording import counted
 
@@ -42,20 +42,26 @@ def format_timesteps(facts: Mapping[str, Any]) -> str:
 
 
 def draw_timesteps(output: Path, facts: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Plot the loss at each timestep, beside that of sampled codes and of the mean code, and write it as a PNG."""
+    """Plot the loss at each timestep, and write the plot as a PNG; see `plot_timesteps`."""
+    draw_panels(output, [plot_timesteps(facts)], overwrite=overwrite)
+
+
+def plot_timesteps(facts: Mapping[str, Any]) -> Panel:
+    """Plot the loss at each timestep, beside those of the mean code and of codes sampled from pure noise."""
     losses = facts["timesteps"]
     timesteps, wrong = losses["timestep"].tolist(), losses["wrong"]
     curves = {
         "the network": Curve(timesteps, losses["loss"].tolist()),
         **({} if wrong is None else {"with a wrong picture": Curve(timesteps, wrong.tolist())}),
-        "the mean code": Curve((), (facts["mean_predictor"],)),
-        "samples, in one step": Curve((), (facts["one_step"]["loss"],)),
-        f"samples, by {counted(facts['sampled']['steps'], 'step')}": Curve((), (facts["sampled"]["loss"],)),
     }
-    draw_curves(
-        output, curves, title=facts["model"], x="timestep", y="MSE of the standardised code", log=True,
-        overwrite=overwrite,
-    )  # fmt: skip
+    baselines = {
+        "predicting the mean code": facts["mean_predictor"],
+        "from pure noise, in one step": facts["one_step"]["loss"],
+        f"from pure noise, by {counted(facts['sampled']['steps'], 'step')}": facts["sampled"]["loss"],
+    }
+    title = f"{facts['model']}: loss by timestep"
+    x, y = "timestep; 0: the clean code, 499: pure noise", "mean squared error of the standardised code"
+    return Panel(title, x, y, curves, "y", baselines)
 
 
 def _digits(value: float | None) -> str:

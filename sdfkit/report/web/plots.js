@@ -5,9 +5,20 @@ function ticks(low, high) {
   return Array.from({ length: 12 }, (_, index) => (Math.ceil(low / step) + index) * step).filter((value) => value <= high);
 }
 
+// Write the label of an axis above or below a plot, as text of the page: it breaks into lines, so that nothing is cut.
+function nameAxis(svg, axis, text) {
+  let label = svg.parentElement.querySelector(`.axis.${axis}`);
+  if (!label) {
+    label = document.createElement("p");
+    label.className = `axis ${axis}`;
+    if (axis === "y") svg.before(label); else svg.after(label);
+  }
+  label.textContent = text;
+}
+
 // Draw lines {x, y, colour, opacity} and points {x, y, colour, size, name} with axes; call `select` with a chosen point.
 function plot(svg, { x, y, lines = [], points = [], log, equal }, select) {
-  const W = 400, H = 400, LEFT = 50, BOTTOM = 42, EDGE = 10;
+  const W = 400, H = 400, LEFT = 56, BOTTOM = 24, EDGE = 10;
   svg.replaceChildren();
   svg.setAttribute("viewBox", `0 0 ${W} ${H}`);
   const lift = (value) => (value === null || !log ? value : value > 0 ? Math.log10(value) : null);
@@ -31,8 +42,8 @@ function plot(svg, { x, y, lines = [], points = [], log, equal }, select) {
   draw("rect", svg, { class: "frame", x: LEFT, y: EDGE, width: lengths[0], height: lengths[1] });
   for (const value of ticks(...spans[0])) draw("text", svg, { x: across(value), y: H - BOTTOM + 16, "text-anchor": "middle" }, short(value));
   for (const value of ticks(...spans[1])) draw("text", svg, { x: LEFT - 5, y: down(value) + 4, "text-anchor": "end" }, short(log ? 10 ** value : value));
-  draw("text", svg, { x: LEFT + lengths[0] / 2, y: H - 6, "text-anchor": "middle" }, x);
-  draw("text", svg, { x: 12, y: EDGE + lengths[1] / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${EDGE + lengths[1] / 2})` }, y);
+  nameAxis(svg, "y", y);
+  nameAxis(svg, "x", x);
   for (const line of lines) {
     const places = line.x.map((value, index) => [value, lift(line.y[index])]).filter((place) => !place.includes(null));
     const text = places.map(([a, b]) => `${across(a).toFixed(1)},${down(b).toFixed(1)}`).join(" ");

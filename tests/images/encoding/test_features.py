@@ -29,6 +29,7 @@ from transformers import (
 from sdfkit.errors import InputError, MissingError
 from sdfkit.images.encoding import features
 from sdfkit.images.encoding.features import load_encoder
+from sdfkit.images.encoding.preprocess import read_preprocessing
 from sdfkit.models.quantised import has_int8_units
 
 SMALL = {
@@ -323,3 +324,19 @@ def test_the_bundled_encoder_is_loaded_by_name(monkeypatch, tmp_path):
     assert np.allclose(feature, token.mean(axis=1), atol=1e-5)
     assert encoder.preprocessing.kept(224, 224) == (1, 1)
     assert (encoder.name, encoder.revision) == ("efficientnet-lite0", "0.1.0")
+
+
+def test_the_preprocessing_is_read_without_the_network(monkeypatch, tmp_path):
+    _, processor = build("dinov2")
+    processor.save_pretrained(tmp_path)
+    assert features.load_preprocessing(str(tmp_path)) == read_preprocessing(processor, "x")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(
+        InputError, match="empty: holds no image processor that the transformers library can load: "
+    ):
+        features.load_preprocessing(str(tmp_path / "empty"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(
+        MissingError, match=r"no/model: is not on this machine.*leave --model out, or use --model eff"
+    ):
+        features.load_preprocessing("no/model")

@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from sdfkit.errors import InputError
-from sdfkit.images.encoding.preprocess import preprocess, read_preprocessing, resize_matrix
+from sdfkit.images.encoding.preprocess import preprocess, read_preprocessing, resize_matrix, show_input
 from sdfkit.images.rendering.cameras import silhouette_share
 
 DINOV2 = BitImageProcessorPil(
@@ -82,3 +82,13 @@ def test_images_smaller_than_the_crop_are_refused():
         InputError, match=r"images of 100 x 90 pixels become 100 x 90, .* too small for .* 224 x 224"
     ):
         preprocess(np.zeros((1, 90, 100, 3), np.uint8), read_preprocessing(raw, "raw"), "cpu")
+
+
+@pytest.mark.parametrize("name", ["dinov2", "siglip", "raw"])
+def test_the_input_of_an_encoder_is_shown_before_it_is_normalised(name):
+    pictures = np.random.default_rng(1).integers(0, 256, (1, 90, 120, 3), dtype=np.uint8)
+    plain = PROCESSORS[name].to_dict() | {"do_normalize": False, "do_rescale": False}
+    expected = type(PROCESSORS[name])(**plain)(images=list(pictures), return_tensors="np")["pixel_values"]
+    shown = show_input(pictures, read_preprocessing(PROCESSORS[name], name))
+    assert shown.dtype == np.uint8
+    assert np.abs(shown.astype(int) - np.moveaxis(expected, 1, -1)).max() <= 1

@@ -1,0 +1,1 @@
+"""What pictures share: how texts are set, and the formats of files."""

@@ -1,0 +1,1 @@
+"""Pages with one table, whose cells are texts, numbers and pictures."""
