@@ -34,6 +34,18 @@ def simplify(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
         Garland and Heckbert, Surface simplification using quadric error metrics (1997); Dey, Edelsbrunner, Guha
         and Nekhayev, Topology preserving edge contraction (1999).
     """
+    simplified = collapse_edges(mesh, faces)
+    if len(simplified.faces) > faces:
+        log.warning(
+            "the mesh has %s, not %d: fewer faces would lose a handle or a piece, or fold the surface",
+            counted(len(simplified.faces), "face"),
+            faces,
+        )
+    return simplified
+
+
+def collapse_edges(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
+    """Do what `simplify` does, but log nothing if the result has more faces than wanted."""
     if len(mesh.faces) <= faces:
         return mesh
     if not (mesh.is_watertight and mesh.is_winding_consistent):
@@ -41,13 +53,7 @@ def simplify(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
     centre, scale = mesh.bounds.mean(axis=0), mesh.extents.max()
     # Copies, because the kernel works in place.
     vertices, triangles = (mesh.vertices - centre) / scale, np.array(mesh.faces, dtype=np.int32, order="C")
-    left = kernels.collapse(vertices, triangles, faces)
-    if left > faces:
-        log.warning(
-            "the mesh has %s, not %d: fewer faces would lose a handle or a piece, or fold the surface",
-            counted(left, "face"),
-            faces,
-        )
+    kernels.collapse(vertices, triangles, faces)
     triangles = triangles[triangles[:, 0] >= 0]
     used = np.zeros(len(vertices), dtype=bool)
     used[triangles] = True

@@ -167,6 +167,17 @@ def test_shapes_beyond_the_limit_are_left_out_with_a_note(sdfkit, folder, tmp_pa
     assert [tile["uid"] for tile in content["gallery"]["tiles"]] == ["obj_0000", "obj_0001"]
 
 
+def test_a_missing_texture_is_reported(sdfkit, tmp_path):
+    (tmp_path / "a.mtl").write_text("newmtl paint\nmap_Kd nowhere.png\n")
+    corners = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 0 1\n"
+    (tmp_path / "a.obj").write_text(f"mtllib a.mtl\n{corners}usemtl paint\nf 1/1 2/2 3/3\n")
+    result = sdfkit("view", tmp_path / "a.obj", "-o", tmp_path / "x.html", "--views", 1, "--jobs", 1)
+    assert result.exit_code == 0, result.stderr
+    message = "a: these textures cannot be read, and plain colours are used instead: "
+    assert message in result.stderr
+    assert "nowhere.png" in result.stderr
+
+
 def test_pages_of_many_meshes_have_stills_only(sdfkit, folder, tmp_path, monkeypatch):
     monkeypatch.setattr("sdfkit.report.viewer.mesh_cells.MANY", 2)
     sdfkit("view", folder, "-o", tmp_path / "x.html", "--views", 2, "--jobs", 1)

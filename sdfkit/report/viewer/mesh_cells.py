@@ -1,5 +1,6 @@
 """Meshes on a page: the stills and the model of each, beside each other in the frame of the first."""
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sdfkit.io.meshes.columns import MeshCells
     from sdfkit.io.meshes.reader import MeshRow
 
+log = logging.getLogger(__name__)
 # Faces of all models of a page together, and of one model: a page of one shape takes less than 1.5 MB, and one of 24
 # less than 3 MB. With less than FEWEST faces each, thin parts would be lost, so that pages of more models are larger.
 # There are stills only on pages of more than MANY models.
@@ -99,17 +101,24 @@ def _load(
     from sdfkit.images.rendering.paint import join_parts, load_textures
     from sdfkit.images.scenes.colours import has_colors
 
+    missing: list[str] = []
     if options.faces is None:
         mesh, colors = row.load(), None
     else:
-        parts, _ = row.load_parts(colour=True)
+        parts, missing = row.load_parts(colour=True)
         mesh, colors = join_parts(parts)
     unit, own = normalise(mesh)
     if frame is not None:
         unit.vertices = to_unit(from_unit(np.asarray(unit.vertices), own), frame)
-    paint = None
+    paint, unreadable = None, list[str]()
     if colors is not None and has_colors(colors):
-        paint, _ = load_textures(colors, np.asarray(unit.vertices), np.asarray(unit.faces), options.texels)
+        vertices, faces = np.asarray(unit.vertices), np.asarray(unit.faces)
+        paint, unreadable = load_textures(colors, vertices, faces, options.texels)
+    if missing or unreadable:
+        names = ", ".join(sorted({*missing, *unreadable}))
+        log.warning(
+            "%s: these textures cannot be read, and plain colours are used instead: %s", row.uid, names
+        )
     return unit, paint, own if frame is None else frame
 
 

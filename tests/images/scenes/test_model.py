@@ -88,6 +88,14 @@ def test_a_closed_mesh_keeps_its_topology_and_volume():
     assert simple.volume == pytest.approx(torus.volume, rel=0.02)
 
 
+def test_a_mesh_of_many_pieces_loses_some_of_them(caplog):
+    balls = [trimesh.creation.icosphere(1, radius=0.1) for _ in range(50)]
+    for index, ball in enumerate(balls):
+        ball.apply_translation([0.3 * index, 0, 0])
+    assert len(decimate(trimesh.util.concatenate(balls), 150).faces) <= 155
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("large", [False, True])
 def test_open_and_large_meshes_are_simplified_too(monkeypatch, large):
     mesh = trimesh.creation.icosphere(4)
