@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sdfkit.options import ROWS, STANDARD, WHOLE, Output, Overwrite
+from sdfkit.options import ROWS, STANDARD, WHOLE, FilesFrom, Output, Overwrite
 from sdfkit.wording import counted
 
 log = logging.getLogger(__name__)
@@ -12,9 +12,12 @@ log = logging.getLogger(__name__)
 
 def manifest(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="MESH...", help="Mesh files, or folders of mesh files."), ROWS
-    ],
+        list[str],
+        typer.Argument(metavar="MESH", help="Mesh files, or folders of mesh files.", show_default=False),
+        ROWS,
+    ] = [STANDARD],  # noqa: B006  typer copies it
     *,
+    files_from: FilesFrom = None,
     uid: Annotated[
         str,
         typer.Option(

@@ -19,6 +19,8 @@ from sdfkit.options import STANDARD
 BUFFER = 1 << 16
 MESH_SUFFIXES = (".3mf", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
 MAGIC = {b"ply": "ply", b"PK": "zarr", b"glTF": "glb", b"\x93NUMPY": "npy"}
+# The error of a shape whose file is missing among several.
+NO_FILE = "no such file"
 # The temporary copies of named pipes, by the paths of the pipes.
 _spooled: dict[str, str] = {}
 _readers: WeakKeyDictionary[TextIO, io.BufferedReader] = WeakKeyDictionary()

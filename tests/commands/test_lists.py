@@ -101,7 +101,8 @@ def test_a_manifest_stands_for_its_meshes_with_their_names_and_labels(sdfkit, fo
 
 
 def test_the_meshes_of_a_manifest_are_inputs(sdfkit, folder):
-    assert sdfkit("manifest", "set/tables", "-o", "m.json").exit_code == 0
+    (folder / "list").write_text("set/tables/c.obj\n")
+    assert sdfkit("manifest", "--files-from", "list", "-o", "m.json").exit_code == 0
     line = ("sample-sdf", "m.json", *SMALL, "-o", "s.zarr.zip")
     assert sdfkit(*line).exit_code == 0
     assert "nothing was to be done" in sdfkit(*line).stderr
