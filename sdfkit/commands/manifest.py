@@ -82,12 +82,18 @@ def manifest(
       sdfkit manifest scans/ --csv labels.csv --uid model_id -o manifest.json
       sdfkit manifest ~/.objaverse/hf-objaverse-v1/glbs --lvis -o manifest.json
     """
+    from sdfkit.errors import DoneError
     from sdfkit.io.manifest_writer import create_manifest, list_shapes
     from sdfkit.rows import LABELS
 
     folder = Path() if output == STANDARD else Path(output).parent
-    with create_manifest(output, overwrite=overwrite) as entries:
-        entries += list_shapes(inputs, folder, uid=uid, table=csv, lvis=lvis, licence=licence, source=source)
+    with create_manifest(output, overwrite=overwrite) as written:
+        written.entries += list_shapes(
+            inputs, folder, uid=uid, table=csv, lvis=lvis, licence=licence, source=source
+        )
+    entries = written.entries
+    if written.is_kept:
+        raise DoneError(f"{output}: is complete, and nothing was to be done")
     place = "standard output" if output == STANDARD else output
     lacking = [f"{sum(not getattr(entry, name) for entry in entries)} without {name}" for name in LABELS]
     log.info("wrote a manifest of %s to %s; %s", counted(len(entries), "shape"), place, ", ".join(lacking))

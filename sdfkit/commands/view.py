@@ -106,7 +106,8 @@ def view(
             stream.write(drawing.content)
         else:
             report_outcome(output, "nothing", drawing.count, drawing.failed)
-    report_outcome(output, "a page" if is_page else "an image", drawing.count, drawing.failed)
+    made = 0 if stream.is_kept and not drawing.failed else None
+    report_outcome(output, "a page" if is_page else "an image", drawing.count, drawing.failed, made=made)
 
 
 def _choose_format(output: str, form: str | None) -> str:

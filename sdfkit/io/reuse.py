@@ -230,7 +230,7 @@ def choose_place(
             "--overwrite to leave them out, which keeps the others, or choose another name"
         )
     if not (overwrite or keeps_rows or keeps_steps):
-        raise InputError(_describe_refusal(path, earlier))
+        raise InputError(describe_refusal(path, earlier))
     try:
         begun = find_earlier(new, kind, settings, uids)
     except InputError:
@@ -241,7 +241,8 @@ def choose_place(
     return Place(new, begun, path if keeps_rows or keeps_steps else None)
 
 
-def _describe_refusal(path: Path, earlier: Earlier) -> str:
+def describe_refusal(path: str | Path, earlier: Earlier) -> str:
+    """Say why an output is not overwritten."""
     difference = earlier.difference or "other shapes"
     if earlier.is_complete:
         return f"{path}: exists; choose another name or add --overwrite (it was made in another way: {difference})"

@@ -11,7 +11,7 @@ from typing import Any
 
 from sdfkit.errors import InputError
 from sdfkit.io.digests import UNKNOWN
-from sdfkit.io.reuse import Earlier, describe_difference, refuse_done
+from sdfkit.io.reuse import Earlier, describe_difference, describe_refusal, is_longer, refuse_done
 from sdfkit.io.stores.layout import open_remote
 
 
@@ -29,12 +29,16 @@ def find_remote(url: str, kind: str, settings: Mapping[str, Any]) -> Earlier | N
         return None
     try:
         with open_store(url, manifest=None, partial=True) as store:
-            difference = describe_difference(store.attributes.get("settings", {}), settings)
+            is_complete, stored = (
+                bool(store.attributes.get("complete", False)),
+                store.attributes.get("settings", {}),
+            )
             if store.kind != kind:
-                difference = f"it writes {store.kind}, this one {kind}"
-            return Earlier(bool(store.attributes.get("complete", False)), difference)
-    except InputError as error:
-        return Earlier(is_complete=False, difference=str(error))
+                return Earlier(is_complete, f"it writes {store.kind}, this one {kind}")
+            difference = describe_difference(stored, settings)
+            return Earlier(is_complete, difference, is_shorter=is_longer(stored, settings))
+    except InputError:
+        return Earlier(is_complete=True, difference="it is damaged")
 
 
 def _exists(url: str) -> bool:
@@ -98,7 +102,7 @@ def replace_remote(url: str, root: Mapping[str, Any], *, overwrite: bool, report
     if is_there and not overwrite and (not report or UNKNOWN in settings.values()):
         refuse_done(url, settings)
     if earlier is not None and earlier.difference and not overwrite:
-        raise InputError(f"{url}: exists; choose another name or add --overwrite")
+        raise InputError(describe_refusal(url, earlier))
     replaces = earlier is not None and (earlier.is_complete or bool(earlier.difference))
     place = new if replaces else url
     remove_remote(place)

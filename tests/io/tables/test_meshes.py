@@ -139,8 +139,8 @@ def sdfkit_manifest(raw, tmp_path):
     from sdfkit.io.manifest_writer import create_manifest, list_shapes
 
     path = tmp_path / "manifest.json"
-    with create_manifest(str(path), overwrite=False) as entries:
-        entries += list_shapes([str(raw)], tmp_path, table=None, lvis=False, licence="", source="")
+    with create_manifest(str(path), overwrite=False) as manifest:
+        manifest.entries += list_shapes([str(raw)], tmp_path, table=None, lvis=False, licence="", source="")
     return path
 
 
