@@ -131,6 +131,22 @@ def test_one_more_mesh_in_the_folder_makes_one_more_row(sdfkit, folder):
     assert column("s.zarr") == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("output", ["s.zarr.zip", "s.npz", "memory://one-more/s.zarr"])
+def test_other_outputs_say_that_a_folder_keeps_rows(sdfkit, folder, output):
+    line = ("sample-sdf", "set/chairs", "set/tables", *SMALL, "-o", output)
+    assert sdfkit(*line).exit_code == 0
+    assert "nothing was to be done" in sdfkit(*line).stderr
+    trimesh.creation.box().export("set/tables/bench.obj")
+    refused = sdfkit(*line)
+    assert refused.exit_code == 3
+    assert refused.stderr == (
+        f"sdfkit: {output}: exists; choose another name or add --overwrite (it was made in another way: inputs: its "
+        "content has changed); only a folder on this machine (*.zarr) keeps the rows of inputs that have not changed\n"
+    )
+    assert sdfkit(*line, "--overwrite").exit_code == 0
+    assert "nothing was to be done" in sdfkit(*line).stderr
+
+
 @pytest.mark.slow
 def test_networks_are_kept_with_their_anchor_if_a_shape_is_added(sdfkit, folder):
     fit = ("--steps", 2, "--points", 16, "--batch", 1, "--device", "cpu")

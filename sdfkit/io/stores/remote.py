@@ -77,7 +77,9 @@ def move_remote(source: str, url: str) -> None:
 
 
 @contextmanager
-def replace_remote(url: str, root: Mapping[str, Any], *, overwrite: bool, report: bool) -> Iterator[Any]:
+def replace_remote(
+    url: str, root: Mapping[str, Any], *, overwrite: bool, report: bool, as_folder: bool = False
+) -> Iterator[Any]:
     """Yield an empty Zarr store for a store at a URL, which is complete when the block ends without an error.
 
     Args:
@@ -85,6 +87,7 @@ def replace_remote(url: str, root: Mapping[str, Any], *, overwrite: bool, report
         root: Attributes of the root of the store, which the block writes with `complete` false.
         overwrite: Replace a store that was made by another command or from other inputs.
         report: Run the block even if the store is already there.
+        as_folder: See `reuse.choose_place`.
 
     Raises:
         DoneError: The store is already there.
@@ -102,7 +105,7 @@ def replace_remote(url: str, root: Mapping[str, Any], *, overwrite: bool, report
     if is_there and not overwrite and (not report or UNKNOWN in settings.values()):
         refuse_done(url, settings)
     if earlier is not None and earlier.difference and not overwrite:
-        raise InputError(describe_refusal(url, earlier))
+        raise InputError(describe_refusal(url, earlier, as_folder=as_folder))
     replaces = earlier is not None and (earlier.is_complete or bool(earlier.difference))
     place = new if replaces else url
     remove_remote(place)
