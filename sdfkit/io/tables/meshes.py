@@ -12,6 +12,7 @@ from sdfkit.io.meshes.companions import read_companions
 from sdfkit.io.meshes.formats.ply.writer import write_comment
 from sdfkit.io.meshes.reader import MeshRow, open_meshes
 from sdfkit.io.meshes.writer import create_meshes, file_name
+from sdfkit.io.naming import mark_named
 from sdfkit.io.outputs import claim, refuse_existing, replaced_file, sweep_folder
 from sdfkit.io.streams import NO_FILE
 from sdfkit.options import STANDARD
@@ -81,6 +82,7 @@ def copy_meshes(output: str, rows: Sequence[MeshRow], *, overwrite: bool) -> int
         if not path.is_dir():
             refuse_existing(path, overwrite)
             path.mkdir()
+            mark_named(path)
         sweep_folder(path)
         names: dict[Path, str] = {}
         written = 0
