@@ -25,7 +25,7 @@ def find_remote(url: str, kind: str, settings: Mapping[str, Any]) -> Earlier | N
     """Compare the store at a URL with that which the running command writes; see `reuse.find_earlier`."""
     from sdfkit.io.stores.reader import open_store
 
-    if not _exists(url):
+    if not is_there(url):
         return None
     try:
         with open_store(url, manifest=None, partial=True) as store:
@@ -41,7 +41,8 @@ def find_remote(url: str, kind: str, settings: Mapping[str, Any]) -> Earlier | N
         return Earlier(is_complete=True, difference="it is damaged")
 
 
-def _exists(url: str) -> bool:
+def is_there(url: str) -> bool:
+    """Return whether a store is at a URL."""
     import fsspec
 
     files, root = fsspec.core.url_to_fs(url)
@@ -101,8 +102,8 @@ def replace_remote(
         move_remote(new, url)
     remove_remote(new)
     earlier = find_remote(url, kind, settings)
-    is_there = earlier is not None and earlier.is_complete and not earlier.difference
-    if is_there and not overwrite and (not report or UNKNOWN in settings.values()):
+    is_done = earlier is not None and earlier.is_complete and not earlier.difference
+    if is_done and not overwrite and (not report or UNKNOWN in settings.values()):
         refuse_done(url, settings)
     if earlier is not None and earlier.difference and not overwrite:
         raise InputError(describe_refusal(url, earlier, as_folder=as_folder))
