@@ -82,8 +82,9 @@ def copy_meshes(output: str, rows: Sequence[MeshRow], *, overwrite: bool) -> int
         if not path.is_dir():
             refuse_existing(path, overwrite)
             path.mkdir()
-            mark_named(path)
         sweep_folder(path)
+        if all(entry.name.startswith(".") for entry in path.iterdir()):
+            mark_named(path)
         names: dict[Path, str] = {}
         written = 0
         for row in rows:

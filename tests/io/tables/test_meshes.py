@@ -100,6 +100,7 @@ def test_copies_beside_their_originals_rename_nothing_and_keep_their_names(case,
         else:
             BOX.copy().apply_scale(len(str(path))).export(path)
     assert sorted(uids(tmp_path / "in")) == sorted(expected)
+    (tmp_path / "more").mkdir()
     for output in ("few", "more"):
         run("select", [tmp_path / "in"], tmp_path / output, first=9)
     for folder in ("in", "few", "more"):
