@@ -47,13 +47,13 @@ python "$root/examples/generalise.py" split manifest.json meshes/ --sizes $sizes
 
 embed() { sdfkit embed --model efficientnet-lite0 "$@"; }
 for seen in $views; do
-    sdfkit render split/judged/ --views "$seen" -o "$seen.views.zarr"
-    embed "$seen.views.zarr" -o "$seen.features.zarr"
+    sdfkit render split/judged/ --views "$seen" -o "new.$seen.views.zarr"
+    embed "new.$seen.views.zarr" -o "new.$seen.features.zarr"
 done
 # judge NAME SET IMAGES: compares the meshes of an answer of models that were trained on a set of shapes.
 judge() {
-    sdfkit compare "$1.meshes/" split/judged/ --training "split/$2/" --features "$3.features.zarr" \
-        --training-features "$2.features.zarr" --codes "$2.deepsdf.zarr" --views "$3.views.zarr" \
+    sdfkit compare "$1.meshes/" split/judged/ --training "split/$2/" --features "new.$3.features.zarr" \
+        --training-features "$2.features.zarr" --codes "$2.deepsdf.zarr" --views "new.$3.views.zarr" \
         --points "$points" --json >report.part
     mv report.part "reports/$1.json"
 }
@@ -74,7 +74,7 @@ for model in $sizes $largest; do
         name=$model-dit.$seen
         [ -e "reports/$name.json" ] || {
             # mesh ends with status 4 if a prediction has no surface; compare gives this prediction a score of 0.
-            sdfkit predict "$(store dit)" "$seen.features.zarr" |
+            sdfkit predict "$(store dit)" "new.$seen.features.zarr" |
                 sdfkit mesh --decoder "$(store deepsdf)" -o "$name.meshes/" || [ $? -eq 4 ]
             judge "$name" "$model" "$seen"
         }
@@ -84,7 +84,7 @@ for model in $sizes $largest; do
     for seen in $views; do
         name=$model-recon.$seen
         [ -e "reports/$name.json" ] || {
-            sdfkit predict "$(store recon)" "$seen.views.zarr" | sdfkit mesh -o "$name.meshes/" || [ $? -eq 4 ]
+            sdfkit predict "$(store recon)" "new.$seen.views.zarr" | sdfkit mesh -o "$name.meshes/" || [ $? -eq 4 ]
             judge "$name" "$model" "$seen"
         }
     done
@@ -97,7 +97,7 @@ python "$root/examples/generalise.py" table split/ reports/*.json | tee table.md
 }
 rm -rf retrieved hulls
 python "$root/examples/generalise.py" retrieved split/ reports/all-recon.4.json -o retrieved/
-python "$root/examples/generalise.py" hulls 4.views.zarr -o hulls/
+python "$root/examples/generalise.py" hulls new.4.views.zarr -o hulls/
 # All the numbers of images that there are, then the baselines from four images.
 predicted=$(for seen in $views; do echo "all-recon.$seen.meshes/"; done)
 # shellcheck disable=SC2086  # a list of folders

@@ -122,6 +122,12 @@ def write_program(program: Any) -> str:
         "(see",
         ".BR sdfkit\\-store (5)).",
         "Messages go to standard error.",
+        ".PP",
+        escape(
+            "The same command run again on a finished output ends with status 0 and changes nothing. In a pipe, all "
+            "commands compute again, because what comes is known only when it has come, and the last one compares its "
+            "output with the one that is there; where that takes long, save the stages to stores."
+        ),
         ".SH COMMANDS",
     ]
     for stage, names in STAGES.items():

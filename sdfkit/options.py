@@ -130,7 +130,8 @@ def preset_option(text: str, *names: str, **limits: Any) -> Any:
 # The end of the help of options for the length of a training.
 LONGER = "more than those of a complete output train it on, at the learning rate that the longer run has from there"
 Steps = Annotated[
-    int | None, preset_option(f"Number of steps, of each stage if there are several; {LONGER}", min=1)
+    int | None,
+    preset_option(f"Number of steps, of each stage if there are several; of a single stage, {LONGER}", min=1),
 ]
 Meshes = Annotated[
     list[str],
@@ -241,7 +242,10 @@ class Watch(NamedTuple):
 
     curve: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", help="Plot the training loss of every step."),
+        typer.Option(
+            metavar="FILE.png",
+            help="Plot the training loss of every step. A run that is continued replaces its plot.",
+        ),
         IRRELEVANT,
     ] = None
     log: Annotated[

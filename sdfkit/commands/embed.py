@@ -10,6 +10,7 @@ from sdfkit.options import (
     Cluster,
     Device,
     FailFast,
+    FilesFrom,
     Manifest,
     Matte,
     Output,
@@ -29,6 +30,7 @@ def embed(
         ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
+    files_from: FilesFrom = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -135,9 +137,7 @@ def embed(
         described = encoder.describe()
         with create_store(
             output, "features", rows=source.known, count=source.count, history=source.history,
-            settings={
-                **chosen, **encoder_settings(described), "with": extra, **source.settings,
-            },
+            settings={**chosen, **encoder_settings(described), "with": extra, **source.settings},
             attributes={"encoder": described | {"views": kinds}}, overwrite=overwrite, resumable=True,
             retry_failed=retry_failed,
         ) as features:  # fmt: skip

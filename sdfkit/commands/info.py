@@ -22,7 +22,8 @@ def info(
     """Describe a store or mesh: contents, completeness, history.
 
     For a store, the report lists kind, number of rows, failed shapes with the reasons, arrays, settings and history. If
-    the writing of a store was interrupted, the report covers the rows written so far. For a mesh, the report lists
+    the writing of a store was interrupted, the report covers the rows written so far. A store beside it that an
+    unfinished run will put in its place is named. For a mesh, the report lists
     vertices, faces, whether the mesh is closed, Euler number, connected pieces, bounds, labels and history. If a mesh
     is not closed, vertices at equal positions are merged before counting, because many file formats repeat them. --json
     prints one JSON object per line.

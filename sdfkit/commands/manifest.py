@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sdfkit.options import ROWS, STANDARD, WHOLE, Output, Overwrite
+from sdfkit.options import ROWS, STANDARD, WHOLE, FilesFrom, Output, Overwrite
 from sdfkit.wording import counted
 
 log = logging.getLogger(__name__)
@@ -12,9 +12,12 @@ log = logging.getLogger(__name__)
 
 def manifest(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="MESH...", help="Mesh files, or folders of mesh files."), ROWS
-    ],
+        list[str],
+        typer.Argument(metavar="MESH", help="Mesh files, or folders of mesh files.", show_default=False),
+        ROWS,
+    ] = [STANDARD],  # noqa: B006  typer copies it
     *,
+    files_from: FilesFrom = None,
     uid: Annotated[
         str,
         typer.Option(
@@ -79,12 +82,18 @@ def manifest(
       sdfkit manifest scans/ --csv labels.csv --uid model_id -o manifest.json
       sdfkit manifest ~/.objaverse/hf-objaverse-v1/glbs --lvis -o manifest.json
     """
+    from sdfkit.errors import DoneError
     from sdfkit.io.manifest_writer import create_manifest, list_shapes
     from sdfkit.rows import LABELS
 
     folder = Path() if output == STANDARD else Path(output).parent
-    with create_manifest(output, overwrite=overwrite) as entries:
-        entries += list_shapes(inputs, folder, uid=uid, table=csv, lvis=lvis, licence=licence, source=source)
+    with create_manifest(output, overwrite=overwrite) as written:
+        written.entries += list_shapes(
+            inputs, folder, uid=uid, table=csv, lvis=lvis, licence=licence, source=source
+        )
+    entries = written.entries
+    if written.is_kept:
+        raise DoneError(f"{output}: is complete, and nothing was to be done")
     place = "standard output" if output == STANDARD else output
     lacking = [f"{sum(not getattr(entry, name) for entry in entries)} without {name}" for name in LABELS]
     log.info("wrote a manifest of %s to %s; %s", counted(len(entries), "shape"), place, ", ".join(lacking))

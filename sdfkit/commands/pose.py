@@ -7,6 +7,7 @@ from sdfkit.options import (
     STANDARD,
     WHOLE,
     FailFast,
+    FilesFrom,
     Manifest,
     Output,
     Overwrite,
@@ -25,6 +26,7 @@ def pose(
         ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
+    files_from: FilesFrom = None,
     model: Annotated[
         str,
         typer.Option(

@@ -2,15 +2,14 @@ from typing import Annotated
 
 import typer
 
-from sdfkit.options import ROWS, STANDARD, WHOLE, Device, Manifest, Matte, Output, Overwrite, Seed
+from sdfkit.options import ROWS, STANDARD, WHOLE, Device, FilesFrom, Manifest, Matte, Output, Overwrite, Seed
 
 
 def predict(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL",
-            help="Store that train-dit (a denoiser), train-flow (a flow) or train-recon wrote.",
+            metavar="MODEL", help="Store of train-dit (a denoiser), train-flow (a flow), train-recon."
         ),
         WHOLE,
     ],
@@ -23,6 +22,7 @@ def predict(
         ROWS,
     ] = [STANDARD],  # noqa: B006  typer copies it
     *,
+    files_from: FilesFrom = None,
     samples: Annotated[
         int, typer.Option(min=1, help="Number of codes, or vectors of weights, to sample for each shape.")
     ] = 1,

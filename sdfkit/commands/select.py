@@ -55,9 +55,9 @@ def select(
     A uid, pattern, category or licence that no shape has is an error, and so is an empty result. Shapes that failed
     are copied as such.
 
-    Mesh files are copied to a folder byte for byte, each named by its uid; a mesh that refers to other files, such as
-    materials, is copied with them into a folder of its own. In a stream, meshes of other formats become PLY, without
-    colours.
+    Mesh files are copied to a folder byte for byte, each named by its uid, which it keeps: a hidden file, .sdfkit,
+    marks the folder. A mesh that refers to other files, such as materials, is copied with them into a folder of its
+    own. In a stream, meshes of other formats become PLY, without colours.
 
     On a pipe, --uid, --glob, --category, --licence and --first copy the rows of a store as they arrive, if its uids are
     known in advance. Otherwise the input is first saved to a temporary file.

@@ -146,4 +146,5 @@ def view(
             stream.write(drawing.content)
         else:
             report_outcome(output, "nothing", drawing.count, drawing.failed)
-    report_outcome(output, "a page" if is_page else "an image", drawing.count, drawing.failed)
+    made = 0 if stream.is_kept and not drawing.failed else None
+    report_outcome(output, "a page" if is_page else "an image", drawing.count, drawing.failed, made=made)

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from sdfkit.errors import InputError, UsageError
+from sdfkit.errors import GeometryError, InputError, UsageError
 from sdfkit.io.manifests import label, read_manifest
 from sdfkit.io.naming import FileName, FileNamer, tell_apart
 from sdfkit.io.pictures.places import holds_cameras
-from sdfkit.io.streams import MESH_SUFFIXES, name_of, open_input, sniff
+from sdfkit.io.streams import MESH_SUFFIXES, NO_FILE, name_of, open_input, sniff
 from sdfkit.options import STANDARD
 from sdfkit.rows import Row
 from sdfkit.wording import listed
@@ -80,6 +80,8 @@ class ImageRow(Row):
 
     @property
     def identity(self) -> str:
+        if self.error:
+            return ""
         content = hashlib.sha256(self.content)
         for path in self.paths:
             content.update(Path(path).read_bytes())
@@ -90,7 +92,10 @@ class ImageRow(Row):
 
         Raises:
             InputError: A file is not an image, or is truncated, animated or too large.
+            GeometryError: The file does not exist.
         """
+        if self.error:
+            raise GeometryError(self.error)
         if self.content:
             return [decode(self.content, name_of(STANDARD))]
         return [decode(Path(path).read_bytes(), path) for path in self.paths]
@@ -106,10 +111,16 @@ def holds_images(inputs: Sequence[str]) -> bool:
         InputError: An input is a mesh, which must be rendered first.
         UsageError: A store is given together with other inputs.
     """
-    stores = [path for path in inputs if _is_store(path)]
+    stores = [
+        path for path in inputs if not (len(inputs) > 1 and _is_missing_image(path)) and _is_store(path)
+    ]
     if stores and len(stores) < len(inputs):
         raise UsageError(f"{stores[0]}: is a store among other inputs; give only stores, or only image files")
     return not stores
+
+
+def _is_missing_image(path: str) -> bool:
+    return path.lower().endswith(SUFFIXES) and not Path(path).exists()
 
 
 def _is_store(path: str) -> bool:
@@ -167,17 +178,24 @@ def find_images(inputs: Sequence[str], *, manifest: Path | None) -> list[ImageRo
 
     Raises:
         InputError: A folder has no images.
+        FileNotFoundError: The only file does not exist. Of several, a missing file fails as its own shape.
     """
     labels = read_manifest(manifest) if manifest else {}
     if list(inputs) == [STANDARD]:
         return [label(ImageRow(0, "picture", content=open_input(STANDARD).read()), labels)]
+    if len(inputs) == 1:
+        Path(inputs[0]).stat()
     namer = FileNamer(SUFFIXES, lambda path: "")
     found = [shape for path in inputs for shape in _shapes(Path(path), namer)]
     uids = tell_apart([name for name, _ in found])
     return [
-        label(ImageRow(index, uid, paths=[str(path) for path in paths]), labels)
+        label(ImageRow(index, uid, error=_missing(paths), paths=[str(path) for path in paths]), labels)
         for index, (uid, (_, paths)) in enumerate(zip(uids, found, strict=True))
     ]
+
+
+def _missing(paths: Sequence[Path]) -> str:
+    return next((f"{path}: {NO_FILE}" for path in paths if not path.exists()), "")
 
 
 def count_views(rows: Sequence[ImageRow]) -> int:
@@ -203,7 +221,6 @@ def warn_of_repeats(counts: Mapping[str, int], name: str) -> None:
 def _shapes(path: Path, namer: FileNamer) -> Iterator[tuple[FileName, list[Path]]]:
     """Yield the name and the files of each shape of one input."""
     if not path.is_dir():
-        path.stat()
         yield namer.name(path), [path]
         return
     count, skipped = 0, Counter[str]()

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -36,9 +36,22 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@dataclass
+class ManifestWriter:
+    """A manifest that is being written.
+
+    Attributes:
+        entries: Its shapes.
+        is_kept: An equal file was there; known in the end.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    is_kept: bool = False
+
+
 @contextmanager
-def create_manifest(output: str, *, overwrite: bool) -> Iterator[list[Entry]]:
-    """Yield an empty list of shapes and write the manifest when the block ends without an error.
+def create_manifest(output: str, *, overwrite: bool) -> Iterator[ManifestWriter]:
+    """Yield a manifest without shapes and write it when the block ends without an error.
 
     The shapes must be added in the order of `obj_idx`. The file also maps each uid to its `obj_idx`.
 
@@ -49,14 +62,15 @@ def create_manifest(output: str, *, overwrite: bool) -> Iterator[list[Entry]]:
     Raises:
         InputError: The file exists. This is checked before the block begins.
     """
-    entries: list[Entry] = []
+    manifest = ManifestWriter()
     if output == STANDARD:
-        yield entries
-        sys.stdout.write(_dump(entries))
+        yield manifest
+        sys.stdout.write(_dump(manifest.entries))
         return
     with open_output(output, overwrite=overwrite) as stream:
-        yield entries
-        stream.write(_dump(entries).encode())
+        yield manifest
+        stream.write(_dump(manifest.entries).encode())
+    manifest.is_kept = stream.is_kept
 
 
 def _dump(entries: Sequence[Entry]) -> str:

@@ -49,8 +49,15 @@ VARIANT = re.compile(
 )
 # At most this number of folders beside that of a file are searched for files of the same name.
 SEARCHED = 256
+# The file that marks a folder of copies.
+NAMED = ".sdfkit"
 # Among the folders above a file with a generic name, at most this number may name the shape.
 CLIMBED = 3
+
+
+def mark_named(folder: Path) -> None:
+    """Record in a folder that its files are copies which are named by their uids."""
+    (folder / NAMED).write_text("The files of this folder are copies by sdfkit, named by their uids.\n")
 
 
 def is_stage(folder: str) -> bool:
@@ -107,7 +114,8 @@ class FileNamer:
     these folders holds only that one file, the folder's name stands for it. Generic names take the nearest folder whose
     name is not one of a kind or stage of files (ID/models/model_normalized.obj is ID).
 
-    Files that name themselves are not counted: what sdfkit writes beside its input does not rename the input.
+    Files that name themselves are not counted: what sdfkit writes beside its input does not rename the input. Nor are
+    copies that sdfkit made (see `mark_named`), which are named by their stems.
 
     Attributes:
         suffixes: Suffixes of the files that are compared, in lower case.
@@ -124,6 +132,8 @@ class FileNamer:
     _beside: dict[tuple[str, str], dict[str, list[str]]] = field(default_factory=dict)
     _cousins: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
     _resolved: dict[str, str] = field(default_factory=dict)
+    # Whether the files of a folder are copies that are named by their uids.
+    _named: dict[str, bool] = field(default_factory=dict)
 
     def name(self, path: Path, rule: Rule = "auto") -> FileName:
         """Name a file, by default as described above, or after its stem, or after the nearest folder with a name."""
@@ -143,6 +153,10 @@ class FileNamer:
 
     def _find_levels(self, name: FileName) -> tuple[int, ...]:
         folder, stem = _split(name.path)
+        above, _, own = folder.rpartition(SEPARATOR)
+        # A mesh that is copied with other files has a folder of its own.
+        if self._is_named(folder) or (own == stem and self._is_named(above)):
+            return (0,)
         alone = self._is_alone(folder, stem)
         if is_generic(stem):
             levels = list(islice(_naming_levels(name), CLIMBED))
@@ -209,8 +223,15 @@ class FileNamer:
             with os.scandir(folder) as entries:
                 names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
             seen = [name for name in names if not name.startswith(".") and not name.endswith(".zarr")]
-            self._folders[folder] = seen[:SEARCHED]
+            self._folders[folder] = [
+                name for name in seen[:SEARCHED] if not self._is_named(_join(folder, name))
+            ]
         return self._folders[folder]
+
+    def _is_named(self, folder: str) -> bool:
+        if folder not in self._named:
+            self._named[folder] = os.path.exists(_join(folder, NAMED))  # noqa: PTH110
+        return self._named[folder]
 
     def _list_stems(self, folder: str) -> dict[str, list[str]]:
         if folder not in self._stems:

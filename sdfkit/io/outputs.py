@@ -11,21 +11,19 @@ Beside an output `x.zarr` there may be, while a command writes it:
 import ctypes
 import errno
 import filecmp
-import logging
+import io
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from sdfkit.errors import InputError
 from sdfkit.io.manifests import with_listed
-from sdfkit.io.streams import MESH_SUFFIXES, standard_output
+from sdfkit.io.streams import MESH_SUFFIXES, OutputFile, standard_output
 from sdfkit.options import STANDARD, CommandLine, running_command
 
-log = logging.getLogger(__name__)
 # Flag of the system call renameat2 that exchanges two files or folders, and the number that stands for the working
 # folder.
 EXCHANGE, WORKING_FOLDER = 2, -100
@@ -178,17 +176,22 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replaced_file(path: Path) -> Iterator[BinaryIO]:
+def replaced_file(path: Path) -> Iterator[OutputFile]:
     """Yield a binary stream to a file that replaces `path` when the block ends without an error."""
-    with replaced(path) as part, part.open("wb") as stream:
+    with replaced(path) as part, _create(part) as stream:
         yield stream
 
 
+def _create(path: Path) -> OutputFile:
+    return OutputFile(io.FileIO(path, "wb"))
+
+
 @contextmanager
-def open_output(output: str, *, overwrite: bool) -> Iterator[BinaryIO]:
+def open_output(output: str, *, overwrite: bool) -> Iterator[OutputFile]:
     """Yield a binary stream to a file or to standard output; the file appears when the block ends without an error.
 
-    A file that exists already and has the same content is kept, so that the same command can be run again.
+    A file that exists already and has the same content is kept, so that the same command can be run again; the stream
+    says so in its attribute `is_kept`.
 
     Raises:
         UsageError: Standard output is a terminal.
@@ -200,7 +203,7 @@ def open_output(output: str, *, overwrite: bool) -> Iterator[BinaryIO]:
         with standard_output() as stream:
             yield stream
     elif is_stream(path):
-        with path.open("wb") as stream:
+        with _create(path) as stream:
             yield stream
     else:
         with claim(path):
@@ -211,11 +214,11 @@ def open_output(output: str, *, overwrite: bool) -> Iterator[BinaryIO]:
                 return
             part = beside(path, "part")
             try:
-                with part.open("wb") as stream:
+                with _create(part) as stream:
                     yield stream
                 if not filecmp.cmp(part, path, shallow=False):
                     refuse_existing(path, overwrite)
-                log.info("%s: is there, and nothing was to be done", path)
+                stream.is_kept = True
             finally:
                 remove(part)
 

@@ -22,6 +22,8 @@ from sdfkit.wording import counted, listed
 
 # Settings that say how long a training is.
 LENGTHS = ("steps", "epochs")
+CHANGED = "its content has changed"
+FOLDER_KEEPS = "; only a folder on this machine (*.zarr) keeps the rows of inputs that have not changed"
 
 
 def complete_settings(
@@ -73,7 +75,7 @@ def describe_difference(stored: Mapping[str, Any], wanted: Mapping[str, Any]) ->
     for name in sorted(differing, key=lambda name: str(wanted.get(name)).startswith(MARK)):
         then, now = stored.get(name), wanted.get(name)
         if str(then).startswith(MARK) and str(now).startswith(MARK):
-            return f"{name}: its content has changed"
+            return f"{name}: {CHANGED}"
         return f"{name}: {then} then, {now} now"
     return ""
 
@@ -189,6 +191,7 @@ def choose_place(
     *,
     overwrite: bool,
     takes_over: Literal["nothing", "rows", "steps"] = "nothing",
+    as_folder: bool = False,
 ) -> Place:
     """Choose where to write, and what of an earlier run to continue; see `Place`.
 
@@ -204,6 +207,7 @@ def choose_place(
         takes_over: What of an output that was made in nearly the same way is taken over. rows: those of the same
             shapes, from an output of other shapes; if shapes would be lost, only with `overwrite`. steps: those of a
             complete shorter training, unless `overwrite` is given.
+        as_folder: A folder would keep the rows whose inputs are equal; said if the inputs differ.
 
     Raises:
         InputError: The output exists, was made by another command or from other inputs, and must not be overwritten.
@@ -230,7 +234,7 @@ def choose_place(
             "--overwrite to leave them out, which keeps the others, or choose another name"
         )
     if not (overwrite or keeps_rows or keeps_steps):
-        raise InputError(_describe_refusal(path, earlier))
+        raise InputError(describe_refusal(path, earlier, as_folder=as_folder))
     try:
         begun = find_earlier(new, kind, settings, uids)
     except InputError:
@@ -241,10 +245,13 @@ def choose_place(
     return Place(new, begun, path if keeps_rows or keeps_steps else None)
 
 
-def _describe_refusal(path: Path, earlier: Earlier) -> str:
+def describe_refusal(path: str | Path, earlier: Earlier, *, as_folder: bool = False) -> str:
+    """Say why an output is not overwritten; see `choose_place`."""
     difference = earlier.difference or "other shapes"
     if earlier.is_complete:
-        return f"{path}: exists; choose another name or add --overwrite (it was made in another way: {difference})"
+        hint = FOLDER_KEEPS if as_folder and difference.endswith(CHANGED) else ""
+        reason = f"it was made in another way: {difference}"
+        return f"{path}: exists; choose another name or add --overwrite ({reason}){hint}"
     return (
         f"{path}: holds an unfinished run that differs from this one ({difference}); finish that run with its own "
         "settings, or add --overwrite"

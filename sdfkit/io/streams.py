@@ -19,6 +19,8 @@ from sdfkit.options import STANDARD
 BUFFER = 1 << 16
 MESH_SUFFIXES = (".3mf", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
 MAGIC = {b"ply": "ply", b"PK": "zarr", b"glTF": "glb", b"\x93NUMPY": "npy"}
+# The error of a shape whose file is missing among several.
+NO_FILE = "no such file"
 # The temporary copies of named pipes, by the paths of the pipes.
 _spooled: dict[str, str] = {}
 _readers: WeakKeyDictionary[TextIO, io.BufferedReader] = WeakKeyDictionary()
@@ -141,8 +143,18 @@ def find_kind(path: str) -> Literal["store", "arrays", "mesh"]:
     return "arrays" if kind in ("npy", "npz") else "mesh"
 
 
+class OutputFile(io.BufferedWriter):
+    """A binary file that is being written.
+
+    Attributes:
+        is_kept: A file with the same content was there, and is kept in place of this one; known once it is closed.
+    """
+
+    is_kept = False
+
+
 @contextmanager
-def standard_output() -> Iterator[BinaryIO]:
+def standard_output() -> Iterator[OutputFile]:
     """Yield standard output as a binary stream. Text that libraries print meanwhile goes to standard error.
 
     Raises:
@@ -158,7 +170,7 @@ def standard_output() -> Iterator[BinaryIO]:
     os.dup2(2, 1)
     stream = cast(BinaryIO, os.fdopen(kept, "wb", buffering=0))
     try:
-        yield _Whole(stream)  # type: ignore[misc]
+        yield cast(OutputFile, _Whole(stream))
     finally:
         sys.stdout.flush()
         os.dup2(stream.fileno(), 1)
@@ -167,6 +179,8 @@ def standard_output() -> Iterator[BinaryIO]:
 
 class _Whole(io.RawIOBase):
     """An unbuffered stream whose writes are complete and immediate, so that the next command of a pipe can start."""
+
+    is_kept = False
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

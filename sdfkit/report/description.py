@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sdfkit.errors import GeometryError, InputError, MissingError
+from sdfkit.io.stores.unfinished import describe_unfinished, refuse_unfinished
 from sdfkit.io.streams import find_kind, name_of, open_input
 from sdfkit.options import STANDARD
 from sdfkit.report.plots import describe_progress, smooth
@@ -40,6 +41,7 @@ def describe_inputs(inputs: Sequence[str], manifest: Path | None) -> Iterator[Fa
     """
     meshes = []
     for path in inputs:
+        refuse_unfinished(path)
         match find_kind(path):
             case "store":
                 yield from _describe_store(path)
@@ -61,6 +63,7 @@ def _describe_store(path: str) -> Iterator[Facts]:
             "kind": attributes.pop("kind", "unknown"),
             "format": attributes.pop("format", None),
             "complete": attributes.pop("complete", None),
+            "unfinished": describe_unfinished(path),
             # On a pipe, the metadata of the arrays arrive before the rows, so they are read first.
             "arrays": store.describe_arrays(),
             "rows": _count_rows(store) if "uid" in store and "error" in store else None,
@@ -167,7 +170,7 @@ def format_store(facts: Facts) -> str:
     """Lay out the facts about a store or arrays as text."""
     state = {True: ", complete", False: ", not complete", None: ""}[facts.get("complete")]
     title = f"{printable(facts['name'])}: {printable(facts['kind'])}{state}"
-    parts = []
+    parts = [facts["unfinished"]] if facts.get("unfinished") else []
     if rows := facts.get("rows"):
         counts = {"missing": rows["missing"], "failed": len(rows["failed"])}
         title += f", {counted(rows['count'], 'shape')}"

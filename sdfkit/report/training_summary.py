@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sdfkit.errors import ReportInstead
-from sdfkit.io.models.training_runs import log_written
+from sdfkit.io.models.training_runs import Losses, log_written
 from sdfkit.report.diagnostics.training import draw_losses
 from sdfkit.report.tables import format_json, format_table
 from sdfkit.wording import counted, duration, size
@@ -44,7 +44,7 @@ def log_lines(lines: Iterable[str]) -> None:
 def report_training(
     target: "ModelOutput",
     training: "Training",
-    losses: Sequence[float],
+    losses: Losses,
     lines: Iterable[str],
     what: str,
     *,
@@ -66,7 +66,7 @@ def report_training(
     if curve is not None and training.context.process == 0:
         draw_losses(
             curve, losses, held_out, kind=target.kind, settings=target.settings, baselines=_find_baselines(training),
-            title=f"{target.path}: loss in training", overwrite=target.overwrite,
+            title=f"{target.path}: loss in training", overwrite=target.overwrite or losses.continues,
         )  # fmt: skip
     log_written(target, what)
 

@@ -252,6 +252,23 @@ def test_an_unreadable_image_is_marked_as_failed_and_others_are_embedded(run, tm
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("end", ["\n", "\0"])
+def test_image_files_come_from_a_list_and_a_missing_one_fails_as_its_own_shape(run, tmp_path, end):
+    names = [str(tmp_path / f"{name}.png") for name in ("gone", "a")]
+    Image.fromarray(COLORS[0]).save(names[1])
+    (tmp_path / "list").write_text("".join(name + end for name in names))
+    result, store = run("--files-from", tmp_path / "list", "--matte", "none")
+    assert result.exit_code == 4
+    assert f"gone: {names[0]}: no such file" in result.stderr
+    assert store["uid"][:].tolist() == ["gone", "a"] and store["valid"][:].tolist() == [False, True]
+    # It is made once it is there.
+    Image.fromarray(COLORS[1]).save(names[0])
+    result, store = run(names[0], names[1], "--matte", "none")
+    assert result.exit_code == 0 and store["valid"][:].all()
+    alone, _ = run(tmp_path / "other.png", "--overwrite")
+    assert alone.exit_code == 3 and "other.png: No such file" in alone.stderr
+
+
 def test_a_mesh_is_refused_with_advice_to_render_it(run, sphere, tmp_path):
     for path in (sphere, tmp_path / "sphere.glb", tmp_path / "sphere.obj"):
         trimesh.creation.icosphere().export(path)

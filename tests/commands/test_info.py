@@ -48,6 +48,41 @@ def facts_of(result):
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
+UNFINISHED = "of a run that is going on or was stopped, and that will write codes.zarr"
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "status", "message"),
+    [
+        (["codes.zarr"], "codes.zarr", 0, ""),
+        (["codes.zarr", ".codes.zarr.new"], "codes.zarr", 0, f"beside it: .codes.zarr.new, {UNFINISHED}"),
+        (["codes.zarr", ".codes.zarr.new"], ".codes.zarr.new", 0, UNFINISHED),
+        (
+            [".codes.zarr.part"],
+            "codes.zarr",
+            3,
+            f"is not there yet; beside it: .codes.zarr.part, {UNFINISHED}",
+        ),
+        ([], "codes.zarr", 3, "No such file"),
+    ],
+)
+@pytest.mark.parametrize("where", ["", "memory://"])
+def test_info_names_what_an_unfinished_run_has_beside_a_store(
+    sdfkit, tmp_path, monkeypatch, where, there, asked, status, message
+):
+    monkeypatch.chdir(tmp_path)
+    if where:
+        where += f"{tmp_path.name}/"
+        there = [name.replace(".part", ".state-1") for name in there]
+        message = message.replace(".part", ".state-1").replace("No such file", "is not a Zarr store")
+    for name in there:
+        zarr.create_group(where + name, attributes={"kind": "codes"})
+    result = sdfkit("info", where + asked)
+    assert result.exit_code == status
+    assert message in result.stdout + result.stderr
+    assert message or "run that is going on" not in result.stdout
+
+
 @pytest.mark.parametrize("name", ["codes.zarr", "codes.zarr.zip"])
 def test_info_lists_kind_rows_arrays_settings_and_history_of_a_store(sdfkit, tmp_path, name):
     path = write_store(tmp_path / name)

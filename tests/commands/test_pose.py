@@ -173,10 +173,13 @@ def test_a_photo_without_an_object_fails_alone(sdfkit, model, tmp_path):
     take_photo(chair_mesh(), camera_at(35, 20), tmp_path / "photos/chair.png")
     noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "photos/noise.png")
-    result = sdfkit("pose", tmp_path / "photos", "--model", model, "-o", tmp_path / "views.zarr")
+    (tmp_path / "list").write_text(f"{tmp_path / 'gone.jpg'}\n")
+    photos = (tmp_path / "photos", "--files-from", tmp_path / "list")
+    result = sdfkit("pose", *photos, "--model", model, "-o", tmp_path / "views.zarr")
     assert result.exit_code == 4
+    assert "gone.jpg: no such file" in result.stderr
     assert "noise: the background is neither transparent nor of one colour" in result.stderr
-    assert zarr.open_group(tmp_path / "views.zarr", mode="r")["valid"][:].tolist() == [True, False]
+    assert zarr.open_group(tmp_path / "views.zarr", mode="r")["valid"][:].tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize(

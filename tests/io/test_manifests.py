@@ -30,8 +30,8 @@ def write_labelled(folder, uids, **labels):
 
 def write(path, inputs, **options):
     settings = {"table": None, "lvis": False, "licence": "", "source": ""} | options
-    with create_manifest(str(path), overwrite=False) as entries:
-        entries += list_shapes([str(name) for name in inputs], path.parent, **settings)
+    with create_manifest(str(path), overwrite=False) as manifest:
+        manifest.entries += list_shapes([str(name) for name in inputs], path.parent, **settings)
     return read_manifest(path)
 
 

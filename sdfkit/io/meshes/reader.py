@@ -42,7 +42,7 @@ from sdfkit.io.meshes.formats.stl_title import LENGTH, read_title
 from sdfkit.io.meshes.formats.threemf.reader import read_3mf
 from sdfkit.io.meshes.metadata import find_comment
 from sdfkit.io.meshes.naming import name_meshes
-from sdfkit.io.streams import name_of, open_input, sniff
+from sdfkit.io.streams import NO_FILE, name_of, open_input, sniff
 from sdfkit.options import STANDARD
 from sdfkit.rows import LABELS, Row, unique
 from sdfkit.wording import counted
@@ -55,7 +55,6 @@ READERS: dict[str, Callable[[bytes, Source], list[Part]]] = {
     "ply": read_ply_mesh, "stl": read_stl,
 }  # fmt: skip
 Up = Literal["y", "z"]
-NO_FILE = "no such file"
 # Formats whose files say which axis points up; their readers return +Y up.
 SAY_UP = ("glb", "gltf", "dae")
 

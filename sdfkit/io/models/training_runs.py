@@ -19,7 +19,7 @@ from sdfkit.io.models.training_logs import open_logs
 from sdfkit.io.models.training_state import read_state
 from sdfkit.io.models.writer import ModelContents, ModelOutput, save_model, save_model_at
 from sdfkit.io.outputs import claim, is_stream, put
-from sdfkit.io.reuse import choose_place, complete_settings, refuse_done
+from sdfkit.io.reuse import choose_place, complete_settings, describe_refusal, refuse_done
 from sdfkit.io.stores.archives.zip_stream import digest_of_pipe
 from sdfkit.io.stores.layout import local_path
 from sdfkit.io.stores.reader import open_store
@@ -50,6 +50,16 @@ class Checkpoint(NamedTuple):
     complete: bool
 
 
+class Losses(list[float]):
+    """The loss of each step of a run.
+
+    Attributes:
+        continues: The first of them are those of an earlier run, whose plot and table this one replaces.
+    """
+
+    continues = False
+
+
 class Saved(Protocol):
     """Where the states of a training run are saved."""
 
@@ -66,7 +76,7 @@ def run_training(
     target: ModelOutput,
     describe: Callable[[bool], ModelContents],
     watch: Watch = Watch(),
-) -> list[float]:
+) -> Losses:
     """Train to the end and write the model, with checkpoints every few minutes and when a signal stops the run.
 
     Args:
@@ -109,7 +119,9 @@ def run_training(
                     saved.save(Checkpoint(contents, losses, state, complete))
                     logs.write()
 
-            return train(training, steps, losses, save, target.path, logs.record)
+            whole = Losses(train(training, steps, losses, save, target.path, logs.record))
+            whole.continues = taken > 0
+            return whole
 
 
 def _progress(steps: int, rate: float) -> dict[str, Any]:
@@ -145,6 +157,16 @@ def _continue(path: str, kind: str, training: "Training") -> list[float]:
     return losses
 
 
+def _train_on(path: str, kind: str, training: "Training") -> list[float]:
+    losses = _read_state(path, kind, training)
+    log.warning(
+        "%s: training on after its %d steps; the learning rate, which had fallen to 0, is again that of the longer run "
+        "at this step, so the result is not that of one run of this length, for which add --overwrite",
+        path, training.steps_taken,
+    )  # fmt: skip
+    return losses
+
+
 class _Stream:
     """Standard output: only the finished model is written."""
 
@@ -173,15 +195,7 @@ class _Local:
     def load(self, training: "Training") -> list[float]:
         if self._earlier is not None:
             return _continue(str(self._place), self._target.kind, training)
-        if self._shorter is None:
-            return []
-        losses = _read_state(str(self._shorter), self._target.kind, training)
-        log.warning(
-            "%s: training on after its %d steps; the learning rate, which had fallen to 0, is again that of the longer "
-            "run at this step, so the result is not that of one run of this length, for which add --overwrite",
-            self._shorter, training.steps_taken,
-        )  # fmt: skip
-        return losses
+        return [] if self._shorter is None else _train_on(str(self._shorter), self._target.kind, training)
 
     def save(self, checkpoint: Checkpoint) -> None:
         save_model_at(
@@ -199,13 +213,15 @@ class _Remote:
         self._target = target
         self._slots = [beside_url(target.path, f"state-{number}") for number in (0, 1)]
         self._next = 0
+        self._grows = False
         earlier = find_remote(target.path, target.kind, target.settings)
         if earlier is None or target.overwrite:
             return
         if earlier.is_complete and not earlier.difference:
             refuse_done(target.path, target.settings)
-        if earlier.difference:
-            raise InputError(f"{target.path}: exists; choose another name or add --overwrite")
+        self._grows = target.may_grow and earlier.is_complete and earlier.is_shorter
+        if earlier.difference and not self._grows:
+            raise InputError(describe_refusal(target.path, earlier))
 
     def load(self, training: "Training") -> list[float]:
         found = []
@@ -216,7 +232,7 @@ class _Remote:
                     with open_store(slot, self._target.kind, manifest=None) as store:
                         found.append((len(store.read("loss")), slot))
         if not found:
-            return []
+            return _train_on(self._target.path, self._target.kind, training) if self._grows else []
         _, latest = max(found)
         self._next = 1 - self._slots.index(latest)
         return _continue(latest, self._target.kind, training)

@@ -11,7 +11,7 @@ from typing import Any
 
 from sdfkit.errors import InputError
 from sdfkit.io.digests import UNKNOWN
-from sdfkit.io.reuse import Earlier, describe_difference, refuse_done
+from sdfkit.io.reuse import Earlier, describe_difference, describe_refusal, is_longer, refuse_done
 from sdfkit.io.stores.layout import open_remote
 
 
@@ -25,19 +25,24 @@ def find_remote(url: str, kind: str, settings: Mapping[str, Any]) -> Earlier | N
     """Compare the store at a URL with that which the running command writes; see `reuse.find_earlier`."""
     from sdfkit.io.stores.reader import open_store
 
-    if not _exists(url):
+    if not is_there(url):
         return None
     try:
         with open_store(url, manifest=None, partial=True) as store:
-            difference = describe_difference(store.attributes.get("settings", {}), settings)
+            is_complete, stored = (
+                bool(store.attributes.get("complete", False)),
+                store.attributes.get("settings", {}),
+            )
             if store.kind != kind:
-                difference = f"it writes {store.kind}, this one {kind}"
-            return Earlier(bool(store.attributes.get("complete", False)), difference)
-    except InputError as error:
-        return Earlier(is_complete=False, difference=str(error))
+                return Earlier(is_complete, f"it writes {store.kind}, this one {kind}")
+            difference = describe_difference(stored, settings)
+            return Earlier(is_complete, difference, is_shorter=is_longer(stored, settings))
+    except InputError:
+        return Earlier(is_complete=True, difference="it is damaged")
 
 
-def _exists(url: str) -> bool:
+def is_there(url: str) -> bool:
+    """Return whether a store is at a URL."""
     import fsspec
 
     files, root = fsspec.core.url_to_fs(url)
@@ -73,7 +78,9 @@ def move_remote(source: str, url: str) -> None:
 
 
 @contextmanager
-def replace_remote(url: str, root: Mapping[str, Any], *, overwrite: bool, report: bool) -> Iterator[Any]:
+def replace_remote(
+    url: str, root: Mapping[str, Any], *, overwrite: bool, report: bool, as_folder: bool = False
+) -> Iterator[Any]:
     """Yield an empty Zarr store for a store at a URL, which is complete when the block ends without an error.
 
     Args:
@@ -81,6 +88,7 @@ def replace_remote(url: str, root: Mapping[str, Any], *, overwrite: bool, report
         root: Attributes of the root of the store, which the block writes with `complete` false.
         overwrite: Replace a store that was made by another command or from other inputs.
         report: Run the block even if the store is already there.
+        as_folder: See `reuse.choose_place`.
 
     Raises:
         DoneError: The store is already there.
@@ -94,11 +102,11 @@ def replace_remote(url: str, root: Mapping[str, Any], *, overwrite: bool, report
         move_remote(new, url)
     remove_remote(new)
     earlier = find_remote(url, kind, settings)
-    is_there = earlier is not None and earlier.is_complete and not earlier.difference
-    if is_there and not overwrite and (not report or UNKNOWN in settings.values()):
+    is_done = earlier is not None and earlier.is_complete and not earlier.difference
+    if is_done and not overwrite and (not report or UNKNOWN in settings.values()):
         refuse_done(url, settings)
     if earlier is not None and earlier.difference and not overwrite:
-        raise InputError(f"{url}: exists; choose another name or add --overwrite")
+        raise InputError(describe_refusal(url, earlier, as_folder=as_folder))
     replaces = earlier is not None and (earlier.is_complete or bool(earlier.difference))
     place = new if replaces else url
     remove_remote(place)

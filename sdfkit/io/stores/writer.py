@@ -78,7 +78,8 @@ def create_store(
     """
     number = len(rows) if rows is not None else count
     path = local_path(output)
-    in_place = resumable and rows is not None and path is not None and path.suffix == ".zarr"
+    is_table = resumable and rows is not None
+    in_place = is_table and path is not None and path.suffix == ".zarr"
     is_pipe = output == STANDARD or (path is not None and is_stream(path))
     is_folder = kind == "views" and not is_pipe and is_picture_folder(output)
     root = describe_root(
@@ -102,7 +103,7 @@ def create_store(
     elif path is None:
         from sdfkit.io.stores.remote import replace_remote
 
-        with replace_remote(output, root, overwrite=overwrite, report=report) as store:
+        with replace_remote(output, root, overwrite=overwrite, report=report, as_folder=is_table) as store:
             yield StoreWriter(store, root | {"complete": False}, rows, number, in_order=False)
     elif rows is not None and in_place:
         with claim(path):
@@ -117,7 +118,9 @@ def create_store(
                     yield writer
                 return
             uids = None if rows is None else [row.uid for row in rows]
-            place, earlier, _ = choose_place(path, kind, root["settings"], uids, overwrite=overwrite)
+            place, earlier, _ = choose_place(
+                path, kind, root["settings"], uids, overwrite=overwrite, as_folder=is_table
+            )
             is_there = earlier is not None and earlier.is_complete and place == path
             if is_there and UNKNOWN in root["settings"].values():
                 with _compare_store(path, root, rows, number) as writer:

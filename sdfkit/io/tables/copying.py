@@ -130,8 +130,8 @@ def copy_chosen(inputs: Sequence[str], choose_rows: Chooser, options: CopyOption
         shapes = read_entries(inputs[0], manifest=options.manifest)
         rows_of = [row for row, _ in shapes]
         for output, chosen in choose_rows(rows_of, name_of(inputs[0])).items():
-            write_entries(output, [shapes[position] for position in chosen], overwrite=options.overwrite)
-            _report(output, [rows_of[position] for position in chosen], len(shapes), "shape")
+            made = write_entries(output, [shapes[row] for row in chosen], overwrite=options.overwrite)
+            _report(output, [rows_of[row] for row in chosen], len(shapes), "shape", made=made)
         return
     with open_table(inputs[0], manifest=options.manifest, needs="all") as table:
         _copy_from_store(table, choose_rows, options)
@@ -253,8 +253,8 @@ def join(inputs: Sequence[str], output: str, options: CopyOptions, *, rename: bo
         shapes = [pair for path in inputs for pair in read_entries(path, manifest=options.manifest)]
         rows = list(with_own_uids(iter([row for row, _ in shapes]), rename=rename, name=_listed(inputs)))
         entries = [entry for _, entry in shapes]
-        write_entries(output, list(zip(rows, entries, strict=True)), overwrite=options.overwrite)
-        _report(output, rows, len(rows), "shape")
+        made = write_entries(output, list(zip(rows, entries, strict=True)), overwrite=options.overwrite)
+        _report(output, rows, len(rows), "shape", made=made)
     else:
         _join_stores(inputs, output, options, rename=rename)
 

@@ -36,14 +36,19 @@ def read_entries(path: str, *, manifest: Path | None) -> list[tuple[Row, Entry]]
     return found
 
 
-def write_entries(output: str, shapes: Sequence[tuple[Row, Entry]], *, overwrite: bool) -> None:
-    """Write a manifest of shapes, numbered from 0, with paths relative to its folder."""
+def write_entries(output: str, shapes: Sequence[tuple[Row, Entry]], *, overwrite: bool) -> int:
+    """Write a manifest of shapes, numbered from 0, with paths relative to its folder.
+
+    Returns:
+        The number of shapes; 0 if an equal file was there.
+    """
     folder = (Path() if output == STANDARD else Path(output).parent).resolve()
-    with create_manifest(output, overwrite=overwrite) as entries:
-        entries += [
+    with create_manifest(output, overwrite=overwrite) as manifest:
+        manifest.entries += [
             Entry(
                 index, row.uid, Path(os.path.relpath(entry.path, folder)).as_posix(), row.category, row.licence,
                 row.source, entry.sha256,
             )
             for index, (row, entry) in enumerate(shapes)
         ]  # fmt: skip
+    return 0 if manifest.is_kept else len(shapes)

@@ -10,9 +10,11 @@ from typing import Any
 from sdfkit.errors import InputError, UsageError
 from sdfkit.io.meshes.companions import read_companions
 from sdfkit.io.meshes.formats.ply.writer import write_comment
-from sdfkit.io.meshes.reader import NO_FILE, MeshRow, open_meshes
+from sdfkit.io.meshes.reader import MeshRow, open_meshes
 from sdfkit.io.meshes.writer import create_meshes, file_name
+from sdfkit.io.naming import mark_named
 from sdfkit.io.outputs import claim, refuse_existing, replaced_file, sweep_folder
+from sdfkit.io.streams import NO_FILE
 from sdfkit.options import STANDARD
 from sdfkit.rows import LABELS
 
@@ -81,6 +83,8 @@ def copy_meshes(output: str, rows: Sequence[MeshRow], *, overwrite: bool) -> int
             refuse_existing(path, overwrite)
             path.mkdir()
         sweep_folder(path)
+        if all(entry.name.startswith(".") for entry in path.iterdir()):
+            mark_named(path)
         names: dict[Path, str] = {}
         written = 0
         for row in rows:

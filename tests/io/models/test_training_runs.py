@@ -138,10 +138,8 @@ def test_only_the_length_of_a_longer_run_differs(shorter, longer, is_so):
     assert is_longer(shorter, longer) == is_so
 
 
-@pytest.mark.parametrize("name", ["x.zarr", "x.zarr.zip"])
-def test_more_steps_continue_a_complete_run_and_that_is_said(tmp_path, monkeypatch, caplog, name):
-    monkeypatch.setattr(training_loop, "MINUTES_BETWEEN_SAVES", -1.0)
-    output, longer = str(tmp_path / name), {"settings": {"steps": 7}, "steps": 7}
+def test_more_steps_continue_a_complete_run_and_that_is_said(output, tmp_path, caplog):
+    longer = {"settings": {"steps": 7}, "steps": 7}
     train(output, settings={"steps": 5})
     with pytest.raises(InputError, match="it was made in another way: steps: 5 then, 7 now"):
         train(output, **longer, may_grow=False)
@@ -155,7 +153,7 @@ def test_more_steps_continue_a_complete_run_and_that_is_said(tmp_path, monkeypat
         train(output, **longer)
     with pytest.raises(InputError, match="it was made in another way: steps: 7 then, 5 now"):
         train(output, settings={"steps": 5})
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert [path.name for path in tmp_path.iterdir()] in ([], [Path(output).name])
 
 
 def test_the_first_save_comes_early(tmp_path, monkeypatch):

@@ -55,7 +55,7 @@ def test_files_are_copied_byte_for_byte_with_what_they_refer_to(raw, tmp_path):
     output = tmp_path / "out"
     run("select", [raw], output, first=5)
     copies = {
-        str(path.relative_to(output)): path.read_bytes() for path in output.rglob("*.*") if path.is_file()
+        str(path.relative_to(output)): path.read_bytes() for path in output.rglob("?*.*") if path.is_file()
     }
     originals = {
         "own_ply.ply": "own_ply.ply", "own_glb.glb": "own_glb.glb", "foreign.stl": "lamp/foreign.stl",
@@ -74,6 +74,40 @@ def test_files_are_copied_byte_for_byte_with_what_they_refer_to(raw, tmp_path):
         run("select", [raw], output, uid=["foreign"])
     run("select", [raw], output, uid=["foreign"], overwrite=True)
     assert (output / "foreign.stl").read_bytes() == (raw / "lamp/foreign.stl").read_bytes()
+
+
+OBJ = b"mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
+FOLDERS = {
+    # files of the input, uids: the copies beside it are named by them, and rename nothing.
+    "names of their own": (["a.stl", "b.stl"], ["a", "b"]),
+    "one name in two folders": (["chair/a.stl", "lamp/a.stl", "lamp/c.stl"], ["chair_a", "lamp_a", "c"]),
+    "generic names": (["ID1/model.stl", "ID2/model.stl"], ["ID1", "ID2"]),
+    "a name below the same name": (["x.stl", "deep/x.stl"], ["deep_x", "in_x"]),
+    "two formats": (["a.stl", "a.off"], ["a_off", "a_stl"]),
+    "materials": (["x.obj", "model.obj", "cup/model.obj"], ["in_model", "cup", "x"]),
+}
+
+
+@pytest.mark.parametrize("case", FOLDERS)
+def test_copies_beside_their_originals_rename_nothing_and_keep_their_names(case, tmp_path):
+    names, expected = FOLDERS[case]
+    for name in names:
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".obj":
+            path.write_bytes(OBJ)
+            (path.parent / "a.mtl").write_bytes(b"newmtl wood\n")
+        else:
+            BOX.copy().apply_scale(len(str(path))).export(path)
+    assert sorted(uids(tmp_path / "in")) == sorted(expected)
+    (tmp_path / "more").mkdir()
+    for output in ("few", "more"):
+        run("select", [tmp_path / "in"], tmp_path / output, first=9)
+    for folder in ("in", "few", "more"):
+        assert sorted(uids(tmp_path / folder)) == sorted(expected)
+    before = sorted((tmp_path / "few").rglob("*"))
+    run("select", [tmp_path / "in"], tmp_path / "few", first=9)
+    assert sorted((tmp_path / "few").rglob("*")) == before
 
 
 def test_a_stream_of_chosen_meshes_keeps_their_bytes_and_histories(raw, pipe, tmp_path):
@@ -104,7 +138,7 @@ def test_a_shape_that_failed_stays_in_a_stream_and_has_no_file(pipe, tmp_path):
     ((info, _),) = read_stream(pipe(stream, "select", valid=True))
     assert info["uid"] == "a"
     pipe(stream, "cat", ["-"], tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.ply"]
+    assert [path.name for path in (tmp_path / "out").glob("*.*ly")] == ["a.ply"]
 
 
 def test_one_mesh_is_copied_to_a_file_or_converted(raw, tmp_path, pipe):
@@ -139,8 +173,8 @@ def sdfkit_manifest(raw, tmp_path):
     from sdfkit.io.manifest_writer import create_manifest, list_shapes
 
     path = tmp_path / "manifest.json"
-    with create_manifest(str(path), overwrite=False) as entries:
-        entries += list_shapes([str(raw)], tmp_path, table=None, lvis=False, licence="", source="")
+    with create_manifest(str(path), overwrite=False) as manifest:
+        manifest.entries += list_shapes([str(raw)], tmp_path, table=None, lvis=False, licence="", source="")
     return path
 
 
