@@ -110,7 +110,7 @@ def view(
     from sdfkit.io.outputs import open_output
     from sdfkit.io.stores.contents.vectors import open_vectors
     from sdfkit.io.streams import find_kind, name_of
-    from sdfkit.report.drawing.formats import choose_format
+    from sdfkit.report.drawing.formats import check_options, choose_format
     from sdfkit.report.gallery import Appearance, draw_meshes, draw_runs, draw_store, draw_vectors, read_runs
     from sdfkit.report.table_pages.photos import draw_photos
     from sdfkit.runtime.pool import PoolOptions, report_outcome
@@ -123,10 +123,9 @@ def view(
     mesher = load_code_mesher(decoder, resolution=64) if decoder is not None else None
     with open_output(output, overwrite=overwrite) as stream:
         kinds = ["photo" if is_photo(path) else find_kind(path) for path in inputs]
+        check_options(kinds, truth=bool(truth), decoder=bool(decoder), photos=matte != "all" or bool(model))
         if set(kinds) == {"photo"}:
             drawing = draw_photos(inputs, matte, model, appearance, options, manifest=manifest)
-        elif "photo" in kinds or matte != "all" or model:
-            raise UsageError("photos, --matte and --model go with no other input; give only image files")
         elif set(kinds) == {"mesh"}:
             with open_table(inputs, truth=truth, manifest=manifest, up=up, beside=is_page) as table:
                 drawing = draw_meshes(table, appearance, options)
