@@ -266,8 +266,25 @@ def _plot(axes: "Axes", panel: Panel) -> "dict[str, Artist]":
         ("y", [value for line in lines for value in line.y if math.isfinite(value)] + flat),
     ):
         if axis in panel.log and values and min(values) > 0:
-            getattr(axes, f"set_{axis}scale")("log")
+            _scale_by_powers(axes, axis, max(values) / min(values))
     return entries
+
+
+def _scale_by_powers(axes: "Axes", axis: str, ratio: float) -> None:
+    """Make an axis logarithmic, with plain numbers at its ticks, as many as are readable for a ratio of its ends."""
+    from matplotlib import ticker
+
+    getattr(axes, f"set_{axis}scale")("log")
+    line = getattr(axes, f"{axis}axis")
+    if ratio < 10:
+        line.set_major_locator(ticker.AutoLocator())
+        line.set_minor_locator(ticker.NullLocator())
+    elif ratio < 1000:
+        line.set_minor_locator(ticker.LogLocator(subs=(2, 5)))
+        line.set_minor_formatter("{x:g}")
+    else:
+        line.set_minor_formatter(ticker.NullFormatter())
+    line.set_major_formatter("{x:g}")
 
 
 def _scatter(axes: "Axes", panel: Scatter) -> "dict[str, Artist]":
