@@ -2,7 +2,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sdfkit.options import ROWS, STANDARD, FilesFrom, Jobs, Manifest, Output, Overwrite, Timeout, Up
+from sdfkit.options import ROWS, STANDARD, WHOLE, FilesFrom, Jobs, Manifest, Output, Overwrite, Timeout, Up
 from sdfkit.runtime.cores import CORES
 
 
@@ -50,22 +50,21 @@ def view(
     truth: Annotated[
         str | None,
         typer.Option(metavar="MESHES", help="True meshes, beside the inputs, and colours by the distance."),
+        WHOLE,
     ] = None,
     decoder: Annotated[
         str | None,
         typer.Option(metavar="STORE", help="Decoder of trajectories: a page plays the meshes of the steps."),
+        WHOLE,
     ] = None,
     matte: Annotated[
         Literal["all", "auto", "alpha", "plain", "none"],
-        typer.Option(
-            help="How to find the object in a photo, as of sdfkit embed. all: the methods side by side."
-        ),
+        typer.Option(help="How to find the object in a photo, as of embed. all: the methods side by side."),
     ] = "all",
     model: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME|FOLDER", help="Encoder, as of sdfkit embed: resize and crop photos as it does."
-        ),
+        typer.Option(metavar="NAME|FOLDER", help="Encoder, as of embed: resize and crop photos as it does."),
+        WHOLE,
     ] = None,
     up: Up = "y",
     manifest: Manifest = None,

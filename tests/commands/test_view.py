@@ -394,24 +394,3 @@ def test_a_piped_store_gives_the_same_page_as_a_file(sdfkit, tmp_path):
     assert result.returncode == 4
     page = (tmp_path / "x.html").read_bytes()
     assert result.stdout == page.replace(str(path).encode(), b"standard input")
-
-
-@pytest.mark.parametrize(
-    ("inputs", "option", "told"),
-    [
-        (("a.ply",), ("--decoder", "d.zarr"), "--decoder is for codes with trajectories"),
-        (("a.npy",), ("--truth", "a.ply"), "--truth is for meshes and one store of views"),
-        (("a.png",), ("--truth", "a.ply"), "--truth is for meshes and one store of views"),
-        (("a.ply",), ("--matte", "plain"), "photos, --matte and --model go with no other input"),
-        (("a.ply", "a.png"), (), "photos, --matte and --model go with no other input"),
-    ],
-)
-def test_options_that_would_have_no_effect_are_refused(sdfkit, tmp_path, monkeypatch, inputs, option, told):
-    monkeypatch.setattr("sdfkit.inference.meshing.load_code_mesher", lambda *_, **__: None)
-    trimesh.creation.box().export(tmp_path / "a.ply")
-    np.save(tmp_path / "a.npy", np.zeros((2, 3), np.float32))
-    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    option = [tmp_path / word if word == "a.ply" else word for word in option]
-    result = sdfkit("view", *(tmp_path / name for name in inputs), *option, "-o", tmp_path / "page.html")
-    assert result.exit_code == 2 and told in result.stderr, result.stderr
-    assert not (tmp_path / "page.html").exists()

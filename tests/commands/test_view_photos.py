@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import trimesh
 from PIL import Image
 
 from sdfkit.io.image_files import is_photo
@@ -84,3 +85,24 @@ def test_pictures_beside_meshes_are_their_textures(tmp_path):
     assert not is_photo(str(tmp_path)) and not is_photo(str(tmp_path / "chair.obj"))
     (tmp_path / "raw.nef").write_bytes(b"II*\0" + bytes(64))
     assert is_photo(str(tmp_path / "raw.nef")) and not is_photo("s3://bucket/x.zarr")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "option", "told"),
+    [
+        (("a.ply",), ("--decoder", "d.zarr"), "--decoder is for codes with trajectories"),
+        (("a.npy",), ("--truth", "a.ply"), "--truth is for meshes and one store of views"),
+        (("a.png",), ("--truth", "a.ply"), "--truth is for meshes and one store of views"),
+        (("a.ply",), ("--matte", "plain"), "photos, --matte and --model go with no other input"),
+        (("a.ply", "a.png"), (), "photos, --matte and --model go with no other input"),
+    ],
+)
+def test_options_that_would_have_no_effect_are_refused(sdfkit, tmp_path, monkeypatch, inputs, option, told):
+    monkeypatch.setattr("sdfkit.inference.meshing.load_code_mesher", lambda *_, **__: None)
+    trimesh.creation.box().export(tmp_path / "a.ply")
+    np.save(tmp_path / "a.npy", np.zeros((2, 3), np.float32))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    option = [tmp_path / word if word == "a.ply" else word for word in option]
+    result = sdfkit("view", *(tmp_path / name for name in inputs), *option, "-o", tmp_path / "page.html")
+    assert result.exit_code == 2 and told in result.stderr, result.stderr
+    assert not (tmp_path / "page.html").exists()
