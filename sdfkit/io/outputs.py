@@ -2,7 +2,8 @@
 
 Beside an output `x.zarr` there may be, while a command writes it:
 
-    .x.zarr.lock    the lock of the process that writes; the system releases it when the process ends
+    .x.zarr.lock    the lock of the process that writes; the system releases it when the process ends. With --cluster it
+                    holds a token, by which workers recognise the output
     .x.zarr.part    what is being written; removed by the next command if its process was killed
     .x.zarr.old     the output that was replaced, until it is deleted
     .x.zarr.new     an unfinished run that will replace the output (--overwrite), and that the same command continues
@@ -13,13 +14,16 @@ import errno
 import filecmp
 import io
 import os
+import platform
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
-from sdfkit.errors import InputError
+from sdfkit.errors import InputError, MissingError
 from sdfkit.io.manifests import with_listed
 from sdfkit.io.streams import MESH_SUFFIXES, OutputFile, standard_output
 from sdfkit.options import STANDARD, CommandLine, running_command
@@ -33,7 +37,7 @@ LEFTOVER_FILE = re.compile(r"\..+\.(ply|glb|obj|stl)\.(part|old)(-\d+)?")
 # Errors of the system for a file that cannot be written, on a full disk for example.
 UNWRITTEN = (errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EROFS)
 # The locks that this process holds, by path.
-_held: dict[Path, int] = {}
+_held: dict[Path, tuple[int, Path]] = {}
 
 
 def beside(path: Path, what: str) -> Path:
@@ -61,7 +65,8 @@ def claim(path: Path) -> Iterator[None]:
     # A folder for meshes may exist in a parent folder that may not be written.
     inside = path.is_dir() and not os.access(path.parent, os.W_OK)
     lock = path / ".lock" if inside else beside(path, "lock")
-    _held[path] = handle = _lock(lock, path)
+    handle = _lock(lock, path)
+    _held[path] = handle, lock
     try:
         sweep(path)
         yield
@@ -95,6 +100,44 @@ def _lock(lock: Path, path: Path) -> int:
             if os.path.samestat(os.fstat(handle), lock.stat()):
                 return handle
         os.close(handle)
+
+
+@dataclass(frozen=True)
+class SharedClaim:
+    """What tells a process on another machine that an output which it sees is the one that a command holds.
+
+    Attributes:
+        output: Path of the output.
+        lock: Path of its lock.
+        token: Content of the lock, which no other run has.
+    """
+
+    output: str
+    lock: str
+    token: str
+
+    def check(self) -> None:
+        """Raise MissingError unless this machine sees the output, and the command still holds it."""
+        try:
+            found = Path(self.lock).read_text(encoding="ascii")
+        except OSError:
+            found = ""
+        if found != self.token:
+            raise MissingError(
+                f"{self.output}: is not shared with the worker on {platform.node()}; choose an output that all "
+                "machines see at the same path"
+            )
+
+
+def share(path: Path) -> SharedClaim:
+    """Return what other machines need to know of an output that this process holds; see `claim`."""
+    path = Path(os.path.abspath(path))  # noqa: PTH100  as in `claim`
+    handle, lock = _held[path]
+    token = uuid4().hex
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, token.encode(), 0)
+    os.fsync(handle)  # a network file system may send it later
+    return SharedClaim(str(path), str(lock), token)
 
 
 def sweep(path: Path) -> None:

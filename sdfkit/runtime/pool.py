@@ -1,16 +1,18 @@
 """Applies a function to many rows, in worker processes or on a Dask cluster. Rows that fail do not stop the others."""
 
 import logging
-import math
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from sdfkit.errors import GeometryError, MissingError, SdfkitError
+from sdfkit.errors import GeometryError, SdfkitError
 from sdfkit.rows import TOO_LONG, Row
+from sdfkit.runtime.cluster.client import LostClusterError, connect
 from sdfkit.runtime.compiling import managed_compilation
 from sdfkit.runtime.progress import Progress, progress
 from sdfkit.runtime.workers import WorkerPool, time_limit
@@ -18,7 +20,7 @@ from sdfkit.wording import agreeing, counted
 
 log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Row)
-Submit = Callable[[R], "Future"]
+Submit = Callable[[R], Any]
 
 
 class Future(Protocol):
@@ -37,6 +39,39 @@ class Writer(Protocol):
     def has(self, row: Row) -> bool: ...
 
     def write(self, row: Row, **values: Any) -> None: ...
+
+
+@dataclass(frozen=True)
+class RemoteWriter:
+    """Writes rows of an output in processes on other machines. It must be picklable.
+
+    Attributes:
+        check: Raises an error unless this machine sees the output, and the command is still running.
+        put: Writes the large values of a row, and returns the others, which the command writes.
+    """
+
+    check: Callable[[], None]
+    put: Callable[..., dict[str, Any]]
+
+    def write_result(self, row: Row, *, function: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Write the results of a function for a row, and return those that the command must write."""
+        results = function(row)
+        self.check()
+        return self.put(row, **results)
+
+
+@runtime_checkable
+class SharedWriter(Writer, Protocol):
+    """Interface of an output that other machines may be able to write."""
+
+    def remote(self) -> RemoteWriter | None:
+        """Return the writer for other machines; None if only this process can write the output.
+
+        From then on, a row is prepared for that writer by `has`, and recorded by `record` or, if it failed, `write`.
+        """
+
+    def record(self, row: Row, **values: Any) -> None:
+        """Record a row that the other writer has written, with the values that it returned."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +107,25 @@ def compute_rows(
     If the function raises an error for a row, the row is written as failed, and the other rows continue. If there is
     only one row, or with `fail_fast`, the error is raised instead. Rows that the writer already has are skipped.
 
+    On a cluster, the workers write to an output that they can reach, and the rows are written as they are finished.
+
     Args:
-        writer: Output of the results; `writer.write(row, **function(row))` is called for each row.
+        writer: Output of the results; `writer.write(row, **function(row))` is called for each row. With a cluster, it
+            is a `SharedWriter`.
         rows: The rows. They may arrive through a pipe.
         count: Number of rows.
         function: Returns the results for a row. It must be picklable if it runs in other processes.
         options: How to distribute the rows.
     """
     stop = options.fail_fast or count == 1
-    with _submitter(function, count, options) as submit, progress(count, "shape") as bar:
+    shared = writer if options.cluster is not None and isinstance(writer, SharedWriter) else None
+    remote = shared.remote() if shared is not None else None
+    record = writer.write if shared is None or remote is None else shared.record
+    with _computer(function, count, options, remote) as compute, progress(count, "shape") as bar:
         missing = (row for row in rows if not _is_kept(row, writer, bar))
-        for row, outcome in _in_order(missing, submit, ahead=2 * options.jobs + 1):
+        for row, outcome in compute(missing):
+            if isinstance(outcome, LostClusterError):
+                raise outcome
             if isinstance(outcome, BaseException):
                 if stop:
                     raise _named(outcome, row)
@@ -92,7 +135,7 @@ def compute_rows(
                 sys.stderr.write(f"sdfkit: {failed.uid}: {failed.error}\n")
                 bar.set_postfix(failed=len(writer.failed))
             else:
-                writer.write(row, **outcome)
+                record(row, **outcome)
             bar.update()
 
 
@@ -102,17 +145,31 @@ def _is_kept(row: Row, writer: Writer, bar: Progress) -> bool:
     return kept
 
 
-def _in_order(rows: Iterable[R], submit: Submit[R], *, ahead: int) -> Iterator[tuple[R, Any]]:
-    """Yield each row with its result or error, in order. At most `ahead` rows are submitted and not yet yielded."""
+def _in_order(rows: Iterable[R], submit: Submit[R], ahead: Callable[[], int]) -> Iterator[tuple[R, Any]]:
+    """Yield each row with its result or error, in order. `ahead()` rows are submitted and not yet yielded, at most."""
     waiting: deque[tuple[R, Future]] = deque()
     for row in rows:
         waiting.append((row, submit(row)))
         # Finished results are yielded before the next row is requested, because a row may take long to arrive in a
         # pipe.
-        while waiting and (len(waiting) > ahead or waiting[0][1].done()):
+        while waiting and (len(waiting) > ahead() or waiting[0][1].done()):
             yield _wait(*waiting.popleft())
     while waiting:
         yield _wait(*waiting.popleft())
+
+
+def _as_finished(rows: Iterable[R], submit: Submit[R], ahead: Callable[[], int]) -> Iterator[tuple[R, Any]]:
+    """Yield rows as `_in_order`, but each as soon as it is finished, so that none waits for a slow one before it."""
+    finished: SimpleQueue[tuple[R, Future]] = SimpleQueue()
+    waiting = 0
+    for row in rows:
+        submit(row).add_done_callback(lambda future, row=row: finished.put((row, future)))
+        waiting += 1
+        while waiting and (waiting > ahead() or not finished.empty()):
+            yield _wait(*finished.get())
+            waiting -= 1
+    for _ in range(waiting):
+        yield _wait(*finished.get())
 
 
 def _wait(row: R, future: Future) -> tuple[R, Any]:
@@ -154,33 +211,24 @@ class _DeferredCall:
         return True
 
 
-class _ClusterTask:
-    """A future of Dask with a time limit, which begins when the result of the shape is awaited."""
-
-    def __init__(self, future: Any, timeout: float) -> None:
-        self._future = future
-        self._timeout = timeout if timeout < math.inf else None
-
-    def result(self) -> Any:
-        try:
-            return self._future.result(timeout=self._timeout)
-        except TimeoutError:
-            self._future.cancel()
-            raise
-
-    def done(self) -> bool:
-        return bool(self._future.done())
-
-
 @contextmanager
-def _submitter(function: Callable[[R], Any], count: int, options: PoolOptions) -> Iterator[Submit[R]]:
+def _computer(
+    function: Callable[[R], Any], count: int, options: PoolOptions, remote: RemoteWriter | None
+) -> Iterator[Callable[[Iterable[R]], Iterator[tuple[R, Any]]]]:
+    """Yield a function that yields each of some rows with its result or error."""
+    most = 2 * options.jobs + 1
     if options.cluster is not None:
-        with _cluster(options.cluster) as client:
-            yield lambda row: _ClusterTask(client.submit(function, row, pure=False), options.timeout)
+        order, check = (_in_order, _accept) if remote is None else (_as_finished, remote.check)
+        if remote is not None:
+            function = partial(remote.write_result, function=function)
+        with connect(options.cluster, function, options.timeout, options.recycle, check) as cluster:
+            yield lambda rows: order(rows, cluster.submit, lambda: 2 * cluster.count_threads() + 1)
     elif (options.jobs == 1 or count == 1) and options.recycle is None:
         # With one shape or one job, everything runs in this process, because a worker process takes seconds to start.
         with managed_compilation(log.info):
-            yield lambda row: _DeferredCall(function, row, options.timeout)
+            yield lambda rows: _in_order(
+                rows, lambda row: _DeferredCall(function, row, options.timeout), lambda: most
+            )
     else:
         with managed_compilation(log.info):
             pool = WorkerPool(
@@ -188,29 +236,15 @@ def _submitter(function: Callable[[R], Any], count: int, options: PoolOptions) -
                 notified=log.isEnabledFor(logging.INFO),
             )  # fmt: skip
             try:
-                yield pool.submit
+                yield lambda rows: _in_order(rows, pool.submit, lambda: most)
             except BaseException:
                 pool.stop()
                 raise
             pool.close()
 
 
-@contextmanager
-def _cluster(address: str) -> Iterator[Any]:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise MissingError(
-            f"--cluster {address}: dask is not installed; pip install 'sdfkit[cluster]'"
-        ) from error
-    try:
-        client = Client(address, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise MissingError(
-            f"--cluster {address}: no Dask scheduler answers ({error}); start one with dask scheduler"
-        ) from error
-    with client:
-        yield client
+def _accept() -> None:
+    """Accept any machine, because it only returns results."""
 
 
 def report_outcome(output: str, what: str, count: int, failed: set[int], *, made: int | None = None) -> None:

@@ -117,7 +117,7 @@ class WorkerPool:
         self._thread.join()
 
     def stop(self) -> None:
-        """Kill the workers, and drop the rows that are not done."""
+        """Kill the workers. The rows that are not done fail."""
         self._is_stopping = True
         for worker in list(self._workers):
             worker.process.kill()
@@ -135,6 +135,8 @@ class WorkerPool:
         except BaseException as error:  # noqa: BLE001  which the thread that waits for a row raises
             self._fail_all(error)
         finally:
+            if self._is_stopping:
+                self._fail_all(WorkerDiedError("its command has ended"))
             self._end_all()
 
     def _is_done(self) -> bool:

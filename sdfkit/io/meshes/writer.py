@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -23,11 +24,13 @@ from sdfkit.io.outputs import (
     open_output,
     refuse_existing,
     replaced_file,
+    share,
     sweep_folder,
 )
 from sdfkit.io.reuse import complete_settings, describe_difference
 from sdfkit.options import STANDARD, running_command
 from sdfkit.rows import LABELS, Row, digest_text, history_step
+from sdfkit.runtime.pool import RemoteWriter
 
 if TYPE_CHECKING:
     import trimesh
@@ -124,6 +127,7 @@ class MeshWriter:
         self._kind = kind
         self._journal = journal
         self._inputs = input_files()
+        self._write_file = partial(write_file, output, kind, self._settings, self._step)
 
     def _path(self, uid: str) -> Path:
         name = own_name(uid, f".{self._kind}", self._names)
@@ -158,37 +162,72 @@ class MeshWriter:
 
         In place of a mesh, the bytes of a PLY may be given, all of which but the metadata are kept.
         """
-        self.made += 1
-        info: dict[str, Any] = {"uid": row.uid, **{name: getattr(row, name) for name in LABELS}}
-        info |= {
-            "history": [*row.history, self._step],
-            "settings": self._settings,
-            "input": row.identity,
-            "origin": row.origin if row.error else row.find_origin(),
-            **more,
-        }
-        if row.sample_of:
-            info["sample_of"] = row.sample_of
         if row.error:
             self.failed.add(row.index)
-            info["error"] = row.error
-        if self._stream is not None:
-            if self.output == STANDARD:
-                info |= {"row": row.index, "rows": self.count}
-            self._stream.write(write_comment(ply, info) if ply else encode(mesh, self._kind, info))
+        if self._journal is not None:
+            path = self._path(row.uid)
+            if mesh is None:
+                self.made += 1
+                # The mesh of an earlier run would look like a result of this run.
+                path.unlink(missing_ok=True)
+                return
+            self._write_file(row, mesh=mesh, **more)
+            self.record(row)
             return
-        path = self._path(row.uid)
-        if self._journal is None:
+        self.made += 1
+        info = describe_mesh(row, self._settings, self._step, more)
+        if self._stream is None:
             self.content = encode(mesh, self._kind, info)
             return
-        if mesh is None:
-            # The mesh of an earlier run would look like a result of this run.
-            path.unlink(missing_ok=True)
-            return
-        content = encode(mesh, self._kind, info)
-        with replaced_file(path) as stream:
-            stream.write(content)
-        self._journal.add(row.uid)
+        if self.output == STANDARD:
+            info |= {"row": row.index, "rows": self.count}
+        self._stream.write(write_comment(ply, info) if ply else encode(mesh, self._kind, info))
+
+    def remote(self) -> RemoteWriter | None:
+        """Return the writer of files for other machines; None unless the output is a folder."""
+        if self._journal is None:
+            return None
+        return RemoteWriter(share(Path(self.output)).check, self._write_file)
+
+    def record(self, row: Row) -> None:
+        """Record a row whose file is written."""
+        self.made += 1
+        if self._journal is not None:
+            self._journal.add(row.uid)
+
+
+def describe_mesh(
+    row: Row, settings: Mapping[str, Any], step: Mapping[str, Any], more: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the metadata of the file of a row: its labels, its history with the last `step`, and `more`."""
+    info: dict[str, Any] = {"uid": row.uid, **{name: getattr(row, name) for name in LABELS}}
+    info |= {
+        "history": [*row.history, step],
+        "settings": settings,
+        "input": row.identity,
+        "origin": row.origin if row.error else row.find_origin(),
+        **more,
+    }
+    if row.sample_of:
+        info["sample_of"] = row.sample_of
+    return info | {"error": row.error} if row.error else info
+
+
+def write_file(
+    folder: str,
+    kind: str,
+    settings: Mapping[str, Any],
+    step: Mapping[str, Any],
+    row: Row,
+    *,
+    mesh: "trimesh.Trimesh",
+    **more: Any,
+) -> dict[str, Any]:
+    """Write the mesh of a row to its file in a folder; see `describe_mesh`. Nothing is left to write."""
+    content = encode(mesh, kind, describe_mesh(row, settings, step, more))
+    with replaced_file(Path(folder, f"{file_name(row.uid)}.{kind}")) as stream:
+        stream.write(content)
+    return {}
 
 
 def file_name(uid: str) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from sdfkit.errors import GeometryError, InputError
-from sdfkit.io.meshes.writer import Journal, compare_info, own_name
-from sdfkit.io.outputs import beside, claim, refuse_existing, remove, replaced
+from sdfkit.io.meshes.writer import Journal, compare_info, file_name, own_name
+from sdfkit.io.outputs import beside, claim, refuse_existing, remove, replaced, share
 from sdfkit.io.pictures.places import TRANSFORMS
 from sdfkit.io.pictures.transforms import (
     DEPTH_UNITS,
@@ -25,6 +26,7 @@ from sdfkit.io.pictures.transforms import (
     read_info,
 )
 from sdfkit.rows import LABELS, Row
+from sdfkit.runtime.pool import RemoteWriter
 
 log = logging.getLogger(__name__)
 # Arrays of views that have a place in a folder of pictures; those of LISTED in the entries of sdfkit.
@@ -49,7 +51,7 @@ class PictureWriter:
         self._folder = folder
         self._names: dict[str, str] = {}
         self._settings = json.loads(json.dumps(root["settings"]))
-        self._history = root["history"]
+        self._write_folder = partial(_write_folder, folder, self._settings, root["history"])
         self._journal = journal
 
     def create_array(self, name: str, **options: Any) -> None:
@@ -90,17 +92,34 @@ class PictureWriter:
             if read_info(path):
                 remove(path)
             return
-        if path.exists() and not read_info(path):
-            raise InputError(f"{path}: was not made by sdfkit, so it is not replaced; choose another name")
-        info: dict[str, Any] = {"uid": row.uid, **{name: getattr(row, name) for name in LABELS}}
-        info |= {
-            "origin": row.find_origin(), "input": row.identity, "settings": self._settings,
-            "history": self._history,
-            **{name: np.asarray(arrays[name], np.float64).tolist() for name in LISTED if name in arrays},
-        }  # fmt: skip
-        with replaced(path) as part:
-            _write_pictures(part, arrays, info)
+        self._write_folder(row, **arrays)
         self._journal.add(row.uid)
+
+    def remote(self) -> RemoteWriter:
+        """Return the writer of folders for other machines."""
+        return RemoteWriter(share(self._folder).check, self._write_folder)
+
+    def record(self, row: Row) -> None:
+        """Record a row whose folder is written."""
+        self.made += 1
+        self._journal.add(row.uid)
+
+
+def _write_folder(
+    folder: Path, settings: Mapping[str, Any], history: Any, row: Row, **arrays: np.ndarray
+) -> dict[str, Any]:
+    """Write the pictures, cameras, labels and history of one row to its own folder. Nothing is left to write."""
+    path = folder / file_name(row.uid)
+    if path.exists() and not read_info(path):
+        raise InputError(f"{path}: was not made by sdfkit, so it is not replaced; choose another name")
+    info: dict[str, Any] = {"uid": row.uid, **{name: getattr(row, name) for name in LABELS}}
+    info |= {
+        "origin": row.find_origin(), "input": row.identity, "settings": settings, "history": history,
+        **{name: np.asarray(arrays[name], np.float64).tolist() for name in LISTED if name in arrays},
+    }  # fmt: skip
+    with replaced(path) as part:
+        _write_pictures(part, arrays, info)
+    return {}
 
 
 def _write_pictures(folder: Path, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:

@@ -112,6 +112,6 @@ def replace_remote(
     remove_remote(place)
     store = open_remote(place)
     yield store
-    zarr.open_group(store, mode="r+").attrs["complete"] = root["complete"]
+    zarr.open_group(store, mode="r+").attrs.put(dict(root))
     if replaces:
         move_remote(new, url)

@@ -1,17 +1,21 @@
 """A Zarr store that is being written, row by row, and which rows of it an earlier run has written."""
 
 import logging
+import platform
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
-from sdfkit.errors import InputError
-from sdfkit.io.outputs import remove
+from sdfkit.errors import InputError, MissingError
+from sdfkit.io.outputs import remove, share
 from sdfkit.io.stores.earlier_rows import EarlierRows, find_done
 from sdfkit.io.stores.layout import COLUMNS, OPTIONAL, SAMPLES_PER_CHUNK
 from sdfkit.rows import Row
+from sdfkit.runtime.pool import RemoteWriter
 
 log = logging.getLogger(__name__)
 # Rows that share a chunk of a small array in a folder. Of stores of few rows, the mark of each is a file of its own.
@@ -34,6 +38,7 @@ class StoreWriter:
         retry_failed: Of a store that is continued, make the rows again that failed. Those that failed for a reason of
             the machine are always made again.
         earlier: Rows of an earlier store, of which those are copied that were made from the same input.
+        claimed: Path that this process has claimed for the store, or the store's URL, if other machines may write rows.
 
     Attributes:
         done: Indices of the rows that are written.
@@ -53,12 +58,14 @@ class StoreWriter:
         tracks_inputs: bool = False,
         retry_failed: bool = False,
         earlier: EarlierRows | None = None,
+        claimed: Path | str | None = None,
     ) -> None:
         import zarr
 
         # Chunks of zeros are written too: to the reader of a pipe, an omitted chunk looks like one that is still to
         # come.
         zarr.config.set({"array.write_empty_chunks": True})
+        self._claimed, self._has_remote = claimed, False
         self._in_order, self._may_restart = in_order, may_restart
         self._by_row: dict[str, Any] = {}
         self._pending: list[tuple[Any, np.ndarray]] = []
@@ -97,8 +104,8 @@ class StoreWriter:
         if self.group.attrs.get("complete"):
             self.group.attrs["complete"] = False
         for name, array in sorted(self._by_row.items(), key=lambda item: item[0] != "valid"):
-            if array.chunks[0] == 1:
-                remove(Path(self._store) / name / "c" / str(row))
+            if array.chunks[0] == 1 and isinstance(self._store, Path):
+                remove(self._store / name / "c" / str(row))
             else:
                 array[row] = np.zeros((), array.dtype)[()]
 
@@ -228,6 +235,16 @@ class StoreWriter:
 
     def has(self, row: Row) -> bool:
         """Return whether an earlier run has written this row, from the same input."""
+        is_kept = self._find(row)
+        if self._has_remote and not is_kept:
+            # Otherwise the arrays of another machine would lie beside the old mark, or beyond the end.
+            self._make_room(row)
+            if row.index in self._stale:
+                self._stale.discard(row.index)
+                self._drop(row.index)
+        return is_kept
+
+    def _find(self, row: Row) -> bool:
         if not self._tracks_inputs:
             return row.index in self.done
         self._inputs[row.index] = row.identity
@@ -263,12 +280,39 @@ class StoreWriter:
         self.done.clear()
         self.failed.clear()
 
-    def write(self, row: Row, **arrays: np.ndarray) -> None:
-        """Write one row and its entries of the named arrays; a row with an error has no entries."""
+    def _make_room(self, row: Row) -> None:
         if self._count is not None and row.index >= self._count:
             self._extend(row.index + 1)
+
+    def remote(self) -> RemoteWriter | None:
+        """Return the writer of the large arrays for other machines; None for a pipe or a file of one's own.
+
+        The values of several rows that share a chunk are left to this process, and so is `valid`, which comes last.
+        """
+        if self._claimed is None:
+            return None
+        self._has_remote = True
+        # Columns whose names are known are written, as `write` does it.
+        own = {*COLUMNS, *OPTIONAL, "input", "error", "valid"}
+        names = [name for name, array in self._by_row.items() if array.chunks[0] == 1 and name not in own]
+        if isinstance(self._claimed, Path):
+            check = share(self._claimed).check
+        else:
+            run = uuid4().hex
+            self.group.attrs["run"] = run
+            check = partial(check_run, self._store, self._claimed, run)
+        return RemoteWriter(check, partial(write_arrays, self._store, names))
+
+    def record(self, row: Row, **arrays: np.ndarray) -> None:
+        """Write what the writer of another machine has left of a row; see `remote`."""
+        self.write(row, **arrays)
+
+    def write(self, row: Row, **arrays: np.ndarray) -> None:
+        """Write one row and its entries of the named arrays; a row with an error has no entries."""
+        self._make_room(row)
         self.flush()
-        if not self._in_order and (row.index in self._stale or row.index in self.done):
+        is_written = row.index in self._stale or row.index in self.done or (self._has_remote and row.error)
+        if not self._in_order and is_written:
             self._stale.discard(row.index)
             self._drop(row.index)
         known = {name: getattr(row, name) for name in (*COLUMNS, *OPTIONAL) if name in self._by_row}
@@ -290,3 +334,27 @@ class StoreWriter:
         self.made += 1
         if row.error:
             self.failed.add(row.index)
+
+
+def check_run(store: Any, url: str, run: str) -> None:
+    """Raise MissingError unless a store at a URL is the one of a run."""
+    import zarr
+
+    try:
+        found = zarr.open_group(store, mode="r").attrs.get("run")
+    except FileNotFoundError:
+        found = None
+    if found != run:
+        raise MissingError(f"{url}: is not what the worker on {platform.node()} finds there; use a shared URL")
+
+
+def write_arrays(store: Any, names: Sequence[str], row: Row, **arrays: Any) -> dict[str, Any]:
+    """Write the entries of a row in the named arrays of a store, and return those of other arrays."""
+    import zarr
+
+    zarr.config.set({"array.write_empty_chunks": True})  # as `StoreWriter` does it
+    group: Any = zarr.open_group(store, mode="r+")
+    for name in names:
+        if name in arrays:
+            group[name][row.index] = arrays.pop(name)
+    return arrays

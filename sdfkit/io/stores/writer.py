@@ -104,7 +104,9 @@ def create_store(
         from sdfkit.io.stores.remote import replace_remote
 
         with replace_remote(output, root, overwrite=overwrite, report=report, as_folder=is_table) as store:
-            yield StoreWriter(store, root | {"complete": False}, rows, number, in_order=False)
+            yield StoreWriter(
+                store, root | {"complete": False}, rows, number, in_order=False, claimed=output
+            )
     elif rows is not None and in_place:
         with claim(path):
             yield from _write_in_place(path, root, rows, overwrite=overwrite, retry_failed=retry_failed)
@@ -130,7 +132,7 @@ def create_store(
                 return
             if is_there and not report:
                 refuse_done(path, root["settings"])
-            with replace_store(path, root, rows, number) as writer:
+            with replace_store(path, root, rows, number, claimed=path) as writer:
                 yield writer
 
 
@@ -202,9 +204,17 @@ def write_zip(
 
 @contextmanager
 def replace_store(
-    path: Path, root: Mapping[str, Any], rows: Sequence[Row] | None, number: int | None
+    path: Path,
+    root: Mapping[str, Any],
+    rows: Sequence[Row] | None,
+    number: int | None,
+    *,
+    claimed: Path | None = None,
 ) -> Iterator[StoreWriter]:
-    """Write a store that replaces what is at a path when the block ends: a folder, zip or NumPy file by its name."""
+    """Write a store that replaces what is at a path when the block ends: a folder, zip or NumPy file by its name.
+
+    Other machines may write rows of a folder if this process has `claimed` a path for it.
+    """
     if path.suffix in (".npz", ".npy"):
         with replace_arrays(path, root, rows, number) as writer:
             yield writer
@@ -214,7 +224,7 @@ def replace_store(
             yield writer
         return
     with replaced(path) as part:
-        yield StoreWriter(part, root, rows, number, in_order=False)
+        yield StoreWriter(part, root, rows, number, in_order=False, claimed=claimed)
 
 
 def _write_in_place(
@@ -240,6 +250,7 @@ def _write_in_place(
         tracks_inputs=True,
         retry_failed=retry_failed,
         earlier=kept,
+        claimed=path,
     )
     try:
         yield writer
