@@ -327,27 +327,18 @@ def test_photos_are_framed_with_the_default_camera_of_render():
 
 
 def test_features_from_a_cluster_equal_local_ones(run, views, monkeypatch):
-    from contextlib import contextmanager
     from pickle import dumps, loads
 
-    from sdfkit.runtime import pool
+    from sdfkit.inference import encoders
 
-    class Future:
-        def __init__(self, function, row):
-            self.result = lambda timeout: function(row)
-
-        def done(self):
-            return True
-
-    class Client:
-        """A stand-in for the Dask client that runs calls in this process and pickles them as Dask does."""
-
-        def submit(self, function, row, pure):
-            return Future(*loads(dumps((function, row))))
+    def compute_rows(writer, rows, count, function, options):
+        assert options.cluster == "tcp://x"
+        for row in rows:
+            writer.write(row, **loads(dumps(function))(row))
 
     _, store = run(views, "--with", "depth", "--tokens", "patch")
     expected = {name: store[name][:] for name in ("feature", "token", "camera_to_world")}
-    monkeypatch.setattr(pool, "_cluster", contextmanager(lambda address: iter([Client()])))
+    monkeypatch.setattr(encoders, "compute_rows", compute_rows)
     options = ("--with", "depth", "--tokens", "patch", "--overwrite", "--cluster", "tcp://x", "--batch", 2)
     result, store = run(views, *options)
     assert result.exit_code == 0, result.stderr

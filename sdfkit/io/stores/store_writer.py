@@ -65,7 +65,9 @@ class StoreWriter:
         # Chunks of zeros are written too: to the reader of a pipe, an omitted chunk looks like one that is still to
         # come.
         zarr.config.set({"array.write_empty_chunks": True})
-        self._claimed, self._has_remote = claimed, False
+        self._claimed = claimed
+        # Names of the arrays that other machines write; None if none does.
+        self._remote: list[str] | None = None
         self._in_order, self._may_restart = in_order, may_restart
         self._by_row: dict[str, Any] = {}
         self._pending: list[tuple[Any, np.ndarray]] = []
@@ -103,11 +105,15 @@ class StoreWriter:
         """Delete what an earlier run has written of a row, its mark first."""
         if self.group.attrs.get("complete"):
             self.group.attrs["complete"] = False
-        for name, array in sorted(self._by_row.items(), key=lambda item: item[0] != "valid"):
-            if array.chunks[0] == 1 and isinstance(self._store, Path):
-                remove(self._store / name / "c" / str(row))
-            else:
-                array[row] = np.zeros((), array.dtype)[()]
+        for name in sorted(self._by_row, key=lambda name: name != "valid"):
+            self._clear(name, row)
+
+    def _clear(self, name: str, row: int) -> None:
+        array = self._by_row[name]
+        if array.chunks[0] == 1 and isinstance(self._store, Path):
+            remove(self._store / name / "c" / str(row))
+        else:
+            array[row] = np.zeros((), array.dtype)[()]
 
     def _create_columns(self, rows: Sequence[Row] | None, count: int) -> None:
         # Known columns are written first, in one chunk; columns that arrive row by row have one chunk per row.
@@ -236,7 +242,7 @@ class StoreWriter:
     def has(self, row: Row) -> bool:
         """Return whether an earlier run has written this row, from the same input."""
         is_kept = self._find(row)
-        if self._has_remote and not is_kept:
+        if self._remote is not None and not is_kept:
             # Otherwise the arrays of another machine would lie beside the old mark, or beyond the end.
             self._make_room(row)
             if row.index in self._stale:
@@ -291,17 +297,17 @@ class StoreWriter:
         """
         if self._claimed is None:
             return None
-        self._has_remote = True
-        # Columns whose names are known are written, as `write` does it.
         own = {*COLUMNS, *OPTIONAL, "input", "error", "valid"}
-        names = [name for name, array in self._by_row.items() if array.chunks[0] == 1 and name not in own]
+        self._remote = [
+            name for name, array in self._by_row.items() if array.chunks[0] == 1 and name not in own
+        ]
         if isinstance(self._claimed, Path):
             check = share(self._claimed).check
         else:
             run = uuid4().hex
             self.group.attrs["run"] = run
             check = partial(check_run, self._store, self._claimed, run)
-        return RemoteWriter(check, partial(write_arrays, self._store, names))
+        return RemoteWriter(check, partial(write_arrays, self._store, self._remote))
 
     def record(self, row: Row, **arrays: np.ndarray) -> None:
         """Write what the writer of another machine has left of a row; see `remote`."""
@@ -311,8 +317,11 @@ class StoreWriter:
         """Write one row and its entries of the named arrays; a row with an error has no entries."""
         self._make_room(row)
         self.flush()
-        is_written = row.index in self._stale or row.index in self.done or (self._has_remote and row.error)
-        if not self._in_order and is_written:
+        if row.error:
+            # Another machine may have failed after it wrote them.
+            for name in self._remote or ():
+                self._clear(name, row.index)
+        if not self._in_order and (row.index in self._stale or row.index in self.done):
             self._stale.discard(row.index)
             self._drop(row.index)
         known = {name: getattr(row, name) for name in (*COLUMNS, *OPTIONAL) if name in self._by_row}
@@ -345,7 +354,9 @@ def check_run(store: Any, url: str, run: str) -> None:
     except FileNotFoundError:
         found = None
     if found != run:
-        raise MissingError(f"{url}: is not what the worker on {platform.node()} finds there; use a shared URL")
+        raise MissingError(
+            f"{url}: is not what the worker on {platform.node()} finds there; use a shared URL"
+        )
 
 
 def write_arrays(store: Any, names: Sequence[str], row: Row, **arrays: Any) -> dict[str, Any]:

@@ -104,9 +104,7 @@ def create_store(
         from sdfkit.io.stores.remote import replace_remote
 
         with replace_remote(output, root, overwrite=overwrite, report=report, as_folder=is_table) as store:
-            yield StoreWriter(
-                store, root | {"complete": False}, rows, number, in_order=False, claimed=output
-            )
+            yield StoreWriter(store, root | {"complete": False}, rows, number, in_order=False, claimed=output)
     elif rows is not None and in_place:
         with claim(path):
             yield from _write_in_place(path, root, rows, overwrite=overwrite, retry_failed=retry_failed)

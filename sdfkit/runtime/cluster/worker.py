@@ -19,7 +19,7 @@ from sdfkit.errors import MissingError
 from sdfkit.runtime.workers import WorkerPool
 
 
-class RowPlugin(WorkerPlugin):  # type: ignore[misc]  distributed has no types
+class RowPlugin(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
     """Computes rows of a command on a worker, in as many processes as the worker has threads.
 
     A thread of a worker could not be stopped at the time limit, and a shape that crashes would end the worker.
@@ -83,7 +83,7 @@ def compute_row(row: Any, plugin: str) -> Any:
     return get_worker().plugins[plugin].pool.submit(row).result()
 
 
-class EndPlugin(SchedulerPlugin):  # type: ignore[misc]  distributed has no types
+class EndPlugin(SchedulerPlugin):  # type: ignore[misc]  # distributed has no types
     """Removes a plugin of workers when its client leaves, also if that was killed.
 
     Args:
