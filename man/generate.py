@@ -138,7 +138,8 @@ def write_program(program: Any) -> str:
                 f".BR sdfkit\\-{escape(name)} (1)",
                 escape(split_help(program.commands[name])[0]),
             ]
-    lines += [*write_parameters(program, context), *write_exits(), ".SH SEE ALSO", ".BR sdfkit\\-store (5)"]
+    lines += [*write_parameters(program, context), *write_exits(), ".SH SEE ALSO"]
+    lines += [".BR sdfkit\\-python (3),", ".BR sdfkit\\-store (5),", ".BR sdfkit\\-cluster (7)"]
     return "\n".join(lines) + "\n"
 
 

@@ -208,7 +208,10 @@ Timeout = Annotated[
 ]
 Cluster = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", help="Address of a Dask scheduler that processes the shapes."),
+    typer.Option(
+        metavar="ADDRESS",
+        help="Address of a Dask scheduler, whose workers process the shapes; see sdfkit-cluster(7).",
+    ),
     IRRELEVANT,
 ]
 Up = Annotated[

@@ -19,6 +19,9 @@ def blocks():
     yield "README.md", "\n".join(re.findall(r"```sh\n(.*?)```", readme, flags=re.DOTALL))
     for script in sorted((ROOT / "examples").glob("*.sh")):
         yield script.name, script.read_text()
+    page = (ROOT / "man/man7/sdfkit-cluster.7").read_text().replace("\\-", "-")
+    listings = re.findall(r"^\.nf\n(.*?)^\.fi$", page, flags=re.DOTALL | re.MULTILINE)
+    yield "sdfkit-cluster.7", "\n".join(listings)
     for name, function in find_commands().items():
         examples = function.__doc__.split("Examples:\n")[1]
         yield f"sdfkit {name} --help", examples.split("\n\n")[0]

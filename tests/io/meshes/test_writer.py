@@ -1,5 +1,7 @@
 """Folders of meshes: what files are called, and what they carry."""
 
+import pickle
+
 import pytest
 import trimesh
 
@@ -67,3 +69,26 @@ def test_a_folder_that_is_not_there_is_not_made_deep(tmp_path):
         writer(tmp_path / "missing/out"),
     ):
         pass
+
+
+def test_files_that_workers_write_are_kept_by_the_same_command(tmp_path):
+    rows = [Row(0, "a"), Row(1, "b", error="no surface")]
+    for place in ("local", "far"):
+        with pytest.raises(KeyboardInterrupt), writer(tmp_path / place, overwrite=True) as meshes:
+            if place == "local":
+                meshes.write(rows[0], mesh=BOX, defects=["hole"])
+            else:
+                remote = pickle.loads(pickle.dumps(meshes.remote()))
+                left = remote.write_result(rows[0], function=lambda row: {"mesh": BOX, "defects": ["hole"]})
+                meshes.record(rows[0], **left)
+            meshes.write(rows[1])
+            assert (meshes.made, meshes.failed) == (2, {1})
+            raise KeyboardInterrupt
+        with writer(tmp_path / place, overwrite=True) as meshes:
+            assert meshes.has(rows[0])
+    assert (tmp_path / "far/a.ply").read_bytes() == (tmp_path / "local/a.ply").read_bytes()
+    with create_meshes(
+        str(tmp_path / "one.ply"), 1, settings={}, seed=None, kind="ply", overwrite=False
+    ) as one:
+        assert one.remote() is None
+        one.write(rows[0], mesh=BOX)

@@ -143,3 +143,24 @@ def test_workers_write_to_a_url_which_they_must_share():
     assert "run" not in group.attrs
     with pytest.raises(MissingError, match="memory://rows/x.zarr: is not what the worker on .* finds there"):
         remote.check()
+
+
+def test_folders_of_pictures_are_written_by_workers():
+    arrays = {
+        "rgb": np.full((2, 4, 4, 3), 7, np.uint8),
+        "camera_to_world": np.tile(np.eye(4, dtype=np.float32), (2, 1, 1)),
+        "yfov": np.ones(2, np.float32),
+    }
+    options = {"rows": ROWS, "history": [], "settings": {}, "overwrite": False}
+    for place in ("local", "far"):
+        with create_store(f"{place}/", "views", **options) as pictures:
+            assert not pictures.has(ROWS[0])
+            if place == "local":
+                pictures.write(ROWS[0], **arrays)
+            else:
+                remote = loads(dumps(pictures.remote()))
+                pictures.record(ROWS[0], **remote.write_result(ROWS[0], function=lambda row: arrays))
+            pictures.write(Row(1, "s1", error="no"))
+            assert (pictures.made, pictures.failed) == (2, {1})
+    assert len(contents("local")) == 3
+    assert contents("far") == contents("local")

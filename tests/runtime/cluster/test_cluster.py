@@ -20,6 +20,7 @@ from sdfkit.rows import Row
 from sdfkit.runtime.pool import PoolOptions, compute_rows
 from tests.runtime.cluster.rows import Table, fail_or_square, hold_on_one_worker
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 
 
@@ -28,7 +29,7 @@ def cluster(tmp_path_factory):
     """Start the cluster; return the address of its scheduler, and its worker a, which may be killed."""
     file = tmp_path_factory.mktemp("cluster") / "scheduler.json"
     local = ("--host", "127.0.0.1", "--scheduler-file", file, "--no-dashboard")
-    worker = ("worker", *local, "--nthreads", 1)
+    worker = ("worker", *local, "--nthreads", 1, "--local-directory", file.parent)
     lines = {"": ("scheduler", *local, "--port", 0), "a": (*worker, "--no-nanny"), "b": worker}
     with ExitStack() as stack:
         started = {}
@@ -39,7 +40,7 @@ def cluster(tmp_path_factory):
                 env=os.environ | {"SDFKIT_TEST_WORKER": name, "PYTHONPATH": path},
             )  # fmt: skip
             stack.callback(process.wait)
-            stack.callback(process.terminate)
+            stack.callback(process.kill)  # what they have started ends with them
             started[name] = process
         from distributed import Client
 
@@ -69,7 +70,6 @@ def contents(folder):
     [
         ("sample-sdf --points 200 --surface-points 20", "out.zarr"),
         ("render --views 2 --size 16 --renderer cpu", "out.zarr"),
-        ("render --views 2 --size 16 --renderer cpu", "pictures/"),
         ("watertight --resolution 16", "closed/"),
     ],
 )
@@ -90,10 +90,10 @@ def test_a_cluster_writes_the_same_bytes(cluster, meshes, tmp_path, monkeypatch,
 def test_failing_hanging_and_dying_rows_are_marked(cluster, tmp_path):
     table = Table(folder=tmp_path)
     rows = [Row(index, f"obj_{index}") for index in range(8)]
-    options = PoolOptions(1, 3, cluster[0], False)
+    options = PoolOptions(1, 2, cluster[0], False)
     compute_rows(table, rows, 8, partial(fail_or_square, folder=tmp_path), options)
     assert table.written.pop(1) == "no surface"
-    assert table.written.pop(2) == "took longer than 3 s; raise --timeout or simplify the shape"
+    assert table.written.pop(2) == "took longer than 2 s; raise --timeout or simplify the shape"
     assert "its worker process died" in table.written.pop(3)
     assert table.written == {index: index**2 for index in (0, 4, 5, 6, 7)}
     assert {file.name for file in tmp_path.glob("large_*")} == {f"large_{index}" for index in (0, 4, 5, 6, 7)}
