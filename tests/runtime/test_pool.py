@@ -3,8 +3,11 @@
 import io
 import logging
 import os
+import re
+import sys
 import time
 from dataclasses import dataclass, field
+from unittest.mock import Mock
 
 import pytest
 
@@ -119,8 +122,17 @@ def test_fail_fast_or_a_single_failed_row_ends_the_command(rows, fail_fast):
         compute_rows(Table(), rows, len(rows), troubled, PoolOptions(1, 60, None, fail_fast))
 
 
-def test_a_cluster_without_dask_or_scheduler_is_refused():
-    with pytest.raises(
-        MissingError, match="--cluster tcp://127.0.0.1:1: (dask is not installed|no scheduler answers)"
-    ):
+@pytest.mark.parametrize(
+    ("client", "message"),
+    [
+        (None, "dask is not installed; pip install 'sdfkit[cluster]'"),
+        (OSError("timed out"), "no Dask scheduler answers (timed out); start one with dask scheduler"),
+    ],
+)
+def test_a_cluster_without_dask_or_scheduler_is_refused(monkeypatch, client, message):
+    if client is None:
+        monkeypatch.setitem(sys.modules, "distributed", None)
+    else:
+        monkeypatch.setattr("distributed.Client", Mock(side_effect=client))
+    with pytest.raises(MissingError, match=re.escape(f"--cluster tcp://127.0.0.1:1: {message}")):
         compute_rows(Table(), ROWS, 6, square, PoolOptions(1, 60, "tcp://127.0.0.1:1", False))
