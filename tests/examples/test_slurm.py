@@ -69,4 +69,4 @@ def test_the_parts_of_an_array_are_joined_to_what_one_run_makes(run_script):
         for array, values in whole.arrays():
             if array != "input":
                 assert np.array_equal(values[...], joined[array][...]), array
-    assert {file.name for file in Path("work/closed").iterdir()} == {f"{index}.ply" for index in range(5)}
+    assert {file.name for file in Path("work/closed").glob("*.ply")} == {f"{index}.ply" for index in range(5)}
