@@ -127,7 +127,13 @@ def compare(
     from sdfkit.io.outputs import refuse_existing
     from sdfkit.report.drawing.formats import is_page
     from sdfkit.report.scorecard import ScoreCard
-    from sdfkit.report.table_pages.comparison import PICTURED, draw_pair, write_comparison
+    from sdfkit.report.table_pages.comparison import (
+        MODELLED,
+        PICTURED,
+        draw_pair,
+        model_pair,
+        write_comparison,
+    )
     from sdfkit.runtime.pool import PoolOptions, report_outcome
 
     if output is not None:
@@ -135,7 +141,7 @@ def compare(
     result = compare_files(
         predicted, truth, training=training, features=features, training_features=training_features, views=views,
         codes=codes, manifest=manifest, pair=pair, points=points, align=align, seed=seed,
-        drawing=PairDrawing(draw_pair, PICTURED) if is_page(output) else None,
+        drawing=PairDrawing(draw_pair, PICTURED, model_pair, MODELLED) if is_page(output) else None,
         pool=PoolOptions(jobs, timeout, None, fail_fast),
     )  # fmt: skip
     card = ScoreCard(

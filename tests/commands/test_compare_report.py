@@ -39,6 +39,10 @@ def test_a_page_shows_every_pair_the_worst_first(sdfkit, folders, tmp_path):
     cells = {uid: {cell["column"]: cell for cell in row[1]} for uid, row in rows.items()}
     assert cells["missing"]["prediction"]["error"] == "not predicted"
     assert cells["flat"]["prediction"]["error"] == "no surface"
+    modelled = {(uid, name) for uid, row in cells.items() for name, cell in row.items() if "model" in cell}
+    assert modelled == {(uid, "truth") for uid in RADII} | {(EVIL, "prediction"), ("good", "prediction")}
+    assert cells[EVIL]["prediction"]["model"]["distance"]["largest"] == pytest.approx(0.5, rel=0.02)
+    assert content["notes"][1].startswith("In 3-D, all ")
     true, small = (frames_of(cells[EVIL][name]["film"])[:, :, :, 3] > 127 for name in ("truth", "prediction"))
     # Both are drawn in the frame of the truth.
     assert small.sum() / true.sum() == pytest.approx(0.25 * (2.6**2 - 1) / (2.6**2 - 0.25), rel=0.05)

@@ -113,15 +113,14 @@ def files(tmp_path_factory):
     drawing = draw_runs(runs, Appearance(["runs"], True, None, 64, None, 9), Balls())
     (folder / "trajectories.html").write_bytes(drawing.content)
     for name, words in {
-        "compared": ["predicted", "--truth", "truth"],
-        "samples": ["samples.zarr"],
-        "views": ["views.zarr", "--truth", "truth"],
+        "compared": ["view", "--views", "3", "predicted", "--truth", "truth"],
+        "samples": ["view", "--views", "3", "samples.zarr"],
+        "views": ["view", "--views", "3", "views.zarr", "--truth", "truth"],
+        "scored": ["compare", "--points", "1000", "predicted", "truth"],
     }.items():
-        paths = [str(folder / word) if not word.startswith("-") else word for word in words]
+        line = [str(folder / word) if (folder / word).exists() else word for word in words]
         done = CliRunner().invoke(
-            app,
-            ["view", *paths, "-o", str(folder / f"{name}.html"), "--jobs", "1", "--views", "3"],
-            catch_exceptions=False,
+            app, [*line, "-o", str(folder / f"{name}.html"), "--jobs", "1"], catch_exceptions=False
         )
         assert done.exit_code == 0, done.stderr
     return folder
@@ -289,6 +288,50 @@ def test_without_webgl_stills_turn(visit):
     before = still.evaluate("(element) => element.style.backgroundPosition")
     page.locator("input[type=range]").fill("1")
     assert still.evaluate("(element) => element.style.backgroundPosition") != before
+
+
+def test_without_webgl_the_stills_of_a_table_turn(visit):
+    page = visit("scored", script=WITHOUT_WEBGL, ready="text=no WebGL")
+    assert page.locator("canvas").count() == 0
+    stills = page.locator(".film")
+    script = "(elements) => elements.map((element) => element.style.backgroundPosition)"
+    before = stills.evaluate_all(script)
+    stills.nth(1).press("ArrowRight")
+    # Those of the same pair turn together.
+    assert [one != other for one, other in zip(before, stills.evaluate_all(script), strict=True)] == [
+        True, True, False, False,
+    ]  # fmt: skip
+
+
+def test_pairs_of_a_table_turn_together_and_can_be_sorted(visit):
+    page = visit("scored", ready="canvas")
+    page.evaluate("document.querySelector('table').scrollIntoView()")
+    page.wait_for_function("document.querySelectorAll('.drawn').length === 4")
+
+    def read():
+        names = "(elements) => elements.map((element) => element.getAttribute('aria-label').split(', in')[0])"
+        return dict(zip(page.locator("canvas").evaluate_all(names), canvases(page), strict=True))
+
+    first = read()
+    worst = [name.split(",")[0] for name in first][::2]
+    assert list(first) == [f"{uid}, {name}" for uid in worst for name in ("truth", "prediction")]
+    larger, smaller = (
+        first[f"{uid}, prediction"][covered(first[f"{uid}, prediction"])].mean(axis=0) for uid in "ab"
+    )
+    assert larger[0] > larger[2] + 40
+    assert smaller[2] > smaller[0] + 40
+    page.locator("canvas").nth(1).press("ArrowLeft")
+    turned = read()
+    assert differ(first.values(), turned.values()) == [True] * 4
+    for _ in range(2):  # one of the two orders is another one
+        page.click("th >> text=shape")
+        ordered = read()
+        assert differ(turned.values(), [ordered[name] for name in turned]) == [False] * 4
+        if list(ordered) == list(turned):
+            continue
+        page.locator("canvas").first.press("ArrowRight")
+        assert differ(first.values(), [read()[name] for name in first]) == [False] * 4
+        page.locator("canvas").first.press("ArrowLeft")
 
 
 def test_the_address_of_a_page_of_trajectories_selects_what_it_shows(visit):

@@ -16,7 +16,7 @@ from sdfkit.inference.comparison.baselines import Baselines, prepare_baselines
 from sdfkit.inference.comparison.image_baselines import ImageBaselines
 from sdfkit.inference.defaults import COMPARE_POINTS, COMPARE_TIMEOUT
 from sdfkit.io.meshes.pairs import MeshPairs, Pair, Pairing
-from sdfkit.io.meshes.reader import Meshes
+from sdfkit.io.meshes.reader import Meshes, MeshRow
 from sdfkit.rows import Row, seed_shape
 from sdfkit.runtime.cores import CORES
 from sdfkit.runtime.pool import PoolOptions, compute_rows
@@ -25,19 +25,27 @@ if TYPE_CHECKING:
     import trimesh
 
 Scores = dict[str, Any]
+Cells = list[dict[str, Any]]
 
 
 class PairDrawing(NamedTuple):
-    """How pairs of meshes are drawn while they are in memory.
+    """How pairs of meshes are drawn. Both functions run in worker processes.
+
+    They get a true mesh and its predictions, each a mesh or the reason why there is none, and return a mapping for each
+    of the meshes that they draw, that of the true mesh first.
 
     Attributes:
-        draw: Draws a true mesh and its predictions, each a mesh or the reason why there is none. It runs in worker
-            processes. The first of its results is that of the true mesh.
+        draw: Draws any pair, while its meshes are in memory.
         most: Maximum number of shapes whose drawings are kept: those with the largest Chamfer distances.
+        model: Draws more, which takes longer, for the worst of these shapes, after all scores are known. Its last
+            argument is the number of all meshes that it is called with. Its entries are added to those of `draw`.
+        modelled: Maximum number of shapes that `model` draws.
     """
 
-    draw: "Callable[[trimesh.Trimesh, Sequence[trimesh.Trimesh | str]], list[Any]]"
+    draw: "Callable[[trimesh.Trimesh, Sequence[trimesh.Trimesh | str]], Cells]"
     most: int
+    model: "Callable[[trimesh.Trimesh, Sequence[trimesh.Trimesh | str], int], Cells]"
+    modelled: int
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,7 @@ def compare(
         GeometryError: A training shape has no surface, or cannot be read.
     """
     pairs = MeshPairs(predicted, truths, pair, all_due=all_due)
-    collected, baselines = _ScoreCollector(drawing.most if drawing else 0), None
+    collected, baselines = _ScoreCollector(*((drawing.most, drawing.modelled) if drawing else (0, 0))), None
     with ExitStack() as stack:
         rows: Iterable[Pair] = pairs
         for needed in (images.retrieval, images.pictures):
@@ -122,13 +130,20 @@ def compare(
         if drawing is not None:
             score = partial(score, paint=drawing.draw)
         compute_rows(collected, rows, pairs.count, score, pool)
+    drawings = collected.drawings
+    if drawing is not None:
+        worst = collected.worst_pairs
+        meshes = sum(1 + max(1, len(pair.guesses)) for pair in worst)
+        models = _ModelCollector(drawings)
+        model = partial(_model_pair, seed=seed, align=align == "icp", paint=drawing.model, meshes=meshes)
+        compute_rows(models, worst, len(worst), model, pool)
     return ComparisonResult(
         shapes=collected.shapes,
         pairing=pairs.by,
         level=None if baselines is None else baselines.level,
         scored=collected.scored,
         failed=collected.failed,
-        drawings=collected.drawings,
+        drawings=drawings,
     )
 
 
@@ -137,12 +152,15 @@ class _ScoreCollector:
 
     Args:
         most: Number of shapes whose drawings are kept.
+        modelled: Number of shapes, not more than `most`, whose pairs are kept, to load their meshes again. The meshes
+            of a pipe are kept with them, as the bytes that were read.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, modelled: int) -> None:
         self.failed: set[int] = set()
-        self._most = most
-        self._drawings: dict[tuple[int, str], list[Any]] = {}
+        self._most, self._modelled = most, modelled
+        self._drawings: dict[tuple[int, str], Cells] = {}
+        self._pairs: dict[tuple[int, str], Pair] = {}
         self.scored = 0
         self._shapes: dict[tuple[int, str], dict[str, Any]] = {}
 
@@ -161,26 +179,102 @@ class _ScoreCollector:
         shape["predictions"] += values["predictions"]
         shape["apart"] += values["apart"]
         if "drawings" in values:
-            # Samples of a shape may come one by one; the first drawing of each is that of the true mesh.
-            self._drawings[key] = [*self._drawings.get(key, values["drawings"][:1]), *values["drawings"][1:]]
-        if len(self._drawings) > 2 * self._most:
-            self._drawings = self._worst()
+            self._keep(key, row, values["drawings"])
 
-    def _worst(self) -> dict[tuple[int, str], list[Any]]:
+    def _keep(self, key: tuple[int, str], pair: Pair, drawings: Cells) -> None:
+        # Samples of a shape may come one by one; the first drawing of each is that of the true mesh.
+        if key in self._drawings:
+            self._drawings[key] += drawings[1:]
+            if (known := self._pairs.get(key)) is not None:
+                self._pairs[key] = replace(known, guesses=(*known.guesses, *pair.guesses))
+        else:
+            self._drawings[key], self._pairs[key] = list(drawings), pair
+        if len(self._pairs) > 2 * self._modelled:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Keep the drawings and pairs of the worst shapes only, the worst first."""
+
         def measure(key: tuple[int, str]) -> float:
             return -float(np.mean([one["chamfer"] for one in self._shapes[key]["predictions"]]))
 
-        return {key: self._drawings[key] for key in sorted(self._drawings, key=measure)[: self._most]}
+        worst = sorted(self._drawings, key=measure)[: self._most]
+        self._drawings = {key: self._drawings[key] for key in worst}
+        self._pairs = {key: self._pairs[key] for key in worst[: self._modelled] if key in self._pairs}
 
     @property
-    def drawings(self) -> dict[str, list[Any]]:
+    def drawings(self) -> dict[str, Cells]:
         """The drawings of the worst shapes by uid, the worst first."""
-        return {uid: drawn for (_, uid), drawn in self._worst().items()}
+        self._drop()
+        return {uid: drawn for (_, uid), drawn in self._drawings.items()}
+
+    @property
+    def worst_pairs(self) -> list[Pair]:
+        """The pairs of the worst shapes, the worst first."""
+        self._drop()
+        return list(self._pairs.values())
 
     @property
     def shapes(self) -> dict[str, dict[str, Any]]:
         """The scores by uid, in the order of the true shapes."""
         return {uid: self._shapes[index, uid] for index, uid in sorted(self._shapes)}
+
+
+class _ModelCollector:
+    """A writer that adds what `PairDrawing.model` returns to drawings. Those of a shape that fails stay as they are.
+
+    Args:
+        drawings: The drawings by uid, which are changed.
+    """
+
+    def __init__(self, drawings: Mapping[str, Cells]) -> None:
+        self.failed: set[int] = set()
+        self._drawings = drawings
+
+    def has(self, row: Row) -> bool:
+        return False
+
+    def write(self, row: Row, **values: Any) -> None:
+        if row.error:
+            self.failed.add(row.index)
+            return
+        # Of samples that came one by one, more may have been drawn.
+        for drawn, more in zip(self._drawings[row.uid], values["models"], strict=False):
+            drawn |= more
+
+
+def _model_pair(
+    pair: Pair,
+    *,
+    seed: int,
+    align: bool,
+    paint: "Callable[[trimesh.Trimesh, Sequence[trimesh.Trimesh | str], int], Cells]",
+    meshes: int,
+) -> dict[str, Any]:
+    """Load a pair that has been scored once more, place its predictions as `score_pair` did, and draw it."""
+    truth = pair.truth.load()
+    guesses = [_load_guess(guess) for guess in pair.guesses or (None,)]
+    for sample, mesh in enumerate(guesses):
+        if align and not isinstance(mesh, str):
+            _align(mesh, truth, np.random.default_rng(seed_shape(seed, pair.uid, 1, sample)))
+    return {"models": paint(truth, guesses, meshes)}
+
+
+def _load_guess(guess: MeshRow | None) -> "trimesh.Trimesh | str":
+    """Load a prediction, or say why there is none with a surface."""
+    if guess is None:
+        return "not predicted"
+    # A prediction that failed in an earlier command is a row with an error. It is scored as an empty mesh.
+    if guess.error:
+        return guess.error
+    mesh = guess.load()
+    return mesh if has_area(mesh) else "no surface"
+
+
+def _align(mesh: "trimesh.Trimesh", truth: "trimesh.Trimesh", rng: np.random.Generator) -> None:
+    from sdfkit.geometry.alignment import find_alignment
+
+    mesh.apply_transform(find_alignment(mesh, truth, rng=rng))
 
 
 def score_pair(
@@ -190,7 +284,7 @@ def score_pair(
     seed: int,
     align: bool,
     baselines: Baselines | None,
-    paint: "Callable[[trimesh.Trimesh, Sequence[trimesh.Trimesh | str]], list[Any]] | None" = None,
+    paint: "Callable[[trimesh.Trimesh, Sequence[trimesh.Trimesh | str]], Cells] | None" = None,
 ) -> dict[str, Any]:
     """Score the predictions and the baselines for one true shape, and describe and, with `paint`, draw the shape."""
 
@@ -201,19 +295,15 @@ def score_pair(
     mesh = pair.truth.load()
     surface = SampledSurface(mesh, points=points, rng=draw(0))
     score = partial(_score_mesh, truth=surface, points=points, align=align)
-    predictions, compared = [], list[Any]()
+    predictions, compared = [], list["trimesh.Trimesh | str"]()
     for sample, guess in enumerate(pair.guesses or (None,)):
-        # A prediction that failed in an earlier command is a row with an error. It is scored as an empty mesh.
-        loaded = None if guess is None or guess.error else guess.load()
+        loaded = _load_guess(guess)
+        compared.append(loaded)
         state = "missing" if guess is None else "failed" if guess.error else "predicted"
-        scores, found = score(loaded, rng=draw(1, sample), shape=guess.uid if guess else "")
+        scores, found = score(
+            None if isinstance(loaded, str) else loaded, rng=draw(1, sample), shape=guess.uid if guess else ""
+        )
         predictions.append(({**scores, "state": state}, found))
-        reasons = {
-            "missing": "not predicted",
-            "failed": guess.error if guess else "",
-            "predicted": "no surface",
-        }
-        compared.append(loaded if found is not None else reasons[state])
     apart = pairwise_chamfer([found for _, found in predictions if found is not None])
     pieces, euler = describe_topology(mesh)
     facts = {"pieces": pieces, "euler": euler, "reach": float(np.linalg.norm(mesh.vertices, axis=1).max())}
@@ -252,9 +342,7 @@ def _score_mesh(
     surface, pieces, euler = None, 0, 0
     if has_area(mesh):
         if align:
-            from sdfkit.geometry.alignment import find_alignment
-
-            mesh.apply_transform(find_alignment(mesh, truth.mesh, rng=rng))
+            _align(mesh, truth.mesh, rng)
         surface = SampledSurface(mesh, points=points, rng=rng)
         pieces, euler = describe_topology(mesh)
     scores = asdict(compare_surfaces(surface, truth, rng))

@@ -1,8 +1,12 @@
 """The files that `compare` writes: the scores as CSV, as plots, or as a page with the meshes of the worst pairs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from sdfkit.errors import GeometryError
 from sdfkit.geometry.metrics import SCORES
@@ -12,13 +16,22 @@ from sdfkit.report.drawing.formats import is_page
 from sdfkit.report.pages import Content, make_page, pack_film
 from sdfkit.report.plots import draw_panels
 from sdfkit.report.scorecard import ScoreCard
+from sdfkit.report.viewer.mesh_cells import (
+    FEWEST,
+    MeshOptions,
+    count_faces,
+    describe_models,
+    draw_mesh,
+    model_mesh,
+)
 from sdfkit.wording import agreeing, counted
 
 if TYPE_CHECKING:
     import trimesh
 
-# A page has the pictures of this number of shapes, and the scores of this number, the worst first.
-PICTURED, LISTED = 100, 2000
+# A page has the models of this number of shapes, the pictures of this number, and the scores of this number, the worst
+# first. With all of them, and one prediction of each, it takes less than 5 MB.
+MODELLED, PICTURED, LISTED = 24, 100, 2000
 # Of a mesh: number of pictures around it, and pixels along a side. At most so many samples of a shape are drawn.
 VIEWS, SIZE, SAMPLES = 6, 144, 4
 
@@ -30,31 +43,62 @@ def draw_pair(truth: "trimesh.Trimesh", guesses: "Sequence[trimesh.Trimesh | str
         truth: The true mesh.
         guesses: The predictions, each a mesh or the reason why there is none.
     """
-    from sdfkit.geometry.frame import normalise
-
-    unit, to_original = normalise(truth)
-    cells = [_draw_cell("truth", unit)]
-    for number, guess in enumerate(guesses[:SAMPLES]):
-        name = "prediction" if len(guesses) == 1 else f"sample {number}"
-        if isinstance(guess, str):
-            cells.append({"column": name, "error": guess})
-            continue
-        placed = guess.copy()
-        placed.vertices = (placed.vertices - to_original[:3, 3]) / to_original[0, 0]
-        cells.append(_draw_cell(name, placed))
-    if len(guesses) > SAMPLES:
-        cells[-1]["facts"] = f"of {len(guesses)}; the others are not drawn"
+    options, cells = MeshOptions(VIEWS, SIZE, faces=None, texels=0), list[Content]()
+    for name, mesh in _place(truth, guesses):
+        cell: Content = {"column": name}
+        cells.append(cell)
+        try:
+            drawn: Content = {"error": mesh} if isinstance(mesh, str) else draw_mesh(mesh, options)
+        except GeometryError as error:
+            drawn = {"error": str(error)}
+        if "pictures" in drawn:
+            cell["film"] = pack_film(drawn.pop("pictures"), size=SIZE, lossless=False)
+        cell |= drawn
     return cells
 
 
-def _draw_cell(name: str, mesh: "trimesh.Trimesh") -> Content:
-    from sdfkit.images.turntable import draw_turntable
+def model_pair(
+    truth: "trimesh.Trimesh", guesses: "Sequence[trimesh.Trimesh | str]", meshes: int
+) -> list[Content]:
+    """Make the models of a true mesh and its predictions, with their distances to the truth.
 
-    try:
-        pictures = draw_turntable(mesh, views=VIEWS, size=SIZE)
-    except GeometryError as error:
-        return {"column": name, "error": str(error)}
-    return {"column": name, "film": pack_film(pictures, size=SIZE, lossless=False)}
+    Args:
+        truth: The true mesh.
+        guesses: The predictions, each a mesh or the reason why there is none.
+        meshes: Number of models on the page; the more, the fewer faces each has.
+
+    Returns:
+        What is to be added to each cell that `draw_pair` makes: nothing if its mesh cannot be shown.
+    """
+    from sdfkit.geometry.distance.tree import TriangleTree
+
+    tree, cells = None, list[Content]()
+    for _, mesh in _place(truth, guesses):
+        cells.append({})
+        if isinstance(mesh, str):
+            continue
+        with suppress(GeometryError):  # of which the cell tells already
+            cells[-1] = model_mesh(mesh, count_faces(meshes) or FEWEST, truth=tree)
+        tree = tree or TriangleTree(np.asarray(mesh.vertices), np.asarray(mesh.faces))
+    return cells
+
+
+def _place(
+    truth: "trimesh.Trimesh", guesses: "Sequence[trimesh.Trimesh | str]"
+) -> "Iterator[tuple[str, trimesh.Trimesh | str]]":
+    """Yield the name and the mesh of each cell, in the unit frame of the true mesh, or the reason why there is none."""
+    from sdfkit.geometry.frame import normalise, to_unit
+
+    unit, to_original = normalise(truth)
+    yield "truth", unit
+    for number, guess in enumerate(guesses[:SAMPLES]):
+        name = "prediction" if len(guesses) == 1 else f"sample {number}"
+        if number + 1 == SAMPLES < len(guesses):
+            name += f"; {len(guesses) - SAMPLES} more are not drawn"
+        if not isinstance(guess, str):
+            guess = guess.copy()
+            guess.vertices = to_unit(np.asarray(guess.vertices), to_original)
+        yield name, guess
 
 
 def make_comparison_page(
@@ -65,7 +109,7 @@ def make_comparison_page(
     Args:
         heading: Heading of the page.
         card: The scores.
-        drawings: The cells of the worst shapes by uid; see `draw_pair`.
+        drawings: The cells of the worst shapes by uid; see `draw_pair` and `model_pair`.
         failed: Number of pairs that could not be scored.
     """
     baselines = [name for name in card.candidates if name != "prediction"]
@@ -84,16 +128,22 @@ def make_comparison_page(
     rows.sort(key=lambda row: -row[chamfer])
     *texts, definitions = card.list_summaries()
     table = {"columns": columns, "rows": rows[:LISTED], "sorted": chamfer, "below": [definitions]}
-    notes = [_describe_extent(len(rows), len(drawings))]
+    models = [[cell["model"] for cell in cells if "model" in cell] for cells in drawings.values()]
+    modelled = sum(map(bool, models))
+    notes = [_describe_extent(len(rows), len(drawings), modelled)]
+    if modelled:
+        notes.append(describe_models(list(chain(*models))))
     if failed:
         state = agreeing(failed, "is", "are")
         notes.append(f"{counted(failed, 'pair')} could not be scored and {state} left out")
     content = {"heading": heading, "notes": notes, "table": table, "texts": texts}
-    return make_page(heading, content)
+    return make_page(heading, content, models=modelled > 0)
 
 
-def _describe_extent(shapes: int, pictured: int) -> str:
+def _describe_extent(shapes: int, pictured: int, modelled: int) -> str:
     text = f"{counted(shapes, 'shape')}, the worst first by Chamfer distance"
+    if 0 < modelled < min(shapes, LISTED):
+        text += f"; in 3-D the {modelled} worst only"
     if pictured < min(shapes, LISTED):
         text += f"; pictures of the {pictured} worst only"
     if shapes > LISTED:

@@ -130,24 +130,39 @@ def draw_mesh(
     truth: "TriangleTree | None" = None,
 ) -> dict[str, Any]:
     """Draw the stills of a mesh in the unit frame and, unless the options say otherwise, make its model."""
-    from sdfkit.geometry.topology import join_vertices
     from sdfkit.images.turntable import draw_turntable
 
     pictures = draw_turntable(mesh, views=options.views, size=options.size, paint=paint)
-    closed = join_vertices(mesh).is_watertight
-    facts = f"{_count(len(mesh.faces))}, {'closed' if closed else 'open'}"
-    drawn: dict[str, Any] = {"pictures": pictures, "facts": facts}
-    if options.faces is not None:
-        from sdfkit.images.scenes.model import make_model
+    if options.faces is None:
+        return {"pictures": pictures, "facts": _describe(mesh, closed=_is_closed(mesh))}
+    return {"pictures": pictures, **model_mesh(mesh, options.faces, paint=paint, truth=truth)}
 
-        model = make_model(mesh, faces=options.faces, paint=paint, truth=truth) | {"closed": closed}
-        drawn["model"] = model
-        if model["shown"] < model["given"]:
-            drawn["facts"] += f"; shown with {_count(model['shown'])}"
-        if found := model.get("distance"):
-            kind = "distance to the truth" if found["signed"] else "distance to the truth, which is open"
-            drawn["facts"] += f"; {kind}: mean {found['mean']:.2g}, largest {found['largest']:.2g}"
-    return drawn
+
+def model_mesh(
+    mesh: "Trimesh", faces: int, *, paint: "Paint | None" = None, truth: "TriangleTree | None" = None
+) -> dict[str, Any]:
+    """Make the `model` of a mesh in the unit frame, with at most so many faces, and the `facts` about both."""
+    from sdfkit.images.scenes.model import make_model
+
+    closed = _is_closed(mesh)
+    model = make_model(mesh, faces=faces, paint=paint, truth=truth) | {"closed": closed}
+    facts = _describe(mesh, closed=closed)
+    if model["shown"] < model["given"]:
+        facts += f"; shown with {_count(model['shown'])}"
+    if found := model.get("distance"):
+        kind = "distance to the truth" if found["signed"] else "distance to the truth, which is open"
+        facts += f"; {kind}: mean {found['mean']:.2g}, largest {found['largest']:.2g}"
+    return {"model": model, "facts": facts}
+
+
+def _is_closed(mesh: "Trimesh") -> bool:
+    from sdfkit.geometry.topology import join_vertices
+
+    return bool(join_vertices(mesh).is_watertight)
+
+
+def _describe(mesh: "Trimesh", *, closed: bool) -> str:
+    return f"{_count(len(mesh.faces))}, {'closed' if closed else 'open'}"
 
 
 def _count(faces: int) -> str:

@@ -36,11 +36,9 @@ function gallery({ label, turns, tiles }) {
   else turnStills(cells, bar, { label, turns });
 
   function start() {
-    const renderer = startRenderer(), choice = group(), solid = group(), stills = group();
-    if (!renderer || both) turnStills(cells, stills, { label, turns });
-    if (!renderer) make("p", bar, {}, "This browser has no WebGL, so stills are shown.");
-    if (!renderer) return;
-    viewer(renderer, models, solid);
+    const choice = group(), solid = group(), stills = group(), shown = startViewer(models, bar, solid);
+    if (!shown || both) turnStills(cells, stills, { label, turns });
+    if (!shown) return;
     make("p", main, { class: "keys" }, KEYS);
     if (!both) return;
     const choose = (on) => { grid.classList.toggle("flat", !on); solid.hidden = !on; stills.hidden = on; };

@@ -1,10 +1,11 @@
 "use strict";
 // A table that is sorted by the column whose heading is clicked. A column holds texts, numbers, or cells: the pictures
-// of a row, each a `film` or an `error`, with the name of its `column` and `facts`. Texts with lines of their own may stand
-// `below` it.
+// of a row, each a `film` or an `error`, with the name of its `column` and `facts`, and some also a `model`. Texts with
+// lines of their own may stand `below` it.
 
 function table({ columns, rows, sorted, below = [] }) {
-  const element = make("table", make("div", main, { class: "wide" }), { class: "scores" });
+  const bar = make("div", main, { class: "bar" }), keys = make("p", main), wide = make("div", main, { class: "wide" });
+  const element = make("table", wide, { class: "scores" }), models = [];
   const head = make("tr", make("thead", element)), body = make("tbody", element);
   const buttons = columns.map(({ name, kind }, index) => {
     const heading = make("th", head, { scope: "col", class: kind });
@@ -18,7 +19,7 @@ function table({ columns, rows, sorted, below = [] }) {
     values.forEach((value, index) => {
       const { kind } = columns[index];
       const place = make(index ? "td" : "th", line, index ? { class: kind } : { class: kind, scope: "row" });
-      if (kind === "cells") showCells(place, value, values[0]);
+      if (kind === "cells") models.push(...showCells(place, value, values[0]));
       else place.textContent = kind === "number" ? short(value) : value;
     });
     return { values, line };
@@ -36,27 +37,37 @@ function table({ columns, rows, sorted, below = [] }) {
   }
   if (sorted !== undefined) sort(sorted, true);
   texts(below);
+  // The stills are painted first, because starting WebGL takes longer.
+  if (models.length) requestAnimationFrame(() => setTimeout(() => {
+    wide.classList.add("models");
+    if (startViewer(models, bar, bar)) keys.textContent = KEYS;
+    else models.forEach(({ turn }) => turn());
+  }));
 }
 
-// All cells of a row turn together. This is the one place where the cells of a row are shown.
+// All stills of a row turn together. This is the one place where the cells of a row are shown. Return those with a model,
+// for the viewer; `turn` lets their stills turn where there is none.
 function showCells(place, cells, uid) {
-  const group = make("div", place, { class: "row" }), films = [];
+  const group = make("div", place, { class: "row" }), films = [], models = [];
   let frame = 0;
   const set = (value) => films.forEach(({ element, film }) => {
     frame = ((value % film.frames) + film.frames) % film.frames;
     show(element, film, frame);
   });
-  for (const { film, error, column, facts } of cells) {
+  for (const { film, error, column, facts, model } of cells) {
+    const name = `${uid}, ${column}`, turn = () => film?.frames > 1 && drag(element, () => frame, set, -film.frames);
     const box = make("div", group);
     const element = make("div", box, { class: film ? "film" : "film empty" }, film ? "" : error || "none");
-    make("small", box, {}, column);
-    if (facts) make("small", box, { class: "facts" }, facts);
+    make("small", box, { class: "column" }, column);
+    if (facts) make("small", box, {}, facts);
+    if (model) models.push({ model, element, row: uid, figure: group, name, turn });
+    else turn();
     if (!film) continue;
-    load(element, film, `${uid}, ${column}`);
+    load(element, film, name);
     films.push({ element, film });
-    if (film.frames > 1) drag(element, () => frame, set, -film.frames);
   }
   set(0);
+  return models;
 }
 
 function texts(parts) {

@@ -19,6 +19,14 @@ function startRenderer() {
   return renderer;
 }
 
+// Show the models of cells, with their controls in `controls`, or say in `bar` why not. Return whether they are shown.
+function startViewer(cells, bar, controls) {
+  const renderer = startRenderer();
+  if (renderer) viewer(renderer, cells, controls);
+  else make("p", bar, {}, "This browser has no WebGL, so stills are shown.");
+  return renderer !== null;
+}
+
 // A camera and the point that it turns around. Cells that share a view move together.
 function makeView() {
   return home({ camera: new THREE.PerspectiveCamera(HOME.yfov, 1, 0.02, 40), target: new THREE.Vector3() });
