@@ -127,13 +127,7 @@ def compare(
     from sdfkit.io.outputs import refuse_existing
     from sdfkit.report.drawing.formats import is_page
     from sdfkit.report.scorecard import ScoreCard
-    from sdfkit.report.table_pages.comparison import (
-        MODELLED,
-        PICTURED,
-        draw_pair,
-        model_pair,
-        write_comparison,
-    )
+    from sdfkit.report.table_pages import comparison as page
     from sdfkit.runtime.pool import PoolOptions, report_outcome
 
     if output is not None:
@@ -141,7 +135,7 @@ def compare(
     result = compare_files(
         predicted, truth, training=training, features=features, training_features=training_features, views=views,
         codes=codes, manifest=manifest, pair=pair, points=points, align=align, seed=seed,
-        drawing=PairDrawing(draw_pair, PICTURED, model_pair, MODELLED) if is_page(output) else None,
+        drawing=PairDrawing(page.draw_pair, page.PICTURED, page.model_pair, page.MODELLED) if is_page(output) else None,
         pool=PoolOptions(jobs, timeout, None, fail_fast),
     )  # fmt: skip
     card = ScoreCard(
@@ -150,6 +144,6 @@ def compare(
     typer.echo(card.as_json() if json else card.as_text(every))
     if output is not None and result.scored:
         heading = f"{predicted} against {truth}"
-        write_comparison(output, heading, card, result.drawings, len(result.failed), overwrite=overwrite)
+        page.write_comparison(output, heading, card, result.drawings, len(result.failed), overwrite=overwrite)
     if result.failed:
         report_outcome("the table", "scores", result.scored + len(result.failed), result.failed)
