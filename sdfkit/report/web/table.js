@@ -4,7 +4,7 @@
 // lines of their own may stand `below` it.
 
 function table({ columns, rows, sorted, below = [] }) {
-  const bar = make("div", main, { class: "bar" }), keys = make("p", main), wide = make("div", main, { class: "wide" });
+  const wide = make("div", main, { class: "wide" });
   const element = make("table", wide, { class: "scores" }), models = [];
   const head = make("tr", make("thead", element)), body = make("tbody", element);
   const buttons = columns.map(({ name, kind }, index) => {
@@ -39,8 +39,10 @@ function table({ columns, rows, sorted, below = [] }) {
   texts(below);
   // The stills are painted first, because starting WebGL takes longer.
   if (models.length) requestAnimationFrame(() => setTimeout(() => {
+    const bar = make("div", main, { class: "bar" });
+    wide.before(bar);
     wide.classList.add("models");
-    if (startViewer(models, bar, bar)) keys.textContent = KEYS;
+    if (startViewer(models, bar, bar)) bar.after(make("p", main, {}, KEYS));
     else models.forEach(({ turn }) => turn());
   }));
 }
