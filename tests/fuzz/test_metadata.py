@@ -127,3 +127,14 @@ def test_a_store_with_any_value_of_its_metadata_replaced(stores, tmp_path, data,
         }.get(command, ())
         # Each of the three grids may fail on its own.
         assert ends_in_one_line(run(command, store, *options), 4 if name == "g" else 1)
+
+
+@pytest.mark.parametrize("length", [2**40, 2**63, 10**30])
+@pytest.mark.parametrize("name", ["valid", "uid", "point"])
+def test_arrays_longer_than_any_array_are_described_or_refused(stores, tmp_path, name, length):
+    shutil.copytree(stores / "s.zarr", tmp_path / "s.zarr")
+    path = tmp_path / f"s.zarr/{name}/zarr.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"shape": [length, *content["shape"][1:]]}))
+    for words in (("info",), ("info", "--json"), ("view", "-o", tmp_path / "page.html")):
+        assert ends_in_one_line(run(words[0], tmp_path / "s.zarr", *words[1:]))

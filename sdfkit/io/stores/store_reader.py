@@ -1,6 +1,7 @@
 """An open Zarr store: its attributes, its arrays and its rows, each checked before it is read."""
 
 import hashlib
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -176,7 +177,8 @@ class StoreReader:
                 "axes": axes_of(node),
                 "shape": node.shape,
                 "dtype": "string" if node.dtype.kind == "T" else node.dtype.name,
-                "bytes": None if node.dtype.kind == "T" else node.nbytes,
+                # Not `nbytes`, which fails for lengths beyond those of any array.
+                "bytes": None if node.dtype.kind == "T" else math.prod(node.shape) * node.dtype.itemsize,
             }
             for name, node in self._members(self.group).items()
         ]
