@@ -107,6 +107,12 @@ def write_command(name: str, command: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
+def read_titles() -> list[str]:
+    """Titles of the tutorials, in their order."""
+    pages = (Path(__file__).parents[1] / "examples/tutorials").glob("[0-9]*.md")
+    return [page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ") for page in sorted(pages)]
+
+
 def write_program(program: Any) -> str:
     """The page of sdfkit itself, which lists the subcommands."""
     context = program.context_class(program, info_name="sdfkit")
@@ -138,7 +144,11 @@ def write_program(program: Any) -> str:
                 f".BR sdfkit\\-{escape(name)} (1)",
                 escape(split_help(program.commands[name])[0]),
             ]
-    lines += [*write_parameters(program, context), *write_exits(), ".SH SEE ALSO"]
+    lines += [*write_parameters(program, context), *write_exits()]
+    lines += [".SH TUTORIALS", "In the folder examples/tutorials of the source distribution and repository:"]
+    for number, title in enumerate(read_titles(), 1):
+        lines += [f".IP {number}.", escape(title)]
+    lines += [".SH SEE ALSO"]
     lines += [".BR sdfkit\\-python (3),", ".BR sdfkit\\-store (5),", ".BR sdfkit\\-cluster (7)"]
     return "\n".join(lines) + "\n"
 

@@ -17,6 +17,9 @@ def blocks():
     """Return the shell text in documents, by place."""
     readme = (ROOT / "README.md").read_text()
     yield "README.md", "\n".join(re.findall(r"```sh\n(.*?)```", readme, flags=re.DOTALL))
+    for page in sorted((ROOT / "examples/tutorials").glob("*.md")):
+        # Console blocks are run by tests/examples/test_tutorials.py.
+        yield page.name, "\n".join(re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL))
     for script in sorted((ROOT / "examples").glob("*.sh")):
         yield script.name, script.read_text()
     page = (ROOT / "man/man7/sdfkit-cluster.7").read_text().replace("\\-", "-")
