@@ -66,7 +66,7 @@ def test_two_processes_train_deepsdf_like_one(samples, tmp_path):
     assert np.allclose(first["code"][:], second["code"][:], atol=1e-4)
     states = []
     for path in (one, two):
-        with open_store(str(path), "decoder", manifest=None) as store:
+        with open_store(str(path), "deepsdf", manifest=None) as store:
             states.append(read_state(store))
     assert states[0]["parameters/code"].shape == states[1]["parameters/code"].shape
     moments = [state["moments/code/exp_avg"] for state in states]
