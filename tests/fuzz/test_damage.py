@@ -5,7 +5,7 @@ import io
 import numpy as np
 import trimesh
 import zarr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sdfkit.errors import GeometryError, InputError
@@ -79,6 +79,7 @@ STORE = make_store()
 
 
 @FUZZ
+@example(([(0.033, b"\x00\n\x00")], 1.0))
 @given(damage)
 def test_damaged_piped_stores_are_read_correctly_or_refused(wounds):
     content = damaged(STORE, wounds)

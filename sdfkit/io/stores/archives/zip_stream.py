@@ -25,6 +25,7 @@ from zarr.storage import ZipStore
 from sdfkit.errors import InputError
 from sdfkit.io.digests import UNKNOWN, ContentDigest
 from sdfkit.io.stores.layout import is_bomb
+from sdfkit.rows import printable
 
 if TYPE_CHECKING:
     from zarr.abc.buffer import Buffer, BufferPrototype
@@ -245,7 +246,8 @@ class ZipReader(StreamStore):
 
     def _fault(self, fault: str) -> InputError:
         self.has_ended = True
-        return InputError(f"{self._name}: {fault}")
+        # The name of a member may hold anything.
+        return InputError(f"{self._name}: {printable(fault)}")
 
     def _read_exactly(self, size: int) -> bytes:
         if size > LARGEST_MEMBER:
