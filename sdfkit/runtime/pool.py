@@ -272,7 +272,9 @@ def report_outcome(output: str, what: str, count: int, failed: set[int], *, made
         log.info("%s: is complete, and nothing was to be done", place)
         return
     if failed:
-        rest = f"the other {good} {agreeing(good, 'is', 'are')} in {place}" if good else "nothing was written"
+        rest = (
+            f"the other {good} {agreeing(good, 'is', 'are')} in {place}" if good else "no shape was written"
+        )
         raise GeometryError(
             f"{len(failed)} of {counted(count, 'shape')} failed, for the reasons above; {rest}"
         )

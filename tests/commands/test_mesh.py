@@ -273,7 +273,7 @@ def test_errors_of_earlier_steps_are_reported_again(sdfkit, decoder, tmp_path):
     assert result.stderr.splitlines() == [
         "sdfkit: gone_0: open mesh",
         "sdfkit: gone_1: open mesh",
-        "sdfkit: 2 of 2 shapes failed, for the reasons above; nothing was written",
+        "sdfkit: 2 of 2 shapes failed, for the reasons above; no shape was written",
     ]
 
 

@@ -209,7 +209,7 @@ def test_nothing_is_written_if_all_shapes_fail(sdfkit, tmp_path):
         (tmp_path / f"{name}.off").write_text("OFF\n3 1 0\n0 0 nan\n1 0 0\n0 1 0\n3 0 1 2\n")
     result = sdfkit("view", tmp_path / "a.off", tmp_path / "b.off", "-o", tmp_path / "x.png", "--jobs", 1)
     assert result.exit_code == 4
-    assert result.stderr.endswith("2 of 2 shapes failed, for the reasons above; nothing was written\n")
+    assert result.stderr.endswith("2 of 2 shapes failed, for the reasons above; no shape was written\n")
     alone = sdfkit("view", tmp_path / "a.off", "-o", tmp_path / "x.png")
     assert (alone.exit_code, alone.stderr.count("\n")) == (4, 1)
     assert not list(tmp_path.glob("*x.png*"))
