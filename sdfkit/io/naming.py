@@ -288,7 +288,10 @@ def tell_apart(names: Sequence[FileName]) -> list[str]:
     groups: dict[str, set[FileName]] = {}
     for name in names:
         groups.setdefault(name.uid, set()).add(name)
-    longer = {name: new for group in groups.values() if len(group) > 1 for name, new in _extend(group)}
+    single = {uid for uid, group in groups.items() if len(group) == 1}
+    longer = {
+        name: new for group in groups.values() if len(group) > 1 for name, new in _extend(group, single)
+    }
     if longer:
         first = next(name for name in names if name in longer)
         log.warning(
@@ -299,15 +302,15 @@ def tell_apart(names: Sequence[FileName]) -> list[str]:
     return unique([printable(longer.get(name, name).uid) for name in names])
 
 
-def _extend(group: set[FileName]) -> list[tuple[FileName, FileName]]:
-    """Make the names of a group differ. A single name that was given is kept."""
+def _extend(group: set[FileName], single: Collection[str]) -> list[tuple[FileName, FileName]]:
+    """Make the names of a group differ, also from names that no group shares. A single name that was given is kept."""
     given = [name for name in group if name.given]
     taken = {name.uid for name in given} if len(given) == 1 else set()
     old = sorted((name for name in group if not (taken and name.given)), key=lambda name: name.path)
     new = old
 
     def differ() -> bool:
-        return len({name.uid for name in new} - taken) == len(new)
+        return len({uid for name in new if (uid := name.uid) not in taken and uid not in single}) == len(new)
 
     for level in range(max(name.path.count(SEPARATOR) for name in old)):
         if differ():

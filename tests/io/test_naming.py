@@ -210,3 +210,10 @@ def test_a_name_does_not_depend_on_the_other_files_unless_two_would_share_it(nam
     for path, uid in found.items():
         if sum(alone[path] == alone[other] for other in some) == 1:
             assert uid == alone[path]
+
+
+def test_a_longer_name_does_not_take_that_of_another_file(tmp_path):
+    names = ["a/mesh.obj", "b/a/models/a.obj", "b/a/models/mesh.obj"]
+    paths = write_files(tmp_path / "data", names)
+    assert find_uids([paths[2]]) == ["a_mesh"]
+    assert find_uids(paths) == ["data_a_mesh", "a_models_a", "a_mesh"]
