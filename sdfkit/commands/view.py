@@ -119,10 +119,10 @@ def view(
         raise UsageError("--truth and --decoder need a page; name the output .html or add --format html")
     appearance = Appearance([name_of(path) for path in inputs], is_page, views, size, columns, limit)
     options = PoolOptions(jobs, timeout, None, fail_fast=False)
-    mesher = load_code_mesher(decoder, resolution=64) if decoder is not None else None
     with open_output(output, overwrite=overwrite) as stream:
         kinds = ["photo" if is_photo(path) else find_kind(path) for path in inputs]
         check_options(kinds, truth=bool(truth), decoder=bool(decoder), photos=matte != "all" or bool(model))
+        mesher = load_code_mesher(decoder, resolution=64) if decoder is not None else None
         if set(kinds) == {"photo"}:
             drawing = draw_photos(inputs, matte, model, appearance, options, manifest=manifest)
         elif set(kinds) == {"mesh"}:

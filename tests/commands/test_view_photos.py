@@ -97,8 +97,7 @@ def test_pictures_beside_meshes_are_their_textures(tmp_path):
         (("a.ply", "a.png"), (), "photos, --matte and --model go with no other input"),
     ],
 )
-def test_options_that_would_have_no_effect_are_refused(sdfkit, tmp_path, monkeypatch, inputs, option, told):
-    monkeypatch.setattr("sdfkit.inference.meshing.load_code_mesher", lambda *_, **__: None)
+def test_options_that_would_have_no_effect_are_refused(sdfkit, tmp_path, inputs, option, told):
     trimesh.creation.box().export(tmp_path / "a.ply")
     np.save(tmp_path / "a.npy", np.zeros((2, 3), np.float32))
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")

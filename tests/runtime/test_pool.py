@@ -14,6 +14,7 @@ import pytest
 from sdfkit.errors import GeometryError, MissingError
 from sdfkit.rows import Row
 from sdfkit.runtime.pool import PoolOptions, compute_rows, report_outcome
+from tests.runtime.cluster.rows import fail
 
 ROWS = [Row(index, f"obj_{index}") for index in range(6)]
 
@@ -55,12 +56,7 @@ def warn(row):
 
 
 def troubled(row):
-    if row.index == 1:
-        raise GeometryError("no surface")
-    if row.index == 2:
-        time.sleep(600)
-    if row.index == 3:
-        os._exit(9)
+    fail(row)
     if row.index == 4:
         raise ZeroDivisionError("a bug")
     return {"square": row.index**2}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -19,6 +19,7 @@ from sdfkit.images.encoding.preprocess import Preprocessing, preprocess, read_pr
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
 Pool = Literal["auto", "cls", "mean", "max"]
 Output = Literal["cls", "normed cls", "pooled", "mean", "max"]
 Tokens = Literal["none", "patch", "all"]
@@ -187,25 +188,9 @@ def load_preprocessing(model: str) -> Preprocessing:
     from transformers import AutoImageProcessor
 
     source = str(lite0.lite0_folder()) if model == lite0.NAME else model
-    read = partial(AutoImageProcessor.from_pretrained, source, backend="pil")
-    try:
-        try:
-            processor = read(local_files_only=True)
-        except OSError:
-            if Path(source).is_dir():
-                raise
-            reach_hub()
-            processor = read()
-        return read_preprocessing(processor, model)
-    except (OSError, ValueError) as error:
-        if Path(source).is_dir():
-            raise InputError(
-                f"{model}: holds no image processor that the transformers library can load: {first_line(error)}"
-            ) from error
-        raise MissingError(
-            f"{model}: is not on this machine, and the download failed ({first_line(error)}); leave --model out, or "
-            f"use --model {lite0.NAME}"
-        ) from error
+    read = partial(AutoImageProcessor.from_pretrained, backend="pil")
+    advice = f"leave --model out, or use --model {lite0.NAME}"
+    return read_preprocessing(_fetch(source, model, None, read, "image processor", advice), model)
 
 
 def _in_int8(encoder: Encoder) -> Encoder:
@@ -280,43 +265,54 @@ def read_pretrained(
         MissingError: The model is not on this machine and cannot be downloaded.
         InputError: The folder contains no such encoder.
     """
-    from safetensors import SafetensorError
-
-    try:
-        return _read(source, revision, read_processor)
-    except (OSError, ValueError, SafetensorError) as error:
-        if Path(source).is_dir():
-            raise InputError(
-                f"{model}: holds no {content} encoder that the transformers library can load: {first_line(error)}"
-            ) from error
-        raise MissingError(
-            f"{model}: is not on this machine, and the download failed ({first_line(error)}); "
-            f"offline, give a downloaded folder (--model PATH), or use --model {bundled}"
-        ) from error
-
-
-def _read(source: str, revision: str | None, read_processor: Callable[..., Any]) -> tuple[Any, Any, Any]:
-    from huggingface_hub import hf_hub_download
     from transformers import AutoModel
 
-    def read(local_files_only: bool) -> tuple[Any, Any, Any]:
-        options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
+    def read(source: str, **options: Any) -> tuple[Any, Any, Any]:
         processor = read_processor(source, **options)
         network, report = AutoModel.from_pretrained(
             source, dtype="float32", output_loading_info=True, **options
         )
         return network, report, processor
 
+    advice = f"offline, give a downloaded folder (--model PATH), or use --model {bundled}"
+    return _fetch(source, model, revision, read, f"{content} encoder", advice)
+
+
+def _fetch(
+    source: str, model: str, revision: str | None, read: Callable[..., T], content: str, advice: str
+) -> T:
+    """Read parts of a model from a folder or the cache, or else from the hub.
+
+    Args:
+        source: See `read_pretrained`, as for `model` and `revision`.
+        model: Name of the model.
+        revision: Commit, tag or branch.
+        read: Function that reads them: (source, revision=, local_files_only=).
+        content: What is read, for messages.
+        advice: What to do offline, for messages.
+    """
+    from huggingface_hub import hf_hub_download
+    from safetensors import SafetensorError
+
     try:
-        with lite0.hide_progress_bars():
-            return read(local_files_only=True)
-    except OSError:
+        try:
+            with lite0.hide_progress_bars():
+                return read(source, revision=revision, local_files_only=True)
+        except OSError:
+            if Path(source).is_dir():
+                raise
+        reach_hub()
+        # If the hub has no such model, this fails once, with a clear error; from_pretrained would retry for every file.
+        hf_hub_download(source, "config.json", revision=revision)
+        return read(source, revision=revision, local_files_only=False)
+    except (OSError, ValueError, SafetensorError) as error:
         if Path(source).is_dir():
-            raise
-    reach_hub()
-    # If the hub has no such model, this fails once, with a clear error; from_pretrained would retry for every file.
-    hf_hub_download(source, "config.json", revision=revision)
-    return read(local_files_only=False)
+            raise InputError(
+                f"{model}: holds no {content} that the transformers library can load: {first_line(error)}"
+            ) from error
+        raise MissingError(
+            f"{model}: is not on this machine, and the download failed ({first_line(error)}); {advice}"
+        ) from error
 
 
 def cached_commit(source: str, revision: str | None) -> str:

@@ -10,15 +10,20 @@ from sdfkit.errors import GeometryError
 from sdfkit.runtime.pool import RemoteWriter
 
 
-def fail_or_square(row, *, folder):
-    """Fail in one of several ways, or return the square of the index."""
-    (folder / f"{row.index}.{os.getpid()}").touch()
+def fail(row):
+    """Fail in the rows 1, 2 and 3: by an error, by taking too long, and by ending the process."""
     if row.index == 1:
         raise GeometryError("no surface")
     if row.index == 2:
         time.sleep(600)
     if row.index == 3:
         os._exit(9)
+
+
+def fail_or_square(row, *, folder):
+    """Fail in one of several ways, or return the square of the index."""
+    (folder / f"{row.index}.{os.getpid()}").touch()
+    fail(row)
     return {"square": row.index**2, "large": f"{row.index}"}
 
 
