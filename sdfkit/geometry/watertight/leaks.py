@@ -24,8 +24,8 @@ COARSE = 64
 # with balls whose radius grows from this, in coarse cells, by this factor.
 SMALLEST, GROWTH = 2.0, 1.3
 # They are sealed if they are at most this share of the boundary of their cavity. A hole of 3 % of a sphere measures
-# 0.028 to 0.040 here, one of 4 % measures 0.050; the neck of a vase is 0.044, the open side of a cube 0.17.
-OPEN = 0.042
+# 0.027 to 0.036 here, one of 4 % 0.039 to 0.049, the neck of a vase 0.042 to 0.050, the open side of a cube 0.17.
+OPEN = 0.04
 # More than this share of the rays from within must cross the wall an odd number of times: a bottle whose wall has an
 # inner and an outer surface is complete.
 ODD = 0.5
@@ -127,7 +127,8 @@ def seal_missing_pieces(
             core = labels == label
             seam = _seam(free, core, radius)
             cavity = seam < 0
-            opening = np.count_nonzero(np.abs(seam) <= 0.5)
+            # Weights that fall linearly sum to 1 across the seam, wherever it lies between the nodes of the grid.
+            opening = np.maximum(1 - np.abs(seam), 0).sum()
             # The layer of cells next to the wall measures the area of the wall.
             wall = np.count_nonzero(cavity & (clearance > 1) & (clearance <= 2))
             if opening > OPEN * (opening + wall):
