@@ -29,6 +29,9 @@ CELLS = 64
 # keep the interpolated value. On a surface, true distances interpolated between nodes with the spacing h are at most
 # h·√3/2, and h·√3/4 larger at the nearest nodes of the finer grid: together 0.16 for h = 1/8, and 0.08 for h = 1/16.
 BANDS = (0.17, 0.09)
+# The network's distance at the surface. It predicts about the median over all shapes that the images allow. A thin part
+# whose place is uncertain is in less than half of them, so at 0 it is torn or missing (see examples/LOG.md).
+LEVEL = 0.0025
 # Number of points at which the network is evaluated at once.
 BATCH = 1 << 14
 
@@ -76,7 +79,7 @@ class Reconstructor:
                 parts = torch.split(torch.from_numpy(points).to(device), BATCH)
                 return torch.cat([self.network(scene, part[None])[0] for part in parts]).cpu().numpy()
 
-            return [{"grid": fill_grid(distance)}]
+            return [{"grid": fill_grid(distance) - np.float32(LEVEL)}]
 
     @cached_property
     def _is_bf16(self) -> bool:
