@@ -78,8 +78,8 @@ def view(
     As an image, meshes and views are drawn as a contact sheet with the names of the shapes. A page shows meshes in
     three dimensions, with turning, zoom, wires, normals, colours and a section, without network; it says to how many
     faces they are simplified. Several folders of the same shapes, and the meshes of --truth, stand side by side and
-    turn together, and colours show the distance to the true surface, in the unit in which the farthest point of the
-    true shape is at 1. Grids of distances (of sdfkit predict, with a model of train-recon) are shown as the meshes of
+    turn together. Colours show the distance of each mesh to the true surface, and of the true mesh to the surface of
+    the first prediction, in the unit in which the farthest point of the true shape is at 1. Grids of distances (of sdfkit predict, with a model of train-recon) are shown as the meshes of
     their surfaces, samples as slices and points (blue inside, orange outside), views as images and as cameras around
     the mesh of --truth. Codes, weights and features are drawn as a map of their first two principal components,
     coloured by category. A model is drawn as the curve of its training loss, also during training, with a map of its

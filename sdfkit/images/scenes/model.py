@@ -1,4 +1,4 @@
-"""Models of shapes for a web page: few faces, quantised, with their colours and distances to a true mesh."""
+"""Models of shapes for a web page: few faces, quantised, with their colours and distances to another mesh."""
 
 import io
 import math
@@ -27,11 +27,11 @@ QUALITY = 80
 
 @dataclass(frozen=True)
 class Distances:
-    """Distances of a predicted surface to the true one.
+    """Distances of a surface to another one.
 
     Attributes:
-        values: For each vertex of the model, in the unit of the true shape; positive outside.
-        signed: Whether the true mesh is closed. If it is not, all values are positive.
+        values: For each vertex of the model; positive outside of the other mesh.
+        signed: Whether the other mesh is closed. If it is not, all values are positive.
         mean: Mean of the absolute distance over the surface of the model.
         largest: Largest absolute distance of a vertex.
     """
@@ -42,18 +42,18 @@ class Distances:
     largest: float
 
 
-def measure_distances(mesh: trimesh.Trimesh, truth: TriangleTree) -> Distances:
-    """Measure the distances from the vertices of a mesh to a true surface."""
+def measure_distances(mesh: trimesh.Trimesh, other: TriangleTree) -> Distances:
+    """Measure the distances from the vertices of a mesh to another surface."""
     points = np.asarray(mesh.vertices, dtype=np.float64)
-    signed = truth.closed
-    values = truth.signed(points, "normal") if signed else truth.closest(points)[0]
+    signed = other.closed
+    values = other.signed(points, "normal") if signed else other.closest(points)[0]
     size = np.abs(values)
     mean = float(np.average(size[mesh.faces].mean(axis=1), weights=np.maximum(mesh.area_faces, 1e-15)))
     return Distances(values, signed, mean, float(size.max()))
 
 
 def make_model(
-    mesh: trimesh.Trimesh, *, faces: int, paint: Paint | None = None, truth: TriangleTree | None = None
+    mesh: trimesh.Trimesh, *, faces: int, paint: Paint | None = None, other: TriangleTree | None = None
 ) -> dict[str, Any]:
     """Make the model of a mesh.
 
@@ -62,7 +62,7 @@ def make_model(
         faces: Largest number of faces of the model.
         paint: Colours of the mesh, with decoded textures. A mesh that is simplified has its texture as colours of the
             vertices; one that is not keeps the images.
-        truth: The true surface to measure distances to.
+        other: The surface to measure distances to.
 
     Returns:
         The content of the page: packed arrays `position`, `face` and, if there are any, `colour`, `uv`, `distance`;
@@ -107,8 +107,8 @@ def make_model(
         arrays.append(Packed("colour", corner_colors.reshape(-1, 3)[corner], "differences"))
     if corner_uv is not None:
         arrays.append(Packed("uv", corner_uv[corner], "differences"))
-    if truth is not None:
-        found = measure_distances(model, truth)
+    if other is not None:
+        found = measure_distances(model, other)
         values = found.values[triangles.reshape(-1)[corner]]
         content["distance"] = {"mean": found.mean, "largest": found.largest, "signed": found.signed}
         arrays.append(Packed("distance", quantise(values, found.largest)[:, None], "differences"))

@@ -13,7 +13,8 @@ from sdfkit.rows import Row, unique
 from sdfkit.wording import counted
 
 log = logging.getLogger(__name__)
-TRUTH = "truth"
+# Names of columns.
+TRUTH, PREDICTION = "truth", "prediction"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ def open_table(
             return
         files = [path for path in inputs if path not in folders]
         groups = [*([files] if files else []), *([path] for path in folders)]
-        names = ["prediction"] if len(groups) == 1 else [_name(group[0]) for group in groups]
+        names = [PREDICTION] if len(groups) == 1 else [_name(group[0]) for group in groups]
         yield _pair_with_truth(enter([truth]), [enter(group) for group in groups], [TRUTH, *names])
 
 

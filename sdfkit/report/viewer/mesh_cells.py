@@ -4,11 +4,13 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sdfkit.errors import SdfkitError
+from sdfkit.io.meshes.columns import PREDICTION, TRUTH
 from sdfkit.wording import agreeing
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class MeshOptions:
         size: Pixels along the longer side of a still.
         faces: Largest number of faces of each model; None for stills only.
         texels: Texels per unit of length of each model.
-        has_truth: Measure the distances of all meshes of a shape to the first one.
+        has_truth: Measure the distances between the first mesh of a shape and the others.
     """
 
     views: int
@@ -59,8 +61,27 @@ def count_texels(models: int) -> float:
     return max(FEWEST_TEXELS, TEXELS / math.sqrt(max(models, 1)))
 
 
+@dataclass(frozen=True)
+class Reference:
+    """A surface to which distances are measured, and what the facts call it."""
+
+    name: str
+    tree: "TriangleTree"
+
+
+def make_reference(name: str, mesh: "Trimesh") -> Reference:
+    """Return the surface of a mesh as a reference; `name` is that of its cell."""
+    from sdfkit.geometry.distance.tree import TriangleTree
+
+    tree = TriangleTree(np.asarray(mesh.vertices), np.asarray(mesh.faces))
+    return Reference(f"the {name}" if name in (TRUTH, PREDICTION) else name, tree)
+
+
 def draw_cells(row: "MeshCells", *, options: MeshOptions) -> dict[str, Any]:
     """Draw the meshes of a shape, all in the unit frame of the first one.
+
+    If the first one is the truth, the distances of the others to it are measured, and its own to the first of the
+    others that can be shown.
 
     Returns:
         `cells`: for each mesh its `column`, and `pictures`, `facts` and `model`, or an `error`. If there is one mesh,
@@ -69,27 +90,27 @@ def draw_cells(row: "MeshCells", *, options: MeshOptions) -> dict[str, Any]:
     Raises:
         InputError, GeometryError: The first mesh cannot be shown.
     """
-    frame = tree = None
-    cells: list[dict[str, Any]] = []
-    for name, mesh_row in row.cells:
-        cell: dict[str, Any] = {"column": name}
-        cells.append(cell)
+    cells: list[dict[str, Any]] = [{"column": name} for name, _ in row.cells]
+    frame = truth = guess = draw_truth = None
+    measured = options.has_truth and options.faces is not None
+    for cell, (name, mesh_row) in zip(cells, row.cells, strict=True):
         if mesh_row is None:
             continue
         try:
             mesh, paint, own = _load(mesh_row, frame, options)
-            cell |= draw_mesh(mesh, options, paint=paint, truth=tree)
+            if measured and frame is None:
+                truth, draw_truth = make_reference(name, mesh), partial(draw_mesh, mesh, options, paint=paint)
+            else:
+                cell |= draw_mesh(mesh, options, paint=paint, reference=truth)
+                guess = guess or (make_reference(name, mesh) if truth else None)
         except SdfkitError as error:
             if frame is None:
                 raise
             cell["error"] = " ".join(str(error).split())
             continue
-        if frame is None:
-            frame = own
-            if options.has_truth:
-                from sdfkit.geometry.distance.tree import TriangleTree
-
-                tree = TriangleTree(np.asarray(mesh.vertices), np.asarray(mesh.faces))
+        frame = own if frame is None else frame
+    if draw_truth is not None:
+        cells[0] |= draw_truth(reference=guess)
     return {"cells": cells} if len(cells) > 1 else {k: v for k, v in cells[0].items() if k != "column"}
 
 
@@ -127,7 +148,7 @@ def draw_mesh(
     options: MeshOptions,
     *,
     paint: "Paint | None" = None,
-    truth: "TriangleTree | None" = None,
+    reference: Reference | None = None,
 ) -> dict[str, Any]:
     """Draw the stills of a mesh in the unit frame and, unless the options say otherwise, make its model."""
     from sdfkit.images.turntable import draw_turntable
@@ -135,23 +156,28 @@ def draw_mesh(
     pictures = draw_turntable(mesh, views=options.views, size=options.size, paint=paint)
     if options.faces is None:
         return {"pictures": pictures, "facts": _describe(mesh, closed=_is_closed(mesh))}
-    return {"pictures": pictures, **model_mesh(mesh, options.faces, paint=paint, truth=truth)}
+    return {"pictures": pictures, **model_mesh(mesh, options.faces, paint=paint, reference=reference)}
 
 
 def model_mesh(
-    mesh: "Trimesh", faces: int, *, paint: "Paint | None" = None, truth: "TriangleTree | None" = None
+    mesh: "Trimesh", faces: int, *, paint: "Paint | None" = None, reference: Reference | None = None
 ) -> dict[str, Any]:
-    """Make the `model` of a mesh in the unit frame, with at most so many faces, and the `facts` about both."""
+    """Make the `model` of a mesh in the unit frame, with at most so many faces, and the `facts` about both.
+
+    With a `reference`, the model has the distances of its vertices to that surface.
+    """
     from sdfkit.images.scenes.model import make_model
 
     closed = _is_closed(mesh)
-    model = make_model(mesh, faces=faces, paint=paint, truth=truth) | {"closed": closed}
+    other = None if reference is None else reference.tree
+    model = make_model(mesh, faces=faces, paint=paint, other=other) | {"closed": closed}
     facts = _describe(mesh, closed=closed)
     if model["shown"] < model["given"]:
         facts += f"; shown with {_count(model['shown'])}"
-    if found := model.get("distance"):
-        kind = "distance to the truth" if found["signed"] else "distance to the truth, which is open"
-        facts += f"; {kind}: mean {found['mean']:.2g}, largest {found['largest']:.2g}"
+    if reference is not None:
+        found = model["distance"]
+        name = reference.name + ("" if found["signed"] else ", which is open")
+        facts += f"; distance to {name}: mean {found['mean']:.2g}, largest {found['largest']:.2g}"
     return {"model": model, "facts": facts}
 
 

@@ -125,7 +125,7 @@ async function makeMesh(model, materials, done) {
     const coloured = shading === "colours" && colours ? colours : shading === "distance" && distances;
     if (coloured) geometry.setAttribute("color", coloured);
     if (coloured === distances && coloured && painted !== range) {
-      paintDistances(distances, arrays.distance, model.distance.largest, range, model.distance.signed ? "signed" : "unsigned");
+      paintDistances(distances, arrays.distance, model.distance.largest, range, kindOf(model));
       painted = range;
     }
     surface.material = shading === "normals" ? materials.normals : !coloured ? materials.plain : coloured === colours ? own : materials.measured;
@@ -148,7 +148,7 @@ async function makePoints(model, materials) {
   group.scale.setScalar(model.scale);
   let painted = null;
   return { group, show: ({ range }) => {
-    if (painted !== range) paintDistances(colours, arrays.distance, model.distance.largest, range, "samples");
+    if (painted !== range) paintDistances(colours, arrays.distance, model.distance.largest, range, kindOf(model));
     painted = range;
   } };
 }

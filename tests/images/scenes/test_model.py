@@ -131,18 +131,18 @@ def test_edges_are_sharp_and_curved_surfaces_smooth():
     assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - 1).max() < 1 / 32767
 
 
-def test_distances_are_positive_outside_and_unsigned_to_an_open_truth():
+def test_distances_are_positive_outside_and_unsigned_to_an_open_mesh():
     truth = trimesh.creation.icosphere(4)
     tree = TriangleTree(np.asarray(truth.vertices), np.asarray(truth.faces))
     for radius in (0.8, 1.1):
-        model = make_model(trimesh.creation.icosphere(4, radius=radius), faces=800, truth=tree)
+        model = make_model(trimesh.creation.icosphere(4, radius=radius), faces=800, other=tree)
         values = unpack(model)["distance"] / 32767 * model["distance"]["largest"]
         assert np.allclose(values, radius - 1, atol=0.01)
         assert model["distance"]["mean"] == pytest.approx(abs(radius - 1), abs=0.01)
         assert model["distance"]["signed"]
     half = truth.submesh([truth.triangles_center[:, 1] < 0], append=True)
     model = make_model(
-        truth, faces=800, truth=TriangleTree(np.asarray(half.vertices), np.asarray(half.faces))
+        truth, faces=800, other=TriangleTree(np.asarray(half.vertices), np.asarray(half.faces))
     )
     assert not model["distance"]["signed"]
     assert model["distance"]["largest"] == pytest.approx(np.sqrt(2), abs=0.1)
