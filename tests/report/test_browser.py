@@ -17,7 +17,8 @@ from sdfkit.cli import app
 from sdfkit.geometry.frame import normalise
 from sdfkit.images.scenes.packing import Packed, pack_arrays
 from sdfkit.images.turntable import draw_turntable
-from sdfkit.report.gallery import Appearance, draw_runs, read_runs
+from sdfkit.report.gallery import draw_runs, read_runs
+from sdfkit.report.viewer.appearance import Appearance
 from sdfkit.rows import Row
 from tests.commands.view_files import EVIL, write_store, write_trajectories
 

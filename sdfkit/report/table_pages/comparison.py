@@ -18,7 +18,6 @@ from sdfkit.report.pages import Content, make_page, pack_film
 from sdfkit.report.plots import draw_panels
 from sdfkit.report.scorecard import ScoreCard
 from sdfkit.report.viewer.mesh_cells import (
-    FEWEST,
     MeshOptions,
     count_faces,
     describe_models,
@@ -73,7 +72,7 @@ def model_pair(
     Returns:
         What is to be added to each cell that `draw_pair` makes: nothing if its mesh cannot be shown.
     """
-    faces = count_faces(meshes) or FEWEST
+    faces = count_faces(meshes)
     unit, others = _place(truth, guesses)
     cells: list[Content] = [{} for _ in range(1 + len(others))]
     reference, found = make_reference(TRUTH, unit), None

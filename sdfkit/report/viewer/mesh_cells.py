@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 # Faces of all models of a page together, and of one model: a page of one shape takes less than 1.5 MB, and one of 24
 # less than 3 MB. With less than FEWEST faces each, thin parts would be lost, so that pages of more models are larger.
-# There are stills only on pages of more than MANY models.
+# Of more than MANY meshes, only the first are models, and the others stills.
 TOTAL, MOST, FEWEST, MANY = 180_000, 80_000, 2_500, 160
 # Texels per unit of length on the surface of one model.
 TEXELS, FEWEST_TEXELS = 300.0, 60.0
-# Default number of stills where there are models, too: they are what browsers without WebGL show.
+# Default number of stills of a mesh: they are what browsers without WebGL show.
 STILLS = 8
 
 
@@ -41,6 +41,8 @@ class MeshOptions:
         size: Pixels along the longer side of a still.
         faces: Largest number of faces of each model; None for stills only.
         texels: Texels per unit of length of each model.
+        coloured: Show the colours of the meshes.
+        modelled: Number of shapes with models: the first ones. The others have stills only.
         has_truth: Measure the distances between the first mesh of a shape and the others.
     """
 
@@ -48,12 +50,18 @@ class MeshOptions:
     size: int
     faces: int | None
     texels: float
+    coloured: bool = False
+    modelled: int = 0
     has_truth: bool = False
 
+    def of_shape(self, index: int) -> "MeshOptions":
+        """Return the options of a shape."""
+        return self if index < self.modelled else replace(self, faces=None)
 
-def count_faces(models: int) -> int | None:
-    """Return how many faces each of a number of models on a page may have; None for stills only."""
-    return max(FEWEST, min(MOST, TOTAL // max(models, 1))) if models <= MANY else None
+
+def count_faces(models: int) -> int:
+    """Return how many faces each of a number of models on a page may have."""
+    return max(FEWEST, min(MOST, TOTAL // max(models, 1)))
 
 
 def count_texels(models: int) -> float:
@@ -90,6 +98,7 @@ def draw_cells(row: "MeshCells", *, options: MeshOptions) -> dict[str, Any]:
     Raises:
         InputError, GeometryError: The first mesh cannot be shown.
     """
+    options = options.of_shape(row.index)
     cells: list[dict[str, Any]] = [{"column": name} for name, _ in row.cells]
     frame = truth = guess = draw_truth = None
     measured = options.has_truth and options.faces is not None
@@ -123,11 +132,11 @@ def _load(
     from sdfkit.images.scenes.colours import has_colors
 
     missing: list[str] = []
-    if options.faces is None:
-        mesh, colors = row.load(), None
-    else:
+    if options.coloured:
         parts, missing = row.load_parts(colour=True)
         mesh, colors = join_parts(parts)
+    else:
+        mesh, colors = row.load(), None
     unit, own = normalise(mesh)
     if frame is not None:
         unit.vertices = to_unit(from_unit(np.asarray(unit.vertices), own), frame)

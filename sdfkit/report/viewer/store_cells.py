@@ -1,4 +1,4 @@
-"""Samples and views of a store on a page: stills, and points or cameras in three dimensions."""
+"""Samples, grids and views of a store on a page: stills, and points, meshes or cameras in three dimensions."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sdfkit.errors import GeometryError
+from sdfkit.report.viewer.mesh_cells import MeshOptions, draw_mesh
 from sdfkit.wording import agreeing, counted
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ def count_points(models: int) -> int:
     return max(FEWEST_POINTS, min(MOST_POINTS, TOTAL_POINTS // max(models, 1)))
 
 
-def draw_samples(row: "ArrayRow", *, slices: int, points: int | None) -> dict[str, Any]:
-    """Draw the samples of a shape: slices, and a model of up to `points` points; None for no model."""
+def draw_samples(row: "ArrayRow", *, slices: int, points: int, modelled: int) -> dict[str, Any]:
+    """Draw the samples of a shape: slices and, of the first `modelled` shapes, a model of up to `points` points."""
     from sdfkit.images.slices import draw_slices
 
     if row.error:
@@ -30,7 +31,7 @@ def draw_samples(row: "ArrayRow", *, slices: int, points: int | None) -> dict[st
     point, distance = row.arrays["point"], row.arrays["distance"]
     facts = f"{len(point):,} {agreeing(len(point), 'sample', 'samples')}"
     drawn: dict[str, Any] = {"pictures": draw_slices(point, distance, slices=slices), "facts": facts}
-    if points is not None:
+    if row.index < modelled:
         from sdfkit.images.scenes.cloud import make_cloud
 
         drawn["model"] = model = make_cloud(point, distance, points=points)
@@ -39,10 +40,21 @@ def draw_samples(row: "ArrayRow", *, slices: int, points: int | None) -> dict[st
     return drawn
 
 
+def draw_grid(row: "ArrayRow", *, options: MeshOptions) -> dict[str, Any]:
+    """Draw the surface of a grid of distances as a mesh."""
+    from sdfkit.geometry.frame import normalise
+    from sdfkit.geometry.isosurface.extraction import mesh_grid
+
+    if row.error:
+        raise GeometryError(row.error)
+    unit, _ = normalise(mesh_grid(row.arrays["grid"]))
+    return draw_mesh(unit, options.of_shape(row.index))
+
+
 def draw_views(
-    row: "ArrayRow", *, views: int, meshes: Mapping[str, "MeshRow"] | None, faces: int
+    row: "ArrayRow", *, views: int, meshes: Mapping[str, "MeshRow"], faces: int, modelled: int
 ) -> dict[str, Any]:
-    """Draw some of the images of a shape and, unless `meshes` is None, its cameras around the mesh of its uid.
+    """Draw some of the images of a shape and, of the first `modelled` shapes, the cameras around the mesh of its uid.
 
     Raises:
         GeometryError: The shape failed in an earlier step, or its mesh cannot be shown.
@@ -54,7 +66,7 @@ def draw_views(
     pictures = row.arrays["rgb"]
     shown = pick_evenly(pictures, views)
     drawn: dict[str, Any] = {"pictures": shown, "facts": counted(len(pictures), "view")}
-    if meshes is None:
+    if row.index >= modelled:
         return drawn
     cameras = np.asarray(row.arrays["camera_to_world"], dtype=np.float64)
     if not np.isfinite(cameras).all():
