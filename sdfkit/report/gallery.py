@@ -168,35 +168,38 @@ def draw_store(
             raise InputError(
                 f"{store.name}: is not complete; run the command that began it again to finish it"
             )
-        if truth and store.kind != "views":
-            raise InputError(f"{store.name}: holds {store.kind}; --truth is for meshes and views")
+        if truth and store.kind not in ("views", "samples", "grids"):
+            raise InputError(
+                f"{store.name}: holds {store.kind}; --truth is for meshes, views, samples and grids"
+            )
         if mesher is not None and not holds_trajectories(store):
             raise InputError(f"{store.name}: holds {store.kind}; --decoder is for codes with trajectories")
         if holds_trajectories(store):
             if mesher is not None:
                 mesher.check(store)
             return draw_runs([read_run(store, appearance.limit)], appearance, mesher)
-        shown = min(len(store), appearance.limit)
+        shown, meshes = min(len(store), appearance.limit), read_rows(truth) if truth else None
         if store.kind == "views":
             share = appearance.share(shown, on_sheet=SEVERAL)
             gallery = Gallery(appearance, label="view", turns=False, notes=share.notes)
             has_cameras = "camera_to_world" in store and "yfov" in store
             draw = partial(
                 draw_views, views=share.views, faces=count_faces(min(shown, share.modelled)),
-                modelled=share.modelled if has_cameras else 0, meshes=read_rows(truth) if truth else {},
+                modelled=share.modelled if has_cameras else 0, meshes=meshes or {},
             )  # fmt: skip
             arrays = ("rgb", "camera_to_world", "yfov") if has_cameras else ("rgb",)
             return gallery.fill(store.rows(*arrays), len(store), draw, options)
+        columns = 1 if meshes is None else 2
+        drawn, notes = appearance.share_faces(shown, columns)
         if store.kind == "samples":
-            share = appearance.share(shown)
+            share = appearance.share(shown, columns=columns)
             gallery = Gallery(appearance, label="slice, from back to front", turns=False, notes=share.notes)
             points = count_points(min(shown, share.modelled))
-            draw = partial(draw_samples, slices=share.views, points=points, modelled=share.modelled)
+            draw = partial(draw_samples, slices=share.views, points=points, options=drawn, meshes=meshes)
             return gallery.fill(store.rows("point", "distance"), len(store), draw, options)
         if store.kind == "grids":
-            drawn, notes = appearance.share_faces(shown)
             gallery = Gallery(appearance, label="turn all", turns=True, notes=notes)
-            draw = partial(draw_grid, options=drawn)
+            draw = partial(draw_grid, options=drawn, meshes=meshes)
             return gallery.fill(store.rows("grid"), len(store), draw, options)
         return _draw_model(store, losses, appearance, is_pipe=is_pipe, open_files=open_files)
 
@@ -281,7 +284,8 @@ def read_runs(
     for path in paths:
         if find_kind(path) != "store":
             raise InputError(
-                f"{path}: is not a store; give either only meshes or only stores of trajectories"
+                f"{path}: is not a store; give only meshes, only stores of trajectories, or a store with --truth "
+                "MESHES"
             )
         with open_store(path, manifest=manifest) as store:
             if not holds_trajectories(store):

@@ -228,7 +228,10 @@ def test_inputs_that_cannot_be_shown_side_by_side_are_refused(sdfkit, folder, tm
             codes,
             "holds codes without trajectories; give this store alone, or only stores with trajectories",
         ),
-        (folder, "is not a store; give either only meshes or only stores of trajectories"),
+        (
+            folder,
+            "is not a store; give only meshes, only stores of trajectories, or a store with --truth MESHES",
+        ),
     ):
         result = sdfkit("view", one, path, "-o", tmp_path / "x.html")
         assert (result.exit_code, result.stderr) == (3, f"sdfkit: {path}: {message}\n")

@@ -88,10 +88,36 @@ def test_a_prediction_that_fails_leaves_the_truth(sdfkit, pairs):
     assert prediction["error"].startswith("1 of 3 vertices is NaN")
 
 
+def test_samples_and_grids_stand_beside_the_truth(sdfkit, pairs):
+    rows = [Row(0, "a"), Row(1, "other")]
+    axis = np.linspace(-1, 1, 17, dtype=np.float32)
+    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
+    point = np.random.default_rng(0).uniform(-1, 1, (2, 500, 3)).astype(np.float32)
+    for kind, arrays in {
+        "samples": {
+            "point": (("shape", "sample", "xyz"), point),
+            "distance": (("shape", "sample"), np.linalg.norm(point, axis=-1) - 0.5),
+        },
+        "grids": {
+            "grid": (("shape", "x", "y", "z"), np.tile(np.linalg.norm(grid, axis=-1) - 0.5, (2, 1, 1, 1)))
+        },
+    }.items():
+        store = write_store(pairs / f"{kind}.zarr", kind, rows, arrays)
+        line = ("view", store, "--truth", "truth", "-o", f"{kind}.html", "--views", 1)
+        assert sdfkit(*line).exit_code == 0
+    named = {"a": [("truth", 1.0), ("samples", 1.0)], "other": [("truth", False), ("samples", 1.0)]}
+    assert cells_of(pairs / "samples.html") == named
+    named = {"a": [("truth", 1.0), ("prediction", 0.5)], "other": [("truth", False), ("prediction", 0.5)]}
+    assert cells_of(pairs / "grids.html") == named
+    truth, prediction = content_of(pairs / "grids.html")["gallery"]["tiles"][0]["cells"]
+    assert truth["model"]["distance"]["mean"] == pytest.approx(0.5, abs=0.02)
+    assert unpack(prediction["model"])["distance"].max() < 0
+
+
 def test_a_truth_that_cannot_be_shown_is_refused(sdfkit, pairs):
-    point = np.zeros((3, 5, 3), np.float32)
-    arrays = {"point": (("shape", "sample", "xyz"), point), "distance": (("shape", "sample"), point[..., 0])}
-    samples = write_store(pairs / "samples.zarr", "samples", ROWS, arrays)
+    codes = write_store(
+        pairs / "codes.zarr", "codes", ROWS, {"code": (("shape", "dim"), np.zeros((3, 5), np.float32))}
+    )
     for inputs, output, status, message in (
         (
             ["one"],
@@ -99,7 +125,7 @@ def test_a_truth_that_cannot_be_shown_is_refused(sdfkit, pairs):
             2,
             "--truth and --decoder need a page; name the output .html or add --format html",
         ),
-        ([samples], "x.html", 3, f"{samples}: holds samples; --truth is for meshes and views"),
+        ([codes], "x.html", 3, f"{codes}: holds codes; --truth is for meshes, views, samples and grids"),
         (["truth/c.ply"], "x.html", 3, "predicted meshes (c …) and true meshes (a …) have no uid in common"),
     ):
         truth = "one" if output == "x.html" else "truth"

@@ -115,7 +115,7 @@ def files(tmp_path_factory):
     (folder / "trajectories.html").write_bytes(drawing.content)
     for name, words in {
         "compared": ["view", "--views", "3", "predicted", "--truth", "truth"],
-        "samples": ["view", "--views", "3", "samples.zarr"],
+        "samples": ["view", "--views", "3", "samples.zarr", "--truth", "truth"],
         "views": ["view", "--views", "3", "views.zarr", "--truth", "truth"],
         "scored": ["compare", "--points", "1000", "predicted", "truth"],
     }.items():
@@ -351,7 +351,7 @@ def test_the_address_of_a_page_of_trajectories_selects_what_it_shows(visit):
 
 def test_samples_are_points_of_a_slice(visit):
     page = visit("samples")
-    picture = canvases(page)[0]
+    truth, picture = canvases(page)[:2]
     blue = covered(picture) & (picture[..., 2] > picture[..., 0] + 30)
     orange = covered(picture) & (picture[..., 0] > picture[..., 2] + 30)
     assert min(blue.sum(), orange.sum()) > 100
@@ -359,8 +359,16 @@ def test_samples_are_points_of_a_slice(visit):
     far = [np.abs(np.argwhere(mask) - picture.shape[0] / 2).mean() for mask in (blue, orange)]
     assert far[0] < far[1]
     page.select_option("select[name=slice]", "")
-    assert covered(canvases(page)[0]).sum() > 1.5 * covered(picture).sum()
-    page.click("text=in 3-D")
+    whole, cloud = canvases(page)[:2]
+    assert covered(cloud).sum() > 1.5 * covered(picture).sum()
+    # The mesh is cut where the slice is, but keeps one side.
+    assert 0.3 < covered(truth).sum() / covered(whole).sum() < 0.98
+    assert differ([truth], [whole]) == [True]
+    # Only the samples have distances.
+    assert page.locator("select[name=surface] option").all_inner_texts() == ["plain", "normals"]
+    page.select_option("select[name=surface]", "normals")
+    assert page.is_visible(".scale")
+    page.click("button:text('in 3-D')")
     assert page.locator("canvas").first.is_hidden()
 
 

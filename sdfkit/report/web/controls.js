@@ -31,17 +31,17 @@ function makeControls(bar, cells, { redraw, reset, link, planes }) {
   if (meshes.length) {
     const shadings = [["plain", "plain"], ["normals", "normals"]];
     if (painted) shadings.unshift(["colours", "colours"]);
-    if (measured.length) shadings.unshift(["distance", "distance between truth and prediction"]);
+    if (meshes.some((model) => model.distance)) shadings.unshift(["distance", "distance between truth and prediction"]);
     state.shading = shadings[0][0];
     choose(bar, "surface", shadings, (value) => {
       state.shading = value;
-      legend?.toggleAttribute("hidden", value !== "distance");
+      legend?.toggleAttribute("hidden", value !== "distance" && !points);
       redraw();
     });
     const wires = toggle(bar, "wires", "draw the edges of faces (w)", (on) => { state.wires = on; redraw(); });
     keys.w = () => wires.click();
   }
-  if (points || meshes.length || models.some((model) => model.mesh)) Object.assign(keys, makeSection(bar, planes, points, redraw));
+  if (points || meshes.length || models.some((model) => model.mesh)) Object.assign(keys, makeSection(bar, planes, points, redraw, models.some((model) => model.kind !== "points")));
   if (new Set(cells.map((cell) => cell.row)).size > 1) toggle(bar, "link cameras", "turn all shapes together", link, true);
   make("button", bar, { type: "button", title: "the first camera again (0)" }, "reset view").addEventListener("click", reset);
   if (measured.length) {
@@ -56,18 +56,21 @@ function makeControls(bar, cells, { redraw, reset, link, planes }) {
 }
 
 // The section keeps what lies on one side of a plane; of samples, it keeps a slice. Return what its keys do.
-function makeSection(bar, planes, points, redraw) {
+function makeSection(bar, planes, points, redraw, solids) {
   const axes = [["", "none"], ...AXES.map((axis) => [axis, `across ${axis}`])];
   const section = choose(bar, points ? "slice" : "section", axes, cut);
   const place = make("input", make("label", bar, { class: "long" }), { type: "range", min: -1, max: 1, step: 0.01, value: 0, "aria-label": "position of the section" });
   place.addEventListener("input", cut);
-  const flip = points ? null : toggle(bar, "other side", "keep the other side of the section (f)", cut);
+  const flip = !solids ? null : toggle(bar, "other side", "keep the other side of the section (f)", cut);
   function cut() {
     const axis = AXES.indexOf(section.value), at = +place.value, side = flip?.getAttribute("aria-pressed") === "true" ? 1 : -1;
     for (const control of [place, flip]) if (control) control.disabled = axis < 0;
     const plane = (sign, constant) => new THREE.Plane(new THREE.Vector3(...AXES.map((_, index) => (index === axis ? sign : 0))), constant);
-    planes.length = 0;
-    if (axis >= 0) planes.push(...(points ? [plane(1, SLICE - at), plane(-1, SLICE + at)] : [plane(side, -side * at)]));
+    planes.solids.length = planes.samples.length = 0;
+    if (axis >= 0) {
+      planes.solids.push(plane(side, -side * at));
+      planes.samples.push(plane(1, SLICE - at), plane(-1, SLICE + at));
+    }
     redraw();
   }
   if (points) section.value = "z";
