@@ -363,7 +363,6 @@ def test_samples_are_points_of_a_slice(visit):
     assert covered(cloud).sum() > 1.5 * covered(picture).sum()
     # The mesh is cut where the slice is, but keeps one side.
     assert 0.3 < covered(truth).sum() / covered(whole).sum() < 0.98
-    assert differ([truth], [whole]) == [True]
     # Only the samples have distances.
     assert page.locator("select[name=surface] option").all_inner_texts() == ["plain", "normals"]
     page.select_option("select[name=surface]", "normals")
