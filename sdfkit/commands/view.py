@@ -32,7 +32,7 @@ def view(
             min=1,
             max=120,
             help="Number of images of each shape.",
-            show_default="24 on a page, 8 of meshes; on a sheet 6 for a views store, else 1",
+            show_default="24 on a page, 8 of meshes, fewer of many; on a sheet 6 for a views store, else 1",
         ),
     ] = None,
     size: Annotated[
@@ -76,14 +76,15 @@ def view(
     """Draw a store or mesh as an image or as a page for a browser.
 
     As an image, meshes and views are drawn as a contact sheet with the names of the shapes. A page shows meshes in
-    three dimensions, with turning, zoom, wires, normals, colours and a section, without network; it says to how many
-    faces they are simplified. Several folders of the same shapes, and the meshes of --truth, stand side by side and
-    turn together, and colours show the distance to the true surface, in the unit in which the farthest point of the
-    true shape is at 1. Grids of distances (of sdfkit predict, with a model of train-recon) are shown as the meshes of
-    their surfaces, samples as slices and points (blue inside, orange outside), views as images and as cameras around
-    the mesh of --truth. Codes, weights and features are drawn as a map of their first two principal components,
-    coloured by category. A model is drawn as the curve of its training loss, also during training, with a map of its
-    codes.
+    three dimensions, with turning, zoom, wires, normals, colours and a section, without network; it says to how
+    many faces they are simplified. Several folders of the same shapes, several files of one shape, and the meshes
+    of --truth stand side by side and turn together. Colours show the distance of each mesh to the true surface,
+    and of the true mesh to the surface of the first prediction, in the unit in which the farthest point of the
+    true shape is at 1. Grids of distances (of sdfkit predict, with a model of train-recon) are shown as the meshes
+    of their surfaces, samples as slices and points (blue inside, orange outside), views as images and as cameras
+    around the mesh of --truth. Codes, weights and features are drawn as a map of their first two principal
+    components, coloured by category. A model is drawn as the curve of its training loss, also during training,
+    with a map of its codes.
 
     Photos are drawn beside the masks that --matte finds and the pictures that sdfkit embed makes of them; a sentence
     says which method embed chooses, and where it takes the whole picture.
@@ -110,8 +111,9 @@ def view(
     from sdfkit.io.stores.contents.vectors import open_vectors
     from sdfkit.io.streams import find_kind, name_of
     from sdfkit.report.drawing.formats import check_options, choose_format
-    from sdfkit.report.gallery import Appearance, draw_meshes, draw_runs, draw_store, draw_vectors, read_runs
+    from sdfkit.report.gallery import draw_meshes, draw_runs, draw_store, draw_vectors, read_runs
     from sdfkit.report.table_pages.photos import draw_photos
+    from sdfkit.report.viewer.appearance import Appearance
     from sdfkit.runtime.pool import PoolOptions, report_outcome
 
     is_page = choose_format(output, form) == "html"

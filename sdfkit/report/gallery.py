@@ -10,25 +10,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdfkit.errors import GeometryError, InputError
+from sdfkit.errors import InputError
 from sdfkit.io.stores.layout import PLAIN
 from sdfkit.report.contact_sheet import Tile, caption, draw_sheet
 from sdfkit.report.diagnostics.training import plot_losses
 from sdfkit.report.pages import describe_panel, make_page, pack_film
 from sdfkit.report.plots import Panel, Scatter, describe_progress, map_vectors, paint_panels
 from sdfkit.report.trajectory_page import CodeMesher, draw_strips, make_stepper
-from sdfkit.report.viewer.mesh_cells import (
-    FEWEST,
-    MANY,
-    STILLS,
-    MeshOptions,
-    count_faces,
-    count_texels,
-    describe_models,
-    draw_cells,
-    draw_mesh,
-)
-from sdfkit.report.viewer.store_cells import count_points, draw_samples, draw_views
+from sdfkit.report.viewer.appearance import SEVERAL, Appearance
+from sdfkit.report.viewer.mesh_cells import count_faces, describe_models, draw_cells
+from sdfkit.report.viewer.store_cells import count_points, draw_grid, draw_samples, draw_views
 from sdfkit.runtime.pool import PoolOptions, compute_rows
 from sdfkit.wording import counted
 
@@ -36,48 +27,12 @@ if TYPE_CHECKING:
     from sdfkit.io.meshes.columns import MeshTable
     from sdfkit.io.stores.contents.trajectories import TrajectoryRun
     from sdfkit.io.stores.contents.vectors import Vectors
-    from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
+    from sdfkit.io.stores.store_reader import StoreReader
     from sdfkit.rows import Row
 
 log = logging.getLogger(__name__)
-# Default number of images of each shape: TURNS on a page; on a sheet ONE for meshes and samples, SEVERAL for views.
-TURNS, ONE, SEVERAL = 24, 1, 6
 ACROSS = 3  # maximum number of plots in a row of an image
 PLURAL = {"code": "codes", "feature": "features", "weights": "weights"}
-LISTED = (
-    3  # maximum number of input names in a heading; of more inputs, only the first two and the last are named
-)
-
-
-@dataclass(frozen=True)
-class Appearance:
-    """How to draw the inputs.
-
-    Attributes:
-        names: Names of the inputs, for the heading.
-        is_page: Make a web page; otherwise a PNG.
-        views: Number of images of each shape; None for a default that depends on the kind of input.
-        size: Pixels along the longer side of an image.
-        columns: Number of shapes in a row of a sheet; None to make the sheet a little wider than high.
-        limit: Maximum number of shapes.
-    """
-
-    names: Sequence[str]
-    is_page: bool
-    views: int | None
-    size: int
-    columns: int | None
-    limit: int
-
-    @property
-    def heading(self) -> str:
-        """Heading of the sheet or page."""
-        names = self.names if len(self.names) <= LISTED else [*self.names[:2], "…", self.names[-1]]
-        return ", ".join(names)
-
-    def count_views(self, on_sheet: int) -> int:
-        """Return the number of images of each shape. On a sheet, `on_sheet` is the default."""
-        return self.views or (TURNS if self.is_page else on_sheet)
 
 
 @dataclass(frozen=True)
@@ -181,22 +136,9 @@ def describe_count(count: int, total: int, failed: int) -> str:
 def draw_meshes(table: "MeshTable", appearance: Appearance, options: PoolOptions) -> Drawing:
     """Draw meshes, scaled to the unit sphere: from one side on a sheet; on a page as models in three dimensions."""
     shown = min(table.count, appearance.limit)
-    drawn = _choose_faces(appearance, shown * len(table.columns), has_truth=table.has_truth)
-    gallery = Gallery(appearance, label="turn all", turns=True, notes=_explain(appearance, drawn))
+    drawn, notes = appearance.share_faces(shown, len(table.columns), has_truth=table.has_truth)
+    gallery = Gallery(appearance, label="turn all", turns=True, notes=notes)
     return gallery.fill(table.rows, table.count, partial(draw_cells, options=drawn), options)
-
-
-def _choose_faces(appearance: Appearance, meshes: int, *, has_truth: bool = False) -> MeshOptions:
-    """Return how to show a number of meshes: on a sheet, and where they are many, as stills only."""
-    faces = count_faces(meshes) if appearance.is_page else None
-    views = appearance.views or (STILLS if faces else appearance.count_views(ONE))
-    return MeshOptions(views, appearance.size, faces, count_texels(meshes), has_truth)
-
-
-def _explain(appearance: Appearance, drawn: MeshOptions) -> list[str]:
-    if appearance.is_page and drawn.faces is None:
-        return [f"Stills only, because more than {MANY} meshes are not shown in 3-D; lower --limit"]
-    return []
 
 
 def draw_store(
@@ -226,46 +168,40 @@ def draw_store(
             raise InputError(
                 f"{store.name}: is not complete; run the command that began it again to finish it"
             )
-        if truth and store.kind != "views":
-            raise InputError(f"{store.name}: holds {store.kind}; --truth is for meshes and views")
+        if truth and store.kind not in ("views", "samples", "grids"):
+            raise InputError(
+                f"{store.name}: holds {store.kind}; --truth is for meshes, views, samples and grids"
+            )
         if mesher is not None and not holds_trajectories(store):
             raise InputError(f"{store.name}: holds {store.kind}; --decoder is for codes with trajectories")
         if holds_trajectories(store):
             if mesher is not None:
                 mesher.check(store)
             return draw_runs([read_run(store, appearance.limit)], appearance, mesher)
-        shown = min(len(store), appearance.limit)
+        shown, meshes = min(len(store), appearance.limit), read_rows(truth) if truth else None
         if store.kind == "views":
-            gallery = Gallery(appearance, label="view", turns=False)
-            meshes = read_rows(truth) if truth else {}
+            share = appearance.share(shown, on_sheet=SEVERAL)
+            gallery = Gallery(appearance, label="view", turns=False, notes=share.notes)
             has_cameras = "camera_to_world" in store and "yfov" in store
             draw = partial(
-                draw_views, views=appearance.count_views(SEVERAL), faces=count_faces(shown) or FEWEST,
-                meshes=meshes if has_cameras and appearance.is_page and shown <= MANY else None,
+                draw_views, views=share.views, faces=count_faces(min(shown, share.modelled)),
+                modelled=share.modelled if has_cameras else 0, meshes=meshes or {},
             )  # fmt: skip
             arrays = ("rgb", "camera_to_world", "yfov") if has_cameras else ("rgb",)
             return gallery.fill(store.rows(*arrays), len(store), draw, options)
+        columns = 1 if meshes is None else 2
+        drawn, notes = appearance.share_faces(shown, columns)
         if store.kind == "samples":
-            gallery = Gallery(appearance, label="slice, from back to front", turns=False)
-            points = count_points(shown) if appearance.is_page and shown <= MANY else None
-            draw = partial(draw_samples, slices=appearance.count_views(ONE), points=points)
+            share = appearance.share(shown, columns=columns)
+            gallery = Gallery(appearance, label="slice, from back to front", turns=False, notes=share.notes)
+            points = count_points(min(shown, share.modelled))
+            draw = partial(draw_samples, slices=share.views, points=points, options=drawn, meshes=meshes)
             return gallery.fill(store.rows("point", "distance"), len(store), draw, options)
         if store.kind == "grids":
-            drawn = _choose_faces(appearance, shown)
-            gallery = Gallery(appearance, label="turn all", turns=True, notes=_explain(appearance, drawn))
-            draw = partial(_draw_grid, options=drawn)
+            gallery = Gallery(appearance, label="turn all", turns=True, notes=notes)
+            draw = partial(draw_grid, options=drawn, meshes=meshes)
             return gallery.fill(store.rows("grid"), len(store), draw, options)
         return _draw_model(store, losses, appearance, is_pipe=is_pipe, open_files=open_files)
-
-
-def _draw_grid(row: "ArrayRow", *, options: MeshOptions) -> dict[str, Any]:
-    from sdfkit.geometry.frame import normalise
-    from sdfkit.geometry.isosurface.extraction import mesh_grid
-
-    if row.error:
-        raise GeometryError(row.error)
-    unit, _ = normalise(mesh_grid(row.arrays["grid"]))
-    return draw_mesh(unit, options)
 
 
 def _find_losses(store: "StoreReader") -> list[str]:
@@ -348,7 +284,8 @@ def read_runs(
     for path in paths:
         if find_kind(path) != "store":
             raise InputError(
-                f"{path}: is not a store; give either only meshes or only stores of trajectories"
+                f"{path}: is not a store; give only meshes, only stores of trajectories, or a store with --truth "
+                "MESHES"
             )
         with open_store(path, manifest=manifest) as store:
             if not holds_trajectories(store):

@@ -77,89 +77,6 @@ def test_a_page_shows_rotating_meshes_and_their_facts(sdfkit, folder, tmp_path):
     assert frames[:, 24, 24, 3].min() == 255
 
 
-@pytest.fixture
-def pairs(tmp_path, monkeypatch):
-    """Folders of true spheres a, b and c, of predictions of a and b, and of two samples of a; in the current folder."""
-    for name, radius in {
-        "truth/a": 1, "truth/b": 1, "truth/c": 1, "one/a": 1.1, "one/b": 0.9, "two/a_s0": 1, "two/a_s1": 1.2,
-    }.items():  # fmt: skip
-        path = tmp_path / f"{name}.ply"
-        path.parent.mkdir(exist_ok=True)
-        trimesh.creation.icosphere(2, radius=radius).export(path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def cells_of(path):
-    """Return for each shape of a page the names of its cells and their radii, or None where there is no mesh."""
-    return {
-        tile["uid"]: [
-            (cell["column"], "model" in cell and round(cell["model"]["scale"], 2)) for cell in tile["cells"]
-        ]
-        for tile in content_of(path)["gallery"]["tiles"]
-    }
-
-
-def test_predictions_stand_beside_the_truth_in_its_frame(sdfkit, pairs):
-    result = sdfkit("view", "one", "two", "--truth", "truth", "-o", "x.html", "--views", 1, "--jobs", 1)
-    assert (result.exit_code, result.stderr.splitlines()) == (0, [
-        "sdfkit: left out 1 of 3 true shapes, of which there is no prediction",
-        "sdfkit: wrote a page of 2 shapes to x.html",
-    ])  # fmt: skip
-    assert cells_of(pairs / "x.html") == {
-        "a": [("truth", 1.0), ("one", 1.1), ("two 1", 1.0), ("two 2", 1.2)],
-        "b": [("truth", 1.0), ("one", 0.9), ("two 1", False), ("two 2", False)],
-    }
-    cells = content_of(pairs / "x.html")["gallery"]["tiles"][0]["cells"]
-    assert "distance" not in cells[0]["model"]
-    assert cells[1]["facts"] == "320 faces, closed; distance to the truth: mean 0.1, largest 0.1"
-
-
-def test_folders_of_the_same_shapes_stand_beside_each_other(sdfkit, pairs):
-    assert sdfkit("view", "one", "truth", "-o", "x.html", "--views", 1, "--jobs", 1).exit_code == 0
-    # All meshes of a shape are in the unit frame of the first one.
-    assert cells_of(pairs / "x.html") == {
-        "a": [("one", 1.0), ("truth", 0.91)],
-        "b": [("one", 1.0), ("truth", 1.11)],
-        "c": [("one", False), ("truth", 1.0)],
-    }
-    # Folders of different shapes are one list, and so are files.
-    for inputs in (["truth", "two"], ["truth/a.ply", "one/a.ply"]):
-        sdfkit("view", *inputs, "-o", "x.html", "--views", 1, "--jobs", 1, "--overwrite")
-        tiles = content_of(pairs / "x.html")["gallery"]["tiles"]
-        assert all("cells" not in tile for tile in tiles)
-
-
-def test_a_prediction_that_fails_leaves_the_truth(sdfkit, pairs):
-    (pairs / "one" / "a.ply").unlink()
-    (pairs / "one" / "a.off").write_text("OFF\n3 1 0\n0 0 nan\n1 0 0\n0 1 0\n3 0 1 2\n")
-    result = sdfkit("view", "one", "--truth", "truth", "-o", "x.html", "--views", 1, "--jobs", 1)
-    assert result.exit_code == 4
-    assert "sdfkit: a: prediction: 1 of 3 vertices is NaN or infinite; repair the mesh" in result.stderr
-    truth, prediction = content_of(pairs / "x.html")["gallery"]["tiles"][0]["cells"]
-    assert "model" in truth
-    assert prediction["error"].startswith("1 of 3 vertices is NaN")
-
-
-def test_a_truth_that_cannot_be_shown_is_refused(sdfkit, pairs):
-    point = np.zeros((3, 5, 3), np.float32)
-    arrays = {"point": (("shape", "sample", "xyz"), point), "distance": (("shape", "sample"), point[..., 0])}
-    samples = write_store(pairs / "samples.zarr", "samples", ROWS, arrays)
-    for inputs, output, status, message in (
-        (
-            ["one"],
-            "x.png",
-            2,
-            "--truth and --decoder need a page; name the output .html or add --format html",
-        ),
-        ([samples], "x.html", 3, f"{samples}: holds samples; --truth is for meshes and views"),
-        (["truth/c.ply"], "x.html", 3, "predicted meshes (c …) and true meshes (a …) have no uid in common"),
-    ):
-        truth = "one" if output == "x.html" else "truth"
-        result = sdfkit("view", *inputs, "--truth", truth, "-o", output)
-        assert (result.exit_code, message in result.stderr) == (status, True), result.stderr
-
-
 def test_shapes_beyond_the_limit_are_left_out_with_a_note(sdfkit, folder, tmp_path):
     sdfkit("view", folder, "-o", tmp_path / "x.html", "--views", 1, "--limit", 2, "--jobs", 1)
     content = content_of(tmp_path / "x.html")
@@ -176,15 +93,6 @@ def test_a_missing_texture_is_reported(sdfkit, tmp_path):
     message = "a: these textures cannot be read, and plain colours are used instead: "
     assert message in result.stderr
     assert "nowhere.png" in result.stderr
-
-
-def test_pages_of_many_meshes_have_stills_only(sdfkit, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("sdfkit.report.viewer.mesh_cells.MANY", 2)
-    sdfkit("view", folder, "-o", tmp_path / "x.html", "--views", 2, "--jobs", 1)
-    content = content_of(tmp_path / "x.html")
-    assert content["notes"][1].startswith("Stills only, because more than 160 meshes are not shown in 3-D")
-    assert all("model" not in tile for tile in content["gallery"]["tiles"])
-    assert (tmp_path / "x.html").stat().st_size < 100_000  # without three.js
 
 
 def test_a_failed_mesh_has_an_empty_tile(sdfkit, folder, tmp_path):
@@ -320,7 +228,10 @@ def test_inputs_that_cannot_be_shown_side_by_side_are_refused(sdfkit, folder, tm
             codes,
             "holds codes without trajectories; give this store alone, or only stores with trajectories",
         ),
-        (folder, "is not a store; give either only meshes or only stores of trajectories"),
+        (
+            folder,
+            "is not a store; give only meshes, only stores of trajectories, or a store with --truth MESHES",
+        ),
     ):
         result = sdfkit("view", one, path, "-o", tmp_path / "x.html")
         assert (result.exit_code, result.stderr) == (3, f"sdfkit: {path}: {message}\n")

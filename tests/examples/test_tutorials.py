@@ -6,6 +6,7 @@ The pages are run in their order in one folder, since each uses what the first o
 import doctest
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -120,12 +121,15 @@ def test_the_commands_of_the_tutorials_give_the_output_that_they_show(programs, 
     box.mkdir()
     here.mkdir()
     path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
+    with socket.socket() as unused:
+        unused.bind(("localhost", 0))
+        port = str(unused.getsockname()[1])  # of the scheduler; 8786 may be taken
     environment = {**os.environ, "PATH": path, "BOX": str(box), "COLUMNS": "120"}
     differences = []
     for page in PAGES:
         for command, shown in find_commands(page.read_text()):
             output = subprocess.run(
-                ["bash", "-o", "pipefail", "-c", command],
+                ["bash", "-o", "pipefail", "-c", command.replace("8786", port)],
                 cwd=here, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300,
             ).stdout  # fmt: skip
             if not agrees(shown, output, command):

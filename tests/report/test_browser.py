@@ -17,7 +17,8 @@ from sdfkit.cli import app
 from sdfkit.geometry.frame import normalise
 from sdfkit.images.scenes.packing import Packed, pack_arrays
 from sdfkit.images.turntable import draw_turntable
-from sdfkit.report.gallery import Appearance, draw_runs, read_runs
+from sdfkit.report.gallery import draw_runs, read_runs
+from sdfkit.report.viewer.appearance import Appearance
 from sdfkit.rows import Row
 from tests.commands.view_files import EVIL, write_store, write_trajectories
 
@@ -114,7 +115,7 @@ def files(tmp_path_factory):
     (folder / "trajectories.html").write_bytes(drawing.content)
     for name, words in {
         "compared": ["view", "--views", "3", "predicted", "--truth", "truth"],
-        "samples": ["view", "--views", "3", "samples.zarr"],
+        "samples": ["view", "--views", "3", "samples.zarr", "--truth", "truth"],
         "views": ["view", "--views", "3", "views.zarr", "--truth", "truth"],
         "scored": ["compare", "--points", "1000", "predicted", "truth"],
     }.items():
@@ -206,13 +207,14 @@ def test_models_are_drawn_as_the_stills_show_them(page, scheme):
 
 
 def test_distances_outside_are_orange_and_inside_blue(page):
-    _, larger, _, smaller = (picture[covered(picture)].mean(axis=0) for picture in canvases(page))
-    assert larger[0] > larger[2] + 40
-    assert smaller[2] > smaller[0] + 40
+    misses, larger, lost, smaller = (picture[covered(picture)].mean(axis=0) for picture in canvases(page))
+    # The truth is coloured by the same scale: what lies outside of its prediction is orange.
+    assert min(larger[0] - larger[2], lost[0] - lost[2]) > 40
+    assert min(smaller[2] - smaller[0], misses[2] - misses[0]) > 40
     assert re.search(r"−0\.\d+ inside\s+\+0\.\d+ outside", page.inner_text(".scale"))
     before = canvases(page)
     page.select_option("select[name=surface]", "plain")
-    assert differ(before, canvases(page)) == [False, True, False, True]
+    assert differ(before, canvases(page)) == [True] * 4
     assert not page.is_visible(".scale")
 
 
@@ -349,7 +351,7 @@ def test_the_address_of_a_page_of_trajectories_selects_what_it_shows(visit):
 
 def test_samples_are_points_of_a_slice(visit):
     page = visit("samples")
-    picture = canvases(page)[0]
+    truth, picture = canvases(page)[:2]
     blue = covered(picture) & (picture[..., 2] > picture[..., 0] + 30)
     orange = covered(picture) & (picture[..., 0] > picture[..., 2] + 30)
     assert min(blue.sum(), orange.sum()) > 100
@@ -357,8 +359,15 @@ def test_samples_are_points_of_a_slice(visit):
     far = [np.abs(np.argwhere(mask) - picture.shape[0] / 2).mean() for mask in (blue, orange)]
     assert far[0] < far[1]
     page.select_option("select[name=slice]", "")
-    assert covered(canvases(page)[0]).sum() > 1.5 * covered(picture).sum()
-    page.click("text=in 3-D")
+    whole, cloud = canvases(page)[:2]
+    assert covered(cloud).sum() > 1.5 * covered(picture).sum()
+    # The mesh is cut where the slice is, but keeps one side.
+    assert 0.3 < covered(truth).sum() / covered(whole).sum() < 0.98
+    # Only the samples have distances.
+    assert page.locator("select[name=surface] option").all_inner_texts() == ["plain", "normals"]
+    page.select_option("select[name=surface]", "normals")
+    assert page.is_visible(".scale")
+    page.click("button:text('in 3-D')")
     assert page.locator("canvas").first.is_hidden()
 
 

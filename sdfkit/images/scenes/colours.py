@@ -1,5 +1,7 @@
 """Colours of the corners of faces, for meshes whose faces are no longer those that carry the colours."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import trimesh
 from jaxtyping import Float, Int, UInt8
@@ -10,6 +12,9 @@ from sdfkit.images.rendering.paint import BASE_COLOR, Colors, Paint, decode_srgb
 # A corner takes its colour from a point this share of the way from the corner to the middle of the face, so that at
 # the border between two colours both faces keep their own.
 INWARD = 0.2
+# Largest difference, as a share of a face's extent in a texture, between the coordinates in the middle of the face and
+# the mean of those of its corners. Faces of a simplified mesh are bent parts of the original one.
+BEND = 0.15
 
 
 def has_colors(colors: Colors) -> bool:
@@ -38,27 +43,73 @@ def color_corners(
     return encode_srgb(light)
 
 
-def transfer_colors(
-    mesh: trimesh.Trimesh, paint: Paint, simplified: trimesh.Trimesh
-) -> UInt8[np.ndarray, "face 3 3"]:
-    """Return the colours of the corners of a simplified mesh, each from the nearest point of the original mesh.
+@dataclass(frozen=True)
+class Transferred:
+    """Colours of a simplified mesh.
+
+    Attributes:
+        colors: Of corners, sRGB bytes; of faces with a texture, those by which it is multiplied.
+        uv: Texture coordinates of corners; zeros in faces without a texture.
+        material: For each face the material whose texture it has, or -1 for none.
+    """
+
+    colors: UInt8[np.ndarray, "face 3 3"]
+    uv: Float[np.ndarray, "face 3 2"]
+    material: Int[np.ndarray, " face"]
+
+
+def transfer_colors(mesh: trimesh.Trimesh, paint: Paint, simplified: trimesh.Trimesh) -> Transferred:
+    """Return the colours of a simplified mesh, each from the nearest point of the original mesh.
+
+    A face keeps the texture if one piece of it covers the face: if the coordinates in its middle are about the mean of
+    those of its corners. The others, at seams, have the texture as colours of their corners.
 
     Args:
         mesh: The original mesh.
         paint: Its colours.
         simplified: A mesh of nearly the same surface.
-
-    Returns:
-        sRGB bytes.
     """
-    corners = simplified.triangles
-    points = corners + INWARD * (corners.mean(axis=1, keepdims=True) - corners)
-    faces = np.asarray(mesh.faces)
-    _, face, closest = TriangleTree(np.asarray(mesh.vertices), faces).closest(points.reshape(-1, 3))
-    weights = np.nan_to_num(trimesh.triangles.points_to_barycentric(mesh.triangles[face], closest), nan=1 / 3)
-    tint = (paint.tint[faces[face]] * weights[..., None]).sum(axis=1)
-    light = paint.base[paint.material[face]] * tint * _sample(paint, faces, face, weights)
-    return encode_srgb(light.reshape(-1, 3, 3))
+    corners, original = simplified.triangles, np.asarray(mesh.faces)
+    middle = corners.mean(axis=1, keepdims=True)
+    inner = np.concatenate([corners + INWARD * (middle - corners), middle], axis=1)
+    tree = TriangleTree(np.asarray(mesh.vertices), original)
+
+    def find(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        _, face, closest = tree.closest(points)
+        weights = np.nan_to_num(
+            trimesh.triangles.points_to_barycentric(mesh.triangles[face], closest), nan=1 / 3
+        )
+        return (
+            face,
+            weights,
+            (paint.uv[original[face]] * weights[..., None]).sum(axis=1),
+            paint.material[face],
+        )
+
+    face, weights, uv, material = find(inner.reshape(-1, 3))
+    tint = (paint.tint[original[face]] * weights[..., None]).sum(axis=1)
+    plain = (paint.base[material] * tint).reshape(-1, 4, 3)[:, :3]
+    textured = plain * _sample(paint, original, face, weights).reshape(-1, 4, 3)[:, :3]
+
+    uv, material = uv.reshape(-1, 4, 2), material.reshape(-1, 4)
+    mean = uv[:, :3].mean(axis=1)
+    bend = BEND * np.ptp(uv[:, :3], axis=1).max(axis=1) + 1e-6
+    has_image = np.array([texture is not None for texture in paint.textures])
+    is_kept = (material == material[:, :1]).all(axis=1) & has_image[material[:, 0]]
+    is_kept &= np.abs(mean - uv[:, 3]).max(axis=1) <= bend
+    own = (uv[:, :3] - INWARD * mean[:, None]) / (1 - INWARD)
+    # Faces share the coordinates of their vertex, unless it lies on a seam and belongs to the piece of another face.
+    _, _, of_vertex, material_of_vertex = find(np.asarray(simplified.vertices))
+    shared = of_vertex[simplified.faces]
+    fits = (np.abs(shared - own).max(axis=2) <= bend[:, None] + np.abs(own).max() / 65535) & (
+        material_of_vertex[simplified.faces] == material[:, :1]
+    )
+    own = np.where(fits[..., None], shared, own)
+    return Transferred(
+        encode_srgb(np.where(is_kept[:, None, None], plain, textured)),
+        np.where(is_kept[:, None, None], own, 0.0),
+        np.where(is_kept, material[:, 0], -1),
+    )
 
 
 def _sample(

@@ -1,4 +1,4 @@
-"""Models of shapes for a web page: few faces, quantised, with their colours and distances to a true mesh."""
+"""Models of shapes for a web page: few faces, quantised, with their colours and distances to another mesh."""
 
 import io
 import math
@@ -27,11 +27,11 @@ QUALITY = 80
 
 @dataclass(frozen=True)
 class Distances:
-    """Distances of a predicted surface to the true one.
+    """Distances of a surface to another one.
 
     Attributes:
-        values: For each vertex of the model, in the unit of the true shape; positive outside.
-        signed: Whether the true mesh is closed. If it is not, all values are positive.
+        values: For each vertex of the model; positive outside of the other mesh.
+        signed: Whether the other mesh is closed. If it is not, all values are positive.
         mean: Mean of the absolute distance over the surface of the model.
         largest: Largest absolute distance of a vertex.
     """
@@ -42,27 +42,27 @@ class Distances:
     largest: float
 
 
-def measure_distances(mesh: trimesh.Trimesh, truth: TriangleTree) -> Distances:
-    """Measure the distances from the vertices of a mesh to a true surface."""
+def measure_distances(mesh: trimesh.Trimesh, other: TriangleTree) -> Distances:
+    """Measure the distances from the vertices of a mesh to another surface."""
     points = np.asarray(mesh.vertices, dtype=np.float64)
-    signed = truth.closed
-    values = truth.signed(points, "normal") if signed else truth.closest(points)[0]
+    signed = other.closed
+    values = other.signed(points, "normal") if signed else other.closest(points)[0]
     size = np.abs(values)
     mean = float(np.average(size[mesh.faces].mean(axis=1), weights=np.maximum(mesh.area_faces, 1e-15)))
     return Distances(values, signed, mean, float(size.max()))
 
 
 def make_model(
-    mesh: trimesh.Trimesh, *, faces: int, paint: Paint | None = None, truth: TriangleTree | None = None
+    mesh: trimesh.Trimesh, *, faces: int, paint: Paint | None = None, other: TriangleTree | None = None
 ) -> dict[str, Any]:
     """Make the model of a mesh.
 
     Args:
         mesh: A mesh in the unit frame of its shape, or, for comparison, in that of another.
         faces: Largest number of faces of the model.
-        paint: Colours of the mesh, with decoded textures. A mesh that is simplified has its texture as colours of the
-            vertices; one that is not keeps the images.
-        truth: The true surface to measure distances to.
+        paint: Colours of the mesh, with decoded textures, which the model keeps as images. A mesh that is simplified
+            has them as colours of vertices at seams.
+        other: The surface to measure distances to.
 
     Returns:
         The content of the page: packed arrays `position`, `face` and, if there are any, `colour`, `uv`, `distance`;
@@ -79,23 +79,27 @@ def make_model(
     corner_colors = corner_uv = None
     material = np.zeros(len(triangles), dtype=np.int64)
     if paint is not None:
-        keep_images = not is_simplified and any(texture is not None for texture in paint.textures)
         if is_simplified:
-            corner_colors = transfer_colors(mesh, paint, model)
+            found = transfer_colors(mesh, paint, model)
+            corner_colors, place, material = found.colors, found.uv, found.material
         else:
             corner_colors = color_corners(paint, np.asarray(mesh.faces), textured=False)
-        if keep_images:
-            place = paint.uv[mesh.faces].reshape(-1, 2)
+            place, material = paint.uv[mesh.faces], paint.material.astype(np.int64)
+        textures = _pack_textures(paint)
+        if any(textures) and (material >= 0).any():
+            place = place.reshape(-1, 2)
             low, high = place.min(axis=0), place.max(axis=0)
             content["uv"] = {"low": low.tolist(), "high": high.tolist()}
             corner_uv = np.rint((place - low) / np.maximum(high - low, 1e-9) * 65535).astype(np.uint16)
             keys += list(corner_uv.T)
-            content["textures"], material = _pack_textures(paint)
+            # The last material is that of faces without a texture.
+            material = np.where(material < 0, len(textures), material)
+            content["textures"] = [*textures, None][: material.max() + 1]
         colors = corner_colors.reshape(-1, 3)
         keys.append(colors @ np.array([65536, 256, 1]))
     order = np.lexsort((morton_codes(model.triangles_center), material))
     if corner_uv is not None:
-        content["groups"] = [int(count) for count in np.bincount(material)]
+        content["groups"] = np.bincount(material).tolist()
     vertex, corner = _number_vertices(keys, order)
     points = np.asarray(model.vertices)[triangles.reshape(-1)[corner]]
     content["scale"] = float(np.abs(points).max())
@@ -107,11 +111,13 @@ def make_model(
         arrays.append(Packed("colour", corner_colors.reshape(-1, 3)[corner], "differences"))
     if corner_uv is not None:
         arrays.append(Packed("uv", corner_uv[corner], "differences"))
-    if truth is not None:
-        found = measure_distances(model, truth)
-        values = found.values[triangles.reshape(-1)[corner]]
-        content["distance"] = {"mean": found.mean, "largest": found.largest, "signed": found.signed}
-        arrays.append(Packed("distance", quantise(values, found.largest)[:, None], "differences"))
+    if other is not None:
+        distances = measure_distances(model, other)
+        values = distances.values[triangles.reshape(-1)[corner]]
+        content["distance"] = {
+            "mean": distances.mean, "largest": distances.largest, "signed": distances.signed,
+        }  # fmt: skip
+        arrays.append(Packed("distance", quantise(values, distances.largest)[:, None], "differences"))
     return content | pack_arrays(arrays)
 
 
@@ -151,8 +157,8 @@ def _number_vertices(
     return number[inverse].reshape(-1, 3), corners[first[by_use]]
 
 
-def _pack_textures(paint: Paint) -> tuple[list[dict[str, Any] | None], Int[np.ndarray, " face"]]:
-    """Return the textures of the materials as images in text, and the material of each face."""
+def _pack_textures(paint: Paint) -> list[dict[str, Any] | None]:
+    """Return the textures of the materials as images in text."""
     packed: list[dict[str, Any] | None] = []
     for texture, wraps in zip(paint.textures, paint.wraps, strict=True):
         if texture is None:
@@ -161,4 +167,4 @@ def _pack_textures(paint: Paint) -> tuple[list[dict[str, Any] | None], Int[np.nd
         stream = io.BytesIO()
         Image.fromarray(texture).save(stream, "webp", quality=QUALITY)
         packed.append({"image": image_text(stream.getvalue(), "webp"), "wrap": [WRAPS[how] for how in wraps]})
-    return packed, paint.material.astype(np.int64)
+    return packed

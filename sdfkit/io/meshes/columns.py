@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdfkit.io.meshes.pairs import MeshPairs
-from sdfkit.io.meshes.reader import Meshes, MeshRow, Up, open_meshes
+from sdfkit.io.meshes.reader import Meshes, MeshRow, Up, open_meshes, read_info
 from sdfkit.io.streams import name_of
 from sdfkit.rows import Row, unique
 from sdfkit.wording import counted
 
 log = logging.getLogger(__name__)
-TRUTH = "truth"
+# Names of columns.
+TRUTH, PREDICTION = "truth", "prediction"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +48,15 @@ def open_table(
     """Open meshes side by side.
 
     With `truth`, each folder of the inputs is a column beside the truth, and all single files together are one; shapes
-    that no input has are left out. Without it, several folders that have uids in common are columns, and all other
-    inputs are one list of shapes.
+    that no input has are left out. Without it, several folders that have uids in common are columns, and so are several
+    files into which sdfkit has written the same uid; all other inputs are one list of shapes.
 
     Args:
         inputs: Paths as for `open_meshes`.
         truth: Path of the true meshes, of which predictions are paired with as by `sdfkit compare`.
         manifest: A manifest with the labels of the meshes; None for none.
         up: The axis that points up in files that do not record it.
-        beside: Whether folders may be columns.
+        beside: Whether inputs may be columns without a truth.
 
     Raises:
         InputError: An input has no meshes, or none that belongs to a true shape.
@@ -67,17 +68,18 @@ def open_table(
 
         folders = [path for path in inputs if Path(path).is_dir()]
         if truth is None:
-            if beside and len(folders) == len(inputs) > 1:
+            if beside and len(inputs) > 1 and (len(folders) == len(inputs) or _record_one_uid(inputs)):
                 parts = [enter([path]) for path in inputs]
                 if _share_uids(parts):
-                    yield _join_by_uid(parts, [_name(path) for path in inputs])
+                    names = [_name(path) for path in inputs]
+                    yield _join_by_uid(parts, names if len(set(names)) == len(names) else list(inputs))
                     return
             meshes = enter(inputs)
             yield MeshTable((_alone(row) for row in meshes), len(meshes), [""], has_truth=False)
             return
         files = [path for path in inputs if path not in folders]
         groups = [*([files] if files else []), *([path] for path in folders)]
-        names = ["prediction"] if len(groups) == 1 else [_name(group[0]) for group in groups]
+        names = [PREDICTION] if len(groups) == 1 else [_name(group[0]) for group in groups]
         yield _pair_with_truth(enter([truth]), [enter(group) for group in groups], [TRUTH, *names])
 
 
@@ -89,6 +91,14 @@ def read_rows(path: str) -> dict[str, MeshRow]:
 
 def _name(path: str) -> str:
     return Path(path).name or name_of(path)
+
+
+def _record_one_uid(inputs: Sequence[str]) -> bool:
+    """Return whether sdfkit has written the same uid into all files. Equal names say little: many are `model.obj`."""
+    if not all(Path(path).is_file() for path in inputs):
+        return False
+    uids = {str(read_info(Path(path)).get("uid", "")) for path in inputs}
+    return len(uids) == 1 and "" not in uids
 
 
 def _alone(row: MeshRow) -> MeshCells:

@@ -1,6 +1,6 @@
 """The files that `compare` writes: the scores as CSV, as plots, or as a page with the meshes of the worst pairs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 
 from sdfkit.errors import GeometryError
 from sdfkit.geometry.metrics import SCORES
+from sdfkit.io.meshes.columns import PREDICTION, TRUTH
 from sdfkit.io.outputs import open_output
 from sdfkit.report.diagnostics.comparison import COLUMNS, plot_scores
 from sdfkit.report.drawing.formats import is_page
@@ -17,11 +18,11 @@ from sdfkit.report.pages import Content, make_page, pack_film
 from sdfkit.report.plots import draw_panels
 from sdfkit.report.scorecard import ScoreCard
 from sdfkit.report.viewer.mesh_cells import (
-    FEWEST,
     MeshOptions,
     count_faces,
     describe_models,
     draw_mesh,
+    make_reference,
     model_mesh,
 )
 from sdfkit.wording import agreeing, counted
@@ -44,7 +45,8 @@ def draw_pair(truth: "trimesh.Trimesh", guesses: "Sequence[trimesh.Trimesh | str
         guesses: The predictions, each a mesh or the reason why there is none.
     """
     options, cells = MeshOptions(VIEWS, SIZE, faces=None, texels=0), list[Content]()
-    for name, mesh in _place(truth, guesses):
+    unit, others = _place(truth, guesses)
+    for name, mesh in [(TRUTH, unit), *others]:
         cell: Content = {"column": name}
         cells.append(cell)
         try:
@@ -60,7 +62,7 @@ def draw_pair(truth: "trimesh.Trimesh", guesses: "Sequence[trimesh.Trimesh | str
 def model_pair(
     truth: "trimesh.Trimesh", guesses: "Sequence[trimesh.Trimesh | str]", meshes: int
 ) -> list[Content]:
-    """Make the models of a true mesh and its predictions, with their distances to the truth.
+    """Make the models of a true mesh and its predictions, with the distances between the truth and the others.
 
     Args:
         truth: The true mesh.
@@ -70,35 +72,37 @@ def model_pair(
     Returns:
         What is to be added to each cell that `draw_pair` makes: nothing if its mesh cannot be shown.
     """
-    from sdfkit.geometry.distance.tree import TriangleTree
-
-    tree, cells = None, list[Content]()
-    for _, mesh in _place(truth, guesses):
-        cells.append({})
-        if isinstance(mesh, str):
-            continue
-        with suppress(GeometryError):  # of which the cell tells already
-            cells[-1] = model_mesh(mesh, count_faces(meshes) or FEWEST, truth=tree)
-        tree = tree or TriangleTree(np.asarray(mesh.vertices), np.asarray(mesh.faces))
+    faces = count_faces(meshes)
+    unit, others = _place(truth, guesses)
+    cells: list[Content] = [{} for _ in range(1 + len(others))]
+    reference, found = make_reference(TRUTH, unit), None
+    for cell, (name, mesh) in zip(cells[1:], others, strict=True):
+        if not isinstance(mesh, str):
+            with suppress(GeometryError):  # of which the cell tells already
+                cell |= model_mesh(mesh, faces, reference=reference)
+                found = found or make_reference(name, mesh)
+    with suppress(GeometryError):
+        cells[0] |= model_mesh(unit, faces, reference=found)
     return cells
 
 
 def _place(
     truth: "trimesh.Trimesh", guesses: "Sequence[trimesh.Trimesh | str]"
-) -> "Iterator[tuple[str, trimesh.Trimesh | str]]":
-    """Yield the name and the mesh of each cell, in the unit frame of the true mesh, or the reason why there is none."""
+) -> "tuple[trimesh.Trimesh, list[tuple[str, trimesh.Trimesh | str]]]":
+    """Return the true mesh and, by the names of their cells, the predictions to draw, all in its unit frame."""
     from sdfkit.geometry.frame import normalise, to_unit
 
     unit, to_original = normalise(truth)
-    yield "truth", unit
+    placed = []
     for number, guess in enumerate(guesses[:SAMPLES]):
-        name = "prediction" if len(guesses) == 1 else f"sample {number}"
+        name = PREDICTION if len(guesses) == 1 else f"sample {number}"
         if number + 1 == SAMPLES < len(guesses):
             name += f"; {len(guesses) - SAMPLES} more are not drawn"
         if not isinstance(guess, str):
             guess = guess.copy()
             guess.vertices = to_unit(np.asarray(guess.vertices), to_original)
-        yield name, guess
+        placed.append((name, guess))
+    return unit, placed
 
 
 def make_comparison_page(

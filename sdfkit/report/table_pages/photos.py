@@ -14,8 +14,9 @@ from sdfkit.images.photos import frame_object, separate_object
 from sdfkit.io.image_files import find_images
 from sdfkit.io.views import FRAME
 from sdfkit.report.contact_sheet import Tile, draw_sheet
-from sdfkit.report.gallery import Appearance, Drawing, describe_count
+from sdfkit.report.gallery import Drawing, describe_count
 from sdfkit.report.pages import Content, make_page, pack_film
+from sdfkit.report.viewer.appearance import Appearance
 from sdfkit.rows import Row
 from sdfkit.runtime.pool import PoolOptions, compute_rows
 

@@ -31,17 +31,17 @@ function makeControls(bar, cells, { redraw, reset, link, planes }) {
   if (meshes.length) {
     const shadings = [["plain", "plain"], ["normals", "normals"]];
     if (painted) shadings.unshift(["colours", "colours"]);
-    if (measured.length) shadings.unshift(["distance", "distance to the truth"]);
+    if (meshes.some((model) => model.distance)) shadings.unshift(["distance", "distance between truth and prediction"]);
     state.shading = shadings[0][0];
     choose(bar, "surface", shadings, (value) => {
       state.shading = value;
-      legend?.toggleAttribute("hidden", value !== "distance");
+      legend?.toggleAttribute("hidden", value !== "distance" && !points);
       redraw();
     });
     const wires = toggle(bar, "wires", "draw the edges of faces (w)", (on) => { state.wires = on; redraw(); });
     keys.w = () => wires.click();
   }
-  if (points || meshes.length || models.some((model) => model.mesh)) Object.assign(keys, makeSection(bar, planes, points, redraw));
+  if (points || meshes.length || models.some((model) => model.mesh)) Object.assign(keys, makeSection(bar, planes, points, redraw, models.some((model) => model.kind !== "points")));
   if (new Set(cells.map((cell) => cell.row)).size > 1) toggle(bar, "link cameras", "turn all shapes together", link, true);
   make("button", bar, { type: "button", title: "the first camera again (0)" }, "reset view").addEventListener("click", reset);
   if (measured.length) {
@@ -56,18 +56,21 @@ function makeControls(bar, cells, { redraw, reset, link, planes }) {
 }
 
 // The section keeps what lies on one side of a plane; of samples, it keeps a slice. Return what its keys do.
-function makeSection(bar, planes, points, redraw) {
+function makeSection(bar, planes, points, redraw, solids) {
   const axes = [["", "none"], ...AXES.map((axis) => [axis, `across ${axis}`])];
   const section = choose(bar, points ? "slice" : "section", axes, cut);
   const place = make("input", make("label", bar, { class: "long" }), { type: "range", min: -1, max: 1, step: 0.01, value: 0, "aria-label": "position of the section" });
   place.addEventListener("input", cut);
-  const flip = points ? null : toggle(bar, "other side", "keep the other side of the section (f)", cut);
+  const flip = !solids ? null : toggle(bar, "other side", "keep the other side of the section (f)", cut);
   function cut() {
     const axis = AXES.indexOf(section.value), at = +place.value, side = flip?.getAttribute("aria-pressed") === "true" ? 1 : -1;
     for (const control of [place, flip]) if (control) control.disabled = axis < 0;
     const plane = (sign, constant) => new THREE.Plane(new THREE.Vector3(...AXES.map((_, index) => (index === axis ? sign : 0))), constant);
-    planes.length = 0;
-    if (axis >= 0) planes.push(...(points ? [plane(1, SLICE - at), plane(-1, SLICE + at)] : [plane(side, -side * at)]));
+    planes.solids.length = planes.samples.length = 0;
+    if (axis >= 0) {
+      planes.solids.push(plane(side, -side * at));
+      planes.samples.push(plane(1, SLICE - at), plane(-1, SLICE + at));
+    }
     redraw();
   }
   if (points) section.value = "z";
@@ -76,22 +79,27 @@ function makeSection(bar, planes, points, redraw) {
   return { ...keys, f: () => flip?.click() };
 }
 
-// The scale bar of distances, with a slider for its range. Distances are in the unit of the shape, whose farthest
-// point is at 1 from its centre.
+// The kind of the colours of a model's distances, as named in RAMPS.
+const kindOf = ({ kind, distance }) => (kind === "points" ? "samples" : distance.signed ? "signed" : "unsigned");
+
+// The scale bars of distances, one for each kind of colours on the page, with a slider for their common range.
+// Distances are in the unit of the shape, whose farthest point is at 1 from its centre.
 function makeLegend(bar, measured, change) {
-  const box = make("div", bar, { class: "scale" }), signed = measured.every((model) => model.distance.signed);
+  const box = make("div", bar, { class: "scale" }), kinds = [...new Set(measured.map(kindOf))].sort();
   const largest = Math.max(...measured.map((model) => model.distance.largest), 1e-9);
-  const means = measured.map((model) => model.distance.mean), samples = measured.some((model) => model.kind === "points");
-  const kind = samples ? "samples" : signed ? "signed" : "unsigned";
-  const usual = (samples ? 1 : 4) * means.sort((a, b) => a - b)[Math.floor(means.length / 2)];
+  const means = measured.map((model) => model.distance.mean);
+  const usual = (kinds.includes("samples") ? 1 : 4) * means.sort((a, b) => a - b)[Math.floor(means.length / 2)];
   box.range = limit(+usual.toPrecision(1) || largest, largest / 1000, largest);
-  const low = make("span", box), strip = make("i", box), high = make("span", box);
-  strip.style.background = `linear-gradient(to right, ${GRADIENTS[kind]})`;
+  const strips = kinds.map((kind) => {
+    const low = make("span", box), strip = make("i", box), high = make("span", box), signed = kind !== "unsigned";
+    strip.style.background = `linear-gradient(to right, ${GRADIENTS[kind]})`;
+    return (range) => {
+      low.textContent = signed ? `−${short(range)} inside` : "0";
+      high.textContent = signed ? `+${short(range)} outside and more` : `${short(range)} and more${kinds.length > 1 ? ", of an open mesh" : ""}`;
+    };
+  });
   const slider = make("input", box, { type: "range", min: -3, max: 0, step: 0.05, title: "range of the colours", "aria-label": "range of the colours" });
-  const label = (range) => {
-    low.textContent = signed ? `−${short(range)} inside` : "0";
-    high.textContent = `${signed ? "+" : ""}${short(range)}${signed ? " outside" : ""} and more`;
-  };
+  const label = (range) => strips.forEach((strip) => strip(range));
   slider.value = Math.log10(box.range / largest);
   slider.addEventListener("input", () => { box.range = largest * 10 ** slider.value; label(box.range); change(box.range); });
   label(box.range);

@@ -38,6 +38,7 @@ function gallery({ label, turns, tiles }) {
   function start() {
     const choice = group(), solid = group(), stills = group(), shown = startViewer(models, bar, solid);
     if (!shown || both) turnStills(cells, stills, { label, turns });
+    else turnStills(cells.filter((cell) => !cell.model), stills, { label: "turn pictures", turns });
     if (!shown) return;
     make("p", main, { class: "keys" }, KEYS);
     if (!both) return;

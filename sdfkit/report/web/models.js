@@ -64,9 +64,9 @@ function paintDistances(attribute, distances, largest, range, kind) {
   attribute.needsUpdate = true;
 }
 
-// The materials that all models share. `planes` clip what is drawn.
+// The materials that all models share. `planes` clip what is drawn: { solids, samples }.
 function makeMaterials(planes) {
-  const side = THREE.DoubleSide, clippingPlanes = planes;
+  const side = THREE.DoubleSide, clippingPlanes = planes.solids;
   const behind = { polygonOffset: true, polygonOffsetFactor: 1, polygonOffsetUnits: 1 }; // keeps wires in front
   const plastic = { roughness: 0.6, metalness: 0.1, side, clippingPlanes, ...behind };
   return {
@@ -78,7 +78,7 @@ function makeMaterials(planes) {
     wires: new THREE.MeshBasicMaterial({ color: LINES, wireframe: true, transparent: true, opacity: 0.35, clippingPlanes }),
     // The inner side of a closed surface, seen through a section, in one flat colour: it looks like a filled cut.
     inside: new THREE.MeshBasicMaterial({ color: INSIDE, side: THREE.BackSide, clippingPlanes, ...behind }),
-    points: new THREE.PointsMaterial({ vertexColors: true, clippingPlanes }),
+    points: new THREE.PointsMaterial({ vertexColors: true, clippingPlanes: planes.samples }),
   };
 }
 
@@ -125,7 +125,7 @@ async function makeMesh(model, materials, done) {
     const coloured = shading === "colours" && colours ? colours : shading === "distance" && distances;
     if (coloured) geometry.setAttribute("color", coloured);
     if (coloured === distances && coloured && painted !== range) {
-      paintDistances(distances, arrays.distance, model.distance.largest, range, model.distance.signed ? "signed" : "unsigned");
+      paintDistances(distances, arrays.distance, model.distance.largest, range, kindOf(model));
       painted = range;
     }
     surface.material = shading === "normals" ? materials.normals : !coloured ? materials.plain : coloured === colours ? own : materials.measured;
@@ -148,7 +148,7 @@ async function makePoints(model, materials) {
   group.scale.setScalar(model.scale);
   let painted = null;
   return { group, show: ({ range }) => {
-    if (painted !== range) paintDistances(colours, arrays.distance, model.distance.largest, range, "samples");
+    if (painted !== range) paintDistances(colours, arrays.distance, model.distance.largest, range, kindOf(model));
     painted = range;
   } };
 }

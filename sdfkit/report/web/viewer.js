@@ -64,7 +64,7 @@ const MOVES = {
 // Show the models of cells { model, element, row, figure } in the elements of their stills. `bar` gets the controls.
 // Return { swap }: swap(cell, model) shows another model in a cell, or none.
 function viewer(renderer, cells, bar) {
-  const scene = new THREE.Scene(), rig = new THREE.Group(), planes = [], materials = makeMaterials(planes);
+  const scene = new THREE.Scene(), rig = new THREE.Group(), planes = { solids: [], samples: [] }, materials = makeMaterials(planes);
   // A headlight and a rim light that are fixed to the camera, as in the stills.
   for (const [intensity, x, y, z] of [[3.5, 0, 0, 1], [4.5, 0.5, 0.7, -0.45]]) {
     const lamp = new THREE.DirectionalLight(0xffffff, intensity);
@@ -103,7 +103,7 @@ function viewer(renderer, cells, bar) {
     view.camera.updateProjectionMatrix();
     rig.position.copy(view.camera.position);
     rig.quaternion.copy(view.camera.quaternion);
-    cell.object.show({ ...state, cut: planes.length > 0 });
+    cell.object.show({ ...state, cut: planes.solids.length > 0 });
     materials.points.size = (POINT * height) / buffer.height; // three.js takes the height of the whole canvas
     scene.add(cell.object.group);
     renderer.render(scene, view.camera);

@@ -39,7 +39,9 @@ def test_samples_beyond_the_first_are_counted_and_reasons_stand_in_for_meshes():
     assert cells[1]["error"] == "failed: why" and "film" not in cells[2] and "film" in cells[3]
     models = comparison.model_pair(ball, ["failed: why", far, ball, ball, ball, ball], 5)
     assert [sorted(more) for more in models] == [["facts", "model"], [], *[["facts", "model"]] * 3]
-    assert "distance" not in models[0]["model"]
+    # The first prediction that is a mesh is the one that the truth is measured to.
+    assert "distance to sample 1: mean 1e+04" in models[0]["facts"]
+    assert models[0]["model"]["distance"]["mean"] == pytest.approx(1e4, rel=1e-3)
     assert models[3]["model"]["distance"]["largest"] == pytest.approx(0, abs=1e-9)
     assert models[2]["model"]["distance"]["mean"] == pytest.approx(1e4, rel=1e-3)
 
