@@ -29,6 +29,13 @@ def train_deepsdf(
             help="Settings, see Presets; small: for two CPU cores; others: width x layers of the decoder."
         ),
     ] = "small",
+    latent: Annotated[
+        Literal["global", "grid", "triplane", "hybrid"],
+        typer.Option(
+            help="What the numbers of a code describe: the whole shape; places in a grid; places in three planes; or "
+            "the whole shape and places in a grid."
+        ),
+    ] = "global",
     steps: Steps = None,
     batch: Annotated[int | None, preset_option("Shapes per step", min=1)] = None,
     points: Annotated[int | None, preset_option("Points per shape and step", min=1)] = None,
@@ -95,7 +102,7 @@ def train_deepsdf(
     from sdfkit.io.models.training_runs import run_training
     from sdfkit.io.models.writer import ModelOutput
     from sdfkit.io.stores.contents.samples import open_samples
-    from sdfkit.models.deepsdf import PRESETS
+    from sdfkit.models.deepsdf import choose_config
     from sdfkit.report.plots import check_picture
     from sdfkit.report.training_summary import (
         answer_dry_run,
@@ -110,7 +117,7 @@ def train_deepsdf(
 
     log = logging.getLogger(__name__)
     check_picture(watch.curve, overwrite)
-    config = PRESETS[preset]
+    config = choose_config(preset, latent)
     recipe = override(
         RECIPES[preset], steps=steps, shapes=batch, points=points, near=near_focus, decoder_lr=lr, code_lr=code_lr,
         code_std=code_std, code_penalty=code_penalty, ema_decay=ema, penalty_ramp=penalty_ramp,
@@ -130,7 +137,7 @@ def train_deepsdf(
         if compile:
             training.compile()
         settings = {
-            "preset": preset, "held_out": held_out, "seed": seed, "precision": context.precision,
+            "preset": preset, "latent": latent, "held_out": held_out, "seed": seed, "precision": context.precision,
             "compile": compile, **asdict(recipe),
         }  # fmt: skip
         target = ModelOutput(output, "deepsdf", known.rows, known.history, settings, seed, overwrite)

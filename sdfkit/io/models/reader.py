@@ -130,10 +130,13 @@ def load_decoder(path: str, device: str) -> Decoder:
 def read_decoder(store: StoreReader, device: str) -> "DeepSDF":
     """Load the decoder of an open store that `train-deepsdf` or `train-flow` wrote."""
     from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
+    from sdfkit.models.latents import LatentLayout
 
-    return rebuild(
-        store, "decoder", lambda config: DeepSDF(DeepSDFConfig(**{"activation": "relu"} | config)), device
-    )
+    def build(config: dict[str, Any]) -> DeepSDF:
+        layout = None if config.get("layout") is None else LatentLayout(**config["layout"])
+        return DeepSDF(DeepSDFConfig(**{"activation": "relu"} | config | {"layout": layout}))
+
+    return rebuild(store, "decoder", build, device)
 
 
 def read_autoencoder(store: StoreReader, device: str) -> "Autoencoder":
