@@ -31,10 +31,7 @@ def train_deepsdf(
     ] = "small",
     latent: Annotated[
         Literal["global", "grid", "triplane", "hybrid"],
-        typer.Option(
-            help="What the numbers of a code describe: the whole shape; places in a grid; places in three planes; or "
-            "the whole shape and places in a grid."
-        ),
+        typer.Option(help="Codes of whole shapes, of places in a grid or in planes, or of both (hybrid)."),
     ] = "global",
     steps: Steps = None,
     batch: Annotated[int | None, preset_option("Shapes per step", min=1)] = None,
@@ -80,11 +77,12 @@ def train_deepsdf(
     """Train DeepSDF: one decoder, and a latent code for each shape.
 
     The decoder f(code, point) computes the signed distance of a point from the surface of the shape with this latent
-    code. All shapes share the decoder and differ only in their codes. The samples are those of sdfkit sample-sdf. A run
-    saves its state every few minutes, and when a signal stops it; the same command then continues the run. Samples that
-    do not fit into half of the free memory are read when they are needed. A low loss does not guarantee good shapes:
-    compare meshes (sdfkit mesh, sdfkit compare). With --held-out, codes are fitted in the end to half of the samples of
-    each held-out shape, and the errors of its other samples are reported.
+    code. All shapes share the decoder and differ only in their codes. With --latent, the numbers of a code have places
+    on a grid or on three planes, where points read them; held-out shapes are then reconstructed better. The samples are
+    those of sdfkit sample-sdf. A run saves its state every few minutes, and when a signal stops it; the same command
+    then continues the run. Samples that do not fit into half of the free memory are read when they are needed. A low
+    loss does not guarantee good shapes: compare meshes (sdfkit mesh, sdfkit compare). With --held-out, codes are fitted
+    in the end to half of the samples of each held-out shape, and the errors of its other samples are reported.
 
     \b
     Examples:
@@ -111,7 +109,7 @@ def train_deepsdf(
         report_training,
     )
     from sdfkit.runtime.training_loop import open_training_context
-    from sdfkit.training.deepsdf.recipes import RECIPES
+    from sdfkit.training.deepsdf.recipes import choose_recipe
     from sdfkit.training.deepsdf.training import DeepSDFTraining
     from sdfkit.training.run import override
 
@@ -119,8 +117,8 @@ def train_deepsdf(
     check_picture(watch.curve, overwrite)
     config = choose_config(preset, latent)
     recipe = override(
-        RECIPES[preset], steps=steps, shapes=batch, points=points, near=near_focus, decoder_lr=lr, code_lr=code_lr,
-        code_std=code_std, code_penalty=code_penalty, ema_decay=ema, penalty_ramp=penalty_ramp,
+        choose_recipe(preset, latent), steps=steps, shapes=batch, points=points, near=near_focus, decoder_lr=lr,
+        code_lr=code_lr, code_std=code_std, code_penalty=code_penalty, ema_decay=ema, penalty_ramp=penalty_ramp,
         latent_noise=latent_noise, kl=kl, eikonal=eikonal,
     )  # fmt: skip
     context = open_training_context(device, precision, (*samples, output))

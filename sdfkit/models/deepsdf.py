@@ -55,6 +55,12 @@ PRESETS = {
 }
 
 
+# Octaves in the encoding of points beside features of places. The features already distinguish points, and with higher
+# octaves the decoder learns the training shapes by position. After 40 CPU seconds on 72 shapes, the mean error of codes
+# fitted to held-out shapes, clamped at 0.1, was 0.0076 with 2 octaves and 0.0127 with 6.
+PLACED_BANDS = 2
+
+
 def choose_config(preset: str, latent: str) -> DeepSDFConfig:
     """Return the configuration of a preset with codes of a kind.
 
@@ -68,7 +74,7 @@ def choose_config(preset: str, latent: str) -> DeepSDFConfig:
     config, layout = PRESETS[preset], LAYOUTS[latent]
     if layout is None:
         return config
-    return replace(config, code=layout.code, hidden=config.hidden // 2, layout=layout)
+    return replace(config, code=layout.code, bands=PLACED_BANDS, hidden=config.hidden // 2, layout=layout)
 
 
 # A decoder with SiLU multiplies its input by this factor and divides its output by the same factor. SiLU is then nearly

@@ -76,9 +76,9 @@ class LatentLayout:
 # By the value of --latent; None for codes without places.
 LAYOUTS: dict[str, LatentLayout | None] = {
     "global": None,
-    "grid": LatentLayout("grid", 0, resolution=4, channels=16, hidden=32, features=16, upsamplings=2),
-    "triplane": LatentLayout("triplane", 0, resolution=8, channels=5, hidden=32, features=16, upsamplings=2),
-    "hybrid": LatentLayout("grid", 32, resolution=4, channels=16, hidden=32, features=16, upsamplings=2),
+    "grid": LatentLayout("grid", 0, resolution=8, channels=4, hidden=32, features=16, upsamplings=1),
+    "triplane": LatentLayout("triplane", 0, resolution=13, channels=4, hidden=32, features=16, upsamplings=1),
+    "hybrid": LatentLayout("grid", 16, resolution=8, channels=4, hidden=32, features=16, upsamplings=1),
 }
 
 

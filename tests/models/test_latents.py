@@ -121,10 +121,10 @@ def test_tokens_cover_a_code(layout):
 @pytest.mark.parametrize(
     ("preset", "latent", "parameters"),
     [
-        ("small", "grid", 176_081),
-        ("small", "triplane", 150_353),
-        ("small", "hybrid", 184_273),
-        ("512x8", "grid", 601_425),
+        ("small", "grid", 94_001),
+        ("small", "triplane", 94_097),
+        ("small", "hybrid", 98_097),
+        ("512x8", "grid", 513_201),
     ],
 )
 def test_decoders_of_codes_with_places_have_the_documented_number_of_parameters(preset, latent, parameters):
