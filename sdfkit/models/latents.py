@@ -21,13 +21,14 @@ class LatentLayout:
     """What the numbers of a code are.
 
     A code holds `shared` numbers of the whole shape, then `channels` numbers of each place. Places are the cells of a
-    grid over the query cube, ordered by x, then y, then z; or the cells of the planes xy, xz and yz, one plane after
-    the other.
+    grid over the query cube; or the cells of the planes xy, xz and yz, one plane after the other. They are ordered by
+    blocks of two places along each axis, and in each block, by the first coordinate, then the next. So the numbers of
+    a block are consecutive, and can be a token of a transformer.
 
     Attributes:
         kind: Places in a grid, or in three planes.
         shared: Number of numbers of the whole shape.
-        resolution: Number of places along a side.
+        resolution: Number of places along a side, even.
         channels: Number of numbers of each place.
         hidden: Width of the convolutions that compute features from the numbers.
         features: Number of features at a node, after upsampling.
@@ -69,15 +70,16 @@ class LatentLayout:
 
     @property
     def tokens(self) -> list[int]:
-        """Number of numbers of each part of a code, in order: the whole shape's, if any, and those of each place."""
-        return [self.shared] * (self.shared > 0) + [self.channels] * self.places
+        """Number of numbers of each part of a code, in order: the whole shape's, if any, and those of each block."""
+        block = 2 ** len(self.axes[0])
+        return [self.shared] * (self.shared > 0) + [self.channels * block] * (self.places // block)
 
 
 # By the value of --latent; None for codes without places.
 LAYOUTS: dict[str, LatentLayout | None] = {
     "global": None,
     "grid": LatentLayout("grid", 0, resolution=8, channels=4, hidden=32, features=16, upsamplings=1),
-    "triplane": LatentLayout("triplane", 0, resolution=13, channels=4, hidden=32, features=16, upsamplings=1),
+    "triplane": LatentLayout("triplane", 0, resolution=12, channels=5, hidden=32, features=16, upsamplings=1),
     "hybrid": LatentLayout("grid", 16, resolution=8, channels=4, hidden=32, features=16, upsamplings=1),
 }
 
@@ -110,9 +112,12 @@ class PlacedFeatures(nn.Module):
             numbers: The numbers of the places.
         """
         layout = self.layout
-        planes, spatial = len(layout.axes), len(layout.axes[0])
-        sides = [layout.resolution] * spatial
-        x = numbers.view(-1, planes, *sides, layout.channels).movedim(-1, 2).flatten(1, 2)
+        planes, axes = len(layout.axes), len(layout.axes[0])
+        x = numbers.view(-1, planes, *[layout.resolution // 2] * axes, *[2] * axes, layout.channels)
+        sides = [
+            side for axis in range(axes) for side in (2 + axis, 2 + axes + axis)
+        ]  # of blocks, of places in them
+        x = x.permute(0, 1, -1, *sides).reshape(-1, planes * layout.channels, *[layout.resolution] * axes)
         x = self.first(x)  # (shape, plane · hidden, *place)
         for upsampling in self.upsamplings:
             x = upsampling(F.relu(x))  # (shape, plane · hidden, *node)

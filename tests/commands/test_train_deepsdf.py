@@ -255,3 +255,23 @@ def test_codes_with_places_are_flat_vectors_to_every_other_command(sdfkit, tmp_p
     assert done.exit_code == 0, done.stderr
     done = sdfkit("weight-stats", model)
     assert done.exit_code == 0, done.stderr
+    # A denoiser whose tokens are blocks of places, and which reads the patches of posed images.
+    features, denoiser = tmp_path / "features.zarr", tmp_path / "dit.zarr"
+    rows = [Row(index, f"ball_{index}") for index in range(3)]
+    with create_store(
+        str(features), "features", rows=rows, history=[], settings={}, overwrite=False
+    ) as store:
+        axes = ("shape", "view", "token", "dim")
+        store.create_array("token", data=np.ones((3, 2, 2, 3), np.float32), axes=axes)
+        cameras = np.tile(np.eye(4, dtype=np.float32), (3, 2, 1, 1))
+        store.create_array("camera_to_world", data=cameras, axes=("shape", "view", "to", "from"))
+        for row in rows:
+            store.write(row)
+    few = ("--views", 2, "--batch", 2, "--steps", 2, "--condition", "token", "--tokens", "places")
+    done = sdfkit("train-dit", features, "--codes", model, *few, "-o", denoiser)
+    assert done.exit_code == 0, done.stderr
+    assert zarr.open_group(denoiser, mode="r")["denoiser"].attrs["tokens"] == layout.tokens
+    done = sdfkit("predict", denoiser, features, "--steps", 2, "-o", tmp_path / "predicted.zarr")
+    assert done.exit_code == 0, done.stderr
+    done = sdfkit("train-dit", features, "--codes", codes, *few, "-o", tmp_path / "other.zarr")
+    assert done.exit_code == 3 and "its codes have no places; give a store of train-deepsdf" in done.stderr

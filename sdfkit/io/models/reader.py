@@ -139,6 +139,21 @@ def read_decoder(store: StoreReader, device: str) -> "DeepSDF":
     return rebuild(store, "decoder", build, device)
 
 
+def read_token_lengths(store: StoreReader) -> list[int]:
+    """Return the lengths of the parts of codes with places, of an open store; see `LatentLayout.tokens`.
+
+    Raises:
+        InputError: The store does not hold a decoder of such codes.
+    """
+    layout = read_decoder(store, "cpu").config.layout if store.kind == "deepsdf" else None
+    if layout is None:
+        raise InputError(
+            f"{store.name}: its codes have no places; give a store of train-deepsdf --latent grid, triplane or hybrid, "
+            "or give --tokens a number"
+        )
+    return layout.tokens
+
+
 def read_autoencoder(store: StoreReader, device: str) -> "Autoencoder":
     """Load the autoencoder of an open store that `train-ae` wrote."""
     from sdfkit.models.autoencoder import Autoencoder, AutoencoderConfig
