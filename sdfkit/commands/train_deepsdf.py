@@ -8,6 +8,7 @@ from sdfkit.options import (
     Ema,
     HeldOut,
     Inputs,
+    Latent,
     Manifest,
     Output,
     Overwrite,
@@ -29,10 +30,7 @@ def train_deepsdf(
             help="Settings, see Presets; small: for two CPU cores; others: width x layers of the decoder."
         ),
     ] = "small",
-    latent: Annotated[
-        Literal["global", "grid", "triplane", "hybrid"],
-        typer.Option(help="Codes of whole shapes, of places in a grid or in planes, or of both (hybrid)."),
-    ] = "global",
+    latent: Latent = "global",
     steps: Steps = None,
     batch: Annotated[int | None, preset_option("Shapes per step", min=1)] = None,
     points: Annotated[int | None, preset_option("Points per shape and step", min=1)] = None,
@@ -100,7 +98,7 @@ def train_deepsdf(
     from sdfkit.io.models.training_runs import run_training
     from sdfkit.io.models.writer import ModelOutput
     from sdfkit.io.stores.contents.samples import open_samples
-    from sdfkit.models.deepsdf import choose_config
+    from sdfkit.models.deepsdf import PRESETS, place_codes
     from sdfkit.report.plots import check_picture
     from sdfkit.report.training_summary import (
         answer_dry_run,
@@ -115,7 +113,7 @@ def train_deepsdf(
 
     log = logging.getLogger(__name__)
     check_picture(watch.curve, overwrite)
-    config = choose_config(preset, latent)
+    config = place_codes(PRESETS[preset], latent)
     recipe = override(
         choose_recipe(preset, latent), steps=steps, shapes=batch, points=points, near=near_focus, decoder_lr=lr,
         code_lr=code_lr, code_std=code_std, code_penalty=code_penalty, ema_decay=ema, penalty_ramp=penalty_ramp,

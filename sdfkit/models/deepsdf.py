@@ -61,17 +61,17 @@ PRESETS = {
 PLACED_BANDS = 2
 
 
-def choose_config(preset: str, latent: str) -> DeepSDFConfig:
-    """Return the configuration of a preset with codes of a kind.
+def place_codes(config: DeepSDFConfig, latent: str) -> DeepSDFConfig:
+    """Return the configuration of a decoder with codes of another kind.
 
     A decoder of codes with places is half as wide, because what differs between shapes is in the features that a point
     reads; with the convolutions, training and decoding take about as long.
 
     Args:
-        preset: A key of `PRESETS`.
+        config: A decoder of codes without places.
         latent: A key of `latents.LAYOUTS`.
     """
-    config, layout = PRESETS[preset], LAYOUTS[latent]
+    layout = LAYOUTS[latent]
     if layout is None:
         return config
     return replace(config, code=layout.code, bands=PLACED_BANDS, hidden=config.hidden // 2, layout=layout)

@@ -87,7 +87,7 @@ def _count(build: "Callable[[], Module]") -> int:
 
 
 def _deepsdf() -> list[TableRow]:
-    from sdfkit.models.deepsdf import PRESETS, DeepSDF, choose_config
+    from sdfkit.models.deepsdf import PRESETS, DeepSDF, place_codes
     from sdfkit.models.latents import LAYOUTS
     from sdfkit.training.deepsdf.recipes import RECIPES
 
@@ -107,7 +107,7 @@ def _deepsdf() -> list[TableRow]:
         *(
             (
                 f"parameters with --latent {latent}, codes of {layout.code:,}",
-                [_count(partial(DeepSDF, choose_config(preset, latent))) for preset in presets],
+                [_count(partial(DeepSDF, place_codes(PRESETS[preset], latent))) for preset in presets],
             )
             for latent, layout in LAYOUTS.items()
             if layout is not None

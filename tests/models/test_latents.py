@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig, choose_config, slope_errors
+from sdfkit.models.deepsdf import PRESETS, DeepSDF, DeepSDFConfig, place_codes, slope_errors
 from sdfkit.models.fields import field_normals, fields_of_codes
 from sdfkit.models.latents import LAYOUTS, LatentLayout, PlacedFeatures, interpolate
 
@@ -130,11 +130,11 @@ def test_tokens_cover_a_code(layout):
 )
 def test_decoders_of_codes_with_places_have_the_documented_number_of_parameters(preset, latent, parameters):
     with torch.device("meta"):
-        decoder = DeepSDF(choose_config(preset, latent))
+        decoder = DeepSDF(place_codes(PRESETS[preset], latent))
     assert sum(parameter.numel() for parameter in decoder.parameters()) == parameters
 
 
 def test_codes_of_another_length_than_their_layout_are_refused():
-    config = replace(choose_config("small", "grid"), code=64)
+    config = replace(place_codes(PRESETS["small"], "grid"), code=64)
     with pytest.raises(ValueError, match=r"^codes have 64 numbers, but their layout has \d+$"):
         DeepSDF(config)
