@@ -61,7 +61,7 @@ class LatentLayout:
     @property
     def nodes(self) -> int:
         """Number of nodes along a side, after upsampling."""
-        return self.resolution * 2**self.upsamplings
+        return self.resolution << self.upsamplings
 
     @property
     def read(self) -> int:
@@ -122,7 +122,8 @@ class PlacedFeatures(nn.Module):
         for upsampling in self.upsamplings:
             x = upsampling(F.relu(x))  # (shape, plane · hidden, *node)
         x = x.unflatten(1, (planes, layout.features)).movedim(2, -1)  # (shape, plane, *node, feature)
-        return x.flatten(1)
+        values: Tensor = x.flatten(1)
+        return values
 
     def at(
         self, values: Float[Tensor, "shape value"], points: Float[Tensor, "shape point 3"]

@@ -106,7 +106,7 @@ def _deepsdf() -> list[TableRow]:
         ("parameters of the decoder", [_count(partial(DeepSDF, config)) for config in configs]),
         *(
             (
-                f"parameters with --latent {latent}, codes of {layout.code:,}",
+                f"with --latent {latent} (codes of {layout.code:,})",
                 [_count(partial(DeepSDF, place_codes(PRESETS[preset], latent))) for preset in presets],
             )
             for latent, layout in LAYOUTS.items()

@@ -86,8 +86,8 @@ def fit_codes(
             error = predicted.clamp(-settings.clamp, settings.clamp) - wanted.clamp(
                 -settings.clamp, settings.clamp
             )
-            (error.abs().sum() / batch).backward()
-        own_prepared.backward(prepared.grad)
+            (error.abs().sum() / batch).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward([own_prepared], [prepared.grad])
         optimizer.step()
     if not torch.isfinite(codes).all():
         raise SdfkitError("a fitted latent code holds numbers that are not finite; lower the learning rate")
