@@ -76,11 +76,12 @@ def train_deepsdf(
 
     The decoder f(code, point) computes the signed distance of a point from the surface of the shape with this latent
     code. All shapes share the decoder and differ only in their codes. With --latent, the numbers of a code have places
-    on a grid or on three planes, where points read them; held-out shapes are then reconstructed better. The samples are
-    those of sdfkit sample-sdf. A run saves its state every few minutes, and when a signal stops it; the same command
-    then continues the run. Samples that do not fit into half of the free memory are read when they are needed. A low
-    loss does not guarantee good shapes: compare meshes (sdfkit mesh, sdfkit compare). With --held-out, codes are fitted
-    in the end to half of the samples of each held-out shape, and the errors of its other samples are reported.
+    on a grid or on three planes, where points read them; shapes unlike the training shapes are then fitted better
+    (fit-code). The samples are those of sdfkit sample-sdf. A run saves its state every few minutes, and when a signal
+    stops it; the same command then continues the run. Samples that do not fit into half of the free memory are read
+    when they are needed. A low loss does not guarantee good shapes: compare meshes (sdfkit mesh, sdfkit compare). With
+    --held-out, codes are fitted in the end to half of the samples of each held-out shape, and the errors of its other
+    samples are reported.
 
     \b
     Examples:
