@@ -303,6 +303,10 @@ Device = Annotated[
     typer.Option(help="Device to compute on; auto is the GPU if there is one."),
     IRRELEVANT,
 ]
+Latent = Annotated[
+    Literal["global", "grid", "triplane", "hybrid"],
+    typer.Option(help="Codes of whole shapes, of places in a grid or in three planes, or of both (hybrid)."),
+]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16"],
     typer.Option(

@@ -8,6 +8,7 @@ from sdfkit.options import (
     Ema,
     HeldOut,
     Inputs,
+    Latent,
     Manifest,
     Output,
     Overwrite,
@@ -29,6 +30,7 @@ def train_deepsdf(
             help="Settings, see Presets; small: for two CPU cores; others: width x layers of the decoder."
         ),
     ] = "small",
+    latent: Latent = "global",
     steps: Steps = None,
     batch: Annotated[int | None, preset_option("Shapes per step", min=1)] = None,
     points: Annotated[int | None, preset_option("Points per shape and step", min=1)] = None,
@@ -73,11 +75,13 @@ def train_deepsdf(
     """Train DeepSDF: one decoder, and a latent code for each shape.
 
     The decoder f(code, point) computes the signed distance of a point from the surface of the shape with this latent
-    code. All shapes share the decoder and differ only in their codes. The samples are those of sdfkit sample-sdf. A run
-    saves its state every few minutes, and when a signal stops it; the same command then continues the run. Samples that
-    do not fit into half of the free memory are read when they are needed. A low loss does not guarantee good shapes:
-    compare meshes (sdfkit mesh, sdfkit compare). With --held-out, codes are fitted in the end to half of the samples of
-    each held-out shape, and the errors of its other samples are reported.
+    code. All shapes share the decoder and differ only in their codes. With --latent, the numbers of a code have places
+    on a grid or on three planes, where points read them; shapes unlike the training shapes are then fitted better
+    (fit-code). The samples are those of sdfkit sample-sdf. A run saves its state every few minutes, and when a signal
+    stops it; the same command then continues the run. Samples that do not fit into half of the free memory are read
+    when they are needed. A low loss does not guarantee good shapes: compare meshes (sdfkit mesh, sdfkit compare). With
+    --held-out, codes are fitted in the end to half of the samples of each held-out shape, and the errors of its other
+    samples are reported.
 
     \b
     Examples:
@@ -95,7 +99,7 @@ def train_deepsdf(
     from sdfkit.io.models.training_runs import run_training
     from sdfkit.io.models.writer import ModelOutput
     from sdfkit.io.stores.contents.samples import open_samples
-    from sdfkit.models.deepsdf import PRESETS
+    from sdfkit.models.deepsdf import PRESETS, place_codes
     from sdfkit.report.plots import check_picture
     from sdfkit.report.training_summary import (
         answer_dry_run,
@@ -104,16 +108,16 @@ def train_deepsdf(
         report_training,
     )
     from sdfkit.runtime.training_loop import open_training_context
-    from sdfkit.training.deepsdf.recipes import RECIPES
+    from sdfkit.training.deepsdf.recipes import choose_recipe
     from sdfkit.training.deepsdf.training import DeepSDFTraining
     from sdfkit.training.run import override
 
     log = logging.getLogger(__name__)
     check_picture(watch.curve, overwrite)
-    config = PRESETS[preset]
+    config = place_codes(PRESETS[preset], latent)
     recipe = override(
-        RECIPES[preset], steps=steps, shapes=batch, points=points, near=near_focus, decoder_lr=lr, code_lr=code_lr,
-        code_std=code_std, code_penalty=code_penalty, ema_decay=ema, penalty_ramp=penalty_ramp,
+        choose_recipe(preset, latent), steps=steps, shapes=batch, points=points, near=near_focus, decoder_lr=lr,
+        code_lr=code_lr, code_std=code_std, code_penalty=code_penalty, ema_decay=ema, penalty_ramp=penalty_ramp,
         latent_noise=latent_noise, kl=kl, eikonal=eikonal,
     )  # fmt: skip
     context = open_training_context(device, precision, (*samples, output))
@@ -130,7 +134,7 @@ def train_deepsdf(
         if compile:
             training.compile()
         settings = {
-            "preset": preset, "held_out": held_out, "seed": seed, "precision": context.precision,
+            "preset": preset, "latent": latent, "held_out": held_out, "seed": seed, "precision": context.precision,
             "compile": compile, **asdict(recipe),
         }  # fmt: skip
         target = ModelOutput(output, "deepsdf", known.rows, known.history, settings, seed, overwrite)

@@ -42,7 +42,7 @@ def train_dit(
     tokens: Annotated[
         str | None,
         typer.Option(
-            metavar="N|layers", help="Tokens per vector; layers: one per layer; default: the preset's."
+            metavar="N|layers|places", help="Tokens, or one per layer or place; default: the preset's."
         ),
     ] = None,
     standardise: Annotated[
@@ -89,9 +89,9 @@ def train_dit(
 
     --codes takes a deepsdf, codes, autoencoder or weights store. With a weights store of fit-mlp, the denoiser learns
     the weights of one small network per shape in place of codes, and sdfkit mesh needs no decoder for its predictions.
-    --tokens divides each vector into equal tokens. The preset weights-132m is phase 7 of the paper "image to 3-D from
-    small data": 8 tokens, 1 to 8 views, 10 % of samples without views and 20 % without cameras (else 0 % of both). For
-    the other phases, add to --preset weights-132m:
+    --tokens divides each vector into equal tokens; places: one per block of places (train-deepsdf --latent). The preset
+    weights-132m is phase 7 of the paper "image to 3-D from small data": 8 tokens, 1 to 8 views, 10 % of samples without
+    views and 20 % without cameras (else 0 % of both). For the other phases, add to --preset weights-132m:
 
     \b
       phase 6  --views 1                               one view per sample

@@ -8,6 +8,7 @@ from sdfkit.options import (
     WHOLE,
     Device,
     Inputs,
+    Latent,
     Manifest,
     Output,
     Overwrite,
@@ -33,6 +34,7 @@ def train_flow(
     preset: Annotated[
         Literal["small", "paper"], typer.Option(help="Networks and training settings, see Presets.")
     ] = "small",
+    latent: Latent = "global",
     features: Annotated[
         str | None,
         typer.Option(metavar="STORE", help="Condition on features of the same shapes, not on images."),
@@ -115,7 +117,7 @@ def train_flow(
     from sdfkit.report.plots import check_picture
     from sdfkit.report.training_summary import answer_dry_run, evaluate_silhouettes, report_training
     from sdfkit.runtime.training_loop import open_training_context
-    from sdfkit.training.flow.recipes import NETWORKS, RECIPES, STAGES, adapt_network, choose_stages
+    from sdfkit.training.flow.recipes import RECIPES, STAGES, adapt_network, choose_networks, choose_stages
     from sdfkit.training.flow.training import FlowTraining
     from sdfkit.training.run import override
 
@@ -128,7 +130,7 @@ def train_flow(
     known, unseen = read_training_views(
         views, features, held_out, recipe, most=views_per_shape, parts=velocity == "dit", manifest=manifest
     )
-    network, decoder = NETWORKS[preset]
+    network, decoder = choose_networks(preset, latent)
     config, uids = adapt_network(network, velocity, known.pictures.features), [row.uid for row in known.rows]
     context = open_training_context(device, precision, (*views, features, output))
     training = FlowTraining(
@@ -138,8 +140,8 @@ def train_flow(
     if start is not None:
         training.load_networks(read_flow_networks(start, before))
     settings = {
-        "preset": preset, "stage": stage, "velocity": velocity, "views": known.pictures.rgb.shape[1], "seed": seed,
-        "precision": context.precision, **asdict(recipe),
+        "preset": preset, "latent": latent, "stage": stage, "velocity": velocity,
+        "views": known.pictures.rgb.shape[1], "seed": seed, "precision": context.precision, **asdict(recipe),
     }  # fmt: skip
     target = ModelOutput(output, "flow", known.rows, known.history, settings, seed, overwrite, stage != "all")
     answer_dry_run(watch, training, settings)

@@ -111,7 +111,8 @@ def decoder_errors(
     """
     errors = []
     for code, own_points, own_distances in zip(codes, points, distances, strict=True):
-        parts = [decoder(code[None], part[None].to(code.device))[0] for part in own_points.split(chunk)]
+        prepared = decoder.prepare(code[None])
+        parts = [decoder.decode(prepared, part[None].to(code.device))[0] for part in own_points.split(chunk)]
         predicted, true = torch.cat(parts), own_distances.to(code.device)
         errors += [(predicted.clamp(-to, to) - true.clamp(-to, to)).abs().mean() for to in clamps]
     return torch.stack(errors).reshape(len(codes), len(clamps))

@@ -57,13 +57,14 @@ def measure_silhouettes(training: FlowTraining, pictures: Pictures, views: int) 
             conditions = select_conditions(pictures, rows, rows % pictures.conditions)
             codes = training.make_codes(training.stages[-1], conditions, noise[at : at + 1])
             rays = rays_through(pictures, rows, chosen[None], pixels)
-            nearest = find_nearest(networks.decoder, codes, rays, exhaustive=settings.exhaustive)
-            logits = soft_silhouette(networks.decoder, codes, nearest, settings.temperature)
+            decode, prepared = networks.decoder.decode, networks.decoder.prepare(codes)
+            nearest = find_nearest(decode, prepared, rays, exhaustive=settings.exhaustive)
+            logits = soft_silhouette(decode, prepared, nearest, settings.temperature)
             loss = silhouette_loss(logits, rays.mask).sum()
         inside, mask = ((part > 0).view(views, -1) for part in (logits, rays.mask))
         overlap = (inside & mask).sum(dim=1) / (inside | mask).sum(dim=1)
         cameras = pictures.cameras[rows[:, None], chosen]
-        shading = shading_errors(networks, codes, rays, nearest, cameras).detach()
+        shading = shading_errors(networks, prepared, rays, nearest, cameras).detach()
         return torch.stack([loss, overlap.mean(), shading.sum()])
 
     own = range(len(shapes))[training.context.own]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sdfkit.errors import InputError, UsageError
 from sdfkit.inference.prediction.predictors import cameras_of, condition_arrays
-from sdfkit.io.models.reader import read_mlp, read_vectors
+from sdfkit.io.models.reader import read_mlp, read_token_lengths, read_vectors
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.store_reader import StoreReader
 from sdfkit.io.tables.joined import open_stores
@@ -64,15 +64,15 @@ def read_training_codes(
         codes: A deepsdf, codes, weights or autoencoder store.
         features: A features store, or several that are read as one.
         condition: "feature" for one vector per view, or "token" for the vectors of the patches of each view.
-        tokens: The number of tokens into which a code is divided, as text, or "layers" for one token per layer of the
-            networks; None for the number in the preset.
+        tokens: The number of tokens into which a code is divided, as text; "layers" for one token per layer of the
+            networks; "places" for one per block of places; None for the number in the preset.
         views: Minimum number of views of each shape; None for any number.
         manifest: Manifest whose labels replace those of the features store.
 
     Raises:
         InputError: A store is of another kind or lacks the array `condition`, the shapes have too few views, or fewer
             than two shapes are in both stores.
-        UsageError: `tokens` is neither a positive number nor "layers".
+        UsageError: `tokens` is neither a positive number nor one of these words.
     """
     with open_store(codes, "deepsdf", "codes", "weights", "autoencoder", manifest=None) as store:
         known, vectors = read_vectors(store)
@@ -158,6 +158,8 @@ def _parse_tokens(tokens: str | None, store: StoreReader) -> int | list[int] | N
 
     if tokens is None:
         return None
+    if tokens == "places":
+        return read_token_lengths(store)
     if tokens == "layers":
         if store.kind != "weights":
             raise InputError(
@@ -165,5 +167,5 @@ def _parse_tokens(tokens: str | None, store: StoreReader) -> int | list[int] | N
             )
         return layer_lengths(read_mlp(store))
     if not tokens.isdecimal() or int(tokens) < 1:
-        raise UsageError(f"--tokens {tokens}: must be a number of at least 1, or layers")
+        raise UsageError(f"--tokens {tokens}: must be a number of at least 1, layers or places")
     return int(tokens)

@@ -37,7 +37,7 @@ class Fields:
 
 def fields_of_codes(decoder: DeepSDF) -> Fields:
     """Return the distance functions of codes, on the device of the decoder."""
-    return Fields(decoder.config.code, lambda code: partial(decoder, code[None]))
+    return Fields(decoder.config.code, lambda code: partial(decoder.decode, decoder.prepare(code[None])))
 
 
 def fields_of_weights(config: MLPConfig) -> Fields:

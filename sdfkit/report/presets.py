@@ -87,7 +87,8 @@ def _count(build: "Callable[[], Module]") -> int:
 
 
 def _deepsdf() -> list[TableRow]:
-    from sdfkit.models.deepsdf import PRESETS, DeepSDF
+    from sdfkit.models.deepsdf import PRESETS, DeepSDF, place_codes
+    from sdfkit.models.latents import LAYOUTS
     from sdfkit.training.deepsdf.recipes import RECIPES
 
     presets = list(reversed(PRESETS))  # the default first
@@ -103,6 +104,14 @@ def _deepsdf() -> list[TableRow]:
         ("preset", presets),
         ("layers x width of the decoder", [f"{config.layers} x {config.hidden}" for config in configs]),
         ("parameters of the decoder", [_count(partial(DeepSDF, config)) for config in configs]),
+        *(
+            (
+                f"with --latent {latent} (codes of {layout.code:,})",
+                [_count(partial(DeepSDF, place_codes(PRESETS[preset], latent))) for preset in presets],
+            )
+            for latent, layout in LAYOUTS.items()
+            if layout is not None
+        ),
         *_fields(
             settings,
             {

@@ -28,7 +28,9 @@ def write_octahedra(path):
     arrays = {key: value.numpy() for key, value in network.state_dict().items()}
     with create_store(str(path), "deepsdf", rows=rows, history=[], settings={}, overwrite=False) as store:
         store.create_array("code", data=codes, axes=("shape", "dim"))
-        store.create_group("decoder", attributes=vars(config), arrays=arrays)
+        # As in stores from before codes could have places.
+        attributes = {name: value for name, value in vars(config).items() if name != "layout"}
+        store.create_group("decoder", attributes=attributes, arrays=arrays)
         for row in rows:
             store.write(row)
     return path

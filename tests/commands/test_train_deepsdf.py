@@ -13,7 +13,9 @@ import torch
 import zarr
 
 from sdfkit.evaluation import field_errors
+from sdfkit.io.models.reader import load_decoder
 from sdfkit.io.stores.writer import create_store
+from sdfkit.models.latents import LAYOUTS
 from sdfkit.rows import Row
 from sdfkit.training.deepsdf.training import DeepSDFTraining
 
@@ -225,3 +227,51 @@ def test_a_dry_run_prints_settings_and_costs_and_writes_nothing(sdfkit, samples,
         100 * np.mean(kind["seconds"]), rel=1e-4
     )
     assert [path.name for path in tmp_path.iterdir()] == ["samples.zarr"]
+
+
+@pytest.mark.parametrize("latent", ["triplane", "hybrid"])
+def test_codes_with_places_are_flat_vectors_to_every_other_command(sdfkit, tmp_path, latent):
+    samples, model, codes = (tmp_path / f"{name}.zarr" for name in ("samples", "deepsdf", "codes"))
+    write_samples(samples, 3, 3_000)
+    done = sdfkit("train-deepsdf", samples, *TRAIN, "--latent", latent, "--steps", 2, "-o", model)
+    assert done.exit_code == 0, done.stderr
+    layout = LAYOUTS[latent]
+    group = zarr.open_group(model, mode="r")
+    assert group["code"].shape == (3, layout.code) and group.attrs["settings"]["latent"] == latent
+    assert dict(group["decoder"].attrs)["layout"] == dataclasses.asdict(layout)
+    # After two steps the distances are about equal everywhere; a surface at their mean.
+    axis = torch.linspace(-1, 1, 9)
+    code, points = torch.from_numpy(group["code"][:1]), torch.cartesian_prod(axis, axis, axis)[None]
+    bias = zarr.open_group(model, mode="r+")["decoder/out.bias"]
+    bias[:] = bias[:] - load_decoder(str(model), "cpu").network(code, points).mean().item()
+    done = sdfkit("fit-code", samples, "--decoder", model, "--steps", 2, "--batch", 64, "-o", codes)
+    assert done.exit_code == 0, done.stderr
+    assert zarr.open_group(codes, mode="r")["code"].shape == (3, layout.code)
+    meshes = tmp_path / "meshes"
+    done = sdfkit("mesh", codes, "--decoder", model, "--resolution", 24, "--smooth-normals", "-o", meshes)
+    assert done.exit_code == 0, done.stderr
+    assert len(list(meshes.glob("*.ply"))) == 3
+    done = sdfkit("rank", codes, "--known", model)
+    assert done.exit_code == 0, done.stderr
+    done = sdfkit("weight-stats", model)
+    assert done.exit_code == 0, done.stderr
+    # A denoiser whose tokens are blocks of places, and which reads the patches of posed images.
+    features, denoiser = tmp_path / "features.zarr", tmp_path / "dit.zarr"
+    rows = [Row(index, f"ball_{index}") for index in range(3)]
+    with create_store(
+        str(features), "features", rows=rows, history=[], settings={}, overwrite=False
+    ) as store:
+        axes = ("shape", "view", "token", "dim")
+        store.create_array("token", data=np.ones((3, 2, 2, 3), np.float32), axes=axes)
+        cameras = np.tile(np.eye(4, dtype=np.float32), (3, 2, 1, 1))
+        store.create_array("camera_to_world", data=cameras, axes=("shape", "view", "to", "from"))
+        for row in rows:
+            store.write(row)
+    few = ("--views", 2, "--batch", 2, "--steps", 2, "--condition", "token", "--tokens", "places")
+    done = sdfkit("train-dit", features, "--codes", model, *few, "-o", denoiser)
+    assert done.exit_code == 0, done.stderr
+    assert zarr.open_group(denoiser, mode="r")["denoiser"].attrs["tokens"] == layout.tokens
+    done = sdfkit("predict", denoiser, features, "--steps", 2, "-o", tmp_path / "predicted.zarr")
+    assert done.exit_code == 0, done.stderr
+    done = sdfkit("train-dit", features, "--codes", codes, *few, "-o", tmp_path / "other.zarr")
+    assert done.exit_code == 3 and "its codes have no places; give a store of train-deepsdf" in done.stderr

@@ -92,7 +92,7 @@ def test_tokens_must_be_a_number_or_layers(sdfkit, features, weights, tokens):
     refused = sdfkit("train-dit", features, "--codes", weights, "--tokens", tokens, "-o", "dit.zarr")
     assert (
         refused.exit_code == 2
-        and f"--tokens {tokens}: must be a number of at least 1, or layers" in refused.stderr
+        and f"--tokens {tokens}: must be a number of at least 1, layers or places" in refused.stderr
     )
 
 

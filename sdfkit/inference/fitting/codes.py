@@ -106,7 +106,7 @@ def choose_fit(
 
     def fit_views(fitted: "StoreWriter", advance: Callable[[int], Any]) -> dict[str, float]:
         codes = torch.from_numpy(trained.codes).to(next(trained.network.parameters()).device)
-        refiner = CodeRefiner(trained.network, codes, settings)
+        refiner = CodeRefiner(trained.network.decode, codes, settings, trained.network.prepare)
         writer = RefiningWriter(fitted, refiner, 0, advance=advance)
         for row in store.rows(*OUTLINES):
             writer.write(row, **row.arrays)

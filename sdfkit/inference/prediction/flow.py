@@ -139,7 +139,8 @@ class FlowModel(NamedTuple):
         shape = (len(codes), SIZE * SIZE, 3)
         origins = start[:, None].to(codes.device).expand(shape)
         directions = directions.to(codes.device).expand(shape)
-        nearest = march(self.network, codes, origins, directions, samples=SAMPLES, jitter=None)
+        prepared = self.network.prepare(codes)
+        nearest = march(self.network.decode, prepared, origins, directions, samples=SAMPLES, jitter=None)
         inside = (nearest.distances < 0).view(-1, SIZE, SIZE).cpu().numpy()
         picture = {"picture": arrays["picture"][0]} if "picture" in arrays else {}
         truth = {"truth": arrays["mask"][0]} if "mask" in arrays else {}

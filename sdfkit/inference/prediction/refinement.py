@@ -52,7 +52,7 @@ def load_refiner(
     """
     import torch
 
-    from sdfkit.training.refinement.refiner import CodeRefiner
+    from sdfkit.training.refinement.refiner import SETTINGS, CodeRefiner
 
     if settings["samples"] > 1 or settings.get("trajectory"):
         option = "--samples" if settings["samples"] > 1 else "--trajectory"
@@ -64,7 +64,8 @@ def load_refiner(
     if isinstance(predictor, FlowModel):
         if decoder is not None:
             raise UsageError(f"{predictor.name}: is a flow, which has its own decoder; leave out --decoder")
-        return CodeRefiner(predictor.network, torch.from_numpy(predictor.codes).to(device))
+        network, codes = predictor.network, predictor.codes
+        return CodeRefiner(network.decode, torch.from_numpy(codes).to(device), SETTINGS, network.prepare)
     if decoder is None:
         raise UsageError("--refine compares decoded shapes with the images; add --decoder STORE")
     trained = load_decoder(decoder, device)
@@ -75,7 +76,8 @@ def load_refiner(
             f"{predictor.name}: its codes have {counted(dim, 'number')} each, but the decoder of "
             f"{trained.name} needs {trained.codes.shape[1]}"
         )
-    return CodeRefiner(trained.network, torch.from_numpy(trained.codes).to(device))
+    network, codes = trained.network, trained.codes
+    return CodeRefiner(network.decode, torch.from_numpy(codes).to(device), SETTINGS, network.prepare)
 
 
 def draw_starts(predictor: Predictor, settings: Mapping[str, Any]) -> Draw:

@@ -130,10 +130,28 @@ def load_decoder(path: str, device: str) -> Decoder:
 def read_decoder(store: StoreReader, device: str) -> "DeepSDF":
     """Load the decoder of an open store that `train-deepsdf` or `train-flow` wrote."""
     from sdfkit.models.deepsdf import DeepSDF, DeepSDFConfig
+    from sdfkit.models.latents import LatentLayout
 
-    return rebuild(
-        store, "decoder", lambda config: DeepSDF(DeepSDFConfig(**{"activation": "relu"} | config)), device
-    )
+    def build(config: dict[str, Any]) -> DeepSDF:
+        layout = None if config.get("layout") is None else LatentLayout(**config["layout"])
+        return DeepSDF(DeepSDFConfig(**{"activation": "relu"} | config | {"layout": layout}))
+
+    return rebuild(store, "decoder", build, device)
+
+
+def read_token_lengths(store: StoreReader) -> list[int]:
+    """Return the lengths of the parts of codes with places, of an open store; see `LatentLayout.tokens`.
+
+    Raises:
+        InputError: The store does not hold a decoder of such codes.
+    """
+    layout = read_decoder(store, "cpu").config.layout if store.kind == "deepsdf" else None
+    if layout is None:
+        raise InputError(
+            f"{store.name}: its codes have no places; give a store of train-deepsdf --latent grid, triplane or hybrid, "
+            "or give --tokens a number"
+        )
+    return layout.tokens
 
 
 def read_autoencoder(store: StoreReader, device: str) -> "Autoencoder":

@@ -40,6 +40,28 @@ ATTRIBUTES = {
     "euler": COUNT,
     "progress": PROGRESS,
 }  # fmt: skip
+
+
+# Smallest and largest numbers of the layout of a code, see `latents.LatentLayout`.
+LAYOUT_LIMITS = {
+    "shared": (0, 1 << 20), "resolution": (2, 256), "channels": (1, 1 << 10), "hidden": (1, 1 << 10),
+    "features": (1, 1 << 10), "upsamplings": (0, 6),
+}  # fmt: skip
+
+
+def _is_layout(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and value.get("kind") in ("grid", "triplane")
+        and all(
+            type(value.get(name)) is int and least <= value[name] <= most
+            for name, (least, most) in LAYOUT_LIMITS.items()
+        )
+        and value["resolution"] % 2 == 0
+        and value["resolution"] << value["upsamplings"] <= 256
+    )
+
+
 # Attributes of groups: the configurations of networks, whose names mean the same in all of them, and single facts.
 GROUP_ATTRIBUTES = {
     **dict.fromkeys(("uid", "input"), TEXT),
@@ -56,6 +78,7 @@ GROUP_ATTRIBUTES = {
         lambda value: all(map(SIZE.fits, value if isinstance(value, list) else [value])),
         f"{SIZE.needed}, or a list of them",
     ),
+    "layout": Field(_is_layout, "null, or an object with kind and sizes of places"),
     "gated": FLAG,
     "frequency": NUMBER,
     "floored": INDEX,

@@ -76,15 +76,18 @@ def fit_codes(
         # Sums, not means, over shapes, so that the result of a shape does not depend on the number of shapes.
         penalty = settings.penalty * ((codes - centre) / std).square().mean(dim=1).sum()
         penalty.backward()  # type: ignore[no-untyped-call]
+        own_prepared = decoder.prepare(codes)
+        prepared = own_prepared.detach().requires_grad_()
         begin = (step * batch) % (points.shape[1] - batch + 1)
         for start in range(begin, begin + batch, size):
             part = slice(start, min(start + size, begin + batch))
-            predicted = decoder(codes, points[:, part].to(device))  # (shape, point)
+            predicted = decoder.decode(prepared, points[:, part].to(device))  # (shape, point)
             wanted = distances[:, part].to(device)
             error = predicted.clamp(-settings.clamp, settings.clamp) - wanted.clamp(
                 -settings.clamp, settings.clamp
             )
-            (error.abs().sum() / batch).backward()
+            (error.abs().sum() / batch).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward([own_prepared], [prepared.grad])
         optimizer.step()
     if not torch.isfinite(codes).all():
         raise SdfkitError("a fitted latent code holds numbers that are not finite; lower the learning rate")

@@ -1,6 +1,6 @@
 """Training settings of DeepSDF decoders, by preset."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -133,3 +133,18 @@ RECIPES = {
         chunk=8_192,  # all at once: 70 ms per step with two threads, 85 ms in chunks of 2,560
     ),
 }
+
+# Factor of the learning rate of codes whose numbers have places. Only few points of a step read each of their numbers,
+# and they must learn faster than the decoder learns to do without them.
+PLACED_CODE_LR = 10.0
+
+
+def choose_recipe(preset: str, latent: str) -> DeepSDFSettings:
+    """Return the training settings of a preset for codes of a kind.
+
+    Args:
+        preset: A key of `RECIPES`.
+        latent: A key of `sdfkit.models.latents.LAYOUTS`.
+    """
+    recipe = RECIPES[preset]
+    return recipe if latent == "global" else replace(recipe, code_lr=PLACED_CODE_LR * recipe.code_lr)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdfkit.errors import UsageError
-from sdfkit.models.deepsdf import DeepSDFConfig
+from sdfkit.models.deepsdf import DeepSDFConfig, place_codes
 from sdfkit.models.flow import FlowConfig
 
 # The stages of training in order. encoder: encoder and decoder, on silhouettes. distil: a flow from noise to the codes
@@ -111,6 +111,18 @@ RECIPES = {
         dropout=0.0, shading=1.0,
     ),
 }  # fmt: skip
+
+
+def choose_networks(preset: str, latent: str) -> tuple[FlowConfig, DeepSDFConfig]:
+    """Return the networks of a preset with codes of a kind.
+
+    Args:
+        preset: A key of `NETWORKS`.
+        latent: A key of `sdfkit.models.latents.LAYOUTS`.
+    """
+    flow, decoder = NETWORKS[preset]
+    placed = place_codes(decoder, latent)
+    return replace(flow, code=placed.code), placed
 
 
 def choose_stages(stage: str, supervision: str, start: str | None) -> tuple[list[str], str]:

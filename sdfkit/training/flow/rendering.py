@@ -5,10 +5,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from sdfkit.models.deepsdf import DeepSDF
 from sdfkit.models.flow import FlowNetworks
 from sdfkit.models.rendering.shading import normals, surface_points
-from sdfkit.models.rendering.silhouette import RADIUS, Nearest, march, march_bounded
+from sdfkit.models.rendering.silhouette import RADIUS, ConditionalField, Nearest, march, march_bounded
 from sdfkit.training.flow.pictures import Rays
 
 # Number of samples on a ray in the ray march of Flow-SDF; and number of first samples, of rounds, and of samples per
@@ -19,18 +18,18 @@ SECANTS = 2
 
 
 def find_nearest(
-    decoder: DeepSDF, codes: Float[Tensor, "row code"], rays: Rays, *, exhaustive: bool
+    field: ConditionalField, codes: Float[Tensor, "row code"], rays: Rays, *, exhaustive: bool
 ) -> Nearest:
     """Find the point of each ray that is nearest to the decoded shape.
 
     Args:
-        decoder: A decoder.
+        field: Function from codes and points to signed distances.
         codes: The code of each shape.
         rays: Rays of each shape.
         exhaustive: Evaluate evenly spaced samples on each ray (`march`), as Flow-SDF does. Otherwise evaluate fewer
             samples, where the distance can be smallest (`march_bounded`).
     """
-    arguments = (decoder, codes.detach(), rays.origins, rays.directions)
+    arguments = (field, codes.detach(), rays.origins, rays.directions)
     if exhaustive:
         return march(*arguments, samples=SAMPLES, jitter=None)
     return march_bounded(*arguments, samples=FIRST, rounds=ROUNDS, refine=REFINE)
@@ -54,17 +53,16 @@ def eikonal_points(
 
 def shading_errors(
     networks: FlowNetworks,
-    codes: Float[Tensor, "row code"],
+    prepared: Float[Tensor, "row value"],
     rays: Rays,
     nearest: Nearest,
     cameras: Float[Tensor, "row view 4 4"],
 ) -> Float[Tensor, " row"]:
     """Return the mean absolute error of grey values, over rays that hit both the decoded and the true shape."""
-    points, met = surface_points(
-        networks.decoder, codes, rays.origins, rays.directions, nearest, secants=SECANTS
-    )
+    decode = networks.decoder.decode
+    points, met = surface_points(decode, prepared, rays.origins, rays.directions, nearest, secants=SECANTS)
     met = met & rays.mask
-    outward = normals(networks.decoder, codes, points, met, create_graph=torch.is_grad_enabled())
+    outward = normals(decode, prepared, points, met, create_graph=torch.is_grad_enabled())
     grey = networks.light(outward.view(*cameras.shape[:2], -1, 3), cameras).flatten(1)
     error: Tensor = ((grey - rays.grey).abs() * met).sum(dim=1) / met.sum(dim=1).clamp(min=1)
     return error

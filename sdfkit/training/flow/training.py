@@ -304,20 +304,20 @@ class FlowTraining:
             codes = self.make_codes(
                 stage, select_conditions(self.pictures, mine, chosen[at]), noise[at].to(device)
             )
-            decoder = self.networks.decoder
-            nearest = find_nearest(decoder, codes, rays, exhaustive=settings.exhaustive)
+            decode, prepared = self.networks.decoder.decode, self.networks.decoder.prepare(codes)
+            nearest = find_nearest(decode, prepared, rays, exhaustive=settings.exhaustive)
             if settings.silhouette == "bce":
-                logits = soft_silhouette(decoder, codes, nearest, temperature)
+                logits = soft_silhouette(decode, prepared, nearest, temperature)
                 errors = silhouette_loss(logits, rays.mask)
             else:
-                arguments = (decoder, codes, rays.origins, rays.directions)
+                arguments = (decode, prepared, rays.origins, rays.directions)
                 errors = bound_loss(*arguments, nearest, rays.mask, rays.sines)
             if settings.eikonal:
                 places = eikonal_points(nearest.points, elsewhere[at].to(device))
-                errors = errors + settings.eikonal * slope_errors(decoder, codes, places)
+                errors = errors + settings.eikonal * slope_errors(decode, prepared, places)
             if stage == "rgb":
                 cameras = self.pictures.cameras[mine[:, None], theirs]
-                grey_errors = shading_errors(self.networks, codes, rays, nearest, cameras)
+                grey_errors = shading_errors(self.networks, prepared, rays, nearest, cameras)
                 errors = errors + settings.shading * grey_errors
             return errors + settings.code_penalty * codes.square().sum(dim=1)
 

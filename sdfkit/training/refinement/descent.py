@@ -3,7 +3,7 @@
 The decoder is fixed. Each shape is refined from several initial codes, and the best code by the images is the result.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -107,7 +107,8 @@ class Refinement:
     """Refinement of the codes of some shapes.
 
     Args:
-        decoder: Function from codes and points to signed distances.
+        decoder: Function from prepared codes and points to signed distances.
+        prepare: Function that prepares codes for the decoder, see `DeepSDF.prepare`; None if it takes plain codes.
         prior: Distribution of the training codes.
         pictures: Views of the shapes; of their arrays, the masks, distances and cameras are used.
         starts: Initial codes of each shape.
@@ -128,8 +129,10 @@ class Refinement:
         starts: Float[Tensor, "shape start code"],
         settings: RefinementSettings,
         generators: Sequence[torch.Generator],
+        prepare: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.decoder, self.prior, self.pictures, self.settings = decoder, prior, pictures, settings
+        self.prepare = prepare or torch.nn.Identity()
         self.generators = generators
         shapes, count, _ = starts.shape
         self.white = prior.whiten(starts).flatten(0, 1)  # (row, code); a row is one start of a shape
@@ -159,7 +162,7 @@ class Refinement:
         white = self.white[rows].requires_grad_()
         if step % settings.reuse == 0 or self._known is None or len(self._known[0].mask) != len(rows):
             rays = self._draw_rays(self.shape_of[rows])
-            self._known = rays, self._march(self.prior.color(white), rays)
+            self._known = rays, self._march(self.decodable(white), rays)
         losses = self.measure(white, *self._known, settings.temperature_at(step))
         if not torch.isfinite(losses).all():
             raise SdfkitError("the loss of the refinement is not finite; lower its learning rate")
@@ -188,7 +191,7 @@ class Refinement:
         rows = self.active.nonzero()[:, 0]
         rays = draw_fixed_rays(self.pictures, self.shape_of[rows], settings.checked, edge=settings.edge)
         white = self.white[rows]
-        nearest = self._march(self.prior.color(white), rays)
+        nearest = self._march(self.decodable(white), rays)
         losses = self.measure(white, rays, nearest, settings.temperature)
         before = self.losses[rows]
         better = losses < before
@@ -221,7 +224,7 @@ class Refinement:
             nearest: The point of each ray that is nearest to the decoded shape.
             temperature: Temperature of the soft silhouette.
         """
-        codes = self.prior.color(white)
+        codes = self.decodable(white)
         logits = soft_silhouette(self.decoder, codes, nearest, temperature)
         # The cross-entropy times the temperature is a length: the distance by which rays are on the wrong side. So the
         # weight of the prior means the same at every temperature.
@@ -240,18 +243,23 @@ class Refinement:
         rows = torch.arange(len(chosen), device=chosen.device) * (len(self.losses) // len(chosen)) + chosen
         return self.prior.color(self.best[rows])
 
+    def decodable(self, white: Float[Tensor, "row code"]) -> Float[Tensor, "row value"]:
+        """Return the prepared codes of whitened codes."""
+        prepared: Tensor = self.prepare(self.prior.color(white))
+        return prepared
+
     @torch.no_grad()
     def measure_overlap(self, codes: Float[Tensor, "shape code"]) -> Float[Tensor, " shape"]:
         """Return the intersection over union of silhouettes of codes with the masks, over rays of all views."""
         rows = torch.arange(len(codes), device=codes.device)
         rays = draw_fixed_rays(self.pictures, rows, OVERLAP_RAYS, edge=1.0)
-        nearest = self._march(codes, rays)
+        nearest = self._march(self.prepare(codes), rays)
         inside = nearest.hits & (nearest.distances < 0)
         share: Tensor = (inside & rays.mask).sum(dim=1) / (inside | rays.mask).sum(dim=1).clamp(min=1)
         return share
 
     @torch.no_grad()
-    def _march(self, codes: Float[Tensor, "row code"], rays: Rays) -> Nearest:
+    def _march(self, codes: Float[Tensor, "row value"], rays: Rays) -> Nearest:
         settings = self.settings
         return march_bounded(
             self.decoder, codes.detach(), rays.origins, rays.directions,

@@ -1,6 +1,6 @@
 """Refines the codes of shapes: chooses initial codes, moves them, and keeps the best."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import torch
@@ -26,9 +26,10 @@ class CodeRefiner:
     """Refines codes of a decoder.
 
     Args:
-        decoder: Function from codes and points to signed distances.
+        decoder: Function from prepared codes and points to signed distances.
         codes: Codes of the training shapes, on the device of the decoder.
         settings: Settings of the refinement.
+        prepare: Function that prepares codes for the decoder, see `DeepSDF.prepare`; None if it takes plain codes.
     """
 
     def __init__(
@@ -36,14 +37,18 @@ class CodeRefiner:
         decoder: ConditionalField,
         codes: Float[Tensor, "known code"],
         settings: RefinementSettings = SETTINGS,
+        prepare: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        self.decoder, self.settings = decoder, settings
+        self.decoder, self.settings, self.prepare = decoder, settings, prepare
         self.codes, self.device = codes, codes.device
         self.prior = CodePrior(self.codes)
 
     @cached_property
     def _fields(self) -> CoarseFields:
-        return CoarseFields(self.decoder, self.codes, CELLS)
+        def decode(codes: Tensor, points: Tensor) -> Tensor:
+            return self.decoder(codes if self.prepare is None else self.prepare(codes), points)
+
+        return CoarseFields(decode, self.codes, CELLS)
 
     def refine(
         self,
@@ -72,8 +77,9 @@ class CodeRefiner:
         if samples is not None:
             starts.append(samples.to(self.device))
         refinement = Refinement(
-            self.decoder, self.prior, pictures, torch.cat(starts, dim=1), self.settings, generators
-        )
+            self.decoder, self.prior, pictures, torch.cat(starts, dim=1), self.settings, generators,
+            self.prepare,
+        )  # fmt: skip
         refinement.keep(STARTS)
         while not refinement.finished:
             refinement.step()

@@ -7,6 +7,7 @@ import resource
 import shutil
 import zipfile
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.store_reader import StoreReader
 from sdfkit.io.stores.store_writer import StoreWriter
 from sdfkit.io.stores.writer import create_store
+from sdfkit.models.latents import LatentLayout
 from sdfkit.rows import Row
 
 ROOT = {"kind": "samples", "format": 1, "complete": True, "history": [], "settings": {}}
@@ -119,6 +121,14 @@ def test_a_wrong_attribute_is_refused_by_name(store, name, value):
     refused(store, f"{name} in its attributes is .* needed; make the store again")
 
 
+LAYOUT = asdict(LatentLayout("grid", 2, resolution=6, channels=2, hidden=4, features=3, upsamplings=1))
+
+
+def test_a_layout_of_codes_is_accepted():
+    assert check_group({"layout": LAYOUT}, "decoder", "a.zarr") == {"layout": LAYOUT}
+    assert check_group({"layout": None}, "decoder", "a.zarr") == {"layout": None}
+
+
 @pytest.mark.parametrize(
     ("group", "value"),
     [
@@ -126,7 +136,14 @@ def test_a_wrong_attribute_is_refused_by_name(store, name, value):
         ({"bands": -1}, "bands"),
         ({"kind": "other"}, "kind"), ({"frequency": "30"}, "frequency"), ({"tokens": ["x"]}, "tokens"),
         ({"gated": 1}, "gated"), ({"velocity": None}, "velocity"), ({"feature": []}, "feature"),
-        ({"neighbours": -1}, "neighbours"), ({"cells": 1.5}, "cells"),
+        ({"neighbours": -1}, "neighbours"), ({"cells": 1.5}, "cells"), ({"layout": 5}, "layout"),
+        *(
+            ({"layout": LAYOUT | change}, "layout")
+            for change in (
+                {"kind": "sphere"}, {"kind": []}, {"resolution": 7}, {"resolution": 2**20}, {"channels": 0},
+                {"shared": None}, {"upsamplings": 6, "resolution": 128},
+            )
+        ),
     ],
 )  # fmt: skip
 def test_a_wrong_configuration_of_a_network_is_refused_by_name(group, value):

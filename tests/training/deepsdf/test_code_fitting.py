@@ -16,7 +16,7 @@ class Balls(DeepSDF):
     def __init__(self):
         super().__init__(DeepSDFConfig(code=2, bands=0, hidden=4, layers=2, skip=1, activation="relu"))
 
-    def forward(self, codes, points):
+    def decode(self, codes, points):
         centre = torch.nn.functional.pad(codes[:, 1:], (0, 2))
         return (points - centre[:, None]).norm(dim=-1) - 0.5 - codes[:, :1]
 

@@ -12,6 +12,7 @@ from sdfkit.images.rendering.cameras import fibonacci_cameras
 from sdfkit.images.silhouettes import mask_distances
 from sdfkit.models.deepsdf import DeepSDFConfig
 from sdfkit.models.flow import SIZE, FlowConfig
+from sdfkit.models.latents import LatentLayout
 from sdfkit.models.rendering.silhouette import cast_rays
 from sdfkit.training.flow.pictures import Pictures, choose_rays
 from sdfkit.training.flow.recipes import RECIPES, STAGES
@@ -52,9 +53,9 @@ def draw_balls():
 BALLS = draw_balls()
 
 
-def start(settings=SETTINGS, stages=STAGES, pictures=BALLS, config=CONFIG, seed=0):
+def start(settings=SETTINGS, stages=STAGES, pictures=BALLS, config=CONFIG, seed=0, decoder=DECODER):
     generator = torch.Generator().manual_seed(seed)
-    return FlowTraining(config, DECODER, settings, stages, LIGHTS, UIDS, pictures, CPU, generator)
+    return FlowTraining(config, decoder, settings, stages, LIGHTS, UIDS, pictures, CPU, generator)
 
 
 def parameters(training):
@@ -183,6 +184,20 @@ def test_training_works_with_other_settings(change):
     assert np.isfinite([training.step() for _ in range(training.steps)]).all()
     after = parameters(training)
     assert all((before[name] != after[name]).any() for name in before if name.startswith("decoder."))
+
+
+def test_codes_with_places_are_trained_in_all_stages():
+    layout = LatentLayout("grid", 1, resolution=4, channels=1, hidden=4, features=3, upsamplings=1)
+    config = dataclasses.replace(CONFIG, code=layout.code)
+    decoder = dataclasses.replace(DECODER, code=layout.code, layout=layout)
+    settings = dataclasses.replace(SETTINGS, steps=dict.fromkeys(STAGES, 2), sphere=1)
+    training = start(settings, config=config, decoder=decoder)
+    before = parameters(training)
+    assert np.isfinite([training.step() for _ in range(training.steps)]).all()
+    assert min(training.gradient_norms().values()) > 0
+    after = parameters(training)
+    assert all((before[name] != after[name]).any() for name in before if name.startswith("decoder."))
+    assert training.result().shape == (len(RADII), layout.code)
 
 
 def test_features_can_replace_images():

@@ -25,10 +25,10 @@ def known_codes(count=200):
     return 1.5 * torch.randn(count, 4, generator=torch.Generator().manual_seed(5))
 
 
-def refine(codes, starts, views=4, settings=SETTINGS, generators=None):
+def refine(codes, starts, views=4, settings=SETTINGS, generators=None, decode=decode_balls, prepare=None):
     refinement = Refinement(
-        decode_balls, CodePrior(known_codes()), see_balls(codes, views), starts, settings,
-        generators or seeded(len(codes)),
+        decode, CodePrior(known_codes()), see_balls(codes, views), starts, settings,
+        generators or seeded(len(codes)), prepare,
     )  # fmt: skip
     while not refinement.finished:
         refinement.step()
@@ -42,6 +42,17 @@ def test_radius_and_centre_are_found_from_the_mean():
     assert (found - TRUE).abs()[:, 0].max() < 0.1 and (found - TRUE).abs().max() < 0.15
     assert (refinement.measure_overlap(found) > 0.96).all()
     assert (refinement.measure_overlap(torch.zeros(2, 4)) < 0.8).all()
+
+
+def test_codes_are_prepared_for_the_decoder():
+    def decode(prepared, points):
+        assert prepared.shape[1] == 8
+        return decode_balls(prepared[:, 4:], points)
+
+    refinement = refine(
+        TRUE, torch.zeros(2, 1, 4), decode=decode, prepare=lambda codes: torch.cat([0 * codes, codes], dim=1)
+    )
+    assert torch.equal(refinement.result(), refine(TRUE, torch.zeros(2, 1, 4)).result())
 
 
 def test_one_view_leaves_depth_to_the_prior():
