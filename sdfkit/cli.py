@@ -27,11 +27,12 @@ from typer.exceptions import TyperException
 
 import sdfkit
 from sdfkit import commands
-from sdfkit.errors import DoneError, InputError, ReportInstead, SdfkitError
+from sdfkit.errors import DoneError, InputError, OtherProcessError, ReportInstead, SdfkitError
 from sdfkit.io.streams import original_names, read_list, spool
 from sdfkit.options import STANDARD, flatten, read_command_line, running
 from sdfkit.report.presets import preset_table
 from sdfkit.rows import PrintableFormatter, printable
+from sdfkit.runtime.processes import is_first_process, may_report
 
 # The commands in the order of the work, as --help and the manual list them.
 STAGES = {
@@ -145,9 +146,8 @@ def program(
     # zarr looks for several members of a group at once. After the first error, it does not ask for the others, and
     # asyncio would print them.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    # Of the processes that torchrun starts, only the first one writes messages.
-    silent = quiet or os.environ.get("RANK", "0") != "0"
-    logging.getLogger("sdfkit").setLevel(logging.WARNING if silent else logging.INFO)
+    level = logging.WARNING if quiet else logging.INFO
+    logging.getLogger("sdfkit").setLevel(level if is_first_process() else logging.ERROR)
 
 
 class Terminated(
@@ -174,6 +174,12 @@ def prepare_inputs(function: Callable[..., None], options: dict[str, Any]) -> di
     return found
 
 
+def report_error(text: str, *, follows: bool = False) -> None:
+    """Print the error that ends the command, in one of its processes; see `processes.may_report`."""
+    if may_report(follows=follows):
+        typer.echo(f"sdfkit: {text}", err=True)
+
+
 def with_status(function: Callable[..., None]) -> Callable[..., None]:
     """Turn the errors of a command into one line and an exit status (typer handles Ctrl-C with status 130)."""
 
@@ -188,20 +194,20 @@ def with_status(function: Callable[..., None]) -> Callable[..., None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise typer.Exit(141) from None
         except Terminated as end:
-            typer.echo("sdfkit: stopped by a signal; the same command continues what it can", err=True)
+            report_error("stopped by a signal; the same command continues what it can", follows=True)
             raise typer.Exit(128 + end.args[0]) from None
         except ReportInstead as report:
             typer.echo(str(report))
         except DoneError as error:
             logging.getLogger(__name__).info("%s", error)
         except SdfkitError as error:
-            typer.echo(f"sdfkit: {printable(original_names(str(error)))}", err=True)
+            report_error(printable(original_names(str(error))), follows=isinstance(error, OtherProcessError))
             raise typer.Exit(error.status) from None
         except OSError as error:
             if error.errno is None:
                 raise
             subject = error.filename if error.filename is not None else "standard output"
-            typer.echo(f"sdfkit: {printable(str(subject))}: {error.strerror}", err=True)
+            report_error(f"{printable(str(subject))}: {error.strerror}")
             raise typer.Exit(InputError.status if isinstance(error, UNREADABLE) else 1) from None
 
     return command
