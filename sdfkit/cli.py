@@ -28,7 +28,7 @@ from typer.exceptions import TyperException
 import sdfkit
 from sdfkit import commands
 from sdfkit.errors import DoneError, InputError, OtherProcessError, ReportInstead, SdfkitError
-from sdfkit.io.streams import original_names, read_list, spool
+from sdfkit.io.streams import forget_copies, original_names, read_list, spool
 from sdfkit.options import STANDARD, flatten, read_command_line, running
 from sdfkit.report.presets import preset_table
 from sdfkit.rows import PrintableFormatter, printable
@@ -159,8 +159,9 @@ class Terminated(
 def prepare_inputs(function: Callable[..., None], options: dict[str, Any]) -> dict[str, Any]:
     """Return the options of a command with the inputs that --files-from names, and without named pipes.
 
-    Named pipes are replaced by temporary files; see `streams.spool`.
+    Named pipes, and files at URLs, are replaced by temporary files; see `streams.spool`.
     """
+    forget_copies()
     found = dict(options)
     if found.get("files_from") is not None:
         given = [path for path in found["inputs"] if path != STANDARD]

@@ -55,11 +55,17 @@ def claim(path: Path) -> Iterator[None]:
         InputError: The folder of the output does not exist, another process writes the output, or the output is an
             input of the running command.
     """
+    name, is_url = str(path), re.match(r"\w+:/", str(path))  # pathlib removes a slash of a URL
     path = Path(os.path.abspath(path))  # noqa: PTH100  a link is replaced, not what it points to
     if path in _held:
         yield
         return
     if not path.parent.is_dir():
+        if is_url:
+            url = name.replace(":/", "://", 1)
+            raise InputError(
+                f"{url}: only stores and meshes can be written to a URL; give a path on this machine"
+            )
         raise InputError(f"{path.parent}: no such folder; make it first")
     refuse_input(path)
     # A folder for meshes may exist in a parent folder that may not be written.

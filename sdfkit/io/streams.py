@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from sdfkit.errors import InputError, UsageError
 from sdfkit.io.pictures.places import holds_cameras
+from sdfkit.io.urls.files import Mirror, download, holds_files, is_url
 from sdfkit.options import STANDARD
 
 BUFFER = 1 << 16
@@ -21,7 +22,7 @@ MESH_SUFFIXES = (".3mf", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl"
 MAGIC = {b"ply": "ply", b"PK": "zarr", b"glTF": "glb", b"\x93NUMPY": "npy"}
 # The error of a shape whose file is missing among several.
 NO_FILE = "no such file"
-# The temporary copies of named pipes, by the paths of the pipes.
+# The temporary copies of named pipes and URLs, by the paths of these.
 _spooled: dict[str, str] = {}
 _readers: WeakKeyDictionary[TextIO, io.BufferedReader] = WeakKeyDictionary()
 
@@ -52,26 +53,60 @@ def open_input(path: str) -> io.BufferedReader:
 
 
 def spool(path: str) -> str:
-    """Copy a named pipe, such as that of a process substitution of the shell, to a temporary file of the same name.
+    """Copy a named pipe, or files at a URL, to a temporary file or folder of the same name.
 
-    A pipe can be read only once, from start to end, but inputs are opened to see what they are before they are read.
+    A named pipe, such as that of a process substitution of the shell, can be read only once, from start to end, but
+    inputs are opened to see what they are before they are read. Of a URL, only stores can be read in place.
 
     Returns:
-        The path of the file, which is removed when the program ends; the same path for anything else than a pipe.
+        The path of the copy, which is removed when the program ends; the same path for anything else.
+
+    Raises:
+        FileNotFoundError: There is nothing at a URL.
     """
     place = Path(path)
+    if path in _spooled:
+        return _spooled[path]
+    if is_url(path):
+        if not holds_files(path):
+            return path
+        _spooled[path] = str(download(path, temporary_folder()))
+        return _spooled[path]
     try:
         if path == STANDARD or not place.is_fifo():
             return path
     except (OSError, ValueError):
         return path
-    if path not in _spooled:
-        folder = tempfile.mkdtemp(prefix="sdfkit-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        with place.open("rb") as stream, Path(folder, place.name).open("wb") as file:
-            shutil.copyfileobj(stream, file, 1 << 20)
-        _spooled[path] = str(Path(folder, place.name))
+    copy = temporary_folder() / place.name
+    with place.open("rb") as stream, copy.open("wb") as file:
+        shutil.copyfileobj(stream, file, 1 << 20)
+    _spooled[path] = str(copy)
     return _spooled[path]
+
+
+def forget_copies() -> None:
+    """Make the next command of this process copy its inputs anew."""
+    _spooled.clear()
+
+
+def temporary_folder() -> Path:
+    """Make an empty folder, which is removed when the program ends."""
+    folder = tempfile.mkdtemp(prefix="sdfkit-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def open_mirror(url: str) -> Mirror:
+    """Return the temporary place of a folder or file that is written to a URL. Messages name the URL.
+
+    Raises:
+        InputError: It is also an input of the running command.
+    """
+    if any(url.rstrip("/") == path.rstrip("/") for path in _spooled):
+        raise InputError(f"{url}: is also an input; choose another name for the output")
+    mirror = Mirror(url, temporary_folder())
+    _spooled[url.rstrip("/")] = str(mirror.place)
+    return mirror
 
 
 def read_list(path: str) -> list[str]:
@@ -94,7 +129,7 @@ def read_list(path: str) -> list[str]:
 
 
 def original_names(text: str) -> str:
-    """Return a message in which the temporary copies of named pipes have the names of the pipes."""
+    """Return a message in which temporary copies have the names of the pipes and URLs that they stand for."""
     for path, copy in _spooled.items():
         text = text.replace(copy, path)
     return text

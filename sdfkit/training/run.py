@@ -159,7 +159,8 @@ def _connected() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = re.sub(r"^\[[^]]*\] ", "", first_line(error))  # without the place in torch's source
+        # Without the place in torch's source, and without advice on bugs.
+        reason = re.sub(r"^\[[^]]*\] ", "", first_line(error)).partition(". ")[0].rstrip(".")
         raise OtherProcessError(f"another process of this run has ended ({reason})") from error
 
 
