@@ -29,6 +29,7 @@ import sdfkit
 from sdfkit import commands
 from sdfkit.errors import DoneError, InputError, OtherProcessError, ReportInstead, SdfkitError
 from sdfkit.io.streams import forget_copies, original_names, read_list, spool
+from sdfkit.io.urls.files import connection_errors, describe_server_error
 from sdfkit.options import STANDARD, flatten, read_command_line, running
 from sdfkit.report.presets import preset_table
 from sdfkit.rows import PrintableFormatter, printable
@@ -204,7 +205,13 @@ def with_status(function: Callable[..., None]) -> Callable[..., None]:
         except SdfkitError as error:
             report_error(printable(original_names(str(error))), follows=isinstance(error, OtherProcessError))
             raise typer.Exit(error.status) from None
+        except connection_errors() as error:
+            report_error(printable(describe_server_error(error)))
+            raise typer.Exit(1) from None
         except OSError as error:
+            if text := describe_server_error(error):
+                report_error(printable(text))
+                raise typer.Exit(1) from None
             if error.errno is None:
                 raise
             subject = error.filename if error.filename is not None else "standard output"

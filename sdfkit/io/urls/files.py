@@ -5,10 +5,20 @@ Zarr reads and writes stores at URLs itself; see `stores.remote`.
 
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
-from sdfkit.errors import MissingError
+from sdfkit.errors import MissingError, first_line
+
+# The base classes of the errors that packages for URLs raise besides OSError, by module.
+CONNECTION_ERRORS = (
+    ("aiohttp", "ClientError"), ("botocore.exceptions", "BotoCoreError"), ("botocore.exceptions", "ClientError"),
+)  # fmt: skip
+# Protocols without folders.
+OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "az"}
+# The servers and buckets that this process has opened, such as s3://bucket.
+_opened: set[str] = set()
 
 
 def is_url(path: str) -> bool:
@@ -26,11 +36,35 @@ def open_files(url: str) -> tuple[Any, str]:
     """
     import fsspec
 
+    note_server(url)
     try:
         files, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         raise MissingError(f"{url}: {error}; pip install 'sdfkit[cloud]'") from error
     return files, path.rstrip("/")
+
+
+def note_server(url: str) -> None:
+    """Note that a URL is used, so that messages can name its server."""
+    _opened.add("/".join(url.split("/")[:3]))
+
+
+def connection_errors() -> tuple[type[Exception], ...]:
+    """Return the errors, other than OSError, for servers that do not answer; those of packages that are loaded."""
+    found = (getattr(sys.modules.get(module), name, None) for module, name in CONNECTION_ERRORS)
+    return tuple(error for error in found if error is not None)
+
+
+def describe_server_error(error: Exception) -> str:
+    """Return the message for an error of the server of a URL; empty for other errors."""
+    if not _opened:
+        return ""
+    text = first_line(error)
+    if isinstance(error, OSError):
+        if error.filename is not None or (error.errno and error.strerror == os.strerror(error.errno)):
+            return ""
+        text = error.strerror or text
+    return f"{', '.join(sorted(_opened))}: {text.rstrip('.')}; the same command continues what it can"
 
 
 def holds_files(url: str) -> bool:
@@ -83,6 +117,9 @@ class Mirror:
 
     def __init__(self, url: str, parent: Path) -> None:
         self._files, root = open_files(url)
+        self._protocols = (
+            [self._files.protocol] if isinstance(self._files.protocol, str) else self._files.protocol
+        )
         self.is_folder = url.endswith("/") or not Path(root).suffix
         self.place = parent / root.rpartition("/")[2]
         self.output = f"{self.place}{'/' * self.is_folder}"
@@ -104,7 +141,10 @@ class Mirror:
         name = path.relative_to(self._base).as_posix()
         there = f"{self._root}/{name}"
         if path.exists():
-            self._files.makedirs(there.rpartition("/")[0], exist_ok=True)
+            if not OBJECT_STORES.intersection(
+                self._protocols
+            ):  # where it would create a bucket that is missing
+                self._files.makedirs(there.rpartition("/")[0], exist_ok=True)
             self._files.put_file(str(path), there)  # which appears when it is whole
             path.unlink()
             self._names[name] = 0
