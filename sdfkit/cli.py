@@ -33,7 +33,7 @@ from sdfkit.io.urls.files import connection_errors, describe_server_error
 from sdfkit.options import STANDARD, flatten, read_command_line, running
 from sdfkit.report.presets import preset_table
 from sdfkit.rows import PrintableFormatter, printable
-from sdfkit.runtime.processes import is_first_process, may_report
+from sdfkit.runtime.torchrun.messages import is_first_process, may_report
 
 # The commands in the order of the work, as --help and the manual list them.
 STAGES = {
@@ -177,7 +177,7 @@ def prepare_inputs(function: Callable[..., None], options: dict[str, Any]) -> di
 
 
 def report_error(text: str, *, follows: bool = False) -> None:
-    """Print the error that ends the command, in one of its processes; see `processes.may_report`."""
+    """Print the error that ends the command, in one of its processes; see `messages.may_report`."""
     if may_report(follows=follows):
         typer.echo(f"sdfkit: {text}", err=True)
 

@@ -19,7 +19,7 @@ ZIP_ERRORS = (
     ArithmeticError, BadZipFile, EOFError, LookupError, OSError, RuntimeError, ValueError, lzma.LZMAError, zlib.error,
 )  # fmt: skip
 # Attributes of a store's root that say how it was made, not what it holds.
-MAKING = ("history", "complete")
+MAKING = ("history", "complete", "run")
 
 
 class ContentDigest:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sdfkit.runtime.processes import is_first_process
+from sdfkit.runtime.torchrun.messages import is_first_process
 from sdfkit.wording import duration, pluralise
 
 log = logging.getLogger(__name__)

@@ -42,7 +42,8 @@ def find_remote(
             if store.kind != kind:
                 return Earlier(is_complete, f"it writes {store.kind}, this one {kind}")
             difference = describe_difference(stored, settings)
-            is_same = bool(difference) or uids is None or store.read("uid").tolist() == list(uids)
+            is_compared = not difference and uids is not None and "uid" in store
+            is_same = not is_compared or store.read("uid").tolist() == list(uids or ())
             return Earlier(is_complete, difference, is_same, is_shorter=is_longer(stored, settings))
     except InputError:
         return Earlier(is_complete=True, difference="it is damaged")

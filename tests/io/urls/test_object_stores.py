@@ -1,5 +1,7 @@
 """Stores and meshes at URLs: in memory, and on a local server of S3 where moto and s3fs are installed."""
 
+import errno
+import socket
 import uuid
 
 import numpy as np
@@ -11,6 +13,7 @@ from sdfkit.cli import app
 from sdfkit.errors import InputError
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.writer import create_store
+from sdfkit.io.urls import files as files_module
 from sdfkit.io.urls.files import open_files
 from sdfkit.rows import Row
 
@@ -29,13 +32,16 @@ class Changed(Row):
 def server():
     """A server of S3 in this process, which keeps what it holds while it is stopped."""
     pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
+    moto = pytest.importorskip("moto.server")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    server = moto.ThreadedMotoServer("127.0.0.1", port)
     with pytest.MonkeyPatch.context() as patch:
         server.start()
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.setenv(name, "test")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         yield server
         server.stop()
 
@@ -98,6 +104,18 @@ def test_rows_continue_after_an_interruption_at_any_of_them(bucket):
     assert first_column(url) == [0, 8, 2.5]
 
 
+def test_a_run_that_was_killed_before_its_first_column_is_begun_anew(bucket):
+    url = f"{bucket}/x.zarr"
+    stop_after(url, ROWS[:2])
+    for name in [name for name in names(url) if name != "zarr.json"]:
+        files, root = open_files(url)
+        files.rm_file(f"{root}/{name}")
+    with create(url) as codes:
+        assert not codes.done
+        fill(codes, ROWS)
+    assert first_column(url) == [0, 1, 2]
+
+
 def test_another_store_is_replaced_once_the_new_one_is_whole(bucket):
     url, other = f"{bucket}/x.zarr", {"settings": {"points": 5}}
     with create(url) as codes:
@@ -127,6 +145,27 @@ def test_a_second_run_stops_the_first(bucket):
             fill(second, ROWS)
         first.write(ROWS[1], code=np.zeros(4, np.float32))
     assert first_column(url) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            OSError(errno.EINVAL, "The specified bucket is not valid."),
+            "The specified bucket is not valid; the same",
+        ),
+        (PermissionError("Access Denied"), "Access Denied; the same command continues what it can"),
+        (RuntimeError("Unable to locate credentials"), "Unable to locate credentials; the same"),
+        (OSError(errno.ENOSPC, "No space left on device"), ""),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "x.ply"), ""),
+    ],
+)
+def test_errors_of_a_server_name_it_and_others_are_left_alone(monkeypatch, error, expected):
+    monkeypatch.setattr(files_module, "_opened", set())
+    assert files_module.describe_server_error(error) == ""
+    files_module.note_server("s3://bucket/folder/x.zarr")
+    found = files_module.describe_server_error(error)
+    assert found.startswith(f"s3://bucket: {expected}") if expected else found == ""
 
 
 SAMPLES = ("--points", 100, "--surface-points", 0, "--jobs", 1)

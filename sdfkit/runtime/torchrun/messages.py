@@ -1,4 +1,4 @@
-"""The processes of a command that torchrun has started, as its environment variables describe them."""
+"""Which of the processes of a command that torchrun has started prints messages."""
 
 import os
 import signal
