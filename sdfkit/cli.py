@@ -29,7 +29,7 @@ import sdfkit
 from sdfkit import commands
 from sdfkit.errors import DoneError, InputError, OtherProcessError, ReportInstead, SdfkitError
 from sdfkit.io.streams import forget_copies, original_names, read_list, spool
-from sdfkit.io.urls.files import connection_errors, describe_server_error
+from sdfkit.io.urls.files import connection_errors, describe_server_error, restore_url
 from sdfkit.options import STANDARD, flatten, read_command_line, running
 from sdfkit.report.presets import preset_table
 from sdfkit.rows import PrintableFormatter, printable
@@ -171,7 +171,9 @@ def prepare_inputs(function: Callable[..., None], options: dict[str, Any]) -> di
     for name in (*line.inputs, *line.rows):
         value = found[name]
         found[name] = (
-            [spool(path) for path in value] if isinstance(value, list) else type(value)(spool(str(value)))
+            [spool(path) for path in value]
+            if isinstance(value, list)
+            else type(value)(spool(restore_url(value)))
         )
     return found
 

@@ -74,13 +74,18 @@ def create_store(
         DoneError: The output is complete, and was made by the same command from the same inputs.
         InputError: The output exists and was made by another command or from other inputs, or another process writes
             it. If an input comes from standard input, this is found at the end of the block.
-        UsageError: The output is not named like a store, or standard output is a terminal.
+        UsageError: The output is not named like a store, is a folder of pictures at a URL, or standard output is a
+            terminal.
     """
     number = len(rows) if rows is not None else count
     path = local_path(output)
     is_table = resumable and rows is not None
     in_place = is_table and (path is None or path.suffix == ".zarr")
     is_pipe = output == STANDARD or (path is not None and is_stream(path))
+    if path is None and kind == "views" and output.endswith("/"):
+        raise UsageError(
+            f"{output}: folders of pictures can be written on this machine only; for a store, name it *.zarr"
+        )
     is_folder = kind == "views" and not is_pipe and is_picture_folder(output)
     root = describe_root(
         kind,

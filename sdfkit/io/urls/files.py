@@ -5,6 +5,7 @@ Zarr reads and writes stores at URLs itself; see `stores.remote`.
 
 import errno
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ _opened: set[str] = set()
 def is_url(path: str) -> bool:
     """Return whether a path is a URL of another machine."""
     return "://" in path and not path.startswith("file://")
+
+
+def restore_url(path: str | Path) -> str:
+    """Return the text of a path, with the slash of a URL that pathlib has removed."""
+    return re.sub(r"^([a-z][a-z0-9+.-]+):/(?!/)", r"\1://", str(path))
 
 
 def open_files(url: str) -> tuple[Any, str]:
