@@ -28,12 +28,13 @@ from typer.exceptions import TyperException
 import sdfkit
 from sdfkit import commands
 from sdfkit.errors import DoneError, InputError, OtherProcessError, ReportInstead, SdfkitError
-from sdfkit.io.streams import forget_copies, original_names, read_list, spool
+from sdfkit.io.streams import forget_copies, read_list, spool
 from sdfkit.io.urls.files import connection_errors, describe_server_error, restore_url
 from sdfkit.options import STANDARD, flatten, read_command_line, running
 from sdfkit.report.presets import preset_table
 from sdfkit.rows import PrintableFormatter, printable
 from sdfkit.runtime.torchrun.messages import is_first_process, may_report
+from sdfkit.wording import original_names
 
 # The commands in the order of the work, as --help and the manual list them.
 STAGES = {
@@ -181,7 +182,7 @@ def prepare_inputs(function: Callable[..., None], options: dict[str, Any]) -> di
 def report_error(text: str, *, follows: bool = False) -> None:
     """Print the error that ends the command, in one of its processes; see `messages.may_report`."""
     if may_report(follows=follows):
-        typer.echo(f"sdfkit: {text}", err=True)
+        typer.echo(f"sdfkit: {printable(original_names(text))}", err=True)
 
 
 def with_status(function: Callable[..., None]) -> Callable[..., None]:
@@ -205,19 +206,19 @@ def with_status(function: Callable[..., None]) -> Callable[..., None]:
         except DoneError as error:
             logging.getLogger(__name__).info("%s", error)
         except SdfkitError as error:
-            report_error(printable(original_names(str(error))), follows=isinstance(error, OtherProcessError))
+            report_error(str(error), follows=isinstance(error, OtherProcessError))
             raise typer.Exit(error.status) from None
         except connection_errors() as error:
-            report_error(printable(describe_server_error(error)))
+            report_error(describe_server_error(error))
             raise typer.Exit(1) from None
         except OSError as error:
             if text := describe_server_error(error):
-                report_error(printable(text))
+                report_error(text)
                 raise typer.Exit(1) from None
             if error.errno is None:
                 raise
             subject = error.filename if error.filename is not None else "standard output"
-            report_error(f"{printable(str(subject))}: {error.strerror}")
+            report_error(f"{subject}: {error.strerror}")
             raise typer.Exit(InputError.status if isinstance(error, UNREADABLE) else 1) from None
 
     return command

@@ -16,14 +16,13 @@ from sdfkit.errors import InputError, UsageError
 from sdfkit.io.pictures.places import holds_cameras
 from sdfkit.io.urls.files import Mirror, download, holds_files, is_url
 from sdfkit.options import STANDARD
+from sdfkit.wording import copies, original_names
 
 BUFFER = 1 << 16
 MESH_SUFFIXES = (".3mf", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
 MAGIC = {b"ply": "ply", b"PK": "zarr", b"glTF": "glb", b"\x93NUMPY": "npy"}
 # The error of a shape whose file is missing among several.
 NO_FILE = "no such file"
-# The temporary copies of named pipes and URLs, by the paths of these.
-_spooled: dict[str, str] = {}
 _readers: WeakKeyDictionary[TextIO, io.BufferedReader] = WeakKeyDictionary()
 
 
@@ -65,13 +64,13 @@ def spool(path: str) -> str:
         FileNotFoundError: There is nothing at a URL.
     """
     place = Path(path)
-    if path in _spooled:
-        return _spooled[path]
+    if path in copies:
+        return copies[path]
     if is_url(path):
         if not holds_files(path):
             return path
-        _spooled[path] = str(download(path, temporary_folder()))
-        return _spooled[path]
+        copies[path] = str(download(path, temporary_folder()))
+        return copies[path]
     try:
         if path == STANDARD or not place.is_fifo():
             return path
@@ -80,13 +79,13 @@ def spool(path: str) -> str:
     copy = temporary_folder() / place.name
     with place.open("rb") as stream, copy.open("wb") as file:
         shutil.copyfileobj(stream, file, 1 << 20)
-    _spooled[path] = str(copy)
-    return _spooled[path]
+    copies[path] = str(copy)
+    return copies[path]
 
 
 def forget_copies() -> None:
     """Make the next command of this process copy its inputs anew."""
-    _spooled.clear()
+    copies.clear()
 
 
 def temporary_folder() -> Path:
@@ -102,10 +101,10 @@ def open_mirror(url: str) -> Mirror:
     Raises:
         InputError: It is also an input of the running command.
     """
-    if any(url.rstrip("/") == path.rstrip("/") for path in _spooled):
+    if any(url.rstrip("/") == path.rstrip("/") for path in copies):
         raise InputError(f"{url}: is also an input; choose another name for the output")
     mirror = Mirror(url, temporary_folder())
-    _spooled[url.rstrip("/")] = str(mirror.place)
+    copies[url.rstrip("/")] = str(mirror.place)
     return mirror
 
 
@@ -126,13 +125,6 @@ def read_list(path: str) -> list[str]:
     if not found:
         raise InputError(f"{name_of(path)}: names no input; write one path a line")
     return found
-
-
-def original_names(text: str) -> str:
-    """Return a message in which temporary copies have the names of the pipes and URLs that they stand for."""
-    for path, copy in _spooled.items():
-        text = text.replace(copy, path)
-    return text
 
 
 def sniff(stream: io.BufferedReader, name: str) -> str:

@@ -180,6 +180,7 @@ COMMANDS = [
     ("select {b}/tight --uid ball -o {b}/ball/", "copied 1 of 2 meshes", "nothing was"),
     ("cat {b}/ball {b}/one.ply -o {b}/both/", "copied 2 meshes", "nothing was"),
     ("info {b}/samples.zarr", "", ""),
+    ("sample-sdf {b}/bad --points 100 --jobs 1 -o {b}/bad.zarr", "{b}/bad/no_mesh.ply: is empty", ""),
     ("info {b}/none/", "{b}/none/: No such file or directory", ""),
     ("view {b}/tight -o {b}/page.html", "{b}/page.html: only stores and meshes can be written to a URL", ""),
     ("compare {b}/tight {b}/closed -o {b}/page.html", "{b}/page.html: only stores and meshes can be written", ""),
@@ -193,6 +194,7 @@ def test_commands_read_and_write_urls(bucket, tmp_path):
     for name, mesh in (("ball", trimesh.creation.icosphere(2)), ("cube", trimesh.creation.box())):
         mesh.export(tmp_path / f"{name}.ply")
         files.put_file(str(tmp_path / f"{name}.ply"), f"{root}/{name}.ply")
+    files.pipe_file(f"{open_files(bucket)[1]}/bad/no_mesh.ply", b"")
     for line, first, second in COMMANDS:
         for expected in (first, second) if second else (first,):
             result = CliRunner().invoke(app, line.format(b=bucket).split(), catch_exceptions=False)
