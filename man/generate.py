@@ -139,11 +139,12 @@ def write_program(program: Any) -> str:
             "Wherever a store, a mesh or a folder of meshes is meant, a URL such as s3://bucket/x.zarr or "
             "s3://bucket/raw/ may be given; install sdfkit[cloud]. Stores are read and written in place; a "
             "command that is interrupted continues after the last row that it wrote, as in a folder. Other "
-            "files are copied to temporary files to be read, and each mesh that is written appears when it is "
-            "whole; with --overwrite, an interrupted run that writes meshes begins anew. At a URL nothing can "
-            "be locked: run one command at a time for an output. A second run of the same command stops the "
-            "first. The server must show each object as soon as it is written, as S3, Google Cloud Storage and "
-            "MinIO do. Pages, pictures and tables are written to paths on this machine only."
+            "files are copied to temporary files to be read; give a mesh that refers to others by its folder, "
+            "and manifests for labels only. Each mesh that is written appears when it is whole; with "
+            "--overwrite, an interrupted run that writes meshes begins anew. At a URL nothing can be locked: "
+            "run one command at a time for an output. A second run of the same command stops the first. The "
+            "server must show each object as soon as it is written, as S3, Google Cloud Storage and MinIO do. "
+            "Pages, pictures and tables are written to paths on this machine only."
         ),
         ".SH SEVERAL PROCESSES",
         escape(
