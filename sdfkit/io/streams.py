@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from sdfkit.errors import InputError, UsageError
 from sdfkit.io.pictures.places import holds_cameras
-from sdfkit.io.urls.files import Mirror, download, holds_files, is_url
+from sdfkit.io.urls.files import Mirror, download, forget_servers, holds_files, is_url
 from sdfkit.options import STANDARD
 from sdfkit.wording import copies, original_names
 
@@ -84,8 +84,9 @@ def spool(path: str) -> str:
 
 
 def forget_copies() -> None:
-    """Make the next command of this process copy its inputs anew."""
+    """Make the next command of this process copy its inputs anew, and name its own servers in messages."""
     copies.clear()
+    forget_servers()
 
 
 def temporary_folder() -> Path:

@@ -55,6 +55,11 @@ def note_server(url: str) -> None:
     _opened.add("/".join(url.split("/")[:3]))
 
 
+def forget_servers() -> None:
+    """Let messages of the next command in this process name its own servers only."""
+    _opened.clear()
+
+
 def connection_errors() -> tuple[type[Exception], ...]:
     """Return the errors, other than OSError, for servers that do not answer; those of packages that are loaded."""
     found = (getattr(sys.modules.get(module), name, None) for module, name in CONNECTION_ERRORS)
