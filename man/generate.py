@@ -134,6 +134,36 @@ def write_program(program: Any) -> str:
             "commands compute again, because what comes is known only when it has come, and the last one compares its "
             "output with the one that is there; where that takes long, save the stages to stores."
         ),
+        ".SH URLS",
+        escape(
+            "Wherever a store, a mesh or a folder of meshes is meant, a URL such as s3://bucket/x.zarr or "
+            "s3://bucket/raw/ may be given; install sdfkit[cloud]. Stores are read and written in place; a "
+            "command that is interrupted continues after the last row that it wrote, as in a folder. Other "
+            "files are copied to temporary files to be read; give a mesh that refers to others by its folder, "
+            "and manifests for labels only. Each mesh that is written appears when it is whole; with "
+            "--overwrite, an interrupted run that writes meshes begins anew. At a URL nothing can be locked: "
+            "run one command at a time for an output. A second run of the same command stops the first. The "
+            "server must show each object as soon as it is written, as S3, Google Cloud Storage and MinIO do. "
+            "Pages, pictures and tables are written to paths on this machine only."
+        ),
+        ".SH SEVERAL PROCESSES",
+        escape(
+            "fit-mlp and the commands that begin with train- run in several processes if torchrun starts them:"
+        ),
+        ".PP",
+        ".nf",
+        escape(
+            "  torchrun --nproc-per-node 4 -m sdfkit train-dit features.zarr --codes deepsdf.zarr -o dit.zarr"
+        ),
+        ".fi",
+        ".PP",
+        escape(
+            "Each process computes a part of each batch, or for fit-mlp some of the batches; the result is that "
+            "of one process, apart from rounding. All processes read the inputs at the same paths, not from "
+            "pipes. The first one writes the output, shows progress and reports. If a process ends, all others "
+            "end, and the same command continues from the last saved state (fit-mlp: after the last shapes that "
+            "were written), with any number of processes."
+        ),
         ".SH COMMANDS",
     ]
     for stage, names in STAGES.items():

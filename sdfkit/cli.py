@@ -27,11 +27,14 @@ from typer.exceptions import TyperException
 
 import sdfkit
 from sdfkit import commands
-from sdfkit.errors import DoneError, InputError, ReportInstead, SdfkitError
-from sdfkit.io.streams import original_names, read_list, spool
+from sdfkit.errors import DoneError, InputError, OtherProcessError, ReportInstead, SdfkitError
+from sdfkit.io.streams import forget_copies, read_list, spool
+from sdfkit.io.urls.files import connection_errors, describe_server_error, restore_url
 from sdfkit.options import STANDARD, flatten, read_command_line, running
 from sdfkit.report.presets import preset_table
 from sdfkit.rows import PrintableFormatter, printable
+from sdfkit.runtime.torchrun.messages import is_first_process, may_report
+from sdfkit.wording import original_names
 
 # The commands in the order of the work, as --help and the manual list them.
 STAGES = {
@@ -145,9 +148,8 @@ def program(
     # zarr looks for several members of a group at once. After the first error, it does not ask for the others, and
     # asyncio would print them.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    # Of the processes that torchrun starts, only the first one writes messages.
-    silent = quiet or os.environ.get("RANK", "0") != "0"
-    logging.getLogger("sdfkit").setLevel(logging.WARNING if silent else logging.INFO)
+    level = logging.WARNING if quiet else logging.INFO
+    logging.getLogger("sdfkit").setLevel(level if is_first_process() else logging.ERROR)
 
 
 class Terminated(
@@ -159,8 +161,9 @@ class Terminated(
 def prepare_inputs(function: Callable[..., None], options: dict[str, Any]) -> dict[str, Any]:
     """Return the options of a command with the inputs that --files-from names, and without named pipes.
 
-    Named pipes are replaced by temporary files; see `streams.spool`.
+    Named pipes, and files at URLs, are replaced by temporary files; see `streams.spool`.
     """
+    forget_copies()
     found = dict(options)
     if found.get("files_from") is not None:
         given = [path for path in found["inputs"] if path != STANDARD]
@@ -169,9 +172,17 @@ def prepare_inputs(function: Callable[..., None], options: dict[str, Any]) -> di
     for name in (*line.inputs, *line.rows):
         value = found[name]
         found[name] = (
-            [spool(path) for path in value] if isinstance(value, list) else type(value)(spool(str(value)))
+            [spool(path) for path in value]
+            if isinstance(value, list)
+            else type(value)(spool(restore_url(value)))
         )
     return found
+
+
+def report_error(text: str, *, follows: bool = False) -> None:
+    """Print the error that ends the command, in one of its processes; see `messages.may_report`."""
+    if may_report(follows=follows):
+        typer.echo(f"sdfkit: {printable(original_names(text))}", err=True)
 
 
 def with_status(function: Callable[..., None]) -> Callable[..., None]:
@@ -188,20 +199,26 @@ def with_status(function: Callable[..., None]) -> Callable[..., None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise typer.Exit(141) from None
         except Terminated as end:
-            typer.echo("sdfkit: stopped by a signal; the same command continues what it can", err=True)
+            report_error("stopped by a signal; the same command continues what it can", follows=True)
             raise typer.Exit(128 + end.args[0]) from None
         except ReportInstead as report:
             typer.echo(str(report))
         except DoneError as error:
             logging.getLogger(__name__).info("%s", error)
         except SdfkitError as error:
-            typer.echo(f"sdfkit: {printable(original_names(str(error)))}", err=True)
+            report_error(str(error), follows=isinstance(error, OtherProcessError))
             raise typer.Exit(error.status) from None
+        except connection_errors() as error:
+            report_error(describe_server_error(error))
+            raise typer.Exit(1) from None
         except OSError as error:
+            if text := describe_server_error(error):
+                report_error(text)
+                raise typer.Exit(1) from None
             if error.errno is None:
                 raise
             subject = error.filename if error.filename is not None else "standard output"
-            typer.echo(f"sdfkit: {printable(str(subject))}: {error.strerror}", err=True)
+            report_error(f"{subject}: {error.strerror}")
             raise typer.Exit(InputError.status if isinstance(error, UNREADABLE) else 1) from None
 
     return command

@@ -23,6 +23,10 @@ class StoppedError(SdfkitError):
         self.status = 128 + signal
 
 
+class OtherProcessError(SdfkitError):
+    """Another process of a distributed run has failed. Its own message says why, if it could write one."""
+
+
 class DoneError(Exception):
     """The output is already there, made by the same command from the same inputs. The program ends with status 0."""
 

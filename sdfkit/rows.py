@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import sdfkit
 from sdfkit.errors import InputError
-from sdfkit.wording import counted
+from sdfkit.wording import counted, original_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,11 +42,11 @@ def printable_json(text: str) -> str:
 
 
 class PrintableFormatter(logging.Formatter):
-    """Formats the messages of a log with the texts of files in them made `printable`."""
+    """Formats the messages of a log, with the names that the user gave and the texts of files made `printable`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line for a message, and further lines for the traceback if there is one."""
-        return "\n".join(map(printable, super().format(record).split("\n")))
+        return "\n".join(map(printable, original_names(super().format(record)).split("\n")))
 
 
 def _escape(character: str) -> str:

@@ -1,10 +1,19 @@
-"""Numbers and their nouns in messages and reports."""
+"""Numbers with their nouns, and the names of files, in messages and reports."""
 
 from collections.abc import Sequence
 
 # Names that a message lists at most.
 LISTED = 3
+# The temporary copies of inputs and outputs that are named pipes or at URLs, by the names that the user gave.
+copies: dict[str, str] = {}
 IRREGULAR = {"vertex": "vertices", "index": "indices", "matrix": "matrices", "axis": "axes"}
+
+
+def original_names(text: str) -> str:
+    """Return a message in which temporary copies have the names of the pipes and URLs that they stand for."""
+    for name, copy in copies.items():
+        text = text.replace(copy, name)
+    return text
 
 
 def agreeing(count: int, singular: str, plural: str) -> str:

@@ -109,14 +109,14 @@ def fit_mlp(
     from sdfkit.io.tables.joined import open_stores
     from sdfkit.models.mlp import PRESETS
     from sdfkit.report.training_summary import describe_fits, log_lines
-    from sdfkit.runtime.device import choose_device
     from sdfkit.runtime.pool import report_outcome
     from sdfkit.runtime.progress import progress
+    from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.mlp.recipes import choose_settings
 
     if steps is not None and epochs is not None:
         raise UsageError("--steps and --epochs both set the length of a fit; give only one of them")
-    config, place = PRESETS[network], choose_device(device)
+    config, context = PRESETS[network], open_training_context(device, "fp32", (*samples, output))
     origin = find_anchor(anchor, samples, config)
     with open_stores(samples, "samples", manifest=manifest) as store:
         count, sample = len(store), store.array("point").shape[1]
@@ -124,19 +124,22 @@ def fit_mlp(
             network, preset, sample - count_held_out(sample), epochs,
             {"steps": steps, "points": points, "near": near_focus, "lr": lr, "clamp": clamp, "stop": stop},
         )  # fmt: skip
-        together = batch or (8 if place == "cpu" else 256)
+        together = batch or (8 if context.device.type == "cpu" else 256)
         # The rows of a store on disk are known before they are read, so its output can be resumed.
         rows = None if samples == [STANDARD] else store.all_rows()
         earlier = [step for step in (origin.history if origin else []) if step not in store.history]
         settings = {"network": network, "preset": preset, "seed": seed, "batch": together, **asdict(recipe)}
-        with create_store(
+        make = create_store(
             output, "weights", rows=rows, count=count, history=[*store.history, *earlier], settings=settings, seed=seed,
             attributes={"network": asdict(config)}, overwrite=overwrite, resumable=True,
             retry_failed=retry_failed,
-        ) as fitted, progress(count, "shape") as bar:  # fmt: skip
-            create_arrays(fitted, config, count)
-            fitter = MLPFitter(fitted, config, recipe, place, seed, stop=fail_fast or count == 1)
+        )  # fmt: skip
+        with context.in_first(make) as fitted, progress(count, "shape") as bar:
+            if fitted is not None:
+                create_arrays(fitted, config, count)
+            fitter = MLPFitter(fitted, config, recipe, context, seed, stop=fail_fast or count == 1)
             fitter.prepare_anchor(anchor, origin, store)
             fitter.fit_rows(store.rows(*ARRAYS), together, anchor_first=anchor == "first", advance=bar.update)
-    log_lines(describe_fits(fitter.losses, recipe.clamp))
-    report_outcome(output, "weights", count, fitted.failed, made=fitted.made)
+    if fitted is not None:
+        log_lines(describe_fits(fitter.losses, recipe.clamp))
+        report_outcome(output, "weights", count, fitted.failed, made=fitted.made)

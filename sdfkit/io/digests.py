@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
+from sdfkit.io.urls.files import open_files
 from sdfkit.options import STANDARD
 
 MARK = "sha256:"
@@ -18,7 +19,7 @@ ZIP_ERRORS = (
     ArithmeticError, BadZipFile, EOFError, LookupError, OSError, RuntimeError, ValueError, lzma.LZMAError, zlib.error,
 )  # fmt: skip
 # Attributes of a store's root that say how it was made, not what it holds.
-MAKING = ("history", "complete")
+MAKING = ("history", "complete", "run")
 
 
 class ContentDigest:
@@ -100,9 +101,7 @@ def _digest_zip(path: Path) -> str:
 
 
 def _digest_remote(url: str) -> str:
-    import fsspec
-
-    files, root = fsspec.core.url_to_fs(url)
+    files, root = open_files(url)
     digest = ContentDigest()
     for path in files.find(root):
         digest.add(path.removeprefix(root).lstrip("/"), files.cat_file(path))

@@ -26,6 +26,7 @@ from uuid import uuid4
 from sdfkit.errors import InputError, MissingError
 from sdfkit.io.manifests import with_listed
 from sdfkit.io.streams import MESH_SUFFIXES, OutputFile, standard_output
+from sdfkit.io.urls.files import is_url, restore_url
 from sdfkit.options import STANDARD, CommandLine, running_command
 
 # Flag of the system call renameat2 that exchanges two files or folders, and the number that stands for the working
@@ -55,12 +56,11 @@ def claim(path: Path) -> Iterator[None]:
         InputError: The folder of the output does not exist, another process writes the output, or the output is an
             input of the running command.
     """
+    require_folder(path)
     path = Path(os.path.abspath(path))  # noqa: PTH100  a link is replaced, not what it points to
     if path in _held:
         yield
         return
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: no such folder; make it first")
     refuse_input(path)
     # A folder for meshes may exist in a parent folder that may not be written.
     inside = path.is_dir() and not os.access(path.parent, os.W_OK)
@@ -276,6 +276,15 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     if path.exists() and (path.is_dir() or not overwrite):
         raise InputError(
             f"{path}: exists; choose another name" + ("" if path.is_dir() else " or add --overwrite")
+        )
+    require_folder(path)
+
+
+def require_folder(path: Path) -> None:
+    """Raise InputError unless the folder of an output exists."""
+    if is_url(url := restore_url(path)):
+        raise InputError(
+            f"{url}: only stores and meshes can be written to a URL; give a path on this machine"
         )
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder; make it first")

@@ -249,7 +249,8 @@ def describe_refusal(path: str | Path, earlier: Earlier, *, as_folder: bool = Fa
     """Say why an output is not overwritten; see `choose_place`."""
     difference = earlier.difference or "other shapes"
     if earlier.is_complete:
-        hint = FOLDER_KEEPS if as_folder and difference.endswith(CHANGED) else ""
+        is_of_shapes = not earlier.difference or difference.endswith(CHANGED)
+        hint = FOLDER_KEEPS if as_folder and is_of_shapes else ""
         reason = f"it was made in another way: {difference}"
         return f"{path}: exists; choose another name or add --overwrite ({reason}){hint}"
     return (

@@ -14,15 +14,15 @@ from weakref import WeakKeyDictionary
 
 from sdfkit.errors import InputError, UsageError
 from sdfkit.io.pictures.places import holds_cameras
+from sdfkit.io.urls.files import Mirror, download, forget_servers, holds_files, is_url
 from sdfkit.options import STANDARD
+from sdfkit.wording import copies, original_names
 
 BUFFER = 1 << 16
 MESH_SUFFIXES = (".3mf", ".dae", ".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
 MAGIC = {b"ply": "ply", b"PK": "zarr", b"glTF": "glb", b"\x93NUMPY": "npy"}
 # The error of a shape whose file is missing among several.
 NO_FILE = "no such file"
-# The temporary copies of named pipes, by the paths of the pipes.
-_spooled: dict[str, str] = {}
 _readers: WeakKeyDictionary[TextIO, io.BufferedReader] = WeakKeyDictionary()
 
 
@@ -52,26 +52,61 @@ def open_input(path: str) -> io.BufferedReader:
 
 
 def spool(path: str) -> str:
-    """Copy a named pipe, such as that of a process substitution of the shell, to a temporary file of the same name.
+    """Copy a named pipe, or files at a URL, to a temporary file or folder of the same name.
 
-    A pipe can be read only once, from start to end, but inputs are opened to see what they are before they are read.
+    A named pipe, such as that of a process substitution of the shell, can be read only once, from start to end, but
+    inputs are opened to see what they are before they are read. Of a URL, only stores can be read in place.
 
     Returns:
-        The path of the file, which is removed when the program ends; the same path for anything else than a pipe.
+        The path of the copy, which is removed when the program ends; the same path for anything else.
+
+    Raises:
+        FileNotFoundError: There is nothing at a URL.
     """
     place = Path(path)
+    if path in copies:
+        return copies[path]
+    if is_url(path):
+        if not holds_files(path):
+            return path
+        copies[path] = str(download(path, temporary_folder()))
+        return copies[path]
     try:
         if path == STANDARD or not place.is_fifo():
             return path
     except (OSError, ValueError):
         return path
-    if path not in _spooled:
-        folder = tempfile.mkdtemp(prefix="sdfkit-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        with place.open("rb") as stream, Path(folder, place.name).open("wb") as file:
-            shutil.copyfileobj(stream, file, 1 << 20)
-        _spooled[path] = str(Path(folder, place.name))
-    return _spooled[path]
+    copy = temporary_folder() / place.name
+    with place.open("rb") as stream, copy.open("wb") as file:
+        shutil.copyfileobj(stream, file, 1 << 20)
+    copies[path] = str(copy)
+    return copies[path]
+
+
+def forget_copies() -> None:
+    """Make the next command of this process copy its inputs anew, and name its own servers in messages."""
+    copies.clear()
+    forget_servers()
+
+
+def temporary_folder() -> Path:
+    """Make an empty folder, which is removed when the program ends."""
+    folder = tempfile.mkdtemp(prefix="sdfkit-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def open_mirror(url: str) -> Mirror:
+    """Return the temporary place of a folder or file that is written to a URL. Messages name the URL.
+
+    Raises:
+        InputError: It is also an input of the running command.
+    """
+    if any(url.rstrip("/") == path.rstrip("/") for path in copies):
+        raise InputError(f"{url}: is also an input; choose another name for the output")
+    mirror = Mirror(url, temporary_folder())
+    copies[url.rstrip("/")] = str(mirror.place)
+    return mirror
 
 
 def read_list(path: str) -> list[str]:
@@ -91,13 +126,6 @@ def read_list(path: str) -> list[str]:
     if not found:
         raise InputError(f"{name_of(path)}: names no input; write one path a line")
     return found
-
-
-def original_names(text: str) -> str:
-    """Return a message in which the temporary copies of named pipes have the names of the pipes."""
-    for path, copy in _spooled.items():
-        text = text.replace(copy, path)
-    return text
 
 
 def sniff(stream: io.BufferedReader, name: str) -> str:

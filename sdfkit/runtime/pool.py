@@ -16,7 +16,7 @@ from sdfkit.runtime.cluster.client import LostClusterError, connect
 from sdfkit.runtime.compiling import managed_compilation
 from sdfkit.runtime.progress import Progress, progress
 from sdfkit.runtime.workers import WorkerPool, time_limit
-from sdfkit.wording import agreeing, counted
+from sdfkit.wording import agreeing, counted, original_names
 
 log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Row)
@@ -182,10 +182,10 @@ def _wait(row: R, future: Future) -> tuple[R, Any]:
 def describe_failure(error: BaseException, timeout: float) -> str:
     """Describe the error of a shape in one line."""
     if isinstance(error, SdfkitError):
-        return " ".join(str(error).split())
+        return original_names(" ".join(str(error).split()))
     if isinstance(error, TimeoutError):
         return f"{TOO_LONG} {timeout:g} s; raise --timeout or simplify the shape"
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return original_names(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
 
 def _named(error: BaseException, row: Row) -> BaseException:

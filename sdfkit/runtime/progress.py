@@ -1,7 +1,6 @@
 """Shows how far a command is: a bar on a terminal, and elsewhere a line from time to time."""
 
 import logging
-import os
 import sys
 import time
 from collections import deque
@@ -9,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from sdfkit.runtime.torchrun.messages import is_first_process
 from sdfkit.wording import duration, pluralise
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def progress(
     from tqdm import tqdm
 
     # Of the processes that torchrun starts, only the first shows the bar.
-    is_silent = os.environ.get("RANK", "0") != "0" or not log.isEnabledFor(logging.INFO)
+    is_silent = not is_first_process() or not log.isEnabledFor(logging.INFO)
     hidden = is_silent or not sys.stderr.isatty()
     with tqdm(total=count, initial=done, unit=unit, disable=hidden, dynamic_ncols=True, smoothing=0.1) as bar:
         yield Progress(bar, count, unit, done=done, first_line=first_line)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from sdfkit.errors import SdfkitError, StoppedError, UsageError
+from sdfkit.errors import OtherProcessError, SdfkitError, StoppedError, UsageError
 from sdfkit.options import STANDARD
 from sdfkit.runtime.progress import progress
 
@@ -98,6 +98,7 @@ def train(
 
     Raises:
         SdfkitError: A loss or parameter is not finite.
+        OtherProcessError: Another process of the run has ended.
         StoppedError: A signal stopped the run after the state was saved.
     """
     kept = training.steps_taken
@@ -108,6 +109,9 @@ def train(
             kept = training.steps_taken
     except StoppedError:
         raise
+    except OtherProcessError as error:
+        remedy = "the same command continues from its last saved state" if kept else "no state was saved yet"
+        raise OtherProcessError(f"{output}: {error}; {remedy}") from error
     except SdfkitError:
         if kept:
             log.warning(

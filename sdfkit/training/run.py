@@ -15,8 +15,9 @@ it imports torch itself.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
@@ -26,9 +27,10 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from sdfkit.errors import InputError, SdfkitError
+from sdfkit.errors import DoneError, InputError, OtherProcessError, SdfkitError, first_line
 
 S = TypeVar("S")
+T = TypeVar("T")
 State = dict[str, np.ndarray]
 
 
@@ -70,8 +72,16 @@ class DeviceContext:
         return bool(self.total(torch.tensor(float(happened), device=self.device)).item())
 
     def total(self, tensor: Tensor) -> Tensor:
-        """Sum a tensor over all processes."""
-        return tensor if self.processes == 1 else self.accelerator.reduce(tensor, reduction="sum")
+        """Sum a tensor over all processes.
+
+        Raises:
+            OtherProcessError: Another process has ended, here and in the methods below.
+        """
+        if self.processes == 1:
+            return tensor
+        with _connected():
+            summed: Tensor = self.accelerator.reduce(tensor, reduction="sum")
+        return summed
 
     def whole(self, part: Tensor, count: int) -> Tensor:
         """Gather all `count` rows, given the rows `own` of each process."""
@@ -82,18 +92,76 @@ class DeviceContext:
         return self.total(rows)
 
     def total_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Sum gradients over all processes, in place, in a single reduction."""
+        """Sum gradients over all processes, in place, in a single reduction.
+
+        A process that has no row of a batch has no gradients. A parameter without a gradient in all processes remains
+        without.
+        """
         if self.processes > 1:
-            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-            summed = self.total(torch.cat([gradient.flatten() for gradient in gradients]))
-            parts = torch.split(summed, [gradient.numel() for gradient in gradients])
-            for gradient, part in zip(gradients, parts, strict=True):
-                gradient.copy_(part.view_as(gradient))
+            gradients = [
+                torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                for parameter in parameters
+            ]
+            known = [float(parameter.grad is not None) for parameter in parameters]
+            flat = [gradient.flatten() for gradient in gradients]
+            *parts, known_by = torch.split(
+                self.total(torch.cat([*flat, flat[0].new_tensor(known)])), [*map(len, flat), len(known)]
+            )
+            for parameter, gradient, part, count in zip(
+                parameters, gradients, parts, known_by.tolist(), strict=True
+            ):
+                if count:
+                    parameter.grad = gradient.copy_(part.view_as(gradient))
+
+    def from_first(self, compute: Callable[[], T]) -> T:
+        """Call a function in process 0 only, and return what it returns, or raise what it raises, in every process."""
+        if self.processes == 1:
+            return compute()
+        outcome: list[Any] = [None, None]
+        if self.process == 0:
+            try:
+                outcome[0] = compute()
+            except (SdfkitError, DoneError, OSError) as error:
+                outcome[1] = error
+        with _connected():
+            torch.distributed.broadcast_object_list(outcome)
+        if outcome[1] is not None:
+            raise outcome[1]
+        result: T = outcome[0]
+        return result
+
+    @contextmanager
+    def in_first(self, block: AbstractContextManager[T]) -> Iterator[T | None]:
+        """Enter a context manager in process 0; None in the others. What entering raises is raised in every process."""
+        with ExitStack() as stack:
+            entered: list[T] = []
+            self.from_first(lambda: entered.append(stack.enter_context(block)))
+            yield entered[0] if entered else None
+
+    def gather(self, part: T) -> list[T]:
+        """Return the parts of all processes in process 0, and an empty list in the others."""
+        if self.processes == 1:
+            return [part]
+        parts: list[Any] | None = [None] * self.processes if self.process == 0 else None
+        with _connected():
+            torch.distributed.gather_object(part, parts)
+        return parts or []
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return a context manager in which matrix products have the precision of this run."""
         # Not Accelerator.autocast: accelerate keeps one precision for the lifetime of the process.
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Turn the error that torch raises when it has lost another process into one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        # Without the place in torch's source, and without advice on bugs.
+        reason = re.sub(r"^\[[^]]*\] ", "", first_line(error)).partition(". ")[0].rstrip(".")
+        raise OtherProcessError(f"another process of this run has ended ({reason})") from error
 
 
 def open_device_context(device: str, precision: Literal["fp32", "bf16"]) -> DeviceContext:
@@ -183,11 +251,15 @@ def check_loss(loss: float, errors: Tensor, uids: Sequence[str], step: int) -> N
 
     Raises:
         SdfkitError: The loss is not finite. The message names the first shape whose error is not.
+        OtherProcessError: The errors that are not finite are those of other processes.
     """
     if not math.isfinite(loss):
         wrong = torch.nonzero(~torch.isfinite(errors.detach()))[:, 0].tolist()
-        name = uids[wrong[0]] if wrong else "another process"
-        raise SdfkitError(f"{name}: the loss at step {step} is {loss}; lower the learning rate")
+        if not wrong:
+            raise OtherProcessError(
+                f"another process: the loss at step {step} is {loss}; lower the learning rate"
+            )
+        raise SdfkitError(f"{uids[wrong[0]]}: the loss at step {step} is {loss}; lower the learning rate")
 
 
 def update_ema(ema: Mapping[str, Tensor], current: Mapping[str, Tensor], decay: float, step: int) -> None:

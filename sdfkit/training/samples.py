@@ -143,13 +143,12 @@ class SampleReader:
             places: Random numbers from 0 to 1 that choose the points within their part of the window. Overwritten.
             near: Number of points near the surface.
         """
-        points, distances = [], []
-        for row, index, place in zip(rows.tolist(), windows.tolist(), places, strict=True):
+        points, distances = places.new_empty(*places.shape, 3), torch.empty_like(places)
+        for at, (row, index, place) in enumerate(zip(rows.tolist(), windows.tolist(), places, strict=True)):
             window = self.window(row, index)
             place[:near] *= window.near
             place[near:] = window.near + place[near:] * (len(window.distances) - window.near)
             # Rounding may give an index one past the last sample.
             samples = place.long().clamp_max(len(window.distances) - 1)
-            points.append(window.points[samples])
-            distances.append(window.distances[samples])
-        return torch.stack(points), torch.stack(distances)
+            points[at], distances[at] = window.points[samples], window.distances[samples]
+        return points, distances

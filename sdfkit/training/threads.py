@@ -51,8 +51,12 @@ class GradientThreads:
             total: Divisor of the sum.
 
         Returns:
-            The loss of each row.
+            The loss of each row. Without rows, gradients are None.
         """
+        if not len(rows):
+            for parameter in parameters:
+                parameter.grad = None
+            return torch.zeros(0, device=parameters[0].device)
         parts = [part for part in torch.tensor_split(rows, self.count) if len(part)]
         found = list(self.map(lambda part: _differentiate(compute, part, parameters, total), parts))
         for parameter, *gradients in zip(parameters, *(gradients for _, gradients in found), strict=True):

@@ -131,8 +131,15 @@ def test_one_more_mesh_in_the_folder_makes_one_more_row(sdfkit, folder):
     assert column("s.zarr") == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("output", ["s.zarr.zip", "s.npz", "memory://one-more/s.zarr"])
-def test_other_outputs_say_that_a_folder_keeps_rows(sdfkit, folder, output):
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("s.zarr.zip", "inputs: its content has changed"),
+        ("s.npz", "inputs: its content has changed"),
+        ("memory://one-more/s.zarr", "other shapes"),
+    ],
+)
+def test_other_outputs_say_that_a_folder_keeps_rows(sdfkit, folder, output, reason):
     line = ("sample-sdf", "set/chairs", "set/tables", *SMALL, "-o", output)
     assert sdfkit(*line).exit_code == 0
     assert "nothing was to be done" in sdfkit(*line).stderr
@@ -140,8 +147,8 @@ def test_other_outputs_say_that_a_folder_keeps_rows(sdfkit, folder, output):
     refused = sdfkit(*line)
     assert refused.exit_code == 3
     assert refused.stderr == (
-        f"sdfkit: {output}: exists; choose another name or add --overwrite (it was made in another way: inputs: its "
-        "content has changed); only a folder on this machine (*.zarr) keeps the rows of inputs that have not changed\n"
+        f"sdfkit: {output}: exists; choose another name or add --overwrite (it was made in another way: {reason}); "
+        "only a folder on this machine (*.zarr) keeps the rows of inputs that have not changed\n"
     )
     assert sdfkit(*line, "--overwrite").exit_code == 0
     assert "nothing was to be done" in sdfkit(*line).stderr

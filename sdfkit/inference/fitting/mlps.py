@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sdfkit.models.layers import MLPConfig
     from sdfkit.rows import Row
     from sdfkit.training.mlp.recipes import MLPFitSettings
+    from sdfkit.training.run import DeviceContext
 
 log = logging.getLogger(__name__)
 ARRAYS = ("point", "distance", "near")
@@ -108,14 +109,36 @@ def create_arrays(store: "StoreWriter", config: "MLPConfig", count: int) -> None
     store.create_array("loss", shape=(count,), dtype="f4", axes=("shape",))
 
 
+class Batch:
+    """Shapes that are fitted at once, and those between them that cannot be fitted, with the reasons by row."""
+
+    def __init__(self) -> None:
+        self.rows: list[ArrayRow] = []
+        self.faults: dict[int, str] = {}
+
+    def add(self, row: ArrayRow, fault: str) -> None:
+        """Add a shape, with the reason why it cannot be fitted, or an empty string."""
+        self.rows.append(row)
+        if fault:
+            self.faults[row.index] = fault
+
+    @property
+    def usable(self) -> list[ArrayRow]:
+        """The shapes that can be fitted."""
+        return [row for row in self.rows if row.index not in self.faults]
+
+
 class MLPFitter:
     """Fits one small network to each shape, in batches of shapes, and writes the weights to an open weights store.
 
+    All processes read all samples and form the same batches; process k of n fits batches k, k + n, … Process 0 fits the
+    anchor, decides which shapes are to be fitted, and writes.
+
     Args:
-        store: The weights store, with the arrays `weights` and `loss`.
+        store: The weights store, with the arrays `weights` and `loss`; None in processes other than process 0.
         config: Architecture of the networks.
         settings: Settings of the fit.
-        device: Name of the torch device.
+        context: Device and processes.
         seed: Seed of the initial weights.
         stop: Raise an error for a shape that fails, instead of marking the shape as failed.
 
@@ -126,29 +149,34 @@ class MLPFitter:
 
     def __init__(
         self,
-        store: "StoreWriter",
+        store: "StoreWriter | None",
         config: "MLPConfig",
         settings: "MLPFitSettings",
-        device: str,
+        context: "DeviceContext",
         seed: int,
         *,
         stop: bool,
     ) -> None:
-        self.store, self.config, self.settings, self.device = store, config, settings, device
+        self._store, self.config, self.settings, self.context = store, config, settings, context
         self.seed, self.stop = seed, stop
         self.anchor: Tensor | None = None
         self._is_anchored = False
         self.losses: list[tuple[float, Row]] = []
 
-    def load_anchor(self, given: Anchor | None) -> None:
-        """Use the anchor of the interrupted run if there is one, otherwise the given anchor."""
+    @property
+    def store(self) -> "StoreWriter":
+        """The weights store, in process 0."""
+        assert self._store is not None
+        return self._store
+
+    def load_anchor(self, given: Anchor | None) -> "Tensor | None":
+        """Return the anchor of the interrupted run if there is one, otherwise the given anchor; in process 0."""
         import torch
 
         group = self.store.group
         if "anchor" in group:
-            self.anchor = torch.from_numpy(np.asarray(group["anchor/weights"]))
-        if self.anchor is None and given is not None:
-            self._save_anchor(given.uid, given.weights, "")
+            return torch.from_numpy(np.asarray(group["anchor/weights"]))
+        return None if given is None else self._save_anchor(given.uid, given.weights, "")
 
     def prepare_anchor(self, anchor: str, given: Anchor | None, samples: StoreReader) -> None:
         """Load or fit the anchor that --anchor names. That of the first shape is fitted by `fit_rows`.
@@ -164,7 +192,7 @@ class MLPFitter:
         """
         if anchor == "none":
             return
-        self.load_anchor(given)
+        self.anchor = self.context.from_first(lambda: self.load_anchor(given))
         if given is None and anchor != "first":
             self.require_anchor(find_shape(samples, anchor))
 
@@ -174,8 +202,11 @@ class MLPFitter:
         Raises:
             GeometryError: The shape cannot be fitted.
         """
-        if self._is_anchored:
-            return
+        if not self._is_anchored:
+            self.anchor = self.context.from_first(lambda: self._anchor_at(row))
+            self._is_anchored = True
+
+    def _anchor_at(self, row: ArrayRow) -> "Tensor":
         if self.anchor is not None and self.store.group["anchor"].attrs["input"] != row.identity:
             log.warning(
                 "%s: the samples of the anchor have changed since the earlier run, so all fits are made again",
@@ -184,12 +215,10 @@ class MLPFitter:
             self.store.drop_all()
             del self.store.group["anchor"]
             self.anchor = None
-        if self.anchor is None:
-            self.fit_anchor(row)
-        self._is_anchored = True
+        return self.fit_anchor(row) if self.anchor is None else self.anchor
 
-    def fit_anchor(self, row: ArrayRow) -> None:
-        """Fit a network to a shape and use the weights as the anchor.
+    def fit_anchor(self, row: ArrayRow) -> "Tensor":
+        """Fit a network to a shape, save the weights as the anchor, and return them; in process 0.
 
         Raises:
             GeometryError: The shape cannot be fitted.
@@ -201,12 +230,12 @@ class MLPFitter:
         if not losses.isfinite().all():
             raise GeometryError(f"{row.uid}: cannot be the anchor: {DIVERGED}")
         log.info("anchor %s: loss %.5f", row.uid, losses.item())
-        self._save_anchor(row.uid, weights[0], row.identity)
+        return self._save_anchor(row.uid, weights[0], row.identity)
 
-    def _save_anchor(self, uid: str, weights: "Tensor", identity: str) -> None:
+    def _save_anchor(self, uid: str, weights: "Tensor", identity: str) -> "Tensor":
         attributes = {"uid": uid, "input": identity}
         self.store.create_group("anchor", attributes=attributes, arrays={"weights": weights.numpy()})
-        self.anchor = weights
+        return weights
 
     def fit_rows(
         self, rows: Iterable[ArrayRow], batch: int, *, anchor_first: bool, advance: Callable[[int], Any]
@@ -225,22 +254,38 @@ class MLPFitter:
         Raises:
             GeometryError: A shape cannot be fitted although `stop` is set, or the shape for the anchor cannot.
         """
-        waiting: list[ArrayRow] = []
-        missing: set[int] = set()
+        batches = [Batch()]
         for row in rows:
-            error = self._find_fault(row)
-            if not error and anchor_first:
+            fault = self._find_fault(row)
+            if not fault and anchor_first:
                 self.require_anchor(row)
-            if not self._is_done(row):
-                missing.add(row.index)
-                row = self._mark(row, error) if error and not row.error else row
-            waiting.append(replace(row, error=error, arrays={}) if error and not row.error else row)
-            if sum(not row.error for row in waiting) == batch:
-                self._fit_batch(waiting, missing)
-                advance(len(waiting))
-                waiting, missing = [], set()
-        self._fit_batch(waiting, missing)
-        advance(len(waiting))
+            batches[-1].add(row, fault)
+            if len(batches[-1].usable) == batch:
+                if len(batches) == self.context.processes:
+                    self._fit_batches(batches, advance)
+                    batches = []
+                batches.append(Batch())
+        self._fit_batches(batches, advance)
+
+    def _fit_batches(self, batches: Sequence[Batch], advance: Callable[[int], Any]) -> None:
+        """Fit one batch in each process, and write all batches."""
+        missing = self.context.from_first(lambda: [self._find_missing(batch) for batch in batches])
+        own = slice(self.context.process, self.context.process + 1)
+        fits = [self._fit_batch(*pair) for pair in zip(batches[own], missing[own], strict=True)]
+        # Processes may outnumber the last batches.
+        for batch, wanted, (found,) in zip(
+            batches, missing, filter(None, self.context.gather(fits)), strict=False
+        ):
+            self._write_batch(batch, wanted, found)
+        advance(sum(len(batch.rows) for batch in batches))
+
+    def _find_missing(self, batch: Batch) -> set[int]:
+        """Return the indices of the rows that are to be written, and report their faults."""
+        missing = [row for row in batch.rows if not self._is_done(row)]
+        for row in missing:
+            if row.index in batch.faults and not row.error:
+                self._report(row, batch.faults[row.index])
+        return {row.index for row in missing}
 
     def _is_done(self, row: ArrayRow) -> bool:
         """Return whether an interrupted run has written this row. If so, add the row's loss to `losses`."""
@@ -264,31 +309,34 @@ class MLPFitter:
             return "all samples are near its surface; sample it again, or fit with --near-focus 1"
         return ""
 
-    def _mark(self, row: ArrayRow, error: str) -> ArrayRow:
+    def _report(self, row: ArrayRow, fault: str) -> None:
         if self.stop:
-            raise GeometryError(f"{row.uid}: {error}")
-        log.warning("%s: %s", row.uid, error)
-        return replace(row, error=error, arrays={})
+            raise GeometryError(f"{row.uid}: {fault}")
+        log.warning("%s: %s", row.uid, fault)
 
-    def _fit_batch(self, rows: list[ArrayRow], missing: set[int]) -> None:
-        """Fit the rows that did not fail, and write the missing rows, failed ones included."""
+    def _fit_batch(self, batch: Batch, missing: set[int]) -> dict[int, dict[str, Any]]:
+        """Fit a batch, unless all of it is written already, and return the arrays of each row by its index."""
         import torch
 
-        usable = [row for row in rows if not row.error]
+        usable = batch.usable
         if not any(row.index in missing for row in usable):
-            usable = []
-        found: dict[int, dict[str, Any]] = {}
-        if usable:
-            start = self.anchor
-            if start is None:
-                start = torch.cat([self._draw(row.uid) for row in usable])
-            for row, weights, loss in zip(usable, *self._fit(usable, start), strict=True):
-                found[row.index] = {"weights": weights.numpy(), "loss": np.float32(loss)}
-        for row in [row for row in rows if row.index in missing]:
-            arrays = found.get(row.index, {})
+            return {}
+        start = self.anchor
+        if start is None:
+            start = torch.cat([self._draw(row.uid) for row in usable])
+        return {
+            row.index: {"weights": weights.numpy(), "loss": np.float32(loss)}
+            for row, weights, loss in zip(usable, *self._fit(usable, start), strict=True)
+        }
+
+    def _write_batch(self, batch: Batch, missing: set[int], found: dict[int, dict[str, Any]]) -> None:
+        """Write the missing rows of a batch, those that failed included."""
+        for row in [row for row in batch.rows if row.index in missing]:
+            arrays, fault = found.get(row.index, {}), batch.faults.get(row.index, "")
             if arrays and not np.isfinite(arrays["loss"]):
-                row, arrays = self._mark(row, DIVERGED), {}
-            self.store.write(row, **arrays)
+                arrays, fault = {}, DIVERGED
+                self._report(row, fault)
+            self.store.write(replace(row, error=fault, arrays={}), **arrays)
             if arrays:
                 self.losses.append((float(arrays["loss"]), replace(row, arrays={})))
 
@@ -312,7 +360,7 @@ class MLPFitter:
             torch.from_numpy(np.stack([row.arrays[name] for row in rows])) for name in ARRAYS
         )
         known = point.shape[1] - count_held_out(point.shape[1])
-        start = start.to(self.device).expand(len(rows), -1)
+        start = start.to(self.context.device).expand(len(rows), -1)
         fits = fit_mlps(
             self.config, start, point[:, :known], distance[:, :known], near[:, :known], self.settings
         )

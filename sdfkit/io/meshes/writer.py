@@ -1,23 +1,22 @@
 """Writes meshes: to a stream of PLY, to one file, or to a folder of files."""
 
 import json
-import logging
 import math
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from sdfkit.errors import GeometryError, InputError, UsageError
 from sdfkit.io.meshes.formats.ply.writer import write_comment, write_double
 from sdfkit.io.meshes.formats.stl_title import LENGTH, write_title
+from sdfkit.io.meshes.journal import Journal, compare_info
 from sdfkit.io.meshes.metadata import MARK
 from sdfkit.io.meshes.reader import read_info
 from sdfkit.io.outputs import (
-    beside,
     claim,
     input_paths,
     is_stream,
@@ -27,15 +26,16 @@ from sdfkit.io.outputs import (
     share,
     sweep_folder,
 )
-from sdfkit.io.reuse import complete_settings, describe_difference
+from sdfkit.io.reuse import complete_settings
+from sdfkit.io.streams import open_mirror
+from sdfkit.io.urls.files import Mirror, is_url
 from sdfkit.options import STANDARD, running_command
-from sdfkit.rows import LABELS, Row, digest_text, history_step
+from sdfkit.rows import LABELS, Row, history_step
 from sdfkit.runtime.pool import RemoteWriter
 
 if TYPE_CHECKING:
     import trimesh
 
-log = logging.getLogger(__name__)
 WRITTEN = ("ply", "glb", "obj", "stl")
 
 
@@ -100,6 +100,7 @@ class MeshWriter:
         failed: Indices of the rows that failed.
         made: Number of rows that this run has made.
         content: The bytes of the only file, which `create_meshes` writes in the end; None if it is kept.
+        mirror: The files at a URL that this folder or file stands for, if any.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class MeshWriter:
         seed: int | None,
         stream: BinaryIO | None,
         kind: str,
-        journal: "Journal | None" = None,
+        journal: Journal | None = None,
         *,
         overwrite: bool = False,
     ) -> None:
@@ -127,6 +128,7 @@ class MeshWriter:
         self._kind = kind
         self._journal = journal
         self._inputs = input_files()
+        self.mirror: Mirror | None = None
         self._write_file = partial(write_file, output, kind, self._settings, self._step)
 
     def _path(self, uid: str) -> Path:
@@ -146,6 +148,8 @@ class MeshWriter:
         if self._stream is not None:
             return False
         path = self._path(row.uid)
+        if self.mirror is not None:
+            self.mirror.fetch(path)
         if not path.exists():
             return False
         earlier = compare_info(read_info(path), self._settings, row)
@@ -170,9 +174,11 @@ class MeshWriter:
                 self.made += 1
                 # The mesh of an earlier run would look like a result of this run.
                 path.unlink(missing_ok=True)
-                return
-            self._write_file(row, mesh=mesh, **more)
-            self.record(row)
+            else:
+                self._write_file(row, mesh=mesh, **more)
+                self.record(row)
+            if self.mirror is not None:
+                self.mirror.publish(path)
             return
         self.made += 1
         info = describe_mesh(row, self._settings, self._step, more)
@@ -184,8 +190,8 @@ class MeshWriter:
         self._stream.write(write_comment(ply, info) if ply else encode(mesh, self._kind, info))
 
     def remote(self) -> RemoteWriter | None:
-        """Return the writer of files for other machines; None unless the output is a folder."""
-        if self._journal is None:
+        """Return the writer of files for other machines; None unless the output is a folder that they may reach."""
+        if self._journal is None or self.mirror is not None:
             return None
         return RemoteWriter(share(Path(self.output)).check, self._write_file)
 
@@ -265,77 +271,6 @@ def input_files() -> set[Path]:
     return {Path(name).resolve() for name in input_paths(line) if "://" not in name and Path(name).is_file()}
 
 
-class EarlierFile(NamedTuple):
-    """The file or folder of a shape at the path of an output: whether this run would make the same one, and how its
-    settings differ.
-    """
-
-    is_same: bool
-    difference: str
-
-
-def compare_info(info: Mapping[str, Any], settings: Mapping[str, Any], row: Row) -> EarlierFile:
-    """Compare the metadata of an existing file with those of the file that the running command makes of a row."""
-    if "settings" not in info:
-        return EarlierFile(False, "they are unknown")
-    difference = describe_difference(info["settings"], settings)
-    same = info.get("input") == row.identity and all(
-        info.get(name, "") == getattr(row, name) for name in ("uid", *LABELS)
-    )
-    return EarlierFile(same and not difference, difference)
-
-
-class Journal:
-    """The list of the files that a run with --overwrite has written to a folder, so that it can be continued.
-
-    Attributes:
-        replaces: Whether the run replaces existing files.
-    """
-
-    def __init__(self, folder: Path, settings: Mapping[str, Any], *, replaces: bool) -> None:
-        self.replaces = replaces
-        self._path = beside(folder, "run")
-        self._uids: set[str] = set()
-        title = digest_text(json.dumps(dict(settings), sort_keys=True))
-        if not replaces:
-            self._path.unlink(missing_ok=True)
-            return
-        with suppress(OSError, UnicodeDecodeError):
-            # The last line has no end if the process was killed while it wrote it.
-            lines = self._path.read_text(encoding="utf-8").split("\n")[:-1]
-            if lines[:1] == [title]:
-                self._uids.update(json.loads(line) for line in lines[1:])
-                return
-        self._path.write_text(f"{title}\n", encoding="utf-8")
-
-    def keeps(self, path: Path, earlier: EarlierFile, row: Row) -> bool:
-        """Return whether the file or folder of a row stays as it is.
-
-        Args:
-            path: Path of the file or folder, which exists.
-            earlier: How it compares with that which this run would make.
-            row: The row.
-
-        Raises:
-            InputError: It was made with other settings, and the run replaces nothing.
-        """
-        if self.replaces:
-            return earlier.is_same and row.uid in self._uids
-        if earlier.difference:
-            raise InputError(f"{path}: was made with other settings ({earlier.difference}); add --overwrite")
-        if not earlier.is_same:
-            log.warning("%s: its input has changed since the earlier run, so it is made again", row.uid)
-        return earlier.is_same
-
-    def add(self, uid: str) -> None:
-        if self.replaces:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(uid) + "\n")
-
-    def finish(self) -> None:
-        self._path.unlink(missing_ok=True)
-
-
 @contextmanager
 def create_meshes(
     output: str,
@@ -350,7 +285,8 @@ def create_meshes(
     """Open an output for meshes.
 
     Args:
-        output: `-` for a stream of PLY, a folder (one file per uid), or a file with the suffix of its format.
+        output: `-` for a stream of PLY, a folder (one file per uid), or a file with the suffix of its format. Folders
+            and files may be at a URL; a run with `overwrite` that is interrupted there begins anew.
         count: Number of shapes.
         settings: Settings that the command derives from its options; see `reuse.complete_settings`. An existing file in
             a folder, or the only file, is kept only if all settings and its input are equal.
@@ -363,6 +299,17 @@ def create_meshes(
         UsageError: Several meshes are to be written to one file, or the format of the file is not supported.
         InputError: The output cannot be made, or another process writes it.
     """
+    if is_url(output):
+        mirror = open_mirror(output)
+        with create_meshes(
+            mirror.output, count, settings=settings, seed=seed, kind=kind, overwrite=overwrite,
+            unused=unused,
+        ) as writer:  # fmt: skip
+            writer.mirror = mirror
+            yield writer
+        if writer.content is not None:
+            mirror.publish(mirror.place)
+        return
     path = Path(output)
     settings = complete_settings(settings, by_row=True, unused=unused)
     if output == STANDARD:

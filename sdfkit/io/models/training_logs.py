@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sdfkit.errors import InputError, MissingError
-from sdfkit.io.outputs import refuse_input, replaced_file
+from sdfkit.io.outputs import refuse_input, replaced_file, require_folder
 from sdfkit.options import Watch
 from sdfkit.runtime.training_loop import StepRecord
 
@@ -102,8 +102,7 @@ class _Table:
 
     def __init__(self, path: Path, step: int, *, overwrite: bool) -> None:
         self._path, self._stream, self._earlier = path, None, 0.0
-        if not path.parent.is_dir():
-            raise InputError(f"{path.parent}: no such folder; make it first")
+        require_folder(path)
         refuse_input(path)
         if step and path.exists():
             self._read(step)  # so that another file is refused before the work begins

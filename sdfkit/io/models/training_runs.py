@@ -7,7 +7,7 @@ old one, and then takes its place. At URLs, where nothing can be renamed, two st
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -19,7 +19,7 @@ from sdfkit.io.models.training_logs import open_logs
 from sdfkit.io.models.training_state import read_state
 from sdfkit.io.models.writer import ModelContents, ModelOutput, save_model, save_model_at
 from sdfkit.io.outputs import claim, is_stream, put
-from sdfkit.io.reuse import choose_place, complete_settings, describe_refusal, refuse_done
+from sdfkit.io.reuse import Place, choose_place, complete_settings, describe_refusal, refuse_done
 from sdfkit.io.stores.archives.zip_stream import digest_of_pipe
 from sdfkit.io.stores.layout import local_path
 from sdfkit.io.stores.reader import open_store
@@ -29,7 +29,7 @@ from sdfkit.options import STANDARD, Watch
 from sdfkit.runtime.training_loop import train
 
 if TYPE_CHECKING:
-    from sdfkit.training.run import Training
+    from sdfkit.training.run import DeviceContext, Training
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def run_training(
     own = complete_settings(target.settings, by_row=False, stream=digest_of_pipe)
     target = target._replace(settings=own)
     is_first = training.context.process == 0
-    with _open_saved(target, is_first=is_first) as saved:
+    with _open_saved(target, training.context) as saved:
         losses = saved.load(training)
         taken = training.steps_taken
         with open_logs(watch, taken, overwrite=target.overwrite, is_first=is_first) as logs:
@@ -131,17 +131,16 @@ def _progress(steps: int, rate: float) -> dict[str, Any]:
 
 
 @contextmanager
-def _open_saved(target: ModelOutput, *, is_first: bool) -> Iterator[Saved]:
+def _open_saved(target: ModelOutput, context: "DeviceContext") -> Iterator[Saved]:
     path = local_path(target.path)
     if target.path == STANDARD or (path is not None and is_stream(path)):
         yield _Stream(target)
     elif path is None:
-        yield _Remote(target)
+        yield _Remote(target, context)
     else:
         check_name(path)
-        # Of several processes, the first one writes.
-        with claim(path) if is_first else nullcontext():
-            yield _Local(target, path)
+        with context.in_first(claim(path)):
+            yield _Local(target, path, context)
 
 
 def _read_state(path: str, kind: str, training: "Training") -> list[float]:
@@ -181,16 +180,21 @@ class _Stream:
 
 
 class _Local:
-    """A folder or a zip file."""
+    """A folder or a zip file. Of several processes, the first one chooses what to continue, and writes."""
 
-    def __init__(self, target: ModelOutput, path: Path) -> None:
+    def __init__(self, target: ModelOutput, path: Path, context: "DeviceContext") -> None:
         self._target, self._path = target, path
-        self._place, self._earlier, self._shorter = choose_place(
+        self._place, self._earlier, self._shorter = context.from_first(self._choose)
+
+    def _choose(self) -> Place:
+        target, path = self._target, self._path
+        place = choose_place(
             path, target.kind, target.settings, [row.uid for row in target.rows], overwrite=target.overwrite,
             takes_over="steps" if target.may_grow else "nothing",
         )  # fmt: skip
-        if self._earlier is not None and self._earlier.is_complete and self._place == path:
+        if place.earlier is not None and place.earlier.is_complete and place.path == path:
             refuse_done(path, target.settings)
+        return place
 
     def load(self, training: "Training") -> list[float]:
         if self._earlier is not None:
@@ -207,23 +211,25 @@ class _Local:
 
 
 class _Remote:
-    """A URL."""
+    """A URL. Of several processes, the first one chooses what to continue, and writes."""
 
-    def __init__(self, target: ModelOutput) -> None:
+    def __init__(self, target: ModelOutput, context: "DeviceContext") -> None:
         self._target = target
         self._slots = [beside_url(target.path, f"state-{number}") for number in (0, 1)]
-        self._next = 0
-        self._grows = False
-        earlier = find_remote(target.path, target.kind, target.settings)
-        if earlier is None or target.overwrite:
-            return
-        if earlier.is_complete and not earlier.difference:
-            refuse_done(target.path, target.settings)
-        self._grows = target.may_grow and earlier.is_complete and earlier.is_shorter
-        if earlier.difference and not self._grows:
-            raise InputError(describe_refusal(target.path, earlier))
+        self._grows, self._latest = context.from_first(self._choose)
+        self._next = 0 if self._latest is None else 1 - self._slots.index(self._latest)
 
-    def load(self, training: "Training") -> list[float]:
+    def _choose(self) -> tuple[bool, str | None]:
+        """Return whether to continue a complete model of fewer steps, and the latest state of an interrupted run."""
+        target = self._target
+        earlier = find_remote(target.path, target.kind, target.settings)
+        grows = False
+        if earlier is not None and not target.overwrite:
+            if earlier.is_complete and not earlier.difference:
+                refuse_done(target.path, target.settings)
+            grows = target.may_grow and earlier.is_complete and earlier.is_shorter
+            if earlier.difference and not grows:
+                raise InputError(describe_refusal(target.path, earlier))
         found = []
         for slot in self._slots:
             with suppress(InputError):
@@ -231,11 +237,12 @@ class _Remote:
                 if saved is not None and saved.is_complete and not saved.difference:
                     with open_store(slot, self._target.kind, manifest=None) as store:
                         found.append((len(store.read("loss")), slot))
-        if not found:
-            return _train_on(self._target.path, self._target.kind, training) if self._grows else []
-        _, latest = max(found)
-        self._next = 1 - self._slots.index(latest)
-        return _continue(latest, self._target.kind, training)
+        return grows, max(found)[1] if found else None
+
+    def load(self, training: "Training") -> list[float]:
+        if self._latest is not None:
+            return _continue(self._latest, self._target.kind, training)
+        return _train_on(self._target.path, self._target.kind, training) if self._grows else []
 
     def save(self, checkpoint: Checkpoint) -> None:
         contents, losses, state, complete = checkpoint

@@ -15,7 +15,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from sdfkit.errors import GeometryError, InputError
-from sdfkit.io.meshes.writer import Journal, compare_info, file_name, own_name
+from sdfkit.io.meshes.journal import Journal, compare_info
+from sdfkit.io.meshes.writer import file_name, own_name
 from sdfkit.io.outputs import beside, claim, refuse_existing, remove, replaced, share
 from sdfkit.io.pictures.places import TRANSFORMS
 from sdfkit.io.pictures.transforms import (

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sdfkit.errors import MissingError
+from sdfkit.io.urls.files import note_server
 from sdfkit.rows import LABELS
 
 FORMAT = 1
@@ -90,6 +91,7 @@ def open_remote(path: str) -> Any:
     """
     from zarr.storage import FsspecStore
 
+    note_server(path)
     try:
         return FsspecStore.from_url(path)
     except ImportError as error:

@@ -79,6 +79,9 @@ class StoreWriter:
         self._tracks_inputs = tracks_inputs
         self._earlier = earlier
         self._inputs: dict[int, str] = {}
+        self._earlier_inputs: dict[int, str] = {}
+        # A mark of this run in the root of a store at a URL, where nothing can be locked.
+        self._run = uuid4().hex if isinstance(claimed, str) else ""
         # Rows of the earlier run that stay until they are written again.
         self._stale: set[int] = set()
         self.done: set[int] = set()
@@ -88,11 +91,17 @@ class StoreWriter:
         self._continues = not in_order and attributes == {}
         if self._continues:
             self.group = zarr.open_group(store, mode="r+")
-            for partial in Path(store).rglob("*.partial"):
-                partial.unlink()
+            if isinstance(store, Path):
+                for partial in store.rglob("*.partial"):
+                    partial.unlink()
             self.done, self.failed, self._stale = find_done(self.group, retry_failed=retry_failed)
+            if tracks_inputs:
+                inputs = np.asarray(self.group["input"][...]).tolist()  # type: ignore[index]
+                self._earlier_inputs = {row: inputs[row] for row in self.done}
         else:
             self.group = zarr.create_group(store, attributes=dict(attributes))
+        if self._run:
+            self.group.attrs["run"] = self._run
         if count is not None:
             self._create_columns(rows, count)
         if earlier is not None:
@@ -256,7 +265,7 @@ class StoreWriter:
         self._inputs[row.index] = row.identity
         if row.index not in self.done:
             return self._copy_earlier(row)
-        if str(self.group["input"][row.index]) == row.identity:  # type: ignore[index]
+        if self._earlier_inputs.get(row.index, row.identity) == row.identity:
             return True
         log.warning("%s: its input has changed since the earlier run, so it is made again", row.uid)
         self.done.discard(row.index)
@@ -304,9 +313,7 @@ class StoreWriter:
         if isinstance(self._claimed, Path):
             check = share(self._claimed).check
         else:
-            run = uuid4().hex
-            self.group.attrs["run"] = run
-            check = partial(check_run, self._store, self._claimed, run)
+            check = partial(check_run, self._store, self._claimed, self._run)
         return RemoteWriter(check, partial(write_arrays, self._store, self._remote))
 
     def record(self, row: Row, **arrays: np.ndarray) -> None:
@@ -314,7 +321,17 @@ class StoreWriter:
         self.write(row, **arrays)
 
     def write(self, row: Row, **arrays: np.ndarray) -> None:
-        """Write one row and its entries of the named arrays; a row with an error has no entries."""
+        """Write one row and its entries of the named arrays; a row with an error has no entries.
+
+        Raises:
+            InputError: Another command has begun to write the rows at this URL.
+        """
+        if self._run and self._tracks_inputs and find_run(self._store) != self._run:
+            raise InputError(
+                f"{self._claimed}: another command has begun to write this store; run one at a time, or choose "
+                "another name"
+            )
+        self._earlier_inputs.pop(row.index, None)
         self._make_room(row)
         self.flush()
         if row.error:
@@ -345,15 +362,19 @@ class StoreWriter:
             self.failed.add(row.index)
 
 
-def check_run(store: Any, url: str, run: str) -> None:
-    """Raise MissingError unless a store at a URL is the one of a run."""
+def find_run(store: Any) -> str | None:
+    """Return the mark of the run that writes a store at a URL; None if there is no store."""
     import zarr
 
     try:
-        found = zarr.open_group(store, mode="r").attrs.get("run")
+        return str(zarr.open_group(store, mode="r").attrs.get("run"))
     except FileNotFoundError:
-        found = None
-    if found != run:
+        return None
+
+
+def check_run(store: Any, url: str, run: str) -> None:
+    """Raise MissingError unless a store at a URL is the one of a run."""
+    if find_run(store) != run:
         raise MissingError(
             f"{url}: is not what the worker on {platform.node()} finds there; use a shared URL"
         )

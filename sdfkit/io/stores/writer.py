@@ -49,9 +49,9 @@ def create_store(
 ) -> Iterator[StoreWriter]:
     """Create a store that appears complete when the block ends without an error, or not at all.
 
-    A `resumable` folder with known `rows` is different: it is written in place, so that the same command can continue
-    it after an interruption. Its attribute `complete` is false until the block ends. With `overwrite`, it is written
-    beside an existing store, which it replaces in the end.
+    A `resumable` folder or URL with known `rows` is different: it is written in place, so that the same command can
+    continue it after an interruption. Its attribute `complete` is false until the block ends. With `overwrite`, it is
+    written beside an existing store, which it replaces in the end.
 
     Args:
         output: A folder `*.zarr`, a file `*.zip`, a URL, or `-` for standard output; `*.npz` for a file of NumPy
@@ -74,13 +74,18 @@ def create_store(
         DoneError: The output is complete, and was made by the same command from the same inputs.
         InputError: The output exists and was made by another command or from other inputs, or another process writes
             it. If an input comes from standard input, this is found at the end of the block.
-        UsageError: The output is not named like a store, or standard output is a terminal.
+        UsageError: The output is not named like a store, is a folder of pictures at a URL, or standard output is a
+            terminal.
     """
     number = len(rows) if rows is not None else count
     path = local_path(output)
     is_table = resumable and rows is not None
-    in_place = is_table and path is not None and path.suffix == ".zarr"
+    in_place = is_table and (path is None or path.suffix == ".zarr")
     is_pipe = output == STANDARD or (path is not None and is_stream(path))
+    if path is None and kind == "views" and output.endswith("/"):
+        raise UsageError(
+            f"{output}: folders of pictures can be written on this machine only; for a store, name it *.zarr"
+        )
     is_folder = kind == "views" and not is_pipe and is_picture_folder(output)
     root = describe_root(
         kind,
@@ -100,12 +105,20 @@ def create_store(
             write_zip(stream, root, rows, number, may_restart=True) as writer,
         ):
             yield writer
+    elif path is None and rows is not None and in_place:
+        from sdfkit.io.stores.remote import write_rows
+
+        with write_rows(output, root, [row.uid for row in rows], overwrite=overwrite) as remote:
+            yield StoreWriter(
+                remote.store, {} if remote.continues else {**root, "complete": False}, rows, number, in_order=False,
+                tracks_inputs=True, retry_failed=retry_failed, claimed=output,
+            )  # fmt: skip
     elif path is None:
         from sdfkit.io.stores.remote import replace_remote
 
-        with replace_remote(output, root, overwrite=overwrite, report=report, as_folder=is_table) as store:
+        with replace_remote(output, root, overwrite=overwrite, report=report) as store:
             yield StoreWriter(store, root | {"complete": False}, rows, number, in_order=False, claimed=output)
-    elif rows is not None and in_place:
+    elif path is not None and rows is not None and in_place:
         with claim(path):
             yield from _write_in_place(path, root, rows, overwrite=overwrite, retry_failed=retry_failed)
     else:

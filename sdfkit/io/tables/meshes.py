@@ -14,7 +14,8 @@ from sdfkit.io.meshes.reader import MeshRow, open_meshes
 from sdfkit.io.meshes.writer import create_meshes, file_name
 from sdfkit.io.naming import mark_named
 from sdfkit.io.outputs import claim, refuse_existing, replaced_file, sweep_folder
-from sdfkit.io.streams import NO_FILE
+from sdfkit.io.streams import NO_FILE, open_mirror
+from sdfkit.io.urls.files import is_url
 from sdfkit.options import STANDARD
 from sdfkit.rows import LABELS
 
@@ -58,7 +59,7 @@ def copy_meshes(output: str, rows: Sequence[MeshRow], *, overwrite: bool) -> int
     part of a stream. To a stream, a PLY is copied with its metadata, and other formats are converted to PLY.
 
     Args:
-        output: `-` for a stream of PLY, a folder, or a file, which can hold one mesh.
+        output: `-` for a stream of PLY, a folder, or a file, which can hold one mesh; also at a URL.
         rows: The meshes.
         overwrite: Replace existing files.
 
@@ -68,6 +69,12 @@ def copy_meshes(output: str, rows: Sequence[MeshRow], *, overwrite: bool) -> int
     Raises:
         InputError: A mesh cannot be read, an existing file has another content, or two uids give one file name.
     """
+    if is_url(output):
+        mirror = open_mirror(output)
+        mirror.fetch_all()
+        made = copy_meshes(mirror.output, rows, overwrite=overwrite)
+        mirror.publish_all()
+        return made
     path = Path(output)
     if output == STANDARD or (path.suffix and not path.is_dir() and not output.endswith("/")):
         if len(rows) == 1 and path.suffix.lower() == Path(rows[0].path).suffix.lower():

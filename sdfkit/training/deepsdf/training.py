@@ -58,8 +58,8 @@ class DeepSDFTraining:
     """Training of a decoder and of one latent code per shape.
 
     Process k of n holds the samples and codes of shapes k, k + n, … (`context.own`). All processes draw the same random
-    numbers, and only gradients of the decoder are exchanged. If a step uses all shapes, its result does not depend on
-    the number of processes.
+    numbers, and only gradients of the decoder are exchanged. The result of a step does not depend on the number of
+    processes. Of a step with few of the shapes, the share of each process varies: to even it out would change the draw.
 
     The draws of a step depend on the seed and the step's number alone, so that steps can be drawn in advance.
 
@@ -181,15 +181,10 @@ class DeepSDFTraining:
         """Draw the shapes of a step, samples of each (those near the surface first), and noise for the codes."""
         settings, processes = self.settings, self.context.processes
         generator = step_generator(self.generator, step)
-        order = torch.randperm(self.shapes, generator=generator)
-        owner = order % processes
-        taken = torch.zeros(self.shapes, dtype=torch.bool)
-        for process in range(processes):
-            theirs = torch.nonzero(owner == process)[:, 0]
-            taken[theirs[: max(1, settings.shapes // processes)]] = True
-        count = int(taken.sum())
-        own = owner[taken] == self.context.process
-        shapes = order[taken][own]
+        order = torch.randperm(self.shapes, generator=generator)[: settings.shapes]
+        count = len(order)
+        own = order % processes == self.context.process
+        shapes = order[own]
         # A new window at every step. If a window were used for many steps, the decoder would fit the samples of this
         # window alone during these steps.
         windows = torch.randint(self.samples.windows, (count,), generator=generator)[own]
@@ -220,7 +215,8 @@ class DeepSDFTraining:
             penalties = settings.kl * 0.5 * (variance + codes.square() - 1 - 2 * log_std).sum(dim=1)
             return codes + variance.sqrt() * drawn.noise, penalties
         if drawn.noise is not None:
-            codes = codes + settings.latent_noise * self.codes.detach().std() * drawn.noise
+            std = self.context.whole(self.codes.detach(), self.shapes).std()
+            codes = codes + settings.latent_noise * std * drawn.noise
         return codes, penalties
 
     @property
@@ -235,6 +231,8 @@ class DeepSDFTraining:
     def facts(self) -> dict[str, float]:
         """Return the loss of predicting the best constant at the points of the last step."""
         distances = self.draw(self.steps_taken - 1).distances
+        if not len(distances):  # this process has none of the step's shapes
+            return {}
         return {"best constant": constant_loss(distances, self.settings.clamp_at(self.steps_taken - 1))}
 
     def result(self) -> tuple[DeepSDF, Float[Tensor, "shape code"]]:

@@ -20,6 +20,7 @@ from sdfkit.options import Watch
 from sdfkit.report.description import describe_inputs, format_store
 from sdfkit.rows import Row
 from sdfkit.runtime import training_loop
+from sdfkit.training.run import open_device_context
 
 ROWS = [Row(0, "a"), Row(1, "b")]
 
@@ -31,7 +32,7 @@ class Counting:
 
     def __init__(self, fails_at=None):
         self.steps_taken, self.total, self.fails_at = 0, 0.0, fails_at
-        self.context = SimpleNamespace(process=0, any=bool)
+        self.context = open_device_context("cpu", "fp32")
 
     def step(self):
         if self.steps_taken + 1 == self.fails_at:

@@ -241,8 +241,8 @@ def test_stores_are_written_to_and_read_from_urls(tmp_path):
         fill(codes, ROWS)
     with open_store(url, "codes", manifest=None) as store:
         assert store.read("code")[:, 0].tolist() == [0, 1, 2]
-    with pytest.raises(DoneError, match="is complete, and nothing was to be done"), create(url):
-        pass
+    with create(url) as codes:
+        assert codes.done == {0, 1, 2}
     other = {"settings": {"points": 5}}
     with pytest.raises(InputError, match="exists; choose another name"), create(url, **other):
         pass

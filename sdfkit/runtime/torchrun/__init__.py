@@ -1,0 +1,1 @@
+"""The processes of a command that torchrun has started."""
