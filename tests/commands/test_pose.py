@@ -135,6 +135,7 @@ def test_a_round_shape_has_an_uncertain_camera(sdfkit, model, tmp_path):
     assert "vase: other directions explain the silhouette almost as well" in result.stderr
 
 
+@pytest.mark.slow
 def test_the_cameras_of_a_store_are_ignored(sdfkit, model, tmp_path):
     chair_mesh().export(tmp_path / "chair.ply")
     vase_mesh().export(tmp_path / "vase.ply")

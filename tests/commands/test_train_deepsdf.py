@@ -229,6 +229,7 @@ def test_a_dry_run_prints_settings_and_costs_and_writes_nothing(sdfkit, samples,
     assert [path.name for path in tmp_path.iterdir()] == ["samples.zarr"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latent", ["triplane", "hybrid"])
 def test_codes_with_places_are_flat_vectors_to_every_other_command(sdfkit, tmp_path, latent):
     samples, model, codes = (tmp_path / f"{name}.zarr" for name in ("samples", "deepsdf", "codes"))

@@ -22,7 +22,7 @@ from sdfkit.report.viewer.appearance import Appearance
 from sdfkit.rows import Row
 from tests.commands.view_files import EVIL, write_store, write_trajectories
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 # WebGL on the processor, so that the tests need no driver.
 FLAGS = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
