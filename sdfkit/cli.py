@@ -69,7 +69,7 @@ class Program(TyperGroup):
             code = super().main(words, *rest, **options | {"standalone_mode": False})
         except TyperException as error:
             context = getattr(error, "ctx", None)
-            text = error.format_message()
+            text = error.format_message().replace(": Value error, ", ": ")  # of pydantic, which typer uses
             if "\n" not in text:  # else it is the whole help, of a command line without any word
                 where = context.command_path if context is not None else "sdfkit"
                 command = where.removeprefix("sdfkit").strip()

@@ -56,6 +56,10 @@ def test_help_of_a_command_is_what_the_option_prints():
             ["render", "--viewz"],
             "render: No such option: --viewz (Possible options: --size, --views); see sdfkit render --help",
         ),
+        (
+            ["embed", "x.zarr", "--device", "tpu"],
+            "embed: Invalid value for '--device': 'tpu' is not one of 'auto', 'cpu', 'gpu'; see sdfkit embed --help",
+        ),
         (["train-dit", "x.zarr"], "train-dit: Missing option '--codes'; see sdfkit train-dit --help"),
         (["render", "--views", "0", "x.ply"], None),
         (
