@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 # Faces of all models of a page together, and of one model: a page of one shape takes less than 1.5 MB, and one of 24
 # less than 3 MB. With less than FEWEST faces each, thin parts would be lost, so that pages of more models are larger.
 # Of more than MANY meshes, only the first are models, and the others stills.
-TOTAL, MOST, FEWEST, MANY = 180_000, 80_000, 2_500, 160
+TOTAL, MOST, FEWEST, MANY = 165_000, 80_000, 2_500, 160
 # Texels per unit of length on the surface of one model.
 TEXELS, FEWEST_TEXELS = 300.0, 60.0
 # Default number of stills of a mesh: they are what browsers without WebGL show.
