@@ -97,6 +97,11 @@ class Earlier(NamedTuple):
     lost: Sequence[str] = ()
     is_shorter: bool = False
 
+    @property
+    def is_other(self) -> bool:
+        """Whether it is not a store of this run, finished or not."""
+        return bool(self.difference) or not self.has_same_shapes
+
 
 class Place(NamedTuple):
     """Where a run writes.
@@ -219,9 +224,7 @@ def choose_place(
         if not overwrite or _is_foreign(path):
             raise
         earlier = Earlier(is_complete=True, difference="it is damaged")
-    if earlier is None or not (
-        earlier.difference or not earlier.has_same_shapes or (overwrite and earlier.is_complete)
-    ):
+    if earlier is None or not (earlier.is_other or (overwrite and earlier.is_complete)):
         remove(new)
         return Place(path, earlier)
     keeps_rows = (
@@ -239,7 +242,7 @@ def choose_place(
         begun = find_earlier(new, kind, settings, uids)
     except InputError:
         begun = Earlier(is_complete=False, difference="it is damaged")
-    if begun is not None and (begun.difference or not begun.has_same_shapes):
+    if begun is not None and begun.is_other:
         remove(new)
         begun = None
     return Place(new, begun, path if keeps_rows or keeps_steps else None)

@@ -67,10 +67,9 @@ def spool(path: str) -> str:
     if path in copies:
         return copies[path]
     if is_url(path):
-        if not holds_files(path):
-            return path
-        copies[path] = str(download(path, temporary_folder()))
-        return copies[path]
+        if holds_files(path):
+            copies[path] = str(download(path, temporary_folder()))
+        return copies.get(path, path)
     try:
         if path == STANDARD or not place.is_fifo():
             return path

@@ -150,16 +150,14 @@ def write_rows(
     kind, settings, new = root["kind"], root["settings"], beside_url(url, "new")
     _finish_move(url, kind, settings)
     place, earlier = url, find_remote(url, kind, settings, uids)
-    is_other = earlier is not None and bool(earlier.difference or not earlier.has_same_shapes)
-    if earlier is not None and is_other and not overwrite:
+    if earlier is not None and earlier.is_other and not overwrite:
         raise InputError(describe_refusal(url, earlier, as_folder=True))
-    if earlier is not None and (is_other or (overwrite and earlier.is_complete)):
+    if earlier is not None and (earlier.is_other or (overwrite and earlier.is_complete)):
         place, earlier = new, find_remote(new, kind, settings, uids)
-        is_other = earlier is not None and bool(earlier.difference or not earlier.has_same_shapes)
     else:
         remove_remote(new)
     # A run that was killed before its first row may have left only some of the columns.
-    continues = earlier is not None and not is_other and _has_rows(place)
+    continues = earlier is not None and not earlier.is_other and _has_rows(place)
     if not continues:
         remove_remote(place)
     store = open_remote(place)

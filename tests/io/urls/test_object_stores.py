@@ -1,4 +1,4 @@
-"""Stores and meshes at URLs: in memory, and on a local server of S3 where moto and s3fs are installed."""
+"""Stores and meshes at URLs: in memory, and on a local server of S3."""
 
 import errno
 import socket
@@ -7,6 +7,7 @@ import uuid
 import numpy as np
 import pytest
 import trimesh
+from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner
 
 from sdfkit.cli import app
@@ -31,11 +32,9 @@ class Changed(Row):
 @pytest.fixture(scope="module")
 def server():
     """A server of S3 in this process, which keeps what it holds while it is stopped."""
-    pytest.importorskip("s3fs")
-    moto = pytest.importorskip("moto.server")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    server = moto.ThreadedMotoServer("127.0.0.1", port)
+    server = ThreadedMotoServer("127.0.0.1", port)
     with pytest.MonkeyPatch.context() as patch:
         server.start()
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
