@@ -60,6 +60,7 @@ def fit(sdfkit, work, *options):
     )
 
 
+@pytest.mark.slow
 def test_the_radius_is_found_from_silhouettes(sdfkit, work):
     done = fit(sdfkit, work, "-o", work / "codes.zarr")
     assert done.exit_code == 0, done.stderr

@@ -275,6 +275,7 @@ def test_refined_codes_fit_the_silhouettes_better_than_sampled_ones(sdfkit, job,
     assert high.extents[1] / high.extents[0] > 1.4 > low.extents[1] / low.extents[0]
 
 
+@pytest.mark.slow
 def test_refinement_needs_views_a_decoder_and_codes(sdfkit, job, tmp_path):
     decoder = ("--decoder", job / "deepsdf.zarr")
     fails(refine(sdfkit, job), 2, "--refine compares decoded shapes with the images; add --decoder STORE")
