@@ -13,7 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from sdfkit.analysis.vectors import NEGLIGIBLE, Moments, Rows, blocks, directions_of, pair_cosines
+from sdfkit.analysis.vectors import (
+    NEGLIGIBLE,
+    Moments,
+    Rows,
+    blocks,
+    choose_paired,
+    directions_of,
+    pair_cosines,
+)
 
 # Largest group of predictions that is compared at once: total count of numbers (128 MB of float64), and of rows.
 GROUP_NUMBERS, GROUP_ROWS = 1 << 24, 4096
@@ -40,6 +48,8 @@ class Similarity:
     """Cosine of each vector with the mean of the set."""
     variance_share: float
     """Total variance over the mean squared length: 0 if all vectors are equal."""
+    paired: int
+    """Number of evenly spaced vectors whose pairs gave the least and the greatest cosine; the means are exact."""
 
 
 @dataclass(frozen=True)
@@ -97,25 +107,37 @@ def measure_similarity(vectors: Float[np.ndarray, "shape dim"], moments: Moments
         Summaries of the cosines. If a vector equals the mean, its centred cosines are undefined; they count as 0.
     """
     to_mean = _cosines(vectors, moments.mean, None)
+    rows = choose_paired(*vectors.shape)
+    paired = vectors if len(rows) == len(vectors) else vectors[rows]
     return Similarity(
-        cosine=_summarise_pairs(vectors, None),
-        centred=_summarise_pairs(vectors, moments.mean),
+        cosine=_summarise_pairs(paired, None, moments.mean_cosine),
+        centred=_summarise_pairs(paired, moments.mean, _mean_of_pairs(vectors, moments.mean)),
         to_mean=CosineSummary(float(to_mean.mean()), float(to_mean.min()), float(to_mean.max())),
         variance_share=moments.variance_share,
+        paired=len(rows),
     )
 
 
+def _mean_of_pairs(vectors: Float[np.ndarray, "shape dim"], mean: Float[np.ndarray, " dim"]) -> float:
+    """Compute the mean centred cosine of all pairs of different rows, from the sum of their directions."""
+    total, units = np.zeros(vectors.shape[1]), 0
+    for rows in blocks(*vectors.shape):
+        directions = directions_of(vectors[rows], mean)
+        total += directions.sum(axis=0)
+        units += int(directions.any(axis=1).sum())
+    return (float(total @ total) - units) / (len(vectors) * (len(vectors) - 1))
+
+
 def _summarise_pairs(
-    vectors: Float[np.ndarray, "shape dim"], mean: Float[np.ndarray, " dim"] | None
+    vectors: Float[np.ndarray, "shape dim"], about: Float[np.ndarray, " dim"] | None, mean: float
 ) -> CosineSummary:
-    total, least, greatest = 0.0, np.inf, -np.inf
-    for cosines in pair_cosines(vectors, mean):
+    """Find the least and the greatest cosine of all pairs of different rows, and put their known mean beside them."""
+    least, greatest = np.inf, -np.inf
+    for cosines in pair_cosines(vectors, about):
         if cosines.size:
-            total += float(cosines.sum())
             least, greatest = min(least, float(cosines.min())), max(greatest, float(cosines.max()))
-    pairs = len(vectors) * (len(vectors) - 1) / 2
     # Rounding can make the cosine of equal vectors exceed 1.
-    return CosineSummary(*(min(max(value, -1.0), 1.0) for value in (total / pairs, least, greatest)))
+    return CosineSummary(*(min(max(value, -1.0), 1.0) for value in (mean, least, greatest)))
 
 
 def rank_by_cosine(

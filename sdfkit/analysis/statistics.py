@@ -13,8 +13,8 @@ from sdfkit.analysis.vectors import (
     PartStatistics,
     Rows,
     capture_by_dims,
+    choose_paired,
     implied_std,
-    limit_pairing,
     measure_cosines,
     measure_moments,
     measure_parts,
@@ -92,7 +92,7 @@ def measure_statistics(
     moments = measure_moments(vectors, uids, name)
     counts = scale_counts(dim)
     # If there are too many pairs, only evenly spaced rows are paired. The mean cosine, from the moments, stays exact.
-    rows = np.unique(np.linspace(0, count - 1, limit_pairing(count, dim)).astype(np.int64))
+    rows = choose_paired(count, dim)
     paired = vectors[:] if len(rows) == count else vectors[rows]
     return Statistics(
         moments=moments,

@@ -200,11 +200,20 @@ def measure_to_mean(vectors: Rows, mean: Float[np.ndarray, " dim"]) -> Float[np.
     return cosine
 
 
-def limit_pairing(count: int, dim: int) -> int:
-    """Return how many of `count` vectors to compare in pairs: all, or as many as fit into half of the memory limit."""
+def choose_paired(count: int, dim: int) -> Int[np.ndarray, " row"]:
+    """Choose the rows of a set that are compared in pairs.
+
+    Args:
+        count: Number of vectors.
+        dim: Number of dimensions.
+
+    Returns:
+        All rows in ascending order, or evenly spaced ones that take at most half of the memory limit.
+    """
     if count * dim <= PAIRED_NUMBERS and count <= PAIRED_ROWS:
-        return count
-    return min(max(2, PAIRED_NUMBERS // 2 // dim), PAIRED_ROWS)
+        return np.arange(count)
+    limit = min(max(2, PAIRED_NUMBERS // 2 // dim), PAIRED_ROWS)
+    return np.unique(np.linspace(0, count - 1, limit).astype(np.int64))
 
 
 def pair_cosines(

@@ -162,6 +162,19 @@ def test_similarity_statistics_agree_with_a_direct_computation(block):
     assert similarity.variance_share == pytest.approx(share, rel=1e-9)
 
 
+def test_of_many_vectors_only_some_are_paired_but_the_means_stay_exact(monkeypatch):
+    vectors = draw(12, 203, centre=0.5)
+    whole = measure_similarity(vectors)
+    monkeypatch.setattr("sdfkit.analysis.vectors.PAIRED_ROWS", 30)
+    some = measure_similarity(vectors)
+    assert (whole.paired, some.paired) == (203, 30)
+    for name in ("cosine", "centred"):
+        exact, sampled = getattr(whole, name), getattr(some, name)
+        assert sampled.mean == pytest.approx(exact.mean, abs=1e-12)
+        assert exact.min <= sampled.min < sampled.mean < sampled.max <= exact.max
+    assert some.to_mean == whole.to_mean
+
+
 def test_identical_vectors_are_measured_as_full_collapse():
     similarity = measure_similarity(np.tile(draw(11, 1), (9, 1)))
     assert similarity.cosine.min == pytest.approx(1, abs=1e-12)

@@ -11,8 +11,8 @@ from sdfkit.analysis.statistics import explain, measure_statistics, scale_counts
 from sdfkit.analysis.vectors import (
     Rows,
     capture_by_dims,
+    choose_paired,
     implied_std,
-    limit_pairing,
     measure_cosines,
     measure_moments,
     measure_parts,
@@ -136,9 +136,10 @@ def test_the_number_of_rows_per_block_is_limited():
 
 
 def test_pairing_is_limited_by_memory_but_allows_the_size_of_the_papers_set():
-    assert limit_pairing(976, 54_785) == 976
-    assert limit_pairing(100_000, 54_785) * 54_785 <= 1 << 25
-    assert limit_pairing(20_000, 64) == limit_pairing(100_000, 64) == 20_000
+    assert choose_paired(976, 54_785).tolist() == list(range(976))
+    assert len(choose_paired(100_000, 54_785)) * 54_785 <= 1 << 25
+    assert len(choose_paired(20_000, 64)) == len(choose_paired(100_000, 64)) == 20_000
+    assert choose_paired(100_000, 64)[[0, -1]].tolist() == [0, 99_999]
 
 
 def test_squared_norms_and_variance_shares_of_parts_add_up_to_the_total():

@@ -161,12 +161,12 @@ def wait_until_gone(session: int, seconds: float) -> list[int]:
 
 @contextlib.contextmanager
 def copied(base: Path, place: Path) -> Iterator[Path]:
-    """Copy a folder for one run, and remove the copy."""
+    """Copy a folder for one run, by hard links, and remove the copy."""
     import shutil
 
     folder = place / "run"
     if folder.exists():
         shutil.rmtree(folder)
-    shutil.copytree(base, folder, symlinks=True)
+    shutil.copytree(base, folder, symlinks=True, copy_function=os.link)
     yield folder
     shutil.rmtree(folder)

@@ -21,7 +21,7 @@ from sdfkit.io.models.writer import ModelContents, ModelOutput, save_model, save
 from sdfkit.io.outputs import claim, is_stream, put
 from sdfkit.io.reuse import Place, choose_place, complete_settings, describe_refusal, refuse_done
 from sdfkit.io.stores.archives.zip_stream import digest_of_pipe
-from sdfkit.io.stores.layout import local_path
+from sdfkit.io.stores.layout import check_url, local_path
 from sdfkit.io.stores.reader import open_store
 from sdfkit.io.stores.remote import beside_url, find_remote, remove_remote
 from sdfkit.io.stores.writer import check_name
@@ -222,6 +222,7 @@ class _Remote:
     def _choose(self) -> tuple[bool, str | None]:
         """Return whether to continue a complete model of fewer steps, and the latest state of an interrupted run."""
         target = self._target
+        check_url(target.path, target.kind)
         earlier = find_remote(target.path, target.kind, target.settings)
         grows = False
         if earlier is not None and not target.overwrite:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sdfkit.errors import MissingError
+from sdfkit.errors import MissingError, UsageError
 from sdfkit.io.urls.files import note_server
 from sdfkit.rows import LABELS
 
@@ -81,6 +81,17 @@ def is_picture_folder(output: str) -> bool:
     if "://" in output or path.suffix in SUFFIXES or (path / "zarr.json").exists():
         return False
     return path.is_dir() or output.endswith("/") or not (path.suffix or path.exists())
+
+
+def check_url(output: str, kind: str) -> None:
+    """Raise UsageError if an output at a URL is named like a file, or like a folder of pictures."""
+    if output.endswith(SUFFIXES[1:]):
+        what = "files of stores and arrays"
+    elif kind == "views" and output.endswith("/"):
+        what = "folders of pictures"
+    else:
+        return
+    raise UsageError(f"{output}: {what} can be written on this machine only; for a store, name it *.zarr")
 
 
 def open_remote(path: str) -> Any:

@@ -18,6 +18,7 @@ from sdfkit.io.stores.arrays import plain_store
 from sdfkit.io.stores.layout import describe_kinds, local_path, open_remote
 from sdfkit.io.stores.store_reader import StoreReader, open_root
 from sdfkit.io.streams import name_of, open_input, sniff
+from sdfkit.io.urls.files import holds_files
 from sdfkit.options import STANDARD
 
 
@@ -45,6 +46,7 @@ def open_store(path: str, *kinds: str, manifest: Path | None, partial: bool = Fa
         return
     store: Any
     if "://" in path:
+        holds_files(path)  # raises an error if nothing is there
         store = open_remote(path)
     elif path != STANDARD and Path(path).is_dir():
         from zarr.storage import LocalStore

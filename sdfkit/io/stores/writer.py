@@ -22,7 +22,7 @@ from sdfkit.io.outputs import (
 from sdfkit.io.reuse import choose_place, complete_settings, refuse_done
 from sdfkit.io.stores.array_files import check_main, holds_store, replace_arrays
 from sdfkit.io.stores.earlier_rows import EarlierRows
-from sdfkit.io.stores.layout import FORMAT, SUFFIXES, is_picture_folder, local_path
+from sdfkit.io.stores.layout import FORMAT, SUFFIXES, check_url, is_picture_folder, local_path
 from sdfkit.io.stores.store_writer import StoreWriter
 from sdfkit.options import STANDARD, running_command
 from sdfkit.rows import Row, history_step
@@ -74,18 +74,16 @@ def create_store(
         DoneError: The output is complete, and was made by the same command from the same inputs.
         InputError: The output exists and was made by another command or from other inputs, or another process writes
             it. If an input comes from standard input, this is found at the end of the block.
-        UsageError: The output is not named like a store, is a folder of pictures at a URL, or standard output is a
-            terminal.
+        UsageError: The output is not named like a store, is a file or a folder of pictures at a URL, or standard output
+            is a terminal.
     """
     number = len(rows) if rows is not None else count
     path = local_path(output)
     is_table = resumable and rows is not None
     in_place = is_table and (path is None or path.suffix == ".zarr")
     is_pipe = output == STANDARD or (path is not None and is_stream(path))
-    if path is None and kind == "views" and output.endswith("/"):
-        raise UsageError(
-            f"{output}: folders of pictures can be written on this machine only; for a store, name it *.zarr"
-        )
+    if path is None:
+        check_url(output, kind)
     is_folder = kind == "views" and not is_pipe and is_picture_folder(output)
     root = describe_root(
         kind,

@@ -82,15 +82,13 @@ def holds_files(url: str) -> bool:
     """Return whether a URL is that of a file or a folder of files, and not of a store.
 
     Raises:
-        FileNotFoundError: Nothing is there, and the name is not that of a store.
+        FileNotFoundError: Nothing is there.
     """
     files, root = open_files(url)
     if files.exists(f"{root}/zarr.json"):
         return False
     if files.exists(root):
         return True
-    if root.endswith((".zarr", ".zip")):
-        return False  # the reader of stores says what is missing
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)
 
 

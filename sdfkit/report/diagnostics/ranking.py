@@ -179,16 +179,18 @@ def format_ranking(facts: Facts, *, every: bool) -> str:
         f"verdict: {verdict['name']}: {verdict['evidence']}",
     ]
     if facts["likeness"] is not None:
-        parts += _format_similarity(facts["likeness"])
+        parts += _format_similarity(facts["likeness"], facts["rows"])
     if "known" in facts:
         parts += [_format_known(facts), *_format_predictions(facts["predictions"], every)]
     return "\n\n".join(parts)
 
 
-def _format_similarity(similarity: Facts) -> list[str]:
+def _format_similarity(similarity: Facts, rows: int) -> list[str]:
     labels = {"cosine": "pairwise cosine", "centred": "  about their mean", "to_mean": "cosine to their mean"}
     lines = [(label, *similarity[name].values()) for name, label in labels.items()]
     share = f"deviations from their mean are {similarity['variance_share']:.2%} of the predictions' squared length"
+    if (paired := similarity["paired"]) < rows:
+        share += f"\nthe range of pairwise cosines was measured on {paired} evenly spaced predictions"
     return [format_table(("", "mean", "min", "max"), lines), share]
 
 
