@@ -1,5 +1,6 @@
 """Full disks, changed inputs, signals and vanished parents: one line, nothing stale, and no process that stays."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 import trimesh
 import zarr
 
-from tests.survival.processes import processes_of, wait_until_gone
+from tests.survival.processes import contents, processes_of, wait_until_gone
 
 SAMPLE = ("sample-sdf", "in/", "--points", "100", "--surface-points", "10", "--jobs", "1", "-o", "s.zarr")
 
@@ -128,6 +129,33 @@ def test_a_full_disk_gives_one_line_and_the_same_command_continues(folder):
     assert sdfkit(*SAMPLE[:-1], "t.zarr").exit_code == 0
     assert np.array_equal(first, samples("t.zarr"))
     assert sorted(path.name for path in folder.iterdir()) == ["in", "s.zarr", "t.zarr"]
+
+
+def test_rows_that_find_no_memory_fail_and_are_made_again(folder, monkeypatch):
+    from sdfkit.geometry import sampling
+
+    def too_large(*_, **__):
+        raise MemoryError("Unable to allocate 19.1 MiB for an array")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sampling, "sample_sdf", too_large)
+        failed = sdfkit(*SAMPLE)
+    assert failed.exit_code == 4
+    assert "sdfkit: s0: MemoryError: Unable to allocate 19.1 MiB for an array\n" in failed.stderr
+    assert sdfkit(*SAMPLE).exit_code == 0
+    assert sdfkit(*SAMPLE[:-1], "t.zarr").exit_code == 0
+    assert contents(folder / "s.zarr") == contents(folder / "t.zarr")
+
+
+def test_a_clock_that_jumps_changes_nothing(folder, monkeypatch):
+    assert sdfkit(*SAMPLE).exit_code == 0
+    jumps = (1.8e9 + day * 86_400 * (-1) ** day for day in itertools.count())
+    monkeypatch.setattr(time, "time", lambda: next(jumps))
+    assert sdfkit(*SAMPLE[:-1], "t.zarr").exit_code == 0
+    assert (
+        sdfkit(*SAMPLE[:-1], "t.zarr").stderr == "sdfkit: t.zarr: is complete, and nothing was to be done\n"
+    )
+    assert contents(folder / "s.zarr") == contents(folder / "t.zarr")
 
 
 @pytest.mark.slow
