@@ -31,6 +31,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import trimesh
 
 import sdfkit
+from sdfkit import cli
 from tests.survival.processes import Outcome, contents, copied, processes_of, run, wait_until_gone
 
 ONE, CPU, FP32 = "--jobs 1", "--device cpu", "--device cpu --precision fp32"
@@ -214,6 +215,8 @@ def sweep(name: str, words: list[str], base: Path, place: Path, kills: Kills, *,
     if older:
         _expect(run(older, base, prepare=set_up), words)
     with copied(base, place) as folder:
+        _load_kernels(words, folder)
+    with copied(base, place) as folder:
         began = time.monotonic()
         undisturbed = _expect(run(words, folder, prepare=set_up), words)
         seconds = time.monotonic() - began
@@ -247,6 +250,18 @@ def sweep(name: str, words: list[str], base: Path, place: Path, kills: Kills, *,
         output = base / words[words.index("-o") + 1]
         shutil.rmtree(output) if output.is_dir() else output.unlink()
     return Row(name, undisturbed.writes, len(moments), found["differ"], found["refused"], found["left"])
+
+
+def _load_kernels(words: list[str], folder: Path) -> None:
+    """Run a command in this process, so that the children inherit the compiled code that it loads."""
+    from typer.testing import CliRunner
+
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        CliRunner().invoke(cli.app, words)
+    finally:
+        os.chdir(here)
 
 
 def _killed(words: list[str], folder: Path, moment: Moment) -> list[int]:
