@@ -1,4 +1,7 @@
-"""examples/CLAIMS.md: every row has a verdict, a size and a command, and the figures that it quotes are where it says."""
+"""examples/CLAIMS.md: every row has a verdict, a size and a command, and the figures that it quotes are where it says.
+
+Links to examples/LOG.md lead to entries, and its index lists all of them.
+"""
 
 import importlib.util
 import re
@@ -98,3 +101,16 @@ def test_every_computed_figure_is_quoted():
 def test_every_link_to_the_log_is_used_and_has_its_entry():
     assert set(re.findall(r"\]\[(\S+)\]", TEXT)) == set(LINKS)
     assert {link.removeprefix("LOG.md#") for link in LINKS.values()} <= set(log_entries())
+
+
+def test_the_index_of_the_log_lists_all_entries_in_their_order_newest_first():
+    dated = [name for name in log_entries() if name != "index"]
+    assert dated == sorted(dated, key=lambda name: name[:10], reverse=True)
+    assert dated == re.findall(r"^\* \[.*\]\(#(\S+)\):$", log_entries()["index"], flags=re.MULTILINE)
+
+
+def test_every_link_to_the_log_leads_to_an_entry():
+    for page in [ROOT / "README.md", *(ROOT / "examples").rglob("*.md")]:
+        own = r"LOG\.md" if page.name != "LOG.md" else ""
+        links = re.findall(own + r"#([\w-]+)\)", page.read_text())
+        assert set(links) <= set(log_entries()), page.name
