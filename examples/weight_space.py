@@ -222,9 +222,9 @@ def judge_denoisers(reports: Reports) -> list[Claim]:
         ),
     ]  # fmt: skip
     for name, text in (
-        ("phase6", "Several views instead of one do not help (phase 7)"),
-        ("phase8", "Standardisation was not the cause (phase 8)"),
-        ("phase9", "Dropout was not the cause (phase 9)"),
+        ("phase6", "Several views in place of one change nothing (phase 7)"),
+        ("phase8", "Raw weights in place of standardised ones change nothing (phase 8)"),
+        ("phase9", "No dropout changes nothing (phase 9)"),
     ):
         other = ranks["phase8" if name == "phase9" else "weights"]
         claims.append(
