@@ -7,10 +7,10 @@
 # features, or whose silhouettes, are nearest), the visual hull of the images, kernel ridge regression of the codes, and
 # an oracle (the training shape whose mesh is nearest).
 #   sh examples/generalise.sh [--size tiny|small] [--furniture|--curve] [FOLDER]
-# small: takes two hours on one core.
+# small: takes three hours on one core.
 # tiny: takes four minutes and tests that the script runs; its models are not trained long enough to evaluate.
 # --curve: how the scores grow with the number of training shapes. Both models are trained on 20, 72, 288 and 976
-#   generated shapes, and every answer is drawn as a curve. small takes nine hours on one core.
+#   generated shapes, and every answer is drawn as a curve. small takes thirteen hours on one core.
 work=generalise options="--size --furniture --curve"
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
@@ -20,7 +20,7 @@ work=generalise options="--size --furniture --curve"
 # views: images seen.
 case $size in
 tiny) count=24 kinds=6 sizes=4 decoder=150 few_decoder=150 denoiser=150 recon=30 judged=4 points=10000 views="1 4" ;;
-small) count=400 kinds=40 sizes=20 decoder=8000 few_decoder=3000 denoiser=3000 recon=4500 judged=60 points=100000 views="1 4 8" ;;
+small) count=400 kinds=40 sizes=20 decoder=8000 few_decoder=3000 denoiser=3000 recon=8000 judged=60 points=100000 views="1 4 8" ;;
 esac
 case $curve$size in
 yestiny) sizes="4 8" ;;
