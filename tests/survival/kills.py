@@ -1,6 +1,6 @@
 """Kill every command at its writes, run the same command again, and compare with an undisturbed run.
 
-    python -m tests.survival.kills [--every N | --random N] [--input NAME ...] [COMMAND ...]
+    python -m tests.survival.kills [--most N | --random N] [--input NAME ...] [COMMAND ...]
 
 Prints a row for each command: its writes, the kills, and how many of the second runs ended with another result, were
 refused, or left something behind. Status 1 if there is any. The folder and its name are the same for all runs, because
@@ -10,6 +10,7 @@ process, all of its processes, and one of its workers, if it has any at that mom
 
 import argparse
 import contextlib
+import math
 import os
 import pkgutil
 import random
@@ -121,9 +122,9 @@ class Row(NamedTuple):
 
 
 class Kills(NamedTuple):
-    """When to kill: at every N-th write, or a number of times at random moments."""
+    """When to kill: at every write or at most at so many evenly spaced ones, or a number of times at random moments."""
 
-    every: int = 1
+    most: int = 0
     random: int = 0
 
 
@@ -227,7 +228,8 @@ def sweep(name: str, words: list[str], base: Path, place: Path, kills: Kills, *,
             for number in range(kills.random)
         ]
     else:
-        moments = [Moment(write=write) for write in range(1, undisturbed.writes + 1, kills.every)]
+        apart = math.ceil(undisturbed.writes / kills.most) if kills.most else 1
+        moments = [Moment(write=write) for write in range(1, undisturbed.writes + 1, apart)]
     for moment in moments:
         with copied(base, place) as folder:
             stay = _killed(words, folder, moment)
@@ -280,7 +282,9 @@ def _expect(outcome: Outcome, words: list[str]) -> Outcome:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--every", type=int, default=1, help="kill at every N-th write")
+    parser.add_argument(
+        "--most", type=int, default=0, help="kill at so many writes at most; default: at every one"
+    )
     parser.add_argument("--random", type=int, default=0, help="kill so many times at random moments instead")
     parser.add_argument("--input", action="append", help="make only this input; repeat for several")
     parser.add_argument("names", nargs="*")
@@ -295,7 +299,7 @@ def main() -> None:
         )
         for name, words, older in lines(base.parent / "run"):
             if not options.names or name in options.names:
-                row = sweep(name, words, base, base.parent, Kills(options.every, options.random), older=older)
+                row = sweep(name, words, base, base.parent, Kills(options.most, options.random), older=older)
                 sys.stdout.write(f"| {' | '.join(map(str, row))} |\n")
                 sys.stdout.flush()
                 rows.append(row)
