@@ -19,7 +19,7 @@ class FitSettings:
         steps: Number of Adam steps. The learning rate falls to a tenth after half of them.
         batch: Number of samples per shape and step.
         lr: Learning rate.
-        clamp: Predicted and true distances are clamped to [-clamp, clamp] before they are compared.
+        clamp: Distances beyond [-clamp, clamp] count as equal if they lie on the same side.
         penalty: Weight of the mean square of the numbers of a code, after standardising them with the mean and the
             standard deviation of the training codes.
         chunk: Number of points that pass through the decoder at once on a CPU, so that activations stay in the cache.
@@ -57,10 +57,12 @@ def fit_codes(
     Raises:
         SdfkitError: A fitted code is not finite.
 
-    Reference: Park et al., DeepSDF (2019), equation 10, with the published settings except for two. In DeepSDF, a
+    Reference: Park et al., DeepSDF (2019), equation 10, with the published settings except for three. In DeepSDF, a
         fit starts from N(0, 0.01²) and penalises the distance from 0, because training codes are distributed about 0
         equally in all directions. Here a fit starts from the mean of the training codes, and the penalty uses their
-        mean and standard deviation.
+        mean and standard deviation. DeepSDF's loss |clamp(f) - clamp(d)| has no gradient where f is beyond the clamp,
+        even on the wrong side of the surface, so that a code without a surface would keep none. Here the gradient is
+        that of |f - clamp(d)| wherever the clamped distances differ, as in `BatchedMLP.step`.
     """
     device = next(decoder.parameters()).device
     codes = centre.to(device).repeat(len(points), 1).requires_grad_()
@@ -82,10 +84,9 @@ def fit_codes(
         for start in range(begin, begin + batch, size):
             part = slice(start, min(start + size, begin + batch))
             predicted = decoder.decode(prepared, points[:, part].to(device))  # (shape, point)
-            wanted = distances[:, part].to(device)
-            error = predicted.clamp(-settings.clamp, settings.clamp) - wanted.clamp(
-                -settings.clamp, settings.clamp
-            )
+            wanted = distances[:, part].to(device).clamp(-settings.clamp, settings.clamp)
+            is_right = predicted.clamp(-settings.clamp, settings.clamp) == wanted
+            error = torch.where(is_right, 0, predicted - wanted)
             (error.abs().sum() / batch).backward()  # type: ignore[no-untyped-call]
         torch.autograd.backward([own_prepared], [prepared.grad])
         optimizer.step()

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -33,6 +35,13 @@ def samples(count=2000, seed=0):
 def test_codes_of_unseen_shapes_are_found():
     found = fit_codes(DECODER, *samples(), CENTRE, SPREAD, SETTINGS)
     assert torch.allclose(found, CODES, atol=2e-3)
+
+
+def test_a_fit_whose_distances_are_all_beyond_the_clamp_returns():
+    """At the initial code there is no surface: the radius is -1, and all distances are 1 or more."""
+    settings = dataclasses.replace(SETTINGS, clamp=0.1)
+    found = fit_codes(DECODER, *samples(), torch.tensor([-1.5, 0.0]), SPREAD, settings)
+    assert torch.allclose(found, CODES, atol=1e-2)
 
 
 def test_a_fit_does_not_depend_on_the_rest_of_the_batch():
