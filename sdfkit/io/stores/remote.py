@@ -149,14 +149,13 @@ def write_rows(
 
     kind, settings, new = root["kind"], root["settings"], beside_url(url, "new")
     _finish_move(url, kind, settings)
-    place, earlier = url, find_remote(url, kind, settings, uids)
+    place, earlier = url, _find_rows(url, kind, settings, uids)
     if earlier is not None and earlier.is_other and not overwrite:
         raise InputError(describe_refusal(url, earlier, as_folder=True))
     if earlier is not None and (earlier.is_other or (overwrite and earlier.is_complete)):
-        place, earlier = new, find_remote(new, kind, settings, uids)
+        place, earlier = new, _find_rows(new, kind, settings, uids)
     else:
         remove_remote(new)
-    # A run that was killed before its first row may have left only some of the columns.
     continues = earlier is not None and not earlier.is_other and _has_rows(place)
     if not continues:
         remove_remote(place)
@@ -166,6 +165,15 @@ def write_rows(
     attributes.put({**{name: value for name, value in attributes.items() if name != "run"}, "complete": True})
     if place != url:
         move_remote(new, url)
+
+
+def _find_rows(url: str, kind: str, settings: Mapping[str, Any], uids: Sequence[str]) -> Earlier | None:
+    """Compare the store at a URL as `find_remote` does, unless a run was killed there before its first row.
+
+    Such a run may have left only some of the columns, or a column of uids without its content.
+    """
+    earlier = find_remote(url, kind, settings, uids)
+    return None if earlier is not None and not earlier.is_complete and not _has_rows(url) else earlier
 
 
 def _has_rows(url: str) -> bool:
