@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
+from sdfkit.errors import UsageError
+
 STANDARD = "-"
 
 
@@ -109,6 +111,9 @@ def flatten(command: Callable[..., None]) -> Callable[..., None]:
             name: bundle(*(options.pop(field) for field in bundle._fields))
             for name, bundle in bundles.items()
         }
+        for bundle in given.values():
+            if isinstance(bundle, Length):
+                bundle.check()
         command(**options, **given)
 
     flattened.__signature__ = signature.replace(parameters=flat)  # type: ignore[attr-defined]
@@ -133,6 +138,33 @@ Steps = Annotated[
     int | None,
     preset_option(f"Number of steps, of each stage if there are several; of a single stage, {LONGER}", min=1),
 ]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Number of epochs, in place of --steps. An epoch uses each training shape once on average; an epoch of "
+        "train-flow uses each view once.",
+    ),
+]
+
+
+def refuse_two_lengths(steps: int | None, epochs: int | float | None) -> None:
+    """Raise UsageError if both --steps and --epochs are given."""
+    if steps is not None and epochs is not None:
+        raise UsageError("--steps and --epochs both set the length of the training; give only one of them")
+
+
+class Length(NamedTuple):
+    """The options for the length of a training that counts steps; see `flatten`."""
+
+    steps: Steps = None
+    epochs: Epochs = None
+
+    def check(self) -> None:
+        """Raise UsageError if both are given."""
+        refuse_two_lengths(*self)
+
+
 Meshes = Annotated[
     list[str],
     typer.Argument(

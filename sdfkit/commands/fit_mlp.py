@@ -14,6 +14,7 @@ from sdfkit.options import (
     RetryFailed,
     Seed,
     preset_option,
+    refuse_two_lengths,
 )
 
 
@@ -97,7 +98,6 @@ def fit_mlp(
     """
     from dataclasses import asdict
 
-    from sdfkit.errors import UsageError
     from sdfkit.inference.fitting.mlps import (
         ARRAYS,
         MLPFitter,
@@ -114,8 +114,7 @@ def fit_mlp(
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.mlp.recipes import choose_settings
 
-    if steps is not None and epochs is not None:
-        raise UsageError("--steps and --epochs both set the length of a fit; give only one of them")
+    refuse_two_lengths(steps, epochs)
     config, context = PRESETS[network], open_training_context(device, "fp32", (*samples, output))
     origin = find_anchor(anchor, samples, config)
     with open_stores(samples, "samples", manifest=manifest) as store:

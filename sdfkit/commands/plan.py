@@ -47,6 +47,13 @@ def plan(
             help="Presets of the trainings. large: 512x8, latent-10m and large, which are for GPUs."
         ),
     ] = "small",
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs of train-deepsdf, in place of the steps of its preset.")
+    ] = None,
+    without: Annotated[
+        list[Literal["train-dit", "train-recon"]] | None,
+        typer.Option(help="Leave out a model that the job does not train; repeat for both."),
+    ] = None,
     up: Up = "y",
     seed: Seed = 0,
     device: Device = "auto",
@@ -65,6 +72,7 @@ def plan(
     Examples:
       sdfkit plan raw/ --shapes 50000
       sdfkit plan raw/*.glb --model efficientnet-lite0 --views 12 --points 50000
+      sdfkit plan raw/ --shapes 1000 --preset large --epochs 1500 --without train-recon
       sdfkit plan raw/ --sample 20 --json | jq '.stages[] | {name, estimates}'
     """
     import tempfile
@@ -87,7 +95,9 @@ def plan(
     if len(paths) < 2:
         raise InputError(f"{inputs[0]}: has fewer than two meshes; a plan needs more")
     chosen = choose_sample(paths, sample, np.random.default_rng(seed))
-    options = PlanOptions(views, size, points, resolution, mesh_resolution, model, preset, device, up)
+    options = PlanOptions(
+        views, size, points, resolution, mesh_resolution, model, preset, epochs, without or (), device, up
+    )
     is_on_gpu, total = choose_device(device) != "cpu", shapes or len(paths)
     stages = []
     with tempfile.TemporaryDirectory(prefix="sdfkit-plan-") as folder:

@@ -9,12 +9,12 @@ from sdfkit.options import (
     HeldOut,
     Inputs,
     Latent,
+    Length,
     Manifest,
     Output,
     Overwrite,
     Precision,
     Seed,
-    Steps,
     Watch,
     preset_option,
 )
@@ -31,7 +31,7 @@ def train_deepsdf(
         ),
     ] = "small",
     latent: Latent = "global",
-    steps: Steps = None,
+    length: Length = Length(),
     batch: Annotated[int | None, preset_option("Shapes per step", min=1)] = None,
     points: Annotated[int | None, preset_option("Points per shape and step", min=1)] = None,
     near_focus: Annotated[
@@ -110,13 +110,14 @@ def train_deepsdf(
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.deepsdf.recipes import choose_recipe
     from sdfkit.training.deepsdf.training import DeepSDFTraining
+    from sdfkit.training.epochs import choose_steps
     from sdfkit.training.run import override
 
     log = logging.getLogger(__name__)
     check_picture(watch.curve, overwrite)
     config = place_codes(PRESETS[preset], latent)
     recipe = override(
-        choose_recipe(preset, latent), steps=steps, shapes=batch, points=points, near=near_focus, decoder_lr=lr,
+        choose_recipe(preset, latent), shapes=batch, points=points, near=near_focus, decoder_lr=lr,
         code_lr=code_lr, code_std=code_std, code_penalty=code_penalty, ema_decay=ema, penalty_ramp=penalty_ramp,
         latent_noise=latent_noise, kl=kl, eikonal=eikonal,
     )  # fmt: skip
@@ -124,10 +125,8 @@ def train_deepsdf(
     with open_samples(samples, recipe, context, held_out=held_out, seed=seed, manifest=manifest) as known:
         if len(known.rows) == 1:
             log.warning("%s: has only one shape; the decoder cannot represent others", samples[0])
-        if not known.samples.in_memory:
-            log.info(
-                "the samples do not fit into half of the free memory; they are read when they are needed"
-            )
+        count = len(known.rows)
+        recipe = override(recipe, steps=choose_steps(*length, count, min(recipe.shapes, count)))
         training = DeepSDFTraining(
             config, recipe, known.samples, [row.uid for row in known.rows], context, torch.Generator().manual_seed(seed)
         )  # fmt: skip

@@ -9,12 +9,12 @@ from sdfkit.options import (
     Ema,
     HeldOut,
     Inputs,
+    Length,
     Manifest,
     Output,
     Overwrite,
     Precision,
     Seed,
-    Steps,
     Watch,
     preset_option,
 )
@@ -66,8 +66,7 @@ def train_dit(
     ema: Ema = None,
     lr: Annotated[float | None, preset_option("Learning rate", min=0)] = None,
     batch: Annotated[int | None, preset_option("Samples per step", min=1)] = None,
-    steps: Steps = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Uses of each shape, instead of --steps.")] = None,
+    length: Length = Length(),
     held_out: HeldOut = 0.0,
     watch: Watch = Watch(),
     seed: Seed = 0,
@@ -124,7 +123,7 @@ def train_dit(
     known, others = hold_out(whole, held_out, seed)
     preset = preset or ("weights-small" if known.are_weights else "small")
     recipe = override(
-        RECIPES[preset], steps=choose_steps(preset, len(known.rows), batch, steps=steps, epochs=epochs), batch=batch,
+        RECIPES[preset], steps=choose_steps(preset, len(known.rows), batch, **length._asdict()), batch=batch,
         views=views, lr=lr, ema_decay=ema, min_snr=min_snr, feature_dropout=cfg_dropout, camera_dropout=pose_dropout,
     )  # fmt: skip
     *_, patches, width = known.conditions.shape

@@ -9,12 +9,12 @@ from sdfkit.options import (
     Device,
     Inputs,
     Latent,
+    Length,
     Manifest,
     Output,
     Overwrite,
     Precision,
     Seed,
-    Steps,
     Watch,
     preset_option,
 )
@@ -51,8 +51,7 @@ def train_flow(
         preset_option("bce: cross-entropy; dt-bound: distance bound of SDF-SRN"),
     ] = None,
     code_scale: Annotated[
-        bool,
-        typer.Option("--code-scale/--no-code-scale", help="Start from noise scaled like the codes, or not."),
+        bool, typer.Option("--code-scale/--no-code-scale", help="Scale initial noise like the codes, or not.")
     ] = True,
     views_per_shape: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Views of each shape to use; default: all.")
@@ -62,7 +61,7 @@ def train_flow(
     temperature: Annotated[float | None, preset_option("Final temperature of silhouettes", min=1e-4)] = None,
     eikonal: Annotated[float | None, preset_option("Weight of the eikonal loss", min=0)] = None,
     cfg_dropout: Annotated[float | None, preset_option("Share of images left out", min=0, max=1)] = None,
-    steps: Steps = None,
+    length: Length = Length(),
     held_out: Annotated[
         str | None,
         typer.Option(metavar="STORE", help="Views of held-out shapes, to evaluate at the end."),
@@ -117,7 +116,7 @@ def train_flow(
     from sdfkit.report.plots import check_picture
     from sdfkit.report.training_summary import answer_dry_run, evaluate_silhouettes, report_training
     from sdfkit.runtime.training_loop import open_training_context
-    from sdfkit.training.flow.recipes import RECIPES, STAGES, adapt_network, choose_networks, choose_stages
+    from sdfkit.training.flow.recipes import RECIPES, choose_networks, choose_stage_steps, choose_stages
     from sdfkit.training.flow.training import FlowTraining
     from sdfkit.training.run import override
 
@@ -125,13 +124,14 @@ def train_flow(
     check_picture(watch.curve, overwrite)
     recipe = override(
         RECIPES[preset], code_scale=code_scale, silhouette=silhouette, rays=rays, shapes=batch, temperature=temperature,
-        eikonal=eikonal, dropout=cfg_dropout, steps=dict.fromkeys(STAGES, steps) if steps else None,
+        eikonal=eikonal, dropout=cfg_dropout,
     )  # fmt: skip
     known, unseen = read_training_views(
         views, features, held_out, recipe, most=views_per_shape, parts=velocity == "dit", manifest=manifest
     )
-    network, decoder = choose_networks(preset, latent)
-    config, uids = adapt_network(network, velocity, known.pictures.features), [row.uid for row in known.rows]
+    recipe = override(recipe, steps=choose_stage_steps(recipe, *length, *known.pictures.rgb.shape[:2]))
+    config, decoder = choose_networks(preset, latent, velocity, known.pictures.features)
+    uids = [row.uid for row in known.rows]
     context = open_training_context(device, precision, (*views, features, output))
     training = FlowTraining(
         config, decoder, recipe, stages, LIGHT_DIRECTIONS, uids, known.pictures, context,

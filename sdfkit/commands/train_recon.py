@@ -7,12 +7,12 @@ from sdfkit.options import (
     WHOLE,
     Device,
     Inputs,
+    Length,
     Manifest,
     Output,
     Overwrite,
     Precision,
     Seed,
-    Steps,
     Watch,
     preset_option,
 )
@@ -29,7 +29,7 @@ def train_recon(
     preset: Annotated[
         Literal["small", "large"], typer.Option(help="Network and training settings, see Presets.")
     ] = "small",
-    steps: Steps = None,
+    length: Length = Length(),
     batch: Annotated[int | None, preset_option("Shapes per step", min=1)] = None,
     points: Annotated[int | None, preset_option("Points per shape and step", min=1)] = None,
     most: Annotated[
@@ -85,18 +85,18 @@ def train_recon(
         report_training,
     )
     from sdfkit.runtime.training_loop import open_training_context
+    from sdfkit.training.epochs import choose_steps
     from sdfkit.training.recon.training import RECIPES, ReconTraining, TrainingViews
     from sdfkit.training.run import override
 
     check_picture(watch.curve, overwrite)
     config = PRESETS[preset]
-    recipe = override(
-        RECIPES[preset], steps=steps, shapes=batch, points=points, views=most, turned=turned, lr=lr
-    )
+    recipe = override(RECIPES[preset], shapes=batch, points=points, views=most, turned=turned, lr=lr)
     context = open_training_context(device, precision, (*views, samples, output))
     seen = read_view_set(views, config.size, manifest=manifest)
-    settings = {"preset": preset, "seed": seed, "precision": context.precision, **asdict(recipe)}
     with open_samples_of(seen.rows, f"the views of {seen.name}", samples, recipe, context) as known:
+        recipe = override(recipe, steps=choose_steps(*length, len(known.rows), recipe.shapes))
+        settings = {"preset": preset, "seed": seed, "precision": context.precision, **asdict(recipe)}
         indices = [row.index for row in known.rows]
         arrays = TrainingViews(*(torch.from_numpy(part[indices]) for part in seen.arrays))
         training = ReconTraining(

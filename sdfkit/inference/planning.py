@@ -22,8 +22,9 @@ Run = Callable[..., str]
 # Shapes of the measured trainings: the sample is repeated, at least so many times that train-recon finds neighbours for
 # each shape, and up to the number of shapes of a step of train-deepsdf.
 FEWEST, MOST = 6, 24
-# Steps of the decoder whose meshes are measured. With fewer, there are surfaces everywhere, and meshing takes longer.
-FITTED_STEPS = 300
+# Steps of the decoder whose meshes are measured, and its points per shape and step. With fewer steps, there are surfaces
+# everywhere, and meshing takes longer. With few points, a decoder that is made for GPUs takes a minute on a CPU.
+FITTED_STEPS, FITTED_POINTS = 300, 256
 TOO_FEW = "fewer than two meshes came through the stages before"
 # Names of the presets of train-deepsdf, train-dit and train-recon, for each of this command.
 PRESETS = {"small": ("small", "small", "small"), "large": ("512x8", "latent-10m", "large")}
@@ -39,6 +40,8 @@ class PlanOptions(NamedTuple):
     mesh_resolution: int
     model: str | None
     preset: str
+    epochs: int | None
+    without: Sequence[str]
     device: str
     up: str
 
@@ -113,9 +116,13 @@ def measure_stages(
         outputs = (folder / f"{name}_1{ending}", at.get(name, folder / f"{name}_{number}{ending}"))
         return _measure_pair(run, words, inputs, outputs, number)._replace(is_on_gpu=is_on_gpu)
 
-    def train(words: Sequence[Any], name: str, fitted: Sequence[Any], steps: int) -> StageCost:
+    def train(
+        words: Sequence[Any], name: str, fitted: Sequence[Any], steps: int, epochs: int | None = None
+    ) -> StageCost:
         reset_peak_memory()
-        facts = json.loads(run(*words, *device, "--dry-run", "--json"))
+        length = () if epochs is None else ("--epochs", epochs)
+        facts = json.loads(run(*words, *length, *device, "--dry-run", "--json"))
+        facts["epochs"] = epochs
         run(*fitted, *device, "--steps", steps, "-o", at[name])
         shared, files, each = _describe_model(run, at[name], facts["shape_state"])
         return StageCost(
@@ -133,7 +140,8 @@ def measure_stages(
             ("embed", *encoder, *device), (views[0], at["views"]), "features"
         ),
         "train-deepsdf": lambda: train(
-            (*sampled, join(*many[0])), "deepsdf", (*sampled, at["samples"]), FITTED_STEPS
+            (*sampled, join(*many[0])), "deepsdf", (*sampled, at["samples"], "--points", FITTED_POINTS), FITTED_STEPS,
+            options.epochs,
         ),
         "train-dit": lambda: train(coded, "dit", coded, 1),
         "train-recon": lambda: train(
@@ -148,7 +156,8 @@ def measure_stages(
         ),
         "mesh": lambda: _measure_meshes(run, at["deepsdf"], folder, meshing, number)._replace(is_on_gpu=is_on_gpu),
     }  # fmt: skip
-    for name, measure in trials.items():
+    left_out = {name for model in options.without for name in (model, f"predict ({model})")}
+    for name, measure in ((name, trial) for name, trial in trials.items() if name not in left_out):
         if min(len(samples), len(views)) < 2:
             yield StageCost(name, problem=TOO_FEW)
         else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sdfkit.report.tables import Facts, format_table
 from sdfkit.training.dit.recipes import choose_steps
+from sdfkit.training.epochs import count_steps
 from sdfkit.wording import counted, size
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Estimate(NamedTuple):
     Attributes:
         bytes: Bytes of the output.
         files: Files of the output.
+        steps: Number of steps of a training; None for other stages.
         core_hours: Time of all cores together.
         error: Standard error of `core_hours` from the spread of the measured shapes or steps; None if it is unknown.
         gpu_hours: Time of a GPU; None if the stage was not measured on one.
@@ -31,6 +33,7 @@ class Estimate(NamedTuple):
 
     bytes: float
     files: int
+    steps: int | None
     core_hours: float
     error: float | None
     gpu_hours: float | None
@@ -49,28 +52,37 @@ def estimate(stage: "StageCost", shapes: int, points: int, free: int) -> Estimat
     files = round(stage.shared_files + shapes * stage.files)
     if stage.training is not None:
         facts = stage.training
-        seconds, error = facts["seconds"], facts["error"]
-        if stage.name == "train-dit":
-            settings = facts["settings"]
-            more = choose_steps(settings["preset"], shapes, None, steps=None, epochs=None) / settings["steps"]
-            seconds, error = more * seconds, more * error
+        steps = _count_steps(stage.name, facts, shapes)
+        more = steps / facts["settings"]["steps"]
+        seconds, error = more * facts["seconds"], more * facts["error"]
         others = max(0, shapes - facts["shapes"])
         memory = facts["memory"] + others * facts["shape_memory"]
         if stage.name != "train-dit":
             memory += min(others * points * BYTES_PER_SAMPLE, free // 2)
         return Estimate(
-            stage.shared + shapes * facts["shape_bytes"], files, seconds * facts["cores"] / 3600,
+            stage.shared + shapes * facts["shape_bytes"], files, steps, seconds * facts["cores"] / 3600,
             error * facts["cores"] / 3600, seconds / 3600 if stage.is_on_gpu else None, memory,
         )  # fmt: skip
     work = [one.work for one in stage.shapes]
     return Estimate(
         stage.shared + shapes * statistics.mean(one.bytes for one in stage.shapes),
         files,
+        None,
         shapes * statistics.mean(work) / 3600,
         shapes * statistics.stdev(work) / math.sqrt(len(work)) / 3600 if len(work) > 1 else None,
         shapes * statistics.mean(one.seconds for one in stage.shapes) / 3600 if stage.is_on_gpu else None,
         stage.memory,
     )
+
+
+def _count_steps(command: str, facts: Facts, shapes: int) -> int:
+    """Return the number of steps of a training on a number of shapes, given what --dry-run reports for a few."""
+    settings = facts["settings"]
+    if facts["epochs"] is not None:
+        return count_steps(facts["epochs"], shapes, min(settings["shapes"], shapes))
+    if command == "train-dit":
+        return choose_steps(settings["preset"], shapes, None, steps=None, epochs=None)
+    return int(settings["steps"])
 
 
 def describe_plan(
@@ -109,15 +121,15 @@ def format_plan(facts: Facts) -> str:
         lines, found = [], []
         for stage in facts["stages"]:
             if "not_measured" in stage:
-                lines.append((stage["name"], *["not measured"] + [""] * 4))
+                lines.append((stage["name"], *["not measured"] + [""] * 5))
                 continue
             found.append(stage["estimates"][str(count)])
             lines.append((stage["name"], *_format_estimate(found[-1])))
         totals = {name: sum(one[name] for one in found) for name in ("bytes", "files", "core_hours")}
         lines.append(
-            ("all", *_format_estimate({**dict.fromkeys(Estimate._fields), **totals, "memory": 0})[:3], "", "")
+            ("all", *_format_estimate({**dict.fromkeys(Estimate._fields), **totals, "memory": 0})[:4], "", "")
         )
-        header = ("stage", "disk", "files", "core-hours", "GPU-hours", "memory")
+        header = ("stage", "disk", "files", "steps", "core-hours", "GPU-hours", "memory")
         parts.append(f"{count:,} shapes, computed\n{format_table(header, lines)}")
     problems = [(one["name"], one["not_measured"]) for one in facts["stages"] if "not_measured" in one]
     failures = [(one["name"], text) for one in facts["stages"] for text in one.get("failed", ())]
@@ -126,11 +138,12 @@ def format_plan(facts: Facts) -> str:
     return "\n\n".join([*parts, NOTES])
 
 
-def _format_estimate(found: Facts) -> tuple[str, str, str, str, str]:
+def _format_estimate(found: Facts) -> tuple[str, ...]:
     hours = f"{found['core_hours']:.3g}"
     hours += "" if found["error"] is None else f" ± {found['error']:.2g}"
     gpu = "not measured" if found["gpu_hours"] is None else f"{found['gpu_hours']:.3g}"
-    return size(found["bytes"]), f"{found['files']:,}", hours, gpu, size(found["memory"])
+    steps = "" if found["steps"] is None else f"{found['steps']:,}"
+    return size(found["bytes"]), f"{found['files']:,}", steps, hours, gpu, size(found["memory"])
 
 
 NOTES = """\
@@ -138,5 +151,5 @@ Measured: each stage of preparation on each mesh alone; embed, predict and mesh 
 of the meshes; trainings in a few steps. Computed: all multiples of them. ± is the standard error (68 %) from the spread
 of the measured meshes or steps. A few meshes say little about the largest ones of a collection: raise --sample. Memory
 is that of one process; preparation runs one on each core. Trainings take the steps of their preset, which only
-train-dit increases for more shapes, and keep samples in up to half of the free memory. Reading of inputs and reports at
-the end are not included. The decoder that was meshed had been trained for a few hundred steps only."""
+train-dit increases for more shapes, or those of --epochs, and keep samples in up to half of the free memory. Reading of
+inputs and reports at the end are not included. The decoder that was meshed had been trained for a few hundred steps only."""

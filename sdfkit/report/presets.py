@@ -115,7 +115,7 @@ def _deepsdf() -> list[TableRow]:
         *_fields(
             settings,
             {
-                "steps": "steps (--steps)",
+                "steps": "steps (--steps, --epochs)",
                 "shapes": "shapes per step (--batch)",
                 "points": "points per shape and step (--points)",
                 "near": "share of points near surface (--near-focus)",
@@ -216,7 +216,10 @@ def _flow() -> list[TableRow]:
             [_count(partial(FlowNetworks, *NETWORKS[name], lights)) for name in presets],
         ),
         *(
-            (f"steps of stage {stage} (--steps)", [recipe.steps[stage] for recipe in settings.values()])
+            (
+                f"steps of stage {stage} (--steps, --epochs)",
+                [recipe.steps[stage] for recipe in settings.values()],
+            )
             for stage in STAGES
         ),
         *_fields(
@@ -255,7 +258,7 @@ def _recon() -> list[TableRow]:
         *_fields(
             {preset: RECIPES[preset] for preset in PRESETS},
             {
-                "steps": "steps (--steps)",
+                "steps": "steps (--steps, --epochs)",
                 "shapes": "shapes per step (--batch)",
                 "points": "points per shape and step (--points)",
                 "near": "share of points near surface",

@@ -3,7 +3,6 @@
 The loss is the error of the reconstructed weights, or that of the distances that networks with these weights compute.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -18,6 +17,7 @@ from sdfkit.errors import InputError
 from sdfkit.models.autoencoder import Autoencoder, AutoencoderConfig
 from sdfkit.models.layers import MLPConfig
 from sdfkit.models.mlp import MLPs
+from sdfkit.training.epochs import count_steps
 from sdfkit.training.run import (
     DeviceContext,
     State,
@@ -137,7 +137,7 @@ class AutoencoderTraining:
     @property
     def steps(self) -> int:
         """Total number of steps."""
-        return math.ceil(self.settings.epochs * len(self.vectors) / self.batch)
+        return count_steps(self.settings.epochs, len(self.vectors), self.batch)
 
     @property
     def batch(self) -> int:

@@ -155,13 +155,6 @@ def test_a_diverged_fit_is_marked_as_failed(fit, tmp_path):
     )
 
 
-def test_an_epoch_is_one_pass_over_the_samples(fit, tmp_path):
-    assert fit("weights.zarr", "--preset", "paper", "--points", 900, "--epochs", 2).exit_code == 2
-    done = fit("weights.zarr", "--points", 900)
-    assert done.exit_code == 0
-    assert zarr.open_group(tmp_path / "weights.zarr", mode="r").attrs["settings"]["steps"] == 3
-
-
 def test_the_paper_preset_trains_200_epochs():
     from sdfkit.training.mlp.recipes import choose_settings
 

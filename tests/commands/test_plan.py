@@ -103,12 +103,12 @@ class Program:
         return json.dumps({"memory": 7, "shape_state": 0})
 
 
-def measure(program, folder):
+def measure(program, folder, without=()):
     sample = [folder / f"{index}.obj" for index in range(3)]
     for path in sample:
         path.touch()
     (folder / "work").mkdir()
-    options = PlanOptions(2, 56, 100, 32, 32, None, "small", "cpu", "y")
+    options = PlanOptions(2, 56, 100, 32, 32, None, "small", None, without, "cpu", "y")
     found = measure_stages(program, sample, folder / "work", options, total=9, is_on_gpu=True)
     return {stage.name: stage for stage in found}
 
@@ -175,7 +175,7 @@ def test_a_training_is_not_multiplied_but_for_the_steps_of_the_denoiser():
     facts = {
         "settings": {"preset": "small", "steps": choose_steps("small", 6, None, steps=None, epochs=None)},
         "seconds": HOUR, "error": 36.0, "cores": 2.0, "memory": 1000, "shapes": 6, "shape_memory": 10,
-        "shape_bytes": 100.0,
+        "shape_bytes": 100.0, "epochs": None,
     }  # fmt: skip
     stage = StageCost("train-deepsdf", (), 5000.0, 0, 30, 1000, facts)
     found = estimate(stage, 106, 20, free=1 << 40)
@@ -186,6 +186,24 @@ def test_a_training_is_not_multiplied_but_for_the_steps_of_the_denoiser():
     assert ratio > 100
     denoiser = stage._replace(name="train-dit", is_on_gpu=True)
     assert estimate(denoiser, LARGE, 20, 0).gpu_hours == pytest.approx(ratio)
+
+
+def test_the_steps_of_epochs_grow_with_the_shapes():
+    facts = {
+        "settings": {"shapes": 4, "steps": 9}, "seconds": 9 * HOUR, "error": 36.0, "cores": 2.0, "memory": 1000,
+        "shapes": 6, "shape_memory": 10, "shape_bytes": 100.0, "epochs": 6,
+    }  # fmt: skip
+    stage = StageCost("train-deepsdf", (), 5000.0, 0, 30, 1000, facts)
+    for shapes, steps in ((1000, 1500), (3, 6)):
+        found = estimate(stage, shapes, 20, 0)
+        assert (found.steps, found.core_hours) == (steps, 2.0 * steps)
+    lines = format_plan(describe_plan([stage], ["a"], 1000, 100, 0)).splitlines()
+    assert next(line.split() for line in lines if line.startswith("train-deepsdf"))[4:6] == ["1,500", "3e+03"]
+
+
+def test_models_that_are_not_trained_are_left_out(tmp_path):
+    stages = measure(Program(), tmp_path, without=("train-recon",))
+    assert [*stages] == [name for name in STAGES if "train-recon" not in name]
 
 
 def test_the_text_has_the_sums_and_says_what_is_unknown():

@@ -36,11 +36,11 @@ render raw/ --views 2 --size 32 --renderer cpu {ONE} -o views.zarr
 render raw/s0.ply --views 1 --size 32 --renderer cpu {ONE} -o one.zarr
 embed views.zarr {LITE} -o features.zarr
 fit-mlp samples.zarr --steps 2 --points 16 {CPU} -o weights.zarr
-train-deepsdf samples.zarr --steps 2 --points 16 {FP32} --curve curve.png -o deepsdf.zarr
+train-deepsdf samples.zarr --epochs 2 --points 16 {FP32} --curve curve.png -o deepsdf.zarr
 train-ae solids.zarr --samples samples.zarr --latent 2 --epochs 1 --resolution 16 {FP32} -o ae.zarr
 train-dit features.zarr --codes deepsdf.zarr --steps 2 --batch 2 {FP32} -o dit.zarr
-train-flow views.zarr --stage encoder --steps 2 --rays 24 {FP32} -o encoder.zarr
-train-recon views.zarr --samples samples.zarr --steps 2 --batch 2 --points 64 {FP32} -o recon.zarr.zip
+train-flow views.zarr --stage encoder --epochs 1 --rays 24 {FP32} -o encoder.zarr
+train-recon views.zarr --samples samples.zarr --epochs 1 --batch 2 --points 64 {FP32} -o recon.zarr.zip
 predict dit.zarr features.zarr --steps 2 {CPU} -o predicted.zarr
 predict encoder.zarr views.zarr {CPU} -o flown.npz
 pose one.zarr --lowest 20 --highest 25 --model recon.zarr.zip -o posed.zarr
@@ -69,7 +69,7 @@ REPORTS = {"rank", "weight-stats", "compare", "timestep-loss", "perturb"}
 PRINT = {"doctor", "info", "plan"}
 
 
-LONGER = {"--steps 2 ": "--steps 3 ", "--epochs 1 ": "--epochs 2 "}
+LONGER = {"--steps 2 ": "--steps 3 ", "--epochs 2 ": "--epochs 3 ", "--epochs 1 ": "--epochs 2 "}
 TRAININGS = [line for line in LINES if line.startswith("train-")]
 assert len(TRAININGS) == 5
 

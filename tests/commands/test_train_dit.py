@@ -256,8 +256,6 @@ def test_held_out_shapes_are_reported_drawn_and_left_out_of_the_codes(sdfkit, st
     assert group.attrs["settings"]["steps"] == 8  # 10 uses of 3 shapes, 4 a step
     with Image.open(picture) as drawn:
         assert drawn.width == 1200
-    refused = sdfkit(*line, "--steps", 3, "-o", tmp_path / "other.zarr")
-    assert refused.exit_code == 2 and "give only one of them" in refused.stderr
 
 
 def test_a_dry_run_measures_steps_with_and_without_held_out_shapes(sdfkit, stores, tmp_path, monkeypatch):

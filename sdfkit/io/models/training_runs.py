@@ -97,7 +97,9 @@ def run_training(
         SdfkitError: A loss or parameter is not finite.
         StoppedError: A signal stopped the run after the state was saved.
     """
-    own = complete_settings(target.settings, by_row=False, stream=digest_of_pipe)
+    # Trainings that count steps record epochs as the number of steps.
+    unused = () if "epochs" in target.settings else ("epochs",)
+    own = complete_settings(target.settings, by_row=False, stream=digest_of_pipe, unused=unused)
     target = target._replace(settings=own)
     is_first = training.context.process == 0
     with _open_saved(target, training.context) as saved:

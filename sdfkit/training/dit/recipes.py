@@ -1,9 +1,8 @@
 """Training settings of denoisers, by preset."""
 
-import math
 from dataclasses import dataclass
 
-from sdfkit.errors import UsageError
+from sdfkit.training.epochs import count_steps
 
 
 @dataclass(frozen=True)
@@ -97,13 +96,8 @@ def choose_steps(
         batch: Samples per step; None for those of the preset.
         steps: The number itself; None for that of the preset, which may grow with the number of shapes.
         epochs: Average number of times that each shape is used, in place of a number of steps.
-
-    Raises:
-        UsageError: Both `steps` and `epochs` are given.
     """
-    if steps is not None and epochs is not None:
-        raise UsageError("--steps and --epochs both set the length of the training; give only one of them")
     recipe = RECIPES[preset]
     if epochs is not None:
-        return math.ceil(epochs * shapes / (batch or recipe.batch))
+        return count_steps(epochs, shapes, batch or recipe.batch)
     return steps or round(recipe.steps * max(1, shapes / FEW_SHAPES) ** GROWTH.get(preset, 0))

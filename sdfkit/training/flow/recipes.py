@@ -10,6 +10,7 @@ from torch import Tensor
 from sdfkit.errors import UsageError
 from sdfkit.models.deepsdf import DeepSDFConfig, place_codes
 from sdfkit.models.flow import FlowConfig
+from sdfkit.training.epochs import count_steps
 
 # The stages of training in order. encoder: encoder and decoder, on silhouettes. distil: a flow from noise to the codes
 # of the encoder. joint: conditioner, flow and decoder together, on silhouettes. rgb: the same on silhouettes and
@@ -113,16 +114,27 @@ RECIPES = {
 }  # fmt: skip
 
 
-def choose_networks(preset: str, latent: str) -> tuple[FlowConfig, DeepSDFConfig]:
-    """Return the networks of a preset with codes of a kind.
+def choose_networks(
+    preset: str,
+    latent: str,
+    velocity: Literal["mlp", "dit"],
+    features: Float[Tensor, "shape view patch feature"] | None,
+) -> tuple[FlowConfig, DeepSDFConfig]:
+    """Return the networks of a preset with codes and a velocity network of a kind.
 
     Args:
         preset: A key of `NETWORKS`.
         latent: A key of `sdfkit.models.latents.LAYOUTS`.
+        velocity: Kind of the velocity network.
+        features: Features on which the flow is conditioned, in place of images; they decide the size of its input.
     """
     flow, decoder = NETWORKS[preset]
     placed = place_codes(decoder, latent)
-    return replace(flow, code=placed.code), placed
+    flow = replace(flow, code=placed.code, velocity=velocity)
+    if features is None:
+        return flow, placed
+    _, _, patches, width = features.shape
+    return replace(flow, feature=width, patches=patches), placed
 
 
 def choose_stages(stage: str, supervision: str, start: str | None) -> tuple[list[str], str]:
@@ -148,14 +160,25 @@ def choose_stages(stage: str, supervision: str, start: str | None) -> tuple[list
     return [stage], before
 
 
-def adapt_network(
-    network: FlowConfig,
-    velocity: Literal["mlp", "dit"],
-    features: Float[Tensor, "shape view patch feature"] | None,
-) -> FlowConfig:
-    """Return a flow's configuration with a kind of velocity network, sized for the features if there are any."""
-    config = replace(network, velocity=velocity)
-    if features is None:
-        return config
-    _, _, patches, width = features.shape
-    return replace(config, feature=width, patches=patches)
+def choose_stage_steps(
+    recipe: FlowSettings, steps: int | None, epochs: int | None, shapes: int, views: int
+) -> dict[str, int] | None:
+    """Return the number of steps of each stage that --steps and --epochs give; None for those of the preset.
+
+    An epoch uses each view once on average, as Flow-SDF counts 200 epochs over 50 images. Those of the stage encoder
+    include its first steps, which fit a ball.
+
+    Args:
+        recipe: Settings of the training, with the numbers of shapes, views and images per step.
+        steps: Number of steps of each stage.
+        epochs: Number of epochs of each stage, in place of `steps`.
+        shapes: Number of training shapes.
+        views: Number of views of each.
+    """
+    if epochs is None:
+        return None if steps is None else dict.fromkeys(STAGES, steps)
+    rendered = min(recipe.shapes, shapes) * min(recipe.views, views)
+    return {
+        stage: count_steps(epochs, shapes * views, recipe.batch if stage == "distil" else rendered)
+        for stage in STAGES
+    }

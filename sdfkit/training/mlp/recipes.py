@@ -1,9 +1,10 @@
 """Settings for fitting one network per shape, by preset and kind of network."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from sdfkit.training.epochs import count_steps
 
 FAST_STEPS = 2_000
 PAPER_EPOCHS = 200
@@ -54,5 +55,5 @@ def choose_settings(
     recipe |= {name: value for name, value in overrides.items() if value is not None}
     if epochs is not None or recipe["steps"] is None:
         passes = PAPER_EPOCHS if epochs is None else epochs
-        recipe["steps"] = max(1, math.ceil(passes * samples / recipe["points"]))
+        recipe["steps"] = count_steps(passes, samples, recipe["points"])
     return MLPFitSettings(**{"stop": None, **recipe})

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sdfkit.errors import InputError, SdfkitError, UsageError
+from sdfkit.errors import InputError, SdfkitError
 from sdfkit.models.dit import PRESETS, DiTConfig
 from sdfkit.training.dit.recipes import RECIPES, DiTSettings, choose_steps
 from sdfkit.training.dit.training import DiTTraining, Standardizer, fit_standardizer, predict_codes
@@ -284,13 +284,6 @@ def test_a_resumed_run_continues_its_held_out_losses():
 def test_steps_grow_with_the_shapes(preset, shapes, options, steps):
     chosen = {"steps": None, "epochs": None} | options
     assert choose_steps(preset, shapes, None, **chosen) == steps
-
-
-def test_steps_and_epochs_exclude_each_other():
-    with pytest.raises(
-        UsageError, match="^--steps and --epochs both set the length of the training; give only one"
-    ):
-        choose_steps("small", 20, None, steps=1, epochs=1)
 
 
 def test_a_resumed_run_is_bit_identical():

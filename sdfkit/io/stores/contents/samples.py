@@ -167,6 +167,8 @@ def _make_reader(
         read, [row.uid for row in rows], store.array("point").shape[1], window=SAMPLES_PER_CHUNK,
         near=near, others=settings.points - near, memory=memory,
     )  # fmt: skip
+    if not samples.in_memory:
+        log.info("the samples do not fit into half of the free memory; they are read when they are needed")
     for _ in waiting:  # reads held-out shapes that come after the last training shape
         pass
     return samples, [(row, kept[row.index]) for row in held_out]
