@@ -51,8 +51,8 @@ def plan(
         int | None, typer.Option(min=1, help="Epochs of train-deepsdf, in place of the steps of its preset.")
     ] = None,
     without: Annotated[
-        list[Literal["train-dit", "train-recon"]] | None,
-        typer.Option(help="Leave out a model that the job does not train; repeat for both."),
+        Literal["train-dit", "train-recon"] | None,
+        typer.Option(help="Leave out a model that the job does not train, and its predictions."),
     ] = None,
     up: Up = "y",
     seed: Seed = 0,
@@ -96,7 +96,7 @@ def plan(
         raise InputError(f"{inputs[0]}: has fewer than two meshes; a plan needs more")
     chosen = choose_sample(paths, sample, np.random.default_rng(seed))
     options = PlanOptions(
-        views, size, points, resolution, mesh_resolution, model, preset, epochs, without or (), device, up
+        views, size, points, resolution, mesh_resolution, model, preset, epochs, without, device, up
     )
     is_on_gpu, total = choose_device(device) != "cpu", shapes or len(paths)
     stages = []

@@ -22,8 +22,8 @@ Run = Callable[..., str]
 # Shapes of the measured trainings: the sample is repeated, at least so many times that train-recon finds neighbours for
 # each shape, and up to the number of shapes of a step of train-deepsdf.
 FEWEST, MOST = 6, 24
-# Steps of the decoder whose meshes are measured, and its points per shape and step. With fewer steps, there are surfaces
-# everywhere, and meshing takes longer. With few points, a decoder that is made for GPUs takes a minute on a CPU.
+# Steps of the decoder whose meshes are measured, and its points per shape and step. With fewer steps, there are
+# surfaces everywhere, and meshing takes longer. With few points, a decoder made for GPUs takes a minute on a CPU.
 FITTED_STEPS, FITTED_POINTS = 300, 256
 TOO_FEW = "fewer than two meshes came through the stages before"
 # Names of the presets of train-deepsdf, train-dit and train-recon, for each of this command.
@@ -41,7 +41,7 @@ class PlanOptions(NamedTuple):
     model: str | None
     preset: str
     epochs: int | None
-    without: Sequence[str]
+    without: str | None
     device: str
     up: str
 
@@ -156,7 +156,7 @@ def measure_stages(
         ),
         "mesh": lambda: _measure_meshes(run, at["deepsdf"], folder, meshing, number)._replace(is_on_gpu=is_on_gpu),
     }  # fmt: skip
-    left_out = {name for model in options.without for name in (model, f"predict ({model})")}
+    left_out = (options.without, f"predict ({options.without})")
     for name, measure in ((name, trial) for name, trial in trials.items() if name not in left_out):
         if min(len(samples), len(views)) < 2:
             yield StageCost(name, problem=TOO_FEW)

@@ -152,4 +152,5 @@ of the meshes; trainings in a few steps. Computed: all multiples of them. ± is 
 of the measured meshes or steps. A few meshes say little about the largest ones of a collection: raise --sample. Memory
 is that of one process; preparation runs one on each core. Trainings take the steps of their preset, which only
 train-dit increases for more shapes, or those of --epochs, and keep samples in up to half of the free memory. Reading of
-inputs and reports at the end are not included. The decoder that was meshed had been trained for a few hundred steps only."""
+inputs and reports at the end are not included. The decoder that was meshed had been trained for a few hundred steps
+only."""
