@@ -38,7 +38,7 @@ from sdfkit.wording import original_names
 
 # The commands in the order of the work, as --help and the manual list them.
 STAGES = {
-    "Prepare meshes": ("shapes", "manifest", "watertight", "sample-sdf"),
+    "Prepare meshes": ("shapes", "fetch", "manifest", "watertight", "sample-sdf"),
     "Choose and join shapes": ("select", "split", "cat"),
     "Turn them into pictures and features": ("render", "embed"),
     "Learn": ("train-deepsdf", "fit-code", "fit-mlp", "train-ae", "train-dit", "train-flow", "train-recon"),

@@ -186,10 +186,15 @@ def draw(names: Sequence[str], count: int, seed: int) -> list[int]:
     Returns:
         The indices of the names that are drawn, ascending.
     """
+    return sorted(shuffle(names, seed)[:count])
+
+
+def shuffle(names: Sequence[str], seed: int) -> list[int]:
+    """Return the indices of names in a random order that depends on the seed and the names, not on their order."""
     import numpy as np
 
     lots = [int(seed_shape(seed, name, 1).generate_state(1, np.uint64)[0]) for name in names]
-    return sorted(sorted(range(len(names)), key=lots.__getitem__)[:count])
+    return sorted(range(len(names)), key=lots.__getitem__)
 
 
 def unique(names: Iterable[str]) -> list[str]:

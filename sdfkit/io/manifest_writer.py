@@ -8,17 +8,18 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from sdfkit.errors import InputError, MissingError, UsageError
+from sdfkit.errors import InputError, UsageError
 from sdfkit.io.manifests import FORMAT, Entry, canonical_path
 from sdfkit.io.meshes.folders import find_meshes
 from sdfkit.io.meshes.naming import find_names
 from sdfkit.io.meshes.reader import read_info
 from sdfkit.io.naming import FileName, Rule, is_generic, is_stage, tell_apart
+from sdfkit.io.objaverse.annotations import Annotations
 from sdfkit.io.outputs import open_output
 from sdfkit.io.streams import MESH_SUFFIXES
 from sdfkit.options import STANDARD
@@ -65,20 +66,28 @@ def create_manifest(output: str, *, overwrite: bool) -> Iterator[ManifestWriter]
     manifest = ManifestWriter()
     if output == STANDARD:
         yield manifest
-        sys.stdout.write(_dump(manifest.entries))
+        sys.stdout.write(dump_manifest(manifest.entries))
         return
     with open_output(output, overwrite=overwrite) as stream:
         yield manifest
-        stream.write(_dump(manifest.entries).encode())
+        stream.write(dump_manifest(manifest.entries).encode())
     manifest.is_kept = stream.is_kept
 
 
-def _dump(entries: Sequence[Entry]) -> str:
-    content = {
+def dump_manifest(entries: Sequence[Entry], failed: Mapping[str, str] | None = None) -> str:
+    """Return the content of a manifest.
+
+    Args:
+        entries: Its shapes.
+        failed: Why there are no files of other shapes, by uid.
+    """
+    content: dict[str, Any] = {
         "format": FORMAT,
         "shapes": [asdict(entry) for entry in entries],
         "obj_idx": {entry.uid: entry.obj_idx for entry in entries},
     }
+    if failed:
+        content["failed"] = dict(failed)
     # The bytes of a path that are not UTF-8 become escapes of JSON, from which readers get the same path.
     return printable_json(json.dumps(content, indent=1, ensure_ascii=False)) + "\n"
 
@@ -253,32 +262,11 @@ def _labels_from_table(path: Path, uids: Sequence[str], files: Sequence[str]) ->
 
 def _labels_from_objaverse(uids: Sequence[str]) -> dict[str, dict[str, str]]:
     """Download the LVIS category of each Objaverse shape, and its licence and author from Objaverse's metadata."""
-    try:
-        import objaverse
-    except ImportError as error:
-        raise MissingError(
-            "--lvis: the package objaverse is not installed; pip install 'sdfkit[lvis]'"
-        ) from error
-    try:
-        with redirect_stdout(sys.stderr):
-            lvis: Mapping[str, Sequence[str]] = objaverse.load_lvis_annotations()
-            categories = {uid: category for category, members in lvis.items() for uid in members}
-            known = [uid for uid in uids if uid in categories]
-            facts: Mapping[str, Any] = objaverse.load_annotations(known) if known else {}
-    except (OSError, EOFError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise MissingError(
-            f"--lvis: Objaverse's annotations cannot be downloaded ({reason}); connect to the network, or use --csv"
-        ) from error
+    annotations = Annotations("--lvis", "connect to the network, or use --csv")
+    categories = annotations.categories()
+    known = [uid for uid in uids if uid in categories]
     if not known:
         raise InputError(f"--lvis: no mesh has the uid of an LVIS shape; the first uid is {uids[0]}")
-    return {uid: {"category": categories[uid], **_credit(facts.get(uid, {}))} for uid in known}
-
-
-def _credit(fact: Mapping[str, Any]) -> dict[str, str]:
-    """Return licence and source of an Objaverse shape; Sketchfab's licences are Creative Commons 4.0."""
-    slug = str(fact.get("license") or "").upper()
-    licence = {"": "", "CC0": "CC0-1.0"}.get(slug, f"CC-{slug}-4.0")
-    author = dict(fact.get("user") or {}).get("username")
-    source = ", ".join(str(part) for part in (author, fact.get("viewerUrl")) if part)
-    return {"licence": licence, "source": source}
+    return {
+        uid: {"category": categories[uid], **credit} for uid, credit in annotations.credits(known).items()
+    }
