@@ -135,6 +135,8 @@ def _run(context: typer.Context, words: tuple[Any, ...]) -> str:
             status = program.commands[name].main(rest, prog_name=f"sdfkit {name}", standalone_mode=False)
     finally:
         logger.setLevel(level)
+    if status and status >= 128:  # a signal has stopped the command; it ends the plan too
+        raise typer.Exit(status)
     if status:
         raise SdfkitError(messages.getvalue().strip().rpartition("\n")[2].removeprefix("sdfkit: "))
     return printed.getvalue()

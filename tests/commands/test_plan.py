@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import trimesh
 
+from sdfkit.cli import Terminated
 from sdfkit.errors import SdfkitError
 from sdfkit.inference import planning
 from sdfkit.inference.planning import PlanOptions, choose_sample, measure_stages
@@ -138,6 +139,19 @@ def test_a_stage_that_fails_does_not_stop_the_others(tmp_path, failing, lost):
     assert [*stages] == STAGES
     assert lost <= {name for name, stage in stages.items() if stage.problem}
     assert stages[failing].problem.startswith(f"{failing} fails")
+
+
+@pytest.mark.parametrize(("signal", "status"), [(KeyboardInterrupt(), 130), (Terminated(15), 143)])
+def test_a_signal_ends_the_plan(sdfkit, meshes, monkeypatch, signal, status):
+    started = []
+
+    def stop(*_, **__):
+        started.append(1)
+        raise signal
+
+    monkeypatch.setattr("sdfkit.io.meshes.writer.create_meshes", stop)
+    done = sdfkit("plan", meshes, *TOY)
+    assert (done.exit_code, done.stdout, len(started)) == (status, "", 1)
 
 
 def test_inputs_without_a_choice_are_refused(sdfkit, meshes):

@@ -27,8 +27,11 @@ def test_the_stored_tables_agree_with_the_code():
             "train-ae",
             ["parameters,", "for", "networks", "of", "54,785", "weights", "28,302,465", "116,717,185"],
         ),
-        ("train-flow", ["steps", "of", "stage", "rgb", "(--steps)", "120", "5,000"]),
-        ("train-recon", ["steps", "(--steps)", *(f"{recipe.steps:,}" for recipe in RECIPES.values())]),
+        ("train-flow", ["steps", "of", "stage", "rgb", "(--steps,", "--epochs)", "120", "5,000"]),
+        (
+            "train-recon",
+            ["steps", "(--steps,", "--epochs)", *(f"{recipe.steps:,}" for recipe in RECIPES.values())],
+        ),
         ("fit-mlp", ["steps", "(--steps,", "--epochs)", "2,000", "2,000", "200", "epochs", "200", "epochs"]),
     ],
 )

@@ -115,8 +115,9 @@ def choose_shapes(
     choice = Choice([row.columns(index) for index, row in enumerate(found)], left_out)
     if len(found) < count:
         hint = f", and leaves out {choice.describe_left_out()}" if left_out else ""
+        number = f"only {len(found)}" if found else "no"
         raise InputError(
-            f"--count {count}: the choice has {f'only {len(found)}' if found else 'no'} shapes with one of the licences "
-            f"{', '.join(licences)}{hint}; lower --count, or add --licence or --category"
+            f"--count {count}: the choice has {number} shapes with one of the licences {', '.join(licences)}{hint}; "
+            "lower --count, or add --licence or --category"
         )
     return choice
