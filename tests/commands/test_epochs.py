@@ -84,16 +84,12 @@ def dry_run(sdfkit, stores, monkeypatch):
         ("deepsdf", "--epochs 6 --batch 2", 15),
         ("deepsdf", "--epochs 6", 6),  # all five shapes in a step
         ("deepsdf", "--epochs 6 --batch 2 --held-out 0.2", 12),
-        ("deepsdf", "--steps 6 --batch 2", 6),
-        ("recon", "--epochs 6 --batch 2", 15),
         ("recon", "--epochs 6 --batch 30", 1),  # drawn with replacement
         ("dit", "--epochs 6 --batch 4", 8),
         ("dit", "--epochs 6 --batch 4 --held-out 0.2", 6),
-        ("dit", "", 3_000),
         ("flow", "--epochs 6 --batch 2", {"encoder": 45, "distil": 2, "joint": 45, "rgb": 45}),
         ("flow", "--epochs 6 --views-per-shape 1", {"encoder": 6, "distil": 1, "joint": 6, "rgb": 6}),
         ("flow", "--steps 6", dict.fromkeys(flow.STAGES, 6)),
-        ("flow", "", flow.RECIPES["small"].steps),
     ],
 )
 def test_an_epoch_uses_each_shape_once(dry_run, command, words, steps):

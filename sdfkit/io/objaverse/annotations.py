@@ -3,10 +3,12 @@
 import gzip
 import io
 import logging
+import socket
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +30,9 @@ LICENCES = {
 # What the functions of the package raise for a file in its cache that is not whole, because a killed download leaves it
 # under its final name; and what they raise in all.
 DAMAGED = (EOFError, ValueError, gzip.BadGzipFile, zlib.error)
-FAILURES = (*DAMAGED, OSError, KeyError)
+FAILURES = (*DAMAGED, OSError, HTTPException, KeyError)
+# Seconds after which a server that sends nothing is given up; the package sets no limit.
+SILENCE = 60.0
 
 
 class Annotations:
@@ -64,7 +68,7 @@ class Annotations:
 
     def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         try:
-            with quiet():
+            with supervised():
                 try:
                     return function(*arguments)
                 except DAMAGED:
@@ -101,13 +105,16 @@ def _is_whole(path: Path) -> bool:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Send what the package prints to standard error, and drop its progress bars where there is no terminal."""
-    with (
-        redirect_stdout(sys.stderr if sys.stderr.isatty() else io.StringIO()),
-        redirect_stderr(sys.stderr if sys.stderr.isatty() else io.StringIO()),
-    ):
-        yield
+def supervised() -> Iterator[None]:
+    """Give up servers that send nothing, and show what the package prints on a terminal only, on standard error."""
+    shown = sys.stderr if sys.stderr.isatty() else io.StringIO()
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SILENCE)
+    try:
+        with redirect_stdout(shown), redirect_stderr(shown):
+            yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _credit(fact: Mapping[str, Any]) -> dict[str, str]:

@@ -18,15 +18,13 @@ from sdfkit.errors import InputError, MissingError
 from sdfkit.io.manifest_writer import digest, dump_manifest
 from sdfkit.io.manifests import Entry, read_manifest
 from sdfkit.io.meshes.writer import file_name
-from sdfkit.io.objaverse.annotations import FAILURES, quiet
+from sdfkit.io.objaverse.annotations import FAILURES, supervised
 from sdfkit.io.outputs import beside, claim, replaced_file, require_folder, sweep_folder
 from sdfkit.rows import Row
 from sdfkit.wording import counted, listed
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
-# Seconds after which a server that sends nothing is given up; the package sets no limit.
-SILENCE = 60.0
 # Digits of a SHA-256 in `Row.origin`.
 ORIGIN = 16
 
@@ -73,23 +71,17 @@ def _path_in(folder: str | Path, uid: str) -> Path:
 def _download(uid: str) -> Path:
     """Return the path of a shape in the cache of the package.
 
-    Shapes are downloaded one at a time: with several processes, the package waits for ever after an error that cannot
-    be sent from one process to another, such as that of a file that is cut short.
+    Shapes are downloaded one at a time: with several processes, the package (0.1.7) waits for ever after any error of
+    the server, whose exception cannot be sent from one process to another.
     """
-    import socket
-
     import objaverse
 
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SILENCE)
     try:
-        with quiet(), warnings.catch_warnings(action="ignore"):
+        with supervised(), warnings.catch_warnings(action="ignore"):
             paths = objaverse.load_objects([uid], download_processes=1)
     except FAILURES as error:
         reason = " ".join(str(error).split())
         raise MissingError(f"cannot be downloaded ({reason}); run the same command again") from error
-    finally:
-        socket.setdefaulttimeout(before)
     if uid not in paths:
         raise MissingError("is not in Objaverse's list of files; choose other shapes")
     return Path(paths[uid])
