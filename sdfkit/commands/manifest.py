@@ -73,7 +73,7 @@ def manifest(
     The CSV file has a column uid, or a column file (the path relative to MESH), and any of the columns category,
     licence and source; for --uid COLUMN it has the columns file and COLUMN. --lvis takes categories from LVIS, the
     labelled subset of Objaverse, by the names of the files. It needs pip install 'sdfkit[lvis]', and its first use
-    downloads Objaverse's metadata.
+    downloads Objaverse's metadata. sdfkit fetch downloads shapes of LVIS together with such a manifest.
 
     \b
     Examples:

@@ -149,7 +149,7 @@ class FetchedFolder:
         log.warning("%s: has changed since it was fetched, and is fetched again", path)
         return False
 
-    def write(self, row: Row, *, sha256: str = "") -> None:
+    def write(self, row: Row, *, sha256: str = "", **others: Any) -> None:
         """Record a shape that was fetched, or that failed; the file of a shape that failed is removed."""
         self.made += 1
         path = _path_in(self._folder, row.uid)
