@@ -98,12 +98,12 @@ def embed(
 ) -> None:
     """Encode images or captions as features of a pretrained network.
 
-    The result is one vector, the feature, for each view of a shape. The encoder is any vision model that the
-    transformers library can load or, with --text, any text or image-text model; each caption of a shape is a view.
+    The result is one vector, the feature, for each view of a shape. The encoder is any vision model of the transformers
+    library or, with --text, any text or image-text model; each caption of a shape is a view.
 
-    With --depth-model, --with encodes depth and normals that are estimated from the colours, so photos can have them
-    too. Their scale is unknown: every object gets the same extent in depth. A model trained on estimates takes only
-    those of the same estimator, from views or photos. In a test with true depth and normals, XXX.
+    With --depth-model, --with encodes depth and normals that are estimated from the colours, also those of photos. Their
+    scale is unknown: every object gets the same extent in depth. A model trained on estimates takes only those of the
+    same estimator. XXX
     Of Depth Anything V2, only Small is free for commercial use.
 
     To work without access to the Hugging Face hub, use --model FOLDER with a downloaded model, or --model
@@ -111,16 +111,15 @@ def embed(
     It is smaller than DINOv2, and its features describe shapes less well.
 
     Each image file is one shape with one view, named after the file. In a folder, each image file is one shape, and
-    each subfolder is one shape whose views are the files in it; shapes with fewer files repeat theirs. The
-    object is separated from its background (see --matte), placed on black, and scaled to the average size of objects in
-    rendered views. Enclosed background, such as between the legs of a chair, may remain: remove it yourself. Features
-    of image files without transforms.json are stored without cameras; a denoiser that was trained with cameras predicts
-    a little worse from them. HEIC photos need pip install 'sdfkit[photos]'.
+    each subfolder is one shape whose views are the files in it; shapes with fewer files repeat theirs. The object is
+    separated from its background (see --matte), placed on black, and scaled to the average size of objects in rendered
+    views. Enclosed background, such as between the legs of a chair, may remain: remove it yourself. Image files without
+    transforms.json get no cameras; denoisers that were trained with cameras predict a little worse from them. HEIC
+    photos need pip install 'sdfkit[photos]'.
 
     \b
     Examples:
       sdfkit render chair.glb --views 64 | sdfkit embed > features.zarr.zip
-      sdfkit embed photo.jpg other.png -o features.zarr
       sdfkit embed pictures/ --model efficientnet-lite0 -o features.npz
       sdfkit embed photo.jpg --with depth --depth-model depth-anything/Depth-Anything-V2-Small-hf -o features.zarr
       sdfkit embed --text captions.csv -o features.zarr

@@ -223,10 +223,11 @@ def load_recorded(predictor: "Predictor", example: Any, device: str) -> "Encoder
     from sdfkit.images.encoding.features import load_encoder
 
     name, recorded = predictor.name, predictor.encoder
-    estimator = recorded.get("depth")
-    depth = estimator and DepthModel(
-        estimator["model"], estimator["revision"] or None, tuple(recorded.get("views", ()))
-    )
+    estimator = recorded.get("depth", {})
+    depth = None
+    if estimator:
+        kinds = tuple(recorded.get("views", ()))
+        depth = DepthModel(str(estimator.get("model")), estimator.get("revision") or None, kinds)
     model, preprocessing = recorded.get("model"), recorded.get("preprocessing", {})
     if model is None or "output" not in preprocessing:
         raise InputError(
@@ -258,9 +259,9 @@ def load_recorded(predictor: "Predictor", example: Any, device: str) -> "Encoder
     # longer keeps it in the configuration.
     if not same or recorded.get("revision") not in (None, "", found["revision"]):
         raise InputError(f"{name}: its encoder {model} has changed since the model was trained; {by_hand}")
-    if found.get("depth") != estimator:
+    if depth is not None and found["depth"] != estimator:
         raise InputError(
-            f"{name}: its depth model {estimator['model']} has changed since the model was trained; {by_hand}"
+            f"{name}: its depth model {depth.name} has changed since the model was trained; {by_hand}"
         )
     token = complete.encode([example])[predictor.condition][0]
     if predictor.condition == "token" and len(token) + encoder.skipped == predictor.patches:

@@ -135,8 +135,8 @@ def _kind(encoder: "Mapping[str, Any]") -> tuple[str, str, str]:
     output = encoder.get("preprocessing", {}).get("output", "unknown")
     kinds = ", ".join(encoder.get("views", []) or ["rgb"])
     if "depth" in encoder:
-        estimator = encoder["depth"]
-        kinds += f" (estimated by {' '.join((estimator['model'], estimator['revision'])).strip()})"
+        model, revision = (encoder["depth"].get(name) for name in ("model", "revision"))
+        kinds += f" (estimated by {model or 'an unknown model'}{f' {revision}' if revision else ''})"
     elif "," in kinds:
         kinds += " (rendered)"
     return encoder.get("model", "an unknown model"), f"output {output}", kinds
