@@ -153,7 +153,11 @@ def test_a_cluster_gives_the_same_features(run, job, monkeypatch):
             3,
             "has views without masks, which the scale",
         ),
-        (("views.zarr", "--with", "depth"), 3, "or estimate it with sdfkit embed --depth-model"),
+        (
+            ("views.zarr", "--with", "depth"),
+            3,
+            "has views without depth; render the meshes again with --depth, or estimate",
+        ),
         (("a.png", "--with", "depth"), 3, "an image file has no depth; estimate it with --depth-model"),
     ],
 )
