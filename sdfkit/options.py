@@ -345,3 +345,10 @@ Precision = Annotated[
         help="Precision of matrix products; auto is bf16 on hardware with bf16 units, fp32 on other hardware."
     ),
 ]
+EncoderPrecision = Annotated[
+    Literal["auto", "fp32", "bf16", "int8"],
+    typer.Option(
+        help="Precision of matrix products; auto is bf16 on hardware with bf16 units, fp32 on other hardware; int8 "
+        "needs a processor with VNNI instructions."
+    ),
+]

@@ -42,7 +42,7 @@ if [ "$(cat "$venv/made_of" 2>/dev/null || true)" != "$made_of" ]; then
         sdfkit shapes --count 2 --resolution 48 --messy | sdfkit watertight --resolution 48 |
             sdfkit sample-sdf --points 2000 | sdfkit info
     )
-    pip install -qq --no-compile --constraint constraints.txt --editable '.[test,offline,text,draco,photos]'
+    pip install -qq --no-compile --constraint constraints.txt --editable '.[test,offline,text,draco,photos,lvis]'
     echo "$made_of" >"$venv/made_of"
 fi
 [ -z "$install" ] || exit 0

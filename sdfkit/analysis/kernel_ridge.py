@@ -11,6 +11,8 @@ from scipy.spatial.distance import cdist
 # and penalties as shares of the kernel's mean eigenvalue, which is 1.
 BANDWIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 PENALTIES = (1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
+# A standard deviation that is a smaller share of the mean is rounding.
+LEAST_DEVIATION = 1e-6
 
 
 class KernelRidge:
@@ -21,7 +23,8 @@ class KernelRidge:
     `targets`: far from all known features, the prediction is this mean.
 
     Args:
-        features: One feature vector per shape. They are standardised, number by number.
+        features: One feature vector per shape. They are standardised, number by number; numbers that are equal in all
+            shapes are left out.
         targets: The vector of each shape that is to be predicted, such as its code.
 
     Attributes:
@@ -36,7 +39,9 @@ class KernelRidge:
     def __init__(
         self, features: Float[np.ndarray, "shape dim"], targets: Float[np.ndarray, "shape number"]
     ) -> None:
-        self._mean, self._scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-9)
+        self._mean, deviation = features.mean(axis=0), features.std(axis=0)
+        # A number that is constant here may differ in a query, which must not count as infinitely far away for it.
+        self._scale = np.where(deviation > LEAST_DEVIATION * np.abs(self._mean), deviation, np.inf)
         self._known = (features - self._mean) / self._scale
         self._centre = targets.mean(axis=0)
         residual = targets - self._centre

@@ -58,19 +58,40 @@ def frame_photo(
     Raises:
         InputError: The background is not transparent or plain as `matte` requires, or no pixel differs from it.
     """
+    picture, _, found = frame_with_mask(photo, matte=matte, size=size, distance=distance, yfov=yfov)
+    return picture, found
+
+
+def frame_with_mask(
+    photo: UInt8[np.ndarray, "row column 4"],
+    *,
+    matte: Literal["auto", "alpha", "plain", "none"],
+    size: int,
+    distance: float,
+    yfov: float,
+) -> tuple[UInt8[np.ndarray, "size size 3"], UInt8[np.ndarray, "size size"], Found]:
+    """Frame a photo as `frame_photo` does, and its mask with it.
+
+    Returns:
+        The image, the share of each pixel that the object covers, from 0 to 255, and the method that separated the
+        object. If the whole image is kept, the mask is all of it.
+    """
     on_black, cover, found = separate_object(photo, matte=matte)
-    return frame_object(on_black, cover, size=size, distance=distance, yfov=yfov), found
+    opacity = np.ones(on_black.shape[:2], np.float32) if cover is None else cover
+    layers = np.concatenate([on_black, 255 * opacity[..., None]], axis=-1)
+    framed = frame_object(layers, cover, size=size, distance=distance, yfov=yfov)
+    return np.ascontiguousarray(framed[..., :3]), np.ascontiguousarray(framed[..., 3]), found
 
 
 def frame_object(
-    on_black: Float32[np.ndarray, "row column 3"],
+    on_black: Float32[np.ndarray, "row column channel"],
     cover: Float32[np.ndarray, "row column"] | None,
     *,
     size: int,
     distance: float,
     yfov: float,
-) -> UInt8[np.ndarray, "size size 3"]:
-    """Crop and resize what `separate_object` returned; see `frame_photo`.
+) -> UInt8[np.ndarray, "size size channel"]:
+    """Crop and resize what `separate_object` returned, with any number of channels; see `frame_photo`.
 
     Raises:
         InputError: The object covers no pixel.
@@ -202,12 +223,12 @@ def _without_dust(solid: Bool[np.ndarray, "row column"]) -> Bool[np.ndarray, "ro
 
 
 def _frame(
-    on_black: Float[np.ndarray, "row column 3"],
+    on_black: Float[np.ndarray, "row column channel"],
     cover: Float[np.ndarray, "row column"],
     size: int,
     distance: float,
     yfov: float,
-) -> UInt8[np.ndarray, "size size 3"]:
+) -> UInt8[np.ndarray, "size size channel"]:
     """Crop the square in which the object has the size of a rendered shape, and resize it to `size`."""
     y, x = np.nonzero(cover > 0.5)
     if len(y) == 0:
@@ -240,7 +261,9 @@ def crop_square(
     return _scale(padded, (left, top, right, bottom), size)
 
 
-def _frame_whole(color: Float[np.ndarray, "row column 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
+def _frame_whole(
+    color: Float[np.ndarray, "row column channel"], size: int
+) -> UInt8[np.ndarray, "size size channel"]:
     """Pad the whole image to a black square, and resize it to `size`."""
     rows, columns = color.shape[:2]
     side = max(rows, columns)

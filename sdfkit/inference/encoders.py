@@ -3,20 +3,26 @@
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from sdfkit.errors import UsageError
 from sdfkit.io.digests import MARK
+from sdfkit.options import STANDARD
 from sdfkit.rows import digest_text
 from sdfkit.runtime.cores import CORES
 from sdfkit.runtime.pool import PoolOptions, compute_rows
 
 if TYPE_CHECKING:
     from sdfkit.images.encoding.batches import Batches
+    from sdfkit.images.encoding.depth import DepthEncoder
+    from sdfkit.images.encoding.features import Encoder
     from sdfkit.io.stores.store_writer import StoreWriter
     from sdfkit.io.views import ViewSource
     from sdfkit.rows import Row
@@ -25,8 +31,104 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def load_chosen(*, is_text: bool, device: str, precision: str, tokens: Any, **chosen: Any) -> Any:
-    """Load the image or text encoder that the options of `embed` select."""
+class DepthModel(NamedTuple):
+    """A depth estimator.
+
+    Attributes:
+        name: A name on the Hugging Face hub, or a folder.
+        revision: Commit, tag or branch on the hub; None for the main branch.
+        kinds: The images of a view that are encoded: rgb, and depth, normal or both.
+    """
+
+    name: str
+    revision: str | None
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ChosenEncoder:
+    """The encoder that the options of `embed` select.
+
+    Attributes:
+        kinds: The images of a view that are encoded: rgb, and optionally depth and normal; or caption.
+        options: Options of `load_chosen`.
+        settings: Settings of the store of features.
+    """
+
+    kinds: list[str]
+    options: dict[str, Any]
+    settings: dict[str, Any]
+
+    @property
+    def masked(self) -> bool:
+        """Whether the encoder takes each view as a `MaskedView`, to estimate its depth."""
+        return self.options["depth"] is not None
+
+    def load(self) -> Any:
+        """Load the encoder."""
+        return load_chosen(**self.options)
+
+
+def choose_encoder(
+    *,
+    model: str | None,
+    revision: str | None,
+    pool: str,
+    tokens: str,
+    extra: str | None,
+    depth_model: str | None,
+    depth_revision: str | None,
+    device: str,
+    precision: str,
+    text: Path | None,
+    inputs: Sequence[str],
+) -> ChosenEncoder:
+    """Return the encoder that the options of `embed` select.
+
+    Args:
+        model: See `load_encoder`, as for `revision`, `pool` and `tokens`; None for the default.
+        extra: The images that are encoded beside the colours: depth, normal, or "depth,normal".
+        depth_model: Estimator of these images; None if the views hold them.
+        depth_revision: Commit, tag or branch of the estimator.
+        device: Device that the user chose.
+        precision: Precision that the user chose.
+        text: File of captions to encode; None to encode images.
+        inputs: The images.
+
+    Raises:
+        UsageError: Options contradict each other.
+    """
+    is_text = text is not None
+    kinds = ["caption"] if is_text else ["rgb", *(extra.split(",") if extra else [])]
+    if is_text and (list(inputs) != [STANDARD] or extra or tokens != "none" or precision == "int8"):
+        raise UsageError(
+            "--text encodes only captions; leave out images, --with, --tokens and --precision int8"
+        )
+    if depth_model is None and depth_revision is not None:
+        raise UsageError("--depth-revision is that of --depth-model; give --depth-model too")
+    if depth_model is not None and not extra:
+        raise UsageError(
+            "--depth-model estimates what --with names; give --with depth, normal or depth,normal"
+        )
+    settings = {
+        "model": model or ("all-minilm-l6-v2" if is_text else "facebook/dinov2-base"),
+        "revision": revision, "pool": pool, "tokens": tokens,
+    }  # fmt: skip
+    depth = depth_model and DepthModel(depth_model, depth_revision, tuple(kinds))
+    options = {"device": device, "precision": precision, "is_text": is_text, "depth": depth}
+    return ChosenEncoder(kinds, settings | options, settings | {"with": extra})
+
+
+def load_chosen(
+    *,
+    is_text: bool,
+    device: str,
+    precision: str,
+    tokens: Any,
+    depth: DepthModel | None = None,
+    **chosen: Any,
+) -> Any:
+    """Load the image or text encoder that the options of `embed` select, and the depth estimator, if there is one."""
     from sdfkit.images.encoding.features import load_encoder
     from sdfkit.images.encoding.texts import load_text_encoder
     from sdfkit.runtime.device import choose_device, choose_precision
@@ -34,7 +136,24 @@ def load_chosen(*, is_text: bool, device: str, precision: str, tokens: Any, **ch
     place = choose_device(device)
     exact = precision if precision == "int8" else choose_precision(precision, place)
     chosen |= {"device": place, "precision": exact}
-    return load_text_encoder(**chosen) if is_text else load_encoder(tokens=tokens, **chosen)
+    if is_text:
+        return load_text_encoder(**chosen)
+    return with_depth(load_encoder(tokens=tokens, **chosen), depth)
+
+
+def with_depth(encoder: "Encoder", depth: DepthModel | None) -> "Encoder | DepthEncoder":
+    """Return an encoder that also encodes estimated depth; the encoder itself if there is no depth estimator.
+
+    Raises:
+        InputError: The depth estimator cannot be used; see `load_depth_estimator`, as for `MissingError`.
+        MissingError: It is not on this machine.
+    """
+    if depth is None:
+        return encoder
+    from sdfkit.images.encoding.depth import DepthEncoder, load_depth_estimator
+
+    estimator = load_depth_estimator(depth.name, revision=depth.revision, device=encoder.device)
+    return DepthEncoder(encoder, estimator, depth.kinds)
 
 
 # Each worker of a cluster loads an encoder only once.
@@ -85,8 +204,8 @@ def embed_rows(
     source: "ViewSource",
     encoder: Any,
     writer: "Writer",
+    chosen: ChosenEncoder,
     *,
-    options: dict[str, Any],
     batch: int,
     cluster: str | None,
     fail_fast: bool,
@@ -97,15 +216,16 @@ def embed_rows(
         source: The shapes.
         encoder: An image or text encoder.
         writer: Receives the rows; see `embed_together`.
-        options: The options of `load_chosen` that loaded the encoder.
-        batch: Number of views in a batch.
+        chosen: Where the encoder comes from.
+        batch: Number of images in a batch.
         cluster: Address of a Dask scheduler; None to embed in this process.
         fail_fast: Stop at the first shape that fails.
     """
+    size = max(1, batch // len(chosen.kinds))
     if cluster is None:
-        embed_together(source, encoder, writer, batch=batch, fail_fast=fail_fast)
+        embed_together(source, encoder, writer, batch=size, fail_fast=fail_fast)
         return
-    alone = partial(embed_alone, load=source.load, batch=batch, options=options)
+    alone = partial(embed_alone, load=source.load, batch=size, options=chosen.options)
     compute_rows(writer, source.rows, source.count, alone, PoolOptions(CORES, math.inf, cluster, fail_fast))
 
 

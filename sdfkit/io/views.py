@@ -14,6 +14,7 @@ import numpy as np
 
 from sdfkit.errors import GeometryError, InputError
 from sdfkit.images.rendering.defaults import DEFAULT_DISTANCE, DEFAULT_SIZE, DEFAULT_YFOV
+from sdfkit.images.structure import MaskedView, draw_depth, draw_normals
 from sdfkit.io.captions import CaptionRow, read_captions
 from sdfkit.io.streams import name_of
 from sdfkit.options import STANDARD
@@ -38,8 +39,8 @@ class ViewSource:
         known: The same shapes as a sequence; None for a pipe, whose shapes are known only as they arrive.
         count: Number of shapes.
         views: Number of views of each shape.
-        example: One view, from which sizes are measured: zeros of shape (kind, row, column, channel), or an empty
-            caption.
+        example: One view, from which sizes are measured: zeros of shape (kind, row, column, channel), an empty
+            `MaskedView`, or an empty caption.
         load: Function that returns `views` of a row, and `camera_to_world` if there are cameras. It can run in a worker
             process.
         has_cameras: Whether `load` returns `camera_to_world`.
@@ -65,7 +66,8 @@ class ViewSource:
 
         if "distance" not in self.rendered or "yfov" not in self.rendered:
             return
-        _, height, width, _ = self.example.shape
+        example = self.example.picture if isinstance(self.example, MaskedView) else self.example[0]
+        height, width, _ = example.shape
         yfov = math.radians(self.rendered["yfov"])
         kept = preprocessing.kept(width, height)
         share = silhouette_share(self.rendered["distance"], yfov, width, height, kept)
@@ -77,17 +79,23 @@ class ViewSource:
 
 
 def open_source(
-    inputs: Sequence[str], text: Path | None, kinds: Sequence[str], *, matte: str, manifest: Path | None
+    inputs: Sequence[str],
+    text: Path | None,
+    kinds: Sequence[str],
+    masked: bool,
+    *,
+    matte: str,
+    manifest: Path | None,
 ) -> AbstractContextManager[ViewSource]:
     """Open captions if a file of them is given, otherwise views; see `open_captions` and `open_views`."""
     if text is not None:
         return open_captions(text, manifest=manifest)
-    return open_views(inputs, kinds, matte=matte, manifest=manifest)
+    return open_views(inputs, kinds, matte=matte, manifest=manifest, masked=masked)
 
 
 @contextmanager
 def open_views(
-    inputs: Sequence[str], kinds: Sequence[str], *, matte: str, manifest: Path | None
+    inputs: Sequence[str], kinds: Sequence[str], *, matte: str, manifest: Path | None, masked: bool
 ) -> Iterator[ViewSource]:
     """Open a views store, or image files.
 
@@ -96,22 +104,29 @@ def open_views(
         kinds: Kinds of images to load: rgb, and optionally depth and normal.
         matte: How to separate the object in an image file from its background; see `images.photos.frame_photo`.
         manifest: Manifest whose labels replace the stored ones.
+        masked: Load each view as a `MaskedView`, with its colours alone: depth and normals will be estimated.
 
     Raises:
-        InputError: The input is neither a views store nor images, or lacks one of the kinds of images.
+        InputError: The input is neither a views store nor images, or lacks one of the kinds of images or the masks.
     """
     from sdfkit.io.image_files import holds_images
     from sdfkit.io.tables.joined import open_stores
 
     if holds_images(inputs):
-        yield find_views(inputs, kinds, matte=matte, manifest=manifest, repeat=True)
+        yield find_views(inputs, kinds, matte=matte, manifest=manifest, repeat=True, masked=masked)
         return
     with open_stores(inputs, "views", manifest=manifest) as store:
-        yield views_of(store, kinds, is_pipe=inputs[0] == STANDARD)
+        yield views_of(store, kinds, is_pipe=inputs[0] == STANDARD, masked=masked)
 
 
 def find_views(
-    inputs: Sequence[str], kinds: Sequence[str], *, matte: str, manifest: Path | None, repeat: bool = False
+    inputs: Sequence[str],
+    kinds: Sequence[str],
+    *,
+    matte: str,
+    manifest: Path | None,
+    repeat: bool = False,
+    masked: bool = False,
 ) -> ViewSource:
     """Return the shapes of image files; see `open_views`.
 
@@ -119,8 +134,11 @@ def find_views(
     """
     from sdfkit.io.image_files import count_views, find_images, warn_of_repeats
 
-    if len(kinds) > 1:
-        raise InputError(f"{inputs[0]}: an image file has no {kinds[1]}; omit --with, or render a mesh")
+    if len(kinds) > 1 and not masked:
+        raise InputError(
+            f"{inputs[0]}: an image file has no {kinds[1]}; estimate it with --depth-model, omit --with, or render a "
+            "mesh"
+        )
     images = find_images(inputs, manifest=manifest)
     views = count_views(images)
     if repeat:
@@ -130,8 +148,8 @@ def find_views(
         known=images,
         count=len(images),
         views=views,
-        example=np.zeros((1, DEFAULT_SIZE, DEFAULT_SIZE, 3), np.uint8),
-        load=partial(_frame, matte=matte, views=views if repeat else None),
+        example=_example(1, DEFAULT_SIZE, DEFAULT_SIZE, masked=masked),
+        load=partial(_frame, matte=matte, views=views if repeat else None, masked=masked),
         has_cameras=False,
         history=[],
         settings={"matte": matte, "size": DEFAULT_SIZE},
@@ -146,6 +164,7 @@ def views_of(
     is_pipe: bool,
     outlines: bool = False,
     distinct: bool = False,
+    masked: bool = False,
 ) -> ViewSource:
     """Return the shapes of an open views store; see `open_views`.
 
@@ -155,19 +174,30 @@ def views_of(
         is_pipe: Whether the store comes through a pipe.
         outlines: Whether the function `load` also returns the arrays `mask` and `yfov`.
         distinct: Whether `load` leaves out repeated views; see `distinct_views`.
+        masked: Whether to load each view as a `MaskedView`; see `open_views`.
     """
-    for kind in kinds:
+    for kind in () if masked else kinds:
         if kind not in store:
-            raise InputError(f"{store.name}: has views without {kind}; render the meshes again with --{kind}")
+            raise InputError(
+                f"{store.name}: has views without {kind}; render the meshes again with --{kind}, or estimate it with "
+                "sdfkit embed --depth-model"
+            )
+    if masked and "mask" not in store:
+        raise InputError(
+            f"{store.name}: has views without masks, which the scale of estimated depth needs; render the meshes again"
+        )
     _, views, height, width, _ = store.array("rgb").shape
+    named = dict.fromkeys(
+        (*(("rgb",) if masked else kinds), *(("mask", "yfov") if outlines or masked else ()))
+    )
     return ViewSource(
-        rows=store.rows("camera_to_world", *kinds, *(("mask", "yfov") if outlines else ())),
+        rows=store.rows("camera_to_world", *named),
         # On a pipe, the uid of the last row arrives last.
         known=None if is_pipe else store.all_rows(),
         count=len(store),
         views=views,
-        example=np.zeros((len(kinds), height, width, 3), np.uint8),
-        load=partial(_stack, distinct=distinct),
+        example=_example(len(kinds), height, width, masked=masked),
+        load=partial(_stack, kinds=tuple(kinds), outlines=outlines, distinct=distinct, masked=masked),
         has_cameras=True,
         history=store.history,
         settings={},
@@ -193,36 +223,52 @@ def open_captions(path: Path, *, manifest: Path | None) -> Iterator[ViewSource]:
     )
 
 
-def _frame(row: "ImageRow", *, matte: Any, views: int | None) -> dict[str, Any]:
-    from sdfkit.images.photos import frame_photo
+def _example(kinds: int, height: int, width: int, *, masked: bool) -> "np.ndarray | MaskedView":
+    """Return an empty view; see `ViewSource`."""
+    empty = np.zeros((kinds, height, width, 3), np.uint8)
+    return MaskedView(empty[0], empty[0, ..., 0], DEFAULT_DISTANCE, DEFAULT_YFOV) if masked else empty
 
-    pictures = []
+
+def _frame(row: "ImageRow", *, matte: Any, views: int | None, masked: bool) -> dict[str, Any]:
+    from sdfkit.images.photos import frame_with_mask
+
+    pictures: list[np.ndarray | MaskedView] = []
     for photo in row.load():
-        picture, found = frame_photo(photo, matte=matte, **FRAME)
+        picture, mask, found = frame_with_mask(photo, matte=matte, **FRAME)
         if matte == "auto" and found == "none":
             log.warning(
                 "%s: the image's background is neither transparent nor plain; the whole image is embedded",
                 row.uid,
             )
-        pictures.append(picture[None])
+        view = MaskedView(picture, mask, DEFAULT_DISTANCE, DEFAULT_YFOV)
+        pictures.append(view if masked else picture[None])
     return {"views": pictures if views is None else list(islice(cycle(pictures), views))}
 
 
-def _stack(row: "ArrayRow", *, distinct: bool) -> dict[str, Any]:
-    from sdfkit.images.structure import draw_depth, draw_normals
+def _stack(
+    row: "ArrayRow", *, kinds: tuple[str, ...], outlines: bool, distinct: bool, masked: bool
+) -> dict[str, Any]:
+    from sdfkit.images.rendering.cameras import check_outside
     from sdfkit.io.stores.contents.posed_views import distinct_views
 
     if row.error:
         raise GeometryError(row.error)
     arrays = distinct_views(row.arrays) if distinct else row.arrays
     cameras = arrays["camera_to_world"]
-    pictures = [arrays["rgb"]]
-    if "depth" in arrays:
-        pictures.append(draw_depth(arrays["depth"], cameras))
-    if "normal" in arrays:
-        pictures.append(draw_normals(arrays["normal"]))
-    outlines = {name: arrays[name] for name in ("mask", "yfov") if name in arrays}
-    return {"camera_to_world": cameras, "views": list(np.stack(pictures, axis=1)), **outlines}
+    distance = np.linalg.norm(cameras[:, :3, 3], axis=-1)
+    if masked:
+        check_outside(cameras)
+        columns = zip(arrays["rgb"], arrays["mask"], distance.tolist(), arrays["yfov"].tolist(), strict=True)
+        views: list[Any] = [MaskedView(*column) for column in columns]
+    else:
+        drawn = {"rgb": arrays["rgb"]}
+        if "depth" in kinds:
+            drawn["depth"] = draw_depth(arrays["depth"], distance)
+        if "normal" in kinds:
+            drawn["normal"] = draw_normals(arrays["normal"])
+        views = list(np.stack([drawn[kind] for kind in kinds], axis=1))
+    extra = {name: arrays[name] for name in ("mask", "yfov")} if outlines else {}
+    return {"camera_to_world": cameras, "views": views, **extra}
 
 
 def _take_captions(row: CaptionRow) -> dict[str, Any]:

@@ -23,6 +23,17 @@ def test_a_smooth_function_is_learned_whatever_the_units_of_its_features():
     assert ridge.error < 0.15
 
 
+def test_a_number_that_no_known_shape_has_does_not_make_a_query_unknown():
+    features, targets = data(100)
+    query, _ = data(20, seed=1)
+    expected = KernelRidge(features, targets).predict(query)
+    constant = np.full(
+        (100, 2), [0.0, 0.3], np.float32
+    )  # as of a unit of a network that answers no known image
+    ridge = KernelRidge(np.hstack([features, constant]), targets)
+    assert np.allclose(ridge.predict(np.hstack([query, np.ones((20, 2))])), expected)
+
+
 def test_features_that_say_nothing_give_the_mean():
     rng = np.random.default_rng(0)
     targets = rng.normal(size=(60, 4)) + 5

@@ -87,17 +87,6 @@ def test_with_appends_the_features_of_depth_or_normal_images(run, views):
     assert np.allclose(alone["feature"][..., 16:], stacked[..., 32:], atol=1e-5)
 
 
-def test_with_is_refused_if_the_views_lack_these_images(run, sdfkit, sphere, tmp_path):
-    sdfkit("render", sphere, "--views", 1, "--size", 32, "-o", tmp_path / "views.zarr")
-    result, store = run(tmp_path / "views.zarr", "--with", "depth")
-    assert (result.exit_code, store) == (3, None)
-    assert "has views without depth; render the meshes again with --depth" in result.stderr
-    Image.fromarray(COLORS[0]).save(tmp_path / "a.png")
-    result, _ = run(tmp_path / "a.png", "--with", "normal")
-    assert result.exit_code == 3
-    assert "an image file has no normal; omit --with" in result.stderr
-
-
 def test_an_interrupted_run_is_resumed(run, views, tmp_path, monkeypatch):
     from sdfkit.images.encoding.features import Encoder
 

@@ -1,7 +1,7 @@
 """Feature vectors of images, by any image encoder that the transformers library can load."""
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -160,7 +160,7 @@ def load_encoder(
     # Of a model with an image encoder and a text encoder, only the image encoder is kept.
     body = getattr(network, "vision_model", network)
     output, skipped = _choose_output(body, pool, model)
-    check_weights(report, model, uses_pooler=output in ("normed cls", "pooled"))
+    check_weights(report, model, unused=() if output in ("normed cls", "pooled") else ("pooler",))
     encoder = Encoder(
         network=body.to(device).eval().requires_grad_(False),
         name=model,
@@ -190,7 +190,7 @@ def load_preprocessing(model: str) -> Preprocessing:
     source = str(lite0.lite0_folder()) if model == lite0.NAME else model
     read = partial(AutoImageProcessor.from_pretrained, backend="pil")
     advice = f"leave --model out, or use --model {lite0.NAME}"
-    return read_preprocessing(_fetch(source, model, None, read, "image processor", advice), model)
+    return read_preprocessing(fetch(source, model, None, read, "image processor", advice), model)
 
 
 def _in_int8(encoder: Encoder) -> Encoder:
@@ -225,15 +225,20 @@ def _sphere() -> UInt8[np.ndarray, "1 row column 3"]:
     return np.repeat((200 * height).astype(np.uint8)[None, ..., None], 3, axis=-1)
 
 
-def check_weights(report: dict[str, Any], model: str, *, uses_pooler: bool) -> None:
-    """Check that a checkpoint has all weights that the feature depends on.
+def check_weights(report: dict[str, Any], model: str, *, unused: Collection[str]) -> None:
+    """Check that a checkpoint has all weights that the result depends on.
 
     The transformers library initialises missing weights at random.
+
+    Args:
+        report: The loading report of the transformers library.
+        model: Name of the model, for messages.
+        unused: Parts of the names of weights that the result does not depend on.
 
     Raises:
         InputError: Weights are missing.
     """
-    missing = [name for name in report["missing_keys"] if uses_pooler or "pooler" not in name]
+    missing = [name for name in report["missing_keys"] if not any(part in name for part in unused)]
     if missing:
         raise InputError(
             f"{model}: {len(missing)} of its weights are missing, such as {min(missing)}; use a complete checkpoint"
@@ -275,16 +280,16 @@ def read_pretrained(
         return network, report, processor
 
     advice = f"offline, give a downloaded folder (--model PATH), or use --model {bundled}"
-    return _fetch(source, model, revision, read, f"{content} encoder", advice)
+    return fetch(source, model, revision, read, f"{content} encoder", advice)
 
 
-def _fetch(
+def fetch(
     source: str, model: str, revision: str | None, read: Callable[..., T], content: str, advice: str
 ) -> T:
     """Read parts of a model from a folder or the cache, or else from the hub.
 
     Args:
-        source: See `read_pretrained`, as for `model` and `revision`.
+        source: See `read_pretrained`, as for `model` and `revision`, and for errors.
         model: Name of the model.
         revision: Commit, tag or branch.
         read: Function that reads them: (source, revision=, local_files_only=).

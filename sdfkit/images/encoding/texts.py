@@ -117,7 +117,7 @@ def load_text_encoder(
     body = getattr(network, "text_model", network)
     output: Literal["cls", "mean", "max", "pooled"]
     output = pool if pool != "auto" else "mean" if body is network else "pooled"
-    check_weights(report, model, uses_pooler=output == "pooled")
+    check_weights(report, model, unused=() if output == "pooled" else ("pooler",))
     if getattr(body.config, "model_type", "").startswith("siglip"):
         # SigLIP was trained on captions padded to one length, without a mask, and pools the last position.
         raise InputError(

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sdfkit.errors import GeometryError, InputError, MissingError
-from sdfkit.inference.encoders import embed_together
+from sdfkit.inference.encoders import DepthModel, embed_together, with_depth
 from sdfkit.options import STANDARD
 from sdfkit.runtime.pool import PoolOptions, compute_rows
 from sdfkit.wording import counted
 
 if TYPE_CHECKING:
+    from sdfkit.images.encoding.depth import DepthEncoder
     from sdfkit.images.encoding.features import Encoder
     from sdfkit.inference.prediction.predictors import Predictor
     from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
@@ -97,15 +98,16 @@ def open_features(
             yield posed
         return
     kinds = predictor.encoder.get("views") or ["rgb"]
+    masked = "depth" in predictor.encoder
     if holds_images(inputs):
-        if kinds not in (["rgb"], ["caption"]):
+        if kinds not in (["rgb"], ["caption"]) and not masked:
             raise InputError(
                 f"{predictor.name}: was trained on {', '.join(kinds)}, but image files have only colours; render a "
-                f"mesh with {' '.join(f'--{kind}' for kind in kinds[1:])}"
+                f"mesh with {' '.join(f'--{kind}' for kind in kinds[1:])}, or train on estimates of sdfkit embed "
+                "--depth-model"
             )
-        yield _embed_source(
-            find_views(inputs, kinds, matte=matte, manifest=manifest), predictor, kinds, device
-        )
+        source = find_views(inputs, kinds, matte=matte, manifest=manifest, masked=masked)
+        yield _embed_source(source, predictor, kinds, device)
         return
     with open_stores(inputs, "features", "views", manifest=manifest) as store:
         if outlines and store.kind == "features":
@@ -119,7 +121,8 @@ def open_features(
             check_features(store, predictor)
             yield Features(len(store), store.history, partial(_send_features, store, predictor.condition))
         else:
-            source = views_of(store, kinds, is_pipe=inputs[0] == STANDARD, outlines=outlines, distinct=True)
+            is_pipe = inputs[0] == STANDARD
+            source = views_of(store, kinds, is_pipe=is_pipe, outlines=outlines, distinct=True, masked=masked)
             yield _embed_source(source, predictor, kinds, device)
 
 
@@ -202,22 +205,29 @@ def _embed_source(
     return Features(source.count, source.history, send)
 
 
-def load_recorded(predictor: "Predictor", example: Any, device: str) -> "Encoder":
-    """Load the image encoder that computed the features on which a model was trained.
+def load_recorded(predictor: "Predictor", example: Any, device: str) -> "Encoder | DepthEncoder":
+    """Load the image encoder that computed the features on which a model was trained, with its depth estimator.
 
     Args:
         predictor: The model. Its store describes the encoder.
         example: One view as an array of shape (kind, row, column, channel), with the size and the kinds of images (rgb,
-            depth, normal) that the encoder will get. It is encoded once, to check the length of the features.
+            depth, normal) that the encoder will get, or a `MaskedView` if depth is to be estimated. It is encoded once,
+            to check the length of the features.
         device: Name of the torch device to compute on.
 
     Raises:
-        InputError: The encoder is a text encoder or unknown, or has changed since the model was trained.
-        MissingError: The encoder cannot be loaded on this machine.
+        InputError: The encoder is a text encoder or unknown, or it or the depth estimator has changed since the model
+            was trained.
+        MissingError: The encoder or the depth estimator cannot be loaded on this machine.
     """
     from sdfkit.images.encoding.features import load_encoder
 
     name, recorded = predictor.name, predictor.encoder
+    estimator = recorded.get("depth", {})
+    depth = None
+    if estimator:
+        kinds = tuple(recorded.get("views", ()))
+        depth = DepthModel(str(estimator.get("model")), estimator.get("revision") or None, kinds)
     model, preprocessing = recorded.get("model"), recorded.get("preprocessing", {})
     if model is None or "output" not in preprocessing:
         raise InputError(
@@ -239,21 +249,26 @@ def load_recorded(predictor: "Predictor", example: Any, device: str) -> "Encoder
             # compute fp32.
             precision="bf16" if recorded.get("precision") == "bf16" else "fp32",
         )
+        complete = with_depth(encoder, depth)
     except (InputError, MissingError) as error:
         raise type(error)(f"{name}: its encoder cannot be loaded: {error}; or {by_hand}") from error
-    found = encoder.describe()
     # The stored description has gone through JSON, which turns tuples into lists.
-    same = json.loads(json.dumps(found["preprocessing"])) == preprocessing
+    found = json.loads(json.dumps(complete.describe()))
+    same = found["preprocessing"] == preprocessing
     # Older stores may lack the commit of a model from the Hugging Face hub: version 5.24 of the transformers library no
     # longer keeps it in the configuration.
     if not same or recorded.get("revision") not in (None, "", found["revision"]):
         raise InputError(f"{name}: its encoder {model} has changed since the model was trained; {by_hand}")
-    token = encoder.encode([example])[predictor.condition][0]
+    if depth is not None and found["depth"] != estimator:
+        raise InputError(
+            f"{name}: its depth model {depth.name} has changed since the model was trained; {by_hand}"
+        )
+    token = complete.encode([example])[predictor.condition][0]
     if predictor.condition == "token" and len(token) + encoder.skipped == predictor.patches:
-        encoder = replace(encoder, tokens="all")
-    elif token.size != predictor.patches * predictor.feature:
+        return with_depth(replace(encoder, tokens="all"), depth)
+    if token.size != predictor.patches * predictor.feature:
         raise InputError(
             f"{name}: was trained on {counted(predictor.patches * predictor.feature, 'number')} per view, but "
             f"{model} gives {token.size} on this machine; {by_hand}"
         )
-    return encoder
+    return complete

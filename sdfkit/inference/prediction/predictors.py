@@ -128,13 +128,18 @@ def check_features(features: StoreReader, model: "Predictor") -> None:
 
 
 def _kind(encoder: "Mapping[str, Any]") -> tuple[str, str, str]:
-    """Return the facts that must be equal for features to be comparable: model, output, and kinds of images."""
+    """Return the facts that must be equal for features to be comparable: model, output, and kinds of images.
+
+    Estimated depth is comparable only with that of the same estimator, and not with true depth.
+    """
     output = encoder.get("preprocessing", {}).get("output", "unknown")
-    return (
-        encoder.get("model", "an unknown model"),
-        f"output {output}",
-        ", ".join(encoder.get("views", []) or ["rgb"]),
-    )
+    kinds = ", ".join(encoder.get("views", []) or ["rgb"])
+    if "depth" in encoder:
+        model, revision = (encoder["depth"].get(name) for name in ("model", "revision"))
+        kinds += f" (estimated by {model or 'an unknown model'}{f' {revision}' if revision else ''})"
+    elif "," in kinds:
+        kinds += " (rendered)"
+    return encoder.get("model", "an unknown model"), f"output {output}", kinds
 
 
 def condition_arrays(features: StoreReader, condition: str) -> tuple[str, ...]:

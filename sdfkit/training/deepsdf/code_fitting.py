@@ -19,7 +19,7 @@ class FitSettings:
         steps: Number of Adam steps. The learning rate falls to a tenth after half of them.
         batch: Number of samples per shape and step.
         lr: Learning rate.
-        clamp: Distances beyond [-clamp, clamp] count as equal if they lie on the same side.
+        clamp: Predicted and true distances are clamped to [-clamp, clamp] before they are compared.
         penalty: Weight of the mean square of the numbers of a code, after standardising them with the mean and the
             standard deviation of the training codes.
         chunk: Number of points that pass through the decoder at once on a CPU, so that activations stay in the cache.
@@ -61,8 +61,8 @@ def fit_codes(
         fit starts from N(0, 0.01²) and penalises the distance from 0, because training codes are distributed about 0
         equally in all directions. Here a fit starts from the mean of the training codes, and the penalty uses their
         mean and standard deviation. DeepSDF's loss |clamp(f) - clamp(d)| has no gradient where f is beyond the clamp,
-        even on the wrong side of the surface, so that a code without a surface would keep none. Here the gradient is
-        that of |f - clamp(d)| wherever the clamped distances differ, as in `BatchedMLP.step`.
+        even on the wrong side of the surface, so that a code without a surface would keep none. Here the gradient at
+        such points is that of |f - clamp(d)|.
     """
     device = next(decoder.parameters()).device
     codes = centre.to(device).repeat(len(points), 1).requires_grad_()
@@ -85,8 +85,9 @@ def fit_codes(
             part = slice(start, min(start + size, begin + batch))
             predicted = decoder.decode(prepared, points[:, part].to(device))  # (shape, point)
             wanted = distances[:, part].to(device).clamp(-settings.clamp, settings.clamp)
-            is_right = predicted.clamp(-settings.clamp, settings.clamp) == wanted
-            error = torch.where(is_right, 0, predicted - wanted)
+            error = predicted.clamp(-settings.clamp, settings.clamp) - wanted
+            is_lost = (predicted.abs() > settings.clamp) & (predicted * wanted < 0)
+            error = torch.where(is_lost, predicted - wanted, error)
             (error.abs().sum() / batch).backward()  # type: ignore[no-untyped-call]
         torch.autograd.backward([own_prepared], [prepared.grad])
         optimizer.step()
