@@ -24,7 +24,18 @@ STEPS, STOP = 6, 3
 CPU = ("--device", "cpu")
 FEW = ("--batch", 3, "--seed", 4, "--precision", "fp32", *CPU)
 TRAININGS = {
-    "train-deepsdf": ("samples", "--steps", STEPS, "--points", 64, "--latent-noise", 0.1, *FEW),
+    "train-deepsdf": (
+        "samples",
+        "--steps",
+        STEPS,
+        "--points",
+        64,
+        "--latent-noise",
+        0.1,
+        "--interpolation",
+        0.5,
+        *FEW,
+    ),
     # Some steps have a single shape, so that a process has none.
     "train-deepsdf, one": ("samples", "--steps", STEPS, "--points", 64, *FEW, "--batch", 1),
     "train-ae": ("weights", "--epochs", 10, "--loss", "field", "--samples", "samples", "--points", 64, *FEW),

@@ -34,6 +34,8 @@ from sdfkit.training.samples import SampleReader
 
 # Number of steps whose samples a background thread draws in advance, because samples may have to be read from a file.
 AHEAD = 2
+# The interpolation loss is computed at one of so many points of a step.
+SPARSE = 4
 
 
 class Draw(NamedTuple):
@@ -44,6 +46,8 @@ class Draw(NamedTuple):
         points: Points of each of these shapes.
         distances: True signed distances of the points.
         noise: Standard normal noise for the codes, or None if it is not needed.
+        partners: Another shape for each of these, as indices among all shapes, or None if they are not needed.
+        shares: Where the interpolated code lies from the shape's code, at 0, to the other one, at 1; or None.
         total: Number of shapes in the step over all processes.
     """
 
@@ -51,6 +55,8 @@ class Draw(NamedTuple):
     points: Float[Tensor, "row point 3"]
     distances: Float[Tensor, "row point"]
     noise: Float[Tensor, "row code"] | None
+    partners: Int[Tensor, " row"] | None
+    shares: Float[Tensor, " row"] | None
     total: int
 
 
@@ -118,7 +124,7 @@ class DeepSDFTraining:
         """Take one step.
 
         Returns:
-            The mean clamped error of this step's points plus its penalties on codes and gradients.
+            The mean clamped error of this step's points plus its penalties on codes, gradients and interpolated shapes.
 
         Raises:
             SdfkitError: The loss is not a finite number.
@@ -156,6 +162,10 @@ class DeepSDFTraining:
                 deviation = settings.eikonal * slope_errors(self.decoder.decode, prepared, far)
             context.accelerator.backward(deviation.sum() / drawn.total)
             errors += deviation.detach()
+        if settings.interpolation:
+            deviation = self.interpolation_errors(drawn)
+            context.accelerator.backward(deviation.sum() / drawn.total)
+            errors += deviation.detach()
         penalty = penalties.sum() / drawn.total
         torch.autograd.backward([own_prepared, penalty], [prepared.grad, torch.ones_like(penalty)])
         context.total_gradients(list(self.decoder.parameters()))
@@ -168,6 +178,36 @@ class DeepSDFTraining:
         update_ema(self.ema, self.parameters, settings.ema_decay, self.steps_taken)
         self.steps_taken += 1
         return loss
+
+    def interpolation_errors(self, drawn: Draw) -> Float[Tensor, " row"]:
+        """Compute the weighted interpolation loss of a step: how far interpolated shapes leave the range of their ends.
+
+        The distance at a point, decoded from a code between those of two shapes, must lie between the distances from
+        both shapes: where both agree that a point is outside or inside, so does every shape between them. So no surface
+        appears apart from both shapes, and volumes lie between that of the intersection and that of the union of both.
+        The loss is the mean distance by which decoded distances leave this range, at every fourth point of the step.
+        Of the step's shape the true distances are known, of the other shape the decoded ones are taken.
+
+        Only the decoder learns from this loss: codes could lower it by moving together.
+
+        Reference: Cohen-Or et al., Three-Dimensional Distance Field Metamorphosis (1998), whose shapes between two
+            others have the weighted mean of both distances; and Verma et al., Interpolation Consistency Training for
+            Semi-Supervised Learning (2019), equation 1, where a network learns without ground truth to predict the mean
+            of its own predictions. Here any value between both will do: in the mean of two distances, thin parts of one
+            shape vanish near it.
+        """
+        assert drawn.partners is not None and drawn.shares is not None
+        clamp = self.settings.clamp_at(self.steps_taken)
+        codes = self.codes.detach()
+        other = self.context.whole(codes, self.shapes)[drawn.partners]
+        mixed = torch.lerp(codes[drawn.rows], other, drawn.shares[:, None])
+        points, distances = drawn.points[:, ::SPARSE], drawn.distances[:, ::SPARSE].clamp(-clamp, clamp)
+        with self.context.autocast():
+            with torch.no_grad():
+                others = self.decode(self.decoder.prepare(other), points).float().clamp(-clamp, clamp)
+            between = self.decode(self.decoder.prepare(mixed), points).float().clamp(-clamp, clamp)
+        low, high = torch.minimum(distances, others), torch.maximum(distances, others)
+        return self.settings.interpolation * (between - between.clamp(low, high)).abs().mean(dim=1)
 
     def drawn(self) -> Draw:
         """Return the random choices of this step, and compute those of the next steps in the background."""
@@ -192,6 +232,11 @@ class DeepSDFTraining:
         noise = None
         if settings.latent_noise or settings.kl:
             noise = torch.randn(count, self.config.code, generator=generator)[own]
+        partners = shares = None
+        if settings.interpolation:
+            others = torch.randint(1, max(self.shapes, 2), (count,), generator=generator)
+            partners = ((order + others) % self.shapes)[own]
+            shares = torch.rand(count, generator=generator)[own]
         split = round(settings.near * settings.points)
         points, distances = self.samples.draw(shapes // processes, windows, places, split)
         device = self.context.device
@@ -200,6 +245,8 @@ class DeepSDFTraining:
             points.to(device),
             distances.to(device),
             None if noise is None else noise.to(device),
+            None if partners is None else partners.to(device),
+            None if shares is None else shares.to(device),
             count,
         )
 
