@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from sdfkit.errors import InputError
-from sdfkit.geometry.metrics import bootstrap_interval
 
 DEFINITIONS: Mapping[str, str] = {
     "surface": "share of the shapes between the ends that have a surface; one without it counts against the next five",
@@ -50,15 +49,6 @@ class ShapePath:
     shapes: Sequence[Solid | None]
     steps: Sequence[float | None]
     distance: float | None
-
-
-class Mean(NamedTuple):
-    """Mean of a measure over paths, the ends of its 95 % confidence interval, and the number of paths that have it."""
-
-    mean: float
-    low: float
-    high: float
-    paths: int
 
 
 def draw_pairs(
@@ -158,24 +148,3 @@ def judge_path(path: ShapePath, tolerance: float) -> dict[str, float]:
         }
     result["ends_one_piece"] = sum(end.pieces == 1 for end in ends) / 2
     return result
-
-
-def summarise_paths(
-    judged: Sequence[Mapping[str, float]], rng: np.random.Generator
-) -> dict[str, Mean | None]:
-    """Average the measures of paths.
-
-    Args:
-        judged: What `judge_path` returned for each path.
-        rng: Generator of the bootstrap, over paths.
-
-    Returns:
-        The mean of each measure of `DEFINITIONS` over the paths that have it; None if no path has it.
-    """
-    summary: dict[str, Mean | None] = {}
-    for name in DEFINITIONS:
-        values = np.array([path[name] for path in judged if name in path])
-        summary[name] = (
-            Mean(float(values.mean()), *bootstrap_interval(values, rng), len(values)) if len(values) else None
-        )
-    return summary

@@ -8,14 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdfkit.analysis.interpolation import (
-    DEFINITIONS,
     ShapePath,
     Solid,
     draw_pairs,
     excess,
     interpolate,
     judge_path,
-    summarise_paths,
 )
 from sdfkit.errors import InputError
 
@@ -103,10 +101,3 @@ def test_each_path_is_judged_by_its_ends(name):
     shapes, steps, expected = PATHS[name]
     distance = None if None in (shapes[0], shapes[-1]) else 2.0
     assert judge_path(ShapePath(("a", "b"), shapes, steps, distance), 0.05) == pytest.approx(expected)
-
-
-def test_measures_are_averaged_over_the_paths_that_have_them():
-    summary = summarise_paths([{"surface": 0.0, "detour": 3.0}, {"surface": 1.0}], rng())
-    assert list(summary) == list(DEFINITIONS)
-    assert summary["surface"].mean == 0.5 and (summary["surface"].low, summary["surface"].high) == (0, 1)
-    assert summary["detour"] == (3, 3, 3, 1) and summary["area"] is None
