@@ -58,7 +58,7 @@ def train_deepsdf(
     ] = 0.0,
     interpolation: Annotated[
         float,
-        typer.Option(min=0, help="Weight of the loss of shapes between two others; see sdfkit interpolate."),
+        typer.Option(min=0, help="Weight of the eikonal loss at codes between those of two shapes."),
     ] = 0.0,
     ema: Ema = None,
     compile: Annotated[bool, typer.Option("--compile", help="Use torch.compile, on a GPU.")] = False,

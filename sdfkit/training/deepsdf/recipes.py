@@ -30,8 +30,8 @@ class DeepSDFSettings:
             means. 0 trains plain codes.
         eikonal: Weight of the squared difference between the length of the field's gradient and 1, at the points that
             are not near the surface.
-        interpolation: Weight of the distance by which decoded distances of interpolated codes leave the range of those
-            of both ends; see `DeepSDFTraining.interpolation_errors`.
+        interpolation: Weight of the same difference at codes between those of two shapes; see
+            `DeepSDFTraining.interpolation_errors`.
         ema_decay: Decay of the exponential moving average (EMA) of decoder and codes, which is the result of the
             training; 0 takes the last values.
         chunk: Number of points that pass through the decoder at once on a CPU, so that activations stay in the cache; a
