@@ -148,19 +148,15 @@ def test_the_eikonal_loss_brings_gradients_nearer_to_1():
 
 
 def test_the_interpolation_loss_is_the_eikonal_loss_between_two_codes():
-    """Gradients have the length that the first number of the code gives: 1 for both shapes, and less between them."""
     training = start(dataclasses.replace(SETTINGS, interpolation=3.0))
     training.decoder.prepare = lambda codes: codes
+    # Gradients have length 1 for both shapes, and less between them.
     training.decoder.decode = lambda codes, points: codes[:, :1].abs() * points.norm(dim=2)
     with torch.no_grad():
         training.codes[:, 0] = torch.tensor([-1.0, 1.0])
     drawn = training.draw(0)
-    assert (
-        drawn.partners.tolist() == (1 - drawn.rows).tolist()
-        and ((drawn.shares >= 0) & (drawn.shares < 1)).all()
-    )
-    lengths = (1 - 2 * drawn.shares).abs()
-    expected = (3 * (lengths - 1).square()).tolist()
+    assert drawn.partners.tolist() == (1 - drawn.rows).tolist()
+    expected = (3 * ((1 - 2 * drawn.shares).abs() - 1).square()).tolist()
     assert training.interpolation_errors(drawn).tolist() == pytest.approx(expected, abs=1e-5)
 
 
