@@ -44,7 +44,7 @@ STAGES = {
     "Learn": ("train-deepsdf", "fit-code", "fit-mlp", "train-ae", "train-dit", "train-flow", "train-recon"),
     "Predict": ("pose", "predict", "mesh"),
     "Judge": ("compare", "rank"),
-    "Diagnose": ("timestep-loss", "weight-stats", "perturb"),
+    "Diagnose": ("timestep-loss", "weight-stats", "perturb", "interpolate"),
     "Inspect": ("info", "view", "doctor", "plan"),
 }
 # Errors of the system that mean that an input, or the folder of an output, is not what is needed.

@@ -105,6 +105,7 @@ weight-stats weights.zarr --compare predicted.zarr -o stats.png --json > stats.j
 perturb weights.zarr siren.zarr.zip --shapes 1 --resolution 16 --sigma 0.1 --sigma 0.5 {CPU} -o noise.png > noise.txt
 perturb codes.zarr --decoder deepsdf.zarr --noise spread --shapes 3 --resolution 16 --sigma 0.5 {CPU} > noise_codes.txt
 perturb weights.zarr --per dimension --noise number --shapes 1 --resolution 16 --sigma 0.5 {CPU} --json > noise.json
+interpolate deepsdf.zarr --pairs 1 --steps 1 --resolution 16 {CPU} -o paths.zarr > paths.txt
 doctor > doctor.txt
 doctor --json > doctor.json
 info samples.zarr piped.zarr.zip coloured.zarr.zip tokens.zarr.zip ae.zarr dit.zarr flow.zarr steps.zarr > stores.txt

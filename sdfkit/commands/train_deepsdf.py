@@ -26,9 +26,7 @@ def train_deepsdf(
     *,
     preset: Annotated[
         Literal["small", "256x4", "512x8"],
-        typer.Option(
-            help="Settings, see Presets; small: for two CPU cores; others: width x layers of the decoder."
-        ),
+        typer.Option(help="Settings, see Presets; small: for two CPU cores; others: width x layers."),
     ] = "small",
     latent: Latent = "global",
     length: Length = Length(),
@@ -53,13 +51,14 @@ def train_deepsdf(
     ] = 0.0,
     kl: Annotated[
         float,
-        typer.Option(
-            min=0,
-            help="Weight of the KL divergence of variational codes; above 0 it replaces --code-penalty.",
-        ),
+        typer.Option(min=0, help="Weight of the KL divergence of variational codes; no --code-penalty then."),
     ] = 0.0,
     eikonal: Annotated[
         float, typer.Option(min=0, help="Weight of the eikonal loss at points away from the surface.")
+    ] = 0.0,
+    interpolation: Annotated[
+        float,
+        typer.Option(min=0, help="Weight of the eikonal loss at codes between those of two shapes."),
     ] = 0.0,
     ema: Ema = None,
     compile: Annotated[bool, typer.Option("--compile", help="Use torch.compile, on a GPU.")] = False,
@@ -81,7 +80,7 @@ def train_deepsdf(
     stops it; the same command then continues the run. Samples that do not fit into half of the free memory are read
     when they are needed. A low loss does not guarantee good shapes: compare meshes (sdfkit mesh, sdfkit compare). With
     --held-out, codes are fitted in the end to half of the samples of each held-out shape, and the errors of its other
-    samples are reported.
+    samples are reported. --latent-noise, --kl and --interpolation regularise the codes: sdfkit interpolate measures it.
 
     \b
     Examples:
@@ -119,7 +118,7 @@ def train_deepsdf(
     recipe = override(
         choose_recipe(preset, latent), shapes=batch, points=points, near=near_focus, decoder_lr=lr,
         code_lr=code_lr, code_std=code_std, code_penalty=code_penalty, ema_decay=ema, penalty_ramp=penalty_ramp,
-        latent_noise=latent_noise, kl=kl, eikonal=eikonal,
+        latent_noise=latent_noise, kl=kl, eikonal=eikonal, interpolation=interpolation,
     )  # fmt: skip
     context = open_training_context(device, precision, (*samples, output))
     with open_samples(samples, recipe, context, held_out=held_out, seed=seed, manifest=manifest) as known:

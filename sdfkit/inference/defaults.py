@@ -5,6 +5,9 @@ This module imports nothing, so that --help stays fast.
 
 # compare: number of points on each surface and in space; time limit in seconds per shape.
 COMPARE_POINTS, COMPARE_TIMEOUT = 100_000, 600
+# interpolate: number of pairs, codes between the ends of a path, cells along a side of the query cube, and how far
+# volumes and areas may lie outside those of the ends, as a share of the greater one.
+INTERPOLATE_PAIRS, INTERPOLATE_BETWEEN, INTERPOLATE_RESOLUTION, INTERPOLATE_TOLERANCE = 20, 7, 64, 0.05
 # mesh: cells along a side of the query cube, from -1 to 1 along each axis.
 MESH_RESOLUTION = 128
 # mesh: share of a mesh's area below which a connected piece is left out as a speck. 400 generated shapes of 40

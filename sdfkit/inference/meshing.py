@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sdfkit.io.stores.contents.outlines import ImagesByUid
     from sdfkit.io.stores.store_reader import ArrayRow, StoreReader
     from sdfkit.models.fields import DistanceFunction, Fields
+    from sdfkit.rows import Row
 
 # Number of points at which a network is evaluated at once.
 BATCH = 1 << 15
@@ -72,6 +73,19 @@ def require_decoder(store: "StoreReader", *, has_decoder: bool) -> None:
     if store.kind in ARRAYS and has_decoder:
         what = "weights of whole networks" if store.kind == "weights" else "grids of distances"
         raise UsageError(f"{store.name}: holds {what}, which need no decoder; leave out --decoder")
+
+
+def require_finite(store: "StoreReader", rows: "Sequence[Row]", vectors: np.ndarray) -> None:
+    """Check that the vectors (shape, dim) of the rows of a store are finite.
+
+    Raises:
+        InputError: A vector has a number that is NaN or infinite.
+    """
+    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if wrong.size:
+        raise InputError(
+            f"{store.name}: the vector of {rows[wrong[0]].uid} has numbers that are not finite; make it again"
+        )
 
 
 def mesh_field(

@@ -27,7 +27,7 @@ from sdfkit.inference.defaults import (
     PERTURB_SHAPES,
     PERTURB_STRENGTHS,
 )
-from sdfkit.inference.meshing import BATCH, MeshOptions, mesh_field, require_decoder
+from sdfkit.inference.meshing import BATCH, MeshOptions, mesh_field, require_decoder, require_finite
 from sdfkit.rows import seed_shape
 from sdfkit.runtime.progress import progress
 from sdfkit.wording import counted
@@ -142,11 +142,7 @@ def read_shape_vectors(
             f"{store.name}: its {array} has {counted(vectors.shape[1], 'number')} per shape, but its network "
             f"needs {fields.width}"
         )
-    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if wrong.size:
-        raise InputError(
-            f"{store.name}: the vector of {uids[wrong[0]]} has numbers that are not finite; make it again"
-        )
+    require_finite(store, rows, vectors)
     return ShapeVectors(store.name, uids, vectors, fields, parts, config, device)
 
 

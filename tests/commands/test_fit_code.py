@@ -79,6 +79,8 @@ def test_training_reports_the_worst_shapes_and_plots_the_loss(sdfkit, trained, t
         1e-5,
         "--eikonal",
         0.1,
+        "--interpolation",
+        0.1,
         "--near-focus",
         0.5,
         "--points",

@@ -47,6 +47,7 @@ pose one.zarr --lowest 20 --highest 25 --model recon.zarr.zip -o posed.zarr
 mesh solids.zarr --resolution 16 {CPU} -o meshes/
 timestep-loss dit.zarr features.zarr --views 2 --draws 1 --steps 2 {CPU} -o timesteps.png
 perturb solids.zarr --shapes 1 --resolution 16 --sigma 0.1 {CPU} -o noise.png
+interpolate deepsdf.zarr --pairs 1 --steps 1 --resolution 16 {CPU} -o paths.zarr
 fit-code samples.zarr --decoder deepsdf.zarr --steps 2 --batch 16 {CPU} -o codes.zarr
 compare raw/ raw/ --points 1000 {ONE} -o scores.csv
 rank codes.zarr --known deepsdf.zarr -o ranks.zarr
@@ -64,7 +65,7 @@ cat samples.zarr few.zarr --rename -o all.zarr
 cat raw/ made/ -o all/
 """.strip().splitlines()
 # These print their report again, and leave the output as it was.
-REPORTS = {"rank", "weight-stats", "compare", "timestep-loss", "perturb"}
+REPORTS = {"rank", "weight-stats", "compare", "timestep-loss", "perturb", "interpolate"}
 # These write no file.
 PRINT = {"doctor", "info", "plan"}
 # This needs a network; tests/commands/test_fetch.py has a stand-in.

@@ -23,10 +23,11 @@ pytestmark = pytest.mark.slow
 STEPS, STOP = 6, 3
 CPU = ("--device", "cpu")
 FEW = ("--batch", 3, "--seed", 4, "--precision", "fp32", *CPU)
+BETWEEN = ("--interpolation", 0.5)
 TRAININGS = {
-    "train-deepsdf": ("samples", "--steps", STEPS, "--points", 64, "--latent-noise", 0.1, *FEW),
+    "train-deepsdf": ("samples", "--steps", STEPS, "--points", 64, "--latent-noise", 0.1, *BETWEEN, *FEW),
     # Some steps have a single shape, so that a process has none.
-    "train-deepsdf, one": ("samples", "--steps", STEPS, "--points", 64, *FEW, "--batch", 1),
+    "train-deepsdf, one": ("samples", "--steps", STEPS, "--points", 64, *BETWEEN, *FEW, "--batch", 1),
     "train-ae": ("weights", "--epochs", 10, "--loss", "field", "--samples", "samples", "--points", 64, *FEW),
     "train-dit": ("features", "--codes", "codes", "--steps", STEPS, *FEW),
     "train-flow": ("views", "--steps", 2, "--rays", 16, *FEW, "--batch", 1),

@@ -92,6 +92,7 @@ mesh: mesh deepsdf.zarr --resolution 24 {CPU} -o out/
 mesh, one file: mesh code.zarr --decoder deepsdf.zarr --resolution 24 {CPU} -o out.ply
 rank: rank codes.zarr -o out.zarr
 rank, plot: rank codes.zarr -o out.png
+interpolate: interpolate deepsdf.zarr --pairs 1 --steps 1 --resolution 16 {CPU} -o out.zarr
 weight-stats: weight-stats weights.zarr -o out.zarr
 perturb: perturb weights.zarr --resolution 16 --sigma 0.1 {CPU} -o out.png
 timestep-loss: timestep-loss dit.zarr features.zarr --steps 2 {CPU} -o out.png

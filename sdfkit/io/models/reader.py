@@ -182,9 +182,14 @@ def load_code_decoder(path: str, device: str) -> CodeDecoder:
         InputError: The store holds no such network, or some of its parameters are missing.
     """
     with open_store(path, "deepsdf", "autoencoder", "flow", manifest=None) as store:
-        group = "autoencoder" if store.kind == "autoencoder" else "decoder"
-        fields = read_fields(store, device)
-        return CodeDecoder(store.name, fields, fingerprint(store.read_group(group)), store.history)
+        return read_code_decoder(store, device)
+
+
+def read_code_decoder(store: StoreReader, device: str) -> CodeDecoder:
+    """Load the network that decodes latent codes of an open store; see `load_code_decoder`."""
+    group = "autoencoder" if store.kind == "autoencoder" else "decoder"
+    fields = read_fields(store, device)
+    return CodeDecoder(store.name, fields, fingerprint(store.read_group(group)), store.history)
 
 
 class MadeForDecoder(Protocol):

@@ -30,6 +30,8 @@ class DeepSDFSettings:
             means. 0 trains plain codes.
         eikonal: Weight of the squared difference between the length of the field's gradient and 1, at the points that
             are not near the surface.
+        interpolation: Weight of the same difference at codes between those of two shapes; see
+            `DeepSDFTraining.interpolation_errors`.
         ema_decay: Decay of the exponential moving average (EMA) of decoder and codes, which is the result of the
             training; 0 takes the last values.
         chunk: Number of points that pass through the decoder at once on a CPU, so that activations stay in the cache; a
@@ -51,6 +53,7 @@ class DeepSDFSettings:
     latent_noise: float
     kl: float
     eikonal: float
+    interpolation: float
     ema_decay: float
     chunk: int
 
@@ -79,6 +82,7 @@ RECIPES = {
         latent_noise=0.0,
         kl=0.0,
         eikonal=0.0,
+        interpolation=0.0,
         ema_decay=0.0,
         chunk=1_024,
     ),
@@ -98,6 +102,7 @@ RECIPES = {
         latent_noise=0.0,
         kl=0.0,
         eikonal=0.0,
+        interpolation=0.0,
         ema_decay=0.0,
         chunk=2_560,
     ),
@@ -129,6 +134,7 @@ RECIPES = {
         latent_noise=0.0,
         kl=0.0,
         eikonal=0.0,
+        interpolation=0.0,
         ema_decay=0.0,
         chunk=8_192,  # all at once: 70 ms per step with two threads, 85 ms in chunks of 2,560
     ),

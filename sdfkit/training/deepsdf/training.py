@@ -34,6 +34,8 @@ from sdfkit.training.samples import SampleReader
 
 # Number of steps whose samples a background thread draws in advance, because samples may have to be read from a file.
 AHEAD = 2
+# The interpolation loss is computed at one of so many points of a step.
+SPARSE = 4
 
 
 class Draw(NamedTuple):
@@ -44,6 +46,8 @@ class Draw(NamedTuple):
         points: Points of each of these shapes.
         distances: True signed distances of the points.
         noise: Standard normal noise for the codes, or None if it is not needed.
+        partners: Another shape for each of these, as indices among all shapes, or None if they are not needed.
+        shares: Where the interpolated code lies from the shape's code, at 0, to the other one, at 1; or None.
         total: Number of shapes in the step over all processes.
     """
 
@@ -51,6 +55,8 @@ class Draw(NamedTuple):
     points: Float[Tensor, "row point 3"]
     distances: Float[Tensor, "row point"]
     noise: Float[Tensor, "row code"] | None
+    partners: Int[Tensor, " row"] | None
+    shares: Float[Tensor, " row"] | None
     total: int
 
 
@@ -118,7 +124,7 @@ class DeepSDFTraining:
         """Take one step.
 
         Returns:
-            The mean clamped error of this step's points plus its penalties on codes and gradients.
+            The mean clamped error of this step's points plus its penalties on codes, gradients and interpolated shapes.
 
         Raises:
             SdfkitError: The loss is not a finite number.
@@ -156,6 +162,10 @@ class DeepSDFTraining:
                 deviation = settings.eikonal * slope_errors(self.decoder.decode, prepared, far)
             context.accelerator.backward(deviation.sum() / drawn.total)
             errors += deviation.detach()
+        if settings.interpolation:
+            deviation = self.interpolation_errors(drawn)
+            context.accelerator.backward(deviation.sum() / drawn.total)
+            errors += deviation.detach()
         penalty = penalties.sum() / drawn.total
         torch.autograd.backward([own_prepared, penalty], [prepared.grad, torch.ones_like(penalty)])
         context.total_gradients(list(self.decoder.parameters()))
@@ -168,6 +178,25 @@ class DeepSDFTraining:
         update_ema(self.ema, self.parameters, settings.ema_decay, self.steps_taken)
         self.steps_taken += 1
         return loss
+
+    def interpolation_errors(self, drawn: Draw) -> Float[Tensor, " row"]:
+        """Compute the interpolation loss of a step: the weighted eikonal loss at codes between those of two shapes.
+
+        Of a shape between two others no distance is known, but each distance function has gradients of length 1. The
+        code lies anywhere on the line between the codes of the step's shape and of another; the points are some of the
+        step's. Only the decoder learns from this loss: codes could lower it by moving together.
+
+        References: Gropp et al., Implicit Geometric Regularization (2020), equation 2, for the loss; Gulrajani et al.,
+            Improved Training of Wasserstein GANs (2017), equation 3, for the same penalty on random lines between two
+            sets of inputs.
+        """
+        assert drawn.partners is not None and drawn.shares is not None
+        codes = self.codes.detach()
+        others = self.context.whole(codes, self.shapes)[drawn.partners]
+        with self.context.autocast():
+            between = self.decoder.prepare(torch.lerp(codes[drawn.rows], others, drawn.shares[:, None]))
+            errors = slope_errors(self.decoder.decode, between, drawn.points[:, ::SPARSE])
+        return self.settings.interpolation * errors
 
     def drawn(self) -> Draw:
         """Return the random choices of this step, and compute those of the next steps in the background."""
@@ -192,6 +221,11 @@ class DeepSDFTraining:
         noise = None
         if settings.latent_noise or settings.kl:
             noise = torch.randn(count, self.config.code, generator=generator)[own]
+        partners = shares = None
+        if settings.interpolation:
+            others = torch.randint(1, max(self.shapes, 2), (count,), generator=generator)
+            partners = ((order + others) % self.shapes)[own]
+            shares = torch.rand(count, generator=generator)[own]
         split = round(settings.near * settings.points)
         points, distances = self.samples.draw(shapes // processes, windows, places, split)
         device = self.context.device
@@ -200,6 +234,8 @@ class DeepSDFTraining:
             points.to(device),
             distances.to(device),
             None if noise is None else noise.to(device),
+            None if partners is None else partners.to(device),
+            None if shares is None else shares.to(device),
             count,
         )
 

@@ -9,7 +9,8 @@ from skimage.measure import marching_cubes
 
 from sdfkit.errors import InputError, SdfkitError
 from sdfkit.evaluation.field_errors import decoder_errors, mean_cosine, measure_decoder
-from sdfkit.models.deepsdf import PRESETS, DeepSDFConfig, slope_errors
+from sdfkit.models.deepsdf import PRESETS, DeepSDFConfig, place_codes, slope_errors
+from sdfkit.models.latents import LAYOUTS
 from sdfkit.training.deepsdf.recipes import RECIPES, DeepSDFSettings
 from sdfkit.training.deepsdf.training import DeepSDFTraining
 from sdfkit.training.run import open_device_context
@@ -32,6 +33,7 @@ SETTINGS = DeepSDFSettings(
     latent_noise=0.0,
     kl=0.0,
     eikonal=0.0,
+    interpolation=0.0,
     ema_decay=0.0,
     chunk=2_560,
 )
@@ -112,7 +114,12 @@ def test_two_shapes_are_learned_and_meshed():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
-    [{"latent_noise": 0.05}, {"kl": 1e-5}, {"eikonal": 1e-3}, {"penalty_ramp": 100, "code_penalty": 1e-4}],
+    [
+        {"latent_noise": 0.05},
+        {"kl": 1e-5},
+        {"eikonal": 1e-3, "interpolation": 0.1},
+        {"penalty_ramp": 100, "code_penalty": 1e-4},
+    ],
 )
 def test_regularised_training_learns_the_same_shapes(options):
     settings = dataclasses.replace(SETTINGS, **options)
@@ -138,6 +145,29 @@ def test_the_eikonal_loss_brings_gradients_nearer_to_1():
         return slope_errors(training.decoder, training.codes, far).mean().item()
 
     assert unlike(0.1) < 0.5 * unlike(0.0)
+
+
+def test_the_interpolation_loss_is_the_eikonal_loss_between_two_codes():
+    training = start(dataclasses.replace(SETTINGS, interpolation=3.0))
+    training.decoder.prepare = lambda codes: codes
+    # Gradients have length 1 for both shapes, and less between them.
+    training.decoder.decode = lambda codes, points: codes[:, :1].abs() * points.norm(dim=2)
+    with torch.no_grad():
+        training.codes[:, 0] = torch.tensor([-1.0, 1.0])
+    drawn = training.draw(0)
+    assert drawn.partners.tolist() == (1 - drawn.rows).tolist()
+    expected = (3 * ((1 - 2 * drawn.shares).abs() - 1).square()).tolist()
+    assert training.interpolation_errors(drawn).tolist() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("latent", LAYOUTS)
+def test_only_the_decoder_learns_from_interpolated_codes(latent):
+    config = place_codes(CONFIG, latent)
+    training = start(dataclasses.replace(SETTINGS, points=64, interpolation=1.0), config=config)
+    training.interpolation_errors(training.draw(0)).sum().backward()
+    assert training.codes.grad is None
+    assert all(matrix.grad.abs().sum() > 0 for matrix in training.decoder.matrices)
+    assert np.isfinite(training.step())
 
 
 def test_the_code_penalty_grows_linearly_over_its_ramp():
@@ -231,7 +261,7 @@ def test_a_step_draws_the_requested_share_near_the_surface(near):
 
 
 def test_drawn_points_keep_their_distances_and_shapes():
-    rows, drawn, drawn_distances, _, _ = start().draw(0)
+    rows, drawn, drawn_distances, *_ = start().draw(0)
     for row, own, own_distances in zip(rows, drawn, drawn_distances, strict=True):
         field = (sphere, torus)[int(row)]
         assert np.allclose(field(own.numpy()), own_distances, atol=1e-6)
@@ -324,7 +354,7 @@ def test_streamed_samples_give_the_same_training():
 
 
 def test_a_resumed_run_with_streamed_samples_is_bit_identical():
-    settings = dataclasses.replace(SETTINGS, points=256, shapes=1, latent_noise=0.1)
+    settings = dataclasses.replace(SETTINGS, points=256, shapes=1, latent_noise=0.1, interpolation=0.1)
     options = {"window": 500, "memory": 3 * 8_000}
     straight = start(settings, **options)
     for _ in range(7):
