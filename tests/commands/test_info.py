@@ -74,7 +74,7 @@ def test_info_names_what_an_unfinished_run_has_beside_a_store(
     if where:
         where += f"{tmp_path.name}/"
         there = [name.replace(".part", ".state-1") for name in there]
-        message = message.replace(".part", ".state-1").replace("No such file", "is not a Zarr store")
+        message = message.replace(".part", ".state-1")
     for name in there:
         zarr.create_group(where + name, attributes={"kind": "codes"})
     result = sdfkit("info", where + asked)

@@ -83,8 +83,7 @@ train-dit: train-dit features.zarr --codes deepsdf.zarr --steps 2 --batch 2 {FP3
 train-flow: train-flow views.zarr --stage encoder --steps 1 --batch 2 --rays 8 {FP32} -o out.zarr
 train-flow, all stages: train-flow views.zarr --steps 1 --batch 2 --rays 8 {FP32} -o out.zarr
 train-recon: train-recon views.zarr --samples samples.zarr --steps 2 --batch 2 --points 64 {FP32} -o out.zarr
-train-deepsdf, curve and log: train-deepsdf samples.zarr --steps 3 --points 16 --curve out.png --log out.csv {FP32} \
--o out.zarr
+train-deepsdf, curve: train-deepsdf samples.zarr --steps 3 --points 16 --curve out.png {FP32} -o out.zarr
 predict: predict dit.zarr features.zarr --steps 2 {CPU} -o out.zarr
 predict, grids: predict recon.zarr views.zarr {CPU} -o out.zarr
 pose: pose views.zarr --model recon.zarr -o out.zarr
@@ -95,7 +94,7 @@ rank, plot: rank codes.zarr -o out.png
 interpolate: interpolate deepsdf.zarr --pairs 1 --steps 1 --resolution 16 {CPU} -o out.zarr
 weight-stats: weight-stats weights.zarr -o out.zarr
 perturb: perturb weights.zarr --resolution 16 --sigma 0.1 {CPU} -o out.png
-timestep-loss: timestep-loss dit.zarr features.zarr --steps 2 {CPU} -o out.png
+timestep-loss: timestep-loss dit.zarr features.zarr --views 2 --steps 2 {CPU} -o out.png
 compare: compare meshes/ in/ --points 1000 {ONE} -o out.csv
 compare, page: compare meshes/ in/ --points 1000 {ONE} -o out.html
 view: view in/ --size 32 {ONE} -o out.png

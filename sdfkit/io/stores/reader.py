@@ -18,7 +18,7 @@ from sdfkit.io.stores.arrays import plain_store
 from sdfkit.io.stores.layout import describe_kinds, local_path, open_remote
 from sdfkit.io.stores.store_reader import StoreReader, open_root
 from sdfkit.io.streams import name_of, open_input, sniff
-from sdfkit.io.urls.files import holds_files
+from sdfkit.io.urls.files import require_there
 from sdfkit.options import STANDARD
 
 
@@ -35,6 +35,7 @@ def open_store(path: str, *kinds: str, manifest: Path | None, partial: bool = Fa
 
     Raises:
         InputError: The input is not a store or of another kind, or it is incomplete, truncated or damaged.
+        FileNotFoundError: Nothing is there.
     """
     labels = read_manifest(manifest) if manifest else {}
     path = str(local_path(path) if path.startswith("file://") else path)
@@ -46,7 +47,7 @@ def open_store(path: str, *kinds: str, manifest: Path | None, partial: bool = Fa
         return
     store: Any
     if "://" in path:
-        holds_files(path)  # raises an error if nothing is there
+        require_there(path)
         store = open_remote(path)
     elif path != STANDARD and Path(path).is_dir():
         from zarr.storage import LocalStore

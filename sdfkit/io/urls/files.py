@@ -82,14 +82,23 @@ def holds_files(url: str) -> bool:
     """Return whether a URL is that of a file or a folder of files, and not of a store.
 
     Raises:
-        FileNotFoundError: Nothing is there.
+        FileNotFoundError: Nothing is there, and the name is not that of a store.
     """
     files, root = open_files(url)
     if files.exists(f"{root}/zarr.json"):
         return False
-    if files.exists(root):
-        return True
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)
+    if root.endswith((".zarr", ".zip")) and not files.exists(root):
+        return False  # the reader of stores says what is missing
+    require_there(url)
+    return True
+
+
+def require_there(url: str) -> None:
+    """Raise FileNotFoundError if nothing is at a URL."""
+    files, root = open_files(url)
+    # A server of plain files knows no folders.
+    if not (files.exists(f"{root}/zarr.json") or files.exists(root)):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)
 
 
 def download(url: str, folder: Path) -> Path:
