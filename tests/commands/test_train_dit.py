@@ -216,7 +216,7 @@ def test_prediction_works_for_images_without_cameras(sdfkit, stores, denoiser, t
     [
         ({"model": "another"}, "embedded with another, but"),
         ({"model": "none", "preprocessing": {"output": "mean"}}, "embedded with output mean, but"),
-        ({"model": "none", "views": ["rgb", "depth"]}, "embedded with rgb, depth, but"),
+        ({"model": "none", "views": ["rgb", "depth"]}, "embedded with rgb, depth (rendered), but"),
     ],
 )
 def test_features_of_another_encoder_are_refused(sdfkit, stores, denoiser, tmp_path, encoder, words):
