@@ -4,11 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 import trimesh
 import zarr
 from PIL import Image
-from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
+
+from tests.tiny_models import save_image_encoder
 
 COLORS = np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3), dtype=np.uint8)
 
@@ -17,14 +17,7 @@ COLORS = np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3), dtype=np.uint
 def encoder(tmp_path_factory):
     """A tiny DINOv2 with random weights."""
     folder = tmp_path_factory.mktemp("encoder")
-    config = Dinov2Config(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        Dinov2Model(config).save_pretrained(folder)
-    crop = {"height": 28, "width": 28}
-    BitImageProcessorPil(size={"shortest_edge": 32}, crop_size=crop).save_pretrained(folder)
+    save_image_encoder(folder)
     return folder
 
 

@@ -4,13 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 import trimesh
 import zarr
 from PIL import Image
-from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 
-from tests.depth_models import save_depth_model
+from tests.tiny_models import save_depth_model, save_image_encoder
 
 EXACT = ("--device", "cpu", "--precision", "fp32")
 
@@ -23,14 +21,7 @@ def job(tmp_path_factory):
     from sdfkit.cli import app
 
     folder = tmp_path_factory.mktemp("depth")
-    config = Dinov2Config(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        Dinov2Model(config).save_pretrained(folder / "encoder")
-    crop = {"height": 28, "width": 28}
-    BitImageProcessorPil(size={"shortest_edge": 32}, crop_size=crop).save_pretrained(folder / "encoder")
+    save_image_encoder(folder / "encoder")
     save_depth_model(folder / "first", "depth-anything")
     save_depth_model(folder / "second", "dpt", seed=1)
     (folder / "closed").mkdir()

@@ -4,14 +4,13 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 import trimesh
 import zarr
 from PIL import Image
-from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 from typer.testing import CliRunner
 
 from sdfkit.cli import app
+from tests.tiny_models import save_image_encoder
 
 FEW = ("--steps", 2, "--device", "cpu")
 
@@ -26,14 +25,7 @@ def run(*words):
 def job(tmp_path_factory):
     """Views of two boxes, their features by a tiny DINOv2, a decoder, and denoisers of two kinds."""
     folder = tmp_path_factory.mktemp("predict")
-    config = Dinov2Config(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        Dinov2Model(config).save_pretrained(folder / "encoder")
-    crop = {"height": 28, "width": 28}
-    BitImageProcessorPil(size={"shortest_edge": 32}, crop_size=crop).save_pretrained(folder / "encoder")
+    save_image_encoder(folder / "encoder")
     (folder / "closed").mkdir()
     for name, size in (("low", 1), ("high", 2)):
         trimesh.creation.box([1, size, 1]).export(folder / f"closed/{name}.ply")

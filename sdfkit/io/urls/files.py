@@ -87,10 +87,11 @@ def holds_files(url: str) -> bool:
     files, root = open_files(url)
     if files.exists(f"{root}/zarr.json"):
         return False
-    if root.endswith((".zarr", ".zip")) and not files.exists(root):
+    if files.exists(root):
+        return True
+    if root.endswith((".zarr", ".zip")):
         return False  # the reader of stores says what is missing
-    require_there(url)
-    return True
+    raise _missing(url)
 
 
 def require_there(url: str) -> None:
@@ -98,7 +99,11 @@ def require_there(url: str) -> None:
     files, root = open_files(url)
     # A server of plain files knows no folders.
     if not (files.exists(f"{root}/zarr.json") or files.exists(root)):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)
+        raise _missing(url)
+
+
+def _missing(url: str) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)
 
 
 def download(url: str, folder: Path) -> Path:

@@ -10,7 +10,7 @@ from sdfkit.errors import InputError, MissingError
 from sdfkit.images.encoding.depth import DepthEncoder, DepthEstimator, load_depth_estimator
 from sdfkit.images.encoding.features import Encoder
 from sdfkit.images.structure import BACK, FRONT, PERCENTILES, MaskedView, draw_depth
-from tests.depth_models import BUILT, save_depth_model
+from tests.tiny_models import BUILT, save_depth_model
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 3), dtype=np.uint8)
 INVERSE = {"dpt": True, "depth-anything": True, "metric": False, "glpn": False}

@@ -1,10 +1,12 @@
-"""Tiny depth estimators with random weights, built from configurations."""
+"""A tiny image encoder and tiny depth estimators with random weights, built from configurations."""
 
 import torch
 from transformers import (
+    BitImageProcessorPil,
     DepthAnythingConfig,
     DepthAnythingForDepthEstimation,
     Dinov2Config,
+    Dinov2Model,
     DPTConfig,
     DPTForDepthEstimation,
     DPTImageProcessorPil,
@@ -16,6 +18,18 @@ from transformers import (
 SMALL = {"neck_hidden_sizes": [8] * 4, "fusion_hidden_size": 8}
 BODY = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32}
 DINO = {"image_size": 28, "patch_size": 14, "out_indices": [1, 2, 3, 4], "reshape_hidden_states": False}
+
+
+def save_image_encoder(folder):
+    """Save a DINOv2 of one layer, for images of 28 pixels, in the format of transformers."""
+    config = Dinov2Config(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        Dinov2Model(config).save_pretrained(folder)
+    crop = {"height": 28, "width": 28}
+    BitImageProcessorPil(size={"shortest_edge": 32}, crop_size=crop).save_pretrained(folder)
 
 
 def _dpt(**changed):
