@@ -17,6 +17,7 @@ import signal
 import sys
 import textwrap
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -145,9 +146,11 @@ def program(
     logging.basicConfig(stream=sys.stderr, level=level, force=True)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(PrintableFormatter("sdfkit: %(message)s"))
-    # zarr looks for several members of a group at once. After the first error, it does not ask for the others, and
-    # asyncio would print them.
+    # zarr reads several things at once. After the first error, it does not ask for the others, and asyncio, or Python
+    # when it discards them, would print them.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # logs what is also an exception
     level = logging.WARNING if quiet else logging.INFO
     logging.getLogger("sdfkit").setLevel(level if is_first_process() else logging.ERROR)
 

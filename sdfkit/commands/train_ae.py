@@ -95,7 +95,7 @@ def train_ae(
     from sdfkit.errors import UsageError
     from sdfkit.evaluation.reconstructions import evaluate_autoencoder
     from sdfkit.io.models.reader import load_weights
-    from sdfkit.io.models.training_runs import run_training
+    from sdfkit.io.models.training_runs import log_written, run_training
     from sdfkit.io.models.writer import ModelContents, ModelOutput, fingerprint, network_group
     from sdfkit.io.stores.contents.samples import read_shape_samples
     from sdfkit.models.autoencoder import PRESETS
@@ -104,7 +104,7 @@ def train_ae(
         answer_dry_run,
         describe_reconstructions,
         log_lines,
-        report_training,
+        plot_training,
     )
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.autoencoder import RECIPES, AutoencoderTraining
@@ -145,5 +145,5 @@ def train_ae(
         facts = {"network": asdict(networks), "decoder_sha256": fingerprint(group.arrays), "report": report}
         return ModelContents({"code": codes.cpu().numpy(), "iou": iou}, {"autoencoder": group}, facts)
 
-    losses = run_training(training, training.steps, target, describe, watch)
-    report_training(target, training, losses, [], f"an autoencoder and {len(rows)} codes", curve=watch.curve)
+    run_training(training, training.steps, target, describe, watch, plot_training(watch, target, training))
+    log_written(target, f"an autoencoder and {len(rows)} codes")

@@ -95,7 +95,7 @@ def train_deepsdf(
 
     from sdfkit.evaluation.field_errors import measure_decoder, measure_held_out
     from sdfkit.io.models.contents import decoder_contents
-    from sdfkit.io.models.training_runs import run_training
+    from sdfkit.io.models.training_runs import log_written, run_training
     from sdfkit.io.models.writer import ModelOutput
     from sdfkit.io.stores.contents.samples import open_samples
     from sdfkit.models.deepsdf import PRESETS, place_codes
@@ -104,7 +104,8 @@ def train_deepsdf(
         answer_dry_run,
         describe_decoder,
         describe_held_out,
-        report_training,
+        log_lines,
+        plot_training,
     )
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.deepsdf.recipes import choose_recipe
@@ -138,10 +139,11 @@ def train_deepsdf(
         target = ModelOutput(output, "deepsdf", known.rows, known.history, settings, seed, overwrite)
         answer_dry_run(watch, training, settings)
 
-        losses = run_training(training, recipe.steps, target, lambda _: decoder_contents(training), watch)
+        plot = plot_training(watch, target, training)
+        run_training(training, recipe.steps, target, lambda _: decoder_contents(training), watch, plot)
         errors = measure_decoder(training, samples=20_000, clamp=0.1)
     unseen = measure_held_out(training, [part for _, part in known.held_out])
     rows = [row for row, _ in known.held_out]
     lines = [*describe_decoder(errors, known.rows), *describe_held_out(unseen, rows)]
-    what = f"a decoder and {counted(len(known.rows), 'code')}"
-    report_training(target, training, losses, lines, what, curve=watch.curve)
+    log_lines(lines)
+    log_written(target, f"a decoder and {counted(len(known.rows), 'code')}")

@@ -108,11 +108,11 @@ def train_dit(
 
     from sdfkit.inference.training_codes import hold_out, read_training_codes
     from sdfkit.io.models.contents import denoiser_contents
-    from sdfkit.io.models.training_runs import run_training
+    from sdfkit.io.models.training_runs import log_written, run_training
     from sdfkit.io.models.writer import ModelOutput
     from sdfkit.models.dit import PRESETS
     from sdfkit.report.plots import check_picture
-    from sdfkit.report.training_summary import answer_dry_run, describe_denoiser, report_training
+    from sdfkit.report.training_summary import answer_dry_run, describe_denoiser, log_lines, plot_training
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.dit.recipes import RECIPES, choose_steps
     from sdfkit.training.dit.training import STD_FLOOR, DiTTraining
@@ -143,7 +143,8 @@ def train_dit(
     target = ModelOutput(output, "denoiser", known.rows, known.history, settings, seed, overwrite)
     answer_dry_run(watch, training, settings)
     losses = run_training(
-        training, recipe.steps, target, lambda _: denoiser_contents(training, known.codes, known.attributes), watch
+        training, recipe.steps, target, lambda _: denoiser_contents(training, known.codes, known.attributes), watch,
+        plot_training(watch, target, training, training.held_out),
     )  # fmt: skip
-    what, lines = f"a denoiser for {len(known.rows)} shapes", [describe_denoiser(losses, training)]
-    report_training(target, training, losses, lines, what, curve=watch.curve, held_out=training.held_out)
+    log_lines([describe_denoiser(losses, training)])
+    log_written(target, f"a denoiser for {len(known.rows)} shapes")

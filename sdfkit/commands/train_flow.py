@@ -110,11 +110,11 @@ def train_flow(
 
     from sdfkit.images.rendering.rasteriser import LIGHT_DIRECTIONS
     from sdfkit.io.models.contents import flow_contents, read_flow_networks
-    from sdfkit.io.models.training_runs import run_training
+    from sdfkit.io.models.training_runs import log_written, run_training
     from sdfkit.io.models.writer import ModelOutput
     from sdfkit.io.stores.contents.training_views import read_training_views
     from sdfkit.report.plots import check_picture
-    from sdfkit.report.training_summary import answer_dry_run, evaluate_silhouettes, report_training
+    from sdfkit.report.training_summary import answer_dry_run, evaluate_silhouettes, log_lines, plot_training
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.flow.recipes import RECIPES, choose_networks, choose_stage_steps, choose_stages
     from sdfkit.training.flow.training import FlowTraining
@@ -145,6 +145,7 @@ def train_flow(
     }  # fmt: skip
     target = ModelOutput(output, "flow", known.rows, known.history, settings, seed, overwrite, stage != "all")
     answer_dry_run(watch, training, settings)
-    losses = run_training(training, training.steps, target, lambda _: flow_contents(training, known), watch)
-    lines = evaluate_silhouettes(training, known, unseen, check_gradients=check_gradients)
-    report_training(target, training, losses, lines, f"a flow for {len(uids)} shapes", curve=watch.curve)
+    plot = plot_training(watch, target, training)
+    run_training(training, training.steps, target, lambda _: flow_contents(training, known), watch, plot)
+    log_lines(evaluate_silhouettes(training, known, unseen, check_gradients=check_gradients))
+    log_written(target, f"a flow for {len(uids)} shapes")

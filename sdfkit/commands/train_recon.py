@@ -73,7 +73,7 @@ def train_recon(
     import torch
 
     from sdfkit.evaluation.reconstruction_errors import measure_errors
-    from sdfkit.io.models.training_runs import run_training
+    from sdfkit.io.models.training_runs import log_written, run_training
     from sdfkit.io.models.writer import ModelContents, ModelOutput, network_group
     from sdfkit.io.stores.contents.posed_views import read_view_set
     from sdfkit.io.stores.contents.samples import open_samples_of
@@ -82,7 +82,8 @@ def train_recon(
     from sdfkit.report.training_summary import (
         answer_dry_run,
         describe_reconstruction_errors,
-        report_training,
+        log_lines,
+        plot_training,
     )
     from sdfkit.runtime.training_loop import open_training_context
     from sdfkit.training.epochs import choose_steps
@@ -111,7 +112,7 @@ def train_recon(
             group = network_group(training.result(), config)
             return ModelContents({"grid": training.grids.numpy()}, {"recon": group}, {})
 
-        losses = run_training(training, recipe.steps, target, describe, watch)
+        run_training(training, recipe.steps, target, describe, watch, plot_training(watch, target, training))
         lines = describe_reconstruction_errors(measure_errors(training))
-    what = f"a reconstruction network for {len(known.rows)} shapes"
-    report_training(target, training, losses, lines, what, curve=watch.curve)
+    log_lines(lines)
+    log_written(target, f"a reconstruction network for {len(known.rows)} shapes")

@@ -1,15 +1,14 @@
 """What the commands for training and fitting log about their results."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sdfkit.errors import ReportInstead
-from sdfkit.io.models.training_runs import Losses, log_written
-from sdfkit.report.diagnostics.training import draw_losses
+from sdfkit.report.diagnostics.training import plot_losses
+from sdfkit.report.plots import draw_panels
 from sdfkit.report.tables import format_json, format_table
 from sdfkit.wording import counted, duration, size
 
@@ -33,6 +32,8 @@ log = logging.getLogger(__name__)
 OUTLIER = 0.01
 # Number of views of each shape on which silhouettes are evaluated.
 EVALUATED_VIEWS = 2
+# Panels of a plot in a row.
+COLUMNS = 2
 
 
 def log_lines(lines: Iterable[str]) -> None:
@@ -41,34 +42,31 @@ def log_lines(lines: Iterable[str]) -> None:
         log.info("%s", line)
 
 
-def report_training(
-    target: "ModelOutput",
-    training: "Training",
-    losses: Losses,
-    lines: Iterable[str],
-    what: str,
-    *,
-    curve: Path | None,
-    held_out: "HeldOutLoss | None" = None,
-) -> None:
-    """Log the results of a finished training run and what it has written, and plot its losses.
+def plot_training(
+    watch: "Watch", target: "ModelOutput", training: "Training", held_out: "HeldOutLoss | None" = None
+) -> Callable[[Sequence[float]], None]:
+    """Return a function that plots the loss of each step to the file that is asked for, if one is.
 
     Args:
-        target: The store that was written.
-        training: The training. Of several processes, only the first one plots.
-        losses: The loss of each step.
-        lines: The results, a line each.
-        what: What was written: "a decoder and 3 codes".
-        curve: PNG file for the losses; None for no plot.
+        watch: Options with the path of the plot. One that is there is replaced.
+        target: The store that the training writes.
+        training: The training.
         held_out: Losses of held-out shapes, to be plotted too.
     """
-    log_lines(lines)
-    if curve is not None and training.context.process == 0:
-        draw_losses(
-            curve, losses, held_out, kind=target.kind, settings=target.settings, baselines=_find_baselines(training),
-            title=f"{target.path}: loss in training", overwrite=target.overwrite or losses.continues,
+
+    def plot(losses: Sequence[float]) -> None:
+        if watch.curve is None:
+            return
+        baselines, title = _find_baselines(training), f"{target.path}: loss in training"
+        if held_out is not None:
+            baselines["predicting the mean code, held-out shapes"] = held_out.mean_loss
+        panels = plot_losses(
+            losses, target.kind, target.settings, source=title, title=title,
+            held_out=held_out.measured if held_out else (), baselines=baselines,
         )  # fmt: skip
-    log_written(target, what)
+        draw_panels(watch.curve, panels, overwrite=True, columns=min(len(panels), COLUMNS))
+
+    return plot
 
 
 def _find_baselines(training: "Training") -> dict[str, float]:

@@ -32,7 +32,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import typer
 from typer.testing import CliRunner
 
-from sdfkit.cli import app, with_status
+from sdfkit.cli import app, program, with_status
 from tests.fuzz.inputs import Input, make_inputs
 
 SECONDS, MEMORY = 20, 2 << 30
@@ -200,10 +200,10 @@ def mutate(name: str, content: bytes, rng: random.Random) -> bytes:
 
 # Runs
 
-PICTURES = typer.Typer()
+PICTURES = typer.Typer(callback=program)
 
 
-@PICTURES.command()
+@PICTURES.command("(picture)")
 @with_status
 def load_picture(path: str) -> None:
     """Decode a picture, as embed and predict do, without a network."""
@@ -226,8 +226,7 @@ def run_one(given: Input, seed: int, folder: Path) -> tuple[str, str]:
         is_damaged = seed >= 0 and name == target
         path.write_bytes(mutate(name.rpartition("/")[2], content, rng) if is_damaged else content)
     line = rng.choice(given.lines)
-    is_picture = line[0] == "(picture)"
-    result = CliRunner().invoke(PICTURES if is_picture else app, line[1:] if is_picture else ["-q", *line])
+    result = CliRunner().invoke(PICTURES if line[0] == "(picture)" else app, ["-q", *line])
     text = result.stderr
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         error = result.exception

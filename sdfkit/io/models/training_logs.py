@@ -1,12 +1,13 @@
 """Writes the loss, rate and learning rate of each training step to a table and to events for TensorBoard.
 
 Nothing is written before the first save of the run: a log that is there belongs to a run that can be continued, or to
-another run, whose log is not overwritten. When a run continues, what its log holds of later steps is dropped.
+another run, whose log is not overwritten. When a run continues, what its log holds of later steps is dropped, and a
+table gets rows for steps that it lacks, because the run was killed before they were written or had no table.
 """
 
 import csv
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,8 +26,8 @@ TAGS = ("loss", "learning_rate", "steps_per_second")
 class Log(Protocol):
     """Where records are written."""
 
-    def begin(self, step: int) -> None:
-        """Continue after a step, and drop what the log holds of later ones."""
+    def begin(self, losses: Sequence[float]) -> None:
+        """Continue after so many steps, whose losses are given, and drop what the log holds of later ones."""
 
     def write(self, records: list[StepRecord]) -> None:
         """Append records."""
@@ -40,11 +41,11 @@ class TrainingLogs:
 
     Args:
         logs: The logs; empty to drop all records.
-        step: Number of steps that the run has taken before.
+        losses: Losses of the steps that the run has taken before.
     """
 
-    def __init__(self, logs: list[Log], step: int) -> None:
-        self._logs, self._step = logs, step
+    def __init__(self, logs: list[Log], losses: Sequence[float]) -> None:
+        self._logs, self._losses = logs, losses
         self._records: list[StepRecord] = []
         self._written = time.monotonic()
         self.has_begun = False
@@ -60,7 +61,7 @@ class TrainingLogs:
         """Write all records."""
         if not self.has_begun:
             for log in self._logs:
-                log.begin(self._step)
+                log.begin(self._losses)
             self.has_begun = True
         for log in self._logs:
             log.write(self._records)
@@ -69,12 +70,14 @@ class TrainingLogs:
 
 
 @contextmanager
-def open_logs(watch: Watch, step: int, *, overwrite: bool, is_first: bool) -> Iterator[TrainingLogs]:
+def open_logs(
+    watch: Watch, losses: Sequence[float], *, overwrite: bool, is_first: bool
+) -> Iterator[TrainingLogs]:
     """Open the logs that are asked for.
 
     Args:
         watch: Options with the paths of the logs.
-        step: Number of steps that the run has taken before.
+        losses: Losses of the steps that the run has taken before.
         overwrite: Replace the logs of another run.
         is_first: This is the first of several processes, which writes the logs.
 
@@ -83,11 +86,12 @@ def open_logs(watch: Watch, step: int, *, overwrite: bool, is_first: bool) -> It
         MissingError: TensorBoard is not installed.
     """
     logs: list[Log] = []
+    step = len(losses)
     if is_first and watch.log is not None:
         logs.append(_Table(watch.log, step, overwrite=overwrite))
     if is_first and watch.tensorboard is not None:
         logs.append(_Events(watch.tensorboard, step, overwrite=overwrite))
-    opened = TrainingLogs(logs, step)
+    opened = TrainingLogs(logs, tuple(losses))
     try:
         yield opened
     finally:
@@ -120,9 +124,13 @@ class _Table:
             raise InputError(f"{self._path}: is no log of a training; choose another name")
         return [row for row in whole if int(row[0]) <= step]
 
-    def begin(self, step: int) -> None:
-        rows = self._read(step) if step and self._path.exists() else []
-        self._earlier = float(rows[-1][-1]) if rows else 0.0
+    def begin(self, losses: Sequence[float]) -> None:
+        rows = self._read(len(losses)) if losses and self._path.exists() else []
+        self._earlier = max((float(row[-1]) for row in rows if row[-1]), default=0.0)
+        first = int(rows[-1][0]) if rows else 0
+        rows += [
+            [str(step), f"{losses[step - 1]:.6g}", "", "", ""] for step in range(first + 1, len(losses) + 1)
+        ]
         with replaced_file(self._path) as stream:
             lines = [",".join(row) for row in [StepRecord._fields, *rows]]
             stream.write("".join(f"{line}\n" for line in lines).encode())
@@ -160,9 +168,9 @@ class _Events:
                 f"{folder}: holds events of another run; choose another folder or add --overwrite"
             )
 
-    def begin(self, step: int) -> None:
+    def begin(self, losses: Sequence[float]) -> None:
         # TensorBoard leaves out what earlier files of the folder hold of these steps.
-        self._writer = self._make(str(self._folder), purge_step=step + 1)
+        self._writer = self._make(str(self._folder), purge_step=len(losses) + 1)
 
     def write(self, records: list[StepRecord]) -> None:
         for record in records:

@@ -18,7 +18,7 @@ from sdfkit.errors import InputError
 from sdfkit.io.models.training_logs import open_logs
 from sdfkit.io.models.training_state import read_state
 from sdfkit.io.models.writer import ModelContents, ModelOutput, save_model, save_model_at
-from sdfkit.io.outputs import claim, is_stream, put
+from sdfkit.io.outputs import claim, is_stream, put, refuse_existing
 from sdfkit.io.reuse import Place, choose_place, complete_settings, describe_refusal, refuse_done
 from sdfkit.io.stores.archives.zip_stream import digest_of_pipe
 from sdfkit.io.stores.layout import check_url, local_path
@@ -50,16 +50,6 @@ class Checkpoint(NamedTuple):
     complete: bool
 
 
-class Losses(list[float]):
-    """The loss of each step of a run.
-
-    Attributes:
-        continues: The first of them are those of an earlier run, whose plot and table this one replaces.
-    """
-
-    continues = False
-
-
 class Saved(Protocol):
     """Where the states of a training run are saved."""
 
@@ -76,8 +66,12 @@ def run_training(
     target: ModelOutput,
     describe: Callable[[bool], ModelContents],
     watch: Watch = Watch(),
-) -> Losses:
+    plot: Callable[[Sequence[float]], None] = lambda _: None,
+) -> list[float]:
     """Train to the end and write the model, with checkpoints every few minutes and when a signal stops the run.
+
+    The plot and the logs are whole before the model is: a run that is killed before continues from its last state, and
+    one whose model is there has nothing left to do.
 
     Args:
         training: The training object. If an interrupted run of the same command has saved a state, it is loaded first.
@@ -86,14 +80,16 @@ def run_training(
         steps: Total number of steps, including those of an interrupted run.
         target: The store to write.
         describe: Returns the contents of the store, given whether training is complete. It is called in every process.
-        watch: Options with the paths of logs; see `training_logs`.
+        watch: Options with the paths of the plot and of logs; see `training_logs`.
+        plot: Plots the loss of each step to `watch.curve`. It is called in the first process.
 
     Returns:
         The loss of each step, including the steps of interrupted runs.
 
     Raises:
         DoneError: The model is already there, trained by the same command on the same inputs.
-        InputError: The output exists and is not an interrupted run of this command, or another process writes it.
+        InputError: The output exists and is not an interrupted run of this command, or another process writes it; or
+            the run is a new one, and its plot or a log is there.
         SdfkitError: A loss or parameter is not finite.
         StoppedError: A signal stopped the run after the state was saved.
     """
@@ -104,26 +100,30 @@ def run_training(
     is_first = training.context.process == 0
     with _open_saved(target, training.context) as saved:
         losses = saved.load(training)
-        taken = training.steps_taken
-        with open_logs(watch, taken, overwrite=target.overwrite, is_first=is_first) as logs:
-            if taken or isinstance(saved, _Stream):
+        if watch.curve is not None and not losses:
+            refuse_existing(watch.curve, target.overwrite)
+        with open_logs(watch, losses, overwrite=target.overwrite, is_first=is_first) as logs:
+            if losses or isinstance(saved, _Stream):
                 logs.write()  # a state is saved already, or none will ever be
 
             def save(
                 state: Mapping[str, np.ndarray], losses: list[float], *, complete: bool, rate: float
             ) -> None:
-                contents = describe(complete)
-                if not complete:
-                    contents = contents._replace(
-                        attributes={**contents.attributes, "progress": _progress(steps, rate)}
-                    )
-                if is_first:
-                    saved.save(Checkpoint(contents, losses, state, complete))
-                    logs.write()
+                if not complete or watch.curve or watch.log or watch.tensorboard:
+                    contents = describe(False)
+                    progress = {**contents.attributes, "progress": _progress(steps, rate)}
+                    if is_first:
+                        saved.save(
+                            Checkpoint(contents._replace(attributes=progress), losses, state, complete=False)
+                        )
+                        logs.write()
+                if complete:
+                    contents = describe(True)
+                    if is_first:
+                        plot(losses)
+                        saved.save(Checkpoint(contents, losses, state, complete=True))
 
-            whole = Losses(train(training, steps, losses, save, target.path, logs.record))
-            whole.continues = taken > 0
-            return whole
+            return train(training, steps, losses, save, target.path, logs.record)
 
 
 def _progress(steps: int, rate: float) -> dict[str, Any]:
@@ -178,7 +178,8 @@ class _Stream:
         return []
 
     def save(self, checkpoint: Checkpoint) -> None:
-        save_model(self._target, checkpoint.contents, checkpoint.losses, checkpoint.state)
+        if checkpoint.complete:
+            save_model(self._target, checkpoint.contents, checkpoint.losses, checkpoint.state)
 
 
 class _Local:

@@ -1,16 +1,12 @@
 """Plots of the losses of a training run: a panel for each stage, as stages have losses that cannot be compared."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from sdfkit.io.fields import COUNT, INDEX, TEXT, check_fields
-from sdfkit.report.plots import Curve, Panel, draw_panels, smooth
-
-if TYPE_CHECKING:
-    from sdfkit.training.dit.held_out import HeldOutLoss
+from sdfkit.report.plots import Curve, Panel, smooth
 
 # What the loss of a model is, by the kind of its store; of a flow, by the stage.
 UNITS = {
@@ -23,8 +19,6 @@ UNITS = {
     "joint": "error of silhouettes",
     "rgb": "error of silhouettes and shading",
 }
-# Panels in a row.
-COLUMNS = 2
 
 
 def split_stages(steps: int, settings: Mapping[str, Any], source: str) -> Iterator[tuple[str, slice]]:
@@ -106,22 +100,3 @@ def _describe_autoencoder(settings: Mapping[str, Any]) -> str:
         "weights": "share of the variance of the weights that is not explained",
         "field": "mean absolute error of clamped distances, in radii of the unit sphere",
     }.get(str(settings.get("loss")), "")
-
-
-def draw_losses(
-    output: Path,
-    losses: Sequence[float],
-    held_out: "HeldOutLoss | None" = None,
-    *,
-    kind: str,
-    settings: Mapping[str, Any],
-    baselines: Mapping[str, float],
-    title: str,
-    overwrite: bool,
-) -> None:
-    """Write the losses of a training run, those of held-out shapes and baselines to a PNG file; see `plot_losses`."""
-    more, measured = dict(baselines), held_out.measured if held_out else ()
-    if held_out is not None:
-        more["predicting the mean code, held-out shapes"] = held_out.mean_loss
-    panels = plot_losses(losses, kind, settings, source=title, title=title, held_out=measured, baselines=more)
-    draw_panels(output, panels, overwrite=overwrite, columns=min(len(panels), COLUMNS))

@@ -51,7 +51,17 @@ class Counting:
         self.steps_taken, self.total = int(state["taken"][0]), float(state["total"][0])
 
 
-def train(output, *, fails_at=None, settings=None, overwrite=False, steps=5, may_grow=True, watch=Watch()):
+def train(
+    output,
+    *,
+    fails_at=None,
+    settings=None,
+    overwrite=False,
+    steps=5,
+    may_grow=True,
+    watch=Watch(),
+    plot=lambda _: None,
+):
     training = Counting(fails_at)
     target = ModelOutput(str(output), "deepsdf", ROWS, [], settings or {"lr": 1}, 0, overwrite, may_grow)
 
@@ -62,7 +72,7 @@ def train(output, *, fails_at=None, settings=None, overwrite=False, steps=5, may
             {},
         )
 
-    return run_training(training, steps, target, describe, watch)
+    return run_training(training, steps, target, describe, watch, plot)
 
 
 def total(output):
@@ -186,6 +196,43 @@ def test_a_table_has_each_step_once_whatever_stopped_the_run(output, tmp_path):
     assert rows[2] == before
     seconds = [float(row["seconds"]) for row in rows]
     assert seconds == sorted(seconds)
+
+
+def test_a_table_that_begins_late_has_the_losses_of_the_steps_before(output, tmp_path):
+    log = tmp_path / "log.csv"
+    with pytest.raises(KeyboardInterrupt):
+        train(output, fails_at=4)
+    for _ in range(2):  # the second time, rows without a rate and seconds are read
+        with pytest.raises(KeyboardInterrupt):
+            train(output, fails_at=5, watch=Watch(log=log))
+    train(output, watch=Watch(log=log))
+    rows = table(log)
+    assert [(row["step"], row["loss"]) for row in rows] == [(str(step), str(step)) for step in range(1, 6)]
+    assert [row["learning_rate"] for row in rows] == ["", "", "", "0.25", "0.25"]
+
+
+def test_the_plot_is_whole_before_the_model_is(output, tmp_path):
+    watch = Watch(curve=tmp_path / "loss.png")
+
+    def fail(losses):
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        train(output, watch=watch, plot=fail)
+    watch.curve.touch()  # by a run that was killed
+    drawn = []
+    train(output, watch=watch, plot=drawn.append)
+    assert drawn == [[1, 2, 3, 4, 5]] and total(output) == 15
+    with pytest.raises(DoneError):
+        train(output, watch=watch)
+
+
+def test_the_plot_of_another_run_is_refused_before_the_training(tmp_path):
+    watch = Watch(curve=tmp_path / "loss.png")
+    watch.curve.touch()
+    for output in (tmp_path / "x.zarr", "-"):
+        with pytest.raises(InputError, match="loss.png: exists"):
+            train(output, watch=watch, fails_at=1)
 
 
 def test_a_table_of_another_run_is_not_overwritten(tmp_path):
