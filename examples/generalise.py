@@ -140,6 +140,36 @@ def write_table(options: argparse.Namespace) -> None:
                 )
 
 
+def write_figures(options: argparse.Namespace) -> None:
+    """Print the IoU of each model and of the baselines on each category."""
+    runs = collect(options.reports)
+    kind_of = {
+        shape["uid"]: shape["category"] for shape in json.loads(options.manifest.read_text())["shapes"]
+    }
+    print(
+        "| shapes | trained on | images | model | IoU | minus retrieval | oracle | visual hull |\n|---"
+        + "|---" * 7
+        + "|"
+    )
+    for kind in sorted(set(kind_of.values())):
+        for run in runs:
+            judged = [shape for uid, shape in run.shapes.items() if kind_of[uid] == kind]
+            trained = len(list((options.folder / run.trained).iterdir()))
+            iou = np.array([shape["iou"] for shape in judged])
+            others = {
+                name: np.array([shape["baselines"][name]["iou"] for shape in judged])
+                for name in judged[0]["baselines"]
+            }
+            cells = [interval(iou), interval(iou - others["retrieval"]), f"{others['oracle'].mean():.3f}"]
+            hull = f"{others['visual hull'].mean():.3f}"
+            print(
+                f"| {kind} ({len(judged)}) |",
+                " | ".join(map(str, [trained, run.images, run.model, *cells, hull])),
+                "|",
+            )
+    print()
+
+
 def draw_curve(options: argparse.Namespace) -> None:
     """Draw the IoU of each answer as a function of the number of training shapes.
 
@@ -208,6 +238,11 @@ def main() -> None:
         "reports", type=Path, nargs="+", help="reports by sdfkit compare --json, named SET-MODEL.IMAGES.json"
     )
     table.set_defaults(run=write_table)
+    figures = commands.add_parser("figures")
+    figures.add_argument("manifest", type=Path, help="manifest of the shapes")
+    figures.add_argument("folder", type=Path, help="folder that `split` wrote")
+    figures.add_argument("reports", type=Path, nargs="+", help="as for `table`")
+    figures.set_defaults(run=write_figures)
     curve = commands.add_parser("curve")
     curve.add_argument("folder", type=Path, help="folder that `split` wrote")
     curve.add_argument("reports", type=Path, nargs="+", help="as for `table`")

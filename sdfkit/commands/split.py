@@ -34,7 +34,7 @@ def split(
     manifest: Manifest = None,
     output: Annotated[
         str,
-        typer.Option("-o", "--output", metavar="FOLDER", help="Folder for the two sets."),
+        typer.Option("-o", "--output", metavar="FOLDER", help="Folder or URL for the two sets."),
         IRRELEVANT,
     ],
     overwrite: Overwrite = False,

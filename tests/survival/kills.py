@@ -255,9 +255,14 @@ def sweep(name: str, words: list[str], base: Path, place: Path, kills: Kills, *,
 
 
 def _load_kernels(words: list[str], folder: Path) -> None:
-    """Run a command in this process, so that the children inherit the compiled code that it loads."""
+    """Run a command in this process, so that the children inherit the compiled code that it loads.
+
+    One with workers is left out: they load the code themselves, and children cannot share the server that forks them.
+    """
     from typer.testing import CliRunner
 
+    if "--jobs 2" in " ".join(words):
+        return
     here = Path.cwd()
     os.chdir(folder)
     try:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from sdfkit.errors import InputError, UsageError
 from sdfkit.io.outputs import refuse_existing
+from sdfkit.io.stores.layout import local_path
 from sdfkit.io.stores.store_reader import StoreReader
 from sdfkit.io.stores.store_writer import StoreWriter
 from sdfkit.io.stores.writer import create_store
@@ -167,7 +168,7 @@ def copy_split(inputs: Sequence[str], folder: str, share: float, by: By, options
 
     Args:
         inputs: As in `copy_chosen`.
-        folder: The folder.
+        folder: The folder; a URL for stores and meshes.
         share: Share to hold out; see `choosing.hold_out`.
         by: What is held out.
         options: What the outputs have in common, with the seed.
@@ -175,16 +176,17 @@ def copy_split(inputs: Sequence[str], folder: str, share: float, by: By, options
     Raises:
         InputError: One of the two sets would be empty, or the folder is a file.
     """
-    place = Path(folder)
+    place = local_path(folder)
     ending = {"store": ".zarr", "meshes": "/", "manifest": ".json"}[kind_of(inputs)]
 
     def choose_rows(rows: Sequence[Row], name: str) -> dict[str, list[int]]:
         held_out = hold_out(rows, share, by, options.seed or 0, name)
         train = sorted({*range(len(rows))} - {*held_out})
-        if not place.is_dir():
+        if place is not None and not place.is_dir():
             refuse_existing(place, overwrite=False)
             place.mkdir()
-        return {f"{place / 'train'}{ending}": train, f"{place / 'held-out'}{ending}": held_out}
+        start = folder.rstrip("/")
+        return {f"{start}/train{ending}": train, f"{start}/held-out{ending}": held_out}
 
     copy_chosen(inputs, choose_rows, options)
 

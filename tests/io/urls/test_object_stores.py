@@ -178,6 +178,8 @@ COMMANDS = [
     ("sample-sdf {b}/tight --points 100 --jobs 1 -o {b}/samples.zarr", "100 samples of 2 shapes", "nothing was"),
     ("select {b}/samples.zarr --uid cube -o {b}/cube.zarr", "copied 1 of 2 rows", "nothing was"),
     ("select {b}/tight --uid ball -o {b}/ball/", "copied 1 of 2 meshes", "nothing was"),
+    ("split {b}/samples.zarr --held-out 0.5 -o {b}/sets/", "rows of samples to {b}/sets/held-out.zarr", "nothing was"),
+    ("split {b}/tight --held-out 0.5 -o {b}/sets/", "copied 1 of 2 meshes to {b}/sets/train/", "nothing was"),
     ("cat {b}/ball {b}/one.ply -o {b}/both/", "copied 2 meshes", "nothing was"),
     ("info {b}/samples.zarr", "", ""),
     ("sample-sdf {b}/bad --points 100 --jobs 1 -o {b}/bad.zarr", "{b}/bad/no_mesh.ply: is empty", ""),
