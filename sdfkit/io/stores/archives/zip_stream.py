@@ -34,14 +34,22 @@ LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 CENTRAL, END, END64, LOCATOR64 = b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 MEMBER = b"PK\x03\x04"
 LARGEST_MEMBER = 1 << 40
+OUTSIDE = "the path of the zip member {!r} leads outside the store"
 
 
 class ZipFileReader(ZipStore):
     """A read-only Zarr store in a zip file.
 
     Raises:
-        InputError: A member unpacks to far more bytes than it takes in the archive.
+        InputError: A member unpacks to far more bytes than it takes in the archive, or its path is no path in a store.
     """
+
+    def _sync_open(self) -> None:
+        super()._sync_open()
+        # With an empty name, a group would be a member of itself.
+        for name in self._zf.namelist():
+            if not is_inside(name):
+                raise InputError(f"{self.path}: {OUTSIDE.format(name)}; make the store again")
 
     def _get(self, key: str, *rest: Any, **options: Any) -> "Buffer | None":
         if not self._is_open:
@@ -58,6 +66,17 @@ class ZipFileReader(ZipStore):
     async def getsize(self, key: str) -> int:
         """Return the size of a member. Unlike the method of zarr, this does not unpack it."""
         return self._zf.getinfo(key).file_size
+
+
+def is_inside(name: str) -> bool:
+    """Return whether the name of a zip member is the path of a file or folder in the archive."""
+    parts = name.rstrip("/").split("/")
+    return (
+        not name.startswith("/")
+        and "\\" not in name
+        and ":" not in parts[0]
+        and all(part not in ("", ".", "..") for part in parts)
+    )
 
 
 def find_range(size: int, request: ByteRequest | None) -> slice:
@@ -308,14 +327,8 @@ class ZipReader(StreamStore):
         self._members[name] = content
 
     def _check_name(self, name: str) -> None:
-        parts = name.rstrip("/").split("/")
-        if (
-            name.startswith("/")
-            or "\\" in name
-            or ":" in parts[0]
-            or any(part in ("", ".", "..") for part in parts)
-        ):
-            raise self._fault(f"the path of the zip member {name!r} leads outside the store; it is not read")
+        if not is_inside(name):
+            raise self._fault(f"{OUTSIDE.format(name)}; it is not read")
         if hash(name) in self._seen:
             raise self._fault(f"has two zip members named {name}; such a stream is not read")
         self._seen.add(hash(name))

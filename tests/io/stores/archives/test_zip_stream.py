@@ -153,7 +153,7 @@ def test_every_changed_byte_of_a_chunk_is_detected(archive):
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "a/../../b", "c:/x", "a\\b", "./a", "a//b"])
-def test_names_outside_the_store_are_refused(name):
+def test_names_outside_the_store_are_refused(name, tmp_path):
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr(zipfile.ZipInfo(name), b"x")
@@ -161,6 +161,10 @@ def test_names_outside_the_store_are_refused(name):
     store = ZipReader(io.BufferedReader(stream), "standard input")
     with pytest.raises(InputError, match="leads outside the store"):
         store.finish()
+    path = tmp_path / "x.zarr.zip"
+    path.write_bytes(stream.getvalue())
+    with pytest.raises(InputError, match="x.zarr.zip: the path of the zip member .* leads outside"):
+        open_store(str(path), manifest=None).__enter__()
 
 
 def test_duplicate_names_are_refused():
