@@ -44,6 +44,14 @@ def predict(
         ),
     ] = 0,
     guidance: Annotated[float, typer.Option(help="Weight of classifier-free guidance; 1: no guidance.")] = 1,
+    average: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Number of predictions from mirrored and turned views to average, by a network of train-recon.",
+        ),
+    ] = 1,
     trajectory: Annotated[
         bool,
         typer.Option(
@@ -118,7 +126,13 @@ def predict(
     place = choose_device(device)
     predictor = load_predictor(model, place)
     settings = sampling.choose_settings(
-        predictor, samples=samples, steps=steps, eta=eta, guidance=guidance, trajectory=trajectory
+        predictor,
+        samples=samples,
+        steps=steps,
+        eta=eta,
+        guidance=guidance,
+        trajectory=trajectory,
+        average=average,
     )
     lines: list[str] = []
     if refine:

@@ -322,6 +322,7 @@ def test_predict_refuses_options_that_a_flow_does_not_support(sdfkit, job, tmp_p
     output = tmp_path / "codes.zarr"
     words = ("predict", job / "joint.zarr", job / "views.zarr", "-o", output)
     fails(sdfkit(*words, "--eta", 0.5), 2, "is a flow, which adds no noise")
+    fails(sdfkit(*words, "--average", 2), 2, "is a flow, but --average is for networks of train-recon")
     refused = sdfkit("predict", job / "encoder.zarr", job / "views.zarr", "--trajectory", "-o", output)
     fails(refused, 2, "is not a flow, but --trajectory stores the steps of a flow")
     for options, told in (

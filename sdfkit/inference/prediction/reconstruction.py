@@ -1,5 +1,6 @@
 """Predicts grids of signed distances from posed images, with a network that train-recon trained."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,30 +55,59 @@ class Reconstructor:
     patches: ClassVar = 1
     encoder: ClassVar[dict[str, Any]] = {}
     identity: ClassVar[dict[str, Any]] = {}
-    settings: ClassVar[dict[str, Any]] = {"cells": CELLS}
+    settings: ClassVar[dict[str, Any]] = {"cells": CELLS, "average": 1}
 
     def draw(
-        self, arrays: "Mapping[str, np.ndarray]", generator: "torch.Generator", **options: Any
+        self,
+        arrays: "Mapping[str, np.ndarray]",
+        generator: "torch.Generator",
+        *,
+        average: int = 1,
+        **options: Any,
     ) -> "list[dict[str, np.ndarray]]":
-        """Predict the grid of one shape, given the arrays of `ViewArrays` by name. Nothing is random."""
+        """Predict the grid of one shape, given the arrays of `ViewArrays` by name. Nothing is random.
+
+        Args:
+            arrays: The views.
+            generator: Not used.
+            average: Number of predictions to average: every second one from mirrored views, and each pair from views
+                that are turned about the vertical axis. In training too, shapes are mirrored and turned.
+            options: Not used.
+        """
         import torch
 
         from sdfkit.io.stores.contents.posed_views import ViewArrays
-        from sdfkit.models.recon.posed_views import PosedViews
+        from sdfkit.models.recon.neighbours import Neighbours
+        from sdfkit.models.recon.posed_views import PosedViews, turn_matrices, turn_views
 
         device = self.network.get_buffer("centres").device
         pictures, outlines, cameras, yfov = (
             torch.from_numpy(arrays[name])[None].to(device).float() for name in ViewArrays._fields
         )
         views = PosedViews(pictures / 255, outlines, cameras, yfov)
+        numbers = torch.arange(average)
+        mirrored, angles = numbers % 2 == 1, (numbers // 2) * (2 * math.pi / ((average + 1) // 2))
+        turns = turn_matrices(mirrored, angles).to(device)
         with torch.inference_mode():
             # The features of the images are computed as in training; distances, whose differences matter, in fp32.
             with torch.autocast(device.type, torch.bfloat16, enabled=self._is_bf16):
-                scene = self.network.encode(views, self.find_neighbours(views))
+                found = self.find_neighbours(views)
+                repeated = PosedViews(*(part.expand(average, *part.shape[1:]) for part in views))
+                turned = turn_views(repeated, mirrored.to(device), turns)
+                neighbours = Neighbours(
+                    found.grids.expand(average, *found.grids.shape[1:]),
+                    found.overlaps.expand(average, -1),
+                    turns,
+                )
+                scene = self.network.encode(turned, neighbours)
 
             def distance(points: np.ndarray) -> np.ndarray:
-                parts = torch.split(torch.from_numpy(points).to(device), BATCH)
-                return torch.cat([self.network(scene, part[None])[0] for part in parts]).cpu().numpy()
+                parts = torch.split(torch.from_numpy(points).to(device), max(1, BATCH // average))
+                return (
+                    torch.cat([self.network(scene, part @ turns.mT).mean(dim=0) for part in parts])
+                    .cpu()
+                    .numpy()
+                )
 
             return [{"grid": fill_grid(distance) - np.float32(LEVEL)}]
 

@@ -26,6 +26,7 @@ def choose_settings(
     eta: float = 0,
     guidance: float = 1,
     trajectory: bool = False,
+    average: int = 1,
 ) -> dict[str, Any]:
     """Combine the options of a user with the default settings of a model.
 
@@ -36,6 +37,7 @@ def choose_settings(
         eta: DDIM's eta: 0 for deterministic steps, 1 to add as much new noise in each step as DDPM.
         guidance: Weight of classifier-free guidance; 1 for no guidance.
         trajectory: Whether to store the code after every step of a flow.
+        average: Number of predictions to average, for a reconstruction network.
 
     Returns:
         The options of `predictor.draw`.
@@ -60,6 +62,12 @@ def choose_settings(
         settings["eta"] = eta
     elif eta:
         raise UsageError(f"{name}: {predictor.what}, which adds no noise in its steps; leave --eta out")
+    if "average" in settings:
+        settings["average"] = average
+    elif average != 1:
+        raise UsageError(
+            f"{name}: {predictor.what}, but --average is for networks of train-recon; leave it out"
+        )
     if trajectory:
         if "trajectory" not in settings:
             raise UsageError(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 # Points nearer to a camera than this, or behind it, are outside every shape: cameras are outside the unit ball, which
@@ -55,6 +55,39 @@ class PosedViews(NamedTuple):
         lengths = 2 / self.outlines.shape[-1] * torch.tan(self.yfov / 2)[:, :, None]
         cones = pixels * projections.depths.clamp(min=NEAR) * lengths
         return torch.maximum(cones, NEAR - projections.depths)
+
+
+def turn_matrices(
+    mirrored: Bool[Tensor, " shape"], angles: Float[Tensor, " shape"]
+) -> Float[Tensor, "shape 3 3"]:
+    """Return matrices that mirror at the plane x = 0, where asked for, and then turn about the y axis."""
+    sign = torch.where(mirrored, -1.0, 1.0)
+    turns = torch.zeros(len(sign), 3, 3)
+    turns[:, 0, 0], turns[:, 0, 2] = sign * torch.cos(angles), torch.sin(angles)
+    turns[:, 1, 1] = 1
+    turns[:, 2, 0], turns[:, 2, 2] = -sign * torch.sin(angles), torch.cos(angles)
+    return turns
+
+
+def turn_views(
+    views: PosedViews, mirrored: Bool[Tensor, " shape"], turns: Float[Tensor, "shape 3 3"]
+) -> PosedViews:
+    """Mirror and turn shapes together with their cameras.
+
+    The images of a mirrored shape are flipped: its cameras are the mirrored ones, whose own x axis is reversed so that
+    they remain rotations.
+
+    Args:
+        views: The views.
+        mirrored: Which shapes are mirrored.
+        turns: Return value of `turn_matrices`.
+    """
+    cameras = views.cameras.clone()
+    cameras[:, :, :3] = turns[:, None] @ views.cameras[:, :, :3]
+    cameras[:, :, :, 0] *= torch.where(mirrored, -1.0, 1.0)[:, None, None]
+    pictures = torch.where(mirrored[:, None, None, None, None], views.pictures.flip(-1), views.pictures)
+    outlines = torch.where(mirrored[:, None, None, None], views.outlines.flip(-1), views.outlines)
+    return PosedViews(pictures, outlines, cameras, views.yfov)
 
 
 def read_maps(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sdfkit.models.recon.neighbours import Neighbours, retrieve, shrink_silhouettes
 from sdfkit.models.recon.network import Recon, ReconConfig
-from sdfkit.models.recon.posed_views import PosedViews
+from sdfkit.models.recon.posed_views import PosedViews, turn_matrices, turn_views
 from sdfkit.training.muon import Muon, trained_by_others
 from sdfkit.training.recon.coarse_grids import make_grids
 from sdfkit.training.run import (
@@ -254,7 +254,7 @@ class ReconTraining:
         """Return the views, neighbours and points of a draw, mirrored and turned."""
         device = self.context.device
         turns = turn_matrices(drawn.mirrored, drawn.angles).to(device)
-        views = transform(
+        views = turn_views(
             self.views.select(drawn.rows, drawn.views, device), drawn.mirrored.to(device), turns
         )
         grids = self.grids[drawn.neighbours].to(device)
@@ -318,34 +318,3 @@ def build_optimizers(network: Recon, lr: float, threads: int) -> list[torch.opti
     adam = torch.optim.Adam([rest], fused=True)
     parts = [{"params": matrices[thread::threads], "initial_lr": lr} for thread in range(threads)]
     return [adam, *(Muon([part]) for part in parts)]
-
-
-def turn_matrices(mirrored: Bool[Tensor, " row"], angles: Float[Tensor, " row"]) -> Float[Tensor, "row 3 3"]:
-    """Return matrices that mirror at the plane x = 0, where asked for, and then turn about the y axis."""
-    sign = torch.where(mirrored, -1.0, 1.0)
-    turns = torch.zeros(len(sign), 3, 3)
-    turns[:, 0, 0], turns[:, 0, 2] = sign * torch.cos(angles), torch.sin(angles)
-    turns[:, 1, 1] = 1
-    turns[:, 2, 0], turns[:, 2, 2] = -sign * torch.sin(angles), torch.cos(angles)
-    return turns
-
-
-def transform(
-    views: PosedViews, mirrored: Bool[Tensor, " row"], turns: Float[Tensor, "row 3 3"]
-) -> PosedViews:
-    """Mirror and turn shapes together with their cameras.
-
-    The images of a mirrored shape are flipped: its cameras are the mirrored ones, whose own x axis is reversed so that
-    they remain rotations.
-
-    Args:
-        views: The views.
-        mirrored: Which shapes are mirrored.
-        turns: Return value of `turn_matrices`.
-    """
-    cameras = views.cameras.clone()
-    cameras[:, :, :3] = turns[:, None] @ views.cameras[:, :, :3]
-    cameras[:, :, :, 0] *= torch.where(mirrored, -1.0, 1.0)[:, None, None]
-    pictures = torch.where(mirrored[:, None, None, None, None], views.pictures.flip(-1), views.pictures)
-    outlines = torch.where(mirrored[:, None, None, None], views.outlines.flip(-1), views.outlines)
-    return PosedViews(pictures, outlines, cameras, views.yfov)

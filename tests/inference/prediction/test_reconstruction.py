@@ -42,9 +42,9 @@ def make_reconstructor():
     return Reconstructor("recon.zarr", network, Library(torch.from_numpy(grids)), {}, [])
 
 
-def draw(model, centre, radius, cameras, order=slice(None)):
+def draw(model, centre, radius, cameras, order=slice(None), average=1):
     arrays = prepare_views(arrays_of(centre, radius, cameras[order]), CONFIG.size)._asdict()
-    (found,) = model.draw(arrays, torch.Generator(), samples=1, cells=CELLS)
+    (found,) = model.draw(arrays, torch.Generator(), samples=1, cells=CELLS, average=average)
     return found["grid"]
 
 
@@ -58,6 +58,29 @@ def test_a_prediction_is_a_grid_within_the_visual_hull_and_not_random():
     # The order of views changes only the rounding; nothing far outside the ball is inside the prediction.
     assert np.allclose(grid, draw(model, CENTRES[1], RADII[1], cameras, slice(None, None, -1)), atol=1e-4)
     assert (grid[ball_grid(CENTRES[1], RADII[1], CELLS + 1) > 0.4] > 0).all()
+
+
+def test_an_average_does_not_change_with_the_frame_over_whose_turns_it_is_taken():
+    model, cameras = make_reconstructor(), fibonacci_cameras(3, 2.5)
+    # Without training shapes, which are in one frame only, nothing else tells the frames apart.
+    object.__setattr__(model, "library", Library(torch.zeros_like(model.library.grids)))
+    half_turn, mirror = np.diag([-1, 1, -1, 1.0]), np.diag([-1, 1, 1, 1.0])
+
+    def differences(average):
+        grid = draw(model, CENTRES[1], RADII[1], cameras, average=average)
+        turned = draw(model, half_turn[:3, :3] @ CENTRES[1], RADII[1], half_turn @ cameras, average=average)
+        # The camera of a mirrored image is the mirrored one, whose own x axis is reversed.
+        mirrored = draw(
+            model, mirror[:3, :3] @ CENTRES[1], RADII[1], mirror @ cameras @ mirror, average=average
+        )
+        inner = (slice(8, -8),) * 3  # all surfaces are inside
+        return (
+            np.abs(turned[::-1, :, ::-1] - grid)[inner].max(),
+            np.abs(mirrored[::-1] - grid)[inner].max(),
+        )
+
+    one, two, four = map(differences, (1, 2, 4))
+    assert min(*one, two[0]) > 0.002 and max(two[1], *four) < 0.0005
 
 
 def test_the_network_gets_the_training_shape_with_the_same_silhouettes():

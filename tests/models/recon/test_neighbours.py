@@ -7,7 +7,7 @@ import torch
 
 from sdfkit.images.rendering.cameras import fibonacci_cameras
 from sdfkit.models.recon.neighbours import SIDE, Library, Neighbours, retrieve, shrink_silhouettes
-from sdfkit.training.recon.training import turn_matrices
+from sdfkit.models.recon.posed_views import turn_matrices
 from tests.training.balls import CENTRES, RADII, YFOV, ball_grid, masks_of
 
 CAMERAS = fibonacci_cameras(4, 2.5)

@@ -8,8 +8,9 @@ import torch
 
 from sdfkit.errors import InputError, SdfkitError
 from sdfkit.evaluation.reconstruction_errors import measure_errors
+from sdfkit.models.recon.posed_views import turn_matrices, turn_views
 from sdfkit.training.recon.coarse_grids import make_grids
-from sdfkit.training.recon.training import ReconTraining, transform, turn_matrices
+from sdfkit.training.recon.training import ReconTraining
 from sdfkit.training.run import open_device_context
 from tests.training.balls import CONFIG, SETTINGS, UIDS, training_samples, training_views
 
@@ -38,7 +39,7 @@ def test_cone_distances_are_kept_when_shapes_and_cameras_move_together():
     views = training_views().select(torch.arange(4), torch.arange(4).expand(4, -1), CPU.device)
     mirrored, angles = torch.tensor([False, True, True, False]), torch.tensor([0.0, 0.0, 1.3, -2.0])
     turns = turn_matrices(mirrored, angles)
-    moved = transform(views, mirrored, turns)
+    moved = turn_views(views, mirrored, turns)
     points = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (4, 200, 3)).astype(np.float32))
     before = views.cone_distances(views.project(points))
     after = moved.cone_distances(moved.project(points @ turns.mT))
