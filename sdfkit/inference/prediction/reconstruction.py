@@ -103,11 +103,8 @@ class Reconstructor:
 
             def distance(points: np.ndarray) -> np.ndarray:
                 parts = torch.split(torch.from_numpy(points).to(device), max(1, BATCH // average))
-                return (
-                    torch.cat([self.network(scene, part @ turns.mT).mean(dim=0) for part in parts])
-                    .cpu()
-                    .numpy()
-                )
+                means = [self.network(scene, part @ turns.mT).mean(dim=0) for part in parts]
+                return torch.cat(means).cpu().numpy()
 
             return [{"grid": fill_grid(distance) - np.float32(LEVEL)}]
 
