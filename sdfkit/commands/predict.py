@@ -46,25 +46,13 @@ def predict(
     guidance: Annotated[float, typer.Option(help="Weight of classifier-free guidance; 1: no guidance.")] = 1,
     average: Annotated[
         int,
-        typer.Option(
-            min=1,
-            max=64,
-            help="Number of predictions from mirrored and turned views to average, by a network of train-recon.",
-        ),
+        typer.Option(min=1, max=64, help="Number of predictions to average, by a network of train-recon."),
     ] = 1,
     trajectory: Annotated[
-        bool,
-        typer.Option(
-            "--trajectory",
-            help="Also store the code and the silhouette at every step of a flow, for sdfkit view.",
-        ),
+        bool, typer.Option("--trajectory", help="Also store every step of a flow, for sdfkit view.")
     ] = False,
     refine: Annotated[
-        bool,
-        typer.Option(
-            "--refine",
-            help="Move the codes until the silhouettes of the shapes agree with the images (views).",
-        ),
+        bool, typer.Option("--refine", help="Move the codes until the silhouettes agree with the images.")
     ] = False,
     decoder: Annotated[
         str | None,
@@ -128,14 +116,8 @@ def predict(
     place = choose_device(device)
     predictor = load_predictor(model, place)
     settings = sampling.choose_settings(
-        predictor,
-        samples=samples,
-        steps=steps,
-        eta=eta,
-        guidance=guidance,
-        trajectory=trajectory,
-        average=average,
-    )
+        predictor, samples=samples, steps=steps, eta=eta, guidance=guidance, trajectory=trajectory, average=average
+    )  # fmt: skip
     lines: list[str] = []
     if refine:
         from sdfkit.inference.prediction.refinement import RefiningWriter, draw_starts, load_refiner

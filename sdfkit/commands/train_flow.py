@@ -131,10 +131,9 @@ def train_flow(
     )
     recipe = override(recipe, steps=choose_stage_steps(recipe, *length, *known.pictures.rgb.shape[:2]))
     config, decoder = choose_networks(preset, latent, velocity, known.pictures.features)
-    uids = [row.uid for row in known.rows]
     context = open_training_context(device, precision, (*views, features, output))
     training = FlowTraining(
-        config, decoder, recipe, stages, LIGHT_DIRECTIONS, uids, known.pictures, context,
+        config, decoder, recipe, stages, LIGHT_DIRECTIONS, [row.uid for row in known.rows], known.pictures, context,
         torch.Generator().manual_seed(seed),
     )  # fmt: skip
     if start is not None:
@@ -148,4 +147,4 @@ def train_flow(
     plot = plot_training(watch, target, training)
     run_training(training, training.steps, target, lambda _: flow_contents(training, known), watch, plot)
     log_lines(evaluate_silhouettes(training, known, unseen, check_gradients=check_gradients))
-    log_written(target, f"a flow for {len(uids)} shapes")
+    log_written(target, f"a flow for {len(known.rows)} shapes")
