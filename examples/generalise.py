@@ -141,32 +141,24 @@ def write_table(options: argparse.Namespace) -> None:
 
 
 def write_figures(options: argparse.Namespace) -> None:
-    """Print the IoU of each model and of the baselines on each category."""
+    """Print the IoU of each model and of three baselines on each category."""
     runs = collect(options.reports)
-    kind_of = {
-        shape["uid"]: shape["category"] for shape in json.loads(options.manifest.read_text())["shapes"]
-    }
-    print(
-        "| shapes | trained on | images | model | IoU | minus retrieval | oracle | visual hull |\n|---"
-        + "|---" * 7
-        + "|"
-    )
+    shapes = json.loads(options.manifest.read_text())["shapes"]
+    kind_of = {shape["uid"]: shape["category"] for shape in shapes}
+    print("| shapes | trained on | images | model | IoU | minus retrieval | oracle | visual hull |")
+    print("|---" * 8 + "|")
     for kind in sorted(set(kind_of.values())):
         for run in runs:
             judged = [shape for uid, shape in run.shapes.items() if kind_of[uid] == kind]
             trained = len(list((options.folder / run.trained).iterdir()))
             iou = np.array([shape["iou"] for shape in judged])
-            others = {
-                name: np.array([shape["baselines"][name]["iou"] for shape in judged])
-                for name in judged[0]["baselines"]
-            }
-            cells = [interval(iou), interval(iou - others["retrieval"]), f"{others['oracle'].mean():.3f}"]
-            hull = f"{others['visual hull'].mean():.3f}"
-            print(
-                f"| {kind} ({len(judged)}) |",
-                " | ".join(map(str, [trained, run.images, run.model, *cells, hull])),
-                "|",
+            retrieval, oracle, hull = (
+                np.array([shape["baselines"][name]["iou"] for shape in judged])
+                for name in ("retrieval", "oracle", "visual hull")
             )
+            cells = [interval(iou), interval(iou - retrieval), f"{oracle.mean():.3f}", f"{hull.mean():.3f}"]
+            line = map(str, [trained, run.images, run.model, *cells])
+            print(f"| {kind} ({len(judged)}) |", " | ".join(line), "|")
     print()
 
 

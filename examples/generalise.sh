@@ -18,8 +18,7 @@ work=generalise options="--size --furniture --curve"
 [ ! "$furniture" ] || [ ! "$curve" ] || refuse "--furniture and --curve exclude each other"
 # count, kinds: number of shapes and of kinds; sizes: training shapes of the smaller models; decoder, few_decoder,
 # denoiser, recon: training steps; judged: shapes evaluated of each set; points: points on each mesh that is evaluated;
-# views: images seen;
-# figures: number of humanoids, tunnels and busts.
+# views: images seen; figures: number of humanoids, tunnels and busts.
 case $size in
 tiny) count=24 kinds=6 sizes=4 decoder=150 few_decoder=150 denoiser=150 recon=30 judged=4 points=10000 views="1 4" figures=3 ;;
 small) count=400 kinds=40 sizes=20 decoder=8000 few_decoder=3000 denoiser=3000 recon=8000 judged=60 points=100000 views="1 4 8" figures=30 ;;
